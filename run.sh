@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Everything in one command on a bare Debian or Ubuntu with Python 3.11 or newer, and nothing reachable but a package index.
+#   bash run.sh [--host H] [--port P] [--family F]    install on first use, then start the app
+#   bash run.sh test [options of pytest]              the same, then lint, types and all tests
+# EFT_VENV names another folder for the virtual environment; EFT_TORCH_INDEX another index of torch builds ("" for none).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+venv=${EFT_VENV:-.venv}
+torch_cpu_index=https://download.pytorch.org/whl/cpu
+
+say() { printf 'run.sh: %s\n' "$*" >&2; }
+
+find_python() {
+    local name
+    for name in python3 python3.13 python3.12 python3.11 python3.14; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    say "no Python 3.11 or newer was found. On Debian 12, Ubuntu 24.04 or newer: apt-get install python3 python3-venv"
+    return 1
+}
+
+as_root() {  # a command as root where that needs no question: as root, or in CI where sudo asks for nothing
+    if [ "$(id -u)" = 0 ]; then "$@"; elif [ "${CI:-}" = true ]; then sudo -n "$@"; else return 1; fi
+}
+
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2 &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
+}
+
+make_venv() {  # Debian splits ensurepip off into python3-venv, so three ways, the least intrusive first
+    local python
+    python=$(find_python)
+    "$python" -m venv "$venv" >/dev/null 2>&1 && return
+    say "python3-venv is missing; fetching pip from the package index instead"
+    rm -rf "$venv"
+    "$python" -m venv --without-pip "$venv" && "$venv/bin/python" scripts/get_pip.py >&2 && return
+    rm -rf "$venv"
+    apt_install python3-venv && "$python" -m venv "$venv" && return
+    say "could not make a virtual environment. As root: apt-get install python3-venv"
+    return 1
+}
+
+torch_options() {  # PyPI's torch for Linux brings 3 GB of CUDA; without an NVIDIA card the CPU builds do, where reachable
+    local index=${EFT_TORCH_INDEX-$torch_cpu_index}
+    command -v nvidia-smi >/dev/null && index=${EFT_TORCH_INDEX-}
+    [ -n "$index" ] || return 0
+    if "$venv/bin/python" -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "$index/torch/" 2>/dev/null; then
+        printf -- '--extra-index-url %s' "$index"
+    fi
+}
+
+install() {  # install FILE, unless this very file was installed before
+    local file=$1 stamp="$venv/installed-${1%.txt}"
+    [ -x "$venv/bin/python" ] || make_venv
+    cat requirements.txt "$file" | cmp -s - "$stamp" && return
+    say "installing $file into $venv (a few minutes, once)"
+    # shellcheck disable=SC2046  # two words or none are meant
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $(torch_options) -r "$file"
+    cat requirements.txt "$file" > "$stamp"
+}
+
+ensure_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null && return
+    done
+    say "no Chromium found; trying apt-get install chromium"
+    apt_install chromium fonts-dejavu-core || say "not possible here: the browser tests will be skipped. As root: apt-get install chromium"
+}
+
+if [ "${1:-}" = test ]; then
+    shift
+    install requirements-dev.txt
+    ensure_browser
+    "$venv/bin/python" -m ruff check .
+    "$venv/bin/python" -m mypy
+    exec "$venv/bin/python" -m pytest "$@"
+fi
+install requirements.txt
+exec "$venv/bin/python" app.py "$@"
