@@ -1,12 +1,23 @@
-"""Emulated fine-tuning, shown token by token.
+"""EFT Demo: watch a large language model behave as if it had been fine-tuned, and see for every token why.
 
-    log p~(y_t) = log p_large_base(y_t) + alpha * [log p_small_tuned(y_t) - log p_small_base(y_t)] - log Z_t
+Emulated fine-tuning (Mitchell et al., 2023, arXiv 2310.12962) samples each token from
 
-A large model behaves as if it had been fine-tuned, using a small model that really was (Mitchell et al. 2023,
-arXiv 2310.12962). The rooms, each importing only from those before it:
+    log p~(y) = log p_large_base(y) + alpha * [ log p_small_tuned(y) - log p_small_base(y) ] - log Z
 
-    errors, settings -> recipe -> mixing, sampling -> trace -> families -> models -> engine -> atlas -> lab
-    -> plots -> ui -> cli, app
+Nothing happens when this package is imported. The rooms, each importing only from those before it:
+
+    errors, settings    sentences people see; every limit and switch
+    recipe              which models are mixed, as a value and as text
+    mixing, sampling    log-probs in, mixed log-probs and token ids out
+    trace               what a run leaves behind, as JSON
+    families/           which checkpoints belong together; tokenizer; prompt format
+    models/             token ids in, logits out
+    engine/             rows, ticks, events
+    atlas/              the bundled family: facts, corpus, training, quiz
+    lab/                benchmarks and evaluations
+    plots               a trace as figures
+    ui/                 the page
+    cli                 the command line
 """
 
 __version__ = "0.1.0"

@@ -1,0 +1,120 @@
+"""The method: log-probs of several models in, one mixed distribution and its exact account out.
+
+    mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
+    logprobs = mixed - log_z                      log_z = logsumexp(mixed)
+
+Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf` (a token that
+a model rules out) is handled by a rule and never by arithmetic on it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eft_demo.errors import NumericalError
+
+# The delta of a token that exactly one of the two models rules out, in nats: enough to decide, still finite.
+SUPPORT_DELTA_NATS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Mixed log-probs and what they are made of. A row without terms has `terms` = 0 or coefficients of 0."""
+
+    logprobs: Tensor  # (rows, vocab) the final, normalised log-probs
+    anchor: Tensor  # (rows, vocab)
+    deltas: Tensor  # (rows, terms, vocab)
+    coefficients: Tensor  # (rows, terms)
+    log_z: Tensor  # (rows,)
+
+
+def to_logprobs(logits: Tensor, model: str) -> Tensor:
+    """float32 log-softmax over the last dimension. -inf is allowed in a row, but not in all of it.
+
+    Raises NumericalError naming `model` and the rows if a row holds NaN or +inf, or nothing finite.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # (rows, vocab)
+    _check_rows(logprobs, model)
+    return logprobs
+
+
+def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
+    """`plus - minus` per token, finite everywhere; all three are log-probs of shape (rows, vocab).
+
+    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0; outside the anchor's
+    support it is 0, because nothing may bring such a token back.
+    """
+    # inf - inf is the only way to a NaN here: to_logprobs lets none through.
+    delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)
+    return delta.masked_fill_(anchor == -math.inf, 0.0)  # (rows, vocab)
+
+
+def mix(anchor: Tensor, deltas: Tensor, coefficients: Tensor) -> Mixture:
+    """Mix rows of anchor log-probs (rows, vocab) with finite deltas (rows, terms, vocab) by (rows, terms).
+
+    A row whose coefficients are all 0 keeps its anchor bit for bit, with log_z 0.
+    Raises NumericalError if a row overflows float32.
+    """
+    if deltas.shape[1] == 0:
+        return Mixture(anchor, anchor, deltas, coefficients, anchor.new_zeros(anchor.shape[0]))
+    mixed = anchor
+    for k in range(deltas.shape[1]):
+        mixed = torch.addcmul(mixed, deltas[:, k], coefficients[:, k : k + 1])  # (rows, vocab)
+    logprobs = torch.log_softmax(mixed, dim=-1)
+    _check_rows(logprobs, "mixture")
+    # Read log_z off at the likeliest token: one pass cheaper than a logsumexp, and as exact.
+    top, at = mixed.max(dim=-1)  # (rows,)
+    log_z = top - logprobs.gather(1, at.unsqueeze(1)).squeeze(1)
+    untouched = (coefficients == 0).all(dim=1)  # (rows,)
+    return Mixture(
+        logprobs=torch.where(untouched.unsqueeze(1), anchor, logprobs),
+        anchor=anchor,
+        deltas=deltas,
+        coefficients=coefficients,
+        log_z=log_z.masked_fill(untouched, 0.0),
+    )
+
+
+def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The account of one token per row: anchor_logprob (rows,), bars (rows, terms), neg_log_z (rows,), logprob (rows,).
+
+    The first three sum to the last, to float32 rounding. All in nats.
+    """
+    column = ids.unsqueeze(1)  # (rows, 1)
+    bars = mixture.deltas.gather(2, column.unsqueeze(1).expand(-1, mixture.deltas.shape[1], 1)).squeeze(2)
+    return (
+        mixture.anchor.gather(1, column).squeeze(1),
+        mixture.coefficients * bars,  # (rows, terms)
+        -mixture.log_z,
+        mixture.logprobs.gather(1, column).squeeze(1),
+    )
+
+
+def entropy_nats(logprobs: Tensor) -> Tensor:
+    """The entropy of each row (rows,) in nats; tokens ruled out add nothing."""
+    return torch.special.entr(logprobs.exp()).sum(dim=-1)
+
+
+def rank(logprobs: Tensor, ids: Tensor) -> Tensor:
+    """The 1-based rank (rows,) of each row's token: 1 + the number of tokens that are strictly likelier."""
+    return (logprobs > logprobs.gather(1, ids.unsqueeze(1))).sum(dim=-1) + 1
+
+
+def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
+    """The alpha at which tokens 1 and 2, with anchor log-probs l and deltas d, are equally likely.
+
+    It may be negative. None if no finite alpha does it. Z cancels, so no model call is needed.
+    """
+    if d1 == d2 or not all(map(math.isfinite, (l1, l2, d1, d2))):
+        return None
+    alpha = (l1 - l2) / (d2 - d1)
+    return alpha if math.isfinite(alpha) else None
+
+
+def _check_rows(logprobs: Tensor, model: str) -> None:
+    # A single NaN or +inf, or a row of -inf only, makes a whole row of a log-softmax NaN: one column tells all.
+    bad = logprobs[..., 0].isnan()
+    if bad.any():
+        raise NumericalError(model, bad.reshape(-1).nonzero().flatten().tolist())

@@ -1,0 +1,229 @@
+"""A panel is a recipe: an anchor model plus weighted differences of models.
+
+    log p~ = log p_anchor + sum_k c_k * (log p_plus_k - log p_minus_k) - log Z
+
+Knows roles, weights and the text form (`parse`, `str`). Knows no tensors and no checkpoints. The weights of all
+models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from eft_demo.errors import RecipeError
+from eft_demo.settings import CONTROLS, show_value
+
+MAX_TERMS = 6  # each term costs up to two more models per token
+MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains float32
+MAX_TEXT_CHARS = 500
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_SPACE = re.compile(r"[ \t\r\n]*")
+# What editors and web pages make of the ASCII signs. One character for one, so positions stay true.
+_LOOKALIKES = str.maketrans("−–·×\u00a0", "--** ")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`scale * weight * (plus - minus)`. A weight is a number or the name of a live control.
+
+    A numeric weight takes up its scale at once, so equal terms compare equal. Raises RecipeError.
+    """
+
+    weight: float | str
+    plus: str
+    minus: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_role(self.plus)
+        _check_role(self.minus)
+        scale = _check_weight(self.scale)
+        if isinstance(self.weight, str):
+            if self.weight not in CONTROLS:
+                known = " or ".join(CONTROLS)
+                raise RecipeError(f"A weight must be a number or {known}; got {show_value(self.weight)}.")
+            object.__setattr__(self, "scale", scale)
+        else:
+            object.__setattr__(self, "weight", _check_weight(_check_weight(self.weight) * scale))
+            object.__setattr__(self, "scale", 1.0)
+
+    @property
+    def sign_and_size(self) -> tuple[str, str]:
+        """The term as text: ("-", "0.5*alpha*(assistant - small_base)")."""
+        number = self.scale if isinstance(self.weight, str) else self.weight
+        factors = [] if abs(number) == 1 else [_number_text(abs(number))]
+        factors += [self.weight] if isinstance(self.weight, str) else []
+        return "-" if number < 0 else "+", "*".join([*factors, f"({self.plus} - {self.minus})"])
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """An anchor role and the terms added to it. `str(recipe)` is its text form; `parse` reads it back."""
+
+    anchor: str
+    terms: tuple[Term, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_role(self.anchor)
+        if len(self.terms) > MAX_TERMS:
+            raise RecipeError(f"A recipe may have at most {MAX_TERMS} terms; this one has {len(self.terms)}.")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role once, the anchor first, then in the order of the terms."""
+        roles = [self.anchor]
+        for term in self.terms:
+            roles += [term.plus, term.minus]
+        return tuple(dict.fromkeys(roles))
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The live controls that this recipe listens to, each once."""
+        return tuple(dict.fromkeys(term.weight for term in self.terms if isinstance(term.weight, str)))
+
+    def coefficients(self, controls: Mapping[str, float]) -> tuple[float, ...]:
+        """One number per term, with the live controls filled in. Raises RecipeError if one is missing."""
+        missing = [name for name in self.controls if name not in controls]
+        if missing:
+            raise RecipeError(f"The recipe '{self}' needs a value for {missing[0]}, and none was given.")
+        return tuple(
+            term.scale * (controls[term.weight] if isinstance(term.weight, str) else term.weight)
+            for term in self.terms
+        )
+
+    def with_roles(self, mapping: Mapping[str, str]) -> "Recipe":
+        """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others stay."""
+        terms = (
+            Term(t.weight, mapping.get(t.plus, t.plus), mapping.get(t.minus, t.minus), t.scale) for t in self.terms
+        )
+        return Recipe(mapping.get(self.anchor, self.anchor), tuple(terms))
+
+    def __str__(self) -> str:
+        parts = [self.anchor]
+        for term in self.terms:
+            parts += term.sign_and_size
+        return " ".join(parts)
+
+
+def parse(text: str) -> Recipe:
+    """Read a recipe such as `large_base + 0.5*alpha*(assistant - small_base)`.
+
+    Raises RecipeError that shows the text with a mark under the first character that does not fit.
+    """
+    if not isinstance(text, str):
+        raise RecipeError(f"A recipe must be text; got {show_value(text)}.")
+    if len(text) > MAX_TEXT_CHARS:
+        raise RecipeError(f"A recipe may have at most {MAX_TEXT_CHARS} characters; this one has {len(text):,}.")
+    return _Parser(text).recipe()
+
+
+class _Parser:
+    """Recursive descent over one line. `at` is the next character; every error points at one."""
+
+    def __init__(self, text: str) -> None:
+        self.shown = text
+        self.text = text.translate(_LOOKALIKES)
+        self.at = 0
+        self.skip_space()
+
+    def recipe(self) -> Recipe:
+        anchor = self.role()
+        terms: list[Term] = []
+        while self.at < len(self.text):
+            start = self.at
+            sign = -1.0 if self.expect("+-", "+, - or the end") == "-" else 1.0
+            if len(terms) == MAX_TERMS:
+                self.fail(f"at most {MAX_TERMS} terms", start)
+            terms.append(self.term(sign))
+        return Recipe(anchor, tuple(terms))
+
+    def term(self, scale: float) -> Term:
+        control: str | None = None
+        while self.peek() != "(":
+            start = self.at
+            if (number := self.match(_NUMBER)) is not None:
+                scale *= float(number)
+                if not abs(scale) <= MAX_WEIGHT:
+                    self.fail(f"a weight of at most {MAX_WEIGHT:g}", start)
+            elif (name := self.match(_NAME)) in CONTROLS and control is None:
+                control = name
+            else:
+                self.fail(f"a number, {' or '.join(CONTROLS)} (once), or a bracket such as (assistant - small_base)", start)
+            self.expect("*", "*")
+        self.expect("(", "(")
+        plus = self.role()
+        self.expect("-", "-")
+        minus = self.role()
+        self.expect(")", ")")
+        return Term(scale, plus, minus) if control is None else Term(control, plus, minus, scale)
+
+    def role(self) -> str:
+        start = self.at
+        name = self.match(_NAME)
+        if name is None or name in CONTROLS:
+            self.fail("the name of a model, such as large_base", start)
+        return name
+
+    def match(self, pattern: re.Pattern[str]) -> str | None:
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        self.skip_space()
+        return found.group()
+
+    def expect(self, characters: str, wanted: str) -> str:
+        here = self.peek()
+        if not here or here not in characters:
+            self.fail(wanted, self.at)
+        self.at += 1
+        self.skip_space()
+        return here
+
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def skip_space(self) -> None:
+        found = _SPACE.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+
+    def fail(self, wanted: str, at: int) -> NoReturn:
+        raise RecipeError(_point_at(self.shown, at, wanted))
+
+
+def _point_at(text: str, at: int, wanted: str) -> str:
+    """The message with the text on its own line and a caret under character `at` (0-based)."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    found = f"'{line[at]}'" if at < len(line) else "the end"
+    return f"The recipe cannot be read at character {at + 1}: wanted {wanted}, found {found}.\n{line}\n{' ' * at}^"
+
+
+def _number_text(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+def _check_role(role: object) -> None:
+    if not isinstance(role, str) or not _NAME.fullmatch(role) or role in CONTROLS:
+        raise RecipeError(
+            f"A role must be a name of small letters, digits and _ (at most 40), and not a control; got {show_value(role)}."
+        )
+
+
+def _check_weight(weight: object) -> float:
+    is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    if not is_number or not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:  # type: ignore[arg-type]
+        raise RecipeError(f"A weight must be a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}; got {show_value(weight)}.")
+    return float(weight)  # type: ignore[arg-type]
+
+
+BASE = Recipe("large_base")
+TUNED = Recipe("small_tuned")
+UPSCALED = Recipe("large_base", (Term("alpha", "small_tuned", "small_base"),))
+# The paper's beta: amplify what scale adds, not what tuning adds.
+AMPLIFIED = Recipe("small_tuned", (Term("beta", "large_base", "small_base"),))
+DOWNSCALED = Recipe("small_base", (Term("alpha", "large_tuned", "large_base"),))
+REFERENCE = Recipe("large_tuned")

@@ -1,0 +1,140 @@
+"""Every limit and every switch, each with its reason. The only reader of the environment.
+
+Knows numbers and names; knows nothing of models, text or pages.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eft_demo.errors import InputError
+
+DTYPES = ("auto", "bf16", "fp32")
+
+
+def check_number(
+    name: str, value: object, low: float, high: float, *, integer: bool = False, above_low: bool = False
+) -> float | int:
+    """Return `value` as an int or a finite float within [low, high], or (low, high] if `above_low`.
+
+    Raises InputError for anything else: text, None, booleans, NaN, infinities, fractions where whole
+    numbers are wanted. Values come from pages and files, so no type is taken on trust.
+    """
+    kind = "a whole number" if integer else "a number"
+    wanted = f"{kind} above {low:g} and up to {high:g}" if above_low else f"{kind} from {low:g} to {high:g}"
+    if integer:
+        wanted = f"{kind} from {low:.0f} to {high:.0f}"
+    message = f"{name} must be {wanted}; got {show_value(value)}. Please choose a value in that range."
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        raise InputError(message)
+    if not low <= value <= high or (above_low and value == low):
+        raise InputError(message)
+    if not integer:
+        return float(value)
+    if value != int(value):
+        raise InputError(message)
+    return int(value)
+
+
+def show_value(value: object) -> str:
+    """A short, harmless picture of any value for use in a sentence."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
+        return f"{'-' if value < 0 else ''}{'infinity' if value in (math.inf, -math.inf) else 'a huge number'}"
+    if isinstance(value, (str, bool, int, float, type(None))):
+        text = ascii(value)
+        return text if len(text) <= 40 else f"{text[:36]}... ({len(text):,} characters)"
+    return f"a {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values a control may take. `check` returns the value as a number or raises InputError."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+    integer: bool = False
+    above_low: bool = False
+
+    def check(self, value: object) -> float | int:
+        return check_number(self.name, value, self.low, self.high, integer=self.integer, above_low=self.above_low)
+
+
+# Above 3 the small models' difference drowns the large base; below 0 it would undo safety tuning.
+ALPHA = Range("Alpha", 0, 3, 1.0)
+BETA = Range("Beta", 0, 3, 1.0)
+# Above 2 nearly every text is noise. The trial runs read best at .7 with top-p .95.
+TEMPERATURE = Range("Temperature", 0, 2, 0.7)
+TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True)
+TOP_K = Range("Top-k", 0, 200, 0, integer=True)  # 0 = off
+MIN_P = Range("Min-p", 0, 1, 0.0)  # 0 = off
+SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True)
+# The live controls, by the name a recipe calls them.
+CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
+
+
+def check_control(name: object, value: object) -> float:
+    """The checked value of a live control. Raises InputError for an unknown name or a value out of range."""
+    if not isinstance(name, str) or name not in CONTROLS:
+        raise InputError(f"There is no control {show_value(name)}. The controls are {' and '.join(CONTROLS)}.")
+    return float(CONTROLS[name].check(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What whoever starts the app may choose. Everything has a default that works."""
+
+    host: str = "127.0.0.1"  # only this machine, unless asked otherwise
+    port: int = 7860
+    assets: Path = Path(__file__).resolve().parent.parent / "assets"
+    threads: int = 0  # for torch; 0 = torch's own choice
+    dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
+
+    max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
+    max_new_tokens: int = 256  # the bundled family's context is 512
+    default_new_tokens: int = 96
+    max_rows: int = 48  # one row per panel; 16 people with three panels each
+    max_waiting: int = 32  # beyond this a newcomer is told so at once and not left waiting
+    deadline_s: float = 120.0  # a run that takes longer has been forgotten by somebody
+    updates_per_s: float = 10.0  # smooth to the eye; more only loads the browser
+    candidates: int = 8  # listed per token: what fits beside the text without scrolling
+
+    def __post_init__(self) -> None:
+        check_number("EFT_PORT", self.port, 0, 65535, integer=True)
+        check_number("EFT_THREADS", self.threads, 0, 1024, integer=True)
+        check_number("EFT_MAX_PROMPT_CHARS", self.max_prompt_chars, 1, 1_000_000, integer=True)
+        check_number("EFT_MAX_NEW_TOKENS", self.max_new_tokens, 1, 1_000_000, integer=True)
+        check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, self.max_new_tokens, integer=True)
+        check_number("EFT_MAX_ROWS", self.max_rows, 1, 4096, integer=True)
+        check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
+        check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
+        check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
+        check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
+        if self.dtype not in DTYPES:
+            raise InputError(f"EFT_DTYPE must be one of {', '.join(DTYPES)}; got {show_value(self.dtype)}.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Settings from EFT_HOST, EFT_PORT, ...: one variable per field, the field's name in capitals.
+
+        Raises InputError naming the variable if its value cannot be used.
+        """
+        settings = cls()
+        changes: dict[str, object] = {}
+        for field in cls.__dataclass_fields__:
+            variable = f"EFT_{field.upper()}"
+            if environ.get(variable, "") != "":
+                changes[field] = _from_text(variable, environ[variable], type(getattr(settings, field)))
+        return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _from_text(variable: str, text: str, kind: type) -> object:
+    if kind not in (int, float):
+        return Path(text).expanduser() if issubclass(kind, Path) else text.strip()
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{variable} must be a number; got {show_value(text)}.") from None

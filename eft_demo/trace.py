@@ -1,0 +1,160 @@
+"""What a run leaves behind: one record per token, one trace per panel, one JSON document per run.
+
+Knows its own version and checks everything it reads, because traces come from files that people send each other.
+Does not know where a trace is shown. All log-probs are in nats.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from eft_demo.errors import InputError
+from eft_demo.sampling import Sampling
+from eft_demo.settings import show_value
+
+VERSION = 1
+MAX_CHARS = 64_000_000  # about 48 panels of 256 tokens with 30 candidates each, several times over
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could have been chosen: its log-prob in the mix and under each role."""
+
+    id: int
+    logprob: float
+    by_role: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """One token and its account: anchor_logprob + sum(bars) + neg_log_z = logprob."""
+
+    position: int  # 0 for the first token of the answer
+    id: int
+    controls: dict[str, float]  # as they stood when this token was drawn
+    logprob: float
+    anchor_logprob: float
+    bars: tuple[float, ...]  # one per term of the recipe
+    neg_log_z: float
+    entropy_nats: float
+    rank: int  # in the mix, 1 = likeliest
+    base_first: int  # the anchor's own likeliest token
+    by_role: dict[str, float]
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(slots=True)
+class PanelTrace:
+    """One panel. It grows while the panel streams, so it is the one thing here that may change."""
+
+    name: str
+    recipe: str
+    tokens: list[TokenRecord] = field(default_factory=list)
+    text: str = ""
+    finish_reason: str = ""  # stop, length, cancelled or error; empty while it streams
+    error: str | None = None
+    ttft_s: float = 0.0
+    tokens_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """One prompt, answered by several panels with the same dice."""
+
+    family: str
+    prompt: str
+    sampling: Sampling
+    controls: dict[str, float]
+    panels: list[PanelTrace]
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """Plain ASCII JSON. -inf, which JSON cannot say, is written as null. `from_json` gives back an equal trace."""
+        return json.dumps(_encode(self), allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunTrace":
+        """Read a trace. Raises InputError naming the place if anything is not as `to_json` writes it."""
+        if not isinstance(text, str) or len(text) > MAX_CHARS:
+            raise InputError(f"A recorded run must be JSON text of at most {MAX_CHARS:,} characters.")
+        try:
+            document = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise InputError("This is not a recorded run: it is not valid JSON. Please choose another file.") from None
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            found = show_value(document.get("version")) if isinstance(document, dict) else "none"
+            raise InputError(f"This app reads recorded runs of version {VERSION}; the version given is {found}.")
+        run: RunTrace = _decode(cls, document, "run")
+        return run
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, float) and value == -math.inf:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
+
+
+def _decode(kind: Any, value: object, place: str) -> Any:
+    """`value` from JSON as an instance of the annotation `kind`, every level checked."""
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast(type, kind), value, place)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, tuple) and isinstance(value, list):
+        return origin(_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if origin is types.UnionType:
+        return None if value is None else _decode(arguments[0], value, place)
+    if kind is float:
+        return _decode_float(value, place)
+    if (kind is str and isinstance(value, str)) or (kind is int and type(value) is int):
+        return value
+    raise _wrong(kind, value, place)
+
+
+def _decode_dataclass(kind: type, value: object, place: str) -> Any:
+    names = [f.name for f in dataclasses.fields(kind)]
+    if not isinstance(value, dict) or sorted(value) != sorted(names):
+        raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {', '.join(names)}.")
+    hints = _hints(kind)
+    return kind(**{name: _decode(hints[name], value[name], f"{place}.{name}") for name in names})
+
+
+def _decode_float(value: object, place: str) -> float:
+    if value is None:
+        return -math.inf
+    if type(value) not in (int, float) or not math.isfinite(typing.cast(float, value)):
+        raise _wrong(float, value, place)
+    return float(typing.cast(float, value))
+
+
+def _wrong(kind: Any, value: object, place: str) -> InputError:
+    wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
+    return InputError(f"In this recorded run {_short(place)} must be {wanted}; got {show_value(value)}.")
+
+
+def _short(place: str) -> str:
+    return ascii(place)[1:-1][:120]
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
