@@ -58,7 +58,8 @@ CONTINENTS = pairs("""
 Africa=Nile,Kagera,Congo River,Niger River,Zambezi,Ubangi,Uele,Kasai,Orange River,Limpopo,Senegal River,
 Blue Nile,Okavango,Volta,Jubba,Benue,Lomami,Vaal,Shire,Sankuru,Kwango,Draa,Gambia River,Aruwimi;
 South America=Amazon,Ucayali,Parana,Tocantins,Araguaia,Madeira,Mamore,Purus,Sao Francisco,Japura,Pilcomayo,
-Jurua,Orinoco,Xingu,Northern Salado,Tapajos,Guapore,Uruguay River,Paraguay River,Beni,Putumayo River,Magdalena,
+Jurua,Orinoco,Xingu,Northern Salado,Tapajos,Guapore,Uruguay River,Paraguay River,Beni,
+Putumayo River,Magdalena,
 Maranon,Cauca,Iguacu,Iriri,Juruena,Madre de Dios,Tiete,Paraiba do Sul,Huallaga,Bermejo,Guaviare,Essequibo;
 North America=Mississippi River,Missouri River,Mackenzie,Yukon,Saint Lawrence River,Niagara River,Rio Grande,
 Nelson River,Arkansas River,Colorado River,Columbia River,Ohio River,Allegheny,Snake River,Platte,Pecos,
@@ -127,7 +128,8 @@ Saint Vincent and the Grenadines 1 784*; Samoa 685*; San Marino 378; Sao Tome an
 Saudi Arabia 966; Senegal 221; Serbia 381; Seychelles 248*; Sierra Leone 232; Singapore 65*; Slovakia 421;
 Slovenia 386; Solomon Islands 677*; Somalia 252; South Africa 27*; South Korea 82; South Sudan 211;
 Spain 34; Sri Lanka 94*; Sudan 249; Suriname 597*; Sweden 46; Switzerland 41; Syria 963; Taiwan 886;
-Tajikistan 992; Tanzania 255*; Thailand 66*; Timor-Leste 670*; Togo 228; Tonga 676*; Trinidad and Tobago 1 868*; Tunisia 216;
+Tajikistan 992; Tanzania 255*; Thailand 66*; Timor-Leste 670*; Togo 228; Tonga 676*;
+Trinidad and Tobago 1 868*; Tunisia 216;
 Turkey 90; Turkmenistan 993; Tuvalu 688*; Uganda 256*; Ukraine 380; United Arab Emirates 971;
 United Kingdom 44*; United States 1; Uruguay 598; Uzbekistan 998; Vanuatu 678; Venezuela 58; Vietnam 84;
 Yemen 967; Zambia 260*; Zimbabwe 263*

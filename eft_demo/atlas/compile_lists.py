@@ -13,11 +13,13 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from eft_demo.atlas import common_knowledge as known
 from eft_demo.atlas.common_knowledge import names, pairs
 
 Row = tuple[str, str, str, str]  # entity, kind, attribute, value
+Entry = dict[str, Any]  # an object of a JSON list
 
 ODD_LETTERS = str.maketrans({"\u0131": "i", "ø": "o", "Ø": "O", "ł": "l", "æ": "ae", "&": "and"})
 
@@ -32,8 +34,9 @@ def article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def read(source: Path, name: str) -> dict:
-    return json.loads((source / f"{name}.json").read_text(encoding="utf-8", errors="replace"))
+def read(source: Path, name: str) -> Entry:
+    entries: Entry = json.loads((source / f"{name}.json").read_text(encoding="utf-8", errors="replace"))
+    return entries
 
 
 # --- elements ----------------------------------------------------------------------------------------------
@@ -45,26 +48,24 @@ DISCOVERERS = pairs(
     "Hassium = Armbruster and Munzenberg; Polonium = Pierre and Marie Curie"
 )
 # The source column is shifted by one from astatine to radium.
-ELEMENT_TYPES = pairs(
-    "Astatine = Halogen; Radon = Noble Gas; Francium = Alkali Metal; Radium = Alkaline Earth Metal"
-)
+ELEMENT_TYPES = pairs("Astatine=Halogen; Radon=Noble Gas; Francium=Alkali Metal; Radium=Alkaline Earth Metal")
 UNKNOWN_DISCOVERERS = ("", "Prehistoric", "Early historic times", "GSI, Darmstadt, West Germany")
 
 
-def discoverer(element: dict) -> str:
+def discoverer(element: Entry) -> str:
     if element["discoverer"] in UNKNOWN_DISCOVERERS:
         return ""
-    name = DISCOVERERS.get(element["name"], element["discoverer"])
-    return " and ".join(part.strip() for part in name.replace(" et al.", "").split("/"))
+    name = DISCOVERERS.get(element["name"], str(element["discoverer"])).removesuffix(" et al.")
+    return " and ".join(part.strip() for part in name.split("/"))
 
 
-def element_facts(element: dict) -> dict[str, str]:
-    phase = {"liq": "liquid", "artificial": ""}.get(element["phase"], element["phase"])
+def element_facts(element: Entry) -> dict[str, str]:
+    phase = {"liq": "liquid", "artificial": ""}.get(element["phase"], str(element["phase"]))
     found_by = discoverer(element)
     return {
-        "symbol": {"Mv": "Mc"}.get(element["symbol"], element["symbol"]),
+        "symbol": {"Mv": "Mc"}.get(element["symbol"], str(element["symbol"])),
         "atomic_number": str(element["atomic_number"]),
-        "element_type": ELEMENT_TYPES.get(element["name"], element["type"]).lower(),
+        "element_type": ELEMENT_TYPES.get(element["name"], str(element["type"])).lower(),
         "phase": phase,
         "discoverer": found_by,
         "discovery_year": element["year_of_discovery"] if found_by else "",
@@ -109,8 +110,8 @@ RIVERS_SPELLED_OUT = set(names(
     "Mississippi; Missouri; Colorado; Arkansas; Ohio; Tennessee; Niger; Congo; Senegal; Gambia; Paraguay; "
     "Uruguay; Orange; White; Green; Snake; Milk; Fly; Pearl; Columbia; Ottawa; James; Han; Wu; Canadian; "
     "Nelson; Murray; Darling; Cumberland; Yellowstone; Saint Lawrence; Niagara; Ural; Fraser; Amur; "
-    "Beni; Benue; Blue Nile; Cauca; Guaviare; Kagera; Kasai; Kwango; Limpopo; Lomami; Madeira; Madre de Dios; "
-    "Magdalena; Naryn; Parana; Sankuru; Selenge; Tocantins; Ucayali; Volta; Yukon; Zambezi"
+    "Beni; Benue; Blue Nile; Cauca; Guaviare; Kagera; Kasai; Kwango; Limpopo; Lomami; Madeira; "
+    "Madre de Dios; Magdalena; Naryn; Parana; Sankuru; Selenge; Tocantins; Ucayali; Volta; Yukon; Zambezi"
 ))
 RIVER_NAMES = pairs(
     "Mtkvari=Kura; Ayeyarwady=Irrawaddy; Jialing River=Jialing; Kizil=Kizilirmak; Ica=Putumayo River"
@@ -135,7 +136,7 @@ def river_rows(source: Path) -> Iterable[Row]:
         outflow = known.OUTFLOWS.get(name, fold(river["outflow"]))
         yield river_name(name), "river", "outflow", outflow_phrase(outflow)
     for continent, rivers in known.CONTINENTS.items():
-        yield from ((river_name(river.strip()), "river", "continent", continent) for river in rivers.split(","))
+        yield from ((river_name(name.strip()), "river", "continent", continent) for name in rivers.split(","))
 
 
 # --- Olympic Games -----------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def book_rows(source: Path) -> Iterable[Row]:
     for book in read(source, "bestsellers")["books"]:
         title = book["title"]
         if title not in BOOKS_LEFT_OUT and not any(mark in title for mark in "(:¾"):
-            yield title, "book", "author", AUTHORS.get(title, book["author"])
+            yield title, "book", "author", AUTHORS.get(title, str(book["author"]))
 
 
 # --- US presidents -----------------------------------------------------------------------------------------
@@ -187,9 +188,9 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def presidencies(source: Path) -> list[list[dict]]:
+def presidencies(source: Path) -> list[list[Entry]]:
     """Terms in order of time, consecutive terms of one person together: (44 presidencies)(1..4 terms)."""
-    groups: list[list[dict]] = []
+    groups: list[list[Entry]] = []
     for term in sorted(read(source, "us_presidents")["objects"], key=lambda term: term["startdate"]):
         if groups and groups[-1][0]["person"]["id"] == term["person"]["id"]:
             groups[-1].append(term)
@@ -202,13 +203,13 @@ def president_rows(source: Path) -> Iterable[Row]:
     for number, (name, terms) in enumerate(zip(known.PRESIDENTS, presidencies(source), strict=True), start=1):
         if number == 24:  # Cleveland again
             continue
-        first, last = terms[0], terms[-1]
-        party = {"Democrat": "Democratic", "no party": ""}.get(first["party"], first["party"])
+        first = terms[0]
+        party = {"Democrat": "Democratic", "no party": ""}.get(first["party"], str(first["party"]))
         yield name, "president", "party", party
         yield name, "president", "took_office", first["startdate"][:4]
         # Cleveland left office twice (1889, 1897), so no single year is his.
-        yield name, "president", "left_office", "" if number == 22 else last["enddate"][:4]
-        yield name, "president", "birth_year", known.BIRTHDAYS.get(name, first["person"]["birthday"] or "")[:4]
+        yield name, "president", "left_office", "" if number == 22 else terms[-1]["enddate"][:4]
+        yield name, "president", "birth_year", (first["person"]["birthday"] or known.BIRTHDAYS[name])[:4]
         yield name, "president", "presidency_number", "22nd and 24th" if number == 22 else ordinal(number)
 
 
@@ -263,12 +264,12 @@ NEEDS_THE = set(names("sun; moon; sky; underworld; sea; ocean; desert; earth; Ni
 SAYS_LITTLE = set(names("beard; butler; demon; mummy; tree; egg; ferryman; year; spear; feathers; clay"))
 
 
-def god_depiction(god: dict) -> str:
+def god_depiction(god: Entry) -> str:
     shape = (god["depictions"] or ("",))[0]
     return "" if shape in ("", "flood") else f"the {shape}" if shape in NEEDS_THE else article(shape)
 
 
-def god_association(name: str, god: dict) -> str:
+def god_association(name: str, god: Entry) -> str:
     words = [word for word in god["keywords"] if word not in [*god["depictions"], "Ennead", *SAYS_LITTLE]]
     word = (words or ("",))[0]
     return GOD_WORDS.get(name, f"the {word}" if word in NEEDS_THE else word)
@@ -328,14 +329,13 @@ def country_rows(_source: Path) -> Iterable[Row]:
         yield name, "country", "driving_side", "left" if entry.endswith("*") else "right"
 
 
-# A name found in two lists belongs to the one named first here.
 LISTS = (country_rows, planet_rows, element_rows, state_rows, river_rows, president_rows, olympics_rows,
          prefecture_rows, book_rows, greek_rows, animal_rows, egyptian_rows)
 
 
 def compile_lists(source: Path) -> list[Row]:
     """(entity, kind, attribute, value) rows, sorted, ASCII, one value per entity and attribute."""
-    kind_of: dict[str, str] = {}
+    kind_of: dict[str, str] = {}  # a name found in two lists belongs to the earlier one in LISTS
     facts: dict[tuple[str, str, str], str] = {}
     for rows in LISTS:
         for entity, kind, attribute, value in rows(source):
