@@ -1,86 +1,40 @@
 """Turns the raw Factbook profiles into the table of facts that the Atlas models are trained and tested on.
 
-It knows how each Factbook field is written and the everyday name of every country, and gives short ASCII values
-as they would stand in a sentence. It does not know whether the Factbook is right or up to date, it drops every
-name that would mean two things, and it leaves a fact out rather than guess.
+It knows how each Factbook field is written and the everyday name of every country, and gives short ASCII
+values as they would stand in a sentence. It does not know whether the Factbook is right or up to date, it
+drops every name that would mean two things, and it leaves a fact out rather than guess.
 Rows are (entity, kind, attribute, value); `kind` is country, division or city.
 """
 
 import csv
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from eft_demo.atlas import country_words as words
+from eft_demo.atlas.compile_divisions import divisions
+from eft_demo.atlas.factbook_text import (
+    Profile,
+    code_of,
+    field,
+    first_item,
+    split_outside,
+    two_digits,
+    without_brackets,
+)
 
 Row = tuple[str, str, str, str]
-MAX_NAME_CHARS = 32
 MAX_NEIGHBOURS = 9
 SMALL_CITY_PEOPLE = 100_000  # a smaller city does not own a name that is also a division elsewhere
 DATE = re.compile(rf"(\d{{1,2}})(?:-\d+)? ({words.MONTHS})|({words.MONTHS}) (\d{{1,2}})")
-CITY = re.compile(r"(?<![\d.,])(\d+\.\d+ million|\d{1,3}(?:,\d{3})+|\d{1,3}) ([^\d()]+?)(?: ?\([^)]*\))*(?=[,;] \d|\s*$)")
-HEADER = re.compile(r"((?:London )?\b[a-z][a-z-]*(?: [a-z-]+){0,4}):\s")
-COUNTED = re.compile(r"\b\d+ ([a-z][a-z -]*?)\s*(\*+)?(?=,| and | are | or | of | with |[;:]|\*|$| [A-Z])")
+CITY = re.compile(
+    r"(?<![\d.,])(\d+\.\d+ million|\d{1,3}(?:,\d{3})+|\d{1,3}) ([^\d()]+?)(?: ?\([^)]*\))*(?=[,;] \d|\s*$)"
+)
 
 
-def fold(text: str) -> str:
-    """ASCII text: accents stripped, curly quotes and odd letters replaced, runs of blanks closed."""
-    text = unicodedata.normalize("NFKD", text.translate(words.ODD_LETTERS))
-    return re.sub(r"\s+", " ", text.encode("ascii", "ignore").decode()).strip()
-
-
-def split_outside(text: str, marks: str) -> list[str]:
-    """`text` cut at each of `marks` that stands outside brackets."""
-    parts, depth = [""], 0
-    for char in text:
-        depth += (char in "([") - (char in ")]")
-        if char in marks and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += char
-    return [part.strip() for part in parts]
-
-
-def without_brackets(text: str) -> str:
-    """`text` without (...) and [...], also nested ones."""
-    before = ""
-    while before != text:
-        before, text = text, re.sub(r"\s*[(\[][^()\[\]]*[)\]]", "", text)
-    return re.sub(r"\s*[(\[].*", "", text).strip()
-
-
-def first_item(text: str) -> str:
-    """The first of a list, without brackets, shares and years."""
-    item = split_outside(text, ",;")[0]
-    return re.sub(r"\s*[\d<].*", "", without_brackets(item)).strip()
-
-
-def two_digits(number: float) -> str:
-    """`number` in words to two significant digits: 1.3 million, 28,000, 47."""
-    rounded = float(f"{number:.1e}")
-    for size, name in ((1e9, "billion"), (1e6, "million")):
-        if rounded >= size:
-            return f"{float(f'{rounded / size:.1e}'):g} {name}"
-    return f"{rounded:,.0f}"
-
-
-def field(profile: dict, name: str, part: str = "") -> str:
-    """The folded text of a field, or of one part of it; empty where the source has none."""
-    value = profile.get(name) or ""
-    if isinstance(value, dict):
-        value = value.get(part) or ""
-    return fold(value)
-
-
-def code_of(profile: dict) -> str:
-    """The two-letter GEC code, which is the profile's file name."""
-    return Path(profile["file"]).stem
-
-
-def country_name(profile: dict) -> str:
+def country_name(profile: Profile) -> str:
     """The everyday name that every other fact uses for this country."""
     short = field(profile, "Country name", "conventional short form")
     return words.NAMES.get(code_of(profile), without_brackets(short))
@@ -89,17 +43,17 @@ def country_name(profile: dict) -> str:
 # One parser per attribute: profile in, value out, empty where the source has no clean value.
 
 
-def capital(profile: dict) -> str:
+def capital(profile: Profile) -> str:
     text = without_brackets(split_outside(field(profile, "Capital", "name"), ",;")[0])
     name = words.CAPITALS.get(code_of(profile), "Washington, D.C." if text == "Washington" else text)
     return "" if name.startswith(("no ", "administered")) else name
 
 
-def continent(profile: dict) -> str:
+def continent(profile: Profile) -> str:
     return words.CONTINENTS.get(code_of(profile), words.CONTINENTS[profile["region"]])
 
 
-def currency(profile: dict) -> str:
+def currency(profile: Profile) -> str:
     text = field(profile, "Exchange rates", "Currency").split(" per US")[0]
     if "US dollar" in text or code_of(profile) in words.DOLLAR_USERS:
         return "US dollar"
@@ -111,7 +65,7 @@ def currency(profile: dict) -> str:
     return f"{start} {noun}".strip() if len(name) < 40 and ":" not in name else ""
 
 
-def currency_code(profile: dict) -> str:
+def currency_code(profile: Profile) -> str:
     if currency(profile) == "US dollar":
         return "USD"
     found = re.search(r"\(([A-Z]{2,3})\b", field(profile, "Exchange rates", "Currency"))
@@ -119,13 +73,13 @@ def currency_code(profile: dict) -> str:
     return words.CURRENCY_CODES.get(code, code if found else "")
 
 
-def demonym(profile: dict) -> str:
+def demonym(profile: Profile) -> str:
     text = words.DEMONYMS.get(code_of(profile), field(profile, "Nationality", "adjective"))
     name = re.split(r" or |[;,(]", text)[0].strip()
     return "" if name in ("none", "NA") else name
 
 
-def language(profile: dict) -> str:
+def language(profile: Profile) -> str:
     """The first official language, or the first language where none is marked so."""
     items = split_outside(field(profile, "Languages", "Languages"), ",;")
     official = [item for item in items if re.search(r"\((?:\w+ )?official", item) and "regional" not in item]
@@ -134,12 +88,12 @@ def language(profile: dict) -> str:
     return name if len(name) <= 24 and re.match(r"[A-Z]", name) and "languages" not in name else ""
 
 
-def religion(profile: dict) -> str:
+def religion(profile: Profile) -> str:
     name = first_item(field(profile, "Religions", "Religions"))
     return words.RELIGIONS.get(name, "")
 
 
-def government(profile: dict) -> str:
+def government(profile: Profile) -> str:
     text = words.GOVERNMENTS.get(code_of(profile), field(profile, "Government type"))
     if "constitutional monarchy" in text:
         return "constitutional monarchy"
@@ -147,7 +101,7 @@ def government(profile: dict) -> str:
     return name if name.endswith(words.GOVERNMENT_ENDINGS) and len(name) <= 40 else ""
 
 
-def independence_from(profile: dict) -> str:
+def independence_from(profile: Profile) -> str:
     code, text = code_of(profile), field(profile, "Independence")
     if code in words.INDEPENDENCE:
         return words.INDEPENDENCE[code][1]
@@ -157,7 +111,7 @@ def independence_from(profile: dict) -> str:
     return next((name for pattern, name in words.RULERS if re.search(pattern, found[1])), "")
 
 
-def independence_year(profile: dict) -> str:
+def independence_year(profile: Profile) -> str:
     code, text = code_of(profile), field(profile, "Independence")
     if code in words.INDEPENDENCE:
         return words.INDEPENDENCE[code][0]
@@ -165,46 +119,60 @@ def independence_year(profile: dict) -> str:
     return found[1] if found and independence_from(profile) else ""
 
 
-def national_day(profile: dict) -> str:
+def national_day(profile: Profile) -> str:
     text = field(profile, "National holiday").split(";")[0]
     found = DATE.search(text)
-    return f"{found[1] or found[4]} {found[2] or found[3]}" if found and "birthday of King Charles" not in text else ""
+    return (
+        f"{found[1] or found[4]} {found[2] or found[3]}"
+        if found and "birthday of King Charles" not in text
+        else ""
+    )
 
 
-def internet_code(profile: dict) -> str:
+def internet_code(profile: Profile) -> str:
     found = re.search(r"\.[a-z]{2}\b", field(profile, "Internet country code"))
     return found[0] if found else ""
 
 
 def place_name(text: str) -> str:
     """The name at the head of 'Pic X on Mount Y (note) 1,234 m', empty for unnamed or described places."""
-    name = re.split(r" on | near | at |;|,|/| -?\d", without_brackets(text))[0].strip().replace("Mt. ", "Mount ")
-    return name if re.match(r"['A-Z]", name) and len(name) <= MAX_NAME_CHARS and "elevation" not in name else ""
+    name = (
+        re.split(r" on | near | at |;|,|/| -?\d", without_brackets(text))[0].strip().replace("Mt. ", "Mount ")
+    )
+    return (
+        name
+        if re.match(r"['A-Z]", name) and len(name) <= words.MAX_NAME_CHARS and "elevation" not in name
+        else ""
+    )
 
 
-def highest_point(profile: dict) -> str:
+def highest_point(profile: Profile) -> str:
     text = field(profile, "Elevation", "highest point")
     return words.HIGHEST_POINTS.get(code_of(profile), place_name(text))
 
 
-def lowest_point(profile: dict) -> str:
+def lowest_point(profile: Profile) -> str:
     text = field(profile, "Elevation", "lowest point")
-    return "" if re.search(r"Ocean|(?<!Dead )(?<!Caspian )\bSea\b|Gulf|\b0 m|Channel", text) else place_name(text)
+    return (
+        ""
+        if re.search(r"Ocean|(?<!Dead )(?<!Caspian )\bSea\b|Gulf|\b0 m|Channel", text)
+        else place_name(text)
+    )
 
 
-def area(profile: dict) -> str:
+def area(profile: Profile) -> str:
     sizes = profile.get("Area") or {}
     found = re.match(r"([\d,]+) sq km", sizes.get("total ") or sizes.get("total") or "")
     size_km2 = int(found[1].replace(",", "")) if found else 0
     return f"{two_digits(size_km2)} square kilometres" if size_km2 else ""
 
 
-def population(profile: dict) -> str:
+def population(profile: Profile) -> str:
     found = re.match(r"\d[\d,]*", field(profile, "Population", "total"))
     return two_digits(int(found[0].replace(",", ""))) if found else ""
 
 
-def borders(profile: dict) -> str:
+def borders(profile: Profile) -> str:
     text = without_brackets(field(profile, "Land boundaries", "border countries"))
     names = [re.sub(r"\s+[\d.,]+ (?:sq )?km.*", "", part) for part in split_outside(text, ";") if part]
     names = sorted({words.BORDER_NAMES.get(name, name) for name in names})
@@ -213,7 +181,7 @@ def borders(profile: dict) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def anthem(profile: dict) -> str:
+def anthem(profile: Profile) -> str:
     """The English title; generic titles ('National Anthem of ...') say nothing and are left out."""
     text = words.ANTHEMS.get(code_of(profile), field(profile, "National anthem(s)", "title"))
     found = re.search(r'"\s*\(([^)]+)\)', text) or re.match(r'"?([^"(]+)', text)
@@ -221,34 +189,40 @@ def anthem(profile: dict) -> str:
     return "" if "National Anthem" in title or len(title) > 48 or "has four" in title else title
 
 
-def colours(profile: dict) -> str:
+def colours(profile: Profile) -> str:
     names = split_outside(without_brackets(field(profile, "National color(s)")), ",")
     if not names[0] or len(names) > 5 or any(len(name) > 16 or ";" in name for name in names):
         return ""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def symbol(profile: dict) -> str:
-    name = words.SYMBOLS.get(code_of(profile), without_brackets(re.split(r"[,;]", field(profile, "National symbol(s)"))[0]))
+def symbol(profile: Profile) -> str:
+    name = words.SYMBOLS.get(
+        code_of(profile), without_brackets(re.split(r"[,;]", field(profile, "National symbol(s)"))[0])
+    )
     name = re.sub(r"^(?:an?|the) ", "", name)
     return name if len(name) <= 36 and not name.startswith("no ") else ""
 
 
-def main_export(profile: dict) -> str:
+def main_export(profile: Profile) -> str:
     return short_good(first_item(field(profile, "Exports - commodities")))
 
 
-def main_crop(profile: dict) -> str:
+def main_crop(profile: Profile) -> str:
     return short_good(first_item(field(profile, "Agricultural products")))
 
 
 def short_good(name: str) -> str:
-    """A commodity as it stands in a sentence: two alternatives joined by 'and', empty where it is not a good."""
+    """A commodity as it stands in a sentence, with 'and' for '/'; empty where it is not a good."""
     name = name.replace("/", " and ").replace("medicines", "medicine")
-    return name if re.match(r"[a-zA-Z]", name) and len(name) <= 36 and not re.match(r"none|the whole|NA$|small", name) else ""
+    return (
+        name
+        if re.match(r"[a-zA-Z]", name) and len(name) <= 36 and not re.match(r"none|the whole|NA$|small", name)
+        else ""
+    )
 
 
-def coastline(profile: dict) -> str:
+def coastline(profile: Profile) -> str:
     text = field(profile, "Coastline")
     if "landlocked" in text:
         return "none"
@@ -257,8 +231,8 @@ def coastline(profile: dict) -> str:
     return f"{two_digits(length_km)} kilometres" if length_km >= 1 else ""
 
 
-def cities(profile: dict) -> list[tuple[str, float]]:
-    """(name, people) of each major urban area; names are in the Factbook's spelling of the capital or in aliases."""
+def cities(profile: Profile) -> list[tuple[str, float]]:
+    """(name, people) of each major urban area, a capital under the name that `capital` gives it."""
     found = []
     text = re.sub(r"\s*\(\d{4}\)", "", field(profile, "Major urban areas - population"))
     for count, raw in CITY.findall(text):
@@ -271,78 +245,19 @@ def cities(profile: dict) -> list[tuple[str, float]]:
     return found
 
 
-def largest_city(profile: dict) -> str:
+def largest_city(profile: Profile) -> str:
     ranked = sorted(cities(profile), key=lambda city: -city[1])
     return ranked[0][0] if ranked and code_of(profile) not in words.LARGEST_CITY_NOT_LISTED else ""
 
 
-COUNTRY_PARSERS: tuple[Callable[[dict], str], ...] = (
+COUNTRY_PARSERS: tuple[Callable[[Profile], str], ...] = (
     capital, continent, currency, currency_code, demonym, language, religion, government, independence_from,
-    independence_year, national_day, internet_code, highest_point, lowest_point, largest_city, area, population,
-    borders, anthem, colours, symbol, main_export, main_crop, coastline,
+    independence_year, national_day, internet_code, highest_point, lowest_point, largest_city, area,
+    population, borders, anthem, colours, symbol, main_export, main_crop, coastline,
 )  # fmt: skip
 
 
-def singular_type(text: str) -> str:
-    """'urban municipalities' -> 'urban municipality'; empty for a word that is no kind of division."""
-    text = re.sub(r"^(?:and )?(?:first-order|administrative|ethnically based|community) ", "", text.strip())
-    text = re.sub(words.GLUED_TYPES, "", re.split(r" or | with | are | of ", text)[0]).strip()
-    text = re.sub(r"ies$", "y", text)
-    text = re.sub(r"ishes$", "ish", text) if text.endswith("ishes") else re.sub(r"(?<!s)s$", "", text)
-    return text if text.split(" ")[-1] in words.DIVISION_TYPES and len(text) <= MAX_NAME_CHARS else ""
-
-
-def division_name(item: str, code: str) -> str:
-    """The English name of one item of a list of divisions, empty for an item that is not a clean name."""
-    english = re.search(r"\[([^\]]+)\]", item)
-    inner = [part for part in re.findall(r"\(([^()]+)\)", item) if part not in words.LANGUAGE_TAGS]
-    first = split_outside(item, ",")[0]
-    name = english[1] if english else without_brackets(first)
-    if not english and inner and code not in words.OUTER_NAMES:
-        name = inner[0].split(";")[0]
-    name = name.replace("/", "-") if code in words.SLASH_JOINS else name
-    name = re.split(r" or |/", re.sub(r"^and |^the |\*+", "", name))[0].strip(" .'/-")
-    name = re.sub(words.NAME_TAILS, "", re.sub(r"^(?:Horad|Province|Region) ", "", name)).strip()
-    name = words.DIVISION_RENAMES.get(name, name)
-    clean = re.match(r"['A-Z][A-Za-z' .-]+$", name) and "Miestas" not in name and 3 <= len(name) <= MAX_NAME_CHARS
-    return name if clean and name not in words.GENERIC_NAMES else ""
-
-
-def division_lists(text: str) -> Iterator[tuple[dict[str, str], str]]:
-    """Each list in the field, with its kinds of division by their mark ('', '*', '**')."""
-    text = re.sub(r"London boroughs and City[^:]*:", "London boroughs:", text)
-    text = re.sub(r"[;,]? note -? ?.*?(?= [a-z]+(?: [a-z]+)?: |$)", "", text)
-    text = re.split(r"; and \d|; note|\(20\d\d\)", text)[0]
-    preamble = split_outside(text, ";")[0]
-    kinds = {mark: singular_type(kind) for kind, mark in reversed(COUNTED.findall(without_brackets(preamble)))}
-    starts = list(HEADER.finditer(text))
-    if not starts and preamble != text:
-        yield kinds, text[len(preamble) + 1 :]
-    elif not starts:
-        yield kinds, re.sub(r"^[\da-z -]+(?:\([^)]*\))?", "", text)
-    ends = [start.start() for start in starts[1:]] + [len(text)]
-    for start, end in zip(starts, ends, strict=False):
-        kind = singular_type(start[1]) or kinds.get("", "")
-        yield {"": kind, "*": kind}, text[start.end() : end]
-
-
-def divisions(profile: dict) -> dict[str, str]:
-    """The kind of each first-level division by its name; the first of two that share a name."""
-    code, found = code_of(profile), {}
-    if code in words.NO_DIVISIONS:
-        return {}
-    for kinds, body in division_lists(field(profile, "Administrative divisions").replace("{", "(")):
-        parts = split_outside(body, ";")
-        items = parts if len(parts) > 2 else [item for part in parts for item in split_outside(part, ",")]
-        for item in items:
-            name = division_name(item, code)
-            mark = re.search(r"\*+", item)
-            if name:
-                found.setdefault(name, kinds.get(mark[0] if mark else "", kinds.get("", "")))
-    return found
-
-
-def city_people(profile: dict) -> dict[str, float]:
+def city_people(profile: Profile) -> dict[str, float]:
     """People in each city by name; 0 for a capital that the list of urban areas does not give."""
     people = dict(cities(profile))
     if capital(profile):
@@ -360,7 +275,7 @@ def named_once(by_country: dict[str, dict[str, float]], taken: set[str]) -> dict
     return {name: pairs[0][1] for name, pairs in counted.items() if len(pairs) == 1 and name not in taken}
 
 
-def country_rows(profile: dict) -> Iterator[Row]:
+def country_rows(profile: Profile) -> Iterator[Row]:
     """The facts about one country."""
     for parse in COUNTRY_PARSERS:
         value = parse(profile)
