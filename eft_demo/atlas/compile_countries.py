@@ -90,7 +90,7 @@ def language(profile: Profile) -> str:
 
 def religion(profile: Profile) -> str:
     name = first_item(field(profile, "Religions", "Religions"))
-    return words.RELIGIONS.get(name, "")
+    return words.RELIGIONS.get(code_of(profile), words.RELIGIONS.get(name, ""))
 
 
 def government(profile: Profile) -> str:

@@ -74,7 +74,7 @@ DEMONYMS = {"hk": "", "sn": "Singaporean", "lu": "Luxembourgish", "rp": "Filipin
             "tw": "Taiwanese", "ls": "Liechtensteiner", "nz": "New Zealand", "bk": "Bosnian",
     "wf": "Wallisian"}  # fmt: skip
 LANGUAGES = {
-    "pa": "Spanish", "md": "Romanian", "kg": "Kyrgyz",
+    "pa": "Spanish", "md": "Romanian", "kg": "Kyrgyz", "bg": "Bengali",
     "et": "Amharic", "sf": "Zulu", "uv": "French", "ml": "Bambara", "gh": "English", "za": "English",
     "ug": "English",
     "mp": "English", "ss": "English", "nh": "Bislama", "wi": "Arabic", "in": "Hindi", "pk": "Urdu",
@@ -93,6 +93,7 @@ LANGUAGES = {
     "Gilbertese": "Gilbertese",
 }  # fmt: skip
 RELIGIONS = {
+    "vm": "",  # the text lists shares of a few percent only
     "Catholic": "Roman Catholic", "Islam": "Muslim", "Evangelical Lutheran": "Lutheran",
     "Church of Norway": "Lutheran",
     "Church of Sweden": "Lutheran", "Evangelical Lutheran Church of Iceland": "Lutheran",
@@ -108,7 +109,8 @@ RELIGIONS = {
     "Eritrean Orthodox", "Ethiopian Orthodox", "Anglican", "Seventh Day Adventist", "Armenian Apostolic",
     "Russian Orthodox", "Greek Orthodox", "Serbian Orthodox", "Romanian Orthodox", "Jewish",
 )}  # fmt: skip
-GOVERNMENTS = {"af": "theocracy", "hk": "", "mc": "", "cy": "presidential republic",
+GOVERNMENTS = {"af": "theocracy", "ch": "communist state", "la": "communist state", "vm": "communist state",
+     "hk": "", "mc": "", "cy": "presidential republic",
     "ti": "presidential republic", "mu": "absolute monarchy", "vt": "elective monarchy",
                "bx": "absolute monarchy", "aq": "territory", "cq": "commonwealth", "gq": "territory",
     "rq": "commonwealth",
@@ -242,7 +244,8 @@ GLUED_TYPES = (
 DIVISION_TYPES = frozenset(
     "province region department state county district governorate municipality parish prefecture city "
     "borough canton commune emirate division territory dependency island atoll republic oblast area quarter "
-    "village locality ward precinct council unit community authority entity zone voivodship raion subject".split()
+    "village locality ward precinct council unit community authority entity zone voivodship raion "
+    "subject".split()
 )
 GENERIC_NAMES = frozenset((
     "Central", "Centre", "Center", "Centrale", "Northern", "Southern", "Eastern", "Western", "North",
