@@ -1,0 +1,1 @@
+"""Engine runs turned into tables and figures. Knows nothing of the user interface."""

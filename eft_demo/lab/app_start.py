@@ -1,0 +1,60 @@
+"""How long `python app.py` takes until its page answers. Knows the app as a user does: a command and an address."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from eft_demo.errors import EFTError
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+LIMIT_S = 60.0  # six times the promise: a start that takes longer has failed
+POLL_S = 0.05
+
+
+def app_start_s(app: Path = APP) -> float:
+    """Seconds from the command to the first whole page, in a process of its own that is ended afterwards.
+
+    Raises EFTError if the app ends before, or does not answer within LIMIT_S.
+    """
+    port = _free_port()
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, str(app), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not _answers(port):
+            elapsed_s = time.perf_counter() - started
+            if process.poll() is not None or elapsed_s > LIMIT_S:
+                raise EFTError(
+                    f"The app gave no page within {elapsed_s:.0f} s (limit {LIMIT_S:.0f} s). "
+                    f"Start {app.name} by hand to see why."
+                )
+            time.sleep(POLL_S)
+        return time.perf_counter() - started
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+            return b"</html>" in page.read()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False

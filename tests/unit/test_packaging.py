@@ -1,0 +1,78 @@
+"""What is declared in several places is the same in all of them, and every pin is exact."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import eft_demo
+
+ROOT = Path(__file__).resolve().parents[2]
+EXACT = re.compile(r"[A-Za-z0-9_.-]+==\d+(\.\d+)*")
+
+
+def pins(name: str) -> dict[str, str]:
+    """{package: version} of a requirements file, without comments and `-r` lines. Fails on anything not exact."""
+    lines = [line.split(" #")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("#", "-r "))]
+    for line in lines:
+        assert EXACT.fullmatch(line), f"{name}: {line!r} is not an exact pin"
+    return dict(line.lower().split("==") for line in lines)
+
+
+def front_matter() -> dict[str, object]:
+    text = (ROOT / "README.md").read_text()
+    assert text.startswith("---\n")
+    return dict(yaml.safe_load(text.split("---\n")[1]))
+
+
+def test_every_pin_is_exact_and_named_once() -> None:
+    app, dev = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert {"gradio", "torch", "transformers", "bitsandbytes", "plotly"} <= set(app)
+    assert not set(app) & set(dev)
+    assert "-r requirements.txt" in (ROOT / "requirements-dev.txt").read_text()
+
+
+def test_pins_of_the_issue() -> None:
+    app = pins("requirements.txt")
+    assert app["torch"] == "2.13.0"
+    assert tuple(map(int, app["gradio"].split(".")))[:2] >= (6, 31)  # advisories before it
+    assert app["transformers"].startswith("5.23.") and app["bitsandbytes"].startswith("0.50.")
+    assert app["plotly"].startswith("7.")
+
+
+def test_the_space_installs_the_pinned_gradio_and_a_python_that_the_package_allows() -> None:
+    space = front_matter()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert space["sdk"] == "gradio" and space["sdk_version"] == pins("requirements.txt")["gradio"]
+    assert (ROOT / str(space["app_file"])).is_file()
+    assert project["requires-python"] == ">=3.11"
+    assert isinstance(space["python_version"], str)  # unquoted, 3.10 would be the number 3.1
+    assert tuple(map(int, space["python_version"].split("."))) >= (3, 11)
+    assert len(str(space["short_description"])) <= 60  # the Hub's limit
+
+
+def test_the_container_runs_the_same_python_and_requirements_as_nobody_special() -> None:
+    docker = (ROOT / "Dockerfile").read_text()
+    assert docker.startswith(f"FROM python:{front_matter()['python_version']}-slim")
+    assert "--uid 1000" in docker and "\nUSER user\n" in docker
+    assert docker.index("COPY --chown=user requirements.txt") < docker.index("COPY --chown=user . .")
+    assert "HEALTHCHECK" in docker and "/healthz" in docker
+    assert '\nCMD ["python", "app.py"]' in docker  # exec form: the app itself gets SIGTERM
+
+
+def test_every_room_is_packaged() -> None:
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    rooms = {"eft_demo"} | {f"eft_demo.{p.parent.name}" for p in ROOT.glob("eft_demo/*/__init__.py")}
+    assert declared - {"eft_demo.assets"} == rooms
+
+
+def test_version_and_licence() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", eft_demo.__version__)
+    assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
+    assert front_matter()["license"] == "apache-2.0"
+
+
+def test_app_py_stays_small() -> None:
+    assert len((ROOT / "app.py").read_text().splitlines()) <= 40
