@@ -3,8 +3,8 @@
     mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
     logprobs = mixed - log_z                      log_z = logsumexp(mixed)
 
-Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf` (a token that
-a model rules out) is handled by a rule and never by arithmetic on it.
+Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf` (a token
+that a model rules out) is handled by a rule and never by arithmetic on it.
 """
 
 import math
@@ -43,12 +43,14 @@ def to_logprobs(logits: Tensor, model: str) -> Tensor:
 def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
     """`plus - minus` per token, finite everywhere; all three are log-probs of shape (rows, vocab).
 
-    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0; outside the anchor's
-    support it is 0, because nothing may bring such a token back.
+    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0. Outside the anchor's
+    support it is 0 too, because nothing may bring such a token back.
     """
     # inf - inf is the only way to a NaN here: to_logprobs lets none through.
     delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)
-    return delta.masked_fill_(anchor == -math.inf, 0.0)  # (rows, vocab)
+    if anchor.amin() == -math.inf:  # rare, and the mask costs more than all the rest
+        delta.masked_fill_(anchor == -math.inf, 0.0)
+    return delta  # (rows, vocab)
 
 
 def mix(anchor: Tensor, deltas: Tensor, coefficients: Tensor) -> Mixture:
@@ -64,23 +66,19 @@ def mix(anchor: Tensor, deltas: Tensor, coefficients: Tensor) -> Mixture:
         mixed = torch.addcmul(mixed, deltas[:, k], coefficients[:, k : k + 1])  # (rows, vocab)
     logprobs = torch.log_softmax(mixed, dim=-1)
     _check_rows(logprobs, "mixture")
-    # Read log_z off at the likeliest token: one pass cheaper than a logsumexp, and as exact.
-    top, at = mixed.max(dim=-1)  # (rows,)
-    log_z = top - logprobs.gather(1, at.unsqueeze(1)).squeeze(1)
-    untouched = (coefficients == 0).all(dim=1)  # (rows,)
-    return Mixture(
-        logprobs=torch.where(untouched.unsqueeze(1), anchor, logprobs),
-        anchor=anchor,
-        deltas=deltas,
-        coefficients=coefficients,
-        log_z=log_z.masked_fill(untouched, 0.0),
-    )
+    # log_z read off at the likeliest token: cheaper than a logsumexp and as exact.
+    log_z = mixed.amax(dim=-1) - logprobs.amax(dim=-1)  # (rows,)
+    untouched = (coefficients == 0).all(dim=1)
+    if untouched.any():
+        logprobs[untouched] = anchor[untouched]
+        log_z[untouched] = 0.0
+    return Mixture(logprobs, anchor, deltas, coefficients, log_z)
 
 
 def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The account of one token per row: anchor_logprob (rows,), bars (rows, terms), neg_log_z (rows,), logprob (rows,).
+    """The account of one token per row, in nats: anchor_logprob, bars, neg_log_z, logprob.
 
-    The first three sum to the last, to float32 rounding. All in nats.
+    The bars are (rows, terms), the others (rows,). The first three sum to the last, to float32 rounding.
     """
     column = ids.unsqueeze(1)  # (rows, 1)
     bars = mixture.deltas.gather(2, column.unsqueeze(1).expand(-1, mixture.deltas.shape[1], 1)).squeeze(2)
@@ -94,12 +92,14 @@ def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def entropy_nats(logprobs: Tensor) -> Tensor:
     """The entropy of each row (rows,) in nats; tokens ruled out add nothing."""
-    return torch.special.entr(logprobs.exp()).sum(dim=-1)
+    # The clamp turns 0 * -inf into 0.
+    return -(logprobs.exp() * logprobs.clamp(min=-1e30)).sum(dim=-1)
 
 
 def rank(logprobs: Tensor, ids: Tensor) -> Tensor:
     """The 1-based rank (rows,) of each row's token: 1 + the number of tokens that are strictly likelier."""
-    return (logprobs > logprobs.gather(1, ids.unsqueeze(1))).sum(dim=-1) + 1
+    likelier: Tensor = logprobs > logprobs.gather(1, ids.unsqueeze(1))
+    return likelier.sum(dim=-1) + 1
 
 
 def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
@@ -114,7 +114,7 @@ def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
 
 
 def _check_rows(logprobs: Tensor, model: str) -> None:
-    # A single NaN or +inf, or a row of -inf only, makes a whole row of a log-softmax NaN: one column tells all.
+    # One NaN or +inf in a row, or nothing but -inf, makes its whole log-softmax NaN: one column tells all.
     bad = logprobs[..., 0].isnan()
     if bad.any():
         raise NumericalError(model, bad.reshape(-1).nonzero().flatten().tolist())

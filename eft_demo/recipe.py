@@ -2,14 +2,14 @@
 
     log p~ = log p_anchor + sum_k c_k * (log p_plus_k - log p_minus_k) - log Z
 
-Knows roles, weights and the text form (`parse`, `str`). Knows no tensors and no checkpoints. The weights of all
-models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
+Knows roles, weights and the text form (`parse`, `str`). Knows no tensors and no checkpoints. The weights of
+all models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
 """
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from eft_demo.errors import RecipeError
@@ -97,10 +97,14 @@ class Recipe:
 
     def with_roles(self, mapping: Mapping[str, str]) -> "Recipe":
         """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others stay."""
-        terms = (
-            Term(t.weight, mapping.get(t.plus, t.plus), mapping.get(t.minus, t.minus), t.scale) for t in self.terms
+
+        def renamed(role: str) -> str:
+            return mapping.get(role, role)
+
+        terms = tuple(
+            replace(term, plus=renamed(term.plus), minus=renamed(term.minus)) for term in self.terms
         )
-        return Recipe(mapping.get(self.anchor, self.anchor), tuple(terms))
+        return Recipe(renamed(self.anchor), terms)
 
     def __str__(self) -> str:
         parts = [self.anchor]
@@ -117,7 +121,7 @@ def parse(text: str) -> Recipe:
     if not isinstance(text, str):
         raise RecipeError(f"A recipe must be text; got {show_value(text)}.")
     if len(text) > MAX_TEXT_CHARS:
-        raise RecipeError(f"A recipe may have at most {MAX_TEXT_CHARS} characters; this one has {len(text):,}.")
+        raise RecipeError(f"A recipe may have {MAX_TEXT_CHARS} characters at most; got {len(text):,}.")
     return _Parser(text).recipe()
 
 
@@ -152,7 +156,9 @@ class _Parser:
             elif (name := self.match(_NAME)) in CONTROLS and control is None:
                 control = name
             else:
-                self.fail(f"a number, {' or '.join(CONTROLS)} (once), or a bracket such as (assistant - small_base)", start)
+                self.fail(
+                    f"a number, {' or '.join(CONTROLS)} (once), or ( as in (assistant - small_base)", start
+                )
             self.expect("*", "*")
         self.expect("(", "(")
         plus = self.role()
@@ -199,7 +205,8 @@ def _point_at(text: str, at: int, wanted: str) -> str:
     """The message with the text on its own line and a caret under character `at` (0-based)."""
     line = "".join(c if c.isprintable() else " " for c in text)
     found = f"'{line[at]}'" if at < len(line) else "the end"
-    return f"The recipe cannot be read at character {at + 1}: wanted {wanted}, found {found}.\n{line}\n{' ' * at}^"
+    sentence = f"The recipe cannot be read at character {at + 1}: wanted {wanted}, found {found}."
+    return f"{sentence}\n{line}\n{' ' * at}^"
 
 
 def _number_text(number: float) -> str:
@@ -209,14 +216,16 @@ def _number_text(number: float) -> str:
 def _check_role(role: object) -> None:
     if not isinstance(role, str) or not _NAME.fullmatch(role) or role in CONTROLS:
         raise RecipeError(
-            f"A role must be a name of small letters, digits and _ (at most 40), and not a control; got {show_value(role)}."
+            "A role must be a name of at most 40 small letters, digits and _, and not that of a control; "
+            f"got {show_value(role)}."
         )
 
 
 def _check_weight(weight: object) -> float:
     is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
     if not is_number or not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:  # type: ignore[arg-type]
-        raise RecipeError(f"A weight must be a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}; got {show_value(weight)}.")
+        limits = f"from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+        raise RecipeError(f"A weight must be a number {limits}; got {show_value(weight)}.")
     return float(weight)  # type: ignore[arg-type]
 
 

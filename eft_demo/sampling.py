@@ -1,15 +1,18 @@
 """From log-probs to a token: temperature, top-k, top-p, min-p, and one set of dice for everybody.
 
-A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random state,
-so every panel of a run throws the same dice, in any batch, in any order, and for any subset of the tokens.
+A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
+state, so every panel of a run throws the same dice, in any batch, in any order, for any subset of the tokens.
 Knows no models and no recipes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P
@@ -19,6 +22,7 @@ GREEDY_BELOW = 1e-4
 # Most top-p sets are smaller than this; a row that needs more tokens is looked at again with 8 times as many.
 FIRST_CANDIDATES = 64
 
+_Array = NDArray[Any]
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64 (Steele, Lea, Flood 2014), with its two multipliers below
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
@@ -49,138 +53,171 @@ class Sampling:
         return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
 
 
-def gumbel(seeds: Sequence[int], positions: Sequence[int], ids: int | Tensor) -> Tensor:
-    """Gumbel noise (rows, n) in float32 for tokens `ids` (rows, n) or (n,), or for all of a vocabulary of size `ids`.
+def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids: int | Tensor) -> Tensor:
+    """Gumbel noise in float32 for tokens `ids` (rows, n) or (n,), or for a whole vocabulary of size `ids`.
 
-    A pure function of (seed, position, id): one pair of seed and position per row. Finite, between -2.9 and 44.
+    A pure function of (seed, position, id), with one seed and one position per row; the result is (rows, n),
+    finite, between -2.9 and 44. Made on the host, so that a GPU throws the very dice that a CPU throws.
     """
-    if isinstance(ids, int):
-        steps = _vocabulary_steps(ids)
-    else:
-        steps = (ids.long() + 1) * _signed(_GOLDEN)
-    keys = [_signed(_row_key(int(s), int(p))) for s, p in zip(seeds, positions, strict=True)]
-    bits = torch.tensor(keys, device=steps.device).unsqueeze(1) + steps  # (rows, n)
-    _splitmix_(bits)
-    # 63 bits as a fraction u of 1; -log1p(-u) is exponential noise and keeps full precision where u is small,
-    # which is where the winners are. The clamp keeps both logarithms finite.
-    uniform = bits.bitwise_and_(2**63 - 1).float().mul_(2.0**-63).clamp_(2.0**-63, 1 - 2.0**-24)
-    return uniform.neg_().log1p_().neg_().log_().neg_()
+    keys = [_row_key(int(s), int(p)) for s, p in zip(seeds, positions, strict=True)]
+    if isinstance(ids, Tensor):
+        steps = (ids.cpu().numpy().astype(np.uint64) + 1) * _GOLDEN
+        return torch.from_numpy(_noise(np.array(keys, np.uint64)[:, None] + steps))
+    # Panels that stream in step throw the same dice: make each row of noise once.
+    distinct = list(dict.fromkeys(keys))
+    noise = torch.from_numpy(_noise(np.array(distinct, np.uint64)[:, None] + _vocabulary_steps(ids)))
+    return noise if len(distinct) == len(keys) else noise[[distinct.index(key) for key in keys]]
 
 
 def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
     """Log-probs (rows, vocab) after temperature, top-k, top-p and min-p, each of shape (rows,); -inf outside.
 
-    What is left is not renormalised. Tokens that tie with the last one kept are kept too; at least one always is.
+    What is left is not renormalised. Tokens that tie with the last one kept are kept too; one at least always is.
     Temperature 0 keeps the likeliest token only, the lowest id on ties.
     """
-    scaled = _temper(logprobs, temperature)
-    warped = torch.empty_like(scaled)
-    pending = torch.arange(len(scaled), device=scaled.device)
-    count = _first_count(scaled, top_k)
-    while len(pending):
-        rows = scaled[pending]
-        values = rows.topk(count).values
-        threshold = _threshold(values, top_k[pending], top_p[pending], min_p[pending])  # (rows, 1)
-        warped[pending] = rows.masked_fill(rows < threshold, -torch.inf)
-        pending, count = _unfinished(pending, values, threshold, rows.shape[1])
-    greedy = temperature < GREEDY_BELOW
-    if greedy.any():
-        first = torch.zeros_like(scaled).scatter_(1, logprobs.argmax(-1, keepdim=True), 1) == 1
-        warped = torch.where(greedy.unsqueeze(1) & ~first, -torch.inf, warped)
+    limits = torch.stack([top_k.double(), top_p.double(), min_p.double()], dim=1).cpu().numpy()
+    is_greedy = temperature < GREEDY_BELOW
+    scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
+    warped = _warp_rows(scaled, limits, FIRST_CANDIDATES)
+    greedy = is_greedy.nonzero().flatten()
+    warped[greedy] = -torch.inf
+    warped[greedy, logprobs[greedy].argmax(-1)] = 0.0
     return warped
 
 
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    """Token ids (rows,) int64, drawn from log-probs (rows, vocab); the noise of row i is keyed by positions[i].
+    """Token ids (rows,) int64 drawn from log-probs (rows, vocab); the noise of row i is keyed by positions[i].
 
     The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
     """
-    ids = logprobs.argmax(-1)  # (rows,) and done, for greedy rows
-    drawn = [i for i, s in enumerate(samplings) if not s.is_greedy]
-    for truncated in (False, True):
-        rows = [i for i in drawn if samplings[i].is_truncated == truncated]
-        if not rows:
-            continue
-        subset = logprobs if len(rows) == len(logprobs) else logprobs[rows]
-        chosen = [samplings[i] for i in rows]
-        draw = _draw_truncated if truncated else _draw_whole
-        picked = draw(subset, chosen, [positions[i] for i in rows])
-        if len(rows) == len(logprobs):
-            return picked
-        ids[rows] = picked
+    groups: dict[_Draw, list[int]] = {}
+    for i, sampling in enumerate(samplings):
+        draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
+        groups.setdefault(draw, []).append(i)
+    if len(groups) == 1:
+        return next(iter(groups))(logprobs, samplings, positions)
+    ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
+    for draw, rows in groups.items():
+        ids[rows] = draw(logprobs[rows], [samplings[i] for i in rows], [positions[i] for i in rows])
     return ids
 
 
-def _draw_whole(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    scaled = _temper(logprobs, logprobs.new_tensor([s.temperature for s in samplings]))
+_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
+
+
+def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    return logprobs.argmax(-1)  # torch promises the first of equal values
+
+
+def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
-    return noise.add_(scaled).argmax(-1)
+    return _temper(logprobs, _temperatures(logprobs, samplings)).add_(noise).argmax(-1)
 
 
-def _draw_truncated(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    top_k = torch.tensor([s.top_k for s in samplings], device=logprobs.device)
-    top_p, min_p, temperature = logprobs.new_tensor(
-        [[s.top_p for s in samplings], [s.min_p for s in samplings], [s.temperature for s in samplings]]
-    )
-    scaled = _temper(logprobs, temperature)
-    picked = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
-    pending = torch.arange(len(samplings), device=logprobs.device)
-    count = _first_count(scaled, top_k)
-    while len(pending):
-        rows = pending.tolist()
-        values, ids = scaled[pending].topk(count)  # (rows, count), falling
-        threshold = _threshold(values, top_k[pending], top_p[pending], min_p[pending])
-        noise = gumbel([samplings[i].seed for i in rows], [positions[i] for i in rows], ids)
-        noise.add_(values).masked_fill_(values < threshold, -torch.inf)
-        picked[pending] = ids.gather(1, noise.argmax(-1, keepdim=True)).squeeze(1)
-        pending, count = _unfinished(pending, values, threshold, scaled.shape[1])
+def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
+    scaled = _temper(logprobs, _temperatures(logprobs, samplings))
+    ids = _draw_rows(scaled, limits, [s.seed for s in samplings], positions, FIRST_CANDIDATES)
+    return ids.to(logprobs.device)
+
+
+def _draw_rows(
+    scaled: Tensor, limits: _Array, seeds: Sequence[int], positions: Sequence[int], count: int
+) -> Tensor:
+    """Ids (rows,) on the host, from the `count` likeliest tokens, or more for the rows that need more."""
+    values, ids, lowest, open_rows = _look(scaled, limits, count)
+    noise = gumbel(seeds, positions, ids).add_(values).masked_fill_(values < lowest, -torch.inf)
+    picked = ids.gather(1, noise.argmax(-1, keepdim=True)).squeeze(1)
+    if open_rows:
+        rest_seeds, rest_positions = [seeds[i] for i in open_rows], [positions[i] for i in open_rows]
+        rest = _draw_rows(scaled[open_rows], limits[open_rows], rest_seeds, rest_positions, count * 8)
+        picked[open_rows] = rest
     return picked
 
 
-def _temper(logprobs: Tensor, temperature: Tensor) -> Tensor:
-    """Log-probs at the given temperature, normalised; greedy rows stay at 1, they need no scale."""
-    safe = torch.where(temperature < GREEDY_BELOW, 1.0, temperature)
-    return torch.log_softmax(logprobs / safe.unsqueeze(1), dim=-1)
+def _warp_rows(scaled: Tensor, limits: _Array, count: int) -> Tensor:
+    _, _, lowest, open_rows = _look(scaled, limits, count)
+    warped = scaled.masked_fill(scaled < lowest.to(scaled.device), -torch.inf)
+    if open_rows:
+        warped[open_rows] = _warp_rows(scaled[open_rows], limits[open_rows], count * 8)
+    return warped
 
 
-def _threshold(values: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
-    """The lowest log-prob kept (rows, 1), from the highest log-probs (rows, count) in falling order.
+def _look(scaled: Tensor, limits: _Array, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """The `count` likeliest tokens of every row and what of them is kept, all on the host.
 
-    Only final where it lies above the last of `values`; otherwise more of them are needed.
+    Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may reach
+    beyond the tokens looked at. Sorting a vocabulary costs more than all else here, so it is not done.
     """
-    last = torch.where(top_k > 0, top_k, values.shape[1]).clamp(max=values.shape[1]) - 1
-    kth = values.gather(1, last.unsqueeze(1))  # (rows, 1)
-    kth = torch.where((top_k > 0).unsqueeze(1), kth, -torch.inf)
-    probs = values.exp().masked_fill_(values < kth, 0.0)
-    # Top-p counts mass among what top-k left over. Without top-k the whole row has mass 1.
-    mass = torch.where(top_k > 0, probs.sum(-1), 1.0).unsqueeze(1)
-    before = probs.cumsum(-1).sub_(probs).div_(mass)  # mass ahead of each token
-    kept = (before < top_p.unsqueeze(1)).sum(-1, keepdim=True).clamp(min=1)
-    nucleus = values.gather(1, kept - 1)
-    nucleus = torch.where(top_p.unsqueeze(1) < 1, nucleus, -torch.inf)
-    return torch.maximum(torch.maximum(kth, nucleus), values[:, :1] + min_p.log().unsqueeze(1))
+    vocab = scaled.shape[1]
+    count = min(vocab, max(count, int(limits[:, 0].max()) + 1))  # one beyond top-k shows whether it ties
+    values, ids = (part.cpu() for part in scaled.topk(count))
+    lowest = _lowest_kept(values.numpy(), limits)
+    open_rows = [] if count == vocab else np.flatnonzero(values.numpy()[:, -1] >= lowest).tolist()
+    return values, ids, torch.from_numpy(lowest).unsqueeze(1), open_rows
 
 
-def _first_count(scaled: Tensor, top_k: Tensor) -> int:
-    # One more than top-k, to see whether the next token ties with the last one kept.
-    return min(scaled.shape[1], max(FIRST_CANDIDATES, int(top_k.max()) + 1))
+def _lowest_kept(values: _Array, limits: _Array) -> _Array:
+    """The lowest log-prob kept (rows,) float32, from the highest log-probs (rows, count) in falling order.
+
+    `limits` (rows, 3) are top-k, top-p, min-p. Final only where the result lies above the last of `values`.
+    In numpy, because a dozen operations on 64 numbers cost half of what they cost in torch.
+    """
+    top_k, top_p, min_p = limits.T
+    rows = np.arange(len(values))
+    probs = np.exp(values, dtype=np.float64)
+    mass: _Array | float = 1.0
+    lowest = np.full(len(values), -np.inf, dtype=np.float32)
+    if top_k.any():
+        at = np.where(top_k > 0, top_k, values.shape[1]).clip(max=values.shape[1]).astype(np.int64) - 1
+        lowest = np.where(top_k > 0, values[rows, at], lowest)
+        probs[values < lowest[:, None]] = 0.0
+        mass = np.where(top_k > 0, probs.sum(1), mass)  # top-p counts in what top-k has left over
+    before = probs.cumsum(1) - probs  # the mass ahead of each token
+    kept = (before < (top_p * mass)[:, None]).sum(1).clip(min=1)
+    lowest = np.where(top_p < 1, np.maximum(lowest, values[rows, kept - 1]), lowest)
+    if min_p.any():
+        with np.errstate(divide="ignore"):  # log(0) = -inf: off
+            lowest = np.maximum(lowest, values[:, 0] + np.log(min_p)).astype(np.float32)
+    return lowest
 
 
-def _unfinished(pending: Tensor, values: Tensor, threshold: Tensor, vocab: int) -> tuple[Tensor, int]:
-    """The rows whose kept set may reach beyond `values`, and how many values to look at next."""
-    count = values.shape[1]
-    if count == vocab:
-        return pending[:0], count
-    return pending[values[:, -1] >= threshold.squeeze(1)], min(vocab, count * 8)
+def _temper(logprobs: Tensor, temperature: Tensor) -> Tensor:
+    """Log-probs at the given temperatures (rows,), normalised."""
+    return torch.log_softmax(logprobs / temperature.unsqueeze(1), dim=-1)
+
+
+def _temperatures(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    return torch.tensor([s.temperature for s in samplings], device=logprobs.device)  # (rows,)
 
 
 @lru_cache(maxsize=8)
-def _vocabulary_steps(vocab: int) -> Tensor:
-    return torch.arange(1, vocab + 1) * _signed(_GOLDEN)  # (vocab,)
+def _vocabulary_steps(vocab: int) -> _Array:
+    return np.arange(1, vocab + 1, dtype=np.uint64) * _GOLDEN  # (vocab,)
+
+
+def _noise(bits: _Array) -> _Array:
+    """float32 Gumbel noise from uint64 counters, which are used up.
+
+    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full precision
+    where it is small, which is where the winners are. The clip keeps both logarithms finite.
+    """
+    bits ^= bits >> 30  # the finaliser of splitmix64
+    bits *= _MULTIPLIER_1
+    bits ^= bits >> 27
+    bits *= _MULTIPLIER_2
+    bits ^= bits >> 31
+    u = bits.astype(np.float32)
+    u *= np.float32(-(2.0**-64))
+    np.clip(u, np.float32(2.0**-24 - 1), np.float32(-(2.0**-64)), out=u)
+    np.log1p(u, out=u)
+    np.negative(u, out=u)
+    np.log(u, out=u)
+    return np.negative(u, out=u)
 
 
 def _row_key(seed: int, position: int) -> int:
-    """One 64-bit key per (seed, position): two rounds, so neighbouring seeds and positions never meet."""
+    """One 64-bit key per (seed, position): hashed twice, so neighbouring seeds and positions never meet."""
     return _splitmix((_splitmix(seed) + position * _GOLDEN) & _MASK)
 
 
@@ -189,14 +226,3 @@ def _splitmix(x: int) -> int:
     x = ((x ^ (x >> 30)) * _MULTIPLIER_1) & _MASK
     x = ((x ^ (x >> 27)) * _MULTIPLIER_2) & _MASK
     return x ^ (x >> 31)
-
-
-def _splitmix_(x: Tensor) -> None:
-    """The finaliser of splitmix64, in place. int64 has no logical shift: shift, then mask the sign bits off."""
-    x.bitwise_xor_((x >> 30).bitwise_and_(2**34 - 1)).mul_(_signed(_MULTIPLIER_1))
-    x.bitwise_xor_((x >> 27).bitwise_and_(2**37 - 1)).mul_(_signed(_MULTIPLIER_2))
-    x.bitwise_xor_((x >> 31).bitwise_and_(2**33 - 1))
-
-
-def _signed(x: int) -> int:
-    return x - 2**64 if x >= 2**63 else x

@@ -12,6 +12,9 @@ from pathlib import Path
 from eft_demo.errors import InputError
 
 DTYPES = ("auto", "bf16", "fp32")
+_PACKAGE = Path(__file__).resolve().parent
+# Inside the package in a wheel, beside it in the repository.
+ASSETS = _PACKAGE / "assets" if (_PACKAGE / "assets").is_dir() else _PACKAGE.parent / "assets"
 
 
 def check_number(
@@ -41,7 +44,7 @@ def check_number(
 def show_value(value: object) -> str:
     """A short, harmless picture of any value for use in a sentence."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
-        return f"{'-' if value < 0 else ''}{'infinity' if value in (math.inf, -math.inf) else 'a huge number'}"
+        return "infinity" if abs(value) == math.inf else "a huge number"
     if isinstance(value, (str, bool, int, float, type(None))):
         text = ascii(value)
         return text if len(text) <= 40 else f"{text[:36]}... ({len(text):,} characters)"
@@ -60,7 +63,9 @@ class Range:
     above_low: bool = False
 
     def check(self, value: object) -> float | int:
-        return check_number(self.name, value, self.low, self.high, integer=self.integer, above_low=self.above_low)
+        return check_number(
+            self.name, value, self.low, self.high, integer=self.integer, above_low=self.above_low
+        )
 
 
 # Above 3 the small models' difference drowns the large base; below 0 it would undo safety tuning.
@@ -79,7 +84,8 @@ CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
 def check_control(name: object, value: object) -> float:
     """The checked value of a live control. Raises InputError for an unknown name or a value out of range."""
     if not isinstance(name, str) or name not in CONTROLS:
-        raise InputError(f"There is no control {show_value(name)}. The controls are {' and '.join(CONTROLS)}.")
+        known = " and ".join(CONTROLS)
+        raise InputError(f"There is no control {show_value(name)}. The controls are {known}.")
     return float(CONTROLS[name].check(value))
 
 
@@ -89,7 +95,7 @@ class Settings:
 
     host: str = "127.0.0.1"  # only this machine, unless asked otherwise
     port: int = 7860
-    assets: Path = Path(__file__).resolve().parent.parent / "assets"
+    assets: Path = ASSETS
     threads: int = 0  # for torch; 0 = torch's own choice
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
 
@@ -107,7 +113,7 @@ class Settings:
         check_number("EFT_THREADS", self.threads, 0, 1024, integer=True)
         check_number("EFT_MAX_PROMPT_CHARS", self.max_prompt_chars, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_NEW_TOKENS", self.max_new_tokens, 1, 1_000_000, integer=True)
-        check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, self.max_new_tokens, integer=True)
+        check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_ROWS", self.max_rows, 1, 4096, integer=True)
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
@@ -115,6 +121,8 @@ class Settings:
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
         if self.dtype not in DTYPES:
             raise InputError(f"EFT_DTYPE must be one of {', '.join(DTYPES)}; got {show_value(self.dtype)}.")
+        # A lower maximum lowers the default with it, so that one variable is enough.
+        object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":

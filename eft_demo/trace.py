@@ -1,6 +1,6 @@
 """What a run leaves behind: one record per token, one trace per panel, one JSON document per run.
 
-Knows its own version and checks everything it reads, because traces come from files that people send each other.
+Knows its own version and checks everything it reads, because people send each other such files.
 Does not know where a trace is shown. All log-probs are in nats.
 """
 
@@ -73,7 +73,7 @@ class RunTrace:
     version: int = VERSION
 
     def to_json(self) -> str:
-        """Plain ASCII JSON. -inf, which JSON cannot say, is written as null. `from_json` gives back an equal trace."""
+        """Plain ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, unknown to JSON."""
         return json.dumps(_encode(self), allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -84,10 +84,11 @@ class RunTrace:
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            raise InputError("This is not a recorded run: it is not valid JSON. Please choose another file.") from None
-        if not isinstance(document, dict) or document.get("version") != VERSION:
-            found = show_value(document.get("version")) if isinstance(document, dict) else "none"
-            raise InputError(f"This app reads recorded runs of version {VERSION}; the version given is {found}.")
+            message = "This is not a recorded run: it is not valid JSON. Please choose another file."
+            raise InputError(message) from None
+        version = document.get("version") if isinstance(document, dict) else None
+        if version != VERSION:
+            raise InputError(f"This app reads recorded runs of version {VERSION}; got {show_value(version)}.")
         run: RunTrace = _decode(cls, document, "run")
         return run
 
@@ -129,7 +130,8 @@ def _decode(kind: Any, value: object, place: str) -> Any:
 def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     names = [f.name for f in dataclasses.fields(kind)]
     if not isinstance(value, dict) or sorted(value) != sorted(names):
-        raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {', '.join(names)}.")
+        wanted = ", ".join(names)
+        raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {wanted}.")
     hints = _hints(kind)
     return kind(**{name: _decode(hints[name], value[name], f"{place}.{name}") for name in names})
 
