@@ -1,4 +1,4 @@
-"""Start EFT Demo: settings -> service -> page -> launch. `from app import demo` gives the page to other launchers."""
+"""Start EFT Demo: settings -> service -> page -> launch. `from app import demo` is the page, not launched."""
 
 import sys
 from dataclasses import replace
@@ -14,18 +14,17 @@ from eft_demo.ui.server import launch
 
 
 def start(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 opens the app to your network.")] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen; 0.0.0.0 is for everybody.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; if it is taken, the next free one.")] = None,
     family: Annotated[str, typer.Option(help="Family of models in assets/.")] = "atlas",
 ) -> None:
     """Start the app and serve its page until Ctrl+C."""
     try:
-        chosen = {"host": host, "port": port}
-        settings = replace(Settings.from_env(), **{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+        settings = Settings.from_env()
+        settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
         launch(build_demo(Service.load(settings, family), settings), settings)
     except EFTError as error:
-        typer.echo(f"EFT Demo cannot start. {error}", err=True)
-        sys.exit(2)
+        sys.exit(f"EFT Demo cannot start. {error}")
 
 
 def __getattr__(name: str) -> Page:

@@ -1,7 +1,7 @@
-"""Put pip into a virtual environment that was made without it, from a package index and with nothing but Python.
+"""Put pip into a virtual environment made without it, from a package index and with nothing but Python.
 
-Debian's python3 comes without ensurepip. Run by run.sh with the environment's own interpreter. Knows the simple
-index format (PEP 503); does not know any other tool of this project.
+Debian's python3 comes without ensurepip. Run by run.sh with the environment's own interpreter. Knows the
+simple index format (PEP 503); does not know any other tool of this project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-WHEEL_LINK = re.compile(r'href="([^"]*/(pip-(\d+(?:\.\d+)+)-py3-none-any\.whl))(?:#sha256=([0-9a-f]{64}))?[^"]*"')
+WHEEL_LINK = re.compile(
+    r'href="([^"]*/(pip-(\d+(?:\.\d+)+)-py3-none-any\.whl))(?:#sha256=([0-9a-f]{64}))?[^"]*"'
+)
 
 
 def newest(page: str) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""How long `python app.py` takes until its page answers. Knows the app as a user does: a command and an address."""
+"""How long `python app.py` takes until its page answers. Knows the app only as its users do."""
 
 from __future__ import annotations
 

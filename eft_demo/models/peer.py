@@ -1,7 +1,7 @@
-"""The usual way to do EFT with transformers: `generate` on the large base with a logits processor around the pair.
+"""The usual way to do EFT with transformers: `generate` on the large base with a logits processor.
 
-Kept as the peer in `bench` and as a reference for tests: it shares no code with the engine. Caches are on for all three
-models. Knows checkpoints on disk; does not know rows, panels or recipes.
+Kept as the peer in `bench` and as a reference for tests: it shares no code with the engine. Caches are on for
+all three models. Knows checkpoints on disk; does not know rows, panels or recipes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorL
 
 
 class EFTProcessor(LogitsProcessor):
-    """Adds alpha * (tuned - base) of a small pair to the large base's logits, one cached forward of each per token."""
+    """Adds alpha * (tuned - base) of a small pair to the large base's logits, one cached forward each."""
 
     def __init__(self, tuned: Any, base: Any, alpha: float) -> None:
         self.models = (tuned, base)
@@ -35,16 +35,19 @@ class EFTProcessor(LogitsProcessor):
 
 def load(path: Path, dtype: torch.dtype) -> Any:
     """The checkpoint as transformers loads it, in evaluation mode."""
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
+    options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    return AutoModelForCausalLM.from_pretrained(path, **options).eval()
 
 
 @torch.inference_mode()
-def generate(model: Any, prompt: list[int], new_tokens: int, processor: EFTProcessor | None, **sampling: Any) -> list[int]:
+def generate(
+    model: Any, prompt: list[int], new_tokens: int, processor: EFTProcessor | None, **sampling: Any
+) -> list[int]:
     """Exactly `new_tokens` ids after `prompt`; `sampling` goes to transformers' `generate` as it is."""
     processors = LogitsProcessorList([processor] if processor else [])
     ids = torch.tensor([prompt])
     out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), logits_processor=processors, use_cache=True, eos_token_id=None,
-        pad_token_id=0, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **sampling,
+        ids, attention_mask=torch.ones_like(ids), logits_processor=processors, use_cache=True,
+        eos_token_id=None, pad_token_id=0, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **sampling,
     )  # fmt: skip
     return out[0, len(prompt) :].tolist()

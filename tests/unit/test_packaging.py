@@ -13,7 +13,7 @@ EXACT = re.compile(r"[A-Za-z0-9_.-]+==\d+(\.\d+)*")
 
 
 def pins(name: str) -> dict[str, str]:
-    """{package: version} of a requirements file, without comments and `-r` lines. Fails on anything not exact."""
+    """{package: version} of a requirements file but for `-r` lines. Fails on anything not exact."""
     lines = [line.split(" #")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     lines = [line for line in lines if line and not line.startswith(("#", "-r "))]
     for line in lines:

@@ -1,0 +1,157 @@
+"""The command line: `python -m eft_demo COMMAND`. Knows the other rooms only by their front doors.
+
+What a person got wrong is one sentence on stderr and exit code 2; anything else is a bug and shows its
+traceback. Each command imports what it runs, so that `--help` need not wait for torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eft_demo.errors import EFTError
+from eft_demo.recipe import Recipe, parse
+from eft_demo.settings import ALPHA, BETA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+
+if TYPE_CHECKING:
+    from eft_demo.trace import PanelTrace, RunTrace
+
+app = typer.Typer(
+    help="Emulated fine-tuning, from the command line. The page is started by app.py.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+FamilyName = Annotated[str, typer.Option("--family", help="Family of models.")]
+
+
+def main() -> None:
+    """Run the command of sys.argv."""
+    try:
+        app(prog_name="python -m eft_demo")
+    except EFTError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    recipe: Annotated[list[str] | None, typer.Option(help="One text each; default: three panels.")] = None,
+    behaviour: Annotated[str, typer.Option(help="Which model small_tuned stands for.")] = "assistant",
+    alpha: Annotated[float, typer.Option(help="Weight of what tuning changed.")] = ALPHA.default,
+    beta: Annotated[float, typer.Option(help="Weight of what scale changed.")] = BETA.default,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = TEMPERATURE.default,
+    top_p: Annotated[float, typer.Option(help="Share of the probability kept.")] = TOP_P.default,
+    top_k: Annotated[int, typer.Option(help="Tokens kept; 0 = all.")] = int(TOP_K.default),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same texts.")] = int(SEED.default),
+    max_new_tokens: Annotated[int | None, typer.Option(help="Length limit.")] = None,
+    family: FamilyName = "atlas",
+    as_json: AsJson = False,
+) -> None:
+    """Answer PROMPT, one text per recipe, all with the same dice."""
+    from eft_demo.engine.service import Service, default_panels
+    from eft_demo.lab.collect import collect
+    from eft_demo.sampling import Sampling
+    from eft_demo.trace import RunTrace
+
+    settings = Settings.from_env()
+    panels = _named_recipes(recipe, behaviour) if recipe else default_panels(behaviour)
+    controls = {"alpha": alpha, "beta": beta}
+    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
+    service = Service.load(settings, family)
+    try:
+        length = settings.default_new_tokens if max_new_tokens is None else max_new_tokens
+        run = service.start_run(
+            prompt, behaviour, panels=panels, controls=controls, temperature=temperature, top_p=top_p,
+            top_k=top_k, seed=seed, max_new_tokens=length,
+        )  # fmt: skip
+        trace = RunTrace(family, prompt, sampling, controls, collect(run, panels))
+    finally:
+        service.stop()
+    typer.echo(trace.to_json() if as_json else _panel_texts(trace))
+    if any(panel.finish_reason == "error" for panel in trace.panels):
+        raise SystemExit(1)
+
+
+@app.command()
+def evaluate(
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions per model and recipe.")] = 1000,
+    sampling: Annotated[bool, typer.Option(help="Draw as the page does by default, not greedily.")] = False,
+    behaviour: Annotated[list[str] | None, typer.Option(help="Default: all of the family.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask about the half of the world that tuning never saw; print factual and manner with 95 % intervals."""
+    from eft_demo.lab import evaluate as quiz
+
+    settings, behaviours = Settings.from_env(), behaviour or []
+    result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
+    typer.echo(json.dumps(result) if as_json else quiz.to_markdown(result))
+
+
+@app.command()
+def bench(
+    pairs: Annotated[int, typer.Option(min=3, help="Pairs of runs per comparison.")] = 15,
+    new_tokens: Annotated[int, typer.Option(min=8, help="Tokens per text.")] = 64,
+    start_app: Annotated[bool, typer.Option(help="Also time the start of the app.")] = True,
+    family: FamilyName = "atlas",
+    as_json: AsJson = False,
+) -> None:
+    """Time three panels against one stream, and the engine against plain transformers."""
+    from eft_demo.lab import bench as lab
+
+    result = lab.bench(Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app)
+    typer.echo(json.dumps(result) if as_json else lab.to_markdown(result))
+
+
+@app.command()
+def train_atlas(
+    out: Annotated[Path | None, typer.Option(help="Where the weights go; default: assets/atlas.")] = None,
+    work: Annotated[Path, typer.Option(help="Checkpoints to resume from, about 1 GB.")] = Path("work/atlas"),
+    stage: Annotated[str | None, typer.Option(help="Only this stage; default: all not yet done.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the bundled models from nothing. Resumes where it was stopped; progress goes to stderr."""
+    from eft_demo.atlas.train import train
+
+    out_dir = out or Settings.from_env().assets / "atlas"
+    train(out_dir, work, stage=stage, minutes=minutes)
+    places = {"out": str(out_dir), "work": str(work)}
+    typer.echo(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
+
+
+@app.command()
+def doctor(family: FamilyName = "atlas", as_json: AsJson = False) -> None:
+    """Say what is installed, what was chosen and why, and whether the models answer. Exit code 1 if not."""
+    from eft_demo.lab.doctor import examine
+
+    checks = examine(Settings.from_env(), family)
+    if as_json:
+        typer.echo(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
+    else:
+        for check in checks:
+            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
+    if not all(check.ok for check in checks):
+        raise SystemExit(1)
+
+
+def _named_recipes(texts: list[str], behaviour: str) -> tuple[tuple[str, Recipe], ...]:
+    """Each recipe under its own text as name, `small_tuned` resolved to the chosen behaviour."""
+    return tuple((text, parse(text).with_roles({"small_tuned": behaviour})) for text in texts)
+
+
+def _panel_texts(trace: RunTrace) -> str:
+    return "\n\n".join(_panel_text(panel) for panel in trace.panels)
+
+
+def _panel_text(panel: PanelTrace) -> str:
+    head = panel.recipe if panel.name == panel.recipe else f"{panel.name}: {panel.recipe}"
+    figures = f"{len(panel.tokens)} tokens, {panel.tokens_per_s:.0f} tokens/s, {panel.finish_reason}"
+    error = f"\n{panel.error}" if panel.error else ""
+    return f"== {head}\n{panel.text.strip()}{error}\n-- {figures}"
