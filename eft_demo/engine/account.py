@@ -1,0 +1,93 @@
+"""From one tick's log-probs to one token and its account per row: mix, sample, records. All rows in one batch.
+
+Everything that is per row and not Python is a batched tensor, and one `.tolist()` brings it over.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eft_demo.engine.layout import Layout
+from eft_demo.engine.rows import Row
+from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, rank, term_delta
+from eft_demo.sampling import sample
+from eft_demo.trace import Candidate, TokenRecord
+
+ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
+
+
+def account(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int) -> list[TokenRecord]:
+    """Draw one token per row and account for it.
+
+    `roles` are the models' log-probs (model rows, vocab) in the order of the feeds, `controls` stand per row as
+    they are for this token, `count` is the number of candidates of the mix. Raises NumericalError.
+    """
+    mixture = _mix(layout, roles, controls)
+    stack = torch.cat([roles, mixture.logprobs]) if mixture else roles  # (stack, vocab)
+    final = stack[layout.places[:, 0]]  # (rows, vocab)
+    ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
+    ranked = stack.topk(count).indices  # (stack, count)
+    candidates = torch.cat(
+        [ids[:, None], ranked[layout.places[:, 0]], ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1)], 1
+    )  # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    values = stack[layout.places[:, :, None], candidates[:, None, :]]  # (rows, 1 + roles, candidates)
+    summary = torch.stack([entropy_nats(final), rank(final, ids), roles[layout.places[:, 1]].argmax(-1)], 1)
+    parts = [summary, _bars(layout, mixture, ids), candidates, values.flatten(1)]
+    # Ids are exact in float64, and float32 values pass through it unchanged.
+    table = torch.cat([part.double() for part in parts], 1).tolist()
+    terms, listed = layout.plus.shape[0], candidates.shape[1]
+    return [_record(row, controls[i], table[i], terms, listed) for i, row in enumerate(layout.rows)]
+
+
+def _mix(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]]) -> Mixture | None:
+    mixed = layout.rows[layout.plain :]
+    if not mixed:
+        return None
+    terms = layout.plus.shape[0]
+    weights = [row.recipe.coefficients(controls[layout.plain + i]) for i, row in enumerate(mixed)]
+    coefficients = torch.tensor([[*w, *[0.0] * (terms - len(w))] for w in weights])  # (mixed, terms)
+    anchor = roles[layout.anchors]  # (mixed, vocab)
+    deltas = [
+        term_delta(roles[plus], roles[minus], anchor) for plus, minus in zip(layout.plus, layout.minus, strict=True)
+    ]
+    return mix(anchor, torch.stack(deltas, 1), coefficients)
+
+
+def _bars(layout: Layout, mixture: Mixture | None, ids: Tensor) -> Tensor:
+    """(rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
+    if mixture is None:
+        return torch.zeros(len(layout.rows), 1)
+    _, bars, neg_log_z, _ = contributions(mixture, ids[layout.plain :])
+    return F.pad(torch.cat([neg_log_z[:, None], bars], 1), (0, 0, layout.plain, 0))
+
+
+def _record(row: Row, controls: dict[str, float], cells: list[float], terms: int, listed: int) -> TokenRecord:
+    """Read one line of the table; its parts are as `account` wrote them."""
+    start = 4 + terms
+    ids = [int(cell) for cell in cells[start : start + listed]]
+    values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(row.roles))]
+    by_token = {  # a dict keeps the first of equal ids
+        token: Candidate(token, logprob, dict(zip(row.roles, by_role, strict=True)))
+        for token, logprob, *by_role in zip(ids, *values, strict=True)
+    }
+    drawn = by_token[ids[0]]
+    return TokenRecord(
+        position=row.position,
+        id=drawn.id,
+        controls=controls,
+        logprob=drawn.logprob,
+        anchor_logprob=drawn.by_role[row.recipe.anchor],
+        bars=tuple(cells[4 : 4 + len(row.recipe.terms)]),
+        neg_log_z=cells[3],
+        entropy_nats=cells[0],
+        rank=int(cells[1]),
+        base_first=int(cells[2]),
+        by_role=drawn.by_role,
+        candidates=tuple(sorted(by_token.values(), key=_falling)),
+    )
+
+
+def _falling(candidate: Candidate) -> tuple[float, int]:
+    return -candidate.logprob, candidate.id

@@ -1,0 +1,260 @@
+"""The engine: rows of many runs on few models, one forward per model per tick.
+
+A plain object. `submit` may be called from any thread; `tick` from one only, be it a thread's loop or a caller's.
+Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from threading import Condition
+
+import torch
+
+from eft_demo.engine.account import account
+from eft_demo.engine.layout import Layout, arrange
+from eft_demo.engine.rows import Prefill, Row
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.errors import EFTError, InputError, NumericalError, Overloaded
+from eft_demo.families.text import Utf8Stream
+from eft_demo.mixing import to_logprobs
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.settings import Settings, check_control
+from eft_demo.trace import TokenRecord
+
+PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Runs waiting, runs reading their prompt, rows decoding; `tick` moves each of them on by one step."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LanguageModel],
+        stop_ids: Iterable[int],
+        settings: Settings,
+        token_bytes: Sequence[bytes],
+    ) -> None:
+        self.models, self.settings = models, settings
+        self.stop_ids = frozenset(stop_ids)
+        self.token_bytes = token_bytes
+        self.wake = Condition()  # guards _waiting; notified when there is something to do
+        self._waiting: deque[Run] = deque()
+        self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
+        self._rows: list[Row] = []  # every row that holds slots
+        self._layout: Layout | None = None
+
+    @property
+    def active_rows(self) -> int:
+        """Rows that hold slots, reading their prompt or decoding."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for rows."""
+        return len(self._waiting)
+
+    def submit(self, request: RunRequest) -> Run:
+        """Queue a run. Raises InputError if it can never run here, Overloaded if too many wait already."""
+        self._check(request)
+        with self.wake:
+            if len(self._waiting) >= max(1, self.settings.max_waiting):
+                raise Overloaded(
+                    f"All places are taken and {len(self._waiting)} others are waiting already. "
+                    "Please try again in a moment."
+                )
+            run = Run(request, self.wake)
+            self._waiting.append(run)
+            self.wake.notify_all()
+        return run
+
+    @torch.inference_mode()
+    def tick(self) -> bool:
+        """One chunk of one run's prompt and one token for every decoding row. False if there was nothing to do."""
+        self._end_unwanted()
+        self._admit()
+        if not self._rows:
+            return False
+        self._prefill()
+        self._decode()
+        return True
+
+    def fail_all(self, sentence: str) -> None:
+        """End every run with an error: the way out of a tick that broke, and of a server that stops."""
+        self._end(self._rows, "error", sentence)
+        self._end_waiting(self._waiting_now(), "error", sentence)
+
+    # -- joining and leaving -----------------------------------------------------------------------------------
+
+    def _check(self, request: RunRequest) -> None:
+        if not 1 <= len(request.panels) <= self.settings.max_rows:
+            raise InputError(
+                f"A run needs 1 to {self.settings.max_rows} panels; this one has {len(request.panels)}. "
+                "Please leave some out."
+            )
+        for name, value in request.controls.items():
+            check_control(name, value)
+        for _, recipe in request.panels:
+            recipe.coefficients(request.controls)
+            for role in recipe.roles:
+                self._check_role(role, request.prompts)
+
+    def _check_role(self, role: str, prompts: Mapping[str, tuple[int, ...]]) -> None:
+        if role not in self.models:
+            raise InputError(f"There is no model {role!r} here. The models are {', '.join(self.models)}.")
+        if not prompts.get(role):
+            raise InputError(f"There is no prompt for the model {role}. Please write one.")
+        length, limit = len(prompts[role]), self.models[role].context - 1
+        if length > limit:
+            raise InputError(
+                f"The prompt is {length:,} tokens long; the model {role} has room for {limit:,} and the answer. "
+                "Please shorten it."
+            )
+
+    def _admit(self) -> None:
+        while self._waiting and self.active_rows + len(self._waiting[0].request.panels) <= self.settings.max_rows:
+            with self.wake:
+                run = self._waiting.popleft()
+            rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
+            self._rows += rows
+            prefills: dict[str, Prefill] = {}
+            for row in rows:
+                for role in row.roles:
+                    prompt = run.request.prompts[role]
+                    prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
+                    row.slots[role] = self.models[role].join()
+                    row.pending[role] = prompt[-1]
+            self._prefills[run] = list(prefills.values())
+
+    def _row(self, run: Run, panel: int) -> Row:
+        request = run.request
+        recipe = request.panels[panel][1]
+        room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
+        limit = min(request.max_new_tokens, room)
+        return Row(run, panel, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
+
+    def _end_unwanted(self) -> None:
+        """End cancelled and overdue runs, wherever they are."""
+        limit_s = self.settings.deadline_s
+        overdue_s = time.perf_counter() - limit_s
+        self._end([row for row in self._rows if row.run.cancelled], "cancelled", None)
+        late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
+        self._end([row for row in self._rows if row.run.submitted_s < overdue_s], "error", late)
+        waiting = self._waiting_now()
+        self._end_waiting([run for run in waiting if run.cancelled], "cancelled", None)
+        self._end_waiting([run for run in waiting if run.submitted_s < overdue_s], "error", late)
+
+    def _waiting_now(self) -> list[Run]:
+        with self.wake:
+            return list(self._waiting)
+
+    def _end_waiting(self, runs: Sequence[Run], finish_reason: str, error: str | None) -> None:
+        for run in runs:
+            with self.wake:
+                if run not in self._waiting:
+                    continue
+                self._waiting.remove(run)
+            for panel in range(len(run.request.panels)):
+                self._row(run, panel).end(finish_reason, error)
+
+    def _end(self, rows: Sequence[Row], finish_reason: str, error: str | None) -> None:
+        """Free the rows' slots, then tell their owners."""
+        for row in list(rows):
+            for role, slot in row.slots.items():
+                self.models[role].leave(slot)
+            row.slots.clear()
+            self._rows.remove(row)
+            for prefill in self._prefills.get(row.run, []):
+                if row in prefill.rows:
+                    prefill.rows.remove(row)
+            self._layout = None
+            row.end(finish_reason, error)
+        alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
+        self._prefills = {run: prefills for run, prefills in alive if prefills}
+
+    # -- one step --------------------------------------------------------------------------------------------
+
+    def _prefill(self) -> None:
+        """Read one chunk of the oldest run's prompt with each of its models; its rows decode when all are through."""
+        run = next(iter(self._prefills), None)
+        if run is None:
+            return
+        for prefill in list(self._prefills[run]):
+            if not prefill.rows or prefill.is_done or run.cancelled:
+                continue
+            start = prefill.slot.length
+            tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
+            try:
+                self.models[prefill.role].forward([prefill.slot], tokens)
+            except Exception as error:  # a model's failure is its own rows' only
+                self._end(prefill.rows, "error", _sentence(prefill.role, error))
+        if all(prefill.is_done for prefill in self._prefills.get(run, [])):
+            for prefill in self._prefills.pop(run, []):
+                for row in prefill.rows[1:]:
+                    self.models[prefill.role].copy_prefix(prefill.slot, row.slots[prefill.role])
+            self._layout = None
+
+    def _decode(self) -> None:
+        """One token for every row that has read its prompt."""
+        if self._layout is None:
+            rows = [row for row in self._rows if row.run not in self._prefills]
+            self._layout = arrange(rows) if rows else None
+        layout = self._layout
+        if layout is None:
+            return
+        # Taken once, so that a token's record shows the very values it was drawn with.
+        controls = [row.run.controls for row in layout.rows]
+        logprobs = self._forward(layout)
+        if logprobs is None:
+            return
+        try:
+            records = account(layout, logprobs, controls, self.settings.candidates)
+        except NumericalError as error:
+            mixed = layout.rows[layout.plain :]
+            self._end([mixed[i] for i in error.rows or range(len(mixed))], "error", str(error))
+            self._step_back(layout, len(layout.feeds))
+            return
+        for row, record in zip(layout.rows, records, strict=True):
+            if not row.run.cancelled:
+                self._emit(row, record)
+
+    def _emit(self, row: Row, record: TokenRecord) -> None:
+        is_stop = record.id in self.stop_ids
+        row.emit(record, is_stop)
+        if is_stop:
+            self._end([row], "stop", None)
+        elif row.position >= row.max_new_tokens:
+            self._end([row], "length", None)
+
+    def _forward(self, layout: Layout) -> torch.Tensor | None:
+        """Log-probs of every model (model rows, vocab) in the order of the feeds, or None if the tick is off."""
+        parts = []
+        for done, feed in enumerate(layout.feeds):
+            if all(row.run.cancelled for row in layout.rows):
+                return None
+            try:
+                tokens = torch.tensor([[row.pending[feed.role]] for row in feed.rows])
+                parts.append(to_logprobs(self.models[feed.role].forward(feed.slots, tokens)[:, 0], feed.role))
+            except Exception as error:  # a model's failure is its own rows' only
+                bad = getattr(error, "rows", ()) or range(len(feed.rows))
+                succeeded = done + isinstance(error, NumericalError)
+                self._end([feed.rows[i] for i in bad], "error", _sentence(feed.role, error))
+                self._step_back(layout, succeeded)
+                return None
+        return torch.cat(parts)
+
+    def _step_back(self, layout: Layout, feeds: int) -> None:
+        """Undo the forwards of the first `feeds` models for the rows still alive, to try again without the others."""
+        for feed in layout.feeds[:feeds]:
+            for slot in feed.slots:
+                slot.length -= 1
+
+
+def _sentence(role: str, error: Exception) -> str:
+    if isinstance(error, EFTError):
+        return str(error)
+    log.error("the model %s failed", role, exc_info=error)
+    return f"The model {role} failed, so this text ends here ({type(error).__name__}). Please try again."

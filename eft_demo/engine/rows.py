@@ -1,0 +1,69 @@
+"""A row: one panel while it runs. And the prefill that many rows share.
+
+Knows slots, tokens and the text so far; knows nothing of ticks.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from eft_demo.engine.run import EndEvent, Run, TokenEvent
+from eft_demo.families.text import Utf8Stream
+from eft_demo.models.protocol import Slot
+from eft_demo.recipe import Recipe
+from eft_demo.trace import TokenRecord
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One panel of one run. `pending` is, per role, the token that its model has not seen yet."""
+
+    run: Run
+    panel: int
+    recipe: Recipe
+    max_new_tokens: int
+    stream: Utf8Stream
+    roles: tuple[str, ...]
+    slots: dict[str, Slot] = field(default_factory=dict)
+    pending: dict[str, int] = field(default_factory=dict)
+    position: int = 0  # tokens answered so far
+    first_s: float = 0.0
+    text: list[str] = field(default_factory=list)
+
+    def emit(self, record: TokenRecord, is_stop: bool) -> None:
+        """Send one token to the run's owner and make it the next input of every role."""
+        now = time.perf_counter()
+        if self.position == 0:
+            self.first_s = now
+        piece = "" if is_stop else self.stream.push(record.id)
+        self.text.append(piece)
+        self.position += 1
+        self.pending = dict.fromkeys(self.roles, record.id)
+        self.run.push(TokenEvent(self.panel, record, piece, now - self.run.submitted_s))
+
+    def end(self, finish_reason: str, error: str | None) -> None:
+        """Send the last event. Slots are the engine's to free."""
+        now = time.perf_counter()
+        ttft_s = self.first_s - self.run.submitted_s if self.position else 0.0
+        decode_s = now - self.first_s
+        # The first token is paid for by the prefill, so speed counts from there.
+        speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
+        text = "".join([*self.text, self.stream.flush()])
+        self.run.push(EndEvent(self.panel, finish_reason, error, ttft_s, speed, text))
+
+
+@dataclass(slots=True, eq=False)
+class Prefill:
+    """One prompt on its way into one model. When it is done, its slot's keys are copied to the other rows."""
+
+    role: str
+    tokens: tuple[int, ...]  # without the last one, which is the rows' first pending token
+    rows: list[Row]
+
+    @property
+    def slot(self) -> Slot:
+        """The slot that reads the prompt: the first row's own."""
+        return self.rows[0].slots[self.role]
+
+    @property
+    def is_done(self) -> bool:
+        return self.slot.length >= len(self.tokens)

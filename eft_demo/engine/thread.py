@@ -1,0 +1,46 @@
+"""A thread that drives an engine: ticks while there is work, sleeps on a condition while there is none."""
+
+import logging
+from threading import Event, Thread
+
+import torch
+
+from eft_demo.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class EngineThread:
+    """Owns the one thread that may call `engine.tick`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._stopping = Event()
+        self._thread = Thread(target=self._loop, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all rows and the thread; returns when it is gone."""
+        self._stopping.set()
+        with self.engine.wake:
+            self.engine.wake.notify_all()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        if self.engine.settings.threads:
+            torch.set_num_threads(self.engine.settings.threads)
+        while not self._stopping.is_set():
+            try:
+                if not self.engine.tick():
+                    self._sleep()
+            except Exception:  # a bug must end its runs, not the thread that serves everybody
+                log.exception("a tick failed")
+                self.engine.fail_all("The engine met an unexpected error, so this text ends here. Please try again.")
+        self.engine.fail_all("The server is stopping, so this text ends here.")
+
+    def _sleep(self) -> None:
+        with self.engine.wake:
+            self.engine.wake.wait_for(lambda: self.engine.waiting or self._stopping.is_set(), timeout=5.0)

@@ -1,0 +1,114 @@
+"""A key-value cache with a length per row: no left padding, rollback is a number, rows join and leave at any time.
+
+Subclass of `transformers.Cache`, so any decoder of that library runs on it. Rows are kept dense (the last row
+moves into a hole), so that all rows of a tick are one view of the storage and not a gather.
+Knows nothing of token ids: whoever runs the forward calls `begin` before it and `commit` after it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from eft_demo.models.protocol import Slot
+
+FIRST_ROWS = 4  # storage starts with this many rows and doubles
+
+
+class SlotLayer(CacheLayerMixin):
+    """One layer's view of the shared storage; all decisions are made once per forward in `SlotCache.begin`."""
+
+    def __init__(self, cache: "SlotCache", layer: int) -> None:
+        super().__init__()
+        self.cache, self.layer = cache, layer
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to do: the storage exists from the start."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        """Write (rows, kv_heads, block, head_dim) at the rows' own positions; return all up to the longest row."""
+        cache = self.cache
+        keys, values = cache.store[self.layer].unbind(1)  # (slots, kv_heads, context, head_dim)
+        keys[cache.row_index, :, cache.positions] = key_states.transpose(1, 2)
+        values[cache.row_index, :, cache.positions] = value_states.transpose(1, 2)
+        return keys[cache.rows, :, : cache.end], values[cache.rows, :, : cache.end]
+
+    def get_seq_length(self) -> int:
+        """Tokens before the block under way, of the longest row."""
+        return self.cache.end - self.cache.positions.shape[1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """(keys in view, offset)."""
+        return self.cache.end, 0
+
+    def get_max_length(self) -> int:
+        """Tokens a row can hold."""
+        return self.cache.context
+
+
+class SlotCache(Cache):
+    """Storage (layers, slots, 2, kv_heads, context, head_dim) and the handles of the rows in use."""
+
+    def __init__(self, layers: int, kv_heads: int, head_dim: int, context: int, dtype: torch.dtype) -> None:
+        super().__init__(layers=[SlotLayer(self, i) for i in range(layers)])
+        self.context = context
+        self.store = torch.zeros(layers, FIRST_ROWS, 2, kv_heads, context, head_dim, dtype=dtype)
+        self.slots: list[Slot] = []
+        # Set by begin():
+        self.rows: slice | Tensor = slice(0, 0)  # which storage rows the forward reads
+        self.row_index = self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, 1), (rows, block)
+        self.end = 0  # longest row after the block
+
+    def join(self) -> Slot:
+        """A new, empty row."""
+        index = len(self.slots)
+        if index == self.store.shape[1]:
+            self.store = torch.cat([self.store, torch.zeros_like(self.store)], 1)
+        # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+        self.store[:, index].zero_()
+        slot = Slot(index)
+        self.slots.append(slot)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Free the row; the last row moves into its place."""
+        last = self.slots.pop()
+        if last is not slot:
+            self.store[:, slot.index] = self.store[:, last.index]
+            self.slots[slot.index] = last
+            last.index = slot.index
+        slot.index = -1
+
+    def copy_prefix(self, source: Slot, target: Slot) -> None:
+        """Give `target` the tokens of `source`."""
+        n = source.length
+        self.store[:, target.index, :, :, :n] = self.store[:, source.index, :, :, :n]
+        target.length = n
+
+    def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
+        """Prepare to append `block` tokens to each row; return the attention mask.
+
+        The mask is bool (rows, 1, block, end), True where a token may look, or None where all may look everywhere.
+        Raises ValueError if a row would outgrow the context: the engine ends rows before that.
+        """
+        lengths = [slot.length for slot in slots]
+        indices = [slot.index for slot in slots]
+        self.end = max(lengths) + block
+        if self.end > self.context:
+            raise ValueError(f"a row of {self.end} tokens in a context of {self.context}")
+        start, count = indices[0], len(indices)
+        dense = indices == list(range(start, start + count))
+        row_index = torch.tensor(indices)
+        self.rows = slice(start, start + count) if dense else row_index
+        self.row_index = row_index[:, None]  # (rows, 1)
+        self.positions = torch.tensor(lengths)[:, None] + torch.arange(block)  # (rows, block)
+        if block == 1 and min(lengths) == max(lengths):
+            return None
+        return torch.arange(self.end) <= self.positions[:, None, :, None]
+
+    def commit(self, slots: Sequence[Slot], block: int) -> None:
+        """The forward succeeded: the rows are longer now."""
+        for slot in slots:
+            slot.length += block

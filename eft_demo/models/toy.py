@@ -1,0 +1,81 @@
+"""Models for tests and demonstrations without weights: logits from a hash, a text by rote, a fault on demand.
+
+They keep the protocol's rules, lengths and rollback included, so the engine cannot tell them from real ones.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eft_demo.models.protocol import Slot
+
+SAYING_LOGIT = 20.0  # the token that a text calls for has nearly all of the probability
+
+
+class ToyModel:
+    """Logits are a hash of the last two tokens; with `says`, the answer is that text and then its stop token."""
+
+    def __init__(
+        self, name: str, vocab: int, context: int = 512, seed: int = 0, says: Sequence[int] = (), stop_id: int = 0
+    ) -> None:
+        self.name, self.vocab, self.context = name, vocab, context
+        self.seed, self.says, self.stop_id = seed, tuple(says), stop_id
+        self.forwards = 0
+        self.histories: dict[Slot, list[int]] = {}  # one entry per row in use
+
+    def join(self) -> Slot:
+        """A new, empty row."""
+        slot = Slot(len(self.histories))
+        self.histories[slot] = []
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Free the row."""
+        del self.histories[slot]
+        for index, other in enumerate(self.histories):
+            other.index = index
+
+    def copy_prefix(self, source: Slot, target: Slot) -> None:
+        """Copy the tokens."""
+        self.histories[target] = self.histories[source][: source.length]
+        target.length = source.length
+
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        """(rows, block) -> logits (rows, keep, vocab) float32."""
+        self.forwards += 1
+        logits = []
+        for slot, block in zip(slots, tokens.tolist(), strict=True):
+            history = [*self.histories[slot][: slot.length], *block]
+            self.histories[slot] = history
+            ends = range(len(history) - keep + 1, len(history) + 1)
+            logits.append(torch.stack([self.logits_after(history[:end]) for end in ends]))
+            slot.length = len(history)
+        return torch.stack(logits)
+
+    def logits_after(self, history: Sequence[int]) -> Tensor:
+        """(vocab,) logits for the token after `history`."""
+        if self.says:
+            logits = torch.zeros(self.vocab)
+            logits[self._next_said(tuple(history))] = SAYING_LOGIT
+            return logits
+        generator = torch.Generator().manual_seed(hash((self.seed, *history[-2:])) % 2**31)
+        return torch.randn(self.vocab, generator=generator)
+
+    def _next_said(self, history: tuple[int, ...]) -> int:
+        """How far the text has come shows in the end of the history; no state, so rollback needs no care."""
+        said = next(n for n in range(len(self.says), -1, -1) if history[len(history) - n :] == self.says[:n])
+        return self.says[said] if said < len(self.says) else self.stop_id
+
+
+class FaultyModel(ToyModel):
+    """A `ToyModel` whose logits are NaN from forward number `after` on (1-based)."""
+
+    def __init__(self, name: str, vocab: int, after: int, context: int = 512, seed: int = 0) -> None:
+        super().__init__(name, vocab, context, seed)
+        self.after = after
+
+    def logits_after(self, history: Sequence[int]) -> Tensor:
+        """(vocab,) logits, all NaN once the fault has come."""
+        logits = super().logits_after(history)
+        return torch.full_like(logits, torch.nan) if self.forwards >= self.after else logits
