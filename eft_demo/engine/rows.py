@@ -6,7 +6,8 @@ Knows slots, tokens and the text so far; knows nothing of ticks.
 import time
 from dataclasses import dataclass, field
 
-from eft_demo.engine.run import EndEvent, Run, TokenEvent
+from eft_demo.engine.events import EndEvent, TokenEvent
+from eft_demo.engine.run import Run
 from eft_demo.families.text import Utf8Stream
 from eft_demo.models.protocol import Slot
 from eft_demo.recipe import Recipe

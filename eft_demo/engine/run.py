@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Condition
 
+from eft_demo.engine.events import EndEvent, Event
 from eft_demo.errors import InputError
 from eft_demo.recipe import Recipe
 from eft_demo.sampling import Sampling
 from eft_demo.settings import check_control
-from eft_demo.trace import TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +25,6 @@ class RunRequest:
     controls: Mapping[str, float]
     sampling: Sampling
     max_new_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class TokenEvent:
-    """One token of one panel. `text` may be empty: half a character, or the stop token, which says nothing."""
-
-    panel: int
-    record: TokenRecord
-    text: str
-    elapsed_s: float  # since submit
-
-
-@dataclass(frozen=True, slots=True)
-class EndEvent:
-    """The last event of a panel. `text` is the panel's whole text, so its tail may exceed the pieces sent before."""
-
-    panel: int
-    finish_reason: str  # stop, length, cancelled or error
-    error: str | None
-    ttft_s: float
-    tokens_per_s: float
-    text: str
-
-
-Event = TokenEvent | EndEvent
 
 
 class Run:

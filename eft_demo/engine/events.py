@@ -1,0 +1,30 @@
+"""What a panel tells its owner: one event per token, one at its end. Values only."""
+
+from dataclasses import dataclass
+
+from eft_demo.trace import TokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One token of one panel. `text` may be empty: half a character, or the stop token, which says nothing."""
+
+    panel: int
+    record: TokenRecord
+    text: str
+    elapsed_s: float  # since submit
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvent:
+    """The last event of a panel. `text` is the panel's whole text, so its tail may exceed the pieces sent before."""
+
+    panel: int
+    finish_reason: str  # stop, length, cancelled or error
+    error: str | None
+    ttft_s: float
+    tokens_per_s: float
+    text: str
+
+
+Event = TokenEvent | EndEvent
