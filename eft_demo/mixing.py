@@ -3,8 +3,8 @@
     mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
     logprobs = mixed - log_z                      log_z = logsumexp(mixed)
 
-Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf` (a token
-that a model rules out) is handled by a rule and never by arithmetic on it.
+Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf`, a
+token that a model rules out, is handled by a rule and never by arithmetic on it.
 """
 
 import math
@@ -43,8 +43,8 @@ def to_logprobs(logits: Tensor, model: str) -> Tensor:
 def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
     """`plus - minus` per token, finite everywhere; all three are log-probs of shape (rows, vocab).
 
-    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0. Outside the anchor's
-    support it is 0 too, because nothing may bring such a token back.
+    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0. Outside the
+    anchor's support it is 0 too, because nothing may bring such a token back.
     """
     # inf - inf is the only way to a NaN here: to_logprobs lets none through.
     delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)

@@ -72,7 +72,7 @@ def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids
 def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
     """Log-probs (rows, vocab) after temperature, top-k, top-p and min-p, each of shape (rows,); -inf outside.
 
-    What is left is not renormalised. Tokens that tie with the last one kept are kept too; one at least always is.
+    What is left is not renormalised. Tokens that tie with the last one kept are kept too; one always is.
     Temperature 0 keeps the likeliest token only, the lowest id on ties.
     """
     limits = torch.stack([top_k.double(), top_p.double(), min_p.double()], dim=1).cpu().numpy()
@@ -86,11 +86,12 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
 
 
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    """Token ids (rows,) int64 drawn from log-probs (rows, vocab); the noise of row i is keyed by positions[i].
+    """Token ids (rows,) int64 drawn from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
     The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
     """
     groups: dict[_Draw, list[int]] = {}
+    draw: _Draw
     for i, sampling in enumerate(samplings):
         draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
         groups.setdefault(draw, []).append(i)
@@ -146,8 +147,8 @@ def _warp_rows(scaled: Tensor, limits: _Array, count: int) -> Tensor:
 def _look(scaled: Tensor, limits: _Array, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
     """The `count` likeliest tokens of every row and what of them is kept, all on the host.
 
-    Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may reach
-    beyond the tokens looked at. Sorting a vocabulary costs more than all else here, so it is not done.
+    Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may
+    reach beyond the tokens looked at. Sorting a vocabulary costs more than all else here, so it is not done.
     """
     vocab = scaled.shape[1]
     count = min(vocab, max(count, int(limits[:, 0].max()) + 1))  # one beyond top-k shows whether it ties
@@ -199,8 +200,8 @@ def _vocabulary_steps(vocab: int) -> _Array:
 def _noise(bits: _Array) -> _Array:
     """float32 Gumbel noise from uint64 counters, which are used up.
 
-    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full precision
-    where it is small, which is where the winners are. The clip keeps both logarithms finite.
+    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full
+    precision where it is small, which is where the winners are. The clip keeps both logarithms finite.
     """
     bits ^= bits >> 30  # the finaliser of splitmix64
     bits *= _MULTIPLIER_1

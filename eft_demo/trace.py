@@ -18,6 +18,7 @@ from eft_demo.settings import show_value
 
 VERSION = 1
 MAX_CHARS = 64_000_000  # about 48 panels of 256 tokens with 30 candidates each, several times over
+MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class RunTrace:
     version: int = VERSION
 
     def to_json(self) -> str:
-        """Plain ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, unknown to JSON."""
+        """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks."""
         return json.dumps(_encode(self), allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -122,26 +123,30 @@ def _decode(kind: Any, value: object, place: str) -> Any:
         return None if value is None else _decode(arguments[0], value, place)
     if kind is float:
         return _decode_float(value, place)
-    if (kind is str and isinstance(value, str)) or (kind is int and type(value) is int):
+    if (kind is str and isinstance(value, str)) or (kind is int and _is_int(value)):
         return value
     raise _wrong(kind, value, place)
 
 
 def _decode_dataclass(kind: type, value: object, place: str) -> Any:
-    names = [f.name for f in dataclasses.fields(kind)]
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
     if not isinstance(value, dict) or sorted(value) != sorted(names):
         wanted = ", ".join(names)
         raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {wanted}.")
-    hints = _hints(kind)
-    return kind(**{name: _decode(hints[name], value[name], f"{place}.{name}") for name in names})
+    return kind(**{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields})
 
 
 def _decode_float(value: object, place: str) -> float:
     if value is None:
         return -math.inf
-    if type(value) not in (int, float) or not math.isfinite(typing.cast(float, value)):
+    if not _is_int(value) and not (isinstance(value, float) and math.isfinite(value)):
         raise _wrong(float, value, place)
     return float(typing.cast(float, value))
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and abs(value) <= MAX_INT
 
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
@@ -151,12 +156,3 @@ def _wrong(kind: Any, value: object, place: str) -> InputError:
 
 def _short(place: str) -> str:
     return ascii(place)[1:-1][:120]
-
-
-_HINTS: dict[type, dict[str, Any]] = {}
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    if kind not in _HINTS:
-        _HINTS[kind] = typing.get_type_hints(kind)
-    return _HINTS[kind]
