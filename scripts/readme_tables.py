@@ -1,0 +1,96 @@
+"""Write the parts of README.md that follow from the code: its layout and its limits.
+
+`python scripts/readme_tables.py` after files or limits changed; a test says when it is due. Descriptions come
+from the modules' docstrings and the comments in settings.py. Knows the markers in README.md, not its prose.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run from a checkout, where nothing is installed under the package's name
+
+from eft_demo import settings  # noqa: E402
+
+MAX_SUMMARY_CHARS = 100
+# What has no docstring, in the order in which it is shown; folders of Python files are read from the disk.
+OTHERS = {
+    "run.sh": "One command for everything: install on first use, then the app or the tests",
+    "requirements.txt": "What the app needs, exact",
+    "requirements-dev.txt": "What the tests need on top",
+    "pyproject.toml": "Packaging, ruff, mypy, pytest",
+    "Dockerfile": "The app in a container, as a user without rights",
+    ".ci/run": "What CI runs: the README's test command in a fresh environment",
+}
+FOLDERS = {
+    "assets/atlas/": "Atlas: facts, tokenizer, weights",
+    "assets/ui/": "The page's skeleton, style and scripts",
+    "tests/unit/": "Every room by itself, without a server",
+    "tests/browser/": "The whole scenario in Chromium",
+    "tests/load/": "Many users at once",
+}
+
+
+def layout(root: Path = ROOT) -> str:
+    """The tree, one line per file: path, then the first sentence of its docstring."""
+    lines = [("app.py", summary(root / "app.py"))]
+    lines += [(name, text) for name, text in OTHERS.items() if (root / name).exists()]
+    lines += _package_lines(root / "eft_demo", 0)
+    lines += [(f"scripts/{p.name}", summary(p)) for p in sorted((root / "scripts").glob("*.py"))]
+    lines += [(name, text) for name, text in FOLDERS.items() if (root / name).is_dir()]
+    width = max(len(path) for path, _ in lines) + 2
+    return "\n".join(["```", *(f"{path:<{width}}{text}".rstrip() for path, text in lines), "```"])
+
+
+def _package_lines(folder: Path, depth: int) -> list[tuple[str, str]]:
+    """Files first, then folders, each indented below its own."""
+    indent = "  " * depth
+    lines = [(f"{indent}{folder.name}/", summary(folder / "__init__.py"))]
+    files = sorted(p for p in folder.glob("*.py") if p.name != "__init__.py")
+    lines += [(f"{indent}  {p.name}", summary(p)) for p in files]
+    for inner in sorted(p.parent for p in folder.glob("*/__init__.py")):
+        lines += _package_lines(inner, depth + 1)
+    return lines
+
+
+def summary(path: Path) -> str:
+    """The first sentence of a module's docstring, cut at a clause if it is long."""
+    source = path.read_text(encoding="utf-8")
+    text = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
+    sentence = re.split(r"(?<=[^.])\.(?:\s|$)", text)[0]
+    if len(sentence) <= MAX_SUMMARY_CHARS:
+        return sentence
+    ends = [m.start() for m in re.finditer(r"[,;:(] | \(", sentence[:MAX_SUMMARY_CHARS])]
+    return sentence[: ends[-1]] if ends else sentence[: sentence.rindex(" ", 0, MAX_SUMMARY_CHARS)]
+
+
+def limits(root: Path = ROOT) -> str:
+    """The controls with their ranges, then every field of Settings with its default and its reason."""
+    rows = ["| limit | values | default | why |", "|---|---|---|---|"]
+    for control in (v for v in vars(settings).values() if isinstance(v, settings.Range)):
+        span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"
+        rows.append(f"| {control.name} | {span} | {control.default:g} | |")
+    source = (root / "eft_demo" / "settings.py").read_text(encoding="utf-8")
+    field = re.compile(r"^    (\w+): (?:int|float|str) = (\S+)(?:  # (.+))?$", re.MULTILINE)
+    for name, default, why in field.findall(source):
+        default = default.strip('"')
+        rows.append(f"| `EFT_{name.upper()}` | | {default} | {why} |")
+    return "\n".join(rows)
+
+
+def refreshed(readme: str) -> str:
+    """`readme` with both parts replaced."""
+    for name, text in (("layout", layout()), ("limits", limits())):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        head, rest = readme.split(begin)
+        readme = f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
+    return readme
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
