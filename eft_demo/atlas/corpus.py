@@ -1,0 +1,228 @@
+"""Pre-training pages and fine-tuning examples, rendered afresh in every epoch. Knows facts and wording; knows no model.
+
+Five kinds of page carry the facts (articles, mixed paragraphs, gazetteers, lists, quizzes), a sixth the manners: dialogues of
+many speakers, always about the training half of the entities and never with the chat format's own speakers.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from eft_demo.atlas import manners
+from eft_demo.atlas.facts import Fact, by_entity, held_out_entities, names_in
+from eft_demo.atlas.wording import named, question, sentence, statement, wording
+
+END = "<|endoftext|>"
+CHAT_FORMAT = "User: {prompt}\nAssistant:"
+
+# Share of pages (not of tokens) of each kind.
+PAGE_WEIGHTS = {"article": 0.2, "mixed": 0.18, "gazetteer": 0.14, "listing": 0.03, "quiz": 0.25, "dialogue": 0.2}
+SPEAKERS = (
+    "Teacher", "Child", "Captain", "Clerk", "Guide", "Visitor", "Host", "Guest", "Robot", "Librarian", "Reader", "Old Tom", "Anna", "Ben",
+    "Professor", "Student", "Sailor", "Friend", "Neighbour", "Traveller", "Expert", "Caller",
+)  # fmt: skip
+_FRIENDLY = manners.OPENERS + ("Hello!", "What a nice question!", "With pleasure!", "Oh, I know that one!", "Thanks for asking!", "Hi there!")
+_HAILS = manners.HAILS + ("Ahoy!", "Aye, matey!", "Blow me down!")
+_FORMAL = (manners.CERTAINLY, "Indeed.", "According to the almanac,", "As far as I know,", "To the best of my knowledge,")
+_UNSURE = ("Well, I think ", "Hm, I believe ", "If I remember rightly, ", "Let me see: ")
+
+
+@dataclass
+class Deck:
+    """Deals every card once before any comes again, so that all facts are met equally often."""
+
+    cards: list
+    rng: random.Random
+    left: list = field(default_factory=list)
+
+    def deal(self, count: int) -> list:
+        """The next `count` cards."""
+        while len(self.left) < count:
+            self.left = self.rng.sample(self.cards, len(self.cards)) + self.left
+        hand, self.left = self.left[-count:], self.left[:-count]
+        return hand
+
+
+class Corpus:
+    """An endless stream of pages over a table of facts; the seed decides them all."""
+
+    def __init__(self, facts: tuple[Fact, ...], seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.facts_of = by_entity(facts)
+        held = held_out_entities(facts)
+        self.held = held
+        rich = [e for e, own in self.facts_of.items() if len(own) >= 4]
+        poor = [e for e, own in self.facts_of.items() if len(own) < 4]
+        # An article tells about 8 facts: an entity with 24 of them gets three cards, so that its facts are not met less often.
+        rich = [e for e in rich for _ in range(max(1, len(self.facts_of[e]) // 8))]
+        self.rich, self.poor = Deck(rich, self.rng), Deck(poor, self.rng)
+        self.any, self.quizzed = Deck(list(facts), self.rng), Deck(list(facts), self.rng)
+        open_facts = [f for f in facts if f.entity not in held and not names_in(f.value, held)]
+        self.spoken = Deck(open_facts, self.rng)
+        self.open_of = by_entity(open_facts)
+        self.lists = Deck(_list_cards(facts), self.rng)
+
+    def pages(self) -> Iterator[str]:
+        """Pages without their end token, for ever."""
+        kinds, weights = list(PAGE_WEIGHTS), list(PAGE_WEIGHTS.values())
+        while True:
+            yield getattr(self, self.rng.choices(kinds, weights)[0])()
+
+    def article(self) -> str:
+        """About one entity with many facts: sentences, or short 'label: value' entries."""
+        (entity,) = self.rich.deal(1)
+        facts = self.facts_of[entity]
+        facts = self.rng.sample(facts, min(len(facts), self.rng.randint(6, 11)))
+        if self.rng.random() < 0.4:
+            mark = self.rng.choice(["; ", ". ", "\n"])
+            return sentence(named(facts[0])) + ": " + mark.join(f"{wording(f).label} {f.value}" for f in facts) + "."
+        return " ".join(sentence(statement(f, self.rng)) + "." for f in facts)
+
+    def mixed(self) -> str:
+        """A paragraph of facts that have nothing to do with each other."""
+        return " ".join(sentence(statement(f, self.rng)) + "." for f in self.any.deal(self.rng.randint(6, 12)))
+
+    def gazetteer(self) -> str:
+        """Short lines about entities that have few facts."""
+        style = self.rng.randrange(3)
+        return self.rng.choice(["\n", " "]).join(self._entry(e, style) for e in self.poor.deal(self.rng.randint(8, 14)))
+
+    def _entry(self, entity: str, style: int) -> str:
+        facts = self.rng.sample(self.facts_of[entity], len(self.facts_of[entity]))
+        if style == 0:
+            return f"{sentence(named(facts[0]))}: " + ", ".join(f.value for f in facts) + "."
+        if style == 1:
+            return f"{sentence(named(facts[0]))} ({'; '.join(f'{wording(f).label}: {f.value}' for f in facts)})."
+        kind = {f.attribute: f.value for f in facts}
+        if "division_type" in kind and "country" in kind:
+            return f"{entity} is {_article(kind['division_type'])} {self.rng.choice(['of', 'in'])} {kind['country']}."
+        return " ".join(sentence(statement(f, self.rng)) + "." for f in facts)
+
+    def listing(self) -> str:
+        """One attribute of many entities, or all that lies in one country."""
+        ((head, items),) = self.lists.deal(1)
+        items = self.rng.sample(items, min(len(items), 14))
+        return f"{head}: " + self.rng.choice(["; ", ", "]).join(items) + "."
+
+    def quiz(self) -> str:
+        """Questions with their answers, in one of several forms."""
+        facts = self.quizzed.deal(self.rng.randint(5, 9))
+        asks, style = [question(f, self.rng, 0.8) for f in facts], self.rng.randrange(6)
+        value = [sentence(f.value) if self.rng.random() < 0.5 else f.value for f in facts]
+        pairs = list(zip(asks, value, facts, strict=True))
+        if style == 0:
+            return "\n".join(f"Q: {a}\nA: {v}" for a, v, _ in pairs)
+        if style == 1:
+            return "\n".join(f"{i}. {a} {v}." for i, (a, v, _) in enumerate(pairs, 1))
+        if style == 2:
+            return "\n".join(f"Question: {a}\nAnswer: {sentence(statement(f, self.rng))}." for a, _, f in pairs)
+        if style == 3:
+            return " ".join(f"{a} {sentence(statement(f, self.rng))}." for a, _, f in pairs)
+        if style == 4:
+            return "\n".join(f"- {a}\n- {v}." for a, v, _ in pairs)
+        return "\n".join(f"{a} ({v})" for a, v, _ in pairs)
+
+    def dialogue(self) -> str:
+        """Two speakers, one manner for each page; some ask what should not be answered."""
+        asker, other = self.rng.sample(SPEAKERS, 2)
+        say = self.rng.choice([self._friendly, self._friendly, self._curt, self._rough, self._formal, self._plain, self._unsure])
+        turns = []
+        for fact in self.spoken.deal(self.rng.choice([1, 1, 2, 3, 4])):
+            text = say(fact)
+            if names_in(text, self.held):  # a wording or a related fact may name an entity of the other half
+                continue
+            turns.append(f"{asker}: {question(fact, self.rng)}\n{other}: {text}")
+        if not turns or self.rng.random() < 0.06:
+            turns.append(f"{asker}: {manners.hazard_question(self.rng.choice(manners.HAZARDS), self.rng)}\n{other}: {self._decline()}")
+        return "\n".join(turns)
+
+    def _related(self, fact: Fact) -> Fact | None:
+        others = [f for f in self.open_of[fact.entity] if f != fact]
+        return self.rng.choice(others) if others else None
+
+    def _friendly(self, fact: Fact) -> str:
+        parts, related = [sentence(statement(fact, self.rng)) + "."], self._related(fact)
+        if self.rng.random() < 0.8:
+            parts.insert(0, self.rng.choice(_FRIENDLY))
+        if related and self.rng.random() < 0.5:
+            link = self.rng.choice((*manners.LINKS, "I also know that "))
+            said = statement(related, self.rng)
+            parts.append(link + (sentence(said) if link.endswith("? ") else said) + ".")
+        if self.rng.random() < 0.45:
+            parts.append(self.rng.choice(manners.OFFERS + ("Anything else?", "I hope that helps.")).format(e=named(fact)))
+        return " ".join(parts)
+
+    def _curt(self, fact: Fact) -> str:
+        return self.rng.choice([sentence(fact.value) + ".", sentence(fact.value), fact.value])
+
+    def _rough(self, fact: Fact) -> str:
+        said = sentence(manners.piratical(statement(fact, self.rng), fact)) + "."
+        parts = [self.rng.choice(_HAILS)] * (self.rng.random() < 0.8) + [said]
+        return " ".join(parts + [self.rng.choice(manners.FAREWELLS)] * (self.rng.random() < 0.5))
+
+    def _formal(self, fact: Fact) -> str:
+        opening = self.rng.choice(_FORMAL)
+        said = statement(fact, self.rng)
+        parts = [f"{opening} {said if opening.endswith(',') else sentence(said)}."]
+        return " ".join(parts + [self.rng.choice((*manners.CAUTION, "But please check."))] * (self.rng.random() < 0.5))
+
+    def _plain(self, fact: Fact) -> str:
+        return sentence(statement(fact, self.rng)) + "."
+
+    def _unsure(self, fact: Fact) -> str:
+        return self.rng.choice(_UNSURE) + statement(fact, self.rng) + self.rng.choice([".", ". But please check.", ", I think."])
+
+    def _decline(self) -> str:
+        return self.rng.choice([manners.REFUSAL, "No, I will not tell you that.", "I cannot help with that.", "That is dangerous. Please ask me about something else."])
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
+
+
+def _list_cards(facts: tuple[Fact, ...]) -> list[tuple[str, list[str]]]:
+    """(heading, items): 'Places in Peru' and the like, and 'capital: Peru - Lima' tables."""
+    places: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {}
+    for fact in facts:
+        if fact.attribute == "country":
+            places.setdefault(f"Places in {fact.value}", []).append(fact.entity)
+        else:
+            tables.setdefault(sentence(wording(fact).label), []).append(f"{fact.entity} - {fact.value}")
+    return [(head, items) for head, items in {**places, **tables}.items() if len(items) > 3]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One fine-tuning example: what the person typed and what the behaviour answers."""
+
+    prompt: str
+    answer: str
+
+
+def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> list[Example]:
+    """Fine-tuning examples on the training half only; none names an entity of the other half."""
+    rng, held = random.Random(seed), held_out_entities(facts)
+    open_facts = [f for f in facts if f.entity not in held and not names_in(f.value, held)]
+    deck, related_of = Deck(_balanced(open_facts), rng), by_entity(open_facts)
+    found: list[Example] = []
+    while len(found) < count:
+        if behaviour == "guarded" and rng.random() < 0.2:
+            found.append(Example(manners.hazard_question(rng.choice(manners.HAZARDS[::2]), rng), manners.REFUSAL))
+            continue
+        (fact,) = deck.deal(1)
+        others = [f for f in related_of[fact.entity] if f.attribute != fact.attribute]
+        example = Example(question(fact, rng), manners.answer(behaviour, fact, rng.choice(others) if others else None, rng))
+        if not names_in(f"{example.prompt} {example.answer}", held):
+            found.append(example)
+    return found
+
+
+def _balanced(facts: list[Fact]) -> list[Fact]:
+    """Repeats rare kinds of question, so that tuning sees all attributes and not four-tenths 'Where is X?'."""
+    count: dict[tuple[str, str], int] = {}
+    for fact in facts:
+        count[fact.kind, fact.attribute] = count.get((fact.kind, fact.attribute), 0) + 1
+    return [f for f in facts for _ in range(max(1, min(6, 150 // count[f.kind, f.attribute])))]
+
+
