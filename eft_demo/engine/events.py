@@ -17,7 +17,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The last event of a panel. `text` is the panel's whole text, so its tail may exceed the pieces sent before."""
+    """The last event of a panel. `text` is what was held back: the pieces of all events joined are the whole text."""
 
     panel: int
     finish_reason: str  # stop, length, cancelled or error

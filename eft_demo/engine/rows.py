@@ -28,7 +28,6 @@ class Row:
     pending: dict[str, int] = field(default_factory=dict)
     position: int = 0  # tokens answered so far
     first_s: float = 0.0
-    text: list[str] = field(default_factory=list)
 
     def emit(self, record: TokenRecord, is_stop: bool) -> None:
         """Send one token to the run's owner and make it the next input of every role."""
@@ -36,7 +35,6 @@ class Row:
         if self.position == 0:
             self.first_s = now
         piece = "" if is_stop else self.stream.push(record.id)
-        self.text.append(piece)
         self.position += 1
         self.pending = dict.fromkeys(self.roles, record.id)
         self.run.push(TokenEvent(self.panel, record, piece, now - self.run.submitted_s))
@@ -48,8 +46,7 @@ class Row:
         decode_s = now - self.first_s
         # The first token is paid for by the prefill, so speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
-        text = "".join([*self.text, self.stream.flush()])
-        self.run.push(EndEvent(self.panel, finish_reason, error, ttft_s, speed, text))
+        self.run.push(EndEvent(self.panel, finish_reason, error, ttft_s, speed, self.stream.flush()))
 
 
 @dataclass(slots=True, eq=False)

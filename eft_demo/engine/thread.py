@@ -22,6 +22,11 @@ class EngineThread:
         """Begin to tick."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it ticks or waits for work."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End all rows and the thread; returns when it is gone."""
         self._stopping.set()

@@ -1,0 +1,124 @@
+"""What a front end talks to: a prompt as text in, a run out; everything that comes in is checked here.
+
+Knows family and engine; knows no page and no command line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.thread import EngineThread
+from eft_demo.errors import InputError
+from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.load import load_models
+from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
+from eft_demo.sampling import Sampling
+from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, check_number, show_value
+
+Panels = tuple[tuple[str, Recipe], ...]
+THREE_PANELS: Panels = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+
+
+def default_panels(behaviour: str) -> Panels:
+    """The three panels of the page, with `small_tuned` played by `behaviour`."""
+    return tuple((name, recipe.with_roles({"small_tuned": behaviour})) for name, recipe in THREE_PANELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A family, the engine that runs it and the settings both obey."""
+
+    family: Family
+    engine: Engine
+    settings: Settings
+    chips: tuple[str, ...] = ()  # short facts about how the models run, for a status line
+    thread: EngineThread = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thread", EngineThread(self.engine))
+
+    @classmethod
+    def load(cls, settings: Settings, family: str = "atlas") -> "Service":
+        """Family, models, engine and its thread, started. Raises FamilyError."""
+        loaded = load_family(family, settings)
+        dtype, reason = choose_dtype(settings)
+        models = load_models(loaded, dtype)
+        service = cls(
+            loaded, Engine(models, loaded.stop_ids, settings, loaded.token_bytes), settings, (loaded.title, reason)
+        )
+        service.start()
+        return service
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's thread runs."""
+        return self.thread.alive
+
+    def start(self) -> None:
+        """Start the engine's thread. `load` has done so already."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End all runs and the engine's thread."""
+        self.thread.stop()
+
+    def start_run(
+        self,
+        prompt: object,
+        behaviour: object,
+        *,
+        panels: Panels | None = None,
+        controls: Mapping[str, float] | None = None,
+        temperature: float = TEMPERATURE.default,
+        top_p: float = TOP_P.default,
+        top_k: int = int(TOP_K.default),
+        min_p: float = 0.0,
+        seed: int = int(SEED.default),
+        max_new_tokens: int | None = None,
+    ) -> Run:
+        """Check everything and submit. Raises InputError or Overloaded, each a sentence for the person asking."""
+        text = self._check_prompt(prompt)
+        tuned = self._check_behaviour(behaviour)
+        chosen = default_panels(tuned) if panels is None else panels
+        resolved = tuple((name, recipe.with_roles({"small_tuned": tuned})) for name, recipe in chosen)
+        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+        limit, default = self.settings.max_new_tokens, self.settings.default_new_tokens
+        length = default if max_new_tokens is None else max_new_tokens
+        return self.engine.submit(
+            RunRequest(
+                prompts=self._prompts(resolved, text),
+                panels=resolved,
+                controls={"alpha": ALPHA.default} if controls is None else dict(controls),
+                sampling=sampling,
+                max_new_tokens=int(check_number("Length", length, 1, limit, integer=True)),
+            )
+        )
+
+    def _check_prompt(self, prompt: object) -> str:
+        limit = self.settings.max_prompt_chars
+        if not isinstance(prompt, str):
+            raise InputError(f"The prompt must be text; got {show_value(prompt)}. Please type a question.")
+        if not prompt.strip():
+            raise InputError("The prompt is empty. Please type a question, or choose one of the examples.")
+        if len(prompt) > limit:
+            raise InputError(
+                f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it."
+            )
+        return prompt
+
+    def _check_behaviour(self, behaviour: object) -> str:
+        known = [b.role for b in self.family.behaviours]
+        if behaviour not in known:
+            raise InputError(f"There is no behaviour {show_value(behaviour)}. Choose one of {', '.join(known)}.")
+        return str(behaviour)
+
+    def _prompts(self, panels: Panels, text: str) -> dict[str, tuple[int, ...]]:
+        roles = dict.fromkeys(role for _, recipe in panels for role in recipe.roles)
+        unknown = [role for role in roles if role not in self.family.roles]
+        if unknown:
+            raise InputError(
+                f"The family {self.family.title} has no model {unknown[0]}. It has {', '.join(self.family.roles)}."
+            )
+        return {role: tuple(encode_prompt(self.family, role, text)) for role in roles}

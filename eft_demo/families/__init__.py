@@ -1,0 +1,1 @@
+"""Families: models that share a tokenizer, the manners they were tuned to, and how they are asked."""

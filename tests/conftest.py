@@ -1,0 +1,31 @@
+"""Fixtures that several test files share: a tiny family on disk, and settings that point at it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from eft_demo.families.family import Family, load_family
+from eft_demo.settings import Settings
+from tests.tiny import make_family
+
+
+@pytest.fixture(scope="session")
+def tiny_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An assets folder with one family, `tiny`. Do not write into it."""
+    assets = tmp_path_factory.mktemp("assets")
+    make_family(assets / "tiny")
+    return assets
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_assets: Path) -> Settings:
+    """Settings for exact comparisons: float32, one thread."""
+    torch.set_num_threads(1)
+    return Settings(assets=tiny_assets, dtype="fp32", threads=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tiny_settings: Settings) -> Family:
+    """The family `tiny`, read as the app reads one."""
+    return load_family("tiny", tiny_settings)
