@@ -6,7 +6,6 @@ Knows roles, weights and the text form (`parse`, `str`). Knows no tensors and no
 all models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -223,7 +222,7 @@ def _check_role(role: object) -> None:
 
 def _check_weight(weight: object) -> float:
     is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    if not is_number or not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:  # type: ignore[arg-type]
+    if not is_number or not abs(weight) <= MAX_WEIGHT:  # type: ignore[arg-type]
         limits = f"from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
         raise RecipeError(f"A weight must be a number {limits}; got {show_value(weight)}.")
     return float(weight)  # type: ignore[arg-type]

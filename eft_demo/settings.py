@@ -30,9 +30,9 @@ def check_number(
     if integer:
         wanted = f"{kind} from {low:.0f} to {high:.0f}"
     message = f"{name} must be {wanted}; got {show_value(value)}. Please choose a value in that range."
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(message)
-    if not low <= value <= high or (above_low and value == low):
+    if not low <= value <= high or (above_low and value == low):  # NaN fails every comparison
         raise InputError(message)
     if not integer:
         return float(value)

@@ -1,0 +1,126 @@
+"""Limits and switches: whatever is sent becomes a number within its limits or a sentence naming them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.errors import EFTError, InputError, NumericalError
+from eft_demo.settings import (
+    ALPHA,
+    CONTROLS,
+    SEED,
+    TEMPERATURE,
+    TOP_P,
+    Settings,
+    check_control,
+    check_number,
+    show_value,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(json_values, st.booleans())
+def test_any_value_is_a_number_within_limits_or_a_sentence(value: Any, integer: bool) -> None:
+    try:
+        number = check_number("Alpha", value, 0, 3, integer=integer)
+    except InputError as error:
+        assert (
+            str(error).startswith("Alpha must be a") and "from 0 to 3" in str(error) and "got" in str(error)
+        )
+        assert len(str(error)) < 200
+    else:
+        assert 0 <= number <= 3 and type(number) is (int if integer else float)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -math.inf, "1", "", None, True, [1], {}, 3.0001, -1e-9, 10**400, 1j, object()],
+    ids=lambda value: str(value)[:9],
+)
+def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
+    with pytest.raises(InputError):
+        ALPHA.check(value)
+
+
+def test_limits_themselves_are_allowed_unless_said_otherwise() -> None:
+    assert ALPHA.check(0) == 0 and ALPHA.check(3) == 3
+    assert SEED.check(2**32 - 1) == 2**32 - 1
+    assert TOP_P.check(1) == 1.0
+    with pytest.raises(InputError, match="above 0 and up to 1"):
+        TOP_P.check(0)
+    with pytest.raises(InputError, match="0 to 4294967295"):
+        SEED.check(2**32)
+
+
+def test_defaults_lie_within_their_limits() -> None:
+    for limits in (*CONTROLS.values(), TEMPERATURE, TOP_P, SEED):
+        assert limits.check(limits.default) == limits.default
+
+
+@pytest.mark.parametrize("name", ["gamma", "", None, 3, ["alpha"], "Alpha"])
+def test_an_unknown_control_is_refused_by_name(name: Any) -> None:
+    with pytest.raises(InputError, match="alpha and beta"):
+        check_control(name, 1.0)
+    assert check_control("alpha", 2) == 2.0
+
+
+@given(json_values)
+def test_any_value_can_be_shown_shortly(value: Any) -> None:
+    shown = show_value(value)
+    assert len(shown) < 80 and shown.isascii()
+
+
+def test_settings_come_from_the_environment() -> None:
+    environ = {
+        "EFT_HOST": "0.0.0.0",
+        "EFT_PORT": "8080",
+        "EFT_DTYPE": "fp32",
+        "EFT_DEADLINE_S": "2.5",
+        "EFT_THREADS": "",
+    }
+    settings = Settings.from_env({**environ, "EFT_ASSETS": "/tmp/x", "OTHER": "1"})
+    assert (settings.host, settings.port, settings.dtype, settings.deadline_s) == (
+        "0.0.0.0",
+        8080,
+        "fp32",
+        2.5,
+    )
+    assert settings.assets == Path("/tmp/x") and settings.threads == Settings().threads
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("EFT_PORT", "http"),
+        ("EFT_PORT", "70000"),
+        ("EFT_PORT", "80.5"),
+        ("EFT_DTYPE", "int4"),
+        ("EFT_DEADLINE_S", "nan"),
+        ("EFT_DEADLINE_S", "0"),
+        ("EFT_MAX_ROWS", "0"),
+        ("EFT_MAX_NEW_TOKENS", "-1"),
+        ("EFT_THREADS", "9" * 5000),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_bad_variable_is_named(variable: str, text: str) -> None:
+    with pytest.raises(InputError, match=variable):
+        Settings.from_env({variable: text})
+
+
+def test_a_lower_maximum_lowers_the_default_length() -> None:
+    assert Settings.from_env({"EFT_MAX_NEW_TOKENS": "16"}).default_new_tokens == 16
+    assert Settings().default_new_tokens == 96
+
+
+def test_a_numerical_error_names_model_and_way_out() -> None:
+    error = NumericalError("small_base", [1])
+    assert isinstance(error, EFTError) and "small_base" in str(error) and "EFT_DTYPE" in str(error)
