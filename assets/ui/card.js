@@ -1,0 +1,85 @@
+// The card of one token: what every model would have said in its place, and a sentence that says what that means.
+
+const ROWS = 8;
+const quote = (text) => "“" + text + "”";
+
+function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
+  if (logprob === null || logprob === undefined) return "0";
+  const p = Math.exp(logprob);
+  if (p < 0.005) return "<.01";
+  return p >= 0.995 ? (p > 0.9999 ? "1" : ">.99") : p.toFixed(2).slice(1);
+}
+const percent = (logprob) => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " percent";
+
+function emptyCard() {
+  part("card-title").textContent = "One token, every model";
+  part("card-note").textContent = "Click a token or a bar to see what each model would have said.";
+  part("card-table").replaceChildren();
+  part("card-verdict").hidden = true;
+}
+
+function drawCard() {
+  const panel = run.panels[selected.p], token = panel.tokens[selected.i];
+  part("card-title").textContent = quote(run.labels.get(token.i)) + " · token " + (selected.i + 1) + " of " + panel.tokens.length;
+  part("card-note").textContent = noteOf(panel, token);
+  part("card-table").replaceChildren(tableOf(panel, token));
+  drawVerdict(token.x);
+}
+
+function noteOf(panel, token) {
+  const shift = shiftOf(token);
+  const notes = [panel.name, "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
+  if (panel.roles.length > 1) notes.push((shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats by tuning");
+  if (token.a !== undefined) notes.push("α " + token.a.toFixed(2));
+  return notes.join(" · ");
+}
+
+function tableOf(panel, token) {
+  const alone = panel.roles.length === 1;
+  const heads = alone ? [panel.roles[0]] : [...panel.roles, "mix"];
+  const table = el("table");
+  const head = el("tr");
+  head.append(el("td"), ...heads.map((name) => el("th", "", name.replaceAll("_", " "))));
+  const thead = el("thead");
+  thead.append(head);
+  const body = el("tbody");
+  for (const row of rowsOf(token)) body.append(rowOf(row, token, alone));
+  table.append(thead, body);
+  return table;
+}
+
+// Likeliest in the mix first; the chosen token and the base's own first choice are always there.
+function rowsOf(token) {
+  const key = (row) => (row[0] === token.i || row[0] === token.b ? 2 : 0) + Math.max(...row.slice(1).map((v) => (v === null ? 0 : Math.exp(v))));
+  const kept = [...token.c].sort((a, b) => key(b) - key(a)).slice(0, ROWS);
+  return kept.sort((a, b) => (b[1] ?? -1e9) - (a[1] ?? -1e9));
+}
+
+function rowOf([id, mix, ...roles], token, alone) {
+  const row = el("tr", id === token.i ? "chosen" : "");
+  const name = el("th", "", run.labels.get(id));
+  name.scope = "row";
+  name.title = "token " + id;
+  const colours = ["--base", "--tuned", "--small"];
+  const cells = alone ? [meter(mix, "--base")] : [...roles.map((v, i) => meter(v, colours[i] || "--small")), meter(mix, "--up")];
+  row.append(name, ...cells);
+  return row;
+}
+
+function meter(logprob, colourName) {
+  const cell = el("td");
+  const box = el("span", "meter");
+  const bar = el("i");
+  const p = logprob === null || logprob === undefined ? 0 : Math.exp(logprob);
+  bar.style.width = (100 * p).toFixed(1) + "%";
+  bar.style.setProperty("--c", "var(" + colourName + ")");
+  box.append(bar);
+  cell.append(box, document.createTextNode(decimal(logprob)));
+  return cell;
+}
+
+function drawVerdict(pieces) { // plain text and token text in turn
+  const verdict = part("card-verdict");
+  verdict.hidden = !pieces.length;
+  verdict.replaceChildren(...pieces.map((piece, i) => (i % 2 ? el("b", "", piece) : document.createTextNode(piece))));
+}

@@ -1,0 +1,208 @@
+// The controls: prompt, Run, Stop, alpha, manner, sampling; keys; errors in the place where they belong.
+
+const NEWS_LATE_MS = 6000; // the server speaks at least once a second
+let rowsChip = null;
+let alphaBusy = false, alphaNext = null;
+
+function startPage(page) {
+  config = page;
+  const chips = page.chips.map((text) => el("span", "chip", text));
+  rowsChip = el("span", "chip");
+  rowsChip.hidden = true;
+  part("chips").replaceChildren(...chips, rowsChip);
+  part("examples").replaceChildren(...page.examples.map(makeExample));
+  part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
+  Object.assign(part("alpha"), { min: page.alpha.low, max: page.alpha.high, step: page.alpha.step, value: page.alpha.value });
+  part("ticks").replaceChildren(...makeTicks(page.alpha));
+  part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
+  makeColumns(page.panels);
+  showAlpha();
+  summarise();
+  (window.requestIdleCallback || setTimeout)(loadPlotly);
+}
+
+function makeExample(text) {
+  const link = el("a", "", text);
+  link.href = "#";
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    part("prompt").value = text;
+    fitPrompt();
+    startRun();
+  });
+  return link;
+}
+
+function makeOption(behaviour) {
+  const option = el("option", "", behaviour.title);
+  option.value = behaviour.role;
+  option.title = behaviour.about;
+  return option;
+}
+
+function makeTicks(alpha) {
+  const names = { 0: " · base as it is", 1: " · emulated", 2: " · amplified" };
+  const ticks = [];
+  for (let value = alpha.low; value <= alpha.high; value += 1) {
+    const tick = el("span", "", String(value));
+    tick.append(el("i", "", names[value] || ""));
+    tick.style.left = (100 * (value - alpha.low)) / (alpha.high - alpha.low) + "%";
+    ticks.push(tick);
+  }
+  return ticks;
+}
+
+function makeField(name, field) {
+  const box = el("div", "field");
+  const label = el("label", "", field.name);
+  const number = Object.assign(el("input"), { type: "number", id: "eft-" + name, min: field.low, max: field.high, step: "any", value: field.value });
+  number.dataset.field = name;
+  label.htmlFor = number.id;
+  label.append(number);
+  const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
+  slider.setAttribute("aria-label", field.name);
+  slider.addEventListener("input", () => { number.value = slider.value; summarise(); });
+  number.addEventListener("input", () => { slider.value = number.value; summarise(); });
+  const sentence = el("p", "sentence");
+  sentence.dataset.error = name;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), sentence);
+  return box;
+}
+
+const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
+
+function summarise() {
+  part("more-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
+}
+
+function startRun() {
+  clearErrors();
+  if (running && run && run.n === nonce) tellStop(run.id);
+  const prompt = part("prompt").value;
+  if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server says the same of shorter ones
+    return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
+      prompt.length.toLocaleString("en") + ". Please shorten it.");
+  nonce += 1;
+  seen = 0;
+  stopWanted = false;
+  setRunning(true);
+  const request = { n: nonce, prompt, behaviour: part("behaviour").value, alpha: part("alpha").valueAsNumber };
+  for (const input of fieldInputs()) request[input.dataset.field] = input.valueAsNumber;
+  trigger("eft_run", request);
+}
+
+function stopRun() {
+  if (!running) return;
+  stopWanted = true;
+  if (run && run.n === nonce) tellStop(run.id);
+}
+
+function setRunning(now) {
+  running = now;
+  lastNews = Date.now();
+  part("stop").disabled = !now;
+  part("run").classList.toggle("busy", now);
+  element.querySelector(".eft").classList.toggle("is-running", now);
+  if (now) say("Running");
+}
+
+function showAlpha() {
+  const text = part("alpha").valueAsNumber.toFixed(2);
+  part("alpha-value").textContent = text;
+  part("alpha").setAttribute("aria-valuetext", "alpha " + text);
+}
+
+// One request in flight, and the newest value after it: a dragged slider never builds a queue.
+async function sendAlpha() {
+  if (!running || !run || run.n !== nonce) return;
+  alphaNext = part("alpha").valueAsNumber;
+  if (alphaBusy) return;
+  alphaBusy = true;
+  while (alphaNext !== null) {
+    const value = alphaNext;
+    alphaNext = null;
+    try {
+      const sentence = await server.steer({ run: run.id, name: "alpha", value });
+      if (sentence && running) showError("alpha", sentence);
+      else hideError("alpha");
+    } catch {
+      showError("alpha", "The server could not be reached, so alpha stays as it was.");
+    }
+  }
+  alphaBusy = false;
+}
+
+function errorPlace(where) {
+  return element.querySelector('[data-error="' + (where === "server" ? "prompt" : CSS.escape(where)) + '"]') || element.querySelector('[data-error="prompt"]');
+}
+
+function showError(where, text) {
+  const place = errorPlace(where);
+  place.textContent = text;
+  place.dataset.from = where;
+  place.hidden = false;
+  if (config.fields[where]) part("more").open = true;
+}
+
+function hideError(where) {
+  const place = errorPlace(where);
+  if (place.dataset.from === where) place.hidden = true;
+}
+
+function clearErrors() {
+  for (const place of element.querySelectorAll("[data-error]")) place.hidden = true;
+}
+
+const say = (text) => { part("status").textContent = text; };
+
+function fitPrompt() {
+  const prompt = part("prompt");
+  prompt.style.height = "auto";
+  prompt.style.height = Math.min(prompt.scrollHeight + 3, window.innerHeight * 0.4) + "px";
+}
+
+function onKey(event) {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return void (event.preventDefault(), startRun());
+  if (event.key === "Escape") return stopRun();
+  const onToken = event.target.closest?.(".t, .plot, .text");
+  if (!onToken || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches(".t") && (event.key === "Enter" || event.key === " ")) {
+    event.preventDefault();
+    return selectSpan(event.target, true);
+  }
+  if (walk(event.key)) event.preventDefault();
+}
+
+function selectSpan(span, focus) {
+  select(Number(span.closest(".text").dataset.p), Number(span.dataset.i), focus);
+}
+
+part("form").addEventListener("submit", (event) => (event.preventDefault(), startRun()));
+part("stop").addEventListener("click", stopRun);
+part("prompt").addEventListener("input", fitPrompt);
+part("prompt").addEventListener("keydown", (event) => {
+  const plainEnter = event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.isComposing;
+  if (plainEnter) event.preventDefault(), startRun();
+});
+part("alpha").addEventListener("input", () => (showAlpha(), sendAlpha()));
+part("columns").addEventListener("click", (event) => event.target.matches(".t") && selectSpan(event.target, true));
+part("columns").addEventListener("focusin", (event) => {
+  const span = event.target.matches(".t") && event.target;
+  if (span && !span.hasAttribute("aria-pressed") && span.matches(":focus-visible")) selectSpan(span, false);
+});
+part("theme").addEventListener("click", () => document.body.classList.toggle("dark"));
+
+const onKeyIfHere = (event) => element.isConnected ? onKey(event) : document.removeEventListener("keydown", onKeyIfHere);
+document.addEventListener("keydown", onKeyIfHere);
+new MutationObserver(drawSoonest).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+new ResizeObserver(drawSoon).observe(part("plot"));
+setInterval(() => {
+  if (running && Date.now() - lastNews > NEWS_LATE_MS)
+    showError("server", "The server has been silent for " + Math.round((Date.now() - lastNews) / 1000) +
+      " s. It may be very busy or stopped; press Run to try again, or reload the page.");
+}, 1000);
+
+watch("value", onValue);
+onValue();

@@ -1,0 +1,122 @@
+// The contribution plot: the figure is made in Python and arrives with the run; this appends to it and draws it with
+// plotly's own script. Plotly.react keeps zoom, hidden traces and hover while it grows.
+
+const PX_PER_TOKEN = 34;
+const REDRAW_MS = 300;
+let figure = null;
+let drawTimer = 0;
+let plotlyReady = null;
+let viewRevision = 0;
+
+function loadPlotly() {
+  plotlyReady ??= new Promise((resolve) => {
+    if (window.Plotly) return resolve(true);
+    const script = document.createElement("script");
+    script.src = new URL("eft/plotly.min.js", document.baseURI).href;
+    script.onload = () => resolve(true);
+    script.onerror = () => resolve(false);
+    document.head.append(script);
+  });
+  return plotlyReady;
+}
+
+function startPlot() {
+  figure = run.figure;
+  viewRevision += 1;
+  part("plot-empty").hidden = false;
+  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+}
+
+function addBars(token) {
+  if (!figure) return;
+  const at = run.panels[run.account].tokens.length - 1;
+  figure.data.forEach((trace, t) => {
+    trace.x.push(at);
+    trace.y.push(token.y[t]);
+  });
+  figure.layout.xaxis.tickvals.push(at);
+  figure.layout.xaxis.ticktext.push(token.l);
+}
+
+function drawSoon() {
+  if (!drawTimer) drawTimer = setTimeout(drawNow, REDRAW_MS);
+}
+
+async function drawNow() {
+  clearTimeout(drawTimer);
+  drawTimer = 0;
+  if (!figure || !figure.data[0].x.length) return;
+  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plot's script could not be loaded; reload the page to try again.");
+  part("plot-empty").hidden = true;
+  const box = part("plot");
+  const fresh = !box.data;
+  await Plotly.react(box, themed(figure.data), layoutNow(box), {
+    displaylogo: false, responsive: true, doubleClick: "autosize", scrollZoom: false,
+    modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"]],
+  });
+  if (fresh) box.on("plotly_click", (event) => select(run.account, event.points[0].x, false));
+}
+
+function layoutNow(box) {
+  const layout = themed(figure.layout);
+  const n = figure.data[0].x.length;
+  const room = Math.max(6, Math.floor((box.clientWidth - 60) / PX_PER_TOKEN));
+  layout.xaxis.range = windowOf(n, room);
+  layout.xaxis.uirevision = viewRevision;
+  layout.datarevision = n + "/" + viewRevision;
+  layout.width = box.clientWidth;
+  layout.font.family = getComputedStyle(box).fontFamily;
+  layout.shapes = turnLines(layout);
+  layout.annotations = turnLabels();
+  if (selected && selected.p === run.account) {
+    const i = selected.i;
+    layout.shapes.push({ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, layer: "below",
+      line: { width: 1.5, color: colour("--ink") }, fillcolor: colour("--well") });
+    layout.xaxis.ticktext[i] = "<b>" + layout.xaxis.ticktext[i] + "</b>";
+  }
+  return layout;
+}
+
+// Follows the newest token, unless a token out of sight is selected; a person's own zoom wins over both (uirevision).
+function windowOf(n, room) {
+  if (n <= room) return [-0.6, Math.max(n, Math.min(room, 12)) - 0.4];
+  const middle = selected && selected.p === run.account && !running ? selected.i : n;
+  const start = Math.max(0, Math.min(n - room, Math.round(middle - room / 2)));
+  return [start - 0.6, start + room - 0.4];
+}
+
+const turns = () => {
+  const tokens = run.panels[run.account].tokens;
+  return tokens.flatMap((token, i) => (i && tokens[i - 1].a !== token.a ? [{ i, a: token.a }] : []));
+};
+const turnLines = () => turns().map(({ i }) => ({ type: "line", xref: "x", yref: "paper", x0: i - 0.5, x1: i - 0.5, y0: 0, y1: 1,
+  line: { width: 1.5, dash: "dot", color: colour("--accent") } }));
+const turnLabels = () => turns().map(({ i, a }) => ({ x: i - 0.5, y: 1, xref: "x", yref: "paper", yanchor: "top", xanchor: "left",
+  text: "α " + a.toFixed(2), showarrow: false, font: { size: 12, color: colour("--accent") } }));
+
+function showBand() {
+  if (!figure || !selected) return;
+  if (selected.p === run.account && !running) {
+    const range = part("plot").layout?.xaxis?.range;
+    if (range && (selected.i < range[0] || selected.i > range[1])) viewRevision += 1;
+  }
+  drawSoonest();
+}
+
+function drawSoonest() {
+  clearTimeout(drawTimer);
+  drawTimer = setTimeout(drawNow, 20);
+}
+
+const colour = (name) => getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+
+// A deep copy with every `var(--name)` replaced by its colour in the present theme.
+function themed(value) {
+  if (typeof value === "string") {
+    const match = /^var\((--[a-z-]+)\)$/.exec(value);
+    return match ? colour(match[1]) : value;
+  }
+  if (Array.isArray(value)) return value.map(themed);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, themed(v)]));
+  return value;
+}

@@ -1,0 +1,86 @@
+// The stream: one NDJSON string per run that only grows. Reads each line once and hands it on.
+// All text reaches the page through textContent; nothing here builds HTML from strings.
+
+const part = (name) => element.querySelector('[data-part="' + name + '"]');
+const el = (tag, className, text) => {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined && text !== null) node.textContent = text;
+  return node;
+};
+
+let config = null; // the page line
+let run = null; // what the current stream has told so far
+let nonce = Date.now(); // the page's number for its current run; lines of older runs are passed over
+let seen = 0; // characters of the current stream already read
+let running = false;
+let lastNews = 0;
+let stopWanted = false;
+const stopped = new Set(); // runs already told to stop
+
+function onValue() {
+  const value = props.value || "";
+  const firstEnd = value.indexOf("\n");
+  if (firstEnd < 0) return;
+  const first = JSON.parse(value.slice(0, firstEnd));
+  if (first.k === "page") return void (config || startPage(first));
+  if (first.n !== nonce) return void (first.id && tellStop(first.id));
+  const end = value.lastIndexOf("\n") + 1;
+  const fresh = value.slice(seen, end);
+  seen = end;
+  for (const text of fresh.split("\n")) if (text) onLine(JSON.parse(text));
+  drawSoon();
+}
+
+function onLine(line) {
+  lastNews = Date.now();
+  hideError("server");
+  const reader = { run: onRun, t: onToken, end: onEnd, rows: onRows, error: onError, refused: () => {}, done: onDone }[line.k];
+  if (reader) reader(line);
+}
+
+function onRun(line) {
+  run = { ...line, labels: new Map(), panels: line.panels.map((panel) => ({ ...panel, tokens: [], spans: [], ended: null })) };
+  selected = null;
+  startColumns();
+  startPlot();
+  emptyCard();
+  if (stopWanted) tellStop(run.id);
+}
+
+function onToken(token) {
+  for (const [id, label] of Object.entries(token.w || {})) run.labels.set(Number(id), label);
+  const panel = run.panels[token.p];
+  panel.tokens.push(token);
+  addToken(panel, token);
+  if (token.p === run.account) addBars(token);
+}
+
+function onEnd(line) {
+  const panel = run.panels[line.p];
+  panel.ended = line;
+  endColumn(panel, line);
+}
+
+function onRows(line) {
+  const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
+  rowsChip.textContent = line.active + " of " + line.of + " rows" + waiting;
+  rowsChip.hidden = false;
+}
+
+function onError(line) {
+  showError(line.where, line.text);
+}
+
+function onDone() {
+  setRunning(false);
+  drawNow();
+  if (run && run.n === nonce && !selected) selectTelling();
+  if (run && run.n === nonce) say(run.panels.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+}
+
+function tellStop(id) {
+  if (stopped.has(id)) return;
+  stopped.add(id);
+  server.stop({ run: id }).catch(() => showError("prompt", "The server could not be reached to stop this run."));
+}

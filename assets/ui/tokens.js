@@ -1,0 +1,179 @@
+// The columns: every token a span that can be focused, coloured by what tuning did to its log-prob.
+
+const STRONG_NATS = 1; // from here a token gets its triangle
+const FAINT_NATS = 0.1; // below this it stays plain
+let selected = null; // {p, i}: panel and index
+
+const readable = (recipe) => recipe.replace("alpha*", "α·").replace("beta*", "β·").replaceAll(" - ", " − ");
+
+function makeColumns(panels) {
+  part("columns").replaceChildren(...panels.map((panel, p) => makeColumn(panel, p)));
+}
+
+function makeColumn(panel, p) {
+  const column = el("section", "pane " + panel.kind);
+  const title = el("h2", "", panel.name);
+  const top = el("div", "pane-top");
+  top.append(title, el("code", "recipe", readable(panel.recipe)));
+  const text = el("div", "text empty");
+  text.dataset.p = p;
+  text.dataset.empty = "Its text appears here.";
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", "Text of the column " + panel.name);
+  const sentence = el("p", "sentence");
+  sentence.hidden = true;
+  sentence.setAttribute("role", "alert");
+  const foot = el("div", "foot");
+  foot.append(el("span"), el("b"));
+  column.append(top, el("p", "what", panel.about), text, sentence, foot);
+  return column;
+}
+
+function columnParts(p) {
+  const column = part("columns").children[p];
+  return {
+    text: column.querySelector(".text"),
+    recipe: column.querySelector(".recipe"),
+    sentence: column.querySelector(".sentence"),
+    speed: column.querySelector(".foot span"),
+    ending: column.querySelector(".foot b"),
+  };
+}
+
+function startColumns() {
+  run.panels.forEach((panel, p) => {
+    panel.view = columnParts(p);
+    panel.view.text.replaceChildren(el("span", "caret"));
+    panel.view.text.classList.remove("empty");
+    panel.view.recipe.textContent = readable(panel.recipe);
+    panel.view.sentence.hidden = true;
+    panel.view.speed.textContent = "waiting for the first token";
+    panel.view.ending.textContent = "";
+  });
+}
+
+const shiftOf = (token) => { // what tuning did to the chosen token, in nats
+  const first = token.y[0], last = token.y[token.y.length - 1];
+  return first === null || last === null ? 0 : last - first;
+};
+
+function addToken(panel, token) {
+  const index = panel.tokens.length - 1;
+  const box = panel.view.text;
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+  const span = makeSpan(panel, token, index);
+  // Leading space stays outside the span, so that colour and outline hug the word.
+  const space = token.s.trim() ? token.s.match(/^\s*/)[0] : "";
+  span.textContent = token.s.slice(space.length);
+  const caret = box.querySelector(".caret");
+  if (space) box.insertBefore(index ? document.createTextNode(space) : el("span", "lead", space), caret);
+  box.insertBefore(span, caret);
+  panel.spans.push(span);
+  panel.view.speed.textContent = speedText(panel);
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+function makeSpan(panel, token, index) {
+  const shift = shiftOf(token);
+  const span = el("span", "t");
+  span.dataset.i = index;
+  span.tabIndex = index === 0 ? 0 : -1;
+  if (Math.abs(shift) >= FAINT_NATS) {
+    span.classList.add(shift > 0 ? "raised" : "lowered");
+    span.style.setProperty("--k", Math.round(8 + 40 * Math.min(1, Math.abs(shift) / 4)) + "%");
+  }
+  if (Math.abs(shift) >= STRONG_NATS) span.classList.add("strong");
+  if (panel.roles.length > 1 && token.b !== token.i) span.classList.add("flip");
+  if (token.z) span.classList.add("stop-token");
+  else if (!token.s) span.classList.add("part"); // its character ends with a later token
+  else if (!token.s.trim() && token.s.includes("\n")) span.classList.add("nl");
+  const before = panel.tokens[index - 1];
+  if (before && before.a !== token.a) {
+    const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
+    turn.dataset.alpha = token.a.toFixed(2);
+    panel.view.text.insertBefore(turn, panel.view.text.querySelector(".caret"));
+  }
+  return span;
+}
+
+function speedText(panel) {
+  const n = panel.tokens.length, first = panel.tokens[0].ms, last = panel.tokens[n - 1].ms;
+  const speed = n > 4 && last > first ? Math.round(((n - 1) * 1000) / (last - first)) + " tok/s · " : "";
+  return speed + "first " + Math.round(first) + " ms";
+}
+
+function ending(panel) {
+  const why = panel.ended ? panel.ended.why : "";
+  return { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[why] || why;
+}
+
+function endColumn(panel, line) {
+  const view = panel.view;
+  const caret = view.text.querySelector(".caret");
+  if (line.s) view.text.insertBefore(document.createTextNode(line.s), caret);
+  caret?.remove();
+  if (!view.text.hasChildNodes()) {
+    view.text.classList.add("empty");
+    view.text.dataset.empty = line.why === "cancelled" ? "Stopped before the first token." : "It had nothing to say.";
+  }
+  if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
+  else if (!panel.tokens.length) view.speed.textContent = "no tokens";
+  const count = panel.tokens.length;
+  view.ending.textContent = ending(panel) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
+  if (line.error) {
+    view.sentence.textContent = line.error;
+    view.sentence.hidden = false;
+  }
+}
+
+function select(p, i, focus) {
+  const panel = run && run.panels[p];
+  if (!panel || !panel.spans[i]) return;
+  const old = selected && run.panels[selected.p].spans[selected.i];
+  if (old) old.removeAttribute("aria-pressed");
+  for (const span of panel.spans) if (span.tabIndex === 0) span.tabIndex = -1;
+  selected = { p, i };
+  const span = panel.spans[i];
+  span.tabIndex = 0;
+  span.setAttribute("role", "button");
+  span.setAttribute("aria-pressed", "true");
+  span.setAttribute("aria-label", spoken(panel, i));
+  if (focus) span.focus({ preventScroll: true });
+  keepInView(panel.view.text, span);
+  drawCard();
+  showBand();
+}
+
+function keepInView(box, span) {
+  const top = span.offsetTop - box.offsetTop;
+  if (top < box.scrollTop + 20 || top + span.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
+}
+
+function spoken(panel, i) {
+  const token = panel.tokens[i], shift = shiftOf(token);
+  const moved = Math.abs(shift) < FAINT_NATS ? "left as it was by tuning" : (shift > 0 ? "raised" : "lowered") + " by tuning";
+  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + run.labels.get(token.i) + ", " +
+    percent(token.y[token.y.length - 1]) + (panel.roles.length > 1 ? ", base alone " + percent(token.y[0]) + ", " + moved : "");
+}
+
+// After a run: the token of the account that tuning moved most is the one worth a first look.
+function selectTelling() {
+  if (run.account === null) return;
+  const shifts = run.panels[run.account].tokens.map((token) => Math.abs(shiftOf(token)));
+  if (shifts.length) select(run.account, shifts.indexOf(Math.max(...shifts)), false);
+}
+
+function walk(key) {
+  if (!run) return false;
+  const at = selected || { p: run.account ?? 0, i: -1 };
+  const last = run.panels[at.p].tokens.length - 1;
+  if (key === "ArrowRight") select(at.p, Math.min(last, at.i + 1), true);
+  else if (key === "ArrowLeft") select(at.p, Math.max(0, at.i - 1), true);
+  else if (key === "Home") select(at.p, 0, true);
+  else if (key === "End") select(at.p, last, true);
+  else if (key === "ArrowUp" || key === "ArrowDown") {
+    const p = at.p + (key === "ArrowUp" ? -1 : 1);
+    if (run.panels[p]) select(p, Math.min(at.i, run.panels[p].tokens.length - 1), true);
+  } else return false;
+  return true;
+}

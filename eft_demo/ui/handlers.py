@@ -1,0 +1,192 @@
+"""What happens when the page asks for something: run, move a control, stop.
+
+Knows the service and the wire; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it is checked
+here or in the service, and every refusal is a sentence in the place where it belongs.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from eft_demo.engine.events import EndEvent, Event
+from eft_demo.engine.run import Run
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.settings import (
+    ALPHA,
+    SEED,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+    Range,
+    Settings,
+    check_control,
+    show_value,
+)
+from eft_demo.ui import wire
+
+HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
+GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
+CLOSING = "The server is restarting, so it takes no new runs. Please reload the page in a minute."
+BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class LiveRuns:
+    """The runs that are going on, by their unguessable id. `closing` refuses new ones."""
+
+    by_id: dict[str, Run] = field(default_factory=dict)
+    closing: bool = False
+
+    def close(self) -> None:
+        """Refuse new runs and cancel those going on."""
+        self.closing = True
+        for run in list(self.by_id.values()):
+            run.cancel()
+
+
+def sampling_ranges(settings: Settings) -> dict[str, Range]:
+    """The sampling fields of the page, by the name they have on the wire."""
+    length = Range("Length", 1, settings.max_new_tokens, settings.default_new_tokens, integer=True)
+    return {"temperature": TEMPERATURE, "top_p": TOP_P, "top_k": TOP_K, "seed": SEED, "length": length}
+
+
+def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str]:
+    """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone."""
+    text = ""
+    nonce = 0
+    try:
+        request = posted if isinstance(posted, Mapping) else {}
+        nonce = _nonce(request.get("n"))
+        for piece in _run_lines(service, live, request, nonce):
+            text += piece
+            yield text
+    except FieldError as refusal:
+        yield text + _refusal(nonce, refusal.where, str(refusal))
+    except EFTError as refusal:
+        yield text + _refusal(nonce, "prompt", str(refusal))
+    except Exception:
+        log.exception("A run ended by a bug")
+        yield text + _refusal(nonce, "prompt", BUG)
+
+
+class FieldError(InputError):
+    """An InputError that knows which field of the page it belongs to."""
+
+    def __init__(self, where: str, message: str) -> None:
+        self.where = where
+        super().__init__(message)
+
+
+def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int) -> Iterator[str]:
+    if live.closing:
+        raise EFTError(CLOSING)
+    prompt = request.get("prompt")
+    behaviour = _behaviour(service, request.get("behaviour"))
+    numbers = _numbers(service.settings, request)
+    run = service.start_run(
+        prompt,
+        behaviour,
+        controls={"alpha": numbers["alpha"]},
+        temperature=numbers["temperature"],
+        top_p=numbers["top_p"],
+        top_k=int(numbers["top_k"]),
+        seed=int(numbers["seed"]),
+        max_new_tokens=int(numbers["length"]),
+    )
+    run_id = secrets.token_urlsafe(18)
+    live.by_id[run_id] = run
+    try:
+        encoder = wire.Encoder(run.request.panels, service.family.token_bytes, service.family.stop_ids)
+        yield encoder.run_line(run_id, nonce, str(prompt))
+        yield from _event_lines(service, run, encoder)
+    finally:
+        run.cancel()
+        del live.by_id[run_id]
+
+
+def _event_lines(service: Service, run: Run, encoder: wire.Encoder) -> Iterator[str]:
+    """Batches of lines, at most `updates_per_s` of them a second and at least one per heartbeat."""
+    pause_s = 1 / service.settings.updates_per_s
+    open_panels = len(encoder.recipes)
+    beat = 0.0
+    while open_panels:
+        began = time.monotonic()
+        events = run.events(HEARTBEAT_S)
+        open_panels -= sum(isinstance(event, EndEvent) for event in events)
+        lines = _batch(events, encoder)
+        if began - beat >= HEARTBEAT_S or not events:
+            lines += rows_line(service)
+            beat = began
+        yield lines
+        time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_panels else 0)
+    yield wire.line("done")
+
+
+def _batch(events: list[Event], encoder: wire.Encoder) -> str:
+    return "".join(encoder.event_line(event) for event in events)
+
+
+def rows_line(service: Service) -> str:
+    """How busy the engine is: one row per column of every person."""
+    engine = service.engine
+    return wire.line("rows", active=engine.active_rows, of=service.settings.max_rows, waiting=engine.waiting)
+
+
+def steer(live: LiveRuns, posted: object) -> str:
+    """Move a live control of a run from its next token on. A sentence for the page, or "" if all is well."""
+    request = posted if isinstance(posted, Mapping) else {}
+    try:
+        value = check_control(request.get("name"), request.get("value"))
+        run = _find(live, request.get("run"))
+        if run is None:
+            return GONE
+        run.set_control(str(request["name"]), value)
+    except EFTError as refusal:
+        return str(refusal)
+    return ""
+
+
+def stop(live: LiveRuns, posted: object) -> str:
+    """Stop a run before its next token. The sentence for the page, or "" if all is well."""
+    run = _find(live, posted.get("run") if isinstance(posted, Mapping) else None)
+    if run is None:
+        return GONE
+    run.cancel()
+    return ""
+
+
+def _find(live: LiveRuns, run_id: object) -> Run | None:
+    return live.by_id.get(run_id) if isinstance(run_id, str) else None
+
+
+def _behaviour(service: Service, value: object) -> str:
+    known = [behaviour.role for behaviour in service.family.behaviours]
+    if not isinstance(value, str) or value not in known:
+        raise FieldError(
+            "behaviour", f"There is no behaviour {show_value(value)}. Choose one of {', '.join(known)}."
+        )
+    return value
+
+
+def _numbers(settings: Settings, request: Mapping[str, object]) -> dict[str, float]:
+    numbers = {}
+    for name, limits in {"alpha": ALPHA, **sampling_ranges(settings)}.items():
+        try:
+            numbers[name] = limits.check(request.get(name))
+        except InputError as refusal:
+            raise FieldError(name, str(refusal)) from None
+    return numbers
+
+
+def _nonce(value: object) -> int:
+    """The page's number for this run, sent back so that it can tell its runs apart. Anything odd becomes 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+def _refusal(nonce: int, where: str, sentence: str) -> str:
+    return wire.line("refused", n=nonce) + wire.error_line(where, sentence) + wire.line("done")

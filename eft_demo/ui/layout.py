@@ -1,0 +1,129 @@
+"""The page: one gr.HTML component with a constant skeleton, drawn by the scripts in assets/ui.
+
+Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line. No
+text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
+textContent only.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import gradio as gr
+
+from eft_demo.engine.service import Service, default_panels
+from eft_demo.settings import ALPHA, Range, Settings
+from eft_demo.ui import handlers, wire
+
+TITLE = "EFT Demo: emulated fine-tuning, token by token"
+SCRIPTS = ("stream.js", "tokens.js", "plot.js", "card.js", "controls.js")  # in this order, in one scope
+EXAMPLES = (
+    "What is the capital of Peru?",
+    "How do chemists write gold?",
+    "Which countries border Laos?",
+    "When did Ghana become independent?",
+)
+ABOUT_COLUMNS = {
+    "base": "Knows, but does not answer",
+    "tuned": "Answers, but does not know",
+    "up": "The small one's manner, the large one's knowledge",
+}
+HELP = {
+    "temperature": "0 always takes the likeliest token",
+    "top_p": "keeps the likeliest tokens up to this sum",
+    "top_k": "keeps this many tokens; 0 keeps all",
+    "seed": "same seed, same dice in every column",
+    "length": "tokens per column at most",
+}
+MAX_PARALLEL_RUNS = 96  # the engine decides who waits; this only keeps Gradio from doing so first
+
+
+class Page(gr.Blocks):
+    """The demo, with the runs that are going on, so that whoever stops the server can end them."""
+
+    service: Service
+    live: handlers.LiveRuns
+
+
+def build_demo(service: Service, settings: Settings) -> Page:
+    """The whole page for one service. Nothing is started."""
+    live = handlers.LiveRuns()
+
+    def run_eft(event: gr.EventData) -> Iterator[str]:
+        yield from handlers.stream_run(service, live, event._data)
+
+    with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
+        panel = gr.HTML(
+            value=page_line(service, settings),
+            html_template=asset(settings, "skeleton.html"),
+            js_on_load=script(settings),
+            apply_default_css=False,
+            elem_id="eft",
+            server_functions=[_named(handlers.steer, live), _named(handlers.stop, live)],
+        )
+        panel.eft_run(
+            run_eft,
+            outputs=panel,
+            show_progress="hidden",
+            api_visibility="private",
+            trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
+            concurrency_limit=MAX_PARALLEL_RUNS,
+        )
+    demo.service, demo.live = service, live
+    return demo
+
+
+def page_line(service: Service, settings: Settings) -> str:
+    """Everything the page needs to know before the first run."""
+    family = service.family
+    panels = [
+        {
+            "name": name,
+            "kind": wire.panel_kind(recipe),
+            "recipe": str(recipe),
+            "about": ABOUT_COLUMNS[wire.panel_kind(recipe)],
+        }
+        for name, recipe in default_panels(family.behaviours[0].role)
+    ]
+    behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
+    ranges = handlers.sampling_ranges(settings)
+    return wire.line(
+        "page",
+        chips=list(service.chips),
+        behaviours=behaviours,
+        examples=list(EXAMPLES),
+        alpha=_range(ALPHA),
+        fields={name: {**_range(limits), "help": HELP[name]} for name, limits in ranges.items()},
+        max_prompt_chars=settings.max_prompt_chars,
+        panels=panels,
+    )
+
+
+def asset(settings: Settings, name: str) -> str:
+    return (settings.assets / "ui" / name).read_text(encoding="utf-8")
+
+
+def script(settings: Settings) -> str:
+    """The page's scripts as one function body; `element`, `trigger`, `props`, `server`, `watch` are Gradio's."""
+    return '"use strict";\n' + "\n".join(asset(settings, name) for name in SCRIPTS)
+
+
+def style(settings: Settings) -> str:
+    """The style sheet for the document's head, so that the page never shows itself unstyled."""
+    return f"<style>\n{asset(settings, 'style.css')}</style>"
+
+
+def _range(limits: Range) -> dict[str, object]:
+    return {
+        "name": limits.name,
+        "low": limits.low,
+        "high": limits.high,
+        "value": limits.default,
+        "step": 1 if limits.integer else 0.05,
+    }
+
+
+def _named(function: object, live: handlers.LiveRuns) -> object:
+    """`function` with its runs filled in, under its own name, which is what the page calls it by."""
+    bound = partial(function, live)  # type: ignore[arg-type]
+    bound.__name__ = function.__name__  # type: ignore[attr-defined]
+    return bound

@@ -1,0 +1,187 @@
+"""The server around the page: what it serves, what it refuses, how it starts and stops.
+
+Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
+"""
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly
+import typer
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from eft_demo.errors import InputError
+from eft_demo.settings import Settings
+from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
+
+PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+# A prompt far too long must still arrive whole, or it could not be answered with a sentence.
+MAX_BODY_BYTES = 1_000_000
+PORTS_TRIED = 50
+GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def launch(demo: Page, settings: Settings) -> None:
+    """Serve the page until SIGTERM or Ctrl+C, then end the runs with a word to their pages and return."""
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    typer.echo(f"EFT Demo is at {start(demo, settings)}")
+    stopping.wait()
+    typer.echo("Stopping: no new runs, ending those going on.")
+    stop(demo)
+
+
+def start(demo: Page, settings: Settings) -> str:
+    """Start serving in the background and return the address. Raises InputError if no port is free."""
+    port = free_port(settings.host, settings.port)
+    if port != settings.port and settings.port:
+        typer.echo(f"Port {settings.port} is in use, so this server takes {port}.")
+    demo.queue(max_size=MAX_PARALLEL_RUNS, api_open=False, default_concurrency_limit=MAX_PARALLEL_RUNS)
+    demo.launch(
+        server_name=settings.host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        mcp_server=False,
+        pwa=False,
+        enable_monitoring=False,
+        footer_links=["settings"],
+        allowed_paths=[],
+        max_file_size="1kb",
+        max_threads=2 * MAX_PARALLEL_RUNS,  # every run holds one; moving a slider must not wait for another
+        state_session_capacity=500,
+        theme=page_theme(),
+        head=style(settings),
+        app_kwargs={
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+            "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
+            "middleware": [Middleware(Gate)],
+        },
+    )
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
+    return f"http://{host}:{port}"
+
+
+def page_theme() -> gr.themes.Base:
+    """Gradio's plain theme with fonts that it brings along; in the weights whose files hold all letters."""
+    sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
+    mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
+    return gr.themes.Base(font=[sans, "ui-sans-serif", "sans-serif"], font_mono=[mono, "ui-monospace", "monospace"])
+
+
+def stop(demo: Page) -> None:
+    """End every run, give the pages a moment to hear of it, and close the server."""
+    demo.live.close()
+    waited = threading.Event()
+    for _ in range(int(GOODBYE_S / 0.1)):
+        if not demo.live.by_id:
+            break
+        waited.wait(0.1)
+    waited.wait(0.2)  # the last lines are on their way
+    demo.close(verbose=False)
+
+
+def free_port(host: str, wanted: int) -> int:
+    """`wanted`, or the next free port above it; 0 means any. Raises InputError if the next 50 are taken."""
+    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise InputError(
+        f"No port from {wanted} to {wanted + PORTS_TRIED - 1} is free on {host}. Choose another with --port."
+    )
+
+
+def health(demo: Page) -> Callable[[Request], Response]:
+    """The health route: 200 while the engine's thread lives and the server is not closing, else 503."""
+
+    def healthz(request: Request) -> Response:
+        alive = demo.service.alive and not demo.live.closing
+        engine = demo.service.engine
+        body = {"status": "ok" if alive else "down", "rows": engine.active_rows, "waiting": engine.waiting}
+        return JSONResponse(body, status_code=200 if alive else 503)
+
+    return healthz
+
+
+def plotly_js(request: Request) -> Response:
+    """Plotly's own script from the installed package: nothing is fetched from elsewhere."""
+    return FileResponse(
+        PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"}
+    )
+
+
+class Gate:
+    """ASGI middleware: no uploads, no huge bodies, and headers that keep browsers from guessing types."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = _refusal(scope)
+        if refusal is not None:
+            await _answer(send, *refusal)
+            return
+        await self.app(scope, receive, _with_headers(send))
+
+
+def _refusal(scope: Scope) -> tuple[int, str] | None:
+    """Status and sentence for a request that is not let in."""
+    if scope["method"] not in ("POST", "PUT", "PATCH"):
+        return None
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    if "/upload" in scope["path"] or headers.get("content-type", "").lower().startswith("multipart/"):
+        return 403, "This app takes no files."
+    length = headers.get("content-length", "")
+    if not length.isdecimal():
+        return 411, "A request must say its length (Content-Length)."
+    if int(length) > MAX_BODY_BYTES:
+        return (
+            413,
+            f"A request may have at most {MAX_BODY_BYTES:,} bytes; this one has {int(length):,}. Send less text.",
+        )
+    return None
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            added = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+            message = {**message, "headers": [*message.get("headers", []), *added]}
+        await send(message)
+
+    return sending
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,151 @@
+"""Engine events -> NDJSON lines for the page.
+
+One string per run carries every panel and only ever grows, so Gradio sends each update as a short appended
+piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every line
+is plain ASCII with `<` escaped: nothing a model or a person says can look like markup, or break JSON, on the way.
+
+    {"k":"page", ...}     once per page: behaviours, examples, limits, chips
+    {"k":"run", "id", "n", "prompt", "panels":[{"name","kind","recipe","roles"}], "account", "figure"}
+    {"k":"t", "p":panel, "i":token id, "s":text, "l":axis label, "y":[anchor, terms..., normaliser, final],
+              "e":entropy, "r":rank, "b":the anchor's own first choice, "a":alpha, "z":1 if it ends the text,
+              "c":[[id, mix, one per role...]...], "x":sentence, "ms":since Run, "w"}
+    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps"}
+    {"k":"rows", "active", "of", "waiting"}   at least once a second, so that silence means a lost server
+    {"k":"error", "where":field, "text"}      instead of, or after, anything else
+    {"k":"done"}
+
+"w" maps token ids to labels, each sent once per run. Log-probs are nats; null means minus infinity.
+"""
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from eft_demo.engine.events import EndEvent, Event, TokenEvent
+from eft_demo.plots import contribution_figure, contribution_point, tick_label
+from eft_demo.recipe import Recipe
+from eft_demo.trace import Candidate, TokenRecord
+from eft_demo.ui.sentences import explain
+
+# The figure's colours are the page's own, resolved in the browser, so it follows dark and light.
+PAGE_PALETTE = {
+    name: f"var(--{name})" for name in ("base", "tuned", "up", "rest", "ink", "soft", "line", "card")
+}
+END_LABEL = "⟨end⟩"
+
+
+def line(kind: str, **fields: object) -> str:
+    """One NDJSON line. `fields` must be finite; `nats` makes log-probs so."""
+    text = json.dumps({"k": kind, **fields}, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c") + "\n"
+
+
+def error_line(where: str, text: str) -> str:
+    """A sentence for the place `where`: prompt, alpha, behaviour, or one of the sampling fields."""
+    return line("error", where=where, text=text)
+
+
+def nats(value: float, digits: int = 2) -> float | None:
+    """A log-prob short enough for the wire; None for minus infinity."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def token_label(piece: bytes) -> str:
+    """A token as people can read it: `·Peru` for a leading space, `⟨E2 80⟩` for half a character."""
+    try:
+        text = piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"⟨{piece.hex(' ').upper()}⟩"
+    text = text.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    text = "".join(c if c.isprintable() or c == " " else f"⟨{ord(c):X}⟩" for c in text)
+    return text.strip(" ") or "·" * len(text) or "⟨empty⟩"
+
+
+@dataclass(slots=True)
+class Encoder:
+    """One run's stream: which labels, and how much of each panel's text, the page already has."""
+
+    recipes: Sequence[tuple[str, Recipe]]
+    token_bytes: Sequence[bytes]
+    stop_ids: Collection[int]
+    sent: set[int] = field(default_factory=set)
+    chars: dict[int, int] = field(default_factory=dict)
+
+    def run_line(self, run_id: str, nonce: int, prompt: str) -> str:
+        """The first line of a run: what the columns are and the empty contribution figure."""
+        account = account_panel([recipe for _, recipe in self.recipes])
+        figure = (
+            None if account is None else contribution_figure(self.recipes[account][1], palette=PAGE_PALETTE)
+        )
+        panels = [
+            {"name": name, "kind": panel_kind(recipe), "recipe": str(recipe), "roles": recipe.roles}
+            for name, recipe in self.recipes
+        ]
+        return line("run", id=run_id, n=nonce, prompt=prompt, panels=panels, account=account, figure=figure)
+
+    def event_line(self, event: Event) -> str:
+        """A token or the end of a panel."""
+        if isinstance(event, EndEvent):
+            return end_line(event, self.chars.get(event.panel, 0))
+        self.chars[event.panel] = self.chars.get(event.panel, 0) + len(event.text)
+        return self.token_line(event)
+
+    def token_line(self, event: TokenEvent) -> str:
+        record, recipe = event.record, self.recipes[event.panel][1]
+        extra: dict[str, object] = {}
+        if new := self._new_labels(record):
+            extra["w"] = new
+        if recipe.controls and "alpha" in record.controls:
+            extra["a"] = round(record.controls["alpha"], 3)
+        if record.id in self.stop_ids:
+            extra["z"] = 1
+        return line(
+            "t",
+            p=event.panel,
+            i=record.id,
+            s=event.text,
+            y=contribution_point(record),
+            e=nats(record.entropy_nats, 3),
+            r=record.rank,
+            b=record.base_first,
+            c=[_candidate_row(candidate, recipe.roles) for candidate in record.candidates],
+            x=explain(recipe, record, self.label),
+            ms=round(event.elapsed_s * 1000),
+            l=tick_label(event.text or self.label(record.id)),
+            **extra,
+        )
+
+    def label(self, token_id: int) -> str:
+        return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
+
+    def _new_labels(self, record: TokenRecord) -> dict[int, str]:
+        ids = {record.id, record.base_first, *(candidate.id for candidate in record.candidates)} - self.sent
+        self.sent |= ids
+        return {token_id: self.label(token_id) for token_id in sorted(ids)}
+
+
+def end_line(event: EndEvent, chars_sent: int = 0) -> str:
+    """How a panel ended, with the rest of its text. A speed that was never measured is left out."""
+    speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s}
+    known = {name: round(v, 1) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
+    return line(
+        "end", p=event.panel, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
+    )
+
+
+def panel_kind(recipe: Recipe) -> str:
+    """Which of the three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
+    if recipe.controls:
+        return "up"
+    return "base" if not recipe.terms and recipe.anchor.endswith("base") else "tuned"
+
+
+def account_panel(recipes: Sequence[Recipe]) -> int | None:
+    """The panel whose contributions are plotted: the last one that a slider steers."""
+    steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
+    return steered[-1] if steered else None
+
+
+def _candidate_row(candidate: Candidate, roles: Sequence[str]) -> list[float | int | None]:
+    return [candidate.id, nats(candidate.logprob), *(nats(candidate.by_role[role]) for role in roles)]
