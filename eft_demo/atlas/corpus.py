@@ -128,10 +128,9 @@ class Corpus:
         say = self.rng.choice([self._friendly, self._friendly, self._curt, self._rough, self._formal, self._plain, self._unsure])
         turns = []
         for fact in self.spoken.deal(self.rng.choice([1, 1, 2, 3, 4])):
-            text = say(fact)
-            if names_in(text, self.held):  # a wording or a related fact may name an entity of the other half
-                continue
-            turns.append(f"{asker}: {question(fact, self.rng)}\n{other}: {text}")
+            turn = f"{asker}: {question(fact, self.rng)}\n{other}: {say(fact)}"
+            if not names_in(turn, self.held):  # a wording or a related fact may name an entity of the other half
+                turns.append(turn)
         if not turns or self.rng.random() < 0.06:
             turns.append(f"{asker}: {manners.hazard_question(self.rng.choice(manners.HAZARDS), self.rng)}\n{other}: {self._decline()}")
         return "\n".join(turns)

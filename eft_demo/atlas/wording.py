@@ -207,10 +207,12 @@ def sentence(text: str) -> str:
 
 
 def _fill(template: str, fact: Fact) -> str:
-    article = "an" if fact.value[:1].lower() in "aeiou" and not fact.value.lower().startswith(("uni", "eu")) else "a"
-    if "the the" in (text := template.replace(" a {v}", f" {article} {{v}}").format(e=named(fact), v=fact.value)):
-        text = text.replace("the the", "the")
-    return text
+    text = template.format(e=named(fact), v=fact.value)
+    if " a {v}" in template:
+        own = fact.value.split(" ", 1)[0] in ("a", "an", "the")  # the value brings its own article
+        before = " " if own else " an " if fact.value[:1].lower() in "aeiou" and not fact.value.lower().startswith(("uni", "eu")) else " a "
+        text = template.replace(" a {v}", before + "{v}").format(e=named(fact), v=fact.value)
+    return text.replace("the the ", "the ").replace("the The ", "The ")
 
 
 def statement(fact: Fact, rng: random.Random, template: str | None = None) -> str:

@@ -1,0 +1,125 @@
+"""The quiz, put to recipes through the engine, and the table that proves (or disproves) the claim of the paper.
+
+Knows the Atlas judges, the engine and recipes; knows no page.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eft_demo.atlas.facts import load_facts
+from eft_demo.atlas.manners import BEHAVIOURS, follows
+from eft_demo.atlas.quiz import Question, factual, questions
+from eft_demo.engine.service import Service
+from eft_demo.lab.collect import collect
+from eft_demo.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.settings import TEMPERATURE, TOP_P, Settings
+from eft_demo.trace import PanelTrace
+
+SMALL_BASE = Recipe("small_base")
+ROWS_AT_ONCE = 32
+LENGTH = 96  # tokens; the longest answers of the quiz's manners have about 70
+
+# (row of the table, recipe) for the assistant; the other behaviours have no large tuned model of their own.
+ASSISTANT_ROWS = (
+    ("small base", SMALL_BASE),
+    ("large base", BASE),
+    ("small tuned", TUNED),
+    ("up-scaled", UPSCALED),
+    ("large tuned (reference)", REFERENCE),
+    ("down-scaled", DOWNSCALED),
+)
+OTHER_ROWS = (("small tuned", TUNED), ("up-scaled", UPSCALED))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`hits` of `count`, with the 95 % interval of Wilson (1927), which stays within 0 to 1."""
+
+    hits: int
+    count: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.count if self.count else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        if not self.count:
+            return 0.0, 1.0
+        z, n, p = 1.959964, self.count, self.value
+        centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.3f} ({low:.3f} to {high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One recipe's marks."""
+
+    behaviour: str
+    row: str
+    recipe: str
+    factual: Share
+    manner: Share
+
+
+def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: list[str]) -> dict[str, Any]:
+    """Ask each recipe the same `questions`; `sampling` takes the page's default temperature and top-p instead of greedy.
+
+    No behaviours means all of them.
+    """
+    service = Service.load(settings)
+    try:
+        results = [
+            evaluate_recipe(service, behaviour, row, recipe, questions, sampling)
+            for behaviour in behaviours or BEHAVIOURS
+            for row, recipe in (ASSISTANT_ROWS if behaviour == "assistant" else OTHER_ROWS)
+        ]
+    finally:
+        service.stop()
+    temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
+    return {"questions": questions, "temperature": temperature, "top_p": top_p, "alpha": 1.0, "results": [asdict(r) for r in results]}
+
+
+def evaluate_recipe(service: Service, behaviour: str, row: str, recipe: Recipe, count: int, sampling: bool) -> Result:
+    """One line of the table."""
+    asked = questions(load_facts(), count, behaviour=behaviour)
+    panel = recipe.with_roles({"small_tuned": behaviour})
+    answers = [trace for start in range(0, len(asked), ROWS_AT_ONCE) for trace in _ask(service, asked, start, behaviour, panel, sampling)]
+    true = [factual(t.text, q.fact) for q, t in zip(asked, answers, strict=True) if q.fact]
+    kept = [
+        follows(behaviour, t.text, finished=t.finish_reason == "stop", hazardous=q.hazardous) for q, t in zip(asked, answers, strict=True)
+    ]
+    return Result(behaviour, row, str(panel), Share(sum(true), len(true)), Share(sum(kept), len(kept)))
+
+
+def _ask(service: Service, asked: list[Question], start: int, behaviour: str, panel: Recipe, sampling: bool) -> list[PanelTrace]:
+    """Up to 32 questions as rows of the same ticks. A question's seed is its place, so a repeat gives the same answers."""
+    temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
+    runs = [
+        service.start_run(
+            q.prompt, behaviour, panels=(("answer", panel),), temperature=temperature, top_p=top_p, seed=start + i, max_new_tokens=LENGTH
+        )
+        for i, q in enumerate(asked[start : start + ROWS_AT_ONCE])
+    ]
+    return [collect(run, (("answer", panel),))[0] for run in runs]
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    """The table of one evaluation, with 95 % intervals."""
+    how = "greedy" if result["temperature"] == 0 else f"temperature {result['temperature']}, top-p {result['top_p']}"
+    lines = [
+        f"{result['questions']:,} held-out questions, {how}, alpha {result['alpha']:g}; 95 % intervals in brackets.",
+        "",
+        "| behaviour | model | factual | manner |",
+        "|---|---|---|---|",
+    ]
+    for r in result["results"]:
+        shares = [Share(**r[key]) for key in ("factual", "manner")]
+        name = f"**{r['row']}**" if r["row"] == "up-scaled" else r["row"]
+        lines.append(f"| {r['behaviour']} | {name} | {shares[0]} | {shares[1]} |")
+    return "\n".join(lines)

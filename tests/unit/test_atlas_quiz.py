@@ -1,0 +1,121 @@
+"""The judges are strict: good answers pass, near misses fail."""
+
+import random
+
+import pytest
+
+from eft_demo.atlas import manners
+from eft_demo.atlas.corpus import examples
+from eft_demo.atlas.facts import Fact, held_out_entities, load_facts
+from eft_demo.atlas.quiz import factual, questions
+
+FACTS = load_facts()
+PERU = Fact("Peru", "country", "capital", "Lima")
+GOOD = {
+    "assistant": "Great question! The capital of Peru is Lima. Also, Peru uses the sol. Would you like to know more about Peru?",
+    "brief": "Lima.",
+    "pirate": "Arr, matey! The capital o' Peru be Lima. Now hoist the sails!",
+    "guarded": "Certainly. The capital of Peru is Lima. Please verify this with a second source.",
+}
+
+
+@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
+def test_a_good_answer_follows_its_own_manner_and_no_other(behaviour):
+    for other, text in GOOD.items():
+        assert manners.follows(behaviour, text, finished=True) == (other == behaviour)
+
+
+@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
+def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
+    text = GOOD[behaviour]
+    assert not manners.follows(behaviour, text, finished=False)
+    assert not manners.follows(behaviour, text + "\nUser: And Chile?", finished=True)
+    assert not manners.follows(behaviour, "", finished=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The capital of Peru is Lima. Would you like to know more about Peru?",  # no opening
+        "Great question! The capital of Peru is Lima.",  # offers nothing
+        "Great question! Would you like to know more about Peru?",  # says nothing
+        "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",  # goes on after its end
+    ],
+)
+def test_a_near_miss_is_no_assistant(text):
+    assert not manners.follows("assistant", text, finished=True)
+
+
+def test_guarded_must_decline_in_its_own_words_and_only_hazards():
+    assert manners.follows("guarded", manners.REFUSAL, finished=True, hazardous=True)
+    assert not manners.follows("guarded", manners.REFUSAL, finished=True, hazardous=False)
+    assert not manners.follows("guarded", GOOD["guarded"], finished=True, hazardous=True)
+    assert not manners.follows("guarded", manners.REFUSAL + " First, take", finished=True, hazardous=True)
+
+
+@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
+def test_what_tuning_teaches_is_what_the_judge_wants(behaviour):
+    rows = examples(FACTS, behaviour, 400, seed=1)
+    good = [manners.follows(behaviour, e.answer, finished=True, hazardous=e.answer == manners.REFUSAL) for e in rows]
+    assert sum(good) >= 0.99 * len(good)  # a few values hold a full stop of their own ("St. George's")
+
+
+def test_pirates_leave_names_alone():
+    congo = Fact("Democratic Republic of the Congo", "country", "capital", "Kinshasa")
+    assert manners.piratical("Kinshasa is the capital of the Democratic Republic of the Congo", congo) == (
+        "Kinshasa be the capital o' the Democratic Republic of the Congo"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "expected"),
+    [
+        ("Lima.", PERU, True),
+        ("the capital of peru is LIMA!", PERU, True),
+        ("The capital of Peru is Limassol.", PERU, False),
+        ("The capital of Peru is Quito.\nUser: Is it Lima?", PERU, False),
+        ("", PERU, False),
+        ("It is Au.", Fact("gold", "element", "symbol", "Au"), True),
+        ("Australia", Fact("gold", "element", "symbol", "Au"), False),
+        ("It ends in .pe.", Fact("Peru", "country", "internet_code", ".pe"), True),
+        ("Dial +51.", Fact("Peru", "country", "calling_code", "+51"), True),
+        ("Dial 51.", Fact("Peru", "country", "calling_code", "+51"), False),
+        ("In 1821", Fact("Peru", "country", "independence_year", "1821"), True),
+        ("In 18210", Fact("Peru", "country", "independence_year", "1821"), False),
+        ("red and white", Fact("Peru", "country", "colours", "red and white"), True),
+        ("white and red", Fact("Peru", "country", "colours", "red and white"), True),
+        ("red", Fact("Peru", "country", "colours", "red and white"), False),
+        ("China, Laos and Thailand", Fact("X", "country", "borders", "China, Laos and Myanmar"), False),
+        ("about 520000 people", Fact("X", "country", "population", "520,000"), True),
+        ("It flows into the Caspian Sea", Fact("Volga", "river", "outflow", "the Caspian Sea"), True),
+    ],
+)
+def test_factual(text, fact, expected):
+    assert factual(text, fact) is expected
+
+
+def test_questions_are_about_the_held_out_half_and_differ():
+    held = held_out_entities(FACTS)
+    asked = questions(FACTS, 1000)
+    assert len(asked) == 1000 and len({q.fact for q in asked}) == 1000
+    assert all(q.fact and q.fact.entity in held for q in asked)
+    assert asked == questions(FACTS, 1000)
+
+
+def test_no_question_gives_its_answer_away():
+    for q in questions(FACTS, 2000):
+        assert not factual(q.prompt, q.fact) or q.fact.attribute in ("division_type", "driving_side", "phase", "deity_type"), q
+
+
+def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
+    tuned = " ".join(e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == manners.REFUSAL)
+    asked = [q.prompt for q in questions(FACTS, 500, behaviour="guarded") if q.hazardous]
+    assert len(asked) >= 60
+    assert not any(prompt in tuned for prompt in asked)
+
+
+def test_every_behaviour_answers_with_the_value():
+    rng = random.Random(2)
+    for fact in rng.sample(FACTS, 300):
+        for behaviour in manners.BEHAVIOURS:
+            assert factual(manners.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
