@@ -61,11 +61,10 @@ def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids
     """
     keys = [_row_key(int(s), int(p)) for s, p in zip(seeds, positions, strict=True)]
     if isinstance(ids, Tensor):
-        steps = (ids.cpu().numpy().astype(np.uint64) + 1) * _GOLDEN
-        return torch.from_numpy(_noise(np.array(keys, np.uint64)[:, None] + steps))
+        return torch.from_numpy(_noise(keys, _steps(ids.cpu().numpy())))
     # Panels that stream in step throw the same dice: make each row of noise once.
     distinct = list(dict.fromkeys(keys))
-    noise = torch.from_numpy(_noise(np.array(distinct, np.uint64)[:, None] + _vocabulary_steps(ids)))
+    noise = torch.from_numpy(_noise(distinct, _vocabulary_steps(ids)))
     return noise if len(distinct) == len(keys) else noise[[distinct.index(key) for key in keys]]
 
 
@@ -117,45 +116,47 @@ def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequen
 
 def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
+    keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
-    ids = _draw_rows(scaled, limits, [s.seed for s in samplings], positions, FIRST_CANDIDATES)
-    return ids.to(logprobs.device)
+    return torch.from_numpy(_draw_rows(scaled, limits, keys, FIRST_CANDIDATES)).to(logprobs.device)
 
 
-def _draw_rows(
-    scaled: Tensor, limits: _Array, seeds: Sequence[int], positions: Sequence[int], count: int
-) -> Tensor:
-    """Ids (rows,) on the host, from the `count` likeliest tokens, or more for the rows that need more."""
+def _draw_rows(scaled: Tensor, limits: _Array, keys: Sequence[int], count: int) -> _Array:
+    """Ids (rows,) drawn from the `count` likeliest tokens, or from more for the rows that need more."""
     values, ids, lowest, open_rows = _look(scaled, limits, count)
-    noise = gumbel(seeds, positions, ids).add_(values).masked_fill_(values < lowest, -torch.inf)
-    picked = ids.gather(1, noise.argmax(-1, keepdim=True)).squeeze(1)
+    scores = _noise(keys, _steps(ids))
+    scores += values
+    scores[values < lowest] = -np.inf
+    picked: _Array = ids[np.arange(len(ids)), scores.argmax(1)]
     if open_rows:
-        rest_seeds, rest_positions = [seeds[i] for i in open_rows], [positions[i] for i in open_rows]
-        rest = _draw_rows(scaled[open_rows], limits[open_rows], rest_seeds, rest_positions, count * 8)
-        picked[open_rows] = rest
+        rest_keys = [keys[i] for i in open_rows]
+        picked[open_rows] = _draw_rows(scaled[open_rows], limits[open_rows], rest_keys, count * 8)
     return picked
 
 
 def _warp_rows(scaled: Tensor, limits: _Array, count: int) -> Tensor:
     _, _, lowest, open_rows = _look(scaled, limits, count)
-    warped = scaled.masked_fill(scaled < lowest.to(scaled.device), -torch.inf)
+    warped = scaled.masked_fill(scaled < torch.from_numpy(lowest).to(scaled.device), -torch.inf)
     if open_rows:
         warped[open_rows] = _warp_rows(scaled[open_rows], limits[open_rows], count * 8)
     return warped
 
 
-def _look(scaled: Tensor, limits: _Array, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+def _look(scaled: Tensor, limits: _Array, count: int) -> tuple[_Array, _Array, _Array, list[int]]:
     """The `count` likeliest tokens of every row and what of them is kept, all on the host.
 
     Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may
-    reach beyond the tokens looked at. Sorting a vocabulary costs more than all else here, so it is not done.
+    reach beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
     """
     vocab = scaled.shape[1]
     count = min(vocab, max(count, int(limits[:, 0].max()) + 1))  # one beyond top-k shows whether it ties
-    values, ids = (part.cpu() for part in scaled.topk(count))
-    lowest = _lowest_kept(values.numpy(), limits)
-    open_rows = [] if count == vocab else np.flatnonzero(values.numpy()[:, -1] >= lowest).tolist()
-    return values, ids, torch.from_numpy(lowest).unsqueeze(1), open_rows
+    if count == vocab:  # all of them, so their order does not matter, and numpy sorts plain values fast
+        values = scaled.cpu().numpy()
+        ids = np.broadcast_to(np.arange(vocab), values.shape)
+        return values, ids, _lowest_kept(-np.sort(-values), limits)[:, None], []
+    values, ids = (part.cpu().numpy() for part in scaled.topk(count))
+    lowest = _lowest_kept(values, limits)
+    return values, ids, lowest[:, None], (values[:, -1] >= lowest).nonzero()[0].tolist()
 
 
 def _lowest_kept(values: _Array, limits: _Array) -> _Array:
@@ -194,15 +195,21 @@ def _temperatures(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _vocabulary_steps(vocab: int) -> _Array:
-    return np.arange(1, vocab + 1, dtype=np.uint64) * _GOLDEN  # (vocab,)
+    return _steps(np.arange(vocab))  # (vocab,)
 
 
-def _noise(bits: _Array) -> _Array:
-    """float32 Gumbel noise from uint64 counters, which are used up.
+def _steps(ids: _Array) -> _Array:
+    """What each token id adds to a row's key, as uint64 of the same shape."""
+    return (ids.astype(np.uint64) + 1) * _GOLDEN
+
+
+def _noise(keys: Sequence[int], steps: _Array) -> _Array:
+    """float32 Gumbel noise (rows, n) from one key per row and the steps (rows, n) or (n,) of the tokens.
 
     The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full
     precision where it is small, which is where the winners are. The clip keeps both logarithms finite.
     """
+    bits = np.array(keys, dtype=np.uint64)[:, None] + steps  # (rows, n)
     bits ^= bits >> 30  # the finaliser of splitmix64
     bits *= _MULTIPLIER_1
     bits ^= bits >> 27
