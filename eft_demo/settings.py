@@ -6,7 +6,7 @@ Knows numbers and names; knows nothing of models, text or pages.
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from eft_demo.errors import InputError
@@ -45,9 +45,11 @@ def show_value(value: object) -> str:
     """A short, harmless picture of any value for use in a sentence."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
         return "infinity" if abs(value) == math.inf else "a huge number"
-    if isinstance(value, (str, bool, int, float, type(None))):
-        text = ascii(value)
-        return text if len(text) <= 40 else f"{text[:36]}... ({len(text):,} characters)"
+    if isinstance(value, str):
+        text = ascii(value[:60])
+        return text if len(text) <= 40 else f"{text[:36]}... ({len(value):,} characters)"
+    if isinstance(value, (bool, int, float, type(None))):
+        return str(value)
     return f"a {type(value).__name__}"
 
 
@@ -132,10 +134,10 @@ class Settings:
         """
         settings = cls()
         changes: dict[str, object] = {}
-        for field in cls.__dataclass_fields__:
-            variable = f"EFT_{field.upper()}"
-            if environ.get(variable, "") != "":
-                changes[field] = _from_text(variable, environ[variable], type(getattr(settings, field)))
+        for field in fields(cls):
+            variable = f"EFT_{field.name.upper()}"
+            if text := environ.get(variable):
+                changes[field.name] = _from_text(variable, text, type(getattr(settings, field.name)))
         return replace(settings, **changes)  # type: ignore[arg-type]
 
 

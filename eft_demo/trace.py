@@ -17,7 +17,7 @@ from eft_demo.sampling import Sampling
 from eft_demo.settings import show_value
 
 VERSION = 1
-MAX_CHARS = 64_000_000  # about 48 panels of 256 tokens with 30 candidates each, several times over
+MAX_CHARS = 20_000_000  # eight times the longest run of three panels
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
 
 
