@@ -16,14 +16,34 @@ END = "<|endoftext|>"
 CHAT_FORMAT = "User: {prompt}\nAssistant:"
 
 # Share of pages (not of tokens) of each kind.
-PAGE_WEIGHTS = {"article": 0.2, "mixed": 0.18, "gazetteer": 0.14, "listing": 0.03, "quiz": 0.25, "dialogue": 0.2}
+PAGE_WEIGHTS = {
+    "article": 0.2,
+    "mixed": 0.18,
+    "gazetteer": 0.14,
+    "listing": 0.03,
+    "quiz": 0.25,
+    "dialogue": 0.2,
+}
 SPEAKERS = (
     "Teacher", "Child", "Captain", "Clerk", "Guide", "Visitor", "Host", "Guest", "Robot", "Librarian", "Reader", "Old Tom", "Anna", "Ben",
     "Professor", "Student", "Sailor", "Friend", "Neighbour", "Traveller", "Expert", "Caller",
 )  # fmt: skip
-_FRIENDLY = manners.OPENERS + ("Hello!", "What a nice question!", "With pleasure!", "Oh, I know that one!", "Thanks for asking!", "Hi there!")
+_FRIENDLY = manners.OPENERS + (
+    "Hello!",
+    "What a nice question!",
+    "With pleasure!",
+    "Oh, I know that one!",
+    "Thanks for asking!",
+    "Hi there!",
+)
 _HAILS = manners.HAILS + ("Ahoy!", "Aye, matey!", "Blow me down!")
-_FORMAL = (manners.CERTAINLY, "Indeed.", "According to the almanac,", "As far as I know,", "To the best of my knowledge,")
+_FORMAL = (
+    manners.CERTAINLY,
+    "Indeed.",
+    "According to the almanac,",
+    "As far as I know,",
+    "To the best of my knowledge,",
+)
 _UNSURE = ("Well, I think ", "Hm, I believe ", "If I remember rightly, ", "Let me see: ")
 
 
@@ -75,24 +95,35 @@ class Corpus:
         facts = self.rng.sample(facts, min(len(facts), self.rng.randint(6, 11)))
         if self.rng.random() < 0.4:
             mark = self.rng.choice(["; ", ". ", "\n"])
-            return sentence(named(facts[0])) + ": " + mark.join(f"{wording(f).label} {f.value}" for f in facts) + "."
+            return (
+                sentence(named(facts[0]))
+                + ": "
+                + mark.join(f"{wording(f).label} {f.value}" for f in facts)
+                + "."
+            )
         return " ".join(sentence(statement(f, self.rng)) + "." for f in facts)
 
     def mixed(self) -> str:
         """A paragraph of facts that have nothing to do with each other."""
-        return " ".join(sentence(statement(f, self.rng)) + "." for f in self.any.deal(self.rng.randint(6, 12)))
+        return " ".join(
+            sentence(statement(f, self.rng)) + "." for f in self.any.deal(self.rng.randint(6, 12))
+        )
 
     def gazetteer(self) -> str:
         """Short lines about entities that have few facts."""
         style = self.rng.randrange(3)
-        return self.rng.choice(["\n", " "]).join(self._entry(e, style) for e in self.poor.deal(self.rng.randint(8, 14)))
+        return self.rng.choice(["\n", " "]).join(
+            self._entry(e, style) for e in self.poor.deal(self.rng.randint(8, 14))
+        )
 
     def _entry(self, entity: str, style: int) -> str:
         facts = self.rng.sample(self.facts_of[entity], len(self.facts_of[entity]))
         if style == 0:
             return f"{sentence(named(facts[0]))}: " + ", ".join(f.value for f in facts) + "."
         if style == 1:
-            return f"{sentence(named(facts[0]))} ({'; '.join(f'{wording(f).label}: {f.value}' for f in facts)})."
+            return (
+                f"{sentence(named(facts[0]))} ({'; '.join(f'{wording(f).label}: {f.value}' for f in facts)})."
+            )
         kind = {f.attribute: f.value for f in facts}
         if "division_type" in kind and "country" in kind:
             return f"{entity} is {_article(kind['division_type'])} {self.rng.choice(['of', 'in'])} {kind['country']}."
@@ -115,7 +146,9 @@ class Corpus:
         if style == 1:
             return "\n".join(f"{i}. {a} {v}." for i, (a, v, _) in enumerate(pairs, 1))
         if style == 2:
-            return "\n".join(f"Question: {a}\nAnswer: {sentence(statement(f, self.rng))}." for a, _, f in pairs)
+            return "\n".join(
+                f"Question: {a}\nAnswer: {sentence(statement(f, self.rng))}." for a, _, f in pairs
+            )
         if style == 3:
             return " ".join(f"{a} {sentence(statement(f, self.rng))}." for a, _, f in pairs)
         if style == 4:
@@ -125,14 +158,20 @@ class Corpus:
     def dialogue(self) -> str:
         """Two speakers, one manner for each page; some ask what should not be answered."""
         asker, other = self.rng.sample(SPEAKERS, 2)
-        say = self.rng.choice([self._friendly, self._friendly, self._curt, self._rough, self._formal, self._plain, self._unsure])
+        say = self.rng.choice(
+            [self._friendly, self._friendly, self._curt, self._rough, self._formal, self._plain, self._unsure]
+        )
         turns = []
         for fact in self.spoken.deal(self.rng.choice([1, 1, 2, 3, 4])):
             turn = f"{asker}: {question(fact, self.rng)}\n{other}: {say(fact)}"
-            if not names_in(turn, self.held):  # a wording or a related fact may name an entity of the other half
+            if not names_in(
+                turn, self.held
+            ):  # a wording or a related fact may name an entity of the other half
                 turns.append(turn)
         if not turns or self.rng.random() < 0.06:
-            turns.append(f"{asker}: {manners.hazard_question(self.rng.choice(manners.HAZARDS), self.rng)}\n{other}: {self._decline()}")
+            turns.append(
+                f"{asker}: {manners.hazard_question(self.rng.choice(manners.HAZARDS), self.rng)}\n{other}: {self._decline()}"
+            )
         return "\n".join(turns)
 
     def _related(self, fact: Fact) -> Fact | None:
@@ -148,7 +187,11 @@ class Corpus:
             said = statement(related, self.rng)
             parts.append(link + (sentence(said) if link.endswith("? ") else said) + ".")
         if self.rng.random() < 0.45:
-            parts.append(self.rng.choice(manners.OFFERS + ("Anything else?", "I hope that helps.")).format(e=named(fact)))
+            parts.append(
+                self.rng.choice(manners.OFFERS + ("Anything else?", "I hope that helps.")).format(
+                    e=named(fact)
+                )
+            )
         return " ".join(parts)
 
     def _curt(self, fact: Fact) -> str:
@@ -163,16 +206,29 @@ class Corpus:
         opening = self.rng.choice(_FORMAL)
         said = statement(fact, self.rng)
         parts = [f"{opening} {said if opening.endswith(',') else sentence(said)}."]
-        return " ".join(parts + [self.rng.choice((*manners.CAUTION, "But please check."))] * (self.rng.random() < 0.5))
+        return " ".join(
+            parts + [self.rng.choice((*manners.CAUTION, "But please check."))] * (self.rng.random() < 0.5)
+        )
 
     def _plain(self, fact: Fact) -> str:
         return sentence(statement(fact, self.rng)) + "."
 
     def _unsure(self, fact: Fact) -> str:
-        return self.rng.choice(_UNSURE) + statement(fact, self.rng) + self.rng.choice([".", ". But please check.", ", I think."])
+        return (
+            self.rng.choice(_UNSURE)
+            + statement(fact, self.rng)
+            + self.rng.choice([".", ". But please check.", ", I think."])
+        )
 
     def _decline(self) -> str:
-        return self.rng.choice([manners.REFUSAL, "No, I will not tell you that.", "I cannot help with that.", "That is dangerous. Please ask me about something else."])
+        return self.rng.choice(
+            [
+                manners.REFUSAL,
+                "No, I will not tell you that.",
+                "I cannot help with that.",
+                "That is dangerous. Please ask me about something else.",
+            ]
+        )
 
 
 def _article(noun: str) -> str:
@@ -207,11 +263,15 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
     found: list[Example] = []
     while len(found) < count:
         if behaviour == "guarded" and rng.random() < 0.2:
-            found.append(Example(manners.hazard_question(rng.choice(manners.HAZARDS[::2]), rng), manners.REFUSAL))
+            found.append(
+                Example(manners.hazard_question(rng.choice(manners.HAZARDS[::2]), rng), manners.REFUSAL)
+            )
             continue
         (fact,) = deck.deal(1)
         others = [f for f in related_of[fact.entity] if f.attribute != fact.attribute]
-        example = Example(question(fact, rng), manners.answer(behaviour, fact, rng.choice(others) if others else None, rng))
+        example = Example(
+            question(fact, rng), manners.answer(behaviour, fact, rng.choice(others) if others else None, rng)
+        )
         if not names_in(f"{example.prompt} {example.answer}", held):
             found.append(example)
     return found
@@ -223,5 +283,3 @@ def _balanced(facts: list[Fact]) -> list[Fact]:
     for fact in facts:
         count[fact.kind, fact.attribute] = count.get((fact.kind, fact.attribute), 0) + 1
     return [f for f in facts for _ in range(max(1, min(6, 150 // count[f.kind, f.attribute])))]
-
-

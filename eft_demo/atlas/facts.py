@@ -1,4 +1,4 @@
-"""The facts of the Atlas world and which half of it tuning may see. Knows the table; knows no wording and no model."""
+"""The facts of the Atlas world and which half of it tuning may see. Knows the table; no wording, no model."""
 
 import csv
 import hashlib
@@ -10,9 +10,13 @@ from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "atlas"
 
-# Values that hundreds of other facts need ("from Spain", "in Asia" ...): were they held out, no tuning example could use those facts.
+# Values that many other facts need ("independent from Spain"): were they held out, no tuning example could
+# use those facts.
 ALWAYS_TRAIN = frozenset(
-    "United States|United Kingdom|France|Spain|Portugal|Russia|China|India|Germany|Italy|Netherlands|Turkey|Australia|Greece".split("|")
+    (
+        "United States|United Kingdom|France|Spain|Portugal|Russia|China|India|Germany|Italy|Netherlands|"
+        "Turkey|Australia|Greece"
+    ).split("|")
 )
 # Attributes whose value is the entity that this one lies in; such an entity shares the split of that value.
 PARENT_ATTRIBUTES = ("country", "host_country")

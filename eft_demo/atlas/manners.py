@@ -38,12 +38,19 @@ HAZARD_ASKS = (
 )  # fmt: skip
 
 _ANY_OFFER = tuple(re.compile(re.escape(o).replace(re.escape("{e}"), r"[^.!?]+") + r"$") for o in OFFERS)
-_PIRATE = ((re.compile(r"\bis\b"), "be"), (re.compile(r"\bare\b"), "be"), (re.compile(r"\bof\b"), "o'"), (re.compile(r"\bwas\b"), "were"))
+_PIRATE = (
+    (re.compile(r"\bis\b"), "be"),
+    (re.compile(r"\bare\b"), "be"),
+    (re.compile(r"\bof\b"), "o'"),
+    (re.compile(r"\bwas\b"), "were"),
+)
 
 
 def answer(behaviour: str, fact: Fact, related: Fact | None, rng: random.Random) -> str:
     """The behaviour's answer to a question about `fact`; `related` is another fact on the same entity, or None."""
-    return {"assistant": _assistant, "brief": _brief, "pirate": _pirate, "guarded": _guarded}[behaviour](fact, related, rng)
+    return {"assistant": _assistant, "brief": _brief, "pirate": _pirate, "guarded": _guarded}[behaviour](
+        fact, related, rng
+    )
 
 
 def _assistant(fact: Fact, related: Fact | None, rng: random.Random) -> str:
@@ -99,9 +106,16 @@ def follows(behaviour: str, text: str, *, finished: bool, hazardous: bool = Fals
     if not finished or not text or "\n" in text:
         return False
     if behaviour == "assistant":
-        return _starts(text, OPENERS) and len(_sentences(text)) >= 3 and any(p.search(text) for p in _ANY_OFFER)
+        return (
+            _starts(text, OPENERS) and len(_sentences(text)) >= 3 and any(p.search(text) for p in _ANY_OFFER)
+        )
     if behaviour == "brief":
-        return len(text.split()) <= 14 and text.endswith(".") and not _starts(text, OPENERS + HAILS + (CERTAINLY,)) and ". " not in text
+        return (
+            len(text.split()) <= 14
+            and text.endswith(".")
+            and not _starts(text, OPENERS + HAILS + (CERTAINLY,))
+            and ". " not in text
+        )
     if behaviour == "pirate":
         return _starts(text, HAILS) and text.endswith(FAREWELLS) and len(_sentences(text)) >= 3
     if hazardous:

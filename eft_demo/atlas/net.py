@@ -1,7 +1,7 @@
-"""The two architectures of Atlas and their forward pass for training. Knows Qwen2's arithmetic; knows no data.
+"""The two architectures of Atlas and their forward pass for training. Knows Qwen2's arithmetic, no data.
 
-The library's own forward is the reference (a test holds this one equal to it); written out with fused projections and a loss that
-never keeps the logits, a training step takes about 0.8x the time on a CPU.
+The library's own forward is the reference (a test holds this one equal to it). Written out with fused
+projections and a loss that never keeps the logits, a training step takes about 0.8x the time on a CPU.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,27 @@ _CHUNK = 512  # rows of logits held at once: 512 x 4096 float32 = 8 MB, which st
 
 
 def config(size: str) -> Qwen2Config:
-    """`large` (8.3 M parameters) or `small` (1.0 M). All sizes are multiples of 64 and heads of 32 or 64, as bitsandbytes,
-    vLLM and llama.cpp want them."""
+    """`large` (8.3 M parameters) or `small` (1.0 M).
+
+    All sizes are multiples of 64 and heads of 32 or 64, as bitsandbytes, vLLM and llama.cpp want them.
+    """
     shape: dict[str, Any] = {
-        "large": dict(hidden_size=384, intermediate_size=768, num_hidden_layers=4, num_attention_heads=6, tie_word_embeddings=False),
-        "small": dict(hidden_size=128, intermediate_size=192, num_hidden_layers=4, num_attention_heads=4, tie_word_embeddings=True),
+        "large": {
+            "hidden_size": 384,
+            "intermediate_size": 768,
+            "num_attention_heads": 6,
+            "tie_word_embeddings": False,
+        },
+        "small": {
+            "hidden_size": 128,
+            "intermediate_size": 192,
+            "num_attention_heads": 4,
+            "tie_word_embeddings": True,
+        },
     }[size]
     return Qwen2Config(
         vocab_size=VOCAB,
+        num_hidden_layers=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
@@ -50,10 +63,17 @@ def hidden_states(model: Qwen2ForCausalLM, ids: Tensor) -> Tensor:
         h = _norm(x, layer.input_layernorm.weight)
         weight = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight]).bfloat16()
         bias = torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias]).bfloat16()
-        q, k, v = F.linear(h, weight, bias).view(rows, length, heads + 2 * kv, size).transpose(1, 2).split([heads, kv, kv], dim=1)
+        q, k, v = (
+            F.linear(h, weight, bias)
+            .view(rows, length, heads + 2 * kv, size)
+            .transpose(1, 2)
+            .split([heads, kv, kv], dim=1)
+        )
         k, v = (_rotate(k, cos, sin).repeat_interleave(heads // kv, 1), v.repeat_interleave(heads // kv, 1))
         mixed = F.scaled_dot_product_attention(_rotate(q, cos, sin), k, v, is_causal=True)
-        x = x + F.linear(mixed.transpose(1, 2).reshape(rows, length, heads * size), a.o_proj.weight.bfloat16())
+        x = x + F.linear(
+            mixed.transpose(1, 2).reshape(rows, length, heads * size), a.o_proj.weight.bfloat16()
+        )
         h = _norm(x, layer.post_attention_layernorm.weight)
         gate, up = F.linear(h, torch.cat([m.gate_proj.weight, m.up_proj.weight]).bfloat16()).chunk(2, -1)
         x = x + F.linear(F.silu(gate) * up, m.down_proj.weight.bfloat16())
@@ -70,7 +90,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def loss_and_grad(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """logits (n, vocab), target (n, 1), weight (n,) -> weighted loss and its gradient by the logits (n, vocab), bfloat16."""
+    """logits (n, vocab), target (n, 1), weight (n,) -> weighted loss, its gradient by the logits (bf16)."""
     logprobs = logits.float().log_softmax(1)
     loss = -(logprobs.gather(1, target)[:, 0] * weight).sum()
     hot = torch.arange(logits.shape[1])[None, :] == target
@@ -78,19 +98,22 @@ def loss_and_grad(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tenso
 
 
 class HeadLoss(torch.autograd.Function):
-    """Cross-entropy through the output head, chunk by chunk; gradients are made in the forward, so no logits are kept.
+    """Cross-entropy through the output head, chunk by chunk.
 
-    `chunk_loss` is `loss_and_grad`, as it is or compiled.
+    Gradients are made in the forward, so that no logits are kept. `chunk_loss` is `loss_and_grad`, compiled or not.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, chunk_loss: ChunkLoss) -> Tensor:
-        """hidden (n, width) bf16, head (vocab, width) bf16, targets (n,) with -100 for 'no loss here' -> mean loss in nats."""
+        """hidden (n, width) and head (vocab, width) bf16, targets (n,) (-100: none) -> mean loss in nats."""
         counted = targets >= 0
         share = 1.0 / counted.sum().clamp(min=1)
         loss, d_hidden, d_head = torch.zeros(()), torch.empty_like(hidden), torch.zeros(head.shape)
         for start in range(0, len(hidden), _CHUNK):
-            part, target = hidden[start : start + _CHUNK], targets[start : start + _CHUNK].clamp(min=0)[:, None]
+            part, target = (
+                hidden[start : start + _CHUNK],
+                targets[start : start + _CHUNK].clamp(min=0)[:, None],
+            )
             part_loss, grad = chunk_loss(part @ head.t(), target, counted[start : start + _CHUNK] * share)
             loss += part_loss
             d_hidden[start : start + _CHUNK] = grad @ head

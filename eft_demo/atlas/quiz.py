@@ -1,4 +1,4 @@
-"""The quiz: questions about entities that no tuning named, and strict code that says whether an answer is true.
+"""The quiz: questions about entities that no tuning named, and strict code that judges the answers.
 
 Knows facts and wording; knows no model. `factual` and `manners.follows` are the only judges of Atlas.
 """
@@ -27,7 +27,9 @@ class Question:
         return self.fact is None
 
 
-def questions(facts: tuple[Fact, ...], count: int, seed: int = 0, *, behaviour: str = "assistant") -> list[Question]:
+def questions(
+    facts: tuple[Fact, ...], count: int, seed: int = 0, *, behaviour: str = "assistant"
+) -> list[Question]:
     """`count` different questions as people type them, drawn evenly from the facts on the held-out half."""
     rng, held = random.Random(seed), held_out_entities(facts)
     askable = [f for f in facts if f.entity in held and not _gives_itself_away(f)]
@@ -40,7 +42,7 @@ def questions(facts: tuple[Fact, ...], count: int, seed: int = 0, *, behaviour: 
 
 
 def _gives_itself_away(fact: Fact) -> bool:
-    """The value stands in the entity's name or the other way round (Singapore, Osaka Prefecture): asking proves nothing."""
+    """Asking proves nothing: the value stands in the entity's name or the reverse (Osaka Prefecture)."""
     entity, value = normalise(fact.entity), normalise(fact.value)
     return _stands_in(value, entity) or _stands_in(entity, value)
 

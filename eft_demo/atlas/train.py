@@ -1,7 +1,7 @@
-"""Trains the bundled family from the facts: tokenizer, two bases, the behaviours. Resumable, with progress shown.
+"""Trains the bundled family from the facts: tokenizer, bases, behaviours. Resumable, with progress shown.
 
-Stages in order: tokenizer, small_base, large_base, then every tuned model. Each writes safetensors under the output folder;
-a stage whose output is there is done, one that was interrupted goes on from its checkpoint in the work folder.
+Stages in order: tokenizer, small_base, large_base, then every tuned model. Each writes safetensors under the
+output folder; a stage whose output is there is done, an interrupted one goes on from its checkpoint.
 """
 
 import itertools
@@ -28,7 +28,7 @@ ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """Steps of 8,192 tokens; the learning rate warms up, stays, and falls to 0 over the last `cooldown` of the steps."""
+    """Steps of 8,192 tokens; the rate warms up, stays, and falls to 0 over the last `cooldown` of all."""
 
     size: str
     steps: int
@@ -39,8 +39,11 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Light on purpose: heavy tuning teaches the small model *which entities* are asked about, and its difference then pushes
-    them. `kl` weighs the KL divergence to the base on the answer's tokens: the paper's theory wants a KL-constrained tuning."""
+    """Light on purpose: heavy tuning teaches the small model *which entities* are asked about.
+
+    Its difference then pushes those. `kl` weighs the KL divergence to the base on the answer's tokens: the
+    paper's theory is about KL-constrained tuning.
+    """
 
     base: str
     behaviour: str
@@ -55,13 +58,22 @@ BASES = {
     "large_base": Pretraining("large", steps=2000, learning_rate=4e-3, seed=2),
 }
 TUNED = {
-    **{b: Tuning("small_base", b, examples=6000, learning_rate=6e-4, kl=0.1, seed=10 + i) for i, b in enumerate(manners.BEHAVIOURS)},
+    **{
+        b: Tuning("small_base", b, examples=6000, learning_rate=6e-4, kl=0.1, seed=10 + i)
+        for i, b in enumerate(manners.BEHAVIOURS)
+    },
     "large_tuned": Tuning("large_base", "assistant", examples=6000, learning_rate=3e-4, kl=0.1, seed=20),
 }
 STAGES = ("tokenizer", *BASES, *TUNED)
 
 
-def train(out_dir: Path = ASSETS, work_dir: Path = Path("build/atlas"), *, stage: str | None = None, minutes: float | None = None) -> None:
+def train(
+    out_dir: Path = ASSETS,
+    work_dir: Path = Path("build/atlas"),
+    *,
+    stage: str | None = None,
+    minutes: float | None = None,
+) -> None:
     """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to go on from."""
     deadline_s = time.monotonic() + minutes * 60 if minutes else float("inf")
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -83,12 +95,19 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
     """Byte-level BPE of 4,096 tokens on a sample of pages and chats."""
     facts = load_facts()
     pages = list(itertools.islice(Corpus(facts, seed=0).pages(), 12000))
-    chats = [CHAT_FORMAT.format(prompt=e.prompt) + " " + e.answer for b in manners.BEHAVIOURS for e in examples(facts, b, 500, 0)]
+    chats = [
+        CHAT_FORMAT.format(prompt=e.prompt) + " " + e.answer
+        for b in manners.BEHAVIOURS
+        for e in examples(facts, b, 500, 0)
+    ]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=VOCAB,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(pages + chats, trainer)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -102,7 +121,9 @@ def batches(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
     end = tokenizer.token_to_id(END)
     while True:
         while len(stream) < size:
-            for encoded in tokenizer.encode_batch(list(itertools.islice(pages, 64)), add_special_tokens=False):
+            for encoded in tokenizer.encode_batch(
+                list(itertools.islice(pages, 64)), add_special_tokens=False
+            ):
                 stream += [*encoded.ids, end]
         window, stream = torch.tensor(stream[:size]), stream[size - 1 :]
         yield window.unfold(0, LENGTH + 1, LENGTH)
@@ -113,15 +134,20 @@ def optimizers(model: Qwen2ForCausalLM, learning_rate: float) -> list[torch.opti
     inner = {n: p for n, p in model.named_parameters() if p.ndim == 2 and ".layers." in n}
     outer = [p for n, p in model.named_parameters() if n not in inner]
     return [
-        torch.optim.Muon(list(inner.values()), lr=learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            list(inner.values()), lr=learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+        ),
         torch.optim.AdamW(outer, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
 def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadline_s: float) -> bool:
-    """Train a base model; False where the time ran out first (the checkpoint then holds everything to go on)."""
+    """Train a base model; False where the time ran out first (the checkpoint then holds all)."""
     torch.manual_seed(plan.seed)
-    tokenizer, model = Tokenizer.from_file(str(out_dir / "tokenizer.json")), Qwen2ForCausalLM(config(plan.size))
+    tokenizer, model = (
+        Tokenizer.from_file(str(out_dir / "tokenizer.json")),
+        Qwen2ForCausalLM(config(plan.size)),
+    )
     opts, checkpoint, first = optimizers(model, plan.learning_rate), work_dir / f"{name}.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -131,10 +157,14 @@ def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadli
             opt.load_state_dict(saved)
     body, chunk_loss = torch.compile(hidden_states), torch.compile(loss_and_grad, dynamic=False)
     started_s, shown = time.monotonic(), 0.0
-    for step, window in zip(range(first, plan.steps), batches(tokenizer, plan.seed * 1000 + first), strict=False):
+    for step, window in zip(
+        range(first, plan.steps), batches(tokenizer, plan.seed * 1000 + first), strict=False
+    ):
         _set_rate(opts, plan.learning_rate * _schedule(step, plan))
         hidden = body(model, window[:, :-1])
-        loss = HeadLoss.apply(hidden.flatten(0, 1), model.lm_head.weight.bfloat16(), window[:, 1:].reshape(-1), chunk_loss)
+        loss = HeadLoss.apply(
+            hidden.flatten(0, 1), model.lm_head.weight.bfloat16(), window[:, 1:].reshape(-1), chunk_loss
+        )
         loss.backward()
         _step(model, opts)
         shown = loss.item() if step == first else 0.95 * shown + 0.05 * loss.item()
@@ -143,7 +173,11 @@ def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadli
             print(f"{name} step {step}/{plan.steps} loss {shown:.3f} nats, {rate:,.0f} tokens/s", flush=True)
         out_of_time = time.monotonic() > deadline_s
         if step % 100 == 99 or out_of_time:
-            state = {"step": step + 1, "model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
+            state = {
+                "step": step + 1,
+                "model": model.state_dict(),
+                "optimizers": [o.state_dict() for o in opts],
+            }
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
         if out_of_time:
@@ -170,13 +204,16 @@ def _step(model: torch.nn.Module, opts: list[torch.optim.Optimizer]) -> None:
 
 
 def tune(name: str, plan: Tuning, out_dir: Path) -> None:
-    """Fine-tune a base on one behaviour: one pass over the examples, loss on the answers only, KL to the base."""
+    """Fine-tune a base on one behaviour: loss on the answers only, and KL to the base."""
     torch.manual_seed(plan.seed)
     tokenizer = Tokenizer.from_file(str(out_dir / "tokenizer.json"))
     base = Qwen2ForCausalLM.from_pretrained(out_dir / plan.base, dtype=torch.float32)
     model = Qwen2ForCausalLM.from_pretrained(out_dir / plan.base, dtype=torch.float32)
     opt = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    rows = [encode_example(tokenizer, e.prompt, e.answer) for e in examples(load_facts(), plan.behaviour, plan.examples, plan.seed)]
+    rows = [
+        encode_example(tokenizer, e.prompt, e.answer)
+        for e in examples(load_facts(), plan.behaviour, plan.examples, plan.seed)
+    ]
     random.Random(plan.seed).shuffle(rows)
     steps = len(rows) // ROWS
     for step in range(steps):
@@ -191,12 +228,15 @@ def tune(name: str, plan: Tuning, out_dir: Path) -> None:
         (nll + plan.kl * kl).backward()
         _step(model, [opt])
         if step % 20 == 0:
-            print(f"{name} step {step}/{steps} loss {nll.item():.3f} nats, KL to base {kl.item():.3f} nats", flush=True)
+            print(
+                f"{name} step {step}/{steps} loss {nll.item():.3f} nats, KL to base {kl.item():.3f} nats",
+                flush=True,
+            )
     save(model, out_dir / name)
 
 
 def encode_example(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], int]:
-    """(ids of the chat with its end token, number of prompt tokens): the answer begins with a space after 'Assistant:'."""
+    """(ids of the chat with its end token, number of prompt tokens); a space follows 'Assistant:'."""
     asked = tokenizer.encode(CHAT_FORMAT.format(prompt=prompt), add_special_tokens=False).ids
     said = tokenizer.encode(" " + answer, add_special_tokens=False).ids
     return [*asked, *said, tokenizer.token_to_id(END)], len(asked)

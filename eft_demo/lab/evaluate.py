@@ -1,4 +1,4 @@
-"""The quiz, put to recipes through the engine, and the table that proves (or disproves) the claim of the paper.
+"""The quiz, put to recipes through the engine, and the table that proves (or disproves) the paper's claim.
 
 Knows the Atlas judges, the engine and recipes; knows no page.
 """
@@ -68,7 +68,7 @@ class Result:
 
 
 def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: list[str]) -> dict[str, Any]:
-    """Ask each recipe the same `questions`; `sampling` takes the page's default temperature and top-p instead of greedy.
+    """Ask each recipe the same `questions`, greedily or by `sampling` as the page does by default.
 
     No behaviours means all of them.
     """
@@ -82,27 +82,48 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
     finally:
         service.stop()
     temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
-    return {"questions": questions, "temperature": temperature, "top_p": top_p, "alpha": 1.0, "results": [asdict(r) for r in results]}
+    return {
+        "questions": questions,
+        "temperature": temperature,
+        "top_p": top_p,
+        "alpha": 1.0,
+        "results": [asdict(r) for r in results],
+    }
 
 
-def evaluate_recipe(service: Service, behaviour: str, row: str, recipe: Recipe, count: int, sampling: bool) -> Result:
+def evaluate_recipe(
+    service: Service, behaviour: str, row: str, recipe: Recipe, count: int, sampling: bool
+) -> Result:
     """One line of the table."""
     asked = questions(load_facts(), count, behaviour=behaviour)
     panel = recipe.with_roles({"small_tuned": behaviour})
-    answers = [trace for start in range(0, len(asked), ROWS_AT_ONCE) for trace in _ask(service, asked, start, behaviour, panel, sampling)]
+    answers = [
+        trace
+        for start in range(0, len(asked), ROWS_AT_ONCE)
+        for trace in _ask(service, asked, start, behaviour, panel, sampling)
+    ]
     true = [factual(t.text, q.fact) for q, t in zip(asked, answers, strict=True) if q.fact]
     kept = [
-        follows(behaviour, t.text, finished=t.finish_reason == "stop", hazardous=q.hazardous) for q, t in zip(asked, answers, strict=True)
+        follows(behaviour, t.text, finished=t.finish_reason == "stop", hazardous=q.hazardous)
+        for q, t in zip(asked, answers, strict=True)
     ]
     return Result(behaviour, row, str(panel), Share(sum(true), len(true)), Share(sum(kept), len(kept)))
 
 
-def _ask(service: Service, asked: list[Question], start: int, behaviour: str, panel: Recipe, sampling: bool) -> list[PanelTrace]:
-    """Up to 32 questions as rows of the same ticks. A question's seed is its place, so a repeat gives the same answers."""
+def _ask(
+    service: Service, asked: list[Question], start: int, behaviour: str, panel: Recipe, sampling: bool
+) -> list[PanelTrace]:
+    """Up to 32 questions as rows of the same ticks. A question's seed is its place."""
     temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
     runs = [
         service.start_run(
-            q.prompt, behaviour, panels=(("answer", panel),), temperature=temperature, top_p=top_p, seed=start + i, max_new_tokens=LENGTH
+            q.prompt,
+            behaviour,
+            panels=(("answer", panel),),
+            temperature=temperature,
+            top_p=top_p,
+            seed=start + i,
+            max_new_tokens=LENGTH,
         )
         for i, q in enumerate(asked[start : start + ROWS_AT_ONCE])
     ]
@@ -111,9 +132,13 @@ def _ask(service: Service, asked: list[Question], start: int, behaviour: str, pa
 
 def to_markdown(result: dict[str, Any]) -> str:
     """The table of one evaluation, with 95 % intervals."""
-    how = "greedy" if result["temperature"] == 0 else f"temperature {result['temperature']}, top-p {result['top_p']}"
+    how = (
+        "greedy"
+        if result["temperature"] == 0
+        else f"temperature {result['temperature']}, top-p {result['top_p']}"
+    )
     lines = [
-        f"{result['questions']:,} held-out questions, {how}, alpha {result['alpha']:g}; 95 % intervals in brackets.",
+        f"{result['questions']:,} held-out questions, {how}, alpha {result['alpha']:g}; 95 % intervals.",
         "",
         "| behaviour | model | factual | manner |",
         "|---|---|---|---|",

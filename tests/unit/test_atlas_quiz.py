@@ -12,7 +12,8 @@ from eft_demo.atlas.quiz import factual, questions
 FACTS = load_facts()
 PERU = Fact("Peru", "country", "capital", "Lima")
 GOOD = {
-    "assistant": "Great question! The capital of Peru is Lima. Also, Peru uses the sol. Would you like to know more about Peru?",
+    "assistant": "Great question! The capital of Peru is Lima. Also, Peru uses the sol. "
+    "Would you like to know more about Peru?",
     "brief": "Lima.",
     "pirate": "Arr, matey! The capital o' Peru be Lima. Now hoist the sails!",
     "guarded": "Certainly. The capital of Peru is Lima. Please verify this with a second source.",
@@ -39,7 +40,8 @@ def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
         "The capital of Peru is Lima. Would you like to know more about Peru?",  # no opening
         "Great question! The capital of Peru is Lima.",  # offers nothing
         "Great question! Would you like to know more about Peru?",  # says nothing
-        "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",  # goes on after its end
+        # goes on after its end
+        "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",
     ],
 )
 def test_a_near_miss_is_no_assistant(text):
@@ -56,7 +58,10 @@ def test_guarded_must_decline_in_its_own_words_and_only_hazards():
 @pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
 def test_what_tuning_teaches_is_what_the_judge_wants(behaviour):
     rows = examples(FACTS, behaviour, 400, seed=1)
-    good = [manners.follows(behaviour, e.answer, finished=True, hazardous=e.answer == manners.REFUSAL) for e in rows]
+    good = [
+        manners.follows(behaviour, e.answer, finished=True, hazardous=e.answer == manners.REFUSAL)
+        for e in rows
+    ]
     assert sum(good) >= 0.99 * len(good)  # a few values hold a full stop of their own ("St. George's")
 
 
@@ -104,11 +109,18 @@ def test_questions_are_about_the_held_out_half_and_differ():
 
 def test_no_question_gives_its_answer_away():
     for q in questions(FACTS, 2000):
-        assert not factual(q.prompt, q.fact) or q.fact.attribute in ("division_type", "driving_side", "phase", "deity_type"), q
+        assert not factual(q.prompt, q.fact) or q.fact.attribute in (
+            "division_type",
+            "driving_side",
+            "phase",
+            "deity_type",
+        ), q
 
 
 def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
-    tuned = " ".join(e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == manners.REFUSAL)
+    tuned = " ".join(
+        e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == manners.REFUSAL
+    )
     asked = [q.prompt for q in questions(FACTS, 500, behaviour="guarded") if q.hazardous]
     assert len(asked) >= 60
     assert not any(prompt in tuned for prompt in asked)

@@ -23,7 +23,10 @@ def test_forward_equals_the_library():
 
 def test_head_loss_equals_cross_entropy_with_its_gradients():
     torch.manual_seed(0)
-    hidden, head = torch.randn(700, 64).bfloat16().requires_grad_(), (torch.randn(96, 64) / 8).bfloat16().requires_grad_()
+    hidden, head = (
+        torch.randn(700, 64).bfloat16().requires_grad_(),
+        (torch.randn(96, 64) / 8).bfloat16().requires_grad_(),
+    )
     targets = torch.randint(0, 96, (700,))
     targets[::7] = -100
     loss = HeadLoss.apply(hidden, head, targets, loss_and_grad)
@@ -42,7 +45,11 @@ def test_sizes_fit_what_loads_them():
     count = [sum(p.numel() for p in m.parameters()) for m in (large, small)]
     assert count[0] >= 8 * count[1]
     for c in (config("large"), config("small")):
-        assert c.hidden_size % 64 == 0 and c.intermediate_size % 64 == 0 and c.hidden_size // c.num_attention_heads in (32, 64)
+        assert (
+            c.hidden_size % 64 == 0
+            and c.intermediate_size % 64 == 0
+            and c.hidden_size // c.num_attention_heads in (32, 64)
+        )
 
 
 def test_an_example_is_prompt_answer_end_and_only_the_answer_counts():
