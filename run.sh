@@ -77,9 +77,11 @@ if [ "${1:-}" = test ]; then
     shift
     install requirements-dev.txt
     ensure_browser
-    "$venv/bin/python" -m ruff check .
-    "$venv/bin/python" -m mypy
-    exec "$venv/bin/python" -m pytest "$@"
+    status=0
+    "$venv/bin/python" -m ruff check --output-format concise . || status=1
+    "$venv/bin/python" -m mypy || status=1
+    "$venv/bin/python" -m pytest "$@" || status=1
+    exit "$status"
 fi
 install requirements.txt
 exec "$venv/bin/python" app.py "$@"

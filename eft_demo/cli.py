@@ -6,7 +6,9 @@ traceback. Each command imports what it runs, so that `--help` need not wait for
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,9 +89,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Ask about the half of the world that tuning never saw; print factual and manner with 95 % intervals."""
+    from eft_demo.atlas.manners import BEHAVIOURS
     from eft_demo.lab import evaluate as quiz
 
-    settings, behaviours = Settings.from_env(), behaviour or []
+    settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
     result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
     typer.echo(json.dumps(result) if as_json else quiz.to_markdown(result))
 
@@ -112,16 +115,17 @@ def bench(
 @app.command()
 def train_atlas(
     out: Annotated[Path | None, typer.Option(help="Where the weights go; default: assets/atlas.")] = None,
-    work: Annotated[Path, typer.Option(help="Checkpoints to resume from, about 1 GB.")] = Path("work/atlas"),
+    work: Annotated[Path, typer.Option(help="Checkpoints to resume from, about 1 GB.")] = Path("build/atlas"),
     stage: Annotated[str | None, typer.Option(help="Only this stage; default: all not yet done.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the bundled models from nothing. Resumes where it was stopped; progress goes to stderr."""
+    """Train the bundled models from nothing: what is not in --out yet. Resumes; progress goes to stderr."""
     from eft_demo.atlas.train import train
 
     out_dir = out or Settings.from_env().assets / "atlas"
-    train(out_dir, work, stage=stage, minutes=minutes)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+        train(out_dir, work, stage=stage, minutes=minutes)
     places = {"out": str(out_dir), "work": str(work)}
     typer.echo(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
 

@@ -1,4 +1,4 @@
-"""README.md says what is true: its commands are the ones that CI runs and the program has, its tables are current."""
+"""README.md says what is true: its commands are those of CI and of the program, its tables are current."""
 
 import re
 import subprocess
