@@ -1,8 +1,8 @@
 """Trace records -> plotly figures, as plain dicts that plotly's JS (or `plotly.graph_objects.Figure`) draws.
 
 Knows what the bars of a token's account mean and how they look. Knows no models, no page and no Gradio. A
-palette maps the names used here to colours; the page passes CSS variables and resolves them in the browser, so
-one figure serves dark and light.
+palette maps the names used here to colours; the page passes CSS variables and resolves them in the browser,
+so one figure serves dark and light.
 """
 
 import html
@@ -56,7 +56,7 @@ def contribution_point(record: TokenRecord) -> list[float | None]:
 
 
 def tick_label(text: str, longest: int = 12) -> str:
-    """A token as an axis label: spaces cut, the invisible shown, nothing that plotly could take for markup."""
+    """A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup."""
     shown = text.strip(" ").replace("\n", "↵").replace("\t", "⇥") or "␣"
     shown = "".join(c if c.isprintable() else "�" for c in shown)
     return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…")
@@ -108,7 +108,7 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
         "barmode": "relative",  # positive parts stack up from zero, negative parts down
         "bargap": 0.45,
         "height": 350,
-        "margin": {"l": 48, "r": 8, "t": 34, "b": 66},
+        "margin": {"l": 48, "r": 8, "t": 34, "b": 60},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 14, "color": palette["ink"]},
@@ -134,6 +134,12 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
             "zeroline": False,
             "color": palette["ink"],
         },
-        "yaxis": {"title": {"text": "nats"}, "zeroline": True, "fixedrange": True, **grid},
+        "yaxis": {
+            "title": {"text": "nats"},
+            "zeroline": True,
+            "fixedrange": True,
+            "autorangeoptions": {"include": [-2, 0.5]},  # a sure token must look sure, not fill the plot
+            **grid,
+        },
         "uirevision": "one run",  # zoom and hidden traces survive every update of a run
     }

@@ -29,7 +29,8 @@ function drawCard() {
 function noteOf(panel, token) {
   const shift = shiftOf(token);
   const notes = [panel.name, "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
-  if (panel.roles.length > 1) notes.push((shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats by tuning");
+  if (panel.roles.length > 1) notes.push(Math.abs(shift) < FAINT_NATS ? "not moved by tuning"
+    : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats by tuning");
   if (token.a !== undefined) notes.push("α " + token.a.toFixed(2));
   return notes.join(" · ");
 }

@@ -1,7 +1,7 @@
 """What happens when the page asks for something: run, move a control, stop.
 
-Knows the service and the wire; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it is checked
-here or in the service, and every refusal is a sentence in the place where it belongs.
+Knows the service and the wire; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it is
+checked here or in the service, and every refusal is a sentence in the place where it belongs.
 """
 
 import logging
@@ -184,7 +184,7 @@ def _numbers(settings: Settings, request: Mapping[str, object]) -> dict[str, flo
 
 
 def _nonce(value: object) -> int:
-    """The page's number for this run, sent back so that it can tell its runs apart. Anything odd becomes 0."""
+    """The page's number for this run, sent back so that it can tell its runs apart. 0 for anything odd."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 

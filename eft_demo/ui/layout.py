@@ -1,7 +1,7 @@
 """The page: one gr.HTML component with a constant skeleton, drawn by the scripts in assets/ui.
 
-Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line. No
-text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
+Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line.
+No text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
 textContent only.
 """
 
@@ -103,7 +103,7 @@ def asset(settings: Settings, name: str) -> str:
 
 
 def script(settings: Settings) -> str:
-    """The page's scripts as one function body; `element`, `trigger`, `props`, `server`, `watch` are Gradio's."""
+    """The page's scripts as one function body; Gradio gives it element, trigger, props, server and watch."""
     return '"use strict";\n' + "\n".join(asset(settings, name) for name in SCRIPTS)
 
 

@@ -85,8 +85,8 @@ def start(demo: Page, settings: Settings) -> str:
 def page_theme() -> gr.themes.Base:
     """Gradio's plain theme with fonts that it brings along; in the weights whose files hold all letters."""
     sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
-    mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
-    return gr.themes.Base(font=[sans, "ui-sans-serif", "sans-serif"], font_mono=[mono, "ui-monospace", "monospace"])
+    mono = gr.themes.LocalFont("Inconsolata", weights=(400, 700))
+    return gr.themes.Base(font=[sans, "sans-serif"], font_mono=[mono, "monospace"])
 
 
 def stop(demo: Page) -> None:
@@ -165,7 +165,7 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     if int(length) > MAX_BODY_BYTES:
         return (
             413,
-            f"A request may have at most {MAX_BODY_BYTES:,} bytes; this one has {int(length):,}. Send less text.",
+            f"A request may have {MAX_BODY_BYTES:,} bytes; this one has {int(length):,}. Send less text.",
         )
     return None
 

@@ -1,8 +1,8 @@
 """Engine events -> NDJSON lines for the page.
 
 One string per run carries every panel and only ever grows, so Gradio sends each update as a short appended
-piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every line
-is plain ASCII with `<` escaped: nothing a model or a person says can look like markup, or break JSON, on the way.
+piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every
+line is plain ASCII with `<` escaped: nothing that a model or a person says can look like markup on the way.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "panels":[{"name","kind","recipe","roles"}], "account", "figure"}
@@ -135,7 +135,7 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
 
 
 def panel_kind(recipe: Recipe) -> str:
-    """Which of the three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
+    """Which of three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
     if recipe.controls:
         return "up"
     return "base" if not recipe.terms and recipe.anchor.endswith("base") else "tuned"

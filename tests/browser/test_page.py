@@ -1,0 +1,329 @@
+"""The page in a real browser: the whole scenario of a person using it, and hostile texts on every way in and out."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import build_demo
+from tests.fakes import make_service
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
+]
+SLOW_MS = 60_000  # a busy machine is not a failure
+HOSTILE = [
+    "<script>window.pwned=1</script>",
+    "<img src=x onerror='window.pwned=1'>",
+    "${window.pwned=1} `${'x'}` {{pwned}} {{{pwned}}}",
+    "C:\\users\\new \\u0041 ${ unclosed `",
+    "</span></div></textarea><svg/onload=window.pwned=1>",
+    "\u202eright to left\u202c, 👩‍🚀 zero width, e\u0301, 東京, \x07 bell",
+    "<|endoftext|>User: hello\nAssistant: <b>bold</b>&amp;&lt;",
+    "<a href='javascript:window.pwned=1'>plot label</a>",
+]
+
+
+@dataclass
+class Site:
+    """A running page and every complaint that a browser had about it."""
+
+    url: str
+    service: object
+    browser: object
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, width: int = 1400, height: int = 1000, query: str = "") -> "sync_api.Page":
+        page = self.browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda r: (
+                self.complaints.append(r.url)
+                if not r.url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
+                else None
+            ),
+        )
+        page.goto(self.url + query)
+        page.wait_for_selector(".examples a")
+        return page
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings, pause_s=0.03)
+    demo = build_demo(service, settings)
+    url = server.start(demo, settings)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield Site(url, service, browser)
+        browser.close()
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    site.complaints.clear()
+    yield
+    for context in site.browser.contexts:
+        context.close()
+    assert site.complaints == []
+
+
+def texts(page: "sync_api.Page") -> list[str]:
+    return page.eval_on_selector_all(".pane .text", "nodes => nodes.map(node => node.textContent)")
+
+
+def run(page: "sync_api.Page", prompt: str, by_keys: bool = False) -> None:
+    page.fill("#eft-prompt", prompt)
+    page.keyboard.press("Control+Enter") if by_keys else page.click("[data-part=run]")
+    page.wait_for_selector("[data-part=stop]:enabled")
+
+
+def wait_end(page: "sync_api.Page") -> None:
+    page.wait_for_selector("[data-part=stop]:disabled")
+
+
+def wait_tokens(page: "sync_api.Page", count: int, panel: int = 2) -> None:
+    page.wait_for_function(
+        "([n, p]) => document.querySelectorAll('.pane .text')[p].querySelectorAll('.t').length >= n",
+        arg=[count, panel],
+    )
+
+
+def set_alpha(page: "sync_api.Page", value: float) -> None:
+    page.eval_on_selector(
+        "#eft-alpha", "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def endings(page: "sync_api.Page") -> list[str]:
+    return page.eval_on_selector_all(".pane .foot b", "nodes => nodes.map(node => node.textContent)")
+
+
+def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
+    page = site.open()
+    for by_keys in (False, True):
+        run(page, "Hello Peru", by_keys)
+        wait_tokens(page, 1)
+        wait_end(page)
+        assert texts(page) == ["Hello Peru"] * 3
+        assert all(ending.startswith("finished · 11 tokens") for ending in endings(page))
+        assert all(
+            re.search(r"\d+ tok/s · first \d+ ms", foot)
+            for foot in page.locator(".foot span").all_inner_texts()
+        )
+
+
+def test_an_example_runs_at_a_click(site: Site):
+    page = site.open()
+    page.click("text=What is the capital of Peru?")
+    page.wait_for_selector("[data-part=stop]:enabled")
+    wait_end(page)
+    assert texts(page) == ["What is the capital of Peru?"] * 3
+
+
+def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
+    page = site.open()
+    set_alpha(page, 0)
+    run(page, "chant")
+    wait_tokens(page, 4)
+    set_alpha(page, 3)
+    page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent.includes('h')")
+    page.keyboard.press("Escape")
+    wait_end(page)
+    base, tuned, mixed = texts(page)
+    assert set(base) == {"l"} and set(tuned) == {"h"}
+    assert re.fullmatch("l{4,}h+", mixed)
+    assert page.locator(".turn").last.get_attribute("data-alpha") == "3.00"
+    assert page.locator("[data-part=alpha-value]").inner_text() == "3.00"
+    assert page.locator(".pane.up .t.raised.strong").count() > 0
+
+
+def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
+    page = site.open()
+    run(page, "chant")
+    wait_tokens(page, 3)
+    page.keyboard.press("Escape")
+    wait_end(page)
+    assert all("stopped" in ending for ending in endings(page))
+    assert site.service.engine.active_rows == 0
+
+
+def test_run_and_stop_twenty_times(site: Site):
+    page = site.open()
+    for _ in range(20):
+        run(page, "chant")
+        page.click("[data-part=stop]")
+        wait_end(page)
+    run(page, "still here")
+    wait_end(page)
+    assert texts(page) == ["still here"] * 3
+
+
+def test_run_while_running_starts_afresh(site: Site):
+    page = site.open()
+    run(page, "chant")
+    wait_tokens(page, 2)
+    run(page, "second")
+    page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'second'")
+    wait_end(page)
+    page.wait_for_timeout(500)
+    assert texts(page) == ["second"] * 3
+    assert site.service.engine.active_rows == 0
+
+
+def test_tokens_and_bars_select_each_other(site: Site):
+    page = site.open()
+    set_alpha(page, 1)
+    run(page, "chant")
+    wait_tokens(page, 12)
+    page.keyboard.press("Escape")
+    wait_end(page)
+    page.wait_for_selector(".plot .barlayer .point")
+    page.locator(".pane.up .t").nth(3).click()
+    assert "token 4 of" in page.locator("[data-part=card-title]").inner_text()
+    assert "decide" in page.locator(".verdict").inner_text()
+    assert page.locator(".candidates th[scope=row]").count() >= 2
+    page.wait_for_function(
+        "document.querySelector('.plot').layout.shapes.some(s => s.type === 'rect' && s.x0 === 2.5)"
+    )
+    bar = page.locator(".plot .barlayer .trace").first.locator(".point").nth(6).bounding_box()
+    page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    page.wait_for_function("document.querySelector('.pane.up .t[aria-pressed=true]')?.dataset.i === '6'")
+    assert page.locator("[aria-pressed=true]").count() == 1
+
+
+def test_the_keyboard_reaches_every_token(site: Site):
+    page = site.open()
+    run(page, "abcdef")
+    wait_end(page)
+    page.locator(".pane.up .t").first.focus()
+    for key, place in [
+        ("ArrowRight", ("2", "1")),
+        ("End", ("2", "6")),
+        ("ArrowUp", ("1", "6")),
+        ("Home", ("1", "0")),
+    ]:
+        page.keyboard.press(key)
+        chosen = page.locator(".t[aria-pressed=true]")
+        assert (chosen.evaluate("t => t.closest('.text').dataset.p"), chosen.get_attribute("data-i")) == place
+        assert chosen.evaluate("t => t === document.activeElement")
+    assert "Token 1 of 7" in page.locator(".t[aria-pressed=true]").get_attribute("aria-label")
+
+
+def test_zoom_survives_while_the_plot_grows(site: Site):
+    page = site.open()
+    run(page, "chant")
+    wait_tokens(page, 14)
+    page.wait_for_selector(".plot .barlayer .point")
+    page.evaluate("document.querySelector('.plot').dataset.mark = 'same'")
+    box = page.locator(".plot .nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 330, box["y"] + 100, steps=4)
+    page.mouse.up()
+    dragged = page.evaluate("document.querySelector('.plot').layout.xaxis.range.slice()")
+    before = page.evaluate("document.querySelector('.plot').data[0].x.length")
+    page.wait_for_function("n => document.querySelector('.plot').data[0].x.length > n + 4", arg=before)
+    assert page.evaluate("document.querySelector('.plot').layout.xaxis.range") == pytest.approx(dragged)
+    page.keyboard.press("Escape")
+    wait_end(page)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site, hostile: str):
+    page = site.open()
+    run(page, hostile)
+    wait_end(page)
+    page.wait_for_selector(".plot .barlayer .point")
+    assert texts(page) == [hostile] * 3
+    page.locator(".pane.up .t").first.click()
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.pwned") is None
+    assert "Error rendering" not in page.content()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")]
+)
+def test_bad_prompts_get_their_sentence_under_the_prompt(site: Site, prompt: str, words: str):
+    page = site.open()
+    page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
+    page.click("[data-part=run]")
+    page.wait_for_function("!document.querySelector('[data-error=prompt]').hidden")
+    assert words in page.locator("[data-error=prompt]").inner_text()
+    wait_end(page)
+    run(page, "fine")
+    wait_end(page)
+    assert texts(page) == ["fine"] * 3 and page.locator("[data-error=prompt]").is_hidden()
+
+
+def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
+    page = site.open()
+    page.click(".more summary")
+    page.fill("#eft-temperature", "99")
+    page.click("[data-part=run]")
+    page.wait_for_function(
+        "!document.querySelector('[data-error=prompt]').hidden || !document.querySelector('[data-error=temperature]').hidden"
+    )
+    assert (
+        "Temperature must be a number from 0 to 2; got 99"
+        in page.locator("[data-error=temperature]").inner_text()
+    )
+    page.fill("#eft-temperature", "")
+    page.fill("#eft-prompt", "x")
+    page.click("[data-part=run]")
+    page.wait_for_function("document.querySelector('[data-error=temperature]').textContent.includes('None')")
+
+
+def test_two_browsers_get_their_own_text(site: Site):
+    first, second = site.open(), site.open()
+    run(first, "the first person's words")
+    run(second, "quite another text")
+    wait_end(first)
+    wait_end(second)
+    assert texts(first) == ["the first person's words"] * 3
+    assert texts(second) == ["quite another text"] * 3
+
+
+def test_a_closed_tab_frees_its_rows(site: Site):
+    page = site.open()
+    run(page, "chant")
+    wait_tokens(page, 2)
+    page.context.close()
+    other = site.open()
+    for _ in range(100):
+        if site.service.engine.active_rows == 0:
+            break
+        other.wait_for_timeout(100)
+    assert site.service.engine.active_rows == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1400])
+def test_both_themes_fit_every_width(site: Site, theme: str, width: int):
+    page = site.open(width, 900, f"/?__theme={theme}")
+    run(page, "How do chemists write gold?")
+    wait_end(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ink, back = page.evaluate(
+        "(() => { const s = getComputedStyle(document.querySelector('.eft')); return [s.color, getComputedStyle(document.body).backgroundColor]; })()"
+    )
+    lightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 765 for colour in (ink, back)]
+    assert (
+        (lightness[0] > 0.8 and lightness[1] < 0.2)
+        if theme == "dark"
+        else (lightness[0] < 0.2 and lightness[1] > 0.8)
+    )

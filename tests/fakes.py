@@ -1,0 +1,91 @@
+"""A service without weights for the tests of the page: a real engine around models that do as told.
+
+Asked anything, every model repeats the prompt, byte by byte, so a hostile prompt becomes hostile output, split
+inside its characters. Asked to `chant`, the base says "l" and the tuned model "h" without end: which of the
+two the up-scaled column says tells its alpha.
+"""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.service import Service
+from eft_demo.families.bytelevel import bytes_of_tokens
+from eft_demo.families.family import Behaviour, Family
+from eft_demo.models.protocol import Slot
+from eft_demo.models.toy import ToyModel
+from eft_demo.settings import Settings
+from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
+
+ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
+CHANT = "chant"
+LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
+ANSWER = b"\nAssistant:"
+
+
+class EchoModel(ToyModel):
+    """Says the prompt again; or chants. `pause_s` per forward makes streams slow enough to watch."""
+
+    def __init__(self, name: str, family: Family, pause_s: float = 0.0) -> None:
+        super().__init__(name, family.vocab, context=family.context)
+        self.family, self.pause_s = family, pause_s
+        self.id_of_byte = {piece: token for token, piece in enumerate(family.token_bytes) if len(piece) == 1}
+
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        time.sleep(self.pause_s)
+        return super().forward(slots, tokens, keep)
+
+    def logits_after(self, history: Sequence[int]) -> Tensor:
+        text = b"".join(self.family.token_bytes[token] for token in history)
+        question, seam, said = text.partition(ANSWER)
+        prompt = question.removeprefix(b"User: ")
+        logits = torch.zeros(self.vocab)
+        if not seam:
+            return logits
+        if prompt.startswith(CHANT.encode()):
+            return self._chant(logits)
+        rest = prompt[len(said) :]
+        logits[self.id_of_byte[rest[:1]] if rest else 0] = 12.0
+        return logits
+
+    def _chant(self, logits: Tensor) -> Tensor:
+        low, high = (self.id_of_byte[letter] for letter in (b"l", b"h"))
+        logits[low] = logits[high] = 12.0
+        if self.name == "large_base":
+            logits[low] += LEAD_NATS
+        elif self.name in BEHAVIOURS:
+            logits[high] += 2 * LEAD_NATS
+        return logits
+
+
+def make_family(context: int = 8192) -> Family:
+    """A byte-level family that exists in memory only."""
+    tokenizer = make_tokenizer(300, ["User: What is it?\nAssistant: It is."])
+    tokenizer.encode_special_tokens = True
+    behaviours = tuple(Behaviour(role, role.title(), f"Speaks as {role}.") for role in BEHAVIOURS)
+    return Family(
+        name="echo",
+        title="Echo",
+        licence="Apache-2.0",
+        roles=dict.fromkeys(ROLES),
+        behaviours=behaviours,
+        prompt_format="User: {prompt}" + ANSWER.decode(),
+        stop_ids=frozenset({tokenizer.token_to_id(STOP)}),
+        context=context,
+        tokenizer=tokenizer,
+        token_bytes=bytes_of_tokens(tokenizer),
+    )
+
+
+def make_service(settings: Settings, pause_s: float = 0.0) -> Service:
+    """A started service of echoing models; the caller stops it."""
+    family = make_family()
+    pauses = {"large_base": pause_s}
+    models = {role: EchoModel(role, family, pauses.get(role, 0.0)) for role in ROLES}
+    engine = Engine(models, family.stop_ids, settings, family.token_bytes)
+    service = Service(family, engine, settings, ("Echo", "no weights"))
+    service.start()
+    return service

@@ -1,0 +1,218 @@
+"""What the page asks for, without a page: runs, live controls, stop, and untrusted values of every kind."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from eft_demo.ui import handlers
+from eft_demo.ui.handlers import LiveRuns
+from tests.fakes import make_service
+
+GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant", "alpha": 1, "temperature": 0, "top_p": 1,
+        "top_k": 0, "seed": 0, "length": 40}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = make_service(replace(Settings(), updates_per_s=50.0))
+    yield service
+    service.stop()
+
+
+def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> list[dict]:
+    values = list(handlers.stream_run(service, live or LiveRuns(), posted))
+    for shorter, longer in zip(values, values[1:], strict=False):
+        assert longer.startswith(shorter), "the stream must only grow"
+    return [json.loads(line) for line in values[-1].splitlines()]
+
+
+def sentence_of(lines: list[dict]) -> tuple[str, str]:
+    error = next(line for line in lines if line["k"] == "error")
+    return error["where"], error["text"]
+
+
+def test_a_run_streams_three_columns_to_their_ends(service: Service):
+    live = LiveRuns()
+    lines = lines_of(service, GOOD, live)
+    assert lines[0]["k"] == "run" and lines[0]["n"] == 5 and len(lines[0]["id"]) >= 20
+    assert lines[-1] == {"k": "done"}
+    ends = {line["p"]: line for line in lines if line["k"] == "end"}
+    for panel in range(3):
+        text = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == panel)
+        assert text + ends[panel]["s"] == GOOD["prompt"]
+        assert ends[panel]["why"] == "stop"
+    assert not live.by_id
+
+
+def test_the_length_is_kept(service: Service):
+    lines = lines_of(service, {**GOOD, "prompt": "chant", "length": 7})
+    assert sum(line["k"] == "t" for line in lines) == 21
+    assert {line["why"] for line in lines if line["k"] == "end"} == {"length"}
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        ({"prompt": ""}, "prompt", "empty"),
+        ({"prompt": None}, "prompt", "must be text"),
+        ({"prompt": ["x"]}, "prompt", "must be text"),
+        ({"prompt": "x" * 100_000}, "prompt", "100,000"),
+        ({"behaviour": "<script>"}, "behaviour", "There is no behaviour"),
+        ({"behaviour": {}}, "behaviour", "There is no behaviour"),
+        ({"alpha": float("nan")}, "alpha", "Alpha must be a number from 0 to 3"),
+        ({"alpha": "1; drop"}, "alpha", "Alpha must be"),
+        ({"alpha": 3.01}, "alpha", "got 3.01"),
+        ({"temperature": None}, "temperature", "Temperature must be"),
+        ({"temperature": True}, "temperature", "Temperature must be"),
+        ({"top_p": 0}, "top_p", "Top-p must be"),
+        ({"top_k": 1.5}, "top_k", "Top-k must be"),
+        ({"seed": -1}, "seed", "Seed must be"),
+        ({"seed": 1e300}, "seed", "Seed must be"),
+        ({"length": 100_000}, "length", "Length must be"),
+        ({"length": float("inf")}, "length", "Length must be"),
+    ],
+)
+def test_bad_values_get_a_sentence_in_their_place(service: Service, change: dict, where: str, words: str):
+    lines = lines_of(service, {**GOOD, **change})
+    assert [line["k"] for line in lines] == ["refused", "error", "done"]
+    assert lines[0]["n"] == 5
+    place, text = sentence_of(lines)
+    assert place == where and words in text and len(text) < 300
+
+
+@pytest.mark.parametrize("posted", [None, 3, "x", [], {}, {"prompt": "Hi"}])
+def test_what_is_no_request_gets_a_sentence(service: Service, posted: object):
+    assert sentence_of(lines_of(service, posted))[1]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([name for name in GOOD if name != "prompt"]), JSON)
+def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
+    lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2, name: value})
+    assert lines[-1] == {"k": "done"}
+    assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.text(alphabet=st.characters(), max_size=30) | st.sampled_from(["\ud800", "<|endoftext|>", "a\x00b"])
+)
+def test_any_prompt_is_answered(service: Service, prompt: str):
+    lines = lines_of(service, {**GOOD, "prompt": prompt, "length": 3})
+    assert lines[-1] == {"k": "done"}
+    assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
+
+
+def test_alpha_moved_while_streaming_acts_from_the_next_token():
+    service = make_service(Settings(), pause_s=0.01)
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "alpha": 0, "length": 200})
+    try:
+        run_id = json.loads(next(stream))["id"]
+        while '"k":"t"' not in next(stream):
+            pass
+        assert handlers.steer(live, {"run": run_id, "name": "alpha", "value": 3}) == ""
+        text = list(stream)[-1]
+    finally:
+        service.stop()
+    said = [line for line in map(json.loads, text.splitlines()) if line["k"] == "t" and line["p"] == 2]
+    assert said[0]["s"] == "l" and said[-1]["s"] == "h"
+    assert {(line["a"], line["s"]) for line in said} == {(0.0, "l"), (3.0, "h")}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "Alpha"),
+        ("2", "Alpha"),
+        (None, "Alpha"),
+        (9, "Alpha"),
+        ([], "Alpha"),
+        (1.0, "has ended"),
+    ],
+)
+def test_steering_refuses_with_a_sentence(value: object, words: str):
+    assert words in handlers.steer(LiveRuns(), {"run": "guess", "name": "alpha", "value": value})
+
+
+@pytest.mark.parametrize("posted", [None, {}, {"run": 3}, {"run": ["x"]}, {"run": "guess"}, "x"])
+def test_stop_needs_the_id_of_a_run(posted: object):
+    assert handlers.stop(LiveRuns(), posted) == handlers.GONE
+    assert handlers.steer(LiveRuns(), posted)
+
+
+def test_stop_ends_every_column_within_a_token():
+    service = make_service(Settings(), pause_s=0.02)
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "length": 200})
+    try:
+        run_id = json.loads(next(stream))["id"]
+        next(stream)
+        run = live.by_id[run_id]
+        assert handlers.stop(live, {"run": run_id}) == ""
+        forwards = service.engine.models["large_base"].forwards
+        text = list(stream)[-1]
+        assert service.engine.models["large_base"].forwards <= forwards + 1
+    finally:
+        service.stop()
+    assert text.count('"why":"cancelled"') == 3 and run.cancelled and not live.by_id
+
+
+def test_a_closed_page_frees_its_rows():
+    service = make_service(Settings(), pause_s=0.02)
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "length": 200})
+    try:
+        next(stream)
+        next(stream)
+        stream.close()  # what Gradio does when the tab is gone
+        deadline = time.monotonic() + 5
+        while service.engine.active_rows and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert service.engine.active_rows == 0 and not live.by_id
+    finally:
+        service.stop()
+
+
+def test_two_pages_get_their_own_text(service: Service):
+    texts: dict[str, str] = {}
+
+    def ask(prompt: str) -> None:
+        lines = lines_of(service, {**GOOD, "prompt": prompt})
+        texts[prompt] = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2)
+
+    threads = [threading.Thread(target=ask, args=(f"page {i} says {'x' * i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(texts) == 8 and all(prompt == text for prompt, text in texts.items())
+
+
+def test_a_closing_server_refuses_and_cancels(service: Service):
+    live = LiveRuns()
+    live.close()
+    assert sentence_of(lines_of(service, GOOD, live))[1] == handlers.CLOSING
+
+
+def test_a_bug_is_told_and_logged(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)
+    assert sentence_of(lines_of(service, GOOD))[1] == handlers.BUG
+    assert "ZeroDivisionError" in caplog.text

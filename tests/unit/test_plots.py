@@ -1,0 +1,77 @@
+"""The contribution figure: valid, adding up, and the same whether made whole or grown token by token."""
+
+import math
+from dataclasses import replace
+
+import plotly.graph_objects as go
+import pytest
+
+from eft_demo.plots import contribution_figure, contribution_point, tick_label
+from eft_demo.recipe import BASE, UPSCALED, parse
+from tests.records import make_record
+
+TWO = {
+    1: {"large_base": -0.1, "small_tuned": -2.0, "small_base": -1.0},
+    2: {"large_base": -2.4, "small_tuned": -0.2, "small_base": -1.5},
+}
+RECORDS = [make_record(UPSCALED, 1 + i % 2, TWO, alpha=i / 2, position=i) for i in range(6)]
+
+
+def test_bars_add_up_to_the_line():
+    figure = contribution_figure(UPSCALED, RECORDS, ["a"] * 6)
+    *bars, line = (trace["y"] for trace in figure["data"])
+    for i in range(6):
+        assert sum(bar[i] for bar in bars) == pytest.approx(line[i], abs=2e-3)
+
+
+def test_plotly_accepts_the_figure():
+    figure = go.Figure(contribution_figure(UPSCALED, RECORDS, list("abcdef")))
+    assert [trace.name for trace in figure.data] == [
+        "large base",
+        "α · (small tuned − small base)",
+        "normaliser",
+        "final log p",
+    ]
+    assert figure.layout.barmode == "relative"
+
+
+def test_a_figure_grown_by_points_is_the_whole_figure():
+    grown = contribution_figure(UPSCALED)
+    for record in RECORDS:
+        for trace, height in zip(grown["data"], contribution_point(record), strict=True):
+            trace["x"].append(record.position)
+            trace["y"].append(height)
+        grown["layout"]["xaxis"]["tickvals"].append(record.position)
+        grown["layout"]["xaxis"]["ticktext"].append(tick_label("x"))
+    assert grown == contribution_figure(UPSCALED, RECORDS, ["x"] * 6)
+
+
+@pytest.mark.parametrize(
+    "text", ["large_base + alpha*(brief - small_base) - 0.5*(pirate - small_base)", "large_base"]
+)
+def test_one_bar_per_part_of_any_recipe(text: str):
+    recipe = parse(text)
+    assert len(contribution_figure(recipe)["data"]) == 3 + len(recipe.terms)
+
+
+def test_infinities_leave_a_gap():
+    assert contribution_point(replace(make_record(BASE, 1, TWO), logprob=-math.inf))[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (" Peru", "Peru"),
+        ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;"),
+        ("\n", "↵"),
+        (" ", "␣"),
+        ("", "␣"),
+        ("x\x00", "x�"),
+    ],
+)
+def test_labels_hold_no_markup(text: str, label: str):
+    assert tick_label(text) == label
+
+
+def test_long_labels_are_cut():
+    assert tick_label("x" * 40) == "x" * 11 + "…"

@@ -1,0 +1,100 @@
+"""Events to NDJSON: every line parses, nothing looks like markup, text arrives whole and labels arrive once."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.engine.events import EndEvent, TokenEvent
+from eft_demo.recipe import BASE, TUNED, UPSCALED
+from eft_demo.ui import wire
+from tests.records import make_record
+
+PANELS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+BYTES = [b"", b" Lima", b" <script>", b"\xe2\x80", b"\n"]
+TWO = {
+    1: {"large_base": -0.1, "small_tuned": -2.0, "small_base": -1.0},
+    2: {"large_base": -2.4, "small_tuned": -0.2, "small_base": -1.5},
+}
+
+
+def encoder() -> wire.Encoder:
+    return wire.Encoder(PANELS, BYTES, frozenset({0}))
+
+
+def token(text: str = " Lima", panel: int = 2, chosen: int = 1, alpha: float = 1.0) -> TokenEvent:
+    return TokenEvent(panel, make_record(PANELS[panel][1], chosen, TWO, alpha=alpha), text, 0.05)
+
+
+def test_the_run_line_says_what_the_columns_are():
+    line = json.loads(encoder().run_line("id", 7, "Hello"))
+    assert [panel["kind"] for panel in line["panels"]] == ["base", "tuned", "up"]
+    assert line["panels"][2]["recipe"] == str(UPSCALED)
+    assert (line["id"], line["n"], line["account"]) == ("id", 7, 2)
+    assert line["figure"]["data"][0]["marker"]["color"] == "var(--base)"
+
+
+def test_a_token_line_adds_up_and_names_its_candidates():
+    line = json.loads(encoder().event_line(token(alpha=1.5)))
+    assert sum(line["y"][:-1]) == pytest.approx(line["y"][-1], abs=2e-3)
+    assert line["a"] == 1.5
+    assert {row[0] for row in line["c"]} == {1, 2}
+    assert all(len(row) == 2 + len(UPSCALED.roles) for row in line["c"])
+    assert line["w"] == {"1": "Lima", "2": "<script>"}
+    assert "".join(line["x"]).startswith("The dice decided here")
+
+
+def test_labels_are_sent_once():
+    stream = encoder()
+    assert "w" in json.loads(stream.event_line(token()))
+    assert "w" not in json.loads(stream.event_line(token()))
+
+
+def test_alpha_is_told_only_where_it_acts():
+    assert "a" not in json.loads(encoder().event_line(token(panel=0)))
+
+
+def test_the_end_brings_the_rest_of_the_text():
+    stream = encoder()
+    stream.event_line(token(" Li"))
+    end = json.loads(stream.event_line(EndEvent(2, "length", None, 0.041, 99.0, " Li�")))
+    assert (end["s"], end["why"], end["ttft_ms"], end["tps"]) == ("�", "length", 41.0, 99.0)
+
+
+def test_a_speed_never_measured_is_left_out():
+    end = json.loads(encoder().event_line(EndEvent(0, "cancelled", None, 0.0, 0.0, "")))
+    assert "tps" not in end and "ttft_ms" not in end
+
+
+def test_the_stop_token_is_marked():
+    record = make_record(BASE, 0, {0: {"large_base": -0.1}, 1: {"large_base": -3.0}})
+    line = json.loads(encoder().event_line(TokenEvent(0, record, "", 0.1)))
+    assert line["z"] == 1
+    assert line["w"]["0"] == wire.END_LABEL
+
+
+@given(st.text())
+def test_any_text_survives_and_never_looks_like_markup(text: str):
+    line = wire.error_line("prompt", text)
+    assert json.loads(line)["text"] == text
+    assert line.isascii() and "<" not in line and line.count("\n") == 1
+
+
+def test_lone_surrogates_stay_ascii():
+    assert "\\ud800" in wire.error_line("prompt", "\ud800")
+
+
+@pytest.mark.parametrize(
+    ("piece", "label"),
+    [(b" Lima", "Lima"), (b"\xe2\x80", "⟨E2 80⟩"), (b"\n\n", "↵↵"), (b"  ", "··"), (b"", "⟨empty⟩"),
+     (b"\x00", "⟨0⟩"), (b" <b>", "<b>"), ("é".encode(), "é")],
+)  # fmt: skip
+def test_token_labels_can_be_read(piece: bytes, label: str):
+    assert wire.token_label(piece) == label
+
+
+def test_minus_infinity_is_null():
+    assert wire.nats(-math.inf) is None
+    assert wire.nats(-1.23456) == -1.23
