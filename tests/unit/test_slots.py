@@ -1,0 +1,137 @@
+"""The slot cache: rows of different lengths, rollback, joining, leaving and copying, each against recomputation."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from eft_demo.models.fused import FusedQwen2
+from eft_demo.models.hf import TransformersModel
+from eft_demo.models.protocol import Slot
+from tests.tiny import TINY_LARGE, make_model
+
+VOCAB, CONTEXT = 97, 64
+CLOSE = {"atol": 2e-5, "rtol": 1e-5}
+
+
+def llama() -> PreTrainedModel:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=64, max_position_embeddings=CONTEXT,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture(params=["library", "fused", "llama"])
+def model(request: pytest.FixtureRequest) -> TransformersModel:
+    if request.param == "llama":
+        return TransformersModel("llama", llama(), CONTEXT, VOCAB)
+    kind = FusedQwen2 if request.param == "fused" else TransformersModel
+    return kind(request.param, make_model(TINY_LARGE, VOCAB, CONTEXT, 3), CONTEXT, VOCAB)
+
+
+def ids(seed: int, length: int) -> list[int]:
+    return torch.randint(0, VOCAB, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def fill(model: TransformersModel, tokens: list[int]) -> Slot:
+    slot = model.join()
+    model.forward([slot], torch.tensor([tokens]))
+    return slot
+
+
+def from_scratch(model: TransformersModel, tokens: list[int]) -> Tensor:
+    """(vocab,) logits after `tokens`, without any cache."""
+    with torch.inference_mode():
+        return model.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+
+
+def test_rows_of_different_lengths_step_together(model: TransformersModel) -> None:
+    texts = [ids(seed, length) for seed, length in enumerate((17, 5, 9))]
+    slots = [fill(model, text) for text in texts]
+    for step in range(4):
+        new = ids(100 + step, 3)
+        logits = model.forward(slots, torch.tensor(new)[:, None])
+        assert logits.shape == (3, 1, VOCAB)
+        for row, token in enumerate(new):
+            texts[row].append(token)
+            torch.testing.assert_close(logits[row, 0], from_scratch(model, texts[row]), **CLOSE)
+    assert [slot.length for slot in slots] == [21, 9, 13]
+
+
+def test_a_block_gives_the_logits_of_its_last_tokens(model: TransformersModel) -> None:
+    texts = [ids(1, 7), ids(2, 3)]
+    slots = [fill(model, text) for text in texts]
+    block = torch.tensor([ids(3, 4), ids(4, 4)])
+    logits = model.forward(slots, block, keep=4)
+    for row in range(2):
+        for i in range(4):
+            expected = from_scratch(model, texts[row] + block[row, : i + 1].tolist())
+            torch.testing.assert_close(logits[row, i], expected, **CLOSE)
+
+
+def test_rollback_is_changing_a_number(model: TransformersModel) -> None:
+    texts = [ids(1, 7), ids(2, 3), ids(5, 12)]
+    slots = [fill(model, text) for text in texts]
+    block = torch.tensor([ids(6, 4), ids(7, 4), ids(8, 4)])
+    model.forward(slots, block)
+    for slot, text, row, accepted in zip(slots, texts, block.tolist(), (1, 4, 0), strict=True):
+        slot.length -= 4 - accepted
+        text += row[:accepted]
+    new = ids(9, 3)
+    logits = model.forward(slots, torch.tensor(new)[:, None])
+    for row, text in enumerate(texts):
+        torch.testing.assert_close(logits[row, 0], from_scratch(model, [*text, new[row]]), **CLOSE)
+
+
+def test_rows_leave_and_join_in_any_order(model: TransformersModel) -> None:
+    texts = {}
+    for seed in range(6):  # more than the first storage holds
+        text = ids(seed, 4 + seed)
+        texts[fill(model, text)] = text
+    for leaver in (list(texts)[1], list(texts)[5], list(texts)[0]):
+        model.leave(leaver)
+        del texts[leaver]
+    text = ids(50, 11)
+    texts[fill(model, text)] = text
+    assert sorted(slot.index for slot in texts) == [0, 1, 2, 3]
+    logits = model.forward(list(texts), torch.full((4, 1), 7))
+    for row, text in enumerate(texts.values()):
+        torch.testing.assert_close(logits[row, 0], from_scratch(model, [*text, 7]), **CLOSE)
+
+
+def test_some_rows_step_while_others_wait(model: TransformersModel) -> None:
+    texts = [ids(seed, 4 + seed) for seed in range(4)]
+    slots = [fill(model, text) for text in texts]
+    logits = model.forward([slots[3], slots[1]], torch.tensor([[5], [6]]))
+    torch.testing.assert_close(logits[0, 0], from_scratch(model, [*texts[3], 5]), **CLOSE)
+    torch.testing.assert_close(logits[1, 0], from_scratch(model, [*texts[1], 6]), **CLOSE)
+    logits = model.forward(slots, torch.full((4, 1), 8))
+    for row, text in enumerate(([*texts[0], 8], [*texts[1], 6, 8], [*texts[2], 8], [*texts[3], 5, 8])):
+        torch.testing.assert_close(logits[row, 0], from_scratch(model, text), **CLOSE)
+
+
+def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: TransformersModel) -> None:
+    text = ids(1, 9)
+    source, target = fill(model, text), model.join()
+    model.copy_prefix(source, target)
+    logits = model.forward([source, target], torch.tensor([[3], [4]]))
+    torch.testing.assert_close(logits[0, 0], from_scratch(model, [*text, 3]), **CLOSE)
+    torch.testing.assert_close(logits[1, 0], from_scratch(model, [*text, 4]), **CLOSE)
+
+
+def test_what_a_broken_row_left_behind_harms_nobody(model: TransformersModel) -> None:
+    broken = fill(model, ids(1, 30))
+    model.cache.store[:, broken.index] = torch.nan
+    model.leave(broken)
+    long, short = fill(model, ids(2, 30)), fill(model, ids(3, 4))
+    logits = model.forward([long, short], torch.tensor([[3], [4]]))
+    assert logits.isfinite().all()
+
+
+def test_a_row_beyond_the_context_is_refused_and_nothing_has_changed(model: TransformersModel) -> None:
+    slot = fill(model, ids(1, CONTEXT))
+    with pytest.raises(ValueError, match="context"):
+        model.forward([slot], torch.tensor([[1]]))
+    assert slot.length == CONTEXT
