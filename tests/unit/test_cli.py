@@ -1,0 +1,172 @@
+"""The command line does what it says: right output, right exit code, a sentence for every mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eft_demo import cli
+from eft_demo.errors import EFTError
+from eft_demo.lab import app_start, bench, doctor
+from eft_demo.settings import Settings
+from eft_demo.trace import RunTrace
+
+Patch = pytest.MonkeyPatch
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("--family", "tiny", "--max-new-tokens", "4", "--temperature", "0")
+
+
+@pytest.fixture(autouse=True)
+def tiny_environment(monkeypatch: Patch, tiny_assets: Path) -> None:
+    """The command line reads its settings from the environment, so that is where the tiny family is set."""
+    monkeypatch.setenv("EFT_ASSETS", str(tiny_assets))
+    monkeypatch.setenv("EFT_DTYPE", "fp32")
+    monkeypatch.setenv("EFT_THREADS", "1")
+
+
+def run_cli(monkeypatch: Patch, *arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["eft_demo", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_generate_gives_the_three_panels(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "What is the capital of Peru?", *QUICK, "--json") == 0
+    trace = RunTrace.from_json(capsys.readouterr().out)
+    assert [panel.name for panel in trace.panels] == ["Base", "Tuned", "Up-scaled"]
+    assert trace.prompt == "What is the capital of Peru?" and trace.family == "tiny"
+    assert all(1 <= len(panel.tokens) <= 4 for panel in trace.panels)
+    assert all(panel.finish_reason in ("stop", "length") for panel in trace.panels)
+
+
+def test_generate_resolves_the_behaviour_in_recipes(monkeypatch: Patch, capsys: Capture) -> None:
+    recipes = ("--recipe", "small_base", "--recipe", "large_base + 2*alpha*(small_tuned - small_base)")
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *recipes, "--behaviour", "pirate", "--json") == 0
+    trace = RunTrace.from_json(capsys.readouterr().out)
+    assert [panel.recipe for panel in trace.panels] == [
+        "small_base",
+        "large_base + 2*alpha*(pirate - small_base)",
+    ]
+
+
+def test_alpha_zero_is_the_base_panel(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, "--alpha", "0", "--json") == 0
+    base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).panels
+    assert [t.id for t in base.tokens] == [t.id for t in upscaled.tokens]
+    assert [t.logprob for t in base.tokens] == [t.logprob for t in upscaled.tokens]
+
+
+def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) -> None:
+    texts = []
+    for _ in range(2):
+        run_cli(monkeypatch, "generate", "Hi", "--family", "tiny", "--seed", "7", "--max-new-tokens", "8", "--json")
+        texts.append([panel.text for panel in RunTrace.from_json(capsys.readouterr().out).panels])
+    assert texts[0] == texts[1]
+
+
+def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK) == 0
+    out = capsys.readouterr().out
+    assert "== Base: large_base\n" in out
+    assert "== Up-scaled: large_base + alpha*(assistant - small_base)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", ""], "prompt is empty"),
+        (["generate", "x" * 5000], "limit is 4,000"),
+        (["generate", "Hi", "--alpha", "nan"], "Alpha must be"),
+        (["generate", "Hi", "--alpha", "4"], "from 0 to 3"),
+        (["generate", "Hi", "--temperature", "inf"], "Temperature must be"),
+        (["generate", "Hi", "--top-p", "0"], "Top-p must be"),
+        (["generate", "Hi", "--seed", "-1"], "Seed must be"),
+        (["generate", "Hi", "--max-new-tokens", "0"], "Length must be"),
+        (["generate", "Hi", "--behaviour", "rude"], "no behaviour 'rude'"),
+        (["generate", "Hi", "--recipe", "large_base + *(a - b)"], "character 14"),
+        (["generate", "Hi", "--recipe", "huge_base"], "no model huge_base"),
+        (["generate", "Hi", "--family", "nowhere"], "no family 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_code_2(
+    monkeypatch: Patch, capsys: Capture, arguments: list[str], said: str
+) -> None:
+    family = [] if "--family" in arguments else ["--family", "tiny"]
+    assert run_cli(monkeypatch, *arguments, *family) == 2
+    out, err = capsys.readouterr()
+    assert said in err and "Traceback" not in err and out == ""
+
+
+def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doctor, "examine", broken)
+    monkeypatch.setattr(sys, "argv", ["eft_demo", "doctor"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_doctor_finds_all_well(monkeypatch: Patch, capsys: Capture) -> None:
+    code = run_cli(monkeypatch, "doctor", "--family", "tiny", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert [check for check in report["checks"] if not check["ok"]] == []
+    assert code == 0 and report["ok"]
+    assert {"torch", "dtype", "family", "one token"} <= {check["name"] for check in report["checks"]}
+
+
+def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "doctor", "--family", "nowhere") == 1
+    out = capsys.readouterr().out
+    assert "FAIL family" in out and "FAIL one token" in out and "ok   dtype" in out
+
+
+def test_bench_measures_every_figure(tiny_assets: Path) -> None:
+    settings = Settings(assets=tiny_assets, dtype="fp32", threads=1)
+    result = json.loads(json.dumps(bench.bench(settings, "tiny", pairs=3, new_tokens=8, start_app=False)))
+    ends = ("_s", "_stream", "_panels", "_cpu", "_each")
+    figures = [value for name, value in result.items() if name.endswith(ends)]
+    assert len(figures) >= 7 and all(value is None or value > 0 for value in figures)
+    table = bench.to_markdown(result)
+    assert "three panels / one up-scaled stream" in table and "nan" not in table
+
+
+def test_compare_takes_turns() -> None:
+    order: list[str] = []
+
+    def way(name: str, wall_s: float) -> bench.Way:
+        def run() -> bench.Timing:
+            order.append(name)
+            return bench.Timing(wall_s, wall_s, 0.0)
+
+        return run
+
+    result = bench.compare(way("a", 3.0), way("b", 2.0), 4)
+    assert "".join(order) == "ab" + "abbaabba"  # the first two warm up and do not count
+    assert result.ratio == result.cpu_ratio == 1.5 and result.first.wall_s == 3.0
+
+
+def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
+    broken = tmp_path / "app.py"
+    broken.write_text("raise SystemExit('no weights')")
+    with pytest.raises(EFTError, match=r"app\.py by hand"):
+        app_start.app_start_s(broken)
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate", "bench", "train-atlas", "doctor"])
+def test_every_command_has_help_and_json(
+    monkeypatch: Patch, capsys: Capture, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_cli(monkeypatch, command, "--help") == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from eft_demo import cli; sys.exit('torch' in sys.modules or 'gradio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
