@@ -91,6 +91,10 @@ def check_control(name: object, value: object) -> float:
     return float(CONTROLS[name].check(value))
 
 
+# What a Hugging Face Space sets for every app; our own variables go before them.
+HOSTED_NAMES: Mapping[str, str] = {"host": "GRADIO_SERVER_NAME", "port": "GRADIO_SERVER_PORT"}
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What whoever starts the app may choose. Everything has a default that works."""
@@ -136,6 +140,8 @@ class Settings:
         changes: dict[str, object] = {}
         for field in fields(cls):
             variable = f"EFT_{field.name.upper()}"
+            if variable not in environ:
+                variable = HOSTED_NAMES.get(field.name, variable)
             if text := environ.get(variable):
                 changes[field.name] = _from_text(variable, text, type(getattr(settings, field.name)))
         return replace(settings, **changes)  # type: ignore[arg-type]

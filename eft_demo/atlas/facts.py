@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "atlas"
+from eft_demo.settings import ASSETS as ALL_ASSETS
+
+ASSETS = ALL_ASSETS / "atlas"
 
 # Values that many other facts need ("independent from Spain"): were they held out, no tuning example could
 # use those facts.

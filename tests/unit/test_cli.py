@@ -64,7 +64,7 @@ def test_alpha_zero_is_the_base_panel(monkeypatch: Patch, capsys: Capture) -> No
 def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) -> None:
     texts = []
     for _ in range(2):
-        run_cli(monkeypatch, "generate", "Hi", "--family", "tiny", "--seed", "7", "--max-new-tokens", "8", "--json")
+        run_cli(monkeypatch, "generate", "Hi", *QUICK[:4], "--seed", "7", "--json")
         texts.append([panel.text for panel in RunTrace.from_json(capsys.readouterr().out).panels])
     assert texts[0] == texts[1]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 import eft_demo
+from eft_demo.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = re.compile(r"[A-Za-z0-9_.-]+==\d+(\.\d+)*")
@@ -66,6 +67,13 @@ def test_every_room_is_packaged() -> None:
     declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     rooms = {"eft_demo"} | {f"eft_demo.{p.parent.name}" for p in ROOT.glob("eft_demo/*/__init__.py")}
     assert declared - {"eft_demo.assets"} == rooms
+
+
+def test_a_space_decides_where_the_app_listens_unless_we_do() -> None:
+    space = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7000"}
+    settings = Settings.from_env(space)
+    assert (settings.host, settings.port) == ("0.0.0.0", 7000)
+    assert Settings.from_env({**space, "EFT_HOST": "127.0.0.1"}).host == "127.0.0.1"
 
 
 def test_version_and_licence() -> None:
