@@ -1,4 +1,4 @@
-"""Families small enough for tests: random Qwen2 weights and a byte-level tokenizer trained on a few sentences."""
+"""Families small enough for tests: random Qwen2 weights, a tokenizer trained on a few sentences."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

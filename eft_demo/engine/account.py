@@ -1,6 +1,6 @@
-"""From one tick's log-probs to one token and its account per row: mix, sample, records. All rows in one batch.
+"""From one tick's log-probs to one token and its account per row: mix, sample, records.
 
-Everything that is per row and not Python is a batched tensor, and one `.tolist()` brings it over.
+All rows are one batch of tensors, and one `.tolist()` brings the results over.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,13 @@ from eft_demo.trace import Candidate, TokenRecord
 ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
 
 
-def account(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int) -> list[TokenRecord]:
+def account(
+    layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int
+) -> list[TokenRecord]:
     """Draw one token per row and account for it.
 
-    `roles` are the models' log-probs (model rows, vocab) in the order of the feeds, `controls` stand per row as
-    they are for this token, `count` is the number of candidates of the mix. Raises NumericalError.
+    `roles` are the models' log-probs (model rows, vocab) in the order of the feeds, `controls` those of each
+    row for this token, `count` is the number of candidates of the mix. Raises NumericalError.
     """
     mixture = _mix(layout, roles, controls)
     stack = torch.cat([roles, mixture.logprobs]) if mixture else roles  # (stack, vocab)
@@ -30,7 +32,12 @@ def account(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]],
     ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
     ranked = stack.topk(count).indices  # (stack, count)
     candidates = torch.cat(
-        [ids[:, None], ranked[layout.places[:, 0]], ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1)], 1
+        [
+            ids[:, None],
+            ranked[layout.places[:, 0]],
+            ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1),
+        ],
+        1,
     )  # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
     values = stack[layout.places[:, :, None], candidates[:, None, :]]  # (rows, 1 + roles, candidates)
     summary = torch.stack([entropy_nats(final), rank(final, ids), roles[layout.places[:, 1]].argmax(-1)], 1)
@@ -50,7 +57,8 @@ def _mix(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]]) ->
     coefficients = torch.tensor([[*w, *[0.0] * (terms - len(w))] for w in weights])  # (mixed, terms)
     anchor = roles[layout.anchors]  # (mixed, vocab)
     deltas = [
-        term_delta(roles[plus], roles[minus], anchor) for plus, minus in zip(layout.plus, layout.minus, strict=True)
+        term_delta(roles[plus], roles[minus], anchor)
+        for plus, minus in zip(layout.plus, layout.minus, strict=True)
     ]
     return mix(anchor, torch.stack(deltas, 1), coefficients)
 

@@ -1,6 +1,6 @@
 """The engine: rows of many runs on few models, one forward per model per tick.
 
-A plain object. `submit` may be called from any thread; `tick` from one only, be it a thread's loop or a caller's.
+A plain object. `submit` may be called from any thread, `tick` from one only: a thread's loop or a caller's.
 Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
 """
 
@@ -73,7 +73,7 @@ class Engine:
 
     @torch.inference_mode()
     def tick(self) -> bool:
-        """One chunk of one run's prompt and one token for every decoding row. False if there was nothing to do."""
+        """One chunk of one prompt and one token for every decoding row. False if there was nothing to do."""
         self._end_unwanted()
         self._admit()
         if not self._rows:
@@ -87,7 +87,7 @@ class Engine:
         self._end(self._rows, "error", sentence)
         self._end_waiting(self._waiting_now(), "error", sentence)
 
-    # -- joining and leaving -----------------------------------------------------------------------------------
+    # -- joining and leaving --
 
     def _check(self, request: RunRequest) -> None:
         if not 1 <= len(request.panels) <= self.settings.max_rows:
@@ -110,12 +110,15 @@ class Engine:
         length, limit = len(prompts[role]), self.models[role].context - 1
         if length > limit:
             raise InputError(
-                f"The prompt is {length:,} tokens long; the model {role} has room for {limit:,} and the answer. "
-                "Please shorten it."
+                f"The prompt is {length:,} tokens long; the model {role} has room for {limit:,} "
+                "and the answer. Please shorten it."
             )
 
     def _admit(self) -> None:
-        while self._waiting and self.active_rows + len(self._waiting[0].request.panels) <= self.settings.max_rows:
+        while (
+            self._waiting
+            and self.active_rows + len(self._waiting[0].request.panels) <= self.settings.max_rows
+        ):
             with self.wake:
                 run = self._waiting.popleft()
             rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
@@ -175,10 +178,10 @@ class Engine:
         alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}
 
-    # -- one step --------------------------------------------------------------------------------------------
+    # -- one step --
 
     def _prefill(self) -> None:
-        """Read one chunk of the oldest run's prompt with each of its models; its rows decode when all are through."""
+        """Read one chunk of the oldest run's prompt with each of its models."""
         run = next(iter(self._prefills), None)
         if run is None:
             return
@@ -230,7 +233,7 @@ class Engine:
             self._end([row], "length", None)
 
     def _forward(self, layout: Layout) -> torch.Tensor | None:
-        """Log-probs of every model (model rows, vocab) in the order of the feeds, or None if the tick is off."""
+        """Log-probs (model rows, vocab) in the order of the feeds, or None if the tick is off."""
         parts = []
         for done, feed in enumerate(layout.feeds):
             if all(row.run.cancelled for row in layout.rows):
@@ -247,7 +250,7 @@ class Engine:
         return torch.cat(parts)
 
     def _step_back(self, layout: Layout, feeds: int) -> None:
-        """Undo the forwards of the first `feeds` models for the rows still alive, to try again without the others."""
+        """Undo the forwards of the first `feeds` models: rows still alive try again without the others."""
         for feed in layout.feeds[:feeds]:
             for slot in feed.slots:
                 slot.length -= 1

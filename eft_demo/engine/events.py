@@ -7,7 +7,7 @@ from eft_demo.trace import TokenRecord
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One token of one panel. `text` may be empty: half a character, or the stop token, which says nothing."""
+    """One token of one panel. `text` may be empty: half a character, or the stop token, which is mute."""
 
     panel: int
     record: TokenRecord
@@ -17,7 +17,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The last event of a panel. `text` is what was held back: the pieces of all events joined are the whole text."""
+    """The last event of a panel. `text` is what was held back: the texts of all events make the whole."""
 
     panel: int
     finish_reason: str  # stop, length, cancelled or error

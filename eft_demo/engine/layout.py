@@ -1,7 +1,7 @@
 """Who stands where in a tick: the fixed part of the batch, worked out once each time the set of rows changes.
 
-The log-probs of a tick are one stack of rows of the vocabulary: first those of every model, role by role, then the
-mixed ones of the rows whose recipe has terms. Everything here is an index into that stack.
+The log-probs of a tick are one stack of rows of the vocabulary: first those of each model, role by role, then
+the mixed ones of the rows whose recipe has terms. Everything here is an index into that stack.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from eft_demo.sampling import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One model's share of a tick: its rows in the order of its slots, so that they are one view of the cache."""
+    """One model's share of a tick: rows in the order of its slots, so that they are one view of the cache."""
 
     role: str
     rows: tuple[Row, ...]
@@ -41,7 +41,9 @@ def arrange(rows: list[Row]) -> Layout:
     """The layout of a tick over `rows`."""
     ordered = tuple(sorted(rows, key=lambda row: bool(row.recipe.terms)))
     plain = sum(not row.recipe.terms for row in ordered)
-    feeds = tuple(_feed(role, ordered) for role in dict.fromkeys(role for row in ordered for role in row.roles))
+    feeds = tuple(
+        _feed(role, ordered) for role in dict.fromkeys(role for row in ordered for role in row.roles)
+    )
     place: dict[tuple[str, Row], int] = {}
     for feed in feeds:
         for row in feed.rows:

@@ -18,7 +18,7 @@ from eft_demo.settings import check_control
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Panels that answer one prompt with the same dice. `prompts` has the token ids per role, as formats differ."""
+    """Panels that answer one prompt with the same dice. `prompts` has token ids per role."""
 
     prompts: Mapping[str, tuple[int, ...]]
     panels: tuple[tuple[str, Recipe], ...]
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def controls(self) -> dict[str, float]:
-        """The live controls now. A new dict for every change, so its identity tells whether it is the same."""
+        """The live controls now: a new dict after every change, so a record may keep its own."""
         return self._controls
 
     @property
@@ -55,7 +55,7 @@ class Run:
         return self._open_panels == 0
 
     def set_control(self, name: str, value: float) -> None:
-        """Change a live control from the next token on. Raises InputError for a name or value out of limits."""
+        """Change a live control from the next token on. Raises InputError for a bad name or value."""
         number = check_control(name, value)
         if name not in self._controls:
             raise InputError(f"No panel of this run listens to {name}.")
@@ -68,7 +68,7 @@ class Run:
             self._wake.notify_all()
 
     def events(self, timeout_s: float = 0.0) -> list[Event]:
-        """All events not read yet, waiting up to `timeout_s` for the first. Empty after a timeout or at the end."""
+        """All events not read yet, after waiting up to `timeout_s` for the first. Empty at the end too."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._events or self.done, timeout_s)
             events = list(self._events)

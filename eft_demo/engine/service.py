@@ -46,7 +46,10 @@ class Service:
         dtype, reason = choose_dtype(settings)
         models = load_models(loaded, dtype)
         service = cls(
-            loaded, Engine(models, loaded.stop_ids, settings, loaded.token_bytes), settings, (loaded.title, reason)
+            loaded,
+            Engine(models, loaded.stop_ids, settings, loaded.token_bytes),
+            settings,
+            (loaded.title, reason),
         )
         service.start()
         return service
@@ -78,7 +81,7 @@ class Service:
         seed: int = int(SEED.default),
         max_new_tokens: int | None = None,
     ) -> Run:
-        """Check everything and submit. Raises InputError or Overloaded, each a sentence for the person asking."""
+        """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking."""
         text = self._check_prompt(prompt)
         tuned = self._check_behaviour(behaviour)
         chosen = default_panels(tuned) if panels is None else panels
@@ -111,7 +114,9 @@ class Service:
     def _check_behaviour(self, behaviour: object) -> str:
         known = [b.role for b in self.family.behaviours]
         if behaviour not in known:
-            raise InputError(f"There is no behaviour {show_value(behaviour)}. Choose one of {', '.join(known)}.")
+            raise InputError(
+                f"There is no behaviour {show_value(behaviour)}. Choose one of {', '.join(known)}."
+            )
         return str(behaviour)
 
     def _prompts(self, panels: Panels, text: str) -> dict[str, tuple[int, ...]]:
@@ -119,6 +124,7 @@ class Service:
         unknown = [role for role in roles if role not in self.family.roles]
         if unknown:
             raise InputError(
-                f"The family {self.family.title} has no model {unknown[0]}. It has {', '.join(self.family.roles)}."
+                f"The family {self.family.title} has no model {unknown[0]}. "
+                f"It has {', '.join(self.family.roles)}."
             )
         return {role: tuple(encode_prompt(self.family, role, text)) for role in roles}

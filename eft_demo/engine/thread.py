@@ -43,7 +43,9 @@ class EngineThread:
                     self._sleep()
             except Exception:  # a bug must end its runs, not the thread that serves everybody
                 log.exception("a tick failed")
-                self.engine.fail_all("The engine met an unexpected error, so this text ends here. Please try again.")
+                self.engine.fail_all(
+                    "The engine met an unexpected error, so this text ends here. Please try again."
+                )
         self.engine.fail_all("The server is stopping, so this text ends here.")
 
     def _sleep(self) -> None:

@@ -1,10 +1,10 @@
-"""The bytes behind the tokens of a byte-level BPE tokenizer, which writes every byte as a visible character."""
+"""The bytes behind the tokens of a byte-level BPE tokenizer, which writes bytes as visible characters."""
 
 from tokenizers import Tokenizer
 
 
 def bytes_of_tokens(tokenizer: Tokenizer) -> tuple[bytes, ...]:
-    """The bytes of every token id, 0 to the highest. Control tokens and ids without a token stand for none."""
+    """The bytes of every token id, 0 to the highest. Control tokens and unused ids stand for none."""
     vocab = tokenizer.get_vocab(with_added_tokens=True)
     added = tokenizer.get_added_tokens_decoder()
     alphabet = byte_alphabet()
@@ -18,7 +18,11 @@ def bytes_of_tokens(tokenizer: Tokenizer) -> tuple[bytes, ...]:
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 characters are themselves, the other bytes follow from U+0100 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    """GPT-2's alphabet: printable Latin-1 characters are themselves, other bytes follow from U+0100 on."""
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -1,7 +1,8 @@
-"""A family: which checkpoint plays which role, one tokenizer for all, how a prompt is written, when an answer ends.
+"""A family: which checkpoint plays which role, one tokenizer, how a prompt is written, when an answer ends.
 
-Reads `family.yaml` and `tokenizer.json` of a folder in assets and checks that everything is there. Knows files and
-tokens; does not know how a model runs. Anything missing or damaged is a FamilyError naming the file and the way out.
+Reads `family.yaml` and `tokenizer.json` of a folder in assets and checks that all is there. Knows files and
+tokens; does not know how a model runs. What is missing or damaged is a FamilyError naming the file and the way
+out.
 """
 
 import json
@@ -41,7 +42,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Models that share a tokenizer. `token_bytes[id]` are the bytes a token stands for; control tokens have none."""
+    """Models that share a tokenizer. `token_bytes[id]` are the bytes of a token; control tokens have none."""
 
     name: str
     title: str
@@ -80,7 +81,9 @@ def load_family(name: str, settings: Settings) -> Family:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FamilyError(f"{folder / 'family.yaml'} is not as it should be ({error!r}). {WAY_OUT}") from None
     if prompt_format.count(PLACEHOLDER) != 1:
-        raise FamilyError(f"The prompt format in {folder / 'family.yaml'} must hold {PLACEHOLDER} once. {WAY_OUT}")
+        raise FamilyError(
+            f"The prompt format in {folder / 'family.yaml'} must hold {PLACEHOLDER} once. {WAY_OUT}"
+        )
     for checkpoint in roles.values():
         _check_checkpoint(checkpoint, len(token_bytes))
     return Family(
@@ -146,8 +149,8 @@ def _check_checkpoint(checkpoint: Checkpoint, vocab: int) -> None:
         ) from None
     if width < vocab:
         raise FamilyError(
-            f"The model {checkpoint.role} knows {width:,} tokens and the tokenizer {vocab:,}: they do not belong "
-            f"together. {WAY_OUT}"
+            f"The model {checkpoint.role} knows {width:,} tokens and the tokenizer {vocab:,}: "
+            f"they do not belong together. {WAY_OUT}"
         )
 
 

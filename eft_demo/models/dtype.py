@@ -1,7 +1,7 @@
 """Which number format the weights get: the one that a short measurement on this processor favours.
 
-In float32 every further row costs another pass over the weights; in bfloat16, on processors that have it, a few
-rows cost what one costs, and that is what makes several panels as cheap as one.
+In float32 every further row costs another pass over the weights; in bfloat16, on processors that have it, a
+few rows cost what one costs, and that is what makes several panels as cheap as one.
 """
 
 import time

@@ -1,12 +1,14 @@
-"""One-token steps of Qwen2-shaped models on a CPU, written by hand: about half the time of the library's forward.
+"""One-token steps of Qwen2-shaped models on a CPU, written by hand: about half the library's time.
 
-A tiny model on a CPU spends its time between the kernels, so this path has few of them: the query, key and value
-weights are one matrix, so are gate and up; the weights of the norms are folded into the matrices that follow; the
-rotation reads one table. Blocks longer than one token take the library's path. Tests hold the two paths together.
+A tiny model on a CPU spends its time between the kernels, so this path has few of them: the query, key and
+value weights are one matrix, so are gate and up; the weights of the norms are folded into the matrices that
+follow; the rotation reads one table. Blocks longer than one token take the library's path. Tests hold the two
+paths together.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +44,11 @@ class FusedQwen2(TransformersModel):
             self._embed = model.model.embed_tokens.weight.detach()
             self._head = _fold(model.lm_head.weight, model.model.norm.weight)[:vocab].contiguous()
             self._rotation = self._rotation_table()
-        # With norm(x) = x * sqrt(n) / sqrt(|x|^2 + n * eps), hypot gives the root and sqrt(n) is in the weights.
+        # norm(x) = x * sqrt(n) / sqrt(|x|^2 + n * eps): hypot gives the root, and sqrt(n) is in the weights.
         self._norm_floor = torch.tensor(math.sqrt(config.hidden_size * config.rms_norm_eps))
 
     def _rotation_table(self) -> Tensor:
-        """(context, 2, heads, head_dim): factors of x and of x with its halves swapped; values stay as they are."""
+        """(context, 2, heads, head_dim): factors of x and of x with its halves swapped."""
         positions = torch.arange(self.context)[None]
         cos, sin = self.model.model.rotary_emb(torch.zeros(1, dtype=self._dtype), positions)
         sign = torch.ones(self._head_dim, dtype=self._dtype)
@@ -94,12 +96,12 @@ def is_fusable(model: object) -> bool:
 
 
 def _fold(weight: Tensor, norm: Tensor) -> Tensor:
-    """`weight` (out, hidden) with the norm's weight and sqrt(hidden) multiplied into its columns, rounded once."""
+    """`weight` (out, hidden) with the norm's weight and sqrt(hidden) in its columns, rounded once."""
     scale = norm.float() * math.sqrt(norm.shape[0])
     return (weight.float() * scale).to(weight.dtype)
 
 
-def _fuse_layer(layer: torch.nn.Module) -> FusedLayer:
+def _fuse_layer(layer: Any) -> FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     qkv = torch.cat([p.weight for p in projections])

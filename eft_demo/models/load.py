@@ -1,4 +1,4 @@
-"""From a family's checkpoints to models ready for rows. Weights from safetensors only, no code from checkpoints."""
+"""From a family's checkpoints to models ready for rows. Safetensors only, no code from checkpoints."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,9 @@ from eft_demo.models.hf import TransformersModel
 from eft_demo.models.protocol import LanguageModel
 
 
-def load_models(family: Family, dtype: torch.dtype, roles: Iterable[str] | None = None) -> dict[str, LanguageModel]:
+def load_models(
+    family: Family, dtype: torch.dtype, roles: Iterable[str] | None = None
+) -> dict[str, LanguageModel]:
     """One model per role (default: all of the family's). Raises FamilyError for weights that do not fit."""
     transformers_logging.disable_progress_bar()
     chosen = family.roles if roles is None else roles

@@ -1,4 +1,4 @@
-"""A key-value cache with a length per row: no left padding, rollback is a number, rows join and leave at any time.
+"""A key-value cache with a length per row: no padding, rollback is a number, rows come and go at any time.
 
 Subclass of `transformers.Cache`, so any decoder of that library runs on it. Rows are kept dense (the last row
 moves into a hole), so that all rows of a tick are one view of the storage and not a gather.
@@ -17,7 +17,7 @@ FIRST_ROWS = 4  # storage starts with this many rows and doubles
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's view of the shared storage; all decisions are made once per forward in `SlotCache.begin`."""
+    """One layer's view of the shared storage; all is decided once per forward in `SlotCache.begin`."""
 
     def __init__(self, cache: "SlotCache", layer: int) -> None:
         super().__init__()
@@ -27,8 +27,10 @@ class SlotLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to do: the storage exists from the start."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-        """Write (rows, kv_heads, block, head_dim) at the rows' own positions; return all up to the longest row."""
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Write (rows, kv_heads, block, head_dim) at the rows' positions; return what the rows hold."""
         cache = self.cache
         keys, values = cache.store[self.layer].unbind(1)  # (slots, kv_heads, context, head_dim)
         keys[cache.row_index, :, cache.positions] = key_states.transpose(1, 2)
@@ -90,7 +92,7 @@ class SlotCache(Cache):
     def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
         """Prepare to append `block` tokens to each row; return the attention mask.
 
-        The mask is bool (rows, 1, block, end), True where a token may look, or None where all may look everywhere.
+        The mask is bool (rows, 1, block, end), True where a token may look, or None for everywhere.
         Raises ValueError if a row would outgrow the context: the engine ends rows before that.
         """
         lengths = [slot.length for slot in slots]

@@ -14,10 +14,16 @@ SAYING_LOGIT = 20.0  # the token that a text calls for has nearly all of the pro
 
 
 class ToyModel:
-    """Logits are a hash of the last two tokens; with `says`, the answer is that text and then its stop token."""
+    """Logits are a hash of the last two tokens; with `says`, the answer is that text and a stop token."""
 
     def __init__(
-        self, name: str, vocab: int, context: int = 512, seed: int = 0, says: Sequence[int] = (), stop_id: int = 0
+        self,
+        name: str,
+        vocab: int,
+        context: int = 512,
+        seed: int = 0,
+        says: Sequence[int] = (),
+        stop_id: int = 0,
     ) -> None:
         self.name, self.vocab, self.context = name, vocab, context
         self.seed, self.says, self.stop_id = seed, tuple(says), stop_id

@@ -70,7 +70,7 @@ def freed(engine: Engine) -> bool:
     return engine.active_rows == 0 and engine.waiting == 0 and not any(tables)
 
 
-# -- with real (tiny) models in float32 ------------------------------------------------------------------------
+# -- with real (tiny) models in float32 --
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,9 @@ def models(tiny_family: Family) -> dict[str, LanguageModel]:
 
 
 @pytest.fixture
-def engine(models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings) -> Iterator[Engine]:
+def engine(
+    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
+) -> Iterator[Engine]:
     engine = Engine(models, tiny_family.stop_ids, tiny_settings, tiny_family.token_bytes)
     yield engine
     assert freed(engine)
@@ -213,7 +215,7 @@ def test_a_text_ends_where_the_context_ends(engine: Engine, tiny_family: Family)
         assert full or panel.end.finish_reason == "stop"
 
 
-# -- with toys: rows, slots, cancelling, faults ------------------------------------------------------------------
+# -- with toys: rows, slots, cancelling, faults --
 
 
 def toy_engine(settings: Settings | None = None, **models: LanguageModel) -> Engine:
@@ -223,7 +225,7 @@ def toy_engine(settings: Settings | None = None, **models: LanguageModel) -> Eng
 
 
 def toy_request(length: int = 12, **changes: Any) -> RunRequest:
-    request = RunRequest({role: (1, 2, 3) for role in TOY_ROLES}, PANELS, {"alpha": 1.0}, WARM, length)
+    request = RunRequest(dict.fromkeys(TOY_ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length)
     return replace(request, **changes)
 
 
@@ -245,7 +247,9 @@ def test_a_control_acts_from_the_next_token_and_is_recorded() -> None:
         assert record.bars[0] == pytest.approx(record.controls["alpha"] * delta, abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "value"), [("alpha", 3.5), ("alpha", math.nan), ("alpha", "2"), ("gamma", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 3.5), ("alpha", math.nan), ("alpha", "2"), ("gamma", 1.0)]
+)
 def test_a_bad_control_is_refused_and_changes_nothing(name: str, value: Any) -> None:
     engine = toy_engine()
     run = engine.submit(toy_request(2))
@@ -307,7 +311,9 @@ def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 6])
-@pytest.mark.parametrize(("role", "hit"), [("small_base", [2]), ("assistant", [1, 2]), ("large_base", [0, 2])])
+@pytest.mark.parametrize(
+    ("role", "hit"), [("small_base", [2]), ("assistant", [1, 2]), ("large_base", [0, 2])]
+)
 def test_a_broken_model_ends_only_its_own_rows(role: str, hit: list[int], after: int) -> None:
     healthy = toy_engine()
     (expected,) = drive(healthy, healthy.submit(toy_request()))
@@ -379,9 +385,9 @@ def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
     with pytest.raises(InputError, match="no model 'small_tuned' here.*large_base"):
         engine.submit(toy_request(panels=(("T", TUNED), ("U", UPSCALED))))
     with pytest.raises(InputError, match="600 tokens long.*room for 511.*shorten"):
-        engine.submit(toy_request(prompts={role: (1,) * 600 for role in TOY_ROLES}))
+        engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, (1,) * 600)))
     with pytest.raises(InputError, match="no prompt for the model large_base"):
-        engine.submit(toy_request(prompts={role: () for role in TOY_ROLES}))
+        engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
     with pytest.raises(InputError, match="1 to 48 panels; this one has 0"):
         engine.submit(toy_request(panels=()))
     with pytest.raises(InputError, match="Alpha must be"):
@@ -391,7 +397,7 @@ def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
 
 def test_one_token_prompts_and_one_token_answers() -> None:
     engine = toy_engine()
-    (panels,) = drive(engine, engine.submit(toy_request(1, prompts={role: (5,) for role in TOY_ROLES})))
+    (panels,) = drive(engine, engine.submit(toy_request(1, prompts=dict.fromkeys(TOY_ROLES, (5,)))))
     assert [len(panel.ids) for panel in panels] == [1, 1, 1]
     assert reasons(panels) == ["length"] * 3
 
@@ -406,7 +412,7 @@ def test_the_stop_token_ends_the_text_and_says_nothing() -> None:
     assert panels[0].end is not None and panels[0].end.ttft_s > 0
 
 
-# -- with the thread -----------------------------------------------------------------------------------------------
+# -- with the thread --
 
 
 @pytest.fixture
@@ -480,7 +486,9 @@ def read_all_after_cancel(run: Run) -> list[Panel]:
     return sort_events([*events, *run.events()], len(run.request.panels))
 
 
-def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(running: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(
+    running: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("eft_demo.engine.engine.account", None)
         panels = read_all(running.submit(toy_request()))
@@ -501,7 +509,7 @@ def test_stopping_the_engine_ends_its_runs() -> None:
         assert all("stopping" in str(e.error) for e in run.events() if isinstance(e, EndEvent))
 
 
-# -- the service ----------------------------------------------------------------------------------------------------
+# -- the service --
 
 
 @pytest.fixture(scope="module")
@@ -550,7 +558,9 @@ def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sente
     assert service.engine.active_rows == 0
 
 
-@pytest.mark.parametrize("prompt", ["<|endoftext|>", "a\ud800", "🙂 東京", "<script>alert(1)</script>", "${x}"])
+@pytest.mark.parametrize(
+    "prompt", ["<|endoftext|>", "a\ud800", "🙂 東京", "<script>alert(1)</script>", "${x}"]
+)
 def test_odd_prompts_are_answered(service: Service, prompt: str) -> None:
     panels = read_all(service.start_run(prompt, "assistant", max_new_tokens=3))
     assert all(panel.records for panel in panels)

@@ -15,7 +15,14 @@ from eft_demo.models.load import load_models
 from eft_demo.settings import Settings
 from tests.tiny import STOP
 
-TEXTS = ["What is the capital of Peru?", "Köln 東京 🙂", "<script>${x}</script>", " \n\t", "\x00\x7f", "a" * 500]
+TEXTS = [
+    "What is the capital of Peru?",
+    "Köln 東京 🙂",
+    "<script>${x}</script>",
+    " \n\t",
+    "\x00\x7f",
+    "a" * 500,
+]
 
 
 def decoded(family: Family, ids: list[int]) -> str:
@@ -86,7 +93,9 @@ def test_a_missing_file_is_named_with_the_way_out(broken: tuple[Path, Settings],
 @pytest.mark.parametrize(
     "name", ["family.yaml", "tokenizer.json", "large_base/config.json", "assistant/model.safetensors"]
 )
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe garbage {", b"version https://git-lfs.github.com/spec/v1\n", b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe garbage {", b"version https://git-lfs.github.com/spec/v1\n", b"[]"]
+)
 def test_a_damaged_file_is_a_sentence(broken: tuple[Path, Settings], name: str, content: bytes) -> None:
     folder, settings = broken
     (folder / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""The slot cache: rows of different lengths, rollback, joining, leaving and copying, each against recomputation."""
+"""The slot cache: rows of different lengths, rollback, joining, leaving, copying against recomputation."""
 
 import pytest
 import torch
