@@ -34,6 +34,11 @@ apt_install() {
 
 make_venv() {  # Debian splits ensurepip off into python3-venv, so three ways, the least intrusive first
     local python
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+        say "$venv is there already and is no virtual environment; name another folder in EFT_VENV"
+        return 1
+    fi
+    rm -rf "$venv"  # an older or a half made one
     python=$(find_python)
     "$python" -m venv "$venv" >/dev/null 2>&1 && return
     say "python3-venv is missing; fetching pip from the package index instead"
@@ -56,17 +61,17 @@ torch_options() {  # PyPI's torch for Linux brings 3 GB of CUDA; without an NVID
 
 install() {  # install FILE, unless this very file was installed before
     local file=$1 stamp="$venv/installed-${1%.txt}"
-    [ -x "$venv/bin/python" ] || make_venv
-    cat requirements.txt "$file" | cmp -s - "$stamp" && return
+    [ -x "$venv/bin/python" ] && cat requirements.txt "$file" | cmp -s - "$stamp" && return
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
     say "installing $file into $venv (a few minutes, once)"
-    # shellcheck disable=SC2046  # two words or none are meant
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $(torch_options) -r "$file"
+    # shellcheck disable=SC2046  # several words or none are meant
+    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --disable-pip-version-check $(torch_options) -r "$file"
     cat requirements.txt "$file" > "$stamp"
 }
 
 ensure_browser() {
     local name
-    for name in chromium chromium-browser google-chrome; do
+    for name in chromium chromium-browser; do
         command -v "$name" >/dev/null && return
     done
     say "no Chromium found; trying apt-get install chromium"
