@@ -3,8 +3,6 @@
 import logging
 from threading import Event, Thread
 
-import torch
-
 from eft_demo.engine.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -35,8 +33,6 @@ class EngineThread:
         self._thread.join()
 
     def _loop(self) -> None:
-        if self.engine.settings.threads:
-            torch.set_num_threads(self.engine.settings.threads)
         while not self._stopping.is_set():
             try:
                 if not self.engine.tick():
