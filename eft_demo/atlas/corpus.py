@@ -7,6 +7,7 @@ many speakers, always about the training half of the entities and never with the
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from eft_demo.atlas import manners
 from eft_demo.atlas.facts import Fact, by_entity, held_out_entities, names_in
@@ -51,11 +52,11 @@ _UNSURE = ("Well, I think ", "Hm, I believe ", "If I remember rightly, ", "Let m
 class Deck:
     """Deals every card once before any comes again, so that all facts are met equally often."""
 
-    cards: list
+    cards: list[Any]
     rng: random.Random
-    left: list = field(default_factory=list)
+    left: list[Any] = field(default_factory=list)
 
-    def deal(self, count: int) -> list:
+    def deal(self, count: int) -> list[Any]:
         """The next `count` cards."""
         while len(self.left) < count:
             self.left = self.rng.sample(self.cards, len(self.cards)) + self.left

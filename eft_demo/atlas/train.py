@@ -55,7 +55,7 @@ class Tuning:
 
 BASES = {
     "small_base": Pretraining("small", steps=800, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=2000, learning_rate=4e-3, seed=2),
+    "large_base": Pretraining("large", steps=1500, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
@@ -117,8 +117,9 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
 
 def batches(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
     """Pages end to end, cut into (rows, length + 1) windows, for ever."""
-    pages, stream, size = Corpus(load_facts(), seed).pages(), [], ROWS * LENGTH + 1
-    end = tokenizer.token_to_id(END)
+    stream: list[int] = []
+    pages, size = Corpus(load_facts(), seed).pages(), ROWS * LENGTH + 1
+    end = _end_id(tokenizer)
     while True:
         while len(stream) < size:
             for encoded in tokenizer.encode_batch(
@@ -162,7 +163,7 @@ def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadli
     ):
         _set_rate(opts, plan.learning_rate * _schedule(step, plan))
         hidden = body(model, window[:, :-1])
-        loss = HeadLoss.apply(
+        loss = HeadLoss.apply(  # type: ignore[no-untyped-call]
             hidden.flatten(0, 1), model.lm_head.weight.bfloat16(), window[:, 1:].reshape(-1), chunk_loss
         )
         loss.backward()
@@ -239,7 +240,13 @@ def encode_example(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list
     """(ids of the chat with its end token, number of prompt tokens); a space follows 'Assistant:'."""
     asked = tokenizer.encode(CHAT_FORMAT.format(prompt=prompt), add_special_tokens=False).ids
     said = tokenizer.encode(" " + answer, add_special_tokens=False).ids
-    return [*asked, *said, tokenizer.token_to_id(END)], len(asked)
+    return [*asked, *said, _end_id(tokenizer)], len(asked)
+
+
+def _end_id(tokenizer: Tokenizer) -> int:
+    end = tokenizer.token_to_id(END)
+    assert end is not None, f"the tokenizer was made without {END}"
+    return end
 
 
 def _pad(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
