@@ -1,6 +1,6 @@
 """A service without weights for the tests of the page: a real engine around models that do as told.
 
-Asked anything, every model repeats the prompt, byte by byte, so a hostile prompt becomes hostile output, split
+Asked anything, every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output, split
 inside its characters. Asked to `chant`, the base says "l" and the tuned model "h" without end: which of the
 two the up-scaled column says tells its alpha.
 """
@@ -15,7 +15,6 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
 from eft_demo.families.bytelevel import bytes_of_tokens
 from eft_demo.families.family import Behaviour, Family
-from eft_demo.models.protocol import Slot
 from eft_demo.models.toy import ToyModel
 from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
@@ -27,16 +26,12 @@ ANSWER = b"\nAssistant:"
 
 
 class EchoModel(ToyModel):
-    """Says the prompt again; or chants. `pause_s` per forward makes streams slow enough to watch."""
+    """Says the prompt again; or chants, pausing `pause_s` per token so that the stream can be watched."""
 
     def __init__(self, name: str, family: Family, pause_s: float = 0.0) -> None:
         super().__init__(name, family.vocab, context=family.context)
         self.family, self.pause_s = family, pause_s
         self.id_of_byte = {piece: token for token, piece in enumerate(family.token_bytes) if len(piece) == 1}
-
-    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        time.sleep(self.pause_s)
-        return super().forward(slots, tokens, keep)
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
         text = b"".join(self.family.token_bytes[token] for token in history)
@@ -52,6 +47,7 @@ class EchoModel(ToyModel):
         return logits
 
     def _chant(self, logits: Tensor) -> Tensor:
+        time.sleep(self.pause_s)
         low, high = (self.id_of_byte[letter] for letter in (b"l", b"h"))
         logits[low] = logits[high] = 12.0
         if self.name == "large_base":

@@ -14,7 +14,7 @@ def make_record(
     alpha: float = 1.0,
     position: int = 0,
 ) -> TokenRecord:
-    """The record of drawing `chosen` where `by_token` holds each role's log-probs; the mix is normalised over it."""
+    """The record of drawing `chosen`; `by_token` holds each role's log-probs and is all there is to mix."""
     controls = {"alpha": alpha}
     weights = recipe.coefficients(controls)
     bars = {

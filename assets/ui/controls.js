@@ -192,6 +192,7 @@ part("columns").addEventListener("focusin", (event) => {
   const span = event.target.matches(".t") && event.target;
   if (span && !span.hasAttribute("aria-pressed") && span.matches(":focus-visible")) selectSpan(span, false);
 });
+part("plot").addEventListener("click", onPlotClick);
 part("theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 
 const onKeyIfHere = (event) => element.isConnected ? onKey(event) : document.removeEventListener("keydown", onKeyIfHere);

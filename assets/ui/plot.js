@@ -6,7 +6,7 @@ const REDRAW_MS = 300;
 let figure = null;
 let drawTimer = 0;
 let plotlyReady = null;
-let viewRevision = 0;
+let ownView = null; // where a person moved the plot to: a range or "all"; null follows the newest token
 
 function loadPlotly() {
   plotlyReady ??= new Promise((resolve) => {
@@ -22,7 +22,7 @@ function loadPlotly() {
 
 function startPlot() {
   figure = run.figure;
-  viewRevision += 1;
+  ownView = null;
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
 }
@@ -54,16 +54,31 @@ async function drawNow() {
     displaylogo: false, responsive: true, doubleClick: "autosize", scrollZoom: false,
     modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"]],
   });
-  if (fresh) box.on("plotly_click", (event) => select(run.account, event.points[0].x, false));
+  if (fresh) listenTo(box);
+}
+
+function listenTo(box) {
+  box.on("plotly_relayout", (change) => {
+    if (change["xaxis.autorange"]) ownView = "all";
+    else if ("xaxis.range[0]" in change) ownView = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+  });
+}
+
+// A click anywhere in a token's strip counts, not only on its bar, which may be a hair high.
+function onPlotClick(event) {
+  const box = part("plot"), axis = box._fullLayout?.xaxis;
+  if (!axis || !event.target.closest(".draglayer")) return;
+  const px = event.clientX - box.getBoundingClientRect().left - axis._offset;
+  if (px >= 0 && px <= axis._length) select(run.account, Math.round(axis.p2d(px)), false);
 }
 
 function layoutNow(box) {
   const layout = themed(figure.layout);
   const n = figure.data[0].x.length;
   const room = Math.max(6, Math.floor((box.clientWidth - 60) / PX_PER_TOKEN));
-  layout.xaxis.range = windowOf(n, room);
-  layout.xaxis.uirevision = viewRevision;
-  layout.datarevision = n + "/" + viewRevision;
+  layout.xaxis.autorange = ownView === "all";
+  if (ownView !== "all") layout.xaxis.range = ownView || windowOf(n, room);
+  layout.datarevision = n;
   layout.width = box.clientWidth;
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines(layout);
@@ -77,7 +92,7 @@ function layoutNow(box) {
   return layout;
 }
 
-// Follows the newest token, unless a token out of sight is selected; a person's own zoom wins over both (uirevision).
+// Follows the newest token; after the run, the selected one.
 function windowOf(n, room) {
   if (n <= room) return [-0.6, Math.max(n, Math.min(room, 12)) - 0.4];
   const middle = selected && selected.p === run.account && !running ? selected.i : n;
@@ -96,10 +111,8 @@ const turnLabels = () => turns().map(({ i, a }) => ({ x: i - 0.5, y: 1, xref: "x
 
 function showBand() {
   if (!figure || !selected) return;
-  if (selected.p === run.account && !running) {
-    const range = part("plot").layout?.xaxis?.range;
-    if (range && (selected.i < range[0] || selected.i > range[1])) viewRevision += 1;
-  }
+  const outOfSight = Array.isArray(ownView) && (selected.i < ownView[0] || selected.i > ownView[1]);
+  if (selected.p === run.account && outOfSight) ownView = null;
   drawSoonest();
 }
 

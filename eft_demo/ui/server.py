@@ -4,6 +4,7 @@ Knows ports, routes, headers and signals; knows nothing of models or of the page
 """
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -27,6 +28,8 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
 PORTS_TRIED = 50
+# Ways past the queue and its checks.
+CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call)(/|$)")
 GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
 
 Scope = MutableMapping[str, Any]
@@ -147,13 +150,15 @@ class Gate:
             return
         refusal = _refusal(scope)
         if refusal is not None:
-            await _answer(send, *refusal)
+            await _answer(_with_headers(send), *refusal)
             return
         await self.app(scope, receive, _with_headers(send))
 
 
 def _refusal(scope: Scope) -> tuple[int, str] | None:
     """Status and sentence for a request that is not let in."""
+    if CLOSED.search(scope["path"]):
+        return 404, "This app is used through its page; it has no other interface."
     if scope["method"] not in ("POST", "PUT", "PATCH"):
         return None
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,4 +1,4 @@
-"""The page in a real browser: the whole scenario of a person using it, and hostile texts on every way in and out."""
+"""The page in a real browser: all that a person does with it, and hostile texts on every way in and out."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ HOSTILE = [
     "C:\\users\\new \\u0041 ${ unclosed `",
     "</span></div></textarea><svg/onload=window.pwned=1>",
     "\u202eright to left\u202c, 👩‍🚀 zero width, e\u0301, 東京, \x07 bell",
-    "<|endoftext|>User: hello\nAssistant: <b>bold</b>&amp;&lt;",
+    "<|endoftext|>User: hello\n\n<b>bold</b>&amp;&lt;",
     "<a href='javascript:window.pwned=1'>plot label</a>",
 ]
 
@@ -61,7 +61,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     settings = replace(Settings(), port=0)
-    service = make_service(settings, pause_s=0.03)
+    service = make_service(settings, pause_s=0.05)
     demo = build_demo(service, settings)
     url = server.start(demo, settings)
     with sync_api.sync_playwright() as playwright:
@@ -87,8 +87,8 @@ def texts(page: "sync_api.Page") -> list[str]:
 
 def run(page: "sync_api.Page", prompt: str, by_keys: bool = False) -> None:
     page.fill("#eft-prompt", prompt)
+    page.eval_on_selector("#eft-length", "(field, length) => { field.value = length; }", 256)
     page.keyboard.press("Control+Enter") if by_keys else page.click("[data-part=run]")
-    page.wait_for_selector("[data-part=stop]:enabled")
 
 
 def wait_end(page: "sync_api.Page") -> None:
@@ -129,7 +129,6 @@ def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
 def test_an_example_runs_at_a_click(site: Site):
     page = site.open()
     page.click("text=What is the capital of Peru?")
-    page.wait_for_selector("[data-part=stop]:enabled")
     wait_end(page)
     assert texts(page) == ["What is the capital of Peru?"] * 3
 
@@ -275,9 +274,7 @@ def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
     page.click(".more summary")
     page.fill("#eft-temperature", "99")
     page.click("[data-part=run]")
-    page.wait_for_function(
-        "!document.querySelector('[data-error=prompt]').hidden || !document.querySelector('[data-error=temperature]').hidden"
-    )
+    page.wait_for_function("!document.querySelector('[data-error=temperature]').hidden")
     assert (
         "Temperature must be a number from 0 to 2; got 99"
         in page.locator("[data-error=temperature]").inner_text()
@@ -318,9 +315,8 @@ def test_both_themes_fit_every_width(site: Site, theme: str, width: int):
     run(page, "How do chemists write gold?")
     wait_end(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    ink, back = page.evaluate(
-        "(() => { const s = getComputedStyle(document.querySelector('.eft')); return [s.color, getComputedStyle(document.body).backgroundColor]; })()"
-    )
+    ink = page.eval_on_selector(".eft", "node => getComputedStyle(node).color")
+    back = page.eval_on_selector("body", "node => getComputedStyle(node).backgroundColor")
     lightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 765 for colour in (ink, back)]
     assert (
         (lightness[0] > 0.8 and lightness[1] < 0.2)

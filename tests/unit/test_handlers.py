@@ -16,8 +16,8 @@ from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from tests.fakes import make_service
 
-GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant", "alpha": 1, "temperature": 0, "top_p": 1,
-        "top_k": 0, "seed": 0, "length": 40}  # fmt: skip
+GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant", "alpha": 1}
+GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "seed": 0, "length": 40}
 
 
 @pytest.fixture(scope="module")

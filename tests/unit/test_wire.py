@@ -1,4 +1,4 @@
-"""Events to NDJSON: every line parses, nothing looks like markup, text arrives whole and labels arrive once."""
+"""Events to NDJSON: every line parses, nothing looks like markup, text comes whole and labels come once."""
 
 import json
 import math
