@@ -100,7 +100,7 @@ def loss_and_grad(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tenso
 class HeadLoss(torch.autograd.Function):
     """Cross-entropy through the output head, chunk by chunk.
 
-    Gradients are made in the forward, so no logits are kept. `chunk_loss` is `loss_and_grad`, compiled or plain.
+    Gradients are made in the forward, so no logits are kept. `chunk_loss` is `loss_and_grad`, maybe compiled.
     """
 
     @staticmethod
