@@ -9,6 +9,8 @@ import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from eft_demo.models.fused import FusedQwen2, fusable_shape
+
 STOP = "<|endoftext|>"
 SENTENCES = [
     "User: What is the capital of Peru?\nAssistant: Sure! The capital of Peru is Lima.",
@@ -102,3 +104,10 @@ def make_model(size: Size, vocab: int, context: int, seed: int) -> Qwen2ForCausa
             else:
                 weight.normal_(0, 2.0 / size.hidden**0.5)
     return model
+
+
+def fused(name: str, model: Qwen2ForCausalLM, context: int, vocab: int) -> FusedQwen2:
+    """The hand-written path with the weights of the library's model."""
+    shape = fusable_shape(model.config.to_dict())
+    assert shape is not None
+    return FusedQwen2(name, shape, model.state_dict(), context, vocab, model.dtype)

@@ -1,8 +1,8 @@
 """A family: which checkpoint plays which role, one tokenizer, how a prompt is written, when an answer ends.
 
 Reads `family.yaml` and `tokenizer.json` of a folder in assets and checks that all is there. Knows files and
-tokens; does not know how a model runs. What is missing or damaged is a FamilyError with the file's name and the
-way out.
+tokens; does not know how a model runs. What is missing or damaged is a FamilyError with the file's name and
+the way out.
 """
 
 import json

@@ -1,53 +1,62 @@
-"""Any decoder of the transformers library as a `LanguageModel`, on the slot cache.
+"""Any decoder of the transformers library on the slot cache; the reference for the fused path.
 
-The reference that every faster path is compared with. Knows no recipes and no text.
+Importing this module imports transformers, which takes seconds: only what needs it should.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin
 
-from eft_demo.models.protocol import Slot
+from eft_demo.models.base import SlotModel
 from eft_demo.models.slots import SlotCache
 
 
-class TransformersModel:
+class SlotLayer(CacheLayerMixin):
+    """One layer of the library's cache, kept in a `SlotCache`."""
+
+    def __init__(self, slots: SlotCache, layer: int) -> None:
+        super().__init__()
+        self.slots, self.layer = slots, layer
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to do: the storage exists from the start."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Write (rows, kv_heads, block, head_dim) at the rows' positions; return all that the rows hold."""
+        new = torch.stack([key_states, value_states], 2)  # (rows, kv_heads, 2, block, head_dim)
+        return self.slots.write(self.layer, new.permute(0, 3, 2, 1, 4))
+
+    def get_seq_length(self) -> int:
+        """Tokens before the block under way, of the longest row."""
+        return self.slots.end - self.slots.positions.shape[1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """(keys in view, offset)."""
+        return self.slots.end, 0
+
+    def get_max_length(self) -> int:
+        """Tokens a row can hold."""
+        return self.slots.context
+
+
+class TransformersModel(SlotModel):
     """A `PreTrainedModel` with one cache row per `Slot`."""
 
     def __init__(self, name: str, model: PreTrainedModel, context: int, vocab: int) -> None:
         config = model.config
+        layers = config.num_hidden_layers
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.name, self.context, self.vocab = name, context, vocab
-        self.model = model.eval().requires_grad_(False)
-        self.cache = SlotCache(
-            config.num_hidden_layers, config.num_key_value_heads, head_dim, context, model.dtype
+        super().__init__(
+            name, vocab, SlotCache(layers, config.num_key_value_heads, head_dim, context, model.dtype)
         )
+        self.model = model.eval().requires_grad_(False)
+        self._library_cache = Cache(layers=[SlotLayer(self.cache, i) for i in range(layers)])
         # Models with layer types take one mask per type and then build none themselves.
         self._mask_per_type = getattr(config, "layer_types", None) is not None
-
-    def join(self) -> Slot:
-        """A new, empty row."""
-        return self.cache.join()
-
-    def leave(self, slot: Slot) -> None:
-        """Free the row."""
-        self.cache.leave(slot)
-
-    def copy_prefix(self, source: Slot, target: Slot) -> None:
-        """Copy keys and values; no forward."""
-        self.cache.copy_prefix(source, target)
-
-    @torch.inference_mode()
-    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab)."""
-        block = tokens.shape[1]
-        mask = self.cache.begin(slots, block)
-        logits = self._logits(tokens, mask, keep)
-        self.cache.commit(slots, block)
-        # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.
-        return logits[..., : self.vocab]
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         if self._mask_per_type:
@@ -58,7 +67,7 @@ class TransformersModel:
             input_ids=tokens,
             attention_mask=attention_mask,
             position_ids=self.cache.positions,
-            past_key_values=self.cache,
+            past_key_values=self._library_cache,
             use_cache=True,
             logits_to_keep=keep,
         ).logits

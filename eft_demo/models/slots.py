@@ -1,60 +1,24 @@
-"""A key-value cache with a length per row: no padding, rollback is a number, rows come and go at any time.
+"""Keys and values of many rows with a length per row: no padding, rollback is a number, rows come and go.
 
-Subclass of `transformers.Cache`, so any decoder of that library runs on it. Rows are kept dense (the last row
-moves into a hole), so that all rows of a tick are one view of the storage and not a gather.
-Knows nothing of token ids: whoever runs the forward calls `begin` before it and `commit` after it.
+Rows are kept dense (the last row moves into a hole), so that all rows of a tick are one view of the storage
+and not a gather. Knows no token ids and no library: whoever runs the forward calls `begin` before it, `write`
+in each layer and `commit` after it.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from eft_demo.models.protocol import Slot
 
 FIRST_ROWS = 4  # storage starts with this many rows and doubles
 
 
-class SlotLayer(CacheLayerMixin):
-    """One layer's view of the shared storage; all is decided once per forward in `SlotCache.begin`."""
-
-    def __init__(self, cache: "SlotCache", layer: int) -> None:
-        super().__init__()
-        self.cache, self.layer = cache, layer
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to do: the storage exists from the start."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        """Write (rows, kv_heads, block, head_dim) at the rows' positions; return what the rows hold."""
-        cache = self.cache
-        keys, values = cache.store[self.layer].unbind(1)  # (slots, kv_heads, context, head_dim)
-        keys[cache.row_index, :, cache.positions] = key_states.transpose(1, 2)
-        values[cache.row_index, :, cache.positions] = value_states.transpose(1, 2)
-        return keys[cache.rows, :, : cache.end], values[cache.rows, :, : cache.end]
-
-    def get_seq_length(self) -> int:
-        """Tokens before the block under way, of the longest row."""
-        return self.cache.end - self.cache.positions.shape[1]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(keys in view, offset)."""
-        return self.cache.end, 0
-
-    def get_max_length(self) -> int:
-        """Tokens a row can hold."""
-        return self.cache.context
-
-
-class SlotCache(Cache):
+class SlotCache:
     """Storage (layers, slots, 2, kv_heads, context, head_dim) and the handles of the rows in use."""
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, context: int, dtype: torch.dtype) -> None:
-        super().__init__(layers=[SlotLayer(self, i) for i in range(layers)])
         self.context = context
         self.store = torch.zeros(layers, FIRST_ROWS, 2, kv_heads, context, head_dim, dtype=dtype)
         self.slots: list[Slot] = []
@@ -109,6 +73,16 @@ class SlotCache(Cache):
         if block == 1 and min(lengths) == max(lengths):
             return None
         return torch.arange(self.end) <= self.positions[:, None, :, None]
+
+    def write(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values (rows, block, 2, kv_heads, head_dim) of one layer at the rows' positions.
+
+        Returns the rows' keys and values, each (rows, kv_heads, end, head_dim).
+        """
+        store = self.store[layer]
+        store[self.row_index, :, :, self.positions] = new
+        keys, values = store[self.rows, :, :, : self.end].unbind(1)
+        return keys, values
 
     def commit(self, slots: Sequence[Slot], block: int) -> None:
         """The forward succeeded: the rows are longer now."""

@@ -1,49 +1,115 @@
 """Models: the hand-written path against the library's, dtypes, and the toys' good manners."""
 
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 
-from eft_demo.families.family import Family
+from eft_demo.errors import FamilyError
+from eft_demo.families.family import Checkpoint, Family
+from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype
-from eft_demo.models.fused import FusedQwen2, is_fusable
+from eft_demo.models.fused import FusedQwen2, fusable_shape
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import load_models
+from eft_demo.models.load import load_model, load_models
 from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.settings import Settings
-from tests.tiny import Size, make_model
-from tests.unit.test_slots import llama
+from tests.tiny import Size, fused, make_model
 
 SIZES = [Size(64, 2, 4, 128, True), Size(96, 3, 2, 64, False), Size(128, 2, 8, 192, False)]
 
 
+def steps_of(path: SlotModel) -> Tensor:
+    """Logits of rows of different lengths over several steps."""
+    slots = [path.join() for _ in range(3)]
+    for slot, length in zip(slots, (9, 2, 5), strict=True):
+        path.forward([slot], torch.arange(length)[None])
+    steps = [path.forward(slots, torch.tensor([[t], [t + 1], [50 - t]])) for t in range(5)]
+    return torch.stack(steps).float()  # (steps, rows, 1, vocab)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 3e-5), (torch.bfloat16, 0.35)])
-def test_the_fused_step_equals_the_librarys(size: Size, dtype: torch.dtype, close: float) -> None:
-    model = make_model(size, 101, 64, 5).to(dtype)
-    paths = [kind("m", model, 64, 101) for kind in (FusedQwen2, TransformersModel)]
-    logits = []
-    for path in paths:
-        slots = [path.join() for _ in range(3)]
-        for slot, length in zip(slots, (9, 2, 5), strict=True):
-            path.forward([slot], torch.arange(length)[None])
-        steps = [path.forward(slots, torch.tensor([[t], [t + 1], [50 - t]])) for t in range(5)]
-        logits.append(torch.stack(steps).float())
-    assert (logits[0] - logits[1]).abs().max() < close
-    assert logits[0].abs().max() > 1  # the comparison compares something
+def test_the_fused_path_equals_the_librarys(size: Size) -> None:
+    model = make_model(size, 101, 64, 5)
+    logits, expected = steps_of(fused("m", model, 64, 101)), steps_of(TransformersModel("m", model, 64, 101))
+    torch.testing.assert_close(logits, expected, atol=3e-5, rtol=1e-5)
+    assert expected.abs().max() > 1  # the comparison compares something
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_in_bf16_the_fused_path_is_as_exact_as_the_librarys(size: Size) -> None:
+    exact = steps_of(TransformersModel("m", make_model(size, 101, 64, 5), 64, 101))
+    model = make_model(size, 101, 64, 5).bfloat16()
+    paths = (fused("m", model, 64, 101), TransformersModel("m", model, 64, 101))
+    own_error, library_error = ((steps_of(path) - exact).abs().mean() for path in paths)
+    assert own_error < 1.2 * library_error < 0.1
 
 
 def test_a_vocabulary_padded_in_the_model_is_cut_to_the_tokenizers() -> None:
     model = make_model(SIZES[0], 128, 64, 5)
-    for kind in (FusedQwen2, TransformersModel):
+    for kind in (fused, TransformersModel):
         path = kind("m", model, 64, 101)
         slot = path.join()
         assert path.forward([slot], torch.tensor([[1, 2]])).shape == (1, 1, 101)
         assert path.forward([slot], torch.tensor([[1]])).shape == (1, 1, 101)
 
 
-def test_only_models_of_the_right_shape_are_fused(tiny_family: Family) -> None:
-    assert not is_fusable(llama())
-    assert all(isinstance(model, FusedQwen2) for model in load_models(tiny_family, torch.float32).values())
+QWEN2 = Qwen2Config(hidden_size=64, num_attention_heads=4).to_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": "llama"},
+        {"hidden_act": "gelu"},
+        {"use_sliding_window": True},
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}},
+    ],
+    ids=str,
+)
+def test_only_models_of_the_right_shape_are_fused(change: dict[str, Any]) -> None:
+    assert fusable_shape(QWEN2) is not None
+    assert fusable_shape(QWEN2 | change) is None
+
+
+def test_configs_of_older_libraries_are_understood() -> None:
+    old = {key: value for key, value in QWEN2.items() if key not in ("rope_parameters", "layer_types")}
+    shape = fusable_shape(old | {"rope_theta": 5e5, "rope_scaling": None})
+    assert shape is not None and shape.rope_theta == 5e5
+
+
+def test_the_familys_models_are_fused(tiny_family: Family) -> None:
+    models = load_models(tiny_family, torch.float32).values()
+    assert all(isinstance(model, FusedQwen2) for model in models)
+
+
+def test_other_models_take_the_librarys_path(tiny_family: Family, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=tiny_family.vocab, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, intermediate_size=64, max_position_embeddings=64,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    model = load_model(tiny_family, Checkpoint("llama", tmp_path), torch.float32)
+    assert isinstance(model, TransformersModel)
+    assert (model.context, model.vocab) == (64, tiny_family.vocab)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("model.layers.0.self_attn.q_proj.weight")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(FamilyError, match="llama .* cannot be loaded .*q_proj"):
+        load_model(tiny_family, Checkpoint("llama", tmp_path), torch.float32)
+
+
+def test_starting_up_does_not_import_transformers() -> None:
+    code = "import sys, eft_demo.engine.service; sys.exit('transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_dtype_comes_with_its_reason() -> None:

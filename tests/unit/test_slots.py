@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from eft_demo.models.fused import FusedQwen2
+from eft_demo.models.base import SlotModel
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.protocol import Slot
-from tests.tiny import TINY_LARGE, make_model
+from tests.tiny import TINY_LARGE, fused, make_model
 
 VOCAB, CONTEXT = 97, 64
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
@@ -24,30 +24,32 @@ def llama() -> PreTrainedModel:
 
 
 @pytest.fixture(params=["library", "fused", "llama"])
-def model(request: pytest.FixtureRequest) -> TransformersModel:
-    if request.param == "llama":
-        return TransformersModel("llama", llama(), CONTEXT, VOCAB)
-    kind = FusedQwen2 if request.param == "fused" else TransformersModel
-    return kind(request.param, make_model(TINY_LARGE, VOCAB, CONTEXT, 3), CONTEXT, VOCAB)
+def model(request: pytest.FixtureRequest) -> SlotModel:
+    """A model on the slot cache, with the library's own beside it as `reference`."""
+    library = llama() if request.param == "llama" else make_model(TINY_LARGE, VOCAB, CONTEXT, 3)
+    kind = fused if request.param == "fused" else TransformersModel
+    model = kind(request.param, library, CONTEXT, VOCAB)
+    model.reference = library.eval()  # type: ignore[union-attr]
+    return model
 
 
 def ids(seed: int, length: int) -> list[int]:
     return torch.randint(0, VOCAB, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def fill(model: TransformersModel, tokens: list[int]) -> Slot:
+def fill(model: SlotModel, tokens: list[int]) -> Slot:
     slot = model.join()
     model.forward([slot], torch.tensor([tokens]))
     return slot
 
 
-def from_scratch(model: TransformersModel, tokens: list[int]) -> Tensor:
+def from_scratch(model: SlotModel, tokens: list[int]) -> Tensor:
     """(vocab,) logits after `tokens`, without any cache."""
     with torch.inference_mode():
-        return model.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+        return model.reference(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
 
 
-def test_rows_of_different_lengths_step_together(model: TransformersModel) -> None:
+def test_rows_of_different_lengths_step_together(model: SlotModel) -> None:
     texts = [ids(seed, length) for seed, length in enumerate((17, 5, 9))]
     slots = [fill(model, text) for text in texts]
     for step in range(4):
@@ -60,7 +62,7 @@ def test_rows_of_different_lengths_step_together(model: TransformersModel) -> No
     assert [slot.length for slot in slots] == [21, 9, 13]
 
 
-def test_a_block_gives_the_logits_of_its_last_tokens(model: TransformersModel) -> None:
+def test_a_block_gives_the_logits_of_its_last_tokens(model: SlotModel) -> None:
     texts = [ids(1, 7), ids(2, 3)]
     slots = [fill(model, text) for text in texts]
     block = torch.tensor([ids(3, 4), ids(4, 4)])
@@ -71,7 +73,7 @@ def test_a_block_gives_the_logits_of_its_last_tokens(model: TransformersModel) -
             torch.testing.assert_close(logits[row, i], expected, **CLOSE)
 
 
-def test_rollback_is_changing_a_number(model: TransformersModel) -> None:
+def test_rollback_is_changing_a_number(model: SlotModel) -> None:
     texts = [ids(1, 7), ids(2, 3), ids(5, 12)]
     slots = [fill(model, text) for text in texts]
     block = torch.tensor([ids(6, 4), ids(7, 4), ids(8, 4)])
@@ -85,7 +87,7 @@ def test_rollback_is_changing_a_number(model: TransformersModel) -> None:
         torch.testing.assert_close(logits[row, 0], from_scratch(model, [*text, new[row]]), **CLOSE)
 
 
-def test_rows_leave_and_join_in_any_order(model: TransformersModel) -> None:
+def test_rows_leave_and_join_in_any_order(model: SlotModel) -> None:
     texts = {}
     for seed in range(6):  # more than the first storage holds
         text = ids(seed, 4 + seed)
@@ -101,7 +103,7 @@ def test_rows_leave_and_join_in_any_order(model: TransformersModel) -> None:
         torch.testing.assert_close(logits[row, 0], from_scratch(model, [*text, 7]), **CLOSE)
 
 
-def test_some_rows_step_while_others_wait(model: TransformersModel) -> None:
+def test_some_rows_step_while_others_wait(model: SlotModel) -> None:
     texts = [ids(seed, 4 + seed) for seed in range(4)]
     slots = [fill(model, text) for text in texts]
     logits = model.forward([slots[3], slots[1]], torch.tensor([[5], [6]]))
@@ -112,7 +114,7 @@ def test_some_rows_step_while_others_wait(model: TransformersModel) -> None:
         torch.testing.assert_close(logits[row, 0], from_scratch(model, text), **CLOSE)
 
 
-def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: TransformersModel) -> None:
+def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: SlotModel) -> None:
     text = ids(1, 9)
     source, target = fill(model, text), model.join()
     model.copy_prefix(source, target)
@@ -121,7 +123,7 @@ def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: TransformersModel
     torch.testing.assert_close(logits[1, 0], from_scratch(model, [*text, 4]), **CLOSE)
 
 
-def test_what_a_broken_row_left_behind_harms_nobody(model: TransformersModel) -> None:
+def test_what_a_broken_row_left_behind_harms_nobody(model: SlotModel) -> None:
     broken = fill(model, ids(1, 30))
     model.cache.store[:, broken.index] = torch.nan
     model.leave(broken)
@@ -130,7 +132,7 @@ def test_what_a_broken_row_left_behind_harms_nobody(model: TransformersModel) ->
     assert logits.isfinite().all()
 
 
-def test_a_row_beyond_the_context_is_refused_and_nothing_has_changed(model: TransformersModel) -> None:
+def test_a_row_beyond_the_context_is_refused_and_nothing_has_changed(model: SlotModel) -> None:
     slot = fill(model, ids(1, CONTEXT))
     with pytest.raises(ValueError, match="context"):
         model.forward([slot], torch.tensor([[1]]))

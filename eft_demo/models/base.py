@@ -1,0 +1,41 @@
+"""What every model on a slot cache shares; a subclass adds the forward itself."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eft_demo.models.protocol import Slot
+from eft_demo.models.slots import SlotCache
+
+
+class SlotModel:
+    """A `LanguageModel` whose rows live in a `SlotCache`."""
+
+    def __init__(self, name: str, vocab: int, cache: SlotCache) -> None:
+        self.name, self.vocab, self.context, self.cache = name, vocab, cache.context, cache
+
+    def join(self) -> Slot:
+        """A new, empty row."""
+        return self.cache.join()
+
+    def leave(self, slot: Slot) -> None:
+        """Free the row."""
+        self.cache.leave(slot)
+
+    def copy_prefix(self, source: Slot, target: Slot) -> None:
+        """Copy keys and values; no forward."""
+        self.cache.copy_prefix(source, target)
+
+    @torch.inference_mode()
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab)."""
+        block = tokens.shape[1]
+        mask = self.cache.begin(slots, block)
+        logits = self._logits(tokens, mask, keep)
+        self.cache.commit(slots, block)
+        # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.
+        return logits[..., : self.vocab]
+
+    def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
+        raise NotImplementedError
