@@ -102,7 +102,7 @@ class Settings:
     host: str = "127.0.0.1"  # only this machine, unless asked otherwise
     port: int = 7860
     assets: Path = ASSETS
-    threads: int = 0  # for torch; 0 = torch's own choice
+    threads: int = 0  # for torch; 0 = the engine's choice, which is 1 (see engine.py for why)
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
 
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
