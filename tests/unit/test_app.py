@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,14 +27,10 @@ def test_missing_weights_are_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [({"EFT_PORT": "seventy"}, "EFT_PORT"), ({"EFT_DTYPE": "int4"}, "EFT_DTYPE must be one of")],
-)
-def test_wrong_settings_are_a_sentence(environment: dict[str, str], said: str) -> None:
-    ended = start_app(**environment)
+def test_a_wrong_setting_is_a_sentence() -> None:
+    ended = start_app(EFT_PORT="seventy")
     assert ended.returncode == 1
-    assert said in ended.stderr and "Traceback" not in ended.stderr
+    assert "EFT_PORT" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_importing_the_app_builds_nothing() -> None:
