@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
+from transformers.utils import logging as transformers_logging
 
 
 class EFTProcessor(LogitsProcessor):
@@ -35,6 +36,7 @@ class EFTProcessor(LogitsProcessor):
 
 def load(path: Path, dtype: torch.dtype) -> Any:
     """The checkpoint as transformers loads it, in evaluation mode."""
+    transformers_logging.disable_progress_bar()
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     return AutoModelForCausalLM.from_pretrained(path, **options).eval()
 
