@@ -44,7 +44,7 @@ function tableOf(panel, token) {
   const thead = el("thead");
   thead.append(head);
   const body = el("tbody");
-  for (const row of rowsOf(token)) body.append(rowOf(row, token, alone));
+  for (const row of rowsOf(token)) body.append(rowOf(row, token, panel, alone));
   table.append(thead, body);
   return table;
 }
@@ -56,13 +56,15 @@ function rowsOf(token) {
   return kept.sort((a, b) => (b[1] ?? -1e9) - (a[1] ?? -1e9));
 }
 
-function rowOf([id, mix, ...roles], token, alone) {
+const colourOf = (role) => (role === "small_base" ? "--small" : role.endsWith("_base") ? "--base" : "--tuned");
+
+function rowOf([id, mix, ...roles], token, panel, alone) {
   const row = el("tr", id === token.i ? "chosen" : "");
   const name = el("th", "", run.labels.get(id));
   name.scope = "row";
   name.title = "token " + id;
-  const colours = ["--base", "--tuned", "--small"];
-  const cells = alone ? [meter(mix, "--base")] : [...roles.map((v, i) => meter(v, colours[i] || "--small")), meter(mix, "--up")];
+  const names = panel.roles.map(colourOf);
+  const cells = alone ? [meter(mix, names[0])] : [...roles.map((v, i) => meter(v, names[i])), meter(mix, "--up")];
   row.append(name, ...cells);
   return row;
 }

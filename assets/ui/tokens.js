@@ -158,7 +158,7 @@ function spoken(panel, i) {
 
 // After a run: the token of the account that tuning moved most is the one worth a first look.
 function selectTelling() {
-  if (run.account === null) return;
+  if (run.account === null || ownView) return;
   const shifts = run.panels[run.account].tokens.map((token) => Math.abs(shiftOf(token)));
   if (shifts.length) select(run.account, shifts.indexOf(Math.max(...shifts)), false);
 }

@@ -14,6 +14,7 @@ from eft_demo.engine.events import EndEvent, Event
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
+from eft_demo.recipe import BASE, UPSCALED, Recipe, Term
 from eft_demo.settings import (
     ALPHA,
     SEED,
@@ -27,6 +28,13 @@ from eft_demo.settings import (
 )
 from eft_demo.ui import wire
 
+# The tuned column is written as the small base plus what tuning did to it, which is the same model to float
+# tolerance and costs one small row, so that its tokens can be coloured like the up-scaled ones.
+PANELS = (
+    ("Base", BASE),
+    ("Tuned", Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))),
+    ("Up-scaled", UPSCALED),
+)
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
 CLOSING = "The server is restarting, so it takes no new runs. Please reload the page in a minute."
@@ -91,6 +99,7 @@ def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], 
     run = service.start_run(
         prompt,
         behaviour,
+        panels=PANELS,
         controls={"alpha": numbers["alpha"]},
         temperature=numbers["temperature"],
         top_p=numbers["top_p"],

@@ -10,7 +10,7 @@ from functools import partial
 
 import gradio as gr
 
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.service import Service
 from eft_demo.settings import ALPHA, Range, Settings
 from eft_demo.ui import handlers, wire
 
@@ -76,13 +76,9 @@ def page_line(service: Service, settings: Settings) -> str:
     """Everything the page needs to know before the first run."""
     family = service.family
     panels = [
-        {
-            "name": name,
-            "kind": wire.panel_kind(recipe),
-            "recipe": str(recipe),
-            "about": ABOUT_COLUMNS[wire.panel_kind(recipe)],
-        }
-        for name, recipe in default_panels(family.behaviours[0].role)
+        {"name": name, "kind": kind, "recipe": wire.recipe_text(recipe), "about": ABOUT_COLUMNS[kind]}
+        for name, recipe in handlers.PANELS
+        for kind in [wire.panel_kind(recipe)]
     ]
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = handlers.sampling_ranges(settings)

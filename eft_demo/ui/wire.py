@@ -79,7 +79,7 @@ class Encoder:
             None if account is None else contribution_figure(self.recipes[account][1], palette=PAGE_PALETTE)
         )
         panels = [
-            {"name": name, "kind": panel_kind(recipe), "recipe": str(recipe), "roles": recipe.roles}
+            {"name": name, "kind": panel_kind(recipe), "recipe": recipe_text(recipe), "roles": recipe.roles}
             for name, recipe in self.recipes
         ]
         return line("run", id=run_id, n=nonce, prompt=prompt, panels=panels, account=account, figure=figure)
@@ -139,6 +139,12 @@ def panel_kind(recipe: Recipe) -> str:
     if recipe.controls:
         return "up"
     return "base" if not recipe.terms and recipe.anchor.endswith("base") else "tuned"
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as a column shows it; `small_base + (pirate - small_base)` is simply `pirate`."""
+    whole = len(recipe.terms) == 1 and recipe.terms[0].weight == 1 and recipe.terms[0].minus == recipe.anchor
+    return recipe.terms[0].plus if whole else str(recipe)
 
 
 def account_panel(recipes: Sequence[Recipe]) -> int | None:

@@ -18,6 +18,9 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
 ]
+# Where on the screen token i has its bars; it may lie anywhere in the strip.
+STRIP = """i => { const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis,
+  at = box.getBoundingClientRect(); return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2]; }"""
 SLOW_MS = 60_000  # a busy machine is not a failure
 HOSTILE = [
     "<script>window.pwned=1</script>",
@@ -184,7 +187,7 @@ def test_run_while_running_starts_afresh(site: Site):
 
 
 def test_tokens_and_bars_select_each_other(site: Site):
-    page = site.open()
+    page = site.open(height=1800)
     set_alpha(page, 1)
     run(page, "chant")
     wait_tokens(page, 12)
@@ -192,14 +195,15 @@ def test_tokens_and_bars_select_each_other(site: Site):
     wait_end(page)
     page.wait_for_selector(".plot .barlayer .point")
     page.locator(".pane.up .t").nth(3).click()
+    page.wait_for_timeout(500)
     assert "token 4 of" in page.locator("[data-part=card-title]").inner_text()
     assert "decide" in page.locator(".verdict").inner_text()
     assert page.locator(".candidates th[scope=row]").count() >= 2
     page.wait_for_function(
         "document.querySelector('.plot').layout.shapes.some(s => s.type === 'rect' && s.x0 === 2.5)"
     )
-    bar = page.locator(".plot .barlayer .trace").first.locator(".point").nth(6).bounding_box()
-    page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    strip = page.evaluate(STRIP, 6)
+    page.mouse.click(*strip)
     page.wait_for_function("document.querySelector('.pane.up .t[aria-pressed=true]')?.dataset.i === '6'")
     assert page.locator("[aria-pressed=true]").count() == 1
 
@@ -223,7 +227,7 @@ def test_the_keyboard_reaches_every_token(site: Site):
 
 
 def test_zoom_survives_while_the_plot_grows(site: Site):
-    page = site.open()
+    page = site.open(height=1800)
     run(page, "chant")
     wait_tokens(page, 14)
     page.wait_for_selector(".plot .barlayer .point")
