@@ -6,7 +6,7 @@ let alphaBusy = false, alphaNext = null;
 
 function startPage(page) {
   config = page;
-  const chips = page.chips.map((text) => el("span", "chip", text));
+  const chips = page.chips.map(makeChip);
   rowsChip = el("span", "chip");
   rowsChip.hidden = true;
   part("chips").replaceChildren(...chips, rowsChip);
@@ -19,6 +19,12 @@ function startPage(page) {
   showAlpha();
   summarise();
   (window.requestIdleCallback || setTimeout)(loadPlotly);
+}
+
+function makeChip(text) { // the fact, with its reason in the tooltip
+  const chip = el("span", "chip", text.split(", because")[0]);
+  chip.title = text;
+  return chip;
 }
 
 function makeExample(text) {

@@ -4,7 +4,12 @@ const STRONG_NATS = 1; // from here a token gets its triangle
 const FAINT_NATS = 0.1; // below this it stays plain
 let selected = null; // {p, i}: panel and index
 
-const readable = (recipe) => recipe.replace("alpha*", "α·").replace("beta*", "β·").replaceAll(" - ", " − ");
+const readable = (recipe) => recipe.replaceAll("alpha*", "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
+
+function showRecipe(place, recipe) { // short where it is the one well-known difference, whole in the tooltip
+  place.textContent = readable(recipe).replace(/^(\w+ \+ [αβ]·)\(\w+ − \w+\)$/, "$1Δ");
+  place.title = readable(recipe);
+}
 
 function makeColumns(panels) {
   part("columns").replaceChildren(...panels.map((panel, p) => makeColumn(panel, p)));
@@ -14,7 +19,9 @@ function makeColumn(panel, p) {
   const column = el("section", "pane " + panel.kind);
   const title = el("h2", "", panel.name);
   const top = el("div", "pane-top");
-  top.append(title, el("code", "recipe", readable(panel.recipe)));
+  const recipe = el("code", "recipe");
+  showRecipe(recipe, panel.recipe);
+  top.append(title, recipe);
   const text = el("div", "text empty");
   text.dataset.p = p;
   text.dataset.empty = "Its text appears here.";
@@ -45,7 +52,7 @@ function startColumns() {
     panel.view = columnParts(p);
     panel.view.text.replaceChildren(el("span", "caret"));
     panel.view.text.classList.remove("empty");
-    panel.view.recipe.textContent = readable(panel.recipe);
+    showRecipe(panel.view.recipe, panel.recipe);
     panel.view.sentence.hidden = true;
     panel.view.speed.textContent = "waiting for the first token";
     panel.view.ending.textContent = "";
@@ -156,11 +163,21 @@ function spoken(panel, i) {
     percent(token.y[token.y.length - 1]) + (panel.roles.length > 1 ? ", base alone " + percent(token.y[0]) + ", " + moved : "");
 }
 
-// After a run: the token of the account that tuning moved most is the one worth a first look.
+// After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
+// that, the one that tuning moved most.
 function selectTelling() {
   if (run.account === null || ownView) return;
-  const shifts = run.panels[run.account].tokens.map((token) => Math.abs(shiftOf(token)));
-  if (shifts.length) select(run.account, shifts.indexOf(Math.max(...shifts)), false);
+  const { tokens } = run.panels[run.account];
+  const known = tokens.map(knowledgeOf);
+  const moved = tokens.map((token) => Math.abs(shiftOf(token)));
+  const telling = Math.max(...known) > STRONG_NATS ? known : moved;
+  if (tokens.length) select(run.account, telling.indexOf(Math.max(...telling)), false);
+}
+
+function knowledgeOf(token) { // how much surer of it the large base is than the tuned model, where it leads
+  const row = token.c.find(([id]) => id === token.i);
+  const [, , base, tuned] = row || [];
+  return token.b !== token.i || base === null || base === undefined ? -Infinity : base - (tuned ?? -20);
 }
 
 function walk(key) {

@@ -133,7 +133,7 @@ def _event_lines(service: Service, run: Run, encoder: wire.Encoder) -> Iterator[
             beat = began
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_panels else 0)
-    yield wire.line("done")
+    yield rows_line(service) + wire.line("done")
 
 
 def _batch(events: list[Event], encoder: wire.Encoder) -> str:

@@ -110,7 +110,7 @@ def _flip(recipe: Recipe, record: TokenRecord, chosen: Candidate, rival: Candida
     side = "only from" if record.controls["alpha"] <= alpha else "below"
     other = "{r}" if chosen.logprob >= rival.logprob else "{c}"
     beyond = ", beyond the slider's end" if alpha > ALPHA.high else ""
-    shown = f"α = {alpha:.1f}" if alpha >= 10 else f"α = {alpha:.2f}"
+    shown = f"α\u00a0=\u00a0{alpha:.1f}" if alpha >= 10 else f"α\u00a0=\u00a0{alpha:.2f}"
     return f" It would sooner say {other} {side} {{a}}{beyond}.", shown
 
 

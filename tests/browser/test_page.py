@@ -19,8 +19,10 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
 ]
 # Where on the screen token i has its bars; it may lie anywhere in the strip.
-STRIP = """i => { const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis,
-  at = box.getBoundingClientRect(); return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2]; }"""
+STRIP = """i => {
+  const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis, at = box.getBoundingClientRect();
+  return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2];
+}"""
 SLOW_MS = 60_000  # a busy machine is not a failure
 HOSTILE = [
     "<script>window.pwned=1</script>",

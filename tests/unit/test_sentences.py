@@ -28,14 +28,16 @@ def test_the_base_decides_and_alpha_would_turn_it():
         "The large base decides here: it is 6.3 nats (540 times) surer of Bolivia than of Cuba;"
     )
     assert "tuning pushes the other way by 0.6" in sentence
-    assert sentence.endswith("It would sooner say Cuba only from α = 10.5, beyond the slider's end.")
+    assert sentence.endswith(
+        "It would sooner say Cuba only from α\u00a0=\u00a010.5, beyond the slider's end."
+    )
 
 
 def test_tuning_decides():
     assert say(-2.0, 4.0).startswith(
         "Tuning decides here: the large base alone is 2.0 nats (7.4 times) surer of Cuba"
     )
-    assert say(-2.0, 4.0).endswith("It would sooner say Cuba below α = 0.50.")
+    assert say(-2.0, 4.0).endswith("It would sooner say Cuba below α\u00a0=\u00a00.50.")
 
 
 def test_both_agree():
@@ -47,7 +49,7 @@ def test_the_dice_decide():
     assert say(3.0, -1.0, chosen=2).startswith(
         "The dice decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
     )
-    assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α = 3.00.")
+    assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
 
 
 def test_no_say_at_alpha_zero():
@@ -74,7 +76,9 @@ def test_impossible_tokens_and_blends_still_make_sense():
     record = make_record(UPSCALED, 1, impossible)
     assert "no chance at all" in "".join(explain(UPSCALED, record, LABELS.__getitem__))
     blend = parse("large_base + alpha*(small_tuned - small_base) + 0.5*(small_tuned - small_base)")
-    assert "α =" not in "".join(explain(blend, make_record(blend, 1, tokens(1.0, 1.0)), LABELS.__getitem__))
+    assert "α\u00a0=" not in "".join(
+        explain(blend, make_record(blend, 1, tokens(1.0, 1.0)), LABELS.__getitem__)
+    )
 
 
 @pytest.mark.parametrize(
