@@ -1,6 +1,5 @@
 // The card of one token: what every model would have said in its place, and a sentence that says what that means.
 
-const ROWS = 8;
 const quote = (text) => "“" + text + "”";
 
 function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
@@ -44,16 +43,9 @@ function tableOf(panel, token) {
   const thead = el("thead");
   thead.append(head);
   const body = el("tbody");
-  for (const row of rowsOf(token)) body.append(rowOf(row, token, panel, alone));
+  for (const row of token.c) body.append(rowOf(row, token, panel, alone));
   table.append(thead, body);
   return table;
-}
-
-// Likeliest in the mix first; the chosen token and the base's own first choice are always there.
-function rowsOf(token) {
-  const key = (row) => (row[0] === token.i || row[0] === token.b ? 2 : 0) + Math.max(...row.slice(1).map((v) => (v === null ? 0 : Math.exp(v))));
-  const kept = [...token.c].sort((a, b) => key(b) - key(a)).slice(0, ROWS);
-  return kept.sort((a, b) => (b[1] ?? -1e9) - (a[1] ?? -1e9));
 }
 
 const colourOf = (role) => (role === "small_base" ? "--small" : role.endsWith("_base") ? "--base" : "--tuned");

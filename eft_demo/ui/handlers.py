@@ -37,7 +37,7 @@ PANELS = (
 )
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
-CLOSING = "The server is restarting, so it takes no new runs. Please reload the page in a minute."
+CLOSING = "The server is restarting, so runs have ended. Please reload the page in a minute."
 BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,9 @@ def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], 
         encoder = wire.Encoder(run.request.panels, service.family.token_bytes, service.family.stop_ids)
         yield encoder.run_line(run_id, nonce, str(prompt))
         yield from _event_lines(service, run, encoder)
+        if live.closing:
+            yield wire.error_line("prompt", CLOSING)
+        yield rows_line(service) + wire.line("done")
     finally:
         run.cancel()
         del live.by_id[run_id]
@@ -133,7 +136,6 @@ def _event_lines(service: Service, run: Run, encoder: wire.Encoder) -> Iterator[
             beat = began
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_panels else 0)
-    yield rows_line(service) + wire.line("done")
 
 
 def _batch(events: list[Event], encoder: wire.Encoder) -> str:

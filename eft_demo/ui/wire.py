@@ -26,13 +26,14 @@ from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.plots import contribution_figure, contribution_point, tick_label
 from eft_demo.recipe import Recipe
 from eft_demo.trace import Candidate, TokenRecord
-from eft_demo.ui.sentences import explain
+from eft_demo.ui.sentences import explain, strongest_rival
 
 # The figure's colours are the page's own, resolved in the browser, so it follows dark and light.
 PAGE_PALETTE = {
     name: f"var(--{name})" for name in ("base", "tuned", "up", "rest", "ink", "soft", "line", "card")
 }
 END_LABEL = "⟨end⟩"
+MAX_LISTED = 8  # what the card shows without scrolling
 
 
 def line(kind: str, **fields: object) -> str:
@@ -94,7 +95,8 @@ class Encoder:
     def token_line(self, event: TokenEvent) -> str:
         record, recipe = event.record, self.recipes[event.panel][1]
         extra: dict[str, object] = {}
-        if new := self._new_labels(record):
+        shown = shown_candidates(record)
+        if new := self._new_labels({record.id, record.base_first, *(c.id for c in shown)}):
             extra["w"] = new
         if recipe.controls and "alpha" in record.controls:
             extra["a"] = round(record.controls["alpha"], 3)
@@ -109,7 +111,7 @@ class Encoder:
             e=nats(record.entropy_nats, 3),
             r=record.rank,
             b=record.base_first,
-            c=[_candidate_row(candidate, recipe.roles) for candidate in record.candidates],
+            c=[_candidate_row(candidate, recipe.roles) for candidate in shown],
             x=explain(recipe, record, self.label),
             ms=round(event.elapsed_s * 1000),
             l=tick_label(event.text or self.label(record.id)),
@@ -119,10 +121,10 @@ class Encoder:
     def label(self, token_id: int) -> str:
         return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
 
-    def _new_labels(self, record: TokenRecord) -> dict[int, str]:
-        ids = {record.id, record.base_first, *(candidate.id for candidate in record.candidates)} - self.sent
-        self.sent |= ids
-        return {token_id: self.label(token_id) for token_id in sorted(ids)}
+    def _new_labels(self, ids: set[int]) -> dict[int, str]:
+        new = ids - self.sent
+        self.sent |= new
+        return {token_id: self.label(token_id) for token_id in sorted(new)}
 
 
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
@@ -151,6 +153,18 @@ def account_panel(recipes: Sequence[Recipe]) -> int | None:
     """The panel whose contributions are plotted: the last one that a slider steers."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None
+
+
+def shown_candidates(record: TokenRecord) -> list[Candidate]:
+    """What the card lists, likeliest first: the token, its rival, and whatever any model thinks likely."""
+    rival = strongest_rival(record)
+    kept = {record.id, record.base_first, *([rival.id] if rival else [])}
+
+    def worth(candidate: Candidate) -> tuple[bool, float]:
+        return candidate.id in kept, max(candidate.logprob, *candidate.by_role.values())
+
+    listed = sorted(record.candidates, key=worth, reverse=True)[:MAX_LISTED]
+    return sorted(listed, key=lambda candidate: -candidate.logprob)
 
 
 def _candidate_row(candidate: Candidate, roles: Sequence[str]) -> list[float | int | None]:

@@ -247,17 +247,17 @@ def test_zoom_survives_while_the_plot_grows(site: Site):
     wait_end(page)
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site, hostile: str):
+def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
     page = site.open()
-    run(page, hostile)
-    wait_end(page)
-    page.wait_for_selector(".plot .barlayer .point")
-    assert texts(page) == [hostile] * 3
-    page.locator(".pane.up .t").first.click()
-    page.wait_for_timeout(100)
-    assert page.evaluate("window.pwned") is None
-    assert "Error rendering" not in page.content()
+    for hostile in HOSTILE:
+        run(page, hostile)
+        wait_end(page)
+        page.wait_for_selector(".plot .barlayer .point")
+        assert texts(page) == [hostile] * 3
+        page.locator(".pane.up .t").first.click()
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.pwned") is None
+        assert "Error rendering" not in page.content()
 
 
 @pytest.mark.parametrize(

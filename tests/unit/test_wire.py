@@ -52,6 +52,13 @@ def test_labels_are_sent_once():
     assert "w" not in json.loads(stream.event_line(token()))
 
 
+def test_the_list_is_short_and_keeps_what_matters():
+    many = {i: {"large_base": -0.5 * i, "small_tuned": -1.0, "small_base": -1.0} for i in range(1, 15)}
+    record = make_record(UPSCALED, 14, many)
+    ids = [candidate.id for candidate in wire.shown_candidates(record)]
+    assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
+
+
 def test_alpha_is_told_only_where_it_acts():
     assert "a" not in json.loads(encoder().event_line(token(panel=0)))
 
