@@ -67,8 +67,8 @@ function makeField(name, field) {
   label.append(number);
   const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
   slider.setAttribute("aria-label", field.name);
-  slider.addEventListener("input", () => { number.value = slider.value; summarise(); });
-  number.addEventListener("input", () => { slider.value = number.value; summarise(); });
+  slider.addEventListener("input", () => { number.value = slider.value; summarise(); hideError(name); });
+  number.addEventListener("input", () => { slider.value = number.value; summarise(); hideError(name); });
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;
   sentence.setAttribute("role", "alert");

@@ -75,9 +75,10 @@ def build_demo(service: Service, settings: Settings) -> Page:
 def page_line(service: Service, settings: Settings) -> str:
     """Everything the page needs to know before the first run."""
     family = service.family
+    first = {"small_tuned": family.behaviours[0].role}
     panels = [
         {"name": name, "kind": kind, "recipe": wire.recipe_text(recipe), "about": ABOUT_COLUMNS[kind]}
-        for name, recipe in handlers.PANELS
+        for name, recipe in ((name, recipe.with_roles(first)) for name, recipe in handlers.PANELS)
         for kind in [wire.panel_kind(recipe)]
     ]
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]

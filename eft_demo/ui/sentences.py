@@ -19,20 +19,26 @@ FAR_ALPHA = 99  # beyond this an alpha is no longer a number to state
 
 
 def explain(recipe: Recipe, record: TokenRecord, label: Callable[[int], str]) -> list[str]:
-    """Who decided this token against its strongest rival. Empty if no rival is listed."""
+    """Who decided this token against its most telling rival. Empty if no rival is listed."""
     chosen = next((c for c in record.candidates if c.id == record.id), None)
-    rival = strongest_rival(record)
+    rival = telling_rival(recipe, record)
     if chosen is None or rival is None:
         return []
     template, alpha = _template(recipe, record, chosen, rival)
     return _fill(template, c=label(chosen.id), r=label(rival.id), a=alpha)
 
 
-def strongest_rival(record: TokenRecord) -> Candidate | None:
-    """What the anchor would have said; where that is the chosen token itself, the next best of the mix."""
-    others = [c for c in record.candidates if c.id != record.id]
-    by_anchor = [c for c in others if c.id == record.base_first]
-    return by_anchor[0] if by_anchor else max(others, key=lambda c: c.logprob, default=None)
+def telling_rival(recipe: Recipe, record: TokenRecord) -> Candidate | None:
+    """What the anchor alone would have said; else what the tuned model would have; else the mix's next best."""
+    others = {c.id: c for c in record.candidates if c.id != record.id}
+    if record.base_first in others:
+        return others[record.base_first]
+    if recipe.terms:
+        tuned = recipe.terms[0].plus
+        favourite = max(record.candidates, key=lambda c: c.by_role[tuned])
+        if favourite.id in others:
+            return favourite
+    return max(others.values(), key=lambda c: c.logprob, default=None)
 
 
 def surer(nats: float) -> str:

@@ -26,7 +26,7 @@ from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.plots import contribution_figure, contribution_point, tick_label
 from eft_demo.recipe import Recipe
 from eft_demo.trace import Candidate, TokenRecord
-from eft_demo.ui.sentences import explain, strongest_rival
+from eft_demo.ui.sentences import explain, telling_rival
 
 # The figure's colours are the page's own, resolved in the browser, so it follows dark and light.
 PAGE_PALETTE = {
@@ -95,7 +95,7 @@ class Encoder:
     def token_line(self, event: TokenEvent) -> str:
         record, recipe = event.record, self.recipes[event.panel][1]
         extra: dict[str, object] = {}
-        shown = shown_candidates(record)
+        shown = shown_candidates(recipe, record)
         if new := self._new_labels({record.id, record.base_first, *(c.id for c in shown)}):
             extra["w"] = new
         if recipe.controls and "alpha" in record.controls:
@@ -155,9 +155,9 @@ def account_panel(recipes: Sequence[Recipe]) -> int | None:
     return steered[-1] if steered else None
 
 
-def shown_candidates(record: TokenRecord) -> list[Candidate]:
+def shown_candidates(recipe: Recipe, record: TokenRecord) -> list[Candidate]:
     """What the card lists, likeliest first: the token, its rival, and whatever any model thinks likely."""
-    rival = strongest_rival(record)
+    rival = telling_rival(recipe, record)
     kept = {record.id, record.base_first, *([rival.id] if rival else [])}
 
     def worth(candidate: Candidate) -> tuple[bool, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from eft_demo.recipe import BASE, TUNED, UPSCALED, parse
-from eft_demo.ui.sentences import explain, surer
+from eft_demo.ui.sentences import explain, surer, telling_rival
 from tests.records import make_record
 
 LABELS = {1: "Bolivia", 2: "Cuba"}
@@ -43,6 +43,14 @@ def test_tuning_decides():
 def test_both_agree():
     assert "Both agree here." in say(2.0, 1.0)
     assert say(2.0, 1.0).endswith("No α would change that.")
+
+
+def test_the_rival_is_what_the_tuned_model_would_have_said():
+    three = tokens(1.0, 0.0) | {3: {"large_base": -6.0, "small_tuned": -0.1, "small_base": -0.2}}
+    record = make_record(UPSCALED, 1, three)
+    assert telling_rival(UPSCALED, record).id == 3
+    assert telling_rival(BASE, make_record(BASE, 1, three)).id == 2
+    assert telling_rival(UPSCALED, make_record(UPSCALED, 3, three)).id == 1
 
 
 def test_the_dice_decide():

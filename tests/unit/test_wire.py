@@ -55,7 +55,7 @@ def test_labels_are_sent_once():
 def test_the_list_is_short_and_keeps_what_matters():
     many = {i: {"large_base": -0.5 * i, "small_tuned": -1.0, "small_base": -1.0} for i in range(1, 15)}
     record = make_record(UPSCALED, 14, many)
-    ids = [candidate.id for candidate in wire.shown_candidates(record)]
+    ids = [candidate.id for candidate in wire.shown_candidates(UPSCALED, record)]
     assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
 
 
