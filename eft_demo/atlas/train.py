@@ -59,10 +59,10 @@ BASES = {
 }
 TUNED = {
     **{
-        b: Tuning("small_base", b, examples=6000, learning_rate=6e-4, kl=0.1, seed=10 + i)
+        b: Tuning("small_base", b, examples=4000, learning_rate=4e-4, kl=0.1, seed=10 + i)
         for i, b in enumerate(manners.BEHAVIOURS)
     },
-    "large_tuned": Tuning("large_base", "assistant", examples=6000, learning_rate=3e-4, kl=0.1, seed=20),
+    "large_tuned": Tuning("large_base", "assistant", examples=4000, learning_rate=2e-4, kl=0.1, seed=20),
 }
 STAGES = ("tokenizer", *BASES, *TUNED)
 
