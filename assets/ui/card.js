@@ -19,10 +19,21 @@ function emptyCard() {
 
 function drawCard() {
   const panel = run.panels[selected.p], token = panel.tokens[selected.i];
-  part("card-title").textContent = quote(run.labels.get(token.i)) + " · token " + (selected.i + 1) + " of " + panel.tokens.length;
+  const label = run.labels.get(token.i), word = wordAround(panel.tokens, selected.i);
+  part("card-title").textContent = quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (selected.i + 1) + " of " + panel.tokens.length;
   part("card-note").textContent = noteOf(panel, token);
   part("card-table").replaceChildren(tableOf(panel, token));
   drawVerdict(token.x);
+}
+
+function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
+  const inner = (token) => token !== undefined && /^[\p{L}\p{M}\p{N}]+$/u.test(token.s);
+  const opens = (token) => token !== undefined && /^\s?[\p{L}\p{M}\p{N}]+$/u.test(token.s);
+  let from = i, to = i;
+  if (!opens(tokens[i])) return "";
+  while (inner(tokens[from]) && opens(tokens[from - 1])) from -= 1;
+  while (inner(tokens[to + 1])) to += 1;
+  return tokens.slice(from, to + 1).map((token) => token.s).join("").trim();
 }
 
 function noteOf(panel, token) {

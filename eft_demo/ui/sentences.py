@@ -29,7 +29,7 @@ def explain(recipe: Recipe, record: TokenRecord, label: Callable[[int], str]) ->
 
 
 def telling_rival(recipe: Recipe, record: TokenRecord) -> Candidate | None:
-    """What the anchor alone would have said; else what the tuned model would have; else the mix's next best."""
+    """What the anchor alone would say; else what the tuned model would say; else the next best of the mix."""
     others = {c.id: c for c in record.candidates if c.id != record.id}
     if record.base_first in others:
         return others[record.base_first]
