@@ -2,11 +2,10 @@
 # Everything in one command on a bare Debian or Ubuntu with Python 3.11 or newer, and nothing reachable but a package index.
 #   bash run.sh [--host H] [--port P] [--family F]    install on first use, then start the app
 #   bash run.sh test [options of pytest]              the same, then lint, types and all tests
-# EFT_VENV names another folder for the virtual environment; EFT_TORCH_INDEX another index of torch builds ("" for none).
+# EFT_VENV names another folder for the virtual environment. pip's own settings (PIP_EXTRA_INDEX_URL, pip.conf) hold.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 venv=${EFT_VENV:-.venv}
-torch_cpu_index=https://download.pytorch.org/whl/cpu
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
 
@@ -22,8 +21,8 @@ find_python() {
     return 1
 }
 
-as_root() {  # a command as root where that needs no question: as root, or in CI where sudo asks for nothing
-    if [ "$(id -u)" = 0 ]; then "$@"; elif [ "${CI:-}" = true ]; then sudo -n "$@"; else return 1; fi
+as_root() {  # sudo may ask for a password only where there is a person to ask
+    if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
 }
 
 apt_install() {
@@ -32,7 +31,7 @@ apt_install() {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
 }
 
-make_venv() {  # Debian splits ensurepip off into python3-venv, so three ways, the least intrusive first
+make_venv() {  # Debian splits ensurepip off into python3-venv
     local python
     if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
         say "$venv is there already and is no virtual environment; name another folder in EFT_VENV"
@@ -41,22 +40,11 @@ make_venv() {  # Debian splits ensurepip off into python3-venv, so three ways, t
     rm -rf "$venv"  # an older or a half made one
     python=$(find_python)
     "$python" -m venv "$venv" >/dev/null 2>&1 && return
-    say "python3-venv is missing; fetching pip from the package index instead"
     rm -rf "$venv"
-    "$python" -m venv --without-pip "$venv" && "$venv/bin/python" scripts/get_pip.py >&2 && return
-    rm -rf "$venv"
+    say "python3-venv is missing; installing it"
     apt_install python3-venv && "$python" -m venv "$venv" && return
     say "could not make a virtual environment. As root: apt-get install python3-venv"
     return 1
-}
-
-torch_options() {  # PyPI's torch for Linux brings 3 GB of CUDA; without an NVIDIA card the CPU builds do, where reachable
-    local index=${EFT_TORCH_INDEX-$torch_cpu_index}
-    command -v nvidia-smi >/dev/null && index=${EFT_TORCH_INDEX-}
-    [ -n "$index" ] || return 0
-    if "$venv/bin/python" -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "$index/torch/" 2>/dev/null; then
-        printf -- '--extra-index-url %s' "$index"
-    fi
 }
 
 install() {  # install FILE, unless this very file was installed before
@@ -64,8 +52,8 @@ install() {  # install FILE, unless this very file was installed before
     [ -x "$venv/bin/python" ] && cat requirements.txt "$file" | cmp -s - "$stamp" && return
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
     say "installing $file into $venv (a few minutes, once)"
-    # shellcheck disable=SC2046  # several words or none are meant
-    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --disable-pip-version-check $(torch_options) -r "$file"
+    # shellcheck disable=SC2046  # one word or none is meant
+    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --disable-pip-version-check -r "$file"
     cat requirements.txt "$file" > "$stamp"
 }
 
