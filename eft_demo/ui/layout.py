@@ -11,7 +11,7 @@ from functools import partial
 import gradio as gr
 
 from eft_demo.engine.service import Service
-from eft_demo.settings import ALPHA, Range, Settings
+from eft_demo.settings import ALPHA, ASSETS, Range, Settings
 from eft_demo.ui import handlers, wire
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
@@ -54,8 +54,8 @@ def build_demo(service: Service, settings: Settings) -> Page:
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(service, settings),
-            html_template=asset(settings, "skeleton.html"),
-            js_on_load=script(settings),
+            html_template=asset("skeleton.html"),
+            js_on_load=script(),
             apply_default_css=False,
             elem_id="eft",
             server_functions=[_named(handlers.steer, live), _named(handlers.stop, live)],
@@ -95,18 +95,19 @@ def page_line(service: Service, settings: Settings) -> str:
     )
 
 
-def asset(settings: Settings, name: str) -> str:
-    return (settings.assets / "ui" / name).read_text(encoding="utf-8")
+def asset(name: str) -> str:
+    """One of the page's own files. They come with the program, wherever EFT_ASSETS looks for families."""
+    return (ASSETS / "ui" / name).read_text(encoding="utf-8")
 
 
-def script(settings: Settings) -> str:
+def script() -> str:
     """The page's scripts as one function body; Gradio gives it element, trigger, props, server and watch."""
-    return '"use strict";\n' + "\n".join(asset(settings, name) for name in SCRIPTS)
+    return '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
 
 
-def style(settings: Settings) -> str:
+def style() -> str:
     """The style sheet for the document's head, so that the page never shows itself unstyled."""
-    return f"<style>\n{asset(settings, 'style.css')}</style>"
+    return f"<style>\n{asset('style.css')}</style>"
 
 
 def _range(limits: Range) -> dict[str, object]:

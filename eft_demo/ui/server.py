@@ -3,6 +3,7 @@
 Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
 """
 
+import errno
 import json
 import re
 import signal
@@ -21,15 +22,16 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from eft_demo.errors import InputError
-from eft_demo.settings import Settings
+from eft_demo.settings import Settings, show_value
 from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
 PORTS_TRIED = 50
-# Ways past the queue and its checks.
-CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call)(/|$)")
+# Ways past the queue and its checks, and what of Gradio this page has no use for: a link that would write a
+# person's page to the disk, a proxy, an editor of the program.
+CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+)(/|$)")
 GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
 
 Scope = MutableMapping[str, Any]
@@ -72,7 +74,7 @@ def start(demo: Page, settings: Settings) -> str:
         max_threads=2 * MAX_PARALLEL_RUNS,  # every run holds one; moving a slider must not wait for another
         state_session_capacity=500,
         theme=page_theme(),
-        head=style(settings),
+        head=style(),
         app_kwargs={
             "docs_url": None,
             "redoc_url": None,
@@ -105,13 +107,21 @@ def stop(demo: Page) -> None:
 
 
 def free_port(host: str, wanted: int) -> int:
-    """`wanted`, or the next free port above it; 0 means any. Raises InputError if the next 50 are taken."""
+    """`wanted`, or the next free port above it; 0 means any.
+
+    Raises InputError if the next 50 are taken, or the address is none of this machine's.
+    """
     for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError:
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                    raise InputError(
+                        f"This machine cannot listen on {show_value(host)} ({error.strerror}). "
+                        "Choose another address with --host, such as 127.0.0.1 or 0.0.0.0."
+                    ) from None
                 continue
             return int(probe.getsockname()[1])
     raise InputError(

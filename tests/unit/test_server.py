@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -50,6 +51,9 @@ def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
         ("GET", "/gradio_api/file=pyproject.toml", 403),
         ("POST", "/gradio_api/run/predict", 404),
         ("POST", "/gradio_api/run/run_eft", 404),
+        ("GET", "/gradio_api/deep_link?session_hash=x", 404),
+        ("GET", "/gradio_api/proxy=http://127.0.0.1/", 404),
+        ("POST", "/gradio_api/vibe-code", 404),
         ("POST", "/gradio_api/upload", 403),
         ("POST", "/upload", 403),
     ],
@@ -164,11 +168,21 @@ def test_no_free_port_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
         server.free_port("127.0.0.1", 7860)
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "::1"])
+def test_an_address_that_is_not_ours_is_a_sentence(host: str):
+    with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
+        server.free_port(host, 7860)
+
+
+def test_a_persons_own_assets_hold_families_and_not_the_page(page: tuple[Page, str], tmp_path: Path):
+    build_demo(page[0].service, replace(Settings(), assets=tmp_path))
+
+
 def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     settings, service = Settings(), page[0].service
     skeleton = page[0].blocks[dependency(page)[1]].html_template
     assert "${" not in skeleton and "{{" not in skeleton and "`" not in skeleton
-    source = script(settings)
+    source = script()
     for forbidden in (
         "innerHTML",
         "outerHTML",
@@ -178,7 +192,7 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
         "new Function",
     ):
         assert forbidden not in source
-    assert "http" not in style(settings) and "url(" not in style(settings)
+    assert "http" not in style() and "url(" not in style()
     line = json.loads(page_line(service, settings))
     assert [example for example in line["examples"] if "Peru" in example]
     assert set(line["fields"]) == set(handlers.sampling_ranges(settings))
