@@ -30,8 +30,8 @@ class NumericalError(EFTError):
         self.rows = tuple(rows)
         super().__init__(
             f"The model {model} gave values that are not numbers (NaN or infinity), so this text ends here. "
-            "Half-precision overflow is the usual cause: start the app with EFT_DTYPE=fp32 or choose another "
-            "model."
+            "Damaged weights or half-precision overflow are the usual causes: restore the model's files, "
+            "start the app with EFT_DTYPE=fp32, or choose another model."
         )
 
 

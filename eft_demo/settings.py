@@ -120,7 +120,7 @@ class Settings:
         check_number("EFT_MAX_PROMPT_CHARS", self.max_prompt_chars, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_NEW_TOKENS", self.max_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
-        check_number("EFT_MAX_ROWS", self.max_rows, 1, 4096, integer=True)
+        check_number("EFT_MAX_ROWS", self.max_rows, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from threading import Condition
 
 import torch
@@ -64,9 +65,10 @@ class Engine:
         """Queue a run. Raises InputError if it can never run here, Overloaded if too many wait already."""
         self._check(request)
         with self.wake:
-            if len(self._waiting) >= max(1, self.settings.max_waiting):
+            ahead = self._queue_with(len(request.panels)) - 1
+            if ahead >= self.settings.max_waiting:
                 raise Overloaded(
-                    f"All places are taken and {len(self._waiting)} others are waiting already. "
+                    f"All places are taken and {ahead} others are waiting already. "
                     "Please try again in a moment."
                 )
             run = Run(request, self.wake)
@@ -105,16 +107,22 @@ class Engine:
             for role in recipe.roles:
                 self._check_role(role, request.prompts)
 
+    def _queue_with(self, panels: int) -> int:
+        """How many runs must wait if one of so many panels joins. Those that find free rows do not count."""
+        free = self.settings.max_rows - self.active_rows
+        sizes = [*(len(run.request.panels) for run in self._waiting), panels]
+        return sum(taken > free for taken in accumulate(sizes))
+
     def _check_role(self, role: str, prompts: Mapping[str, tuple[int, ...]]) -> None:
         if role not in self.models:
             raise InputError(f"There is no model {role!r} here. The models are {', '.join(self.models)}.")
         if not prompts.get(role):
             raise InputError(f"There is no prompt for the model {role}. Please write one.")
-        length, limit = len(prompts[role]), self.models[role].context - 1
-        if length > limit:
+        length, room = len(prompts[role]), self.models[role].context
+        if length >= room:
             raise InputError(
-                f"The prompt is {length:,} tokens long; the model {role} has room for {limit:,} "
-                "and the answer. Please shorten it."
+                f"The prompt is {length:,} tokens long; the model {role} has room for {room:,}, "
+                "prompt and answer together. Please shorten it."
             )
 
     def _admit(self) -> None:

@@ -369,6 +369,15 @@ def test_too_many_waiting_is_a_sentence_and_harms_nobody() -> None:
         assert reasons(panels) == ["length"] * 3
 
 
+def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
+    engine = toy_engine(Settings(max_rows=6, max_waiting=0))
+    runs = [engine.submit(toy_request()) for _ in range(2)]
+    with pytest.raises(Overloaded, match="All places are taken"):
+        engine.submit(toy_request())
+    for panels in drive(engine, *runs):
+        assert reasons(panels) == ["length"] * 3
+
+
 def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
     engine = toy_engine(Settings(max_rows=3, deadline_s=0.05))
     runs = [engine.submit(toy_request(10_000)) for _ in range(2)]
@@ -384,7 +393,7 @@ def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
     engine = toy_engine()
     with pytest.raises(InputError, match="no model 'small_tuned' here.*large_base"):
         engine.submit(toy_request(panels=(("T", TUNED), ("U", UPSCALED))))
-    with pytest.raises(InputError, match="600 tokens long.*room for 511.*shorten"):
+    with pytest.raises(InputError, match="600 tokens long.*room for 512, prompt and answer.*shorten"):
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, (1,) * 600)))
     with pytest.raises(InputError, match="no prompt for the model large_base"):
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
