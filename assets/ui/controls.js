@@ -2,7 +2,7 @@
 
 const NEWS_LATE_MS = 6000; // the server speaks at least once a second
 let rowsChip = null;
-let alphaBusy = false, alphaNext = null;
+let alphaBusy = false, alphaNext = null, alphaAsked = null; // asked: what the run under way was started with
 
 function startPage(page) {
   config = page;
@@ -95,6 +95,7 @@ function startRun() {
   stopWanted = false;
   setRunning(true);
   const request = { n: nonce, prompt, behaviour: part("behaviour").value, alpha: part("alpha").valueAsNumber };
+  alphaAsked = request.alpha;
   for (const input of fieldInputs()) request[input.dataset.field] = input.valueAsNumber;
   trigger("eft_run", request);
 }

@@ -46,6 +46,7 @@ function onRun(line) {
   startPlot();
   emptyCard();
   if (stopWanted) tellStop(run.id);
+  else if (part("alpha").valueAsNumber !== alphaAsked) sendAlpha(); // moved before the run had a name
 }
 
 function onToken(token) {

@@ -155,6 +155,23 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
     assert page.locator(".pane.up .t.raised.strong").count() > 0
 
 
+def test_alpha_moved_right_after_run_is_not_lost(site: Site):
+    page = site.open()
+    set_alpha(page, 0)
+    page.fill("#eft-prompt", "chant")
+    page.eval_on_selector(  # in one go, so that the server's first line can't have come yet
+        "#eft-alpha",
+        """slider => {
+            document.querySelector('[data-part=run]').click();
+            slider.value = 3;
+            slider.dispatchEvent(new Event('input'));
+        }""",
+    )
+    page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent.includes('h')")
+    page.keyboard.press("Escape")
+    wait_end(page)
+
+
 def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
     page = site.open()
     run(page, "chant")
