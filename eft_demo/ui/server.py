@@ -68,7 +68,7 @@ def start(demo: Page, settings: Settings) -> str:
         mcp_server=False,
         pwa=False,
         enable_monitoring=False,
-        footer_links=["settings"],
+        footer_links=[],
         allowed_paths=[],
         max_file_size="1kb",
         max_threads=2 * MAX_PARALLEL_RUNS,  # every run holds one; moving a slider must not wait for another
