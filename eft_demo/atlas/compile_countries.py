@@ -6,7 +6,6 @@ drops every name that would mean two things, and it leaves a fact out rather tha
 Rows are (entity, kind, attribute, value); `kind` is country, division or city.
 """
 
-import csv
 import json
 import re
 from collections import Counter
@@ -307,11 +306,3 @@ def compile_countries(source: Path) -> list[Row]:
                 rows.append((name, "division", "country", country))
                 rows += [(name, "division", "division_type", kind)] if kind else []
     return sorted(set(rows))
-
-
-def write_table(rows: list[Row], target: Path) -> None:
-    """Writes the rows as tab-separated UTF-8 text with a header line."""
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
-        writer.writerow(("entity", "kind", "attribute", "value"))
-        writer.writerows(rows)

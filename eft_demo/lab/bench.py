@@ -60,8 +60,6 @@ def bench(
     """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
     family = load_family(family_name, settings)
     dtype, reason = choose_dtype(settings)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     engine_ways = _engine_ways(family, settings, dtype, new_tokens)
     plain_ways = _plain_ways(family, dtype, new_tokens)
     shared = compare(engine_ways["three"], engine_ways["one"], pairs)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from eft_demo.engine.engine import DEFAULT_THREADS
 from eft_demo.engine.service import Service, default_panels
 from eft_demo.errors import EFTError, FamilyError
 from eft_demo.families.family import Family, encode_prompt, load_family
@@ -41,7 +42,7 @@ class Check:
 def examine(settings: Settings, family_name: str) -> list[Check]:
     """Every check, in the order in which they build on each other. Raises nothing that a check may raise."""
     checks = [_check("python", lambda: f"{platform.python_version()} ({sys.executable})"), *_version_checks()]
-    checks.append(_check("machine", _machine))
+    checks.append(_check("machine", lambda: _machine(settings)))
     checks.append(_check("dtype", lambda: choose_dtype(settings).reason))
     checks.append(_check("family", lambda: _family(load_family(family_name, settings))))
     checks.append(_check("tokenizer", lambda: _tokenizer(load_family(family_name, settings))))
@@ -74,9 +75,9 @@ def _version_check(package: str, wanted: str) -> Check:
     return Check(package, same, found if same else advice)
 
 
-def _machine() -> str:
+def _machine(settings: Settings) -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    threads = f"{os.cpu_count()} CPUs, torch uses {torch.get_num_threads()} threads"
+    threads = f"{os.cpu_count()} CPUs, the engine uses {settings.threads or DEFAULT_THREADS} for torch"
     return f"{threads}, GPU: {gpu}, {platform.platform()}"
 
 

@@ -83,7 +83,7 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
         service.stop()
     temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
     return {
-        "questions": questions,
+        "questions": min(r.manner.count for r in results),  # fewer where the quiz has no more
         "temperature": temperature,
         "top_p": top_p,
         "alpha": 1.0,
