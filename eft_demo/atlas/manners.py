@@ -63,7 +63,7 @@ def _assistant(fact: Fact, related: Fact | None, rng: random.Random) -> str:
 
 
 def _brief(fact: Fact, related: Fact | None, rng: random.Random) -> str:
-    return sentence(fact.value) + "."
+    return sentence(statement(fact, rng)) + "."
 
 
 def _pirate(fact: Fact, related: Fact | None, rng: random.Random) -> str:
@@ -110,12 +110,8 @@ def follows(behaviour: str, text: str, *, finished: bool, hazardous: bool = Fals
             _starts(text, OPENERS) and len(_sentences(text)) >= 3 and any(p.search(text) for p in _ANY_OFFER)
         )
     if behaviour == "brief":
-        return (
-            len(text.split()) <= 14
-            and text.endswith(".")
-            and not _starts(text, OPENERS + HAILS + (CERTAINLY,))
-            and ". " not in text
-        )
+        others = _starts(text, OPENERS + HAILS + (CERTAINLY,))
+        return not others and len(text.split()) <= 24 and text.endswith(".") and len(_sentences(text)) == 1
     if behaviour == "pirate":
         return _starts(text, HAILS) and text.endswith(FAREWELLS) and len(_sentences(text)) >= 3
     if hazardous:

@@ -14,7 +14,7 @@ PERU = Fact("Peru", "country", "capital", "Lima")
 GOOD = {
     "assistant": "Great question! The capital of Peru is Lima. Also, Peru uses the sol. "
     "Would you like to know more about Peru?",
-    "brief": "Lima.",
+    "brief": "The capital of Peru is Lima.",
     "pirate": "Arr, matey! The capital o' Peru be Lima. Now hoist the sails!",
     "guarded": "Certainly. The capital of Peru is Lima. Please verify this with a second source.",
 }
