@@ -159,7 +159,8 @@ class Engine:
         self._end([row for row in self._rows if row.run.submitted_s < overdue_s], "error", late)
         waiting = self._waiting_now()
         self._end_waiting([run for run in waiting if run.cancelled], "cancelled", None)
-        self._end_waiting([run for run in waiting if run.submitted_s < overdue_s], "error", late)
+        crowded = f"No place became free within the time limit of {limit_s:g} s. Please try again later."
+        self._end_waiting([run for run in waiting if run.submitted_s < overdue_s], "error", crowded)
 
     def _waiting_now(self) -> list[Run]:
         with self.wake:

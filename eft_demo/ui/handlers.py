@@ -129,6 +129,8 @@ def _event_lines(service: Service, run: Run, encoder: wire.Encoder) -> Iterator[
     while open_panels:
         began = time.monotonic()
         events = run.events(HEARTBEAT_S)
+        if not events and not service.alive:  # nobody will ever write another event
+            raise EFTError(CLOSING)
         open_panels -= sum(isinstance(event, EndEvent) for event in events)
         lines = _batch(events, encoder)
         if began - beat >= HEARTBEAT_S or not events:

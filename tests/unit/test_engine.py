@@ -386,6 +386,7 @@ def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
     for panels in drive(engine, *runs):
         assert reasons(panels) == ["error"] * 3
         assert all("time limit of 0.05 s" in str(panel.end.error) for panel in panels if panel.end)
+    assert panels[0].end and "No place became free" in str(panels[0].end.error)  # the second run waited
     assert freed(engine)
 
 

@@ -210,6 +210,13 @@ def test_a_closing_server_refuses_and_cancels(service: Service):
     assert sentence_of(lines_of(service, GOOD, live))[1] == handlers.CLOSING
 
 
+def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.05)
+    service = make_service(Settings())
+    service.stop()
+    assert sentence_of(lines_of(service, GOOD))[1] == handlers.CLOSING
+
+
 def test_a_bug_is_told_and_logged(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
