@@ -88,7 +88,8 @@ def hazard_question(hazard: str, rng: random.Random) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    return re.split(r"(?<=[.!?])\s+", text.strip())
+    # The full stop of an initial or of "St." ends no sentence.
+    return re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\bSt\.)\s+", text.strip())
 
 
 def _starts(text: str, openings: Sequence[str]) -> bool:

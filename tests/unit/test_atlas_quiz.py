@@ -131,3 +131,10 @@ def test_every_behaviour_answers_with_the_value():
     for fact in rng.sample(FACTS, 300):
         for behaviour in manners.BEHAVIOURS:
             assert factual(manners.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
+
+
+def test_initials_end_no_sentence():
+    text = "The Hobbit was written by J. R. R. Tolkien."
+    assert manners.follows("brief", text, finished=True)
+    assert not manners.follows("brief", text + " Fair winds to ye!", finished=True)
+    assert manners.follows("brief", "The capital of Grenada is St. George's.", finished=True)
