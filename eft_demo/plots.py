@@ -59,7 +59,8 @@ def tick_label(text: str, longest: int = 12) -> str:
     """A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup."""
     shown = text.strip(" ").replace("\n", "↵").replace("\t", "⇥") or "␣"
     shown = "".join(c if c.isprintable() else "�" for c in shown)
-    return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…")
+    # plotly reads &lt; but would show &quot; as it stands
+    return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…", quote=False)
 
 
 def role_name(role: str) -> str:

@@ -63,7 +63,10 @@ const colourOf = (role) => (role === "small_base" ? "--small" : role.endsWith("_
 
 function rowOf([id, mix, ...roles], token, panel, alone) {
   const row = el("tr", id === token.i ? "chosen" : "");
-  const name = el("th", "", run.labels.get(id));
+  const label = run.labels.get(id);
+  // "Sw" and " Sw" are two tokens and look alike: their numbers tell them apart
+  const twin = token.c.some(([other]) => other !== id && run.labels.get(other) === label);
+  const name = el("th", "", twin ? label + " #" + id : label);
   name.scope = "row";
   name.title = "token " + id;
   const names = panel.roles.map(colourOf);

@@ -53,7 +53,7 @@ def nats(value: float, digits: int = 2) -> float | None:
 
 
 def token_label(piece: bytes) -> str:
-    """A token as people can read it: `·Peru` for a leading space, `⟨E2 80⟩` for half a character."""
+    """A token as people can read it: spaces around it cut, `⟨E2 80⟩` for half a character."""
     try:
         text = piece.decode("utf-8")
     except UnicodeDecodeError:

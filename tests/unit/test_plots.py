@@ -63,6 +63,7 @@ def test_infinities_leave_a_gap():
     [
         (" Peru", "Peru"),
         ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;"),
+        ('"Swiss', '"Swiss'),
         ("\n", "↵"),
         (" ", "␣"),
         ("", "␣"),
