@@ -56,7 +56,3 @@ def test_every_relative_link_leads_somewhere() -> None:
 @pytest.mark.parametrize("script", ["run.sh", ".ci/run"])
 def test_shell_scripts_parse(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
-
-
-def test_nothing_private_is_named() -> None:
-    assert "/work/" not in README and "shared/" not in README
