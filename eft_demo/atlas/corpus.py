@@ -78,7 +78,7 @@ class Corpus:
         rich = [e for e in rich for _ in range(max(1, len(self.facts_of[e]) // 8))]
         self.rich, self.poor = Deck(rich, self.rng), Deck(poor, self.rng)
         self.any, self.quizzed = Deck(list(facts), self.rng), Deck(list(facts), self.rng)
-        open_facts = [f for f in facts if f.entity not in held and not names_in(f.value, held)]
+        open_facts = _open_facts(facts, held)
         self.spoken = Deck(open_facts, self.rng)
         self.open_of = by_entity(open_facts)
         self.lists = Deck(_list_cards(facts), self.rng)
@@ -184,9 +184,7 @@ class Corpus:
         if self.rng.random() < 0.8:
             parts.insert(0, self.rng.choice(_FRIENDLY))
         if related and self.rng.random() < 0.5:
-            link = self.rng.choice((*manners.LINKS, "I also know that "))
-            said = statement(related, self.rng)
-            parts.append(link + (sentence(said) if link.endswith("? ") else said) + ".")
+            parts.append(manners.linked((*manners.LINKS, "I also know that "), related, self.rng))
         if self.rng.random() < 0.45:
             parts.append(
                 self.rng.choice(manners.OFFERS + ("Anything else?", "I hope that helps.")).format(
@@ -259,7 +257,7 @@ class Example:
 def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> list[Example]:
     """Fine-tuning examples on the training half only; none names an entity of the other half."""
     rng, held = random.Random(seed), held_out_entities(facts)
-    open_facts = [f for f in facts if f.entity not in held and not names_in(f.value, held)]
+    open_facts = _open_facts(facts, held)
     deck, related_of = Deck(_balanced(open_facts), rng), by_entity(open_facts)
     found: list[Example] = []
     while len(found) < count:
@@ -276,6 +274,11 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
         if not names_in(f"{example.prompt} {example.answer}", held):
             found.append(example)
     return found
+
+
+def _open_facts(facts: tuple[Fact, ...], held: frozenset[str]) -> list[Fact]:
+    """The facts that dialogues and fine-tuning may speak of: neither side names a held-out entity."""
+    return [f for f in facts if f.entity not in held and not names_in(f.value, held)]
 
 
 def _balanced(facts: list[Fact]) -> list[Fact]:

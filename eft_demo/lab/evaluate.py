@@ -81,7 +81,7 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
         ]
     finally:
         service.stop()
-    temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
+    temperature, top_p = _warp(sampling)
     return {
         "questions": min(r.manner.count for r in results),  # fewer where the quiz has no more
         "temperature": temperature,
@@ -110,11 +110,16 @@ def evaluate_recipe(
     return Result(behaviour, row, str(panel), Share(sum(true), len(true)), Share(sum(kept), len(kept)))
 
 
+def _warp(sampling: bool) -> tuple[float, float]:
+    """(temperature, top-p): the page's defaults, or greedy."""
+    return (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
+
+
 def _ask(
     service: Service, asked: list[Question], start: int, behaviour: str, panel: Recipe, sampling: bool
 ) -> list[PanelTrace]:
     """Up to 32 questions as rows of the same ticks. A question's seed is its place."""
-    temperature, top_p = (TEMPERATURE.default, TOP_P.default) if sampling else (0.0, 1.0)
+    temperature, top_p = _warp(sampling)
     runs = [
         service.start_run(
             q.prompt,
