@@ -10,12 +10,16 @@ Nothing happens when this package is imported. The rooms, each importing only fr
     recipe              which models are mixed, as a value and as text
     mixing, sampling    log-probs in, mixed log-probs and token ids out
     trace               what a run leaves behind, as JSON
+    branches, whatif    a tree of texts with undo; what another alpha would have chosen
     families/           which checkpoints belong together; tokenizer; prompt format
     models/             token ids in, logits out
     engine/             rows, ticks, events
     atlas/              the bundled family: facts, corpus, training, quiz
     lab/                benchmarks and evaluations
     plots               a trace as figures
+    export, opened      a run as CSV, Markdown or one HTML file; a run that came as a file
+    permalink           what to run, as a link
+    plots_compare       several panels or alphas as figures
     ui/                 the page
     cli                 the command line
 """
