@@ -23,6 +23,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
+from eft_demo.families.text import END_LABEL, token_label
 from eft_demo.plots import contribution_figure, contribution_point, tick_label
 from eft_demo.recipe import Recipe
 from eft_demo.trace import Candidate, TokenRecord
@@ -32,7 +33,6 @@ from eft_demo.ui.sentences import explain, telling_rival
 PAGE_PALETTE = {
     name: f"var(--{name})" for name in ("base", "tuned", "up", "rest", "ink", "soft", "line", "card")
 }
-END_LABEL = "⟨end⟩"
 MAX_LISTED = 8  # what the card shows without scrolling
 
 
@@ -50,17 +50,6 @@ def error_line(where: str, text: str) -> str:
 def nats(value: float, digits: int = 2) -> float | None:
     """A log-prob short enough for the wire; None for minus infinity."""
     return round(value, digits) if math.isfinite(value) else None
-
-
-def token_label(piece: bytes) -> str:
-    """A token as people can read it: spaces around it cut, `⟨E2 80⟩` for half a character."""
-    try:
-        text = piece.decode("utf-8")
-    except UnicodeDecodeError:
-        return f"⟨{piece.hex(' ').upper()}⟩"
-    text = text.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
-    text = "".join(c if c.isprintable() or c == " " else f"⟨{ord(c):X}⟩" for c in text)
-    return text.strip(" ") or "·" * len(text) or "⟨empty⟩"
 
 
 @dataclass(slots=True)
