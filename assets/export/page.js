@@ -1,0 +1,156 @@
+// A saved run, drawn without any network. Texts go through textContent alone; colours through style properties.
+"use strict";
+const { run, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
+const part = (id) => document.getElementById(id);
+const spans = [];
+let at = { p: 0, i: 0 };
+
+function el(tag, name, text) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+const readable = (name) => name.replaceAll("_", " ");
+const prob = (nats) => (nats === null ? 0 : Math.exp(nats));
+const percent = (nats) => (100 * prob(nats)).toFixed(prob(nats) < 0.1 ? 1 : 0) + " %";
+const signed = (nats) => (nats === null ? "−∞" : (nats < -0.005 ? "−" : nats < 0.005 ? "" : "+") + Math.abs(nats).toFixed(2));
+const shiftOf = (token) => (token.logprob === null || token.anchor_logprob === null ? 0 : token.logprob - token.anchor_logprob);
+const hueOf = (role) => "var(" + (role === "mix" ? "--up" : role === "small_base" ? "--rest" : role.endsWith("_base") ? "--base" : "--tuned") + ")";
+
+const MODES = { // how strongly, in which hue, and which second cue
+  tuning: { title: "what the terms did", legend: "▲ orange: made likelier by the recipe's terms; ▼ violet: made less likely; from 1 nat with a triangle",
+    paint: (t) => { const s = shiftOf(t); return [Math.abs(s) < 0.1 ? 0 : Math.min(1, Math.abs(s) / 4), s > 0 ? "--raise" : "--lower", (s > 0 ? "raised" : "lowered") + (Math.abs(s) >= 1 ? " strong" : "")]; } },
+  probability: { title: "probability", legend: "the deeper, the less probable; underlined below 10 %",
+    paint: (t) => [1 - prob(t.logprob), "--lower", prob(t.logprob) < 0.1 ? "rare" : ""] },
+  rank: { title: "rank", legend: "plain: first choice; light: 2 to 10; deeper: 11 to 100; deepest: beyond; underlined from 11",
+    paint: (t) => [t.rank === 1 ? 0 : t.rank <= 10 ? 0.3 : t.rank <= 100 ? 0.65 : 1, "--raise", t.rank > 10 ? "rare" : ""] },
+  entropy: { title: "entropy", legend: "the deeper, the less sure the mix was; underlined from 2 nats",
+    paint: (t) => [Math.min(1, (t.entropy_nats ?? 0) / 4), "--base", t.entropy_nats >= 2 ? "rare" : ""] },
+  none: { title: "nothing", legend: "", paint: () => [0, "--rest", ""] },
+};
+
+function paintAll() {
+  const mode = MODES[part("mode").value];
+  part("legend").textContent = mode.legend;
+  run.panels.forEach((panel, p) => panel.tokens.forEach((token, i) => {
+    const [strength, hue, cue] = mode.paint(token);
+    const span = spans[p][i];
+    span.className = "t " + cue + (texts[p][i] === "" ? " mute" : "");
+    span.style.setProperty("--hue", "var(" + hue + ")");
+    span.style.setProperty("--k", Math.round(45 * strength) + "%");
+  }));
+}
+
+function drawColumn(panel, p) {
+  const pane = el("section", "pane");
+  const text = el("div", "text");
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", "Text of the column " + panel.name);
+  spans[p] = panel.tokens.map((token, i) => {
+    const span = el("span", "t", texts[p][i] || labels[token.id]);
+    span.dataset.p = p;
+    span.dataset.i = i;
+    span.tabIndex = i === 0 ? 0 : -1;
+    span.setAttribute("role", "button");
+    span.setAttribute("aria-pressed", "false");
+    span.setAttribute("aria-label", spoken(panel, token, i));
+    return span;
+  });
+  text.append(...spans[p]);
+  const why = { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[panel.finish_reason] || panel.finish_reason;
+  pane.append(el("h2", "", panel.name), el("div", "recipe", panel.recipe), text, el("div", "foot", why + " · " + panel.tokens.length + " tokens"));
+  if (panel.error) pane.append(el("p", "", panel.error));
+  return pane;
+}
+
+function spoken(panel, token, i) {
+  const shift = shiftOf(token);
+  const moved = Math.abs(shift) < 0.1 ? "left as it was" : shift > 0 ? "raised" : "lowered";
+  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + labels[token.id] + ", " + percent(token.logprob) + ", anchor alone " + percent(token.anchor_logprob) + ", " + moved;
+}
+
+function select(p, i, focus) {
+  if (!spans[p] || !spans[p][i]) return;
+  const old = spans[at.p] && spans[at.p][at.i];
+  if (old) old.setAttribute("aria-pressed", "false");
+  for (const span of spans[p]) span.tabIndex = -1;
+  at = { p, i };
+  spans[p][i].tabIndex = 0;
+  spans[p][i].setAttribute("aria-pressed", "true");
+  if (focus) spans[p][i].focus();
+  drawCard(p, i);
+}
+
+function drawCard(p, i) {
+  const panel = run.panels[p], token = panel.tokens[i];
+  part("title").textContent = "“" + labels[token.id] + "” · token " + (i + 1) + " of " + panel.tokens.length + " · " + panel.name;
+  const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
+  part("note").textContent = ["id " + token.id, "probability " + percent(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
+  part("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
+}
+
+function candidateTable(token) {
+  const roles = Object.keys(token.by_role);
+  const table = tableOf(["candidate", ...roles.map(readable), "mix"]);
+  for (const candidate of token.candidates) {
+    const row = el("tr", candidate.id === token.id ? "chosen" : "");
+    row.append(headOf(labels[candidate.id]), ...roles.map((role) => meter(candidate.by_role[role], role)), meter(candidate.logprob, "mix"));
+    table.tBodies[0].append(row);
+  }
+  return table;
+}
+
+function accountTable(token, names) {
+  const table = tableOf(["account of this token", "nats"]);
+  const rows = [[readable(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [readable(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
+  for (const [name, nats] of rows) {
+    const row = el("tr");
+    row.append(headOf(name), el("td", "number", signed(nats)));
+    table.tBodies[0].append(row);
+  }
+  return table;
+}
+
+function tableOf(heads) {
+  const table = el("table"), row = table.createTHead().insertRow();
+  row.append(...heads.map((name) => { const head = el("th", "", name); head.scope = "col"; return head; }));
+  table.createTBody();
+  return table;
+}
+function headOf(text) {
+  const head = el("th", "", text);
+  head.scope = "row";
+  return head;
+}
+function meter(nats, role) {
+  const cell = el("td"), box = el("span", "meter"), bar = el("i");
+  bar.style.setProperty("--w", Math.min(100, 100 * prob(nats)).toFixed(1) + "%");
+  bar.style.setProperty("--hue", hueOf(role));
+  box.append(bar);
+  cell.append(box, document.createTextNode(percent(nats)));
+  return cell;
+}
+
+function walk(key) {
+  const last = run.panels[at.p].tokens.length - 1;
+  const to = { ArrowRight: Math.min(last, at.i + 1), ArrowLeft: Math.max(0, at.i - 1), Home: 0, End: last }[key];
+  if (to !== undefined) select(at.p, to, true);
+  return to !== undefined;
+}
+
+document.title = run.prompt.slice(0, 60) + " · EFT Demo";
+part("prompt").textContent = run.prompt;
+const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
+const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
+const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
+part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest].join(" · ");
+part("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
+part("columns").append(...run.panels.map(drawColumn));
+part("mode").addEventListener("change", paintAll);
+part("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
+part("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
+part("columns").addEventListener("keydown", (event) => { if (walk(event.key)) event.preventDefault(); });
+paintAll();
+const first = run.panels.findLastIndex((panel) => panel.tokens.length);
+if (first >= 0) select(first, 0, false);
