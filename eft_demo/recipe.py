@@ -7,12 +7,12 @@ all models in a recipe sum to 1 by construction, so no slider changes the effect
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from eft_demo.errors import RecipeError
-from eft_demo.settings import CONTROLS, show_value
+from eft_demo.settings import CONTROLS, control_range, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
 MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains float32
@@ -42,7 +42,7 @@ class Term:
         _check_role(self.minus)
         scale = _check_weight(self.scale)
         if isinstance(self.weight, str):
-            if self.weight not in CONTROLS:
+            if control_range(self.weight) is None:
                 known = " or ".join(CONTROLS)
                 raise RecipeError(f"A weight must be a number or {known}; got {show_value(self.weight)}.")
             object.__setattr__(self, "scale", scale)
@@ -152,7 +152,7 @@ class _Parser:
                 scale *= float(number)
                 if not abs(scale) <= MAX_WEIGHT:
                     self.fail(f"a weight of at most {MAX_WEIGHT:g}", start)
-            elif (name := self.match(_NAME)) in CONTROLS and control is None:
+            elif control_range(name := self.match(_NAME)) is not None and control is None:
                 control = name
             else:
                 self.fail(
@@ -169,7 +169,7 @@ class _Parser:
     def role(self) -> str:
         start = self.at
         name = self.match(_NAME)
-        if name is None or name in CONTROLS:
+        if name is None or _is_control(name):
             self.fail("the name of a model, such as large_base", start)
         return name
 
@@ -212,8 +212,12 @@ def _number_text(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
+def _is_control(name: str) -> bool:
+    return name in CONTROLS or name.startswith("alpha_")
+
+
 def _check_role(role: object) -> None:
-    if not isinstance(role, str) or not _NAME.fullmatch(role) or role in CONTROLS:
+    if not isinstance(role, str) or not _NAME.fullmatch(role) or _is_control(role):
         raise RecipeError(
             "A role must be a name of at most 40 small letters, digits and _, and not that of a control; "
             f"got {show_value(role)}."
@@ -235,3 +239,13 @@ UPSCALED = Recipe("large_base", (Term("alpha", "small_tuned", "small_base"),))
 AMPLIFIED = Recipe("small_tuned", (Term("beta", "large_base", "small_base"),))
 DOWNSCALED = Recipe("small_base", (Term("alpha", "large_tuned", "large_base"),))
 REFERENCE = Recipe("large_tuned")
+# Both at once. At (alpha, beta) = (0, 0) it is the small base, at (1, 0) the small tuned, at (0, 1) the large
+# base, at (1, 1) the up-scaled.
+PAD = Recipe(
+    "small_base", (Term("alpha", "small_tuned", "small_base"), Term("beta", "large_base", "small_base"))
+)
+
+
+def blend(behaviours: Sequence[str]) -> Recipe:
+    """Several behaviours on the large base, each with a slider of its own: `alpha_pirate` for `pirate`."""
+    return Recipe("large_base", tuple(Term(f"alpha_{role}", role, "small_base") for role in behaviours))

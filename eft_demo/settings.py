@@ -5,6 +5,7 @@ Knows numbers and names; knows nothing of models, text or pages.
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -83,12 +84,26 @@ SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True)
 CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
 
 
+# `alpha_pirate` is the slider of the behaviour `pirate` alone, for blends.
+_OWN_ALPHA = re.compile(r"alpha_[a-z0-9_]{1,34}", re.ASCII)
+
+
+def control_range(name: object) -> Range | None:
+    """The range of a live control: `alpha`, `beta`, or `alpha_` and a role. None for anything else."""
+    if not isinstance(name, str):
+        return None
+    return replace(ALPHA, name=name) if _OWN_ALPHA.fullmatch(name) else CONTROLS.get(name)
+
+
 def check_control(name: object, value: object) -> float:
     """The checked value of a live control. Raises InputError for an unknown name or a value out of range."""
-    if not isinstance(name, str) or name not in CONTROLS:
+    limits = control_range(name)
+    if limits is None:
         known = " and ".join(CONTROLS)
-        raise InputError(f"There is no control {show_value(name)}. The controls are {known}.")
-    return float(CONTROLS[name].check(value))
+        raise InputError(
+            f"There is no control {show_value(name)}. The controls are {known}, alpha_pirate and the like."
+        )
+    return float(limits.check(value))
 
 
 # What a Hugging Face Space sets for every app; our own variables go before them.

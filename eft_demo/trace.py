@@ -9,6 +9,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,9 @@ from eft_demo.errors import InputError
 from eft_demo.sampling import Sampling
 from eft_demo.settings import show_value
 
-VERSION = 1
+VERSION = 2
 MAX_CHARS = 20_000_000  # eight times the longest run of three panels
+FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
 
 
@@ -31,12 +33,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A token that was drafted here. If it is not the token drawn, it was rejected."""
+
+    id: int
+    overlap: float  # of what draft and target would draw, from 0 to 1: 1 - their total variation
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRecord:
     """One token and its account: anchor_logprob + sum(bars) + neg_log_z = logprob."""
 
     position: int  # 0 for the first token of the answer
     id: int
-    controls: dict[str, float]  # as they stood when this token was drawn
+    controls: dict[str, float]  # as they acted when this token was drawn
     logprob: float
     anchor_logprob: float
     bars: tuple[float, ...]  # one per term of the recipe
@@ -46,6 +56,7 @@ class TokenRecord:
     base_first: int  # the anchor's own likeliest token
     by_role: dict[str, float]
     candidates: tuple[Candidate, ...]
+    draft: Draft | None = None  # None: not drafted
 
 
 @dataclass(slots=True)
@@ -60,6 +71,8 @@ class PanelTrace:
     error: str | None = None
     ttft_s: float = 0.0
     tokens_per_s: float = 0.0
+    acceptance_rate: float | None = None  # of drafted tokens; None: none were drafted
+    speedup: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +84,19 @@ class RunTrace:
     sampling: Sampling
     controls: dict[str, float]
     panels: list[PanelTrace]
+    weight_filter: str = "off"
+    schedule: str = "constant"
+    speculation: str = "off"
+    # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
+    pieces: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
-    def to_json(self) -> str:
-        """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks."""
-        return json.dumps(_encode(self), allow_nan=False, separators=(",", ":"))
+    def to_json(self, digits: int | None = None) -> str:
+        """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks.
+
+        With `digits`, what was measured is rounded to so many; what was asked for is not.
+        """
+        return json.dumps(_encode(self, digits), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "RunTrace":
@@ -98,15 +119,27 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def _encode(value: object) -> object:
-    if isinstance(value, float) and value == -math.inf:
-        return None
+def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
+    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+    records = [record for panel in panels for record in panel.tokens]
+    ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
+    ids |= {record.draft.id for record in records if record.draft}
+    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in sorted(ids)}
+
+
+def _encode(value: object, digits: int | None) -> object:
+    if isinstance(value, float):
+        return None if value == -math.inf else value if digits is None else round(value, digits)
     if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
+        return [_encode(item, digits) for item in value]
     if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
+        return {key: _encode(item, digits) for key, item in value.items()}
     if dataclasses.is_dataclass(value):
-        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        exact = ("sampling", "controls")
+        return {
+            f.name: _encode(getattr(value, f.name), None if f.name in exact else digits)
+            for f in dataclasses.fields(value)
+        }
     return value
 
 

@@ -25,6 +25,8 @@ class EndEvent:
     ttft_s: float
     tokens_per_s: float
     text: str
+    acceptance_rate: float | None = None  # of drafted tokens, where any were drafted
+    speedup: float | None = None  # measured, against the same run without drafts
 
 
 Event = TokenEvent | EndEvent

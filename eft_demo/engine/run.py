@@ -13,18 +13,53 @@ from eft_demo.engine.events import EndEvent, Event
 from eft_demo.errors import InputError
 from eft_demo.recipe import Recipe
 from eft_demo.sampling import Sampling
-from eft_demo.settings import check_control
+from eft_demo.schedule import CONSTANT, Schedule
+from eft_demo.settings import check_control, check_number, show_value
+from eft_demo.weight_filter import OFF, WeightFilter
+
+MAX_BLOCK = 8  # drafted tokens per round
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """Whether tokens are drafted; `block` of them per round, 0: the engine chooses. Raises InputError."""
+
+    mode: str = "auto"  # off, on or auto
+    block: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("off", "on", "auto"):
+            raise InputError(f"Speculation must be off, on or auto; got {show_value(self.mode)}.")
+        check_number("The block of speculation", self.block, 0, MAX_BLOCK * (self.mode == "on"), integer=True)
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.block}" if self.block else self.mode
+
+
+def parse_speculation(text: object) -> Speculation:
+    """Read `off`, `on`, `on 4` or `auto`. Raises InputError."""
+    words = text[:60].split() if isinstance(text, str) else []
+    if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
+        raise InputError(f"Speculation must be off, on, on 4 or auto; got {show_value(text)}.")
+    return Speculation(words[0], *map(int, words[1:]))
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Panels that answer one prompt with the same dice. `prompts` has token ids per role."""
+    """Panels that answer one prompt with the same dice. `prompts` has token ids per role.
+
+    `forced` is the beginning of every answer, given and not drawn: what a branch keeps, or a text to score.
+    """
 
     prompts: Mapping[str, tuple[int, ...]]
     panels: tuple[tuple[str, Recipe], ...]
     controls: Mapping[str, float]
     sampling: Sampling
-    max_new_tokens: int
+    max_new_tokens: int  # the given ones included
+    forced: tuple[int, ...] = ()
+    weight_filter: WeightFilter = OFF
+    schedule: Schedule = CONSTANT
+    speculation: Speculation = Speculation("off")
 
 
 class Run:
@@ -44,6 +79,13 @@ class Run:
     def controls(self) -> dict[str, float]:
         """The live controls now: a new dict after every change, so a record may keep its own."""
         return self._controls
+
+    def controls_at(self, position: int) -> dict[str, float]:
+        """The values that act on the token at `position` now: the schedule makes them of the live ones."""
+        factor = self.request.schedule.factor(position)
+        if factor == 1:
+            return self._controls
+        return {name: value if name == "beta" else value * factor for name, value in self._controls.items()}
 
     @property
     def cancelled(self) -> bool:

@@ -3,11 +3,11 @@
 Knows family and engine; knows no page and no command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt, load_family
@@ -15,8 +15,11 @@ from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.load import load_models
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
 from eft_demo.sampling import Sampling
+from eft_demo.schedule import CONSTANT, Schedule
 from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, check_number, show_value
+from eft_demo.weight_filter import OFF, WeightFilter
 
+AUTO = Speculation()
 Panels = tuple[tuple[str, Recipe], ...]
 THREE_PANELS: Panels = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
 
@@ -80,6 +83,10 @@ class Service:
         min_p: float = 0.0,
         seed: int = int(SEED.default),
         max_new_tokens: int | None = None,
+        weight_filter: WeightFilter = OFF,
+        schedule: Schedule = CONSTANT,
+        speculation: Speculation = AUTO,
+        forced: Sequence[int] = (),
     ) -> Run:
         """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking."""
         text = self._check_prompt(prompt)
@@ -96,6 +103,10 @@ class Service:
                 controls={"alpha": ALPHA.default} if controls is None else dict(controls),
                 sampling=sampling,
                 max_new_tokens=int(check_number("Length", length, 1, limit, integer=True)),
+                forced=tuple(forced),
+                weight_filter=weight_filter,
+                schedule=schedule,
+                speculation=speculation,
             )
         )
 

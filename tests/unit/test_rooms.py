@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "eft_demo"
 ORDER = [
     ["errors"],
     ["settings"],
-    ["recipe"],
+    ["recipe", "schedule", "weight_filter"],
     ["mixing", "sampling"],
     ["trace"],
     ["branches", "whatif"],
@@ -22,7 +22,8 @@ ORDER = [
     ["atlas"],
     ["lab"],
     ["plots"],
-    ["export", "opened", "permalink", "plots_compare"],
+    ["export", "permalink", "plots_compare"],
+    ["opened"],
     ["ui"],
     ["cli"],
     ["__main__"],

@@ -1,0 +1,82 @@
+"""How much of alpha acts on which token: constant, warm-up, only the first tokens, or a list of one's own.
+
+It multiplies the live values of `alpha` and `alpha_*`; beta and numeric weights stay as they are. Knows
+positions and factors; knows no recipes and no models.
+"""
+
+from dataclasses import dataclass
+
+from eft_demo.errors import InputError
+from eft_demo.settings import check_number, show_value
+
+KINDS = ("constant", "warmup", "first", "list")
+MAX_TOKENS = 10_000
+MAX_FACTORS = 64
+MAX_TEXT_CHARS = 1000
+WAY_OUT = "Please write constant, warmup 8, first 5, or list 0 0.5 1."
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`tokens` is for warmup and first, `factors` (each from 0 to 1) for list. Raises InputError."""
+
+    kind: str = "constant"
+    tokens: int = 0
+    factors: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"There is no schedule {show_value(self.kind)}. {WAY_OUT}")
+        has_tokens, is_list = self.kind in ("warmup", "first"), self.kind == "list"
+        low, high = (1, MAX_TOKENS) if has_tokens else (0, 0)
+        check_number(
+            f"The number of tokens of the schedule {self.kind}", self.tokens, low, high, integer=True
+        )
+        if bool(self.factors) != is_list or len(self.factors) > MAX_FACTORS:
+            wanted = f"1 to {MAX_FACTORS} factors" if is_list else "no factors"
+            raise InputError(f"The schedule {self.kind} takes {wanted}; got {len(self.factors)}. {WAY_OUT}")
+        checked = tuple(
+            float(check_number("A factor of a schedule", factor, 0, 1)) for factor in self.factors
+        )
+        object.__setattr__(self, "factors", checked)
+
+    def factor(self, position: int) -> float:
+        """What the sliders are multiplied by for the token at `position`, 0 for the first."""
+        if self.kind == "warmup":
+            return min(1.0, (position + 1) / self.tokens)
+        if self.kind == "first":
+            return 1.0 if position < self.tokens else 0.0
+        if self.kind == "list":
+            return self.factors[min(position, len(self.factors) - 1)]
+        return 1.0
+
+    def curve(self, length: int) -> list[float]:
+        """The factors of the first `length` tokens."""
+        return [self.factor(position) for position in range(length)]
+
+    def __str__(self) -> str:
+        if self.kind == "list":
+            return " ".join(["list", *map(_number_text, self.factors)])
+        return f"{self.kind} {self.tokens}" if self.tokens else self.kind
+
+
+CONSTANT = Schedule()
+
+
+def parse_schedule(text: object) -> Schedule:
+    """Read `constant`, `warmup 8`, `first 5` or `list 0 0.5 1`. Raises InputError."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS or not text.split():
+        raise InputError(f"There is no schedule {show_value(text)}. {WAY_OUT}")
+    kind, *rest = text.split()
+    try:
+        if kind == "list":
+            return Schedule(kind, factors=tuple(map(float, rest)))
+        if len(rest) == (kind != "constant"):
+            return Schedule(kind, sum(map(int, rest)))
+    except ValueError:
+        pass
+    raise InputError(f"The schedule {show_value(text)} cannot be read. {WAY_OUT}")
+
+
+def _number_text(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(number)

@@ -1,0 +1,59 @@
+"""Where the terms of a recipe may act: everywhere, among the anchor's likeliest tokens, or by a mask.
+
+    top-p p   the paper's rule: the terms act only inside the smallest set of the anchor's likeliest tokens
+              whose mass exceeds p; outside, the anchor's own log-prob stands. 1 is off.
+    mask r    contrastive decoding's rule: tokens less likely than r times the likeliest are ruled out
+
+The rule as a value and as text; `mixing` carries it out.
+"""
+
+from dataclasses import dataclass
+
+from eft_demo.errors import InputError
+from eft_demo.settings import check_number, show_value
+
+_NAMES = {"off": "off", "top_p": "top-p", "mask": "mask"}  # kind -> what people write
+MAX_TEXT_CHARS = 60
+WAY_OUT = "Please write off, top-p 0.95, or mask 0.1."
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFilter:
+    """`value` is p or r, above 0 and up to 1; for `off` it is 1. Raises InputError."""
+
+    kind: str = "off"
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in _NAMES:
+            raise InputError(f"There is no weight filter {show_value(self.kind)}. {WAY_OUT}")
+        low = 1.0 if self.kind == "off" else 0.0
+        value = check_number(
+            f"The value of the weight filter {_NAMES[self.kind]}", self.value, low, 1, above_low=low == 0
+        )
+        object.__setattr__(self, "value", float(value))
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes anything at all."""
+        return self.kind == "mask" or (self.kind == "top_p" and self.value < 1)
+
+    def __str__(self) -> str:
+        return "off" if self.kind == "off" else f"{_NAMES[self.kind]} {self.value!r}".removesuffix(".0")
+
+
+OFF = WeightFilter()
+
+
+def parse_weight_filter(text: object) -> WeightFilter:
+    """Read `off`, `top-p 0.95` or `mask 0.1`. Raises InputError."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS:
+        raise InputError(f"There is no weight filter {show_value(text)}. {WAY_OUT}")
+    if text.split() == ["off"]:
+        return OFF
+    kinds = {name: kind for kind, name in _NAMES.items() if kind != "off"}
+    try:
+        name, value = text.split()
+        return WeightFilter(kinds[name], float(value))
+    except (ValueError, KeyError):
+        raise InputError(f"The weight filter {show_value(text)} cannot be read. {WAY_OUT}") from None
