@@ -19,9 +19,9 @@ ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each mode
 
 
 def account(
-    layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int
+    layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int, ids: Tensor | None = None
 ) -> list[TokenRecord]:
-    """Draw one token per row and account for it.
+    """Draw one token per row, or take the given `ids` (rows,), and account for it.
 
     `roles` are the models' log-probs (model rows, vocab) in the order of the feeds, `controls` those of each
     row for this token, `count` is the number of candidates of the mix. Raises NumericalError.
@@ -29,7 +29,8 @@ def account(
     mixture = _mix(layout, roles, controls)
     stack = torch.cat([roles, mixture.logprobs]) if mixture else roles  # (stack, vocab)
     final = stack[layout.places[:, 0]]  # (rows, vocab)
-    ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
+    if ids is None:
+        ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
     ranked = stack.topk(count).indices  # (stack, count)
     candidates = torch.cat(
         [

@@ -17,6 +17,7 @@ from eft_demo.engine.account import account
 from eft_demo.engine.layout import Layout, arrange
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.score import account_given, check_given, given_now, read_given
 from eft_demo.errors import EFTError, InputError, NumericalError, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import to_logprobs
@@ -102,6 +103,7 @@ class Engine:
             )
         for name, value in request.controls.items():
             check_control(name, value)
+        check_given(request, len(self.token_bytes))
         for _, recipe in request.panels:
             recipe.coefficients(request.controls)
             for role in recipe.roles:
@@ -206,11 +208,40 @@ class Engine:
                 self.models[prefill.role].forward([prefill.slot], tokens)
             except Exception as error:  # a model's failure is its own rows' only
                 self._end(prefill.rows, "error", _sentence(prefill.role, error))
-        if all(prefill.is_done for prefill in self._prefills.get(run, [])):
+        prefills = self._prefills.get(run, [])
+        if not all(prefill.is_done for prefill in prefills):
+            return
+        if prefills and run.request.forced[prefills[0].rows[0].position :]:
+            self._score(run, prefills)
+        else:
             for prefill in self._prefills.pop(run, []):
                 for row in prefill.rows[1:]:
                     self.models[prefill.role].copy_prefix(prefill.slot, row.slots[prefill.role])
             self._layout = None
+
+    def _score(self, run: Run, prefills: Sequence[Prefill]) -> None:
+        """Account for the next tokens that a run was given, one forward per model for all of its panels."""
+        rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.panel)
+        given = given_now(rows)
+        logprobs = {}
+        for done, prefill in enumerate(prefills):
+            try:
+                logprobs[prefill.role] = read_given(self.models[prefill.role], prefill, given)
+            except Exception as error:  # a model's failure is its own rows' only
+                for other in prefills[:done]:
+                    other.slot.length -= len(given)
+                self._end(list(prefill.rows), "error", _sentence(prefill.role, error))
+                return
+        for prefill in prefills:
+            prefill.tokens += (prefill.rows[0].pending[prefill.role], *given[:-1])
+        try:
+            told = account_given(rows, given, logprobs, self.settings.candidates)
+        except NumericalError as error:
+            self._end(rows, "error", str(error))
+            return
+        for row, record in told:
+            if row in self._rows and not run.cancelled:
+                self._emit(row, record)
 
     def _decode(self) -> None:
         """One token for every row that has read its prompt."""
@@ -221,7 +252,7 @@ class Engine:
         if layout is None:
             return
         # Taken once, so that a token's record shows the very values it was drawn with.
-        controls = [row.run.controls for row in layout.rows]
+        controls = [row.run.controls_at(row.position) for row in layout.rows]
         logprobs = self._forward(layout)
         if logprobs is None:
             return

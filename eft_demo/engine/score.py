@@ -1,0 +1,88 @@
+"""Tokens that are given and not drawn: read like a prompt, many at once, and accounted for like any others.
+
+One forward per model and chunk tells what every panel thinks of a finished text, or of the part of it that a
+branch keeps. Knows rows, slots and models; knows no queue and no ticks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from eft_demo.engine.account import account
+from eft_demo.engine.layout import arrange
+from eft_demo.engine.rows import Prefill, Row
+from eft_demo.engine.run import RunRequest
+from eft_demo.errors import InputError
+from eft_demo.mixing import to_logprobs
+from eft_demo.models.protocol import LanguageModel, Slot
+from eft_demo.settings import show_value
+from eft_demo.trace import TokenRecord
+
+CHUNK = 16  # tokens at once: with a vocabulary of 150,000 and three panels the numbers fill some 100 MB
+
+
+def check_given(request: RunRequest, vocab: int) -> None:
+    """Raises InputError if a given token is none, or if there are more of them than the run may have."""
+    for token in request.forced:
+        if type(token) is not int or not 0 <= token < vocab:
+            raise InputError(
+                f"A given token must be a number from 0 to {vocab - 1}; got {show_value(token)}."
+            )
+    if len(request.forced) > request.max_new_tokens:
+        raise InputError(
+            f"{len(request.forced):,} tokens are given and the length is {request.max_new_tokens:,}. "
+            "Please choose a greater length, or branch earlier."
+        )
+
+
+def given_now(rows: Sequence[Row]) -> tuple[int, ...]:
+    """The next tokens that these rows of one run are given; empty once they draw their own."""
+    start = rows[0].position
+    room = min(row.max_new_tokens - row.position for row in rows)  # one of them may end before the others
+    return rows[0].run.request.forced[start : start + min(CHUNK, room)]
+
+
+def read_given(model: LanguageModel, prefill: Prefill, given: Sequence[int]) -> Tensor:
+    """Log-probs (given, vocab) of one model at the places of the given tokens. Its slot grows by as many.
+
+    What the model has seen joins the prefill's tokens, so that another row can take its place. Raises what
+    the model raises, with the slot as it was.
+    """
+    inputs = (prefill.rows[0].pending[prefill.role], *given[:-1])
+    slot = prefill.slot
+    before = slot.length
+    logits = model.forward([slot], torch.tensor([inputs]), keep=len(given))
+    try:
+        logprobs = to_logprobs(logits[0], prefill.role)
+    except Exception:
+        slot.length = before
+        raise
+    return logprobs
+
+
+def account_given(
+    rows: Sequence[Row], given: Sequence[int], logprobs: Mapping[str, Tensor], count: int
+) -> list[tuple[Row, TokenRecord]]:
+    """(row, record) for each given token and row, token by token. Raises NumericalError.
+
+    All rows belong to one run and stand at the same position; `logprobs` has (given, vocab) per role.
+    """
+    start = rows[0].position
+    # A row per token and panel: the account of one tick, and one of many tokens, are the same thing.
+    shadows = [_shadow(row, i) for i in range(len(given)) for row in rows]
+    layout = arrange(shadows)
+    stack = torch.cat(
+        [logprobs[feed.role][[row.position - start for row in feed.rows]] for feed in layout.feeds]
+    )
+    controls = [row.run.controls_at(row.position) for row in layout.rows]
+    ids = torch.tensor([given[row.position - start] for row in layout.rows])
+    records = account(layout, stack, controls, count, ids)
+    by_panel = {row.panel: row for row in rows}
+    told = [(by_panel[shadow.panel], record) for shadow, record in zip(layout.rows, records, strict=True)]
+    return sorted(told, key=lambda pair: (pair[1].position, pair[0].panel))
+
+
+def _shadow(row: Row, ahead: int) -> Row:
+    return replace(row, position=row.position + ahead, slots={role: Slot(ahead) for role in row.roles})
