@@ -1,0 +1,196 @@
+"""A run that came as a file: checked as if a stranger had written it, then played as if it were happening.
+
+`RunTrace.from_json` has checked types and names; here it is checked that the parts fit one another, so that
+whatever shows a run can show this one. Needs no models. Every refusal is a sentence.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eft_demo.engine.events import EndEvent, Event, TokenEvent
+from eft_demo.engine.run import parse_speculation
+from eft_demo.errors import EFTError, InputError
+from eft_demo.export import pieces_of, token_texts
+from eft_demo.recipe import Recipe, parse
+from eft_demo.schedule import parse_schedule
+from eft_demo.settings import show_value
+from eft_demo.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord
+from eft_demo.weight_filter import parse_weight_filter
+
+MAX_PANELS = 16
+MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
+MAX_NATS = 1e4  # beyond this no log-prob of ours lies
+MAX_PIECE_CHARS = 1000
+FINISH_REASONS = ("stop", "length", "cancelled", "error")
+
+
+class Pieces(dict[int, bytes]):
+    """Token bytes of a file. A token that the file does not hold is `#7`."""
+
+    def __missing__(self, token: int) -> bytes:
+        return f"#{token}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is needed to show a run: its panels, the bytes of tokens, which of them end a text, the events."""
+
+    panels: tuple[tuple[str, Recipe], ...]
+    pieces: Mapping[int, bytes]
+    stop_ids: frozenset[int]
+    events: tuple[Event, ...]
+
+
+def open_run(data: bytes | str) -> RunTrace:
+    """Read a file that somebody chose. Raises EFTError, a sentence that names the place."""
+    if len(data) > MAX_CHARS:
+        raise InputError(f"A recorded run may have {MAX_CHARS:,} characters at most; this has {len(data):,}.")
+    if isinstance(data, bytes):
+        try:
+            data = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(
+                "This is not a recorded run: it is no text. Please choose another file."
+            ) from None
+    run = RunTrace.from_json(data)
+    check_run(run)
+    return run
+
+
+def read_run(path: Path) -> RunTrace:
+    """Read a recorded run that lies on the disk. Raises EFTError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The recorded run {path} cannot be read ({type(error).__name__}).") from None
+    return open_run(data)
+
+
+def check_run(run: RunTrace) -> None:
+    """Raises EFTError unless the parts of the run fit one another."""
+    if not 1 <= len(run.panels) <= MAX_PANELS:
+        _refuse(f"there must be 1 to {MAX_PANELS} panels, not {len(run.panels)}")
+    tokens = sum(len(panel.tokens) for panel in run.panels)
+    if tokens > MAX_TOKENS:
+        _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
+    parse_weight_filter(run.weight_filter)
+    parse_schedule(run.schedule)
+    parse_speculation(run.speculation)
+    for token, text in run.pieces.items():
+        _check_piece(token, text)
+    if not all(abs(value) <= MAX_NATS for value in run.controls.values()):
+        _refuse(f"controls must be numbers of at most {MAX_NATS:,.0f}")
+    for number, panel in enumerate(run.panels, 1):
+        try:
+            _check_panel(panel)
+        except _Unfit as unfit:
+            _refuse(f"panel {number}, {unfit}")
+
+
+def replay(run: RunTrace) -> Replay:
+    """The run as events, panel beside panel. `elapsed_s` is as the panel's speed says, or 20 tokens/s."""
+    pieces = Pieces(pieces_of(run))
+    stops = frozenset(token for token, piece in pieces.items() if not piece)
+    panels = tuple((panel.name, parse(panel.recipe)) for panel in run.panels)
+    events = sorted(
+        (event for number, panel in enumerate(run.panels) for event in _panel_events(number, panel, pieces)),
+        key=lambda timed: timed[0],
+    )
+    return Replay(panels, pieces, stops, tuple(event for _, event in events))
+
+
+def _panel_events(
+    number: int, panel: PanelTrace, pieces: Mapping[int, bytes]
+) -> Iterator[tuple[float, Event]]:
+    """(position, event): sorted by it, the panels stand side by side. Sorting is stable."""
+    speed = panel.tokens_per_s if panel.tokens_per_s > 0 else 20.0
+    texts = token_texts(panel, {record.id: pieces[record.id] for record in panel.tokens})
+    for record, text in zip(panel.tokens, texts, strict=True):
+        yield record.position, TokenEvent(number, record, text, panel.ttft_s + record.position / speed)
+    end = EndEvent(
+        panel=number,
+        finish_reason=panel.finish_reason or "cancelled",
+        error=panel.error,
+        ttft_s=panel.ttft_s,
+        tokens_per_s=panel.tokens_per_s,
+        text="",
+        acceptance_rate=panel.acceptance_rate,
+        speedup=panel.speedup,
+    )
+    yield len(panel.tokens), end
+
+
+class _Unfit(Exception):
+    """What does not fit, as the end of a sentence."""
+
+
+def _refuse(what: str) -> None:
+    raise InputError(f"This recorded run does not fit together: {what}. Please choose another file.")
+
+
+def _check_panel(panel: PanelTrace) -> None:
+    try:
+        recipe = parse(panel.recipe)
+    except EFTError:
+        raise _Unfit(f"its recipe cannot be read: {show_value(panel.recipe)}") from None
+    if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
+        raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
+    _check_finite("speed", panel.ttft_s, panel.tokens_per_s, panel.acceptance_rate or 0, panel.speedup or 0)
+    for index, record in enumerate(panel.tokens):
+        try:
+            _check_record(recipe, record, index)
+        except _Unfit as unfit:
+            raise _Unfit(f"token {index + 1}: {unfit}") from None
+
+
+def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
+    if record.position != index:
+        raise _Unfit(f"position must be {index}, not {record.position}")
+    if len(record.bars) != len(recipe.terms):
+        raise _Unfit(f"bars must be {len(recipe.terms)}, one per term, not {len(record.bars)}")
+    missing = [name for name in recipe.controls if name not in record.controls]
+    if missing:
+        raise _Unfit(f"controls must hold {missing[0]}")
+    if record.rank < 1:
+        raise _Unfit("rank must be 1 or more")
+    _check_finite(
+        "the account", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
+    )
+    own = Candidate(record.id, record.logprob, record.by_role)
+    for candidate in (
+        own,
+        Candidate(record.base_first, record.anchor_logprob, record.by_role),
+        *record.candidates,
+    ):
+        _check_candidate(recipe, candidate)
+    if record.id not in [candidate.id for candidate in record.candidates]:
+        raise _Unfit("the token itself must be among the candidates")
+    if record.draft is not None:
+        _check_finite("draft", record.draft.overlap)
+
+
+def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
+    if candidate.id < 0:
+        raise _Unfit(f"a token id must not be negative: {candidate.id}")
+    if set(candidate.by_role) != set(recipe.roles):
+        raise _Unfit(f"by_role must hold exactly {', '.join(recipe.roles)}")
+    if max(candidate.logprob, *candidate.by_role.values()) > 0.01:  # rounding apart
+        raise _Unfit("a log-prob must not be above 0")
+
+
+def _check_finite(what: str, *values: float) -> None:
+    if not all(math.isfinite(value) and abs(value) <= MAX_NATS for value in values):
+        raise _Unfit(f"{what} must be numbers of at most {MAX_NATS:,.0f}")
+
+
+def _check_piece(token: str, text: str) -> None:
+    if not (token.isascii() and token.isdecimal() and str(int(token[:20])) == token):
+        _refuse(f"pieces must be named by token ids, not {show_value(token)}")
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        _refuse(f"the piece of token {token} is no text")
+    if len(text) > MAX_PIECE_CHARS:
+        _refuse(f"the piece of token {token} is longer than {MAX_PIECE_CHARS:,} characters")
