@@ -131,6 +131,20 @@ def train_atlas(
 
 
 @app.command()
+def record(
+    name: Annotated[list[str] | None, typer.Option(help="Only this lesson; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where they go; default: assets/runs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record the runs that ship with the page: again whenever the bundled weights have changed."""
+    from eft_demo.lab.record import record as record_runs
+
+    settings = Settings.from_env()
+    paths = [str(path) for path in record_runs(settings, out or settings.assets / "runs", name)]
+    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))
+
+
+@app.command()
 def doctor(family: FamilyName = "atlas", as_json: AsJson = False) -> None:
     """Say what is installed, what was chosen and why, and whether the models answer. Exit code 1 if not."""
     from eft_demo.lab.doctor import examine

@@ -1,0 +1,208 @@
+"""Runs that have streamed, kept for a while: to branch from, to score, to save. And runs opened from a file.
+
+Knows the service, traces and the wire; knows nothing of Gradio. What the page sends back are names and places
+of what it was shown; each is looked up here, and a place that is not there is a sentence.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from eft_demo.engine.events import Event
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.export import to_csv, to_html, to_markdown
+from eft_demo.lab.collect import add_event, empty_traces
+from eft_demo.lab.record import LESSONS
+from eft_demo.opened import open_run, read_run, replay
+from eft_demo.settings import SEED, Settings, check_control, show_value
+from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
+from eft_demo.ui import wire
+
+MAX_KEPT = 64  # some 2 MB each at the default length
+GONE = "That run is no longer kept here. Please press Run again."
+NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
+MAX_SAMPLES = 8
+FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was asked and what came of it. `traces` grow while the run streams."""
+
+    prompt: str
+    behaviour: str
+    request: RunRequest
+    traces: Sequence[PanelTrace]
+
+    def add(self, event: Event) -> None:
+        """Take in one event of the run."""
+        add_event(self.traces, event)
+
+    def trace(self, service: Service) -> RunTrace:
+        """All of it, as it stands now."""
+        request = self.request
+        return RunTrace(
+            family=service.family.name,
+            prompt=self.prompt,
+            sampling=request.sampling,
+            controls=dict(request.controls),
+            panels=list(self.traces),
+            weight_filter=str(request.weight_filter),
+            schedule=str(request.schedule),
+            speculation=str(request.speculation),
+            pieces=gather_pieces(self.traces, service.family.token_bytes),
+        )
+
+
+@dataclass(slots=True)
+class KeptRuns:
+    """The last runs of everybody, by their unguessable ids; the oldest goes first."""
+
+    by_id: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
+    lock: Lock = field(default_factory=Lock)
+
+    def keep(self, run_id: str, run: Run, prompt: str, behaviour: str) -> Kept:
+        """Begin to keep a run; the caller hands its events to `add`."""
+        kept = Kept(prompt, behaviour, run.request, empty_traces(run.request.panels))
+        with self.lock:
+            self.by_id[run_id] = kept
+            while len(self.by_id) > MAX_KEPT:
+                self.by_id.popitem(last=False)
+        return kept
+
+    def find(self, run_id: object) -> Kept:
+        """The run of that id. Raises InputError."""
+        with self.lock:
+            kept = self.by_id.get(run_id) if isinstance(run_id, str) else None
+        if kept is None:
+            raise InputError(GONE)
+        return kept
+
+
+def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Run:
+    """Write a panel of a kept run anew from one of its tokens on.
+
+    `posted` has `run`, `panel`, `position` (tokens kept), and where given: `token` (the id of a candidate
+    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
+    there, not only this one). Raises EFTError.
+    """
+    kept = runs.find(posted.get("run"))
+    index = _index(posted.get("panel"), len(kept.traces))
+    tokens = kept.traces[index].tokens
+    token = posted.get("token")
+    position = _index(posted.get("position"), len(tokens) + (token is None))
+    forced = [record.id for record in tokens[:position]]
+    if token is not None:
+        if token not in [candidate.id for candidate in tokens[position].candidates]:
+            raise InputError(NO_TOKEN)
+        forced.append(token)
+    panels = kept.request.panels if posted.get("all") else kept.request.panels[index : index + 1]
+    length = max(kept.request.max_new_tokens, len(forced))
+    return _start(
+        service,
+        kept,
+        posted,
+        replace(kept.request, panels=panels, forced=tuple(forced), max_new_tokens=length),
+    )
+
+
+def start_same_text(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Run:
+    """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
+    kept = runs.find(posted.get("run"))
+    tokens = kept.traces[_index(posted.get("panel"), len(kept.traces))].tokens
+    if not tokens:
+        raise InputError("That panel has no text to score. Please choose another.")
+    forced = tuple(record.id for record in tokens)
+    return _start(service, kept, posted, replace(kept.request, forced=forced, max_new_tokens=len(forced)))
+
+
+def sample_seeds(posted: Mapping[str, object]) -> list[int]:
+    """The seeds of `samples` branches, from `seed` on: one `start_branch` each. Raises InputError."""
+    count, first = posted.get("samples", 1), SEED.check(posted.get("seed", SEED.default))
+    if type(count) is not int or not 1 <= count <= MAX_SAMPLES:
+        raise InputError(f"There may be 1 to {MAX_SAMPLES} samples at once; got {show_value(count)}.")
+    return [int(first + k) % (int(SEED.high) + 1) for k in range(count)]
+
+
+def save(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
+    """JSON for the page's download: {"name", "type", "text"}, or {"error"} with a sentence."""
+    try:
+        kind = posted.get("format")
+        if not isinstance(kind, str) or kind not in FORMATS:
+            raise InputError(f"A run can be saved as {', '.join(FORMATS)}; got {show_value(kind)}.")
+        trace = runs.find(posted.get("run")).trace(service)
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    text = trace.to_json(FILE_DIGITS) if kind == "json" else _WRITERS[kind](trace)
+    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
+
+
+_WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}
+
+
+def open_lines(posted: Mapping[str, object], nonce: int = 0) -> str:
+    """The lines of a run that somebody opened: `posted` has the file's `text`. Raises EFTError."""
+    text = posted.get("text")
+    if not isinstance(text, str):
+        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
+    return run_lines(open_run(text), nonce)
+
+
+def recorded_lines(settings: Settings, posted: Mapping[str, object], nonce: int = 0) -> str:
+    """The lines of a recorded run that ships: `posted` has its `name`. Raises EFTError."""
+    name = posted.get("name")
+    if name not in [lesson.name for lesson in LESSONS]:
+        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one of the list.")
+    return run_lines(read_run(settings.assets / "runs" / f"{name}.json"), nonce)
+
+
+def recorded_list(settings: Settings) -> list[dict[str, str]]:
+    """name, title and what each teaches, of the recorded runs that are there."""
+    return [
+        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.prompt}
+        for lesson in LESSONS
+        if (settings.assets / "runs" / f"{lesson.name}.json").is_file()
+    ]
+
+
+def run_lines(trace: RunTrace, nonce: int = 0) -> str:
+    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
+    played = replay(trace)
+    encoder = wire.Encoder(played.panels, played.pieces, played.stop_ids)
+    lines = encoder.run_line("", nonce, trace.prompt) + "".join(map(encoder.event_line, played.events))
+    return lines + wire.line("done")
+
+
+def _start(service: Service, kept: Kept, posted: Mapping[str, object], request: RunRequest) -> Run:
+    """The kept run again, with the changes that were posted; everything passes the service's checks."""
+    changes = posted.get("controls")
+    controls = dict(request.controls)
+    for name, value in changes.items() if isinstance(changes, Mapping) else ():
+        controls[str(name)] = check_control(name, value)
+    sampling = request.sampling
+    return service.start_run(
+        kept.prompt,
+        kept.behaviour,
+        panels=request.panels,
+        controls=controls,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        seed=int(SEED.check(posted.get("seed", sampling.seed))),
+        max_new_tokens=request.max_new_tokens,
+        weight_filter=request.weight_filter,
+        schedule=request.schedule,
+        speculation=request.speculation,
+        forced=request.forced,
+    )
+
+
+def _index(value: object, count: int) -> int:
+    if type(value) is not int or not 0 <= value < count:
+        raise InputError(NO_TOKEN)
+    return value

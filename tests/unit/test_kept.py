@@ -1,0 +1,183 @@
+"""Kept runs: branched from, scored, saved and opened; and nothing the page posts is taken on trust."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.engine.run import Run
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.lab.collect import collect
+from eft_demo.lab.record import LESSONS
+from eft_demo.opened import open_run
+from eft_demo.settings import Settings
+from eft_demo.trace import PanelTrace
+from eft_demo.ui import kept
+from eft_demo.ui.handlers import PANELS
+from eft_demo.ui.kept import KeptRuns
+from tests.fakes import make_service
+
+PROMPT = "Hello <b>you</b> 🙂"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = make_service(Settings())
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def runs(service: Service) -> KeptRuns:
+    """One run, "a", that has streamed to its end."""
+    runs = KeptRuns()
+    run = service.start_run(PROMPT, "assistant", panels=PANELS, controls={"alpha": 1.0}, seed=5)
+    stored = runs.keep("a", run, PROMPT, "assistant")
+    while not all(trace.finish_reason for trace in stored.traces):
+        for event in run.events(1.0):
+            stored.add(event)
+    return runs
+
+
+def finish(run: Run) -> list[PanelTrace]:
+    return collect(run, run.request.panels)
+
+
+def ids(panel: PanelTrace) -> list[int]:
+    return [record.id for record in panel.tokens]
+
+
+def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: KeptRuns) -> None:
+    original = runs.find("a").traces
+    for panel in range(3):
+        (branch,) = finish(kept.start_branch(service, runs, {"run": "a", "panel": panel, "position": 4}))
+        assert ids(branch) == ids(original[panel])
+        assert branch.text == original[panel].text == PROMPT
+
+
+def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: KeptRuns) -> None:
+    tokens = runs.find("a").traces[2].tokens
+    other = next(c.id for c in tokens[4].candidates if c.id != tokens[4].id)
+    posted = {"run": "a", "panel": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
+    run = kept.start_branch(service, runs, posted)
+    assert run.request.controls == {"alpha": 2.0}
+    panels = finish(run)
+    assert len(panels) == 3
+    for panel in panels:
+        assert ids(panel)[:5] == [*(record.id for record in tokens[:4]), other]
+
+
+def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: KeptRuns) -> None:
+    length = len(runs.find("a").traces[0].tokens)
+    (panel,) = finish(kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": length}))
+    assert len(panel.tokens) == length
+
+
+def test_the_same_text_is_scored_by_every_panel(service: Service, runs: KeptRuns) -> None:
+    panels = finish(kept.start_same_text(service, runs, {"run": "a", "panel": 1}))
+    assert len(panels) == 3
+    for panel in panels:
+        assert ids(panel) == ids(runs.find("a").traces[1])
+        assert panel.text == PROMPT
+
+
+@pytest.mark.parametrize("position", [-1, 10_000, True, "0", 1.0, None])
+@pytest.mark.parametrize("place", ["panel", "position"])
+def test_a_place_that_is_not_there_is_a_sentence(
+    service: Service, runs: KeptRuns, place: str, position: object
+) -> None:
+    with pytest.raises(InputError, match="no such token"):
+        kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": 0, place: position})
+    with pytest.raises(InputError, match="no such token"):
+        kept.start_same_text(service, runs, {"run": "a", "panel": position})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token": 299},
+        {"token": "5"},
+        {"token": [1]},
+        {"run": "b"},
+        {"run": None},
+        {"run": ["a"]},
+        {"controls": {"alpha": 99}},
+        {"controls": {"<b>": 1}},
+        {"seed": -1},
+        {"seed": "x"},
+    ],
+)
+def test_a_bad_branch_is_a_sentence(service: Service, runs: KeptRuns, change: dict[str, Any]) -> None:
+    with pytest.raises(EFTError) as caught:
+        kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": 0} | change)
+    assert str(caught.value)
+
+
+def test_samples_have_seeds_of_their_own() -> None:
+    assert kept.sample_seeds({"samples": 3, "seed": 7}) == [7, 8, 9]
+    assert kept.sample_seeds({"samples": 2, "seed": 2**32 - 1}) == [2**32 - 1, 0]
+    assert kept.sample_seeds({}) == [0]
+    for bad in (0, 9, True, "2", None):
+        with pytest.raises(InputError, match="1 to 8 samples"):
+            kept.sample_seeds({"samples": bad})
+
+
+def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs: KeptRuns) -> None:
+    for kind in ("json", "csv", "md", "html"):
+        answer = json.loads(kept.save(service, runs, {"run": "a", "format": kind}))
+        assert answer["name"] == f"eft-run.{kind}"
+        assert answer["text"]
+    saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
+    trace = open_run(saved)
+    assert trace.prompt == PROMPT
+    assert [panel.text for panel in trace.panels] == [PROMPT] * 3
+    lines = [json.loads(line) for line in kept.open_lines({"text": saved}, nonce=4).splitlines()]
+    assert (lines[0]["k"], lines[0]["n"], lines[-1]["k"]) == ("run", 4, "done")
+    assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
+
+
+@pytest.mark.parametrize(
+    "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}]
+)
+def test_what_cannot_be_saved_is_a_sentence(
+    service: Service, runs: KeptRuns, posted: dict[str, object]
+) -> None:
+    assert json.loads(kept.save(service, runs, posted))["error"]
+
+
+@pytest.mark.parametrize("text", [None, 5, "", "{}", "<script>"])
+def test_what_cannot_be_opened_is_a_sentence(text: object) -> None:
+    with pytest.raises(InputError):
+        kept.open_lines({"text": text})
+
+
+def test_recorded_runs_are_listed_and_played_if_they_are_there(
+    service: Service, runs: KeptRuns, tmp_path: Path
+) -> None:
+    settings = replace(Settings(), assets=tmp_path)
+    assert kept.recorded_list(settings) == []
+    (tmp_path / "runs").mkdir()
+    name = LESSONS[0].name
+    saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
+    (tmp_path / "runs" / f"{name}.json").write_text(saved, encoding="ascii")
+    assert [entry["name"] for entry in kept.recorded_list(settings)] == [name]
+    assert kept.recorded_lines(settings, {"name": name}) == kept.open_lines({"text": saved})
+    for bad in ("../atlas/config", None, LESSONS[1].name):
+        with pytest.raises(InputError):
+            kept.recorded_lines(settings, {"name": bad})
+
+
+def test_the_oldest_run_goes_first(runs: KeptRuns, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MAX_KEPT", 2)
+    mine = KeptRuns()
+    run = service.start_run("x", "assistant", max_new_tokens=1)
+    finish(run)
+    for run_id in ("1", "2", "3"):
+        mine.keep(run_id, run, "x", "assistant")
+    assert list(mine.by_id) == ["2", "3"]
+    with pytest.raises(InputError, match="no longer kept"):
+        mine.find("1")
