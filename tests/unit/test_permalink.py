@@ -14,6 +14,7 @@ from eft_demo.recipe import BASE, UPSCALED, parse
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import parse_schedule
 from eft_demo.weight_filter import parse_weight_filter
+from tests.hostile import HOSTILE
 
 texts = st.text(alphabet=st.characters(), max_size=40) | st.sampled_from(
     ["\ud800&=#", "a\0b", "<script>", "+ %"]
@@ -49,6 +50,13 @@ def test_a_link_survives_the_way_there_and_back(link: Permalink) -> None:
     assert query.isascii()
     assert from_query(query) == link
     assert from_query("?" + query) == link
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
+    link = Permalink(prompt=text[:MAX_PROMPT_CHARS], panels=((text[:60], BASE),))
+    assert not set(link.to_query()) & set("<>\"'` {}")
+    assert from_query(link.to_query()) == link
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: urlencode({"v": "1", "prompt": raw})))
