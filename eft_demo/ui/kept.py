@@ -6,10 +6,11 @@ of what it was shown; each is looked up here, and a place that is not there is a
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
+from eft_demo import whatif
 from eft_demo.engine.events import Event
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
@@ -18,7 +19,8 @@ from eft_demo.export import to_csv, to_html, to_markdown
 from eft_demo.lab.collect import add_event, empty_traces
 from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run, read_run, replay
-from eft_demo.settings import SEED, Settings, check_control, show_value
+from eft_demo.plots_compare import log_odds_figure, strip_figure
+from eft_demo.settings import SEED, Settings, check_control, control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
 
@@ -26,6 +28,7 @@ MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
 NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
 MAX_SAMPLES = 8
+STRIP_ROWS = 13  # quarters of alpha from 0 to 3
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
@@ -139,6 +142,52 @@ def save(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
         return json.dumps({"error": str(refusal)})
     text = trace.to_json(FILE_DIGITS) if kind == "json" else _WRITERS[kind](trace)
     return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
+
+
+def strip(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
+    """JSON of a figure: what each value of a control would choose. `posted` has `run`, `panel`, `control`.
+
+    {"error"} with a sentence where there is nothing to show.
+    """
+    try:
+        kept = runs.find(posted.get("run"))
+        index = _index(posted.get("panel"), len(kept.traces))
+        recipe, name = kept.request.panels[index][1], posted.get("control", "alpha")
+        limits = control_range(name)
+        if limits is None or name not in recipe.controls:
+            raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    request, tokens = kept.request, list(kept.traces[index].tokens)
+    asked = whatif.Run(recipe, request.sampling, request.weight_filter, request.schedule)
+    values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
+    rows = whatif.strip(asked, tokens, str(name), values)
+    label = _labels(service)
+    return json.dumps(
+        strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
+    )
+
+
+def log_odds(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
+    """JSON of a figure: how much likelier the text is in the panel `ours` than in `theirs`, token by token.
+
+    {"error"} with a sentence where the two do not tell of the same text.
+    """
+    try:
+        kept = runs.find(posted.get("run"))
+        ours, theirs = (
+            kept.traces[_index(posted.get(side), len(kept.traces))] for side in ("ours", "theirs")
+        )
+        sums = whatif.cumulative_log_odds(list(ours.tokens), list(theirs.tokens))
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    label = _labels(service)
+    labels = [label(record.id) for record in ours.tokens]
+    return json.dumps(log_odds_figure(sums, labels, ours.name, theirs.name, wire.PAGE_PALETTE))
+
+
+def _labels(service: Service) -> Callable[[int], str]:
+    return wire.Encoder((), service.family.token_bytes, service.family.stop_ids).label
 
 
 _WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}

@@ -149,6 +149,29 @@ def test_what_cannot_be_saved_is_a_sentence(
     assert json.loads(kept.save(service, runs, posted))["error"]
 
 
+def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: KeptRuns) -> None:
+    figure = json.loads(kept.strip(service, runs, {"run": "a", "panel": 2}))
+    heat = figure["data"][0]
+    tokens = runs.find("a").traces[2].tokens
+    assert heat["y"] == [f"{k / 4:g}" for k in range(13)]
+    assert [len(row) for row in heat["z"]] == [len(tokens)] * 13
+    assert set(heat["z"][4]) == {0}  # alpha 1 is what it was written with
+    for bad in ({"panel": 0}, {"panel": 9}, {"run": "x"}, {"panel": 2, "control": "beta"}, {"control": []}):
+        assert json.loads(kept.strip(service, runs, {"run": "a"} | bad))["error"]
+
+
+def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) -> None:
+    figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
+    assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
+    stored = runs.find("a")
+    runs.by_id["b"] = replace(stored, traces=[stored.traces[0], replace(stored.traces[1], tokens=[])])
+    assert (
+        "different texts"
+        in json.loads(kept.log_odds(service, runs, {"run": "b", "ours": 0, "theirs": 1}))["error"]
+    )
+    assert json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 7}))["error"]
+
+
 @pytest.mark.parametrize("text", [None, 5, "", "{}", "<script>"])
 def test_what_cannot_be_opened_is_a_sentence(text: object) -> None:
     with pytest.raises(InputError):
