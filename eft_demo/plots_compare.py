@@ -93,8 +93,9 @@ def _grade(choice: Choice) -> int:
 
 
 def _cell(choice: Choice, label_of: Callable[[int], str]) -> str:
-    mark = "?" if _grade(choice) == UNSURE else ""
-    return tick_label(label_of(choice.id)) + mark if choice.changed else mark
+    if not choice.changed:
+        return ""
+    return tick_label(label_of(choice.id)) + ("?" if _grade(choice) == UNSURE else "")
 
 
 def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def test_the_strip_says_what_the_choices_say() -> None:
     figure = strip_figure(rows, [0.0, 1.0, 2.5], ["Li", "ma"], lambda token: f"<{token}>")
     heat = figure["data"][0]
     assert heat["z"] == [[SAME, SAME], [OTHER, UNSURE], [UNSURE, OTHER]]
-    assert heat["text"] == [["", ""], ["&lt;5&gt;", "?"], ["&lt;5&gt;?", "&lt;5&gt;"]]
+    assert heat["text"] == [["", ""], ["&lt;5&gt;", ""], ["&lt;5&gt;?", "&lt;5&gt;"]]
     assert heat["y"] == ["0", "1", "2.5"]
     assert heat["customdata"][1][0] == "alpha 1: &lt;5&gt; (another token)"
     assert figure["layout"]["xaxis"]["ticktext"] == ["Li", "ma"]
