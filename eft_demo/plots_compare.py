@@ -9,8 +9,13 @@ from typing import Any
 from eft_demo.plots import LIGHT, tick_label
 from eft_demo.whatif import Choice
 
-SAME, UNSURE, OTHER = 0, 1, 2
-_NAMES = {SAME: "the same token", UNSURE: "perhaps another: not all is recorded", OTHER: "another token"}
+SAME, PERHAPS_SAME, PERHAPS_OTHER, OTHER = 0, 1, 2, 3
+_NAMES = {
+    SAME: "the same token",
+    PERHAPS_SAME: "the same among the recorded ones",
+    PERHAPS_OTHER: "another among the recorded ones",
+    OTHER: "another token",
+}
 MAX_UNSURE = 0.05  # more probability than this on tokens not recorded, and the choice is not to be trusted
 
 
@@ -59,7 +64,7 @@ def strip_figure(
         ]
         for value, row, line in zip(values, rows, grades, strict=True)
     ]
-    shades = (palette["card"], palette["rest"], palette["tuned"])
+    shades = (palette["card"], palette["line"], palette["rest"], palette["tuned"])
     heat = {
         "type": "heatmap",
         "x": list(range(len(labels))),
@@ -71,7 +76,7 @@ def strip_figure(
         "hovertemplate": "%{customdata}<extra></extra>",
         "zmin": SAME,
         "zmax": OTHER,
-        "colorscale": [[place, shade] for k, shade in enumerate(shades) for place in (k / 3, (k + 1) / 3)],
+        "colorscale": [[place, shade] for k, shade in enumerate(shades) for place in (k / 4, (k + 1) / 4)],
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
@@ -88,14 +93,14 @@ def strip_figure(
 
 def _grade(choice: Choice) -> int:
     if choice.unrecorded is None or choice.unrecorded > MAX_UNSURE:
-        return UNSURE
+        return PERHAPS_OTHER if choice.changed else PERHAPS_SAME
     return OTHER if choice.changed else SAME
 
 
 def _cell(choice: Choice, label_of: Callable[[int], str]) -> str:
     if not choice.changed:
         return ""
-    return tick_label(label_of(choice.id)) + ("?" if _grade(choice) == UNSURE else "")
+    return tick_label(label_of(choice.id)) + ("?" if _grade(choice) == PERHAPS_OTHER else "")
 
 
 def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:
@@ -113,6 +118,7 @@ def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]
             "ticktext": [tick_label(label) for label in labels],
             "tickangle": -40,
             "showgrid": False,
+            "zeroline": False,
             "color": palette["ink"],
         },
         "uirevision": "one run",

@@ -5,7 +5,7 @@ import json
 import plotly.graph_objects as go
 import pytest
 
-from eft_demo.plots_compare import OTHER, SAME, UNSURE, log_odds_figure, strip_figure
+from eft_demo.plots_compare import OTHER, PERHAPS_OTHER, PERHAPS_SAME, SAME, log_odds_figure, strip_figure
 from eft_demo.whatif import Choice
 from tests.hostile import HOSTILE
 
@@ -17,12 +17,12 @@ def test_the_strip_says_what_the_choices_say() -> None:
     rows = [[KEPT, KEPT], [SURE, UNKNOWN], [PERHAPS, SURE]]
     figure = strip_figure(rows, [0.0, 1.0, 2.5], ["Li", "ma"], lambda token: f"<{token}>")
     heat = figure["data"][0]
-    assert heat["z"] == [[SAME, SAME], [OTHER, UNSURE], [UNSURE, OTHER]]
+    assert heat["z"] == [[SAME, SAME], [OTHER, PERHAPS_SAME], [PERHAPS_OTHER, OTHER]]
     assert heat["text"] == [["", ""], ["&lt;5&gt;", ""], ["&lt;5&gt;?", "&lt;5&gt;"]]
     assert heat["y"] == ["0", "1", "2.5"]
     assert heat["customdata"][1][0] == "alpha 1: &lt;5&gt; (another token)"
     assert figure["layout"]["xaxis"]["ticktext"] == ["Li", "ma"]
-    assert len({place for place, _ in heat["colorscale"]}) == 4  # three plain colours, no shades between
+    assert len({place for place, _ in heat["colorscale"]}) == 5  # four plain colours, no shades between
     go.Figure(figure)
 
 
