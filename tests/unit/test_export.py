@@ -8,13 +8,13 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eft_demo import export
 from eft_demo.recipe import BASE, UPSCALED
 from eft_demo.sampling import Sampling
-from eft_demo.trace import Draft, PanelTrace, RunTrace
+from eft_demo.trace import Draft, PanelTrace, RunTrace, gather_pieces
 from tests.hostile import HOSTILE
 from tests.records import make_record
 
@@ -54,6 +54,9 @@ def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
             "9": b"\xe2\x80".decode("utf-8", "surrogateescape"),
         },
     )
+
+
+PLAIN = run_that_says("x")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -163,3 +166,17 @@ def test_html_allows_its_own_script_and_nothing_else() -> None:
 def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:
     assert export.label_of(7, {}) == "#7"
     assert export.label_of(7, {7: b" Lima"}) == "Lima"
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(st.lists(st.binary(max_size=6), min_size=1, max_size=12))
+def test_any_bytes_survive_the_file_and_the_texts_joined_are_the_whole(tokens: list[bytes]) -> None:
+    by_token = {token: {"large_base": -1.0 - token} for token in range(len(tokens))}
+    records = [make_record(BASE, token, by_token, position=token) for token in by_token]
+    panel = PanelTrace("Base", "large_base", records)
+    kept = json.loads(json.dumps(gather_pieces([panel], tokens)))
+    run = dataclasses.replace(PLAIN, panels=[panel], pieces=kept)
+    assert export.pieces_of(run) == dict(enumerate(tokens))
+    assert "".join(export.token_texts(panel, export.pieces_of(run))) == b"".join(tokens).decode(
+        "utf-8", "replace"
+    )
