@@ -4,7 +4,8 @@ Emulated fine-tuning (Mitchell et al., 2023, arXiv 2310.12962) samples each toke
 
     log p~(y) = log p_large_base(y) + alpha * [ log p_small_tuned(y) - log p_small_base(y) ] - log Z
 
-Nothing happens when this package is imported. The rooms, each importing only from those before it:
+Nothing happens when this package is imported; `EmulatedFineTuning`, for people's own code, is fetched when it
+is asked for. The rooms, each importing only from those before it:
 
     errors, settings    sentences people see; every limit and switch
     recipe              which models are mixed, as a value and as text
@@ -24,4 +25,19 @@ Nothing happens when this package is imported. The rooms, each importing only fr
     cli                 the command line
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eft_demo.models.processor import EmulatedFineTuning as EmulatedFineTuning
+
+__all__ = ["EmulatedFineTuning", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """The one name for other people's code; it brings transformers, so it comes when it is asked for."""
+    if name == "EmulatedFineTuning":
+        from eft_demo.models.processor import EmulatedFineTuning  # noqa: PLC0415
+
+        return EmulatedFineTuning
+    raise AttributeError(f"module 'eft_demo' has no attribute {name!r}")

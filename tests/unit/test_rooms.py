@@ -1,6 +1,7 @@
 """The rooms of the package: imports run one way, fences hold, files and functions stay small."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,8 +74,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 @every_file
 def test_imports_run_one_way(path: Path) -> None:
     room = room_of(path)
-    if room == "__init__":
-        assert not any(name.startswith("eft_demo") for name in imported(path))
+    if room == "__init__":  # imports nothing by itself, see below
         return
     assert room in LEVEL, f"{room} has no place in the order of rooms: give it one"
     for name in imported(path):
@@ -123,7 +123,11 @@ def test_every_function_is_annotated(path: Path) -> None:
 
 
 def test_the_package_imports_nothing_by_itself() -> None:
-    assert list(imported(PACKAGE / "__init__.py")) == []
+    # What it does import is for type checkers, or comes when somebody asks for it.
+    code = "import sys, eft_demo; sys.exit(any(n[:9] == 'eft_demo.' or n == 'torch' for n in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    offered = set(imported(PACKAGE / "__init__.py")) - {"typing.TYPE_CHECKING"}
+    assert offered == {"eft_demo.models.processor.EmulatedFineTuning"}
     assert {"errors", "settings", "recipe", "mixing", "sampling", "trace"} <= {
         room_of(path) for path in FILES
     }
