@@ -5,7 +5,7 @@ handles to them. `slot.length` is the number of tokens whose keys and values sta
 write a smaller number into it, nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,5 +44,20 @@ class LanguageModel(Protocol):
 
         The logits are those after the last `keep` tokens of the block, in the model's own dtype. Lengths
         grow by `block` only when the forward has succeeded.
+        """
+        ...
+
+
+class ModelGroup(Protocol):
+    """Models that can share one forward: two small ones side by side, or a base and its adapters."""
+
+    members: frozenset[str]  # their roles
+
+    def forward(
+        self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int = 1
+    ) -> dict[str, Tensor]:
+        """Append to rows of several members, the same block for all: role -> (slots, tokens (rows, block)).
+
+        Returns role -> logits (rows, keep, vocab). Lengths grow only when all have succeeded.
         """
         ...

@@ -1,0 +1,179 @@
+"""Tuned models as LoRA adapters on the small base: one copy of the weights, one cache, one forward for all.
+
+A low-rank adapter adds `up @ down @ x` to some of the base's linear layers. Here it is added to the rows of
+the model it belongs to and to no others, so a row without adapter is the base, bit for bit. Reads what PEFT
+writes (adapter_config.json and adapter_model.safetensors) and needs no PEFT for it; knows no families and no
+recipes.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from eft_demo.errors import FamilyError
+from eft_demo.models.base import SlotModel
+from eft_demo.models.protocol import Slot
+
+if TYPE_CHECKING:
+    from eft_demo.models.hf import TransformersModel
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# Entries that, if they say anything, change what an adapter computes or what it stands on.
+UNKNOWN_KINDS = (
+    "use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out", "lora_bias", "modules_to_save",
+    "layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens",
+    "arrow_config", "kasa_config", "megatron_config",
+)  # fmt: skip
+PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # other ways to start change the base too
+_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+MERGE = "Please merge it into its base with PEFT's merge_and_unload() and name the merged model instead."
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """What an adapter adds to one linear layer: `up @ down @ x`; the scale stands in `up`."""
+
+    down: Tensor  # (rank, in)
+    up: Tensor  # (out, rank)
+
+
+Adapter = Mapping[str, LowRank]  # by the path of the linear layer in the base
+
+
+class AdapterModel(SlotModel):
+    """One adapter's `LanguageModel`; its rows live in the base's cache."""
+
+    def __init__(self, name: str, group: "AdapterGroup") -> None:
+        super().__init__(name, group.base.vocab, group.base.cache)
+        self.group = group
+
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab)."""
+        return self.group.forward({self.name: (slots, tokens)}, keep)[self.name]
+
+
+class AdapterGroup:
+    """A `ModelGroup` of a base and its adapters. The base stays usable as the model it is."""
+
+    def __init__(self, base: "TransformersModel", adapters: Mapping[str, Adapter]) -> None:
+        self.base, self.adapters = base, dict(adapters)
+        self.members = frozenset({base.name, *adapters})
+        self._rows: dict[str, Tensor] = {}  # while a forward runs: which rows belong to which adapter
+        for path in sorted({path for adapter in adapters.values() for path in adapter}):
+            base.model.get_submodule(path).register_forward_hook(partial(self._add, path))
+
+    def models(self) -> dict[str, AdapterModel]:
+        """A model per adapter, by name."""
+        return {name: AdapterModel(name, self) for name in self.adapters}
+
+    @torch.inference_mode()
+    def forward(self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int = 1) -> dict[str, Tensor]:
+        """Append a block to rows of several members: logits (rows, keep, vocab) of each, in one forward."""
+        slots = [slot for rows, _ in parts.values() for slot in rows]
+        tokens = torch.cat([block for _, block in parts.values()])
+        # In the order of the storage all rows are one view of it and no gather.
+        order = sorted(range(len(slots)), key=lambda i: slots[i].index)
+        place = torch.tensor(order, device=tokens.device).argsort()  # (rows,) where each row went
+        rows = dict(zip(parts, place.split([len(rows) for rows, _ in parts.values()]), strict=True))
+        self._rows = {name: index for name, index in rows.items() if name in self.adapters}
+        try:
+            logits = self.base.forward([slots[i] for i in order], tokens[order], keep)
+        finally:
+            self._rows = {}
+        return {name: logits[index] for name, index in rows.items()}
+
+    def _add(self, path: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        for name, index in self._rows.items():
+            if (part := self.adapters[name].get(path)) is not None:
+                low = F.linear(args[0][index], part.down)  # (rows, block, rank)
+                output.index_add_(0, index, F.linear(low, part.up))
+
+
+def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
+    """The adapter in `folder` for the linear layers of `base`, in their dtype and on their device.
+
+    `base_name` is the base's name on the hub, if it has one. Raises FamilyError for files that are missing or
+    damaged, for kinds of adapter that are more than low-rank products, and for an adapter of another base.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+        _check_kind(folder, config)
+        _check_base_name(folder, config, base_name)
+        return _low_ranks(folder, config, tensors, base)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FamilyError(
+            f"The adapter in {folder} cannot be read ({reason}). It needs {CONFIG} and {WEIGHTS} as PEFT's "
+            "save_pretrained writes them. Please save it again or name another."
+        ) from None
+
+
+def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
+    kind = config["peft_type"]
+    found = [name for name in UNKNOWN_KINDS if config.get(name)]
+    found += [f"peft_type {kind}"] if kind != "LORA" else []
+    found += ["bias"] if config.get("bias", "none") != "none" else []
+    start = config.get("init_lora_weights", True)
+    found += [f"init_lora_weights {start}"] if start not in PLAIN_STARTS else []
+    if found:
+        raise FamilyError(f"The adapter in {folder} is more than plain LoRA ({', '.join(found)}). {MERGE}")
+
+
+def _check_base_name(folder: Path, config: Mapping[str, Any], base_name: str) -> None:
+    trained_on = config.get("base_model_name_or_path") or ""
+    # Folders have other names on other machines; two names on the hub tell models apart.
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", trained_on)
+    if on_hub and base_name and trained_on.lower() != base_name.lower():
+        raise FamilyError(
+            f"The adapter in {folder} was trained on {trained_on}, and the base here is {base_name}. "
+            "Please name the adapter's own base as adapter_of."
+        )
+
+
+def _low_ranks(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], base: nn.Module
+) -> Adapter:
+    sides: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise FamilyError(f"The adapter in {folder} is more than plain LoRA ({key}). {MERGE}")
+        sides.setdefault(found[1], {})[found[2]] = tensor
+    if not sides:
+        raise ValueError(f"{WEIGHTS} is empty")
+    layers = dict(base.named_modules())
+    adapter = {}
+    for path, side in sides.items():
+        down, up, layer = side["A"], side["B"], layers.get(path)
+        # A quantised layer's weight has another shape, its features have not.
+        size = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
+        if size != (up.shape[0], down.shape[1]) or up.shape[1] != down.shape[0]:
+            raise FamilyError(
+                f"The adapter in {folder} does not fit its base: for {path} it has {tuple(up.shape)} x "
+                f"{tuple(down.shape)}, and the base has {'no such layer' if layer is None else size}. "
+                "Please name the base that it was trained on as adapter_of."
+            )
+        like = next(base.parameters())
+        scale = _scale(config, path, rank=down.shape[0])
+        adapter[path] = LowRank(down.to(like), (up.float() * scale).to(like))
+    return adapter
+
+
+def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) for rank-stabilised adapters; patterns name layers of their own."""
+    patterns = config.get("alpha_pattern") or {}
+    own = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path))
+    alpha = float(next(own, config["lora_alpha"]))
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
