@@ -25,10 +25,14 @@ WAY_OUT = "Please restore the file from the repository or run `python -m eft_dem
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where one role's weights lie: a folder with config.json and model.safetensors."""
+    """Where one role's weights lie: a folder with config.json and model.safetensors.
+
+    That of an adapter has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
+    """
 
     role: str
     path: Path
+    adapter_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def load_family(name: str, settings: Settings) -> Family:
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     token_bytes = bytes_of_tokens(tokenizer)
     try:
-        roles = {role: Checkpoint(role, folder / path) for role, path in entry["roles"].items()}
+        roles = {role: _checkpoint(role, given, folder) for role, given in entry["roles"].items()}
         behaviours = tuple(Behaviour(**behaviour) for behaviour in entry["behaviours"])
         stop_ids = frozenset(_stop_id(tokenizer, token, folder) for token in entry["stop"])
         prompt_format, context = str(entry["prompt"]), int(entry["context"])
@@ -85,7 +89,10 @@ def load_family(name: str, settings: Settings) -> Family:
             f"The prompt format in {folder / 'family.yaml'} must hold {PLACEHOLDER} once. {WAY_OUT}"
         )
     for checkpoint in roles.values():
-        _check_checkpoint(checkpoint, len(token_bytes))
+        if checkpoint.adapter_of is None:
+            _check_checkpoint(checkpoint, len(token_bytes))
+        else:
+            _check_adapter(checkpoint, roles)
     return Family(
         name, title, licence, roles, behaviours, prompt_format, stop_ids, context, tokenizer, token_bytes
     )
@@ -131,6 +138,28 @@ def _stop_id(tokenizer: Tokenizer, token: str, folder: Path) -> int:
     if stop_id is None:
         raise FamilyError(f"The stop token {token} is not in {folder / 'tokenizer.json'}. {WAY_OUT}")
     return stop_id
+
+
+def _checkpoint(role: str, given: str | Mapping[str, str], folder: Path) -> Checkpoint:
+    """From `role: folder`, or for an adapter `role: {path: folder, adapter_of: role of its base}`."""
+    if isinstance(given, str):
+        return Checkpoint(role, folder / given)
+    return Checkpoint(role, folder / given["path"], given["adapter_of"])
+
+
+def _check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
+    """Its base is a model of this family and the files are there. The weights themselves are not read."""
+    base = roles.get(adapter.adapter_of or "")
+    if base is None or base.adapter_of is not None:
+        models = ", ".join(role for role, other in roles.items() if other.adapter_of is None)
+        raise FamilyError(
+            f"The adapter {adapter.role} names {adapter.adapter_of!r} as its base, and that is no whole "
+            f"model of this family. Please choose one of {models}."
+        )
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        path = adapter.path / name
+        if not path.is_file():
+            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {WAY_OUT}")
 
 
 def _check_checkpoint(checkpoint: Checkpoint, vocab: int) -> None:

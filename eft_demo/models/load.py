@@ -1,7 +1,8 @@
 """From a family's checkpoints to models ready for rows. Safetensors only, no code from checkpoints."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -10,7 +11,8 @@ from safetensors.torch import load_file
 from eft_demo.errors import FamilyError
 from eft_demo.families.family import WAY_OUT, Checkpoint, Family
 from eft_demo.models.fused import FusedQwen2, Shape, fusable_shape
-from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.lora import AdapterGroup, AdapterModel, read_adapter
+from eft_demo.models.protocol import LanguageModel, ModelGroup
 
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)  # what bad files make
 
@@ -19,16 +21,30 @@ def load_models(
     family: Family, dtype: torch.dtype, roles: Iterable[str] | None = None
 ) -> dict[str, LanguageModel]:
     """One model per role (default: all of the family's). Raises FamilyError for weights that do not fit."""
-    chosen = family.roles if roles is None else roles
-    return {role: load_model(family, family.roles[role], dtype) for role in chosen}
+    chosen = [family.roles[role] for role in (family.roles if roles is None else roles)]
+    adapters: dict[str, list[Checkpoint]] = {}  # by the role of their base
+    for checkpoint in chosen:
+        if checkpoint.adapter_of is not None:
+            adapters.setdefault(checkpoint.adapter_of, []).append(checkpoint)
+    models: dict[str, LanguageModel] = {}
+    for role, group in adapters.items():
+        models |= _load_with_adapters(family, family.roles[role], group, dtype)
+    return {c.role: models.get(c.role) or load_model(family, c, dtype) for c in chosen}
 
 
-def load_model(family: Family, checkpoint: Checkpoint, dtype: torch.dtype) -> LanguageModel:
-    """The checkpoint with the fastest path that fits it. Raises FamilyError."""
+def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
+    """The groups among `models` whose members can share a forward."""
+    return tuple({model.group: None for model in models.values() if isinstance(model, AdapterModel)})
+
+
+def load_model(
+    family: Family, checkpoint: Checkpoint, dtype: torch.dtype, fused: bool = True
+) -> LanguageModel:
+    """The checkpoint with the fastest path that fits it, or the library's. Raises FamilyError."""
     try:
         config = json.loads((checkpoint.path / "config.json").read_text(encoding="utf-8"))
         shape = fusable_shape(config)
-        if shape is None:
+        if shape is None or not fused:
             return _load_by_library(family, checkpoint, dtype)
         return _load_fused(family, checkpoint, dtype, shape)
     except BROKEN as error:
@@ -36,6 +52,15 @@ def load_model(family: Family, checkpoint: Checkpoint, dtype: torch.dtype) -> La
         raise FamilyError(
             f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). {WAY_OUT}"
         ) from None
+
+
+def _load_with_adapters(
+    family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], dtype: torch.dtype
+) -> dict[str, LanguageModel]:
+    """A base by the library's path, which adapters can be hung on, and a model for each of its adapters."""
+    model: Any = load_model(family, base, dtype, fused=False)
+    group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model) for a in adapters})
+    return {base.role: model, **group.models()}
 
 
 def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shape: Shape) -> LanguageModel:

@@ -53,9 +53,7 @@ class ModelGroup(Protocol):
 
     members: frozenset[str]  # their roles
 
-    def forward(
-        self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int = 1
-    ) -> dict[str, Tensor]:
+    def forward(self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int = 1) -> dict[str, Tensor]:
         """Append to rows of several members, the same block for all: role -> (slots, tokens (rows, block)).
 
         Returns role -> logits (rows, keep, vocab). Lengths grow only when all have succeeded.

@@ -1,12 +1,14 @@
 """Adapters against PEFT's own forward, alone and mixed in one batch, and as models of the engine."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,7 +18,9 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.events import TokenEvent
 from eft_demo.engine.run import RunRequest
 from eft_demo.errors import FamilyError
+from eft_demo.families.family import load_family
 from eft_demo.models.hf import TransformersModel
+from eft_demo.models.load import group_models, load_models
 from eft_demo.models.lora import CONFIG, WEIGHTS, AdapterGroup, read_adapter
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.recipe import parse
@@ -50,9 +54,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return paths
 
 
-def save_adapter(path: Path, seed: int = 0, **options: Any) -> None:
+def save_adapter(path: Path, seed: int = 0, base: Qwen2ForCausalLM | None = None, **options: Any) -> None:
     torch.manual_seed(seed)
-    model = get_peft_model(small_base(), LoraConfig(task_type="CAUSAL_LM", **options))
+    model = get_peft_model(base or small_base(), LoraConfig(task_type="CAUSAL_LM", **options))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_" in name:
@@ -267,3 +271,61 @@ def test_files_that_are_missing_or_damaged(folders: Mapping[str, Path], tmp_path
     (folder / CONFIG).write_text("[]")
     with pytest.raises(FamilyError, match="cannot be read"):
         read_adapter(folder, small_base())
+
+
+# -- in a family --
+
+
+@pytest.fixture
+def assets(tiny_assets: Path, tmp_path: Path) -> Path:
+    """The family `tiny` with its pirate as an adapter on the small base."""
+    folder = tmp_path / "assets" / "tiny"
+    shutil.copytree(tiny_assets / "tiny", folder)
+    shutil.rmtree(folder / "pirate")
+    base = Qwen2ForCausalLM.from_pretrained(folder / "small_base")
+    save_adapter(folder / "adapters" / "pirate", 5, base, target_modules=EVERYWHERE)
+    rewrite(folder.parent, "pirate", {"path": "adapters/pirate", "adapter_of": "small_base"})
+    return folder.parent
+
+
+def rewrite(assets: Path, role: str, value: Any) -> None:
+    path = assets / "tiny" / "family.yaml"
+    entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entry["roles"][role] = value
+    path.write_text(yaml.safe_dump(entry), encoding="utf-8")
+
+
+def test_a_role_of_a_family_may_be_an_adapter(assets: Path) -> None:
+    family = load_family("tiny", Settings(assets=assets))
+    models = load_models(family, torch.float32, ["pirate", "large_base", "small_base"])
+    assert list(models) == ["pirate", "large_base", "small_base"]
+    (group,) = group_models(models)
+    assert group.members == {"pirate", "small_base"}
+    base, tokens = Qwen2ForCausalLM.from_pretrained(assets / "tiny" / "small_base").eval(), [1, 2, 3]
+    expectations = {"small_base": exact(base, tokens)}
+    tuned = PeftModel.from_pretrained(base, assets / "tiny" / "adapters" / "pirate").eval()
+    expectations["pirate"] = exact(tuned, tokens)
+    for role, expected in expectations.items():
+        found = models[role].forward([models[role].join()], torch.tensor([tokens]))[0, 0]
+        torch.testing.assert_close(found, expected[-1], atol=1e-4, rtol=1e-5)
+    alone = load_models(family, torch.float32, ["pirate"])  # its base comes along unseen
+    assert list(alone) == ["pirate"]
+
+
+def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
+    rewrite(assets, "pirate", {"path": "adapters/pirate", "adapter_of": "large_base"})
+    family = load_family("tiny", Settings(assets=assets))
+    with pytest.raises(FamilyError, match="does not fit its base"):
+        load_models(family, torch.float32)
+    for value, sentence in (
+        (
+            {"path": "adapters/pirate", "adapter_of": "nobody"},
+            "'nobody' as its base.*choose one of .*small_base",
+        ),
+        ({"path": "adapters/none", "adapter_of": "small_base"}, "adapter_config.json.* is missing"),
+        ({"path": "adapters/pirate"}, "is not as it should be"),
+        (7, "is not as it should be"),
+    ):
+        rewrite(assets, "pirate", value)
+        with pytest.raises(FamilyError, match=sentence):
+            load_family("tiny", Settings(assets=assets))
