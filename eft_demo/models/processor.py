@@ -166,7 +166,8 @@ class _Follower:
         cache, self._cache = self._cache, None
         new = tokens[:, done:].clamp(min=0)
         out = self.model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1, **options)
-        self._cache, self._tokens = out.past_key_values, tokens
+        # A model with a state of its own kind, such as Mamba, reads the text anew for every token.
+        self._cache, self._tokens = getattr(out, "past_key_values", None), tokens
         return out.logits[:, -1]
 
     def _keep_common(self, tokens: Tensor) -> int:

@@ -4,12 +4,24 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, Qwen2ForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LogitsProcessorList,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2ForCausalLM,
+)
 
 from eft_demo import EmulatedFineTuning
 from eft_demo.engine.engine import Engine
@@ -25,6 +37,8 @@ from eft_demo.settings import Settings
 from eft_demo.weight_filter import parse_weight_filter
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model, make_tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 VOCAB, CONTEXT, LENGTH = 101, 96, 16
 SMALL = replace(TINY_SMALL, tied=False)  # tied ones repeat themselves, and then hide mistakes
 PROMPT = [5, 17, 3, 99, 42, 8]
@@ -193,18 +207,52 @@ def test_beams_equal_uncached_computation(
     large, beams = models["large_base"], {"num_beams": 4, "num_return_sequences": 3}
     found = write(large, prompts, eft_of(models), **beams)
     assert max(forwarded[2:]) == 1, "a reordered beam was read again"
-    forgetful = eft_of(models)
-    call = type(forgetful).__call__
-
-    class Forgetful(EmulatedFineTuning):
-        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            for follower in self._followers.values():
-                follower.restart()
-            return call(self, input_ids, scores)
-
-    uncached = Forgetful(models["assistant"], models["small_base"])
+    uncached = Uncached(models["assistant"], models["small_base"])
     assert found == write(large, prompts, uncached, **beams)
     assert len({tuple(row) for row in found}) == 3 * len(prompts)
+
+
+class Uncached(EmulatedFineTuning):
+    """Reads the whole text anew for every token."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        for follower in self._followers.values():
+            follower.restart()
+        return super().__call__(input_ids, scores)
+
+
+SHAPE = {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = {**SHAPE, "intermediate_size": 64, "num_key_value_heads": 2}
+OTHER_KINDS = {
+    "absolute positions": (GPT2LMHeadModel, GPT2Config(**SHAPE, n_positions=CONTEXT)),
+    "sliding windows": (MistralForCausalLM, MistralConfig(**GROUPED, sliding_window=5)),
+    "a state beside keys": (
+        Lfm2ForCausalLM, Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"]),
+    ),
+    "a state instead": (MambaForCausalLM, MambaConfig(**SHAPE, state_size=8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_models_of_other_kinds(models: Models, kind: str) -> None:
+    maker, config = OTHER_KINDS[kind]
+    pair = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        pair.append(maker(config).eval())
+        with torch.no_grad():
+            for weight in pair[-1].parameters():
+                if weight.ndim > 1:
+                    weight.normal_(0, 0.4)
+    large, prompts = models["large_base"], [PROMPT, [9, 9], [60, 2, 31]]
+    beams = {"num_beams": 3}
+    fresh, uncached = (lambda: EmulatedFineTuning(*pair, pad_token_id=0)), Uncached(*pair, pad_token_id=0)
+    alone = [write(large, [prompt], uncached)[0] for prompt in prompts]
+    assert write(large, prompts, fresh()) == alone
+    assert write(large, prompts, fresh(), **beams) == write(large, prompts, uncached, **beams)
+    eft = fresh()
+    for text in ([*PROMPT], [*PROMPT], [*PROMPT, 7], PROMPT[:3]):
+        assert write(large, [text], eft) == write(large, [text], uncached)
 
 
 def test_a_step_is_the_formula(models: Models) -> None:
@@ -365,3 +413,14 @@ def test_importing_the_package_stays_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(ImportError):
         from eft_demo import EmulatedFinetuning  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+
+
+def test_the_example_in_the_readme_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = README.partition("## In your own code")[2]
+    if not section:
+        pytest.skip("README has no section 'In your own code' yet")
+    monkeypatch.chdir(ROOT)
+    exec(section.split("```python\n")[1].split("```")[0], {})  # noqa: S102
+    assert "Lima" in capsys.readouterr().out
