@@ -117,6 +117,7 @@ def test_a_mixed_batch_equals_each_model_alone(group: AdapterGroup, by_peft: Map
         for slot, block in zip(rows, blocks, strict=True):
             texts[slot] += block
     found = group.forward(parts, keep=2)
+    assert isinstance(group.base.cache.rows, slice), "all rows of the cache were gathered instead of viewed"
     for name, (rows, _) in parts.items():
         for k, slot in enumerate(rows):
             assert slot.length == len(texts[slot])
