@@ -265,6 +265,26 @@ def test_a_step_is_the_formula(models: Models) -> None:
     assert found.dtype == torch.float32 and found.exp().sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("value", [0.05, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("kind", ["top-p", "mask"])
+def test_the_weight_filter_is_the_rule(models: Models, kind: str, value: float) -> None:
+    scores = models["large_base"](torch.tensor([PROMPT])).logits[:, -1].detach()
+    found = eft_of(models, 2.0, weight_filter=f"{kind} {value}")(torch.tensor([PROMPT]), scores)[0]
+    anchor = exact(models, PROMPT, [])
+    delta = exact_of(models["assistant"], PROMPT) - exact_of(models["small_base"], PROMPT)
+    if kind == "mask":
+        kept = anchor.exp() >= value * anchor.exp().max()
+        mixed = (anchor + 2 * delta).masked_fill(~kept, -torch.inf)
+    else:
+        kept, mass = torch.zeros(VOCAB, dtype=torch.bool), 0.0
+        for token in anchor.argsort(descending=True):
+            kept[token] = mass <= value
+            mass += float(anchor[token].exp())
+        mixed = anchor + 2 * delta * kept
+    assert 1 <= kept.sum() < VOCAB or value == 1
+    torch.testing.assert_close(found.double(), mixed.log_softmax(-1), atol=1e-4, rtol=1e-5)
+
+
 def test_sampling_several_texts_at_once(models: Models) -> None:
     torch.manual_seed(1)
     found = write(
@@ -314,6 +334,22 @@ def test_each_model_may_have_its_own_prompt(models: Models) -> None:
 def exact_of(model: Qwen2ForCausalLM, text: Sequence[int]) -> Tensor:
     with torch.no_grad():
         return model(torch.tensor([text]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+
+
+def test_a_prompt_of_embeddings_needs_ids_for_the_small_models(models: Models) -> None:
+    embeds = models["large_base"].get_input_embeddings()(torch.tensor([PROMPT]))
+
+    def written(eft: EmulatedFineTuning) -> list[int]:
+        out = models["large_base"].generate(
+            inputs_embeds=embeds, attention_mask=torch.ones(1, len(PROMPT)), logits_processor=[eft],
+            max_new_tokens=LENGTH, do_sample=False, pad_token_id=0, eos_token_id=None,
+        )  # fmt: skip
+        return list(out[0].tolist())
+
+    with pytest.raises(InputError, match="inputs_embeds"):
+        written(eft_of(models))
+    asked = {models["assistant"]: PROMPT, models["small_base"]: PROMPT}
+    assert written(eft_of(models, prompts=asked)) == write(models["large_base"], [PROMPT], eft_of(models))[0]
 
 
 def test_own_prompts_in_batches_and_beams(models: Models) -> None:
