@@ -7,6 +7,7 @@ so one figure serves dark and light.
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,18 @@ LIGHT: Mapping[str, str] = {
     "base": "#2a6a9b",
     "tuned": "#ad5c14",
     "up": "#5646b3",
+    "small": "#5d6677",
+    "second": "#00806b",
+    "third": "#b8437f",
+    "fourth": "#7d6b00",
     "rest": "#a9aeb9",
     "ink": "#1b1f27",
     "soft": "#5d6677",
     "line": "#e5e1da",
     "card": "#ffffff",
 }
-# More terms than one are rare (blends); they share the tuned colour's family, told apart by their hatching.
+# Behaviours in the order of their terms. Apart for every kind of colour vision, and each has its hatching.
+_BEHAVIOURS = ("tuned", "second", "third", "fourth")
 _HATCHES = ("", "/", "x", ".", "\\", "+")
 
 
@@ -68,17 +74,43 @@ def role_name(role: str) -> str:
     return role.replace("_", " ")
 
 
+def is_base(role: str) -> bool:
+    """Whether a role is a base model: `large_base` and `small_base`. All others were tuned."""
+    return role.endswith("_base")
+
+
 def _bar_traces(recipe: Recipe, palette: Mapping[str, str]) -> list[dict[str, Any]]:
-    bars = [_bar(role_name(recipe.anchor), palette["base"])]
-    for index, term in enumerate(recipe.terms):
+    roles = [recipe.anchor, *(term.plus for term in recipe.terms)]
+    behaviours = list(dict.fromkeys(role for role in roles if not is_base(role)))
+    colours = [_role_colour(role, behaviours) for role in roles]
+    bars = [_bar(role_name(recipe.anchor), palette[colours[0]])]
+    for index, (term, colour) in enumerate(zip(recipe.terms, colours[1:], strict=True)):
         sign, size = term.sign_and_size
-        name = role_name(
-            size.replace("alpha", "α").replace("beta", "β").replace("*", " · ").replace(" - ", " − ")
-        )
-        bar = _bar(name if sign == "+" else f"− {name}", palette["tuned"])
-        bar["marker"]["pattern"] = {"shape": _HATCHES[index % len(_HATCHES)], "solidity": 0.25}
+        name = term_name(size) if sign == "+" else f"− {term_name(size)}"
+        bar = _bar(name, palette[colour])
+        bar["marker"]["pattern"] = {
+            "shape": _HATCHES[(index + (colour == colours[0])) % len(_HATCHES)],
+            "solidity": 0.3,
+            "fgcolor": palette["card"],
+            "bgcolor": palette[colour],
+        }
         bars.append(bar)
     return [*bars, _bar("normaliser", palette["rest"])]
+
+
+def _role_colour(role: str, behaviours: Sequence[str]) -> str:
+    if is_base(role):
+        return "small" if role == "small_base" else "base"
+    return _BEHAVIOURS[behaviours.index(role) % len(_BEHAVIOURS)]
+
+
+def term_name(size: str) -> str:
+    """A term as people read it: `alpha*(brief - small_base)` -> `α · (brief − small base)`.
+
+    `alpha_pirate*(pirate - small_base)` becomes `α · (pirate − small base)`: its bracket says whose it is.
+    """
+    greek = re.sub(r"\balpha(_\w+)?\b", "α", size).replace("beta", "β")
+    return role_name(greek.replace("*", " · ").replace(" - ", " − "))
 
 
 def _bar(name: str, colour: str) -> dict[str, Any]:

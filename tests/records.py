@@ -13,9 +13,13 @@ def make_record(
     by_token: Mapping[int, Mapping[str, float]],
     alpha: float = 1.0,
     position: int = 0,
+    controls: Mapping[str, float] | None = None,
 ) -> TokenRecord:
-    """The record of drawing `chosen`; `by_token` holds each role's log-probs and is all there is to mix."""
-    controls = {"alpha": alpha}
+    """The record of drawing `chosen`; `by_token` holds each role's log-probs and is all there is to mix.
+
+    `controls` are the effective values where there are others than alpha.
+    """
+    controls = {"alpha": alpha} if controls is None else dict(controls)
     weights = recipe.coefficients(controls)
     bars = {
         token: [w * (p[t.plus] - p[t.minus]) for w, t in zip(weights, recipe.terms, strict=True)]

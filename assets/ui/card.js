@@ -23,7 +23,7 @@ function drawCard() {
   part("card-title").textContent = quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (selected.i + 1) + " of " + panel.tokens.length;
   part("card-note").textContent = noteOf(panel, token);
   part("card-table").replaceChildren(tableOf(panel, token));
-  drawVerdict(token.x);
+  drawVerdict([explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)]);
 }
 
 function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
@@ -39,9 +39,11 @@ function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
 function noteOf(panel, token) {
   const shift = shiftOf(token);
   const notes = [panel.name, "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
-  if (panel.roles.length > 1) notes.push(Math.abs(shift) < FAINT_NATS ? "not moved by tuning"
-    : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats by tuning");
-  if (token.a !== undefined) notes.push("α " + token.a.toFixed(2));
+  if (panel.terms.length) {
+    const by = " by " + pusherOf(panel).name;
+    notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
+  }
+  for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
   return notes.join(" · ");
 }
 
@@ -59,7 +61,11 @@ function tableOf(panel, token) {
   return table;
 }
 
-const colourOf = (role) => (role === "small_base" ? "--small" : role.endsWith("_base") ? "--base" : "--tuned");
+// A role has the colour of its bar in the plot.
+function colourOf(panel, place) {
+  const k = place === 0 ? -1 : panel.terms.findIndex((term) => term[2] === place);
+  return place && k < 0 ? "var(--small)" : panel.bars[k + 1].marker.color;
+}
 
 function rowOf([id, mix, ...roles], token, panel, alone) {
   const row = el("tr", id === token.i ? "chosen" : "");
@@ -69,26 +75,30 @@ function rowOf([id, mix, ...roles], token, panel, alone) {
   const name = el("th", "", twin ? label + " #" + id : label);
   name.scope = "row";
   name.title = "token " + id;
-  const names = panel.roles.map(colourOf);
-  const cells = alone ? [meter(mix, names[0])] : [...roles.map((v, i) => meter(v, names[i])), meter(mix, "--up")];
+  const colours = panel.roles.map((_, place) => colourOf(panel, place));
+  const cells = alone ? [meter(mix, colours[0])] : [...roles.map((v, i) => meter(v, colours[i])), meter(mix, "var(--up)")];
   row.append(name, ...cells);
   return row;
 }
 
-function meter(logprob, colourName) {
+function meter(logprob, colour) {
   const cell = el("td");
   const box = el("span", "meter");
   const bar = el("i");
   const p = logprob === null || logprob === undefined ? 0 : Math.exp(logprob);
   bar.style.width = (100 * p).toFixed(1) + "%";
-  bar.style.setProperty("--c", "var(" + colourName + ")");
+  bar.style.setProperty("--c", colour);
   box.append(bar);
   cell.append(box, document.createTextNode(decimal(logprob)));
   return cell;
 }
 
-function drawVerdict(pieces) { // plain text and token text in turn
-  const verdict = part("card-verdict");
-  verdict.hidden = !pieces.length;
-  verdict.replaceChildren(...pieces.map((piece, i) => (i % 2 ? el("b", "", piece) : document.createTextNode(piece))));
+function drawVerdict(sentences) { // each is plain text and token text in turn
+  const verdict = part("card-verdict"), said = sentences.filter((pieces) => pieces.length);
+  verdict.hidden = !said.length;
+  verdict.replaceChildren(...said.map((pieces) => {
+    const sentence = el("span", "said");
+    sentence.append(...pieces.map((piece, i) => (i % 2 ? el("b", "", piece) : document.createTextNode(piece))));
+    return sentence;
+  }));
 }

@@ -200,6 +200,7 @@ part("columns").addEventListener("focusin", (event) => {
   if (span && !span.hasAttribute("aria-pressed") && span.matches(":focus-visible")) selectSpan(span, false);
 });
 part("plot").addEventListener("click", onPlotClick);
+part("plotted").addEventListener("change", () => choosePlot(Number(part("plotted").value)));
 part("theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 
 const onKeyIfHere = (event) => element.isConnected ? onKey(event) : document.removeEventListener("keydown", onKeyIfHere);

@@ -3,7 +3,8 @@
 
 const PX_PER_TOKEN = 34;
 const REDRAW_MS = 300;
-let figure = null;
+let figure = null; // of the plotted column
+let plotted = 0; // which column that is
 let drawTimer = 0;
 let plotlyReady = null;
 let ownView = null; // where a person moved the plot to: a range or "all"; null follows the newest token
@@ -21,21 +22,37 @@ function loadPlotly() {
 }
 
 function startPlot() {
-  figure = run.figure;
+  part("plotted").replaceChildren(...run.panels.map((panel, p) => Object.assign(el("option", "", panel.name), { value: p })));
+  choosePlot(run.account ?? run.panels.length - 1);
+}
+
+// Plot another column; what it has said so far is drawn at once.
+function choosePlot(p) {
+  plotted = p;
+  part("plotted").value = p;
+  [...part("columns").children].forEach((column, k) => column.classList.toggle("plotted", k === p));
+  figure = structuredClone({ data: run.panels[p].bars, layout: run.layout });
   ownView = null;
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  run.panels[p].tokens.forEach(addBars);
+  drawSoonest();
 }
 
 function addBars(token) {
-  if (!figure) return;
-  const at = run.panels[run.account].tokens.length - 1;
   figure.data.forEach((trace, t) => {
-    trace.x.push(at);
+    trace.x.push(token.n);
     trace.y.push(token.y[t]);
   });
-  figure.layout.xaxis.tickvals.push(at);
-  figure.layout.xaxis.ticktext.push(token.l);
+  figure.layout.xaxis.tickvals.push(token.n);
+  figure.layout.xaxis.ticktext.push(tickLabel(token.s || run.labels.get(token.i)));
+}
+
+// A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup.
+function tickLabel(text, longest = 12) {
+  const shown = [...text.replace(/^ +| +$/g, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/(?! )[\p{C}\p{Z}]/gu, "�")];
+  const cut = shown.length > longest ? shown.slice(0, longest - 1).join("") + "…" : shown.join("");
+  return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") || "␣";
 }
 
 function drawSoon() {
@@ -69,7 +86,7 @@ function onPlotClick(event) {
   const box = part("plot"), axis = box._fullLayout?.xaxis;
   if (!axis || !event.target.closest(".draglayer")) return;
   const px = event.clientX - box.getBoundingClientRect().left - axis._offset;
-  if (px >= 0 && px <= axis._length) select(run.account, Math.round(axis.p2d(px)), false);
+  if (px >= 0 && px <= axis._length) select(plotted, Math.round(axis.p2d(px)), false);
 }
 
 function layoutNow(box) {
@@ -83,7 +100,7 @@ function layoutNow(box) {
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines(layout);
   layout.annotations = turnLabels();
-  if (selected && selected.p === run.account) {
+  if (selected && selected.p === plotted) {
     const i = selected.i;
     layout.shapes.push({ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, layer: "below",
       line: { width: 1.5, color: colour("--ink") }, fillcolor: colour("--well") });
@@ -95,24 +112,24 @@ function layoutNow(box) {
 // Follows the newest token; after the run, the selected one.
 function windowOf(n, room) {
   if (n <= room) return [-0.6, Math.max(n, Math.min(room, 12)) - 0.4];
-  const middle = selected && selected.p === run.account && !running ? selected.i : n;
+  const middle = selected && selected.p === plotted && !running ? selected.i : n;
   const start = Math.max(0, Math.min(n - room, Math.round(middle - room / 2)));
   return [start - 0.6, start + room - 0.4];
 }
 
-const turns = () => {
-  const tokens = run.panels[run.account].tokens;
-  return tokens.flatMap((token, i) => (i && tokens[i - 1].a !== token.a ? [{ i, a: token.a }] : []));
-};
+const turns = () => run.panels[plotted].tokens.flatMap((token, i) => {
+  const moved = turnsAt(run.panels[plotted], i);
+  return moved.length ? [{ i, text: moved.map(({ name, value }) => symbolOf(name) + " " + value.toFixed(2)).join(" · ") }] : [];
+});
 const turnLines = () => turns().map(({ i }) => ({ type: "line", xref: "x", yref: "paper", x0: i - 0.5, x1: i - 0.5, y0: 0, y1: 1,
   line: { width: 1.5, dash: "dot", color: colour("--accent") } }));
-const turnLabels = () => turns().map(({ i, a }) => ({ x: i - 0.5, y: 1, xref: "x", yref: "paper", yanchor: "top", xanchor: "left",
-  text: "α " + a.toFixed(2), showarrow: false, font: { size: 12, color: colour("--accent") } }));
+const turnLabels = () => turns().map(({ i, text }) => ({ x: i - 0.5, y: 1, xref: "x", yref: "paper", yanchor: "top", xanchor: "left",
+  text, showarrow: false, font: { size: 12, color: colour("--accent") } }));
 
 function showBand() {
   if (!figure || !selected) return;
   const outOfSight = Array.isArray(ownView) && (selected.i < ownView[0] || selected.i > ownView[1]);
-  if (selected.p === run.account && outOfSight) ownView = null;
+  if (selected.p === plotted && outOfSight) ownView = null;
   drawSoonest();
 }
 
@@ -126,7 +143,7 @@ const colour = (name) => getComputedStyle(element.querySelector(".eft")).getProp
 // A deep copy with every `var(--name)` replaced by its colour in the present theme.
 function themed(value) {
   if (typeof value === "string") {
-    const match = /^var\((--[a-z-]+)\)$/.exec(value);
+    const match = /^var\((--[a-z]+)\)$/.exec(value);
     return match ? colour(match[1]) : value;
   }
   if (Array.isArray(value)) return value.map(themed);

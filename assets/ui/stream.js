@@ -40,7 +40,8 @@ function onLine(line) {
 }
 
 function onRun(line) {
-  run = { ...line, labels: new Map(), panels: line.panels.map((panel) => ({ ...panel, tokens: [], spans: [], ended: null })) };
+  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, v: {}, tokens: [], spans: [], ended: null }));
+  run = { ...line, labels: new Map(), panels };
   selected = null;
   startColumns();
   startPlot();
@@ -52,9 +53,14 @@ function onRun(line) {
 function onToken(token) {
   for (const [id, label] of Object.entries(token.w || {})) run.labels.set(Number(id), label);
   const panel = run.panels[token.p];
+  // what goes without saying on the wire
+  panel.v = token.v ??= panel.v;
+  token.r ??= 1;
+  token.b ??= token.i;
+  token.n = panel.tokens.length;
   panel.tokens.push(token);
   addToken(panel, token);
-  if (token.p === run.account) addBars(token);
+  if (token.p === plotted) addBars(token);
 }
 
 function onEnd(line) {

@@ -4,7 +4,7 @@ const STRONG_NATS = 1; // from here a token gets its triangle
 const FAINT_NATS = 0.1; // below this it stays plain
 let selected = null; // {p, i}: panel and index
 
-const readable = (recipe) => recipe.replaceAll("alpha*", "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
+const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
 
 function showRecipe(place, recipe) { // short where it is the one well-known difference, whole in the tooltip
   place.textContent = readable(recipe).replace(/^(\w+ \+ [αβ]·)\(\w+ − \w+\)$/, "$1Δ");
@@ -13,11 +13,13 @@ function showRecipe(place, recipe) { // short where it is the one well-known dif
 
 function makeColumns(panels) {
   part("columns").replaceChildren(...panels.map((panel, p) => makeColumn(panel, p)));
+  drawLegend();
 }
 
 function makeColumn(panel, p) {
   const column = el("section", "pane " + panel.kind);
   const title = el("h2", "", panel.name);
+  title.addEventListener("click", () => run && choosePlot(p));
   const top = el("div", "pane-top");
   const recipe = el("code", "recipe");
   showRecipe(recipe, panel.recipe);
@@ -31,7 +33,7 @@ function makeColumn(panel, p) {
   sentence.hidden = true;
   sentence.setAttribute("role", "alert");
   const foot = el("div", "foot");
-  foot.append(el("span"), el("b"));
+  foot.append(el("span"), el("small", "drafts"), el("b"));
   column.append(top, el("p", "what", panel.about), text, sentence, foot);
   return column;
 }
@@ -40,26 +42,24 @@ function columnParts(p) {
   const column = part("columns").children[p];
   return {
     text: column.querySelector(".text"),
-    recipe: column.querySelector(".recipe"),
     sentence: column.querySelector(".sentence"),
     speed: column.querySelector(".foot span"),
+    drafts: column.querySelector(".foot .drafts"),
     ending: column.querySelector(".foot b"),
   };
 }
 
 function startColumns() {
+  makeColumns(run.panels);
   run.panels.forEach((panel, p) => {
     panel.view = columnParts(p);
     panel.view.text.replaceChildren(el("span", "caret"));
     panel.view.text.classList.remove("empty");
-    showRecipe(panel.view.recipe, panel.recipe);
-    panel.view.sentence.hidden = true;
     panel.view.speed.textContent = "waiting for the first token";
-    panel.view.ending.textContent = "";
   });
 }
 
-const shiftOf = (token) => { // what tuning did to the chosen token, in nats
+const shiftOf = (token) => { // what the terms did to the chosen token, in nats
   const first = token.y[0], last = token.y[token.y.length - 1];
   return first === null || last === null ? 0 : last - first;
 };
@@ -77,6 +77,7 @@ function addToken(panel, token) {
   box.insertBefore(span, caret);
   panel.spans.push(span);
   panel.view.speed.textContent = speedText(panel);
+  if (token.d) panel.view.drafts.textContent = draftsText(panel);
   if (atEnd) box.scrollTop = box.scrollHeight;
 }
 
@@ -91,16 +92,41 @@ function makeSpan(panel, token, index) {
   }
   if (Math.abs(shift) >= STRONG_NATS) span.classList.add("strong");
   if (panel.roles.length > 1 && token.b !== token.i) span.classList.add("flip");
+  if (token.d) {
+    span.classList.add(token.d[0] === token.i ? "accepted" : "resampled");
+    if (!run.drafted) (run.drafted = true), drawLegend();
+  }
   if (token.z) span.classList.add("stop-token");
   else if (!token.s) span.classList.add("part"); // its character ends with a later token
   else if (!token.s.trim() && token.s.includes("\n")) span.classList.add("nl");
-  const before = panel.tokens[index - 1];
-  if (before && before.a !== token.a) {
+  for (const { name, value } of turnsAt(panel, index)) {
     const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
-    turn.dataset.alpha = token.a.toFixed(2);
+    turn.dataset.name = symbolOf(name);
+    turn.dataset.value = value.toFixed(2);
     panel.view.text.insertBefore(turn, panel.view.text.querySelector(".caret"));
   }
   return span;
+}
+
+// The controls that a person moved just before token `index`. What a schedule makes of them is no such turn.
+function turnsAt(panel, index) {
+  const before = panel.tokens[index - 1];
+  if (!before || before.v === panel.tokens[index].v) return [];
+  const then = liveOf(before), now = liveOf(panel.tokens[index]);
+  return Object.entries(now).flatMap(([name, value]) => (Math.abs(value - then[name]) > 0.001 ? [{ name, value }] : []));
+}
+
+function liveOf(token) { // where the sliders stood; where a schedule silences them, that can't be known
+  const factor = run.factors[Math.min(token.n, run.factors.length - 1)];
+  return Object.fromEntries(Object.entries(token.v).map(([name, value]) => [name, name === "beta" ? value : factor ? value / factor : NaN]));
+}
+
+function draftsText(panel, rate, speedup) {
+  const drafted = panel.tokens.filter((token) => token.d).length;
+  const kept = rate ?? panel.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
+  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts kept"] : [];
+  if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
+  return texts.join(" · ");
 }
 
 function speedText(panel) {
@@ -125,6 +151,7 @@ function endColumn(panel, line) {
   }
   if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
   else if (!panel.tokens.length) view.speed.textContent = "no tokens";
+  view.drafts.textContent = draftsText(panel, line.acc, line.speedup);
   const count = panel.tokens.length;
   view.ending.textContent = ending(panel) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
   if (line.error) {
@@ -158,9 +185,14 @@ function keepInView(box, span) {
 
 function spoken(panel, i) {
   const token = panel.tokens[i], shift = shiftOf(token);
-  const moved = Math.abs(shift) < FAINT_NATS ? "left as it was by tuning" : (shift > 0 ? "raised" : "lowered") + " by tuning";
-  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + run.labels.get(token.i) + ", " +
-    percent(token.y[token.y.length - 1]) + (panel.roles.length > 1 ? ", base alone " + percent(token.y[0]) + ", " + moved : "");
+  const facts = ["Token " + (i + 1) + " of " + panel.tokens.length, run.labels.get(token.i), percent(token.y[token.y.length - 1])];
+  if (panel.terms.length) {
+    const { name } = pusherOf(panel), moved = shift > 0 ? "raised by " : "lowered by ";
+    facts.push((isBase(panel.roles[0]) ? "base " : roleName(panel.roles[0]) + " ") + percent(token.y[0]));
+    facts.push((Math.abs(shift) < FAINT_NATS ? "left as it was by " : moved) + name);
+  }
+  if (token.d) facts.push(token.d[0] === token.i ? "draft kept" : "draft " + run.labels.get(token.d[0]) + " rejected");
+  return facts.join(", ");
 }
 
 // After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
@@ -182,7 +214,7 @@ function knowledgeOf(token) { // how much surer of it the large base is than the
 
 function walk(key) {
   if (!run) return false;
-  const at = selected || { p: run.account ?? 0, i: -1 };
+  const at = selected || { p: plotted, i: -1 };
   const last = run.panels[at.p].tokens.length - 1;
   if (key === "ArrowRight") select(at.p, Math.min(last, at.i + 1), true);
   else if (key === "ArrowLeft") select(at.p, Math.max(0, at.i - 1), true);

@@ -110,7 +110,15 @@ def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], 
     run_id = secrets.token_urlsafe(18)
     live.by_id[run_id] = run
     try:
-        encoder = wire.Encoder(run.request.panels, service.family.token_bytes, service.family.stop_ids)
+        asked, family = run.request, service.family
+        encoder = wire.Encoder(
+            asked.panels,
+            family.token_bytes,
+            family.stop_ids,
+            asked.sampling,
+            asked.weight_filter,
+            asked.schedule,
+        )
         yield encoder.run_line(run_id, nonce, str(prompt))
         yield from _event_lines(service, run, encoder)
         if live.closing:

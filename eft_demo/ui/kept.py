@@ -20,9 +20,11 @@ from eft_demo.lab.collect import add_event, empty_traces
 from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run, read_run, replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
+from eft_demo.schedule import parse_schedule
 from eft_demo.settings import SEED, Settings, check_control, control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
+from eft_demo.weight_filter import parse_weight_filter
 
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
@@ -221,7 +223,14 @@ def recorded_list(settings: Settings) -> list[dict[str, str]]:
 def run_lines(trace: RunTrace, nonce: int = 0) -> str:
     """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
     played = replay(trace)
-    encoder = wire.Encoder(played.panels, played.pieces, played.stop_ids)
+    encoder = wire.Encoder(
+        played.panels,
+        played.pieces,
+        played.stop_ids,
+        trace.sampling,
+        parse_weight_filter(trace.weight_filter),
+        parse_schedule(trace.schedule),
+    )
     lines = encoder.run_line("", nonce, trace.prompt) + "".join(map(encoder.event_line, played.events))
     return lines + wire.line("done")
 

@@ -13,20 +13,25 @@ import gradio as gr
 from eft_demo.engine.service import Service
 from eft_demo.settings import ALPHA, ASSETS, Range, Settings
 from eft_demo.ui import handlers, wire
+from eft_demo.ui.heads import panel_head
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-SCRIPTS = ("stream.js", "tokens.js", "plot.js", "card.js", "controls.js")  # in this order, in one scope
+SCRIPTS = (  # in this order, in one scope
+    "whatif.js",
+    "sentences.js",
+    "stream.js",
+    "tokens.js",
+    "colour.js",
+    "plot.js",
+    "card.js",
+    "controls.js",
+)
 EXAMPLES = (
     "What is the capital of Peru?",
     "How do chemists write gold?",
     "Which countries border Laos?",
     "When did Ghana become independent?",
 )
-ABOUT_COLUMNS = {
-    "base": "Knows, but does not answer",
-    "tuned": "Answers, but does not know",
-    "up": "The small one's manner, the large one's knowledge",
-}
 HELP = {
     "temperature": "0 always takes the likeliest token",
     "top_p": "keeps the likeliest tokens up to this sum",
@@ -76,11 +81,7 @@ def page_line(service: Service, settings: Settings) -> str:
     """Everything the page needs to know before the first run."""
     family = service.family
     first = {"small_tuned": family.behaviours[0].role}
-    panels = [
-        {"name": name, "kind": kind, "recipe": wire.recipe_text(recipe), "about": ABOUT_COLUMNS[kind]}
-        for name, recipe in ((name, recipe.with_roles(first)) for name, recipe in handlers.PANELS)
-        for kind in [wire.panel_kind(recipe)]
-    ]
+    panels = [panel_head(name, recipe.with_roles(first)) for name, recipe in handlers.PANELS]
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = handlers.sampling_ranges(settings)
     return wire.line(

@@ -5,35 +5,41 @@ piece. Knows the wire format and token texts; knows nothing of Gradio, colours o
 line is plain ASCII with `<` escaped: nothing that a model or a person says can look like markup on the way.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
-    {"k":"run", "id", "n", "prompt", "panels":[{"name","kind","recipe","roles"}], "account", "figure"}
-    {"k":"t", "p":panel, "i":token id, "s":text, "l":axis label, "y":[anchor, terms..., normaliser, final],
-              "e":entropy, "r":rank, "b":the anchor's own first choice, "a":alpha, "z":1 if it ends the text,
-              "c":[[id, mix, one per role...]...], "x":sentence, "ms":since Run, "w"}
-    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps"}
+    {"k":"run", "id", "n", "prompt", "account":panel whose account is plotted first, "layout":of the plot,
+                "sampling", "filter", "factors":the schedule's, the last one stays,
+                "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
+                           "terms":[[scale, control or null, plus, minus]...], both places in "roles"}]}
+    {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
+              "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
+              "r":rank unless 1, "b":the anchor's own first choice if another, "z":1 if it ends the text,
+              "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
+    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
     {"k":"rows", "active", "of", "waiting"}   at least once a second, so that silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
 
-"w" maps token ids to labels, each sent once per run. Log-probs are nats; null means minus infinity.
+"w" maps token ids to labels, each sent once per run. Log-probs are nats; null means minus infinity. What
+the page can work out from the numbers, such as sentences and axis labels, is not sent.
 """
 
 import json
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.families.text import END_LABEL, token_label
-from eft_demo.plots import contribution_figure, contribution_point, tick_label
+from eft_demo.plots import LIGHT, contribution_figure, contribution_point
 from eft_demo.recipe import Recipe
+from eft_demo.sampling import Sampling
+from eft_demo.schedule import CONSTANT, Schedule
 from eft_demo.trace import Candidate, TokenRecord
-from eft_demo.ui.sentences import explain, telling_rival
+from eft_demo.ui.heads import panel_head
+from eft_demo.weight_filter import OFF, WeightFilter
 
-# The figure's colours are the page's own, resolved in the browser, so it follows dark and light.
-PAGE_PALETTE = {
-    name: f"var(--{name})" for name in ("base", "tuned", "up", "rest", "ink", "soft", "line", "card")
-}
-MAX_LISTED = 8  # what the card shows without scrolling
+# The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
+PAGE_PALETTE = {name: f"var(--{name})" for name in LIGHT}
+MAX_LISTED = 10  # candidates sent with a token: what the card lists and another alpha chooses from
 
 
 def line(kind: str, **fields: object) -> str:
@@ -47,7 +53,7 @@ def error_line(where: str, text: str) -> str:
     return line("error", where=where, text=text)
 
 
-def nats(value: float, digits: int = 2) -> float | None:
+def nats(value: float, digits: int = 3) -> float | None:
     """A log-prob short enough for the wire; None for minus infinity."""
     return round(value, digits) if math.isfinite(value) else None
 
@@ -57,22 +63,40 @@ class Encoder:
     """One run's stream: which labels, and how much of each panel's text, the page already has."""
 
     recipes: Sequence[tuple[str, Recipe]]
-    token_bytes: Sequence[bytes]
+    token_bytes: Sequence[bytes] | Mapping[int, bytes]
     stop_ids: Collection[int]
+    sampling: Sampling = field(default_factory=Sampling)
+    weight_filter: WeightFilter = OFF
+    schedule: Schedule = CONSTANT
     sent: set[int] = field(default_factory=set)
     chars: dict[int, int] = field(default_factory=dict)
+    values: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def run_line(self, run_id: str, nonce: int, prompt: str) -> str:
-        """The first line of a run: what the columns are and the empty contribution figure."""
-        account = account_panel([recipe for _, recipe in self.recipes])
-        figure = (
-            None if account is None else contribution_figure(self.recipes[account][1], palette=PAGE_PALETTE)
-        )
+        """The first line of a run: what the columns are, how they draw, the empty contribution figures."""
+        recipes = [recipe for _, recipe in self.recipes]
+        figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
         panels = [
-            {"name": name, "kind": panel_kind(recipe), "recipe": recipe_text(recipe), "roles": recipe.roles}
-            for name, recipe in self.recipes
+            {
+                **panel_head(name, recipe),
+                "roles": recipe.roles,
+                "terms": _terms(recipe),
+                "bars": figure["data"],
+            }
+            for (name, recipe), figure in zip(self.recipes, figures, strict=True)
         ]
-        return line("run", id=run_id, n=nonce, prompt=prompt, panels=panels, account=account, figure=figure)
+        return line(
+            "run",
+            id=run_id,
+            n=nonce,
+            prompt=prompt,
+            panels=panels,
+            account=account_panel(recipes),
+            layout=figures[0]["layout"],
+            sampling=asdict(self.sampling),
+            filter=asdict(self.weight_filter),
+            factors=_factors(self.schedule),
+        )
 
     def event_line(self, event: Event) -> str:
         """A token or the end of a panel."""
@@ -83,29 +107,38 @@ class Encoder:
 
     def token_line(self, event: TokenEvent) -> str:
         record, recipe = event.record, self.recipes[event.panel][1]
-        extra: dict[str, object] = {}
         shown = shown_candidates(recipe, record)
-        if new := self._new_labels({record.id, record.base_first, *(c.id for c in shown)}):
+        extra = self._special(event.panel, record)
+        drafted = {record.draft.id} if record.draft else set()
+        if new := self._new_labels({record.id, record.base_first, *drafted, *(c.id for c in shown)}):
             extra["w"] = new
-        if recipe.controls and "alpha" in record.controls:
-            extra["a"] = round(record.controls["alpha"], 3)
-        if record.id in self.stop_ids:
-            extra["z"] = 1
         return line(
             "t",
             p=event.panel,
             i=record.id,
             s=event.text,
             y=contribution_point(record),
-            e=nats(record.entropy_nats, 3),
-            r=record.rank,
-            b=record.base_first,
+            e=nats(record.entropy_nats),
             c=[_candidate_row(candidate, recipe.roles) for candidate in shown],
-            x=explain(recipe, record, self.label),
             ms=round(event.elapsed_s * 1000),
-            l=tick_label(event.text or self.label(record.id)),
             **extra,
         )
+
+    def _special(self, panel: int, record: TokenRecord) -> dict[str, object]:
+        """The fields that most tokens go without."""
+        fields: dict[str, object] = {}
+        values = {name: round(record.controls[name], 6) for name in self.recipes[panel][1].controls}
+        if values != self.values.get(panel, {}):
+            fields["v"] = self.values[panel] = values
+        if record.rank != 1:
+            fields["r"] = record.rank
+        if record.base_first != record.id:
+            fields["b"] = record.base_first
+        if record.id in self.stop_ids:
+            fields["z"] = 1
+        if record.draft:
+            fields["d"] = [record.draft.id, round(record.draft.overlap, 3)]
+        return fields
 
     def label(self, token_id: int) -> str:
         return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
@@ -118,24 +151,13 @@ class Encoder:
 
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
     """How a panel ended, with the rest of its text. A speed that was never measured is left out."""
-    speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s}
-    known = {name: round(v, 1) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
+    speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s, "speedup": event.speedup}
+    known = {name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
+    if event.acceptance_rate is not None:
+        known["acc"] = round(event.acceptance_rate, 3)
     return line(
         "end", p=event.panel, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
     )
-
-
-def panel_kind(recipe: Recipe) -> str:
-    """Which of three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
-    if recipe.controls:
-        return "up"
-    return "base" if not recipe.terms and recipe.anchor.endswith("base") else "tuned"
-
-
-def recipe_text(recipe: Recipe) -> str:
-    """A recipe as a column shows it; `small_base + (pirate - small_base)` is simply `pirate`."""
-    whole = len(recipe.terms) == 1 and recipe.terms[0].weight == 1 and recipe.terms[0].minus == recipe.anchor
-    return recipe.terms[0].plus if whole else str(recipe)
 
 
 def account_panel(recipes: Sequence[Recipe]) -> int | None:
@@ -145,15 +167,33 @@ def account_panel(recipes: Sequence[Recipe]) -> int | None:
 
 
 def shown_candidates(recipe: Recipe, record: TokenRecord) -> list[Candidate]:
-    """What the card lists, likeliest first: the token, its rival, and whatever any model thinks likely."""
-    rival = telling_rival(recipe, record)
-    kept = {record.id, record.base_first, *([rival.id] if rival else [])}
+    """What the page gets, likeliest first: the token, its rivals, and whatever any model thinks likely."""
+    kept = {record.id, record.base_first}
+    if record.draft:
+        kept.add(record.draft.id)
+    if recipe.terms:
+        tuned = recipe.terms[0].plus
+        kept.add(max(record.candidates, key=lambda c: c.by_role[tuned]).id)
 
     def worth(candidate: Candidate) -> tuple[bool, float]:
         return candidate.id in kept, max(candidate.logprob, *candidate.by_role.values())
 
     listed = sorted(record.candidates, key=worth, reverse=True)[:MAX_LISTED]
     return sorted(listed, key=lambda candidate: -candidate.logprob)
+
+
+def _terms(recipe: Recipe) -> list[list[float | int | str | None]]:
+    places = recipe.roles.index
+    return [
+        [term.scale, term.weight, places(term.plus), places(term.minus)]
+        if isinstance(term.weight, str)
+        else [term.weight, None, places(term.plus), places(term.minus)]
+        for term in recipe.terms
+    ]
+
+
+def _factors(schedule: Schedule) -> list[float]:
+    return [round(factor, 6) for factor in schedule.curve(max(1, schedule.tokens + 1, len(schedule.factors)))]
 
 
 def _candidate_row(candidate: Candidate, roles: Sequence[str]) -> list[float | int | None]:

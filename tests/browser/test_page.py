@@ -150,7 +150,7 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
     base, tuned, mixed = texts(page)
     assert set(base) == {"l"} and set(tuned) == {"h"}
     assert re.fullmatch("l{4,}h+", mixed)
-    assert page.locator(".turn").last.get_attribute("data-alpha") == "3.00"
+    assert page.locator(".turn").last.get_attribute("data-value") == "3.00"
     assert page.locator("[data-part=alpha-value]").inner_text() == "3.00"
     assert page.locator(".pane.up .t.raised.strong").count() > 0
 

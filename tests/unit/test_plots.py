@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from eft_demo.plots import contribution_figure, contribution_point, tick_label
-from eft_demo.recipe import BASE, UPSCALED, parse
+from eft_demo.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, UPSCALED, Recipe, blend, parse
 from tests.records import make_record
 
 TWO = {
@@ -52,6 +52,31 @@ def test_a_figure_grown_by_points_is_the_whole_figure():
 def test_one_bar_per_part_of_any_recipe(text: str):
     recipe = parse(text)
     assert len(contribution_figure(recipe)["data"]) == 3 + len(recipe.terms)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        AMPLIFIED,
+        DOWNSCALED,
+        PAD,
+        blend(["assistant", "pirate", "brief", "guarded"]),
+        parse("assistant + 0.5*(pirate - small_base)"),
+        parse("large_base + beta*(large_base - small_base)"),
+    ],
+    ids=str,
+)
+def test_bars_of_one_figure_can_be_told_apart(recipe: Recipe):
+    *bars, _ = contribution_figure(recipe)["data"]
+    looks = [(bar["marker"]["color"], bar["marker"].get("pattern", {}).get("shape", "")) for bar in bars]
+    assert len(set(looks)) == len(bars)
+    assert len({bar["name"] for bar in bars}) == len(bars)
+    go.Figure(contribution_figure(recipe))
+
+
+def test_a_term_of_a_blend_is_named_by_its_behaviour():
+    names = [trace["name"] for trace in contribution_figure(blend(["pirate", "brief"]))["data"]]
+    assert names[1:3] == ["α · (pirate − small base)", "α · (brief − small base)"]
 
 
 def test_infinities_leave_a_gap():

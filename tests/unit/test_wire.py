@@ -2,14 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.engine.events import EndEvent, TokenEvent
-from eft_demo.recipe import BASE, TUNED, UPSCALED
+from eft_demo.recipe import BASE, PAD, TUNED, UPSCALED, parse
+from eft_demo.sampling import Sampling
+from eft_demo.schedule import parse_schedule
+from eft_demo.trace import Draft
 from eft_demo.ui import wire
+from eft_demo.weight_filter import parse_weight_filter
 from tests.records import make_record
 
 PANELS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
@@ -33,17 +38,35 @@ def test_the_run_line_says_what_the_columns_are():
     assert [panel["kind"] for panel in line["panels"]] == ["base", "tuned", "up"]
     assert line["panels"][2]["recipe"] == str(UPSCALED)
     assert (line["id"], line["n"], line["account"]) == ("id", 7, 2)
-    assert line["figure"]["data"][0]["marker"]["color"] == "var(--base)"
+    assert line["panels"][2]["bars"][0]["marker"]["color"] == "var(--base)"
+    assert line["panels"][2]["about"] and line["layout"]["barmode"] == "relative"
+
+
+def test_the_run_line_says_how_tokens_are_drawn():
+    stream = wire.Encoder(
+        (("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
+        BYTES,
+        frozenset({0}),
+        Sampling(temperature=0.5, seed=9),
+        parse_weight_filter("top-p 0.9"),
+        parse_schedule("first 2"),
+    )
+    line = json.loads(stream.run_line("id", 7, "Hello"))
+    pad, half = line["panels"]
+    assert pad["roles"] == ["small_base", "small_tuned", "large_base"]
+    assert pad["terms"] == [[1, "alpha", 1, 0], [1, "beta", 2, 0]]
+    assert half["terms"] == [[-0.5, None, 1, 2]]
+    assert (line["sampling"]["temperature"], line["sampling"]["seed"]) == (0.5, 9)
+    assert (line["filter"], line["factors"]) == ({"kind": "top_p", "value": 0.9}, [1, 1, 0])
 
 
 def test_a_token_line_adds_up_and_names_its_candidates():
     line = json.loads(encoder().event_line(token(alpha=1.5)))
     assert sum(line["y"][:-1]) == pytest.approx(line["y"][-1], abs=2e-3)
-    assert line["a"] == 1.5
+    assert line["v"] == {"alpha": 1.5}
     assert {row[0] for row in line["c"]} == {1, 2}
     assert all(len(row) == 2 + len(UPSCALED.roles) for row in line["c"])
     assert line["w"] == {"1": "Lima", "2": "<script>"}
-    assert "".join(line["x"]).startswith("The dice decided here")
 
 
 def test_labels_are_sent_once():
@@ -59,8 +82,39 @@ def test_the_list_is_short_and_keeps_what_matters():
     assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
 
 
-def test_alpha_is_told_only_where_it_acts():
-    assert "a" not in json.loads(encoder().event_line(token(panel=0)))
+def test_controls_are_told_where_they_act_and_when_they_change():
+    stream = encoder()
+    assert "v" not in json.loads(stream.event_line(token(panel=0)))
+    told = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
+    assert told == [{"alpha": 1.0}, None, {"alpha": 0.5}, None, {"alpha": 1.0}]
+
+
+def test_rank_and_the_anchors_choice_are_told_only_where_they_differ():
+    first = json.loads(encoder().event_line(token()))
+    other = json.loads(encoder().event_line(token(chosen=2, alpha=0.0)))
+    assert "b" not in first and (other["b"], other["r"]) == (1, 2)
+
+
+def test_a_draft_is_told_with_its_label():
+    event = token()
+    event = replace(event, record=replace(event.record, draft=Draft(4, 0.12345)))
+    line = json.loads(encoder().event_line(event))
+    assert line["d"] == [4, 0.123] and line["w"]["4"] == "↵"
+
+
+def test_the_end_tells_acceptance_and_speed_up_where_known():
+    known = json.loads(encoder().event_line(EndEvent(2, "stop", None, 0.1, 9.0, "", 0.71234, 1.897)))
+    assert (known["acc"], known["speedup"]) == (0.712, 1.9)
+    assert not {"acc", "speedup"} & set(json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, ""))))
+
+
+def test_a_token_takes_at_most_150_bytes_beyond_its_candidates():
+    stream = encoder()
+    event = token(" international", chosen=2, alpha=0.0)
+    event = replace(event, elapsed_s=99.999, record=replace(event.record, draft=Draft(2, 0.12345)))
+    text = stream.event_line(event)
+    line = json.loads(text)
+    assert len(text) - len(json.dumps([line["c"], line["w"]], separators=(",", ":"))) <= 150
 
 
 def test_the_end_brings_the_rest_of_the_text():
@@ -104,4 +158,4 @@ def test_token_labels_can_be_read(piece: bytes, label: str):
 
 def test_minus_infinity_is_null():
     assert wire.nats(-math.inf) is None
-    assert wire.nats(-1.23456) == -1.23
+    assert wire.nats(-1.23456) == -1.235
