@@ -1,5 +1,6 @@
 // The card of one token: what every model would have said in its place, and a sentence that says what that means.
 
+const ROWS_SHOWN = 8;
 const quote = (text) => "“" + text + "”";
 
 function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
@@ -56,9 +57,18 @@ function tableOf(panel, token) {
   const thead = el("thead");
   thead.append(head);
   const body = el("tbody");
-  for (const row of token.c) body.append(rowOf(row, token, panel, alone));
+  for (const row of listedRows(panel, token)) body.append(rowOf(row, token, panel, alone));
   table.append(thead, body);
+  table.classList.toggle("many", heads.length > 5);
   return table;
+}
+
+// What the card has room for: the token, what else was in play, and whatever any model thinks likely.
+function listedRows(panel, token) {
+  const rival = tellingRival(panel, token), kept = [token.i, token.b, rival && rival[0], token.d && token.d[0]];
+  const worth = (row) => Math.max(...row.slice(1).map(nat)) + (kept.includes(row[0]) ? 1e6 : 0);
+  const shown = new Set([...token.c].sort((a, b) => worth(b) - worth(a)).slice(0, ROWS_SHOWN));
+  return token.c.filter((row) => shown.has(row));
 }
 
 // A role has the colour of its bar in the plot.

@@ -3,6 +3,7 @@
 
 const PX_PER_TOKEN = 34;
 const REDRAW_MS = 300;
+const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows take height from the bars
 let figure = null; // of the plotted column
 let plotted = 0; // which column that is
 let drawTimer = 0;
@@ -97,6 +98,8 @@ function layoutNow(box) {
   if (ownView !== "all") layout.xaxis.range = ownView || windowOf(n, room);
   layout.datarevision = n;
   layout.width = box.clientWidth;
+  layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / box.clientWidth) - 2);
+  box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines(layout);
   layout.annotations = turnLabels();

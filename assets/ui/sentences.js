@@ -3,6 +3,7 @@
 
 const SAYABLE_NATS = 0.05; // below this a difference is not worth a clause
 const FAR_VALUE = 99; // beyond this a control's value is no longer a number to state
+const SLIDER_END = 3;
 const NO_BREAK = "\u00a0";
 
 const roleName = (role) => role.replaceAll("_", " ");
@@ -85,12 +86,12 @@ function partsText(panel, token, [chosen, rival]) { // what each of several term
   const inside = insideOf(panel, token);
   if (panel.terms.length < 2 || (inside && !(inside.has(chosen[0]) && inside.has(rival[0])))) return "";
   const weights = coefficientsAt(panel, token.v), ours = deltasOf(panel, chosen), theirs = deltasOf(panel, rival);
-  const parts = panel.terms.map(([, , plus, minus], k) => {
+  const parts = panel.terms.flatMap(([, , plus, minus], k) => {
     const sizes = isBase(panel.roles[plus]) && isBase(panel.roles[minus]);
     const value = weights[k] * (ours[k] - theirs[k]);
-    return (sizes ? "size" : roleName(panel.roles[plus])) + " " + (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+    return Math.abs(value) < SAYABLE_NATS ? [] : (sizes ? "size" : roleName(panel.roles[plus])) + " " + (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
   });
-  return " (" + parts.join(", ") + ")";
+  return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
 // The value of each control at which the two would change places, the others left alone.
@@ -101,7 +102,7 @@ function flipText(panel, token, chosen, rival) {
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(panel, token, control).find(([id]) => id === rival[0]);
-    if (!found || !(found[1] >= 0 && found[1] <= FAR_VALUE)) return [];
+    if (!found || !(found[1] >= 0 && found[1] <= (controls.length > 1 ? SLIDER_END : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
     const beyond = value > SLIDER_END ? ", beyond the slider's end" : "";
@@ -110,8 +111,6 @@ function flipText(panel, token, chosen, rival) {
   if (places.length) return { text: " It would sooner say " + other + " " + places.join(", or ") + ".", bold };
   return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
 }
-const SLIDER_END = 3;
-
 // Only the template is parsed, never what is filled in.
 const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 

@@ -6,8 +6,9 @@ let selected = null; // {p, i}: panel and index
 
 const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
 
-function showRecipe(place, recipe) { // short where it is the one well-known difference, whole in the tooltip
-  place.textContent = readable(recipe).replace(/^(\w+ \+ [αβ]·)\(\w+ − \w+\)$/, "$1Δ");
+function showRecipe(place, recipe) { // differences short, whole in the tooltip
+  const differences = readable(recipe).replaceAll("(large_base − small_base)", "Δsize").replace(/\((\w+) − \w+_base\)/g, "Δ$1");
+  place.textContent = differences.replace(/^(\w+ \+ [αβ]·Δ)\w+$/, "$1");
   place.title = readable(recipe);
 }
 

@@ -1,0 +1,328 @@
+"""How the page tells of tokens: columns of every recipe, one bar per term, drafts, values, the filter."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
+from eft_demo.schedule import parse_schedule
+from eft_demo.settings import Settings
+from eft_demo.trace import Draft, TokenRecord
+from eft_demo.ui import handlers, server
+from eft_demo.ui.layout import build_demo
+from eft_demo.weight_filter import parse_weight_filter
+from tests.fakes import make_service
+from tests.hostile import HOSTILE
+from tests.records import make_record
+from tests.scripted import Script
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
+]
+SLOW_MS = 60_000  # a busy machine is not a failure
+WORDS = (b"", b"Lima", b" is", b" fine", b" Quito", b" a")
+FOUR = blend(["brief", "pirate", "assistant", "guarded"])
+CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.roles[1:]}
+
+
+@dataclass
+class Stage:
+    """A running page, what it will be told next, and every complaint a browser had about it."""
+
+    url: str
+    browser: object
+    script: Script = field(default_factory=Script)
+    complaints: list[str] = field(default_factory=list)
+
+    def play(self, script: Script, width: int = 1400, query: str = "") -> "sync_api.Page":
+        """Open the page and run the script to its end."""
+        self.script = script
+        page = self.browser.new_context(viewport={"width": width, "height": 1400}).new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self.url + query)
+        page.wait_for_selector(".examples a")
+        self.again(page)
+        return page
+
+    def again(self, page: "sync_api.Page") -> None:
+        page.fill("#eft-prompt", "x")
+        page.click("[data-part=run]")
+        ends = sum(1 for _ in self.script.panels)
+        page.wait_for_function(
+            "n => [...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent).length === n",
+            arg=ends,
+        )
+        page.wait_for_selector("[data-part=stop]:disabled")
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings)
+    with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        stage = Stage("", browser)
+        patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args))
+        demo = build_demo(service, settings)
+        stage.url = server.start(demo, settings)
+        yield stage
+        browser.close()
+        server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(stage: Stage) -> Iterator[None]:
+    stage.complaints.clear()
+    yield
+    for context in stage.browser.contexts:
+        context.close()
+    assert stage.complaints == []
+
+
+def likes(recipe: Recipe, lead: float = 1.0, push: float = 0.5) -> dict[int, dict[str, float]]:
+    """Five words: bases prefer the first by `lead`, each tuned model pushes it by `push` more."""
+    return {
+        token: {
+            role: -0.2 - (lead + (0 if role.endswith("_base") else push)) * (token - 1)
+            for role in recipe.roles
+        }
+        for token in range(1, 6)
+    }
+
+
+def record(recipe: Recipe, chosen: int = 1, position: int = 0, **controls: float) -> TokenRecord:
+    values = {name: CONTROLS[name] for name in recipe.controls} | controls
+    return make_record(recipe, chosen, likes(recipe), position=position, controls=values)
+
+
+def story(
+    panels: Mapping[str, Recipe], words: Sequence[int] = (1, 2, 3), names: Sequence[bytes] = WORDS
+) -> Script:
+    script = Script(list(panels.items()), names)
+    for p, recipe in enumerate(panels.values()):
+        script.write(p, [record(recipe, word, i) for i, word in enumerate(words)])
+    return script
+
+
+def bars(page: "sync_api.Page") -> list[str]:
+    page.wait_for_selector(".plot .barlayer .point")
+    return page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+
+
+@pytest.mark.parametrize(
+    "panels",
+    [
+        {"Up-scaled": UPSCALED},
+        {"Base": BASE, "Four manners": FOUR},
+        {"Amplified": AMPLIFIED, "Tuned": TUNED, "Down-scaled": DOWNSCALED},
+        {"Pad": PAD, "Base": BASE, "Up-scaled": UPSCALED, "Tuned": TUNED},
+    ],
+    ids=lambda panels: " ".join(panels),
+)
+def test_any_number_and_kind_of_columns(stage: Stage, panels: dict[str, Recipe]) -> None:
+    page = stage.play(story(panels))
+    assert page.locator(".pane h2").all_inner_texts() == list(panels)
+    titles = [code.get_attribute("title") for code in page.locator(".pane .recipe").all()]
+    whole = [re.sub(r"alpha(_\w+)?\*", "α·", str(recipe)) for recipe in panels.values()]
+    assert titles == [text.replace("beta*", "β·").replace(" - ", " − ") for text in whole]
+    assert all(page.locator(".pane .what").all_inner_texts())
+    assert page.eval_on_selector_all(".pane .text", "t => t.map(t => t.textContent)") == [
+        "Lima is fine"
+    ] * len(panels)
+    assert page.locator("[data-part=plotted] option").all_inner_texts() == list(panels)
+    live = [name for name, recipe in panels.items() if recipe.controls]
+    assert page.locator("[data-part=plotted] option:checked").inner_text() == live[-1]
+    assert len(bars(page)) == 3 + len(panels[live[-1]].terms)
+
+
+def test_a_second_run_may_have_other_columns(stage: Stage) -> None:
+    page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED}))
+    stage.script = story({"Pad": PAD})
+    stage.again(page)
+    assert page.locator(".pane h2").all_inner_texts() == ["Pad"]
+    assert len(bars(page)) == 5
+
+
+def test_one_bar_per_term_each_told_apart_and_named(stage: Stage) -> None:
+    page = stage.play(story({"Four manners": FOUR}))
+    assert bars(page)[1:5] == [
+        f"α · ({role} − small base)" for role in ("brief", "pirate", "assistant", "guarded")
+    ]
+    looks = page.evaluate(
+        "document.querySelector('.plot').data.slice(0, 5).map(t => t.marker.color + t.marker.pattern?.shape)"
+    )
+    assert len(set(looks)) == 5 and all(look.startswith("#") for look in looks)
+    legend = page.locator(".plot .legendtext").all_text_contents()
+    assert "α · (pirate − small base)" in legend
+    meters = page.locator(".candidates tbody tr").first.locator(".meter i")
+    assert len({meter.evaluate("i => getComputedStyle(i).backgroundColor") for meter in meters.all()}) == 7
+
+
+def test_any_column_can_be_plotted_by_menu_or_by_its_head(stage: Stage) -> None:
+    page = stage.play(story({"Base": BASE, "Pad": PAD, "Up-scaled": UPSCALED}))
+    assert len(bars(page)) == 4
+    page.select_option("[data-part=plotted]", label="Pad")
+    page.wait_for_function("document.querySelector('.plot').data?.length === 5")
+    page.click(".pane h2 >> text=Base")
+    page.wait_for_function("document.querySelector('.plot').data?.length === 3")
+    assert page.evaluate("document.querySelector('.plot').data[0].y.length") == 3
+    assert page.locator("[data-part=plotted] option:checked").inner_text() == "Base"
+
+
+def drafted() -> Script:
+    script = Script([("Base", BASE), ("Up-scaled", UPSCALED)], WORDS)
+    script.write(0, [record(BASE)])
+    script.write(
+        1,
+        [
+            record(UPSCALED),
+            replace(record(UPSCALED, 2, 1), draft=Draft(2, 0.93)),
+            replace(record(UPSCALED, 3, 2), draft=Draft(4, 0.31)),
+        ],
+        acceptance_rate=0.72,
+        speedup=1.83,
+    )
+    return script
+
+
+def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
+    page = stage.play(drafted())
+    styles = page.eval_on_selector_all(
+        ".pane.up .t", "nodes => nodes.map(node => getComputedStyle(node).textDecorationStyle)"
+    )
+    lines = page.eval_on_selector_all(
+        ".pane.up .t", "nodes => nodes.map(node => getComputedStyle(node).textDecorationLine)"
+    )
+    assert lines == ["none", "underline", "underline"] and styles[1:] == ["dotted", "wavy"]
+    legend = page.locator("[data-part=legend]").inner_text()
+    assert "draft kept" in legend and "draft rejected" in legend
+    assert page.locator(".foot .drafts").all_inner_texts() == [
+        "",
+        "72 % of drafts kept · 1.8× as fast as without",
+    ]
+
+
+def test_without_drafts_the_legend_is_silent_on_them(stage: Stage) -> None:
+    page = stage.play(drafted())
+    stage.script = story({"Up-scaled": UPSCALED})
+    stage.again(page)
+    assert "draft" not in page.locator("[data-part=legend]").inner_text()
+    assert page.locator(".foot .drafts").inner_text() == ""
+
+
+def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: Stage) -> None:
+    page = stage.play(drafted())
+    second, third = page.locator(".pane.up .t").nth(1), page.locator(".pane.up .t").nth(2)
+    second.click()
+    said = page.locator("[data-part=card-verdict]").inner_text()
+    assert "The small tuned model proposed is and the mix agreed." in said
+    assert "overlap by 93 %, so such a draft is kept 87 to 93 times in 100." in said
+    assert second.get_attribute("aria-label").endswith("draft kept")
+    third.click()
+    said = page.locator("[data-part=card-verdict]").inner_text()
+    assert "proposed Quito; with the same dice the mix drew fine instead." in said
+    assert "overlap by 31 %" in said
+    assert third.get_attribute("aria-label").endswith("draft Quito rejected")
+
+
+def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
+    script = Script([("Pad", PAD)], WORDS)
+    moved = [record(PAD, 1, 0), record(PAD, 2, 1, alpha=0.25), record(PAD, 3, 2, alpha=0.25, beta=0.5)]
+    script.write(0, moved)
+    page = stage.play(script)
+    notes = []
+    for i in range(3):
+        page.locator(".t").nth(i).click()
+        notes.append(page.locator("[data-part=card-note]").inner_text().split(" · ", 5)[-1])
+    assert [note[-15:] for note in notes] == ["α 1.00 · β 1.50", "α 0.25 · β 1.50", "α 0.25 · β 0.50"]
+    turns = [
+        (t.get_attribute("data-name"), t.get_attribute("data-value")) for t in page.locator(".turn").all()
+    ]
+    assert turns == [("α", "0.25"), ("β", "0.50")]
+    assert page.evaluate("document.querySelector('.plot').layout.annotations.map(a => a.text)") == [
+        "α 0.25",
+        "β 0.50",
+    ]
+
+
+def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:
+    script = Script([("Up-scaled", UPSCALED)], WORDS, schedule=parse_schedule("warmup 3"))
+    script.write(0, [record(UPSCALED, 1, i, alpha=a) for i, a in enumerate([0.4, 0.8, 1.2, 1.2, 0.6])])
+    page = stage.play(script)
+    assert [t.get_attribute("data-value") for t in page.locator(".turn").all()] == ["0.60"]
+    page.locator(".t").nth(1).click()
+    assert "α 0.80" in page.locator("[data-part=card-note]").inner_text()
+
+
+def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> None:
+    script = Script([("Up-scaled", UPSCALED)], WORDS, weight_filter=parse_weight_filter("top-p 0.9"))
+    script.write(0, [record(UPSCALED), replace(record(UPSCALED, 4, 1), bars=(0.0,))])
+    page = stage.play(script)
+    page.locator(".t").nth(0).click()
+    assert "filter" not in page.locator("[data-part=card-verdict]").inner_text()
+    page.locator(".t").nth(1).click()
+    assert (
+        "outside the likeliest 90 % of the large base"
+        in page.locator("[data-part=card-verdict]").inner_text()
+    )
+
+
+def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
+    page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED, "Amplified": AMPLIFIED}))
+    labels = []
+    for p in range(3):
+        token = page.locator(f".text[data-p='{p}'] .t").first
+        token.click()
+        labels.append(token.get_attribute("aria-label"))
+    assert labels[0] == "Token 1 of 3, Lima, 82 percent"
+    assert labels[1] == "Token 1 of 3, Lima, 78 percent, base 82 percent, left as it was by tuning"
+    assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
+
+
+@pytest.mark.parametrize("start", range(0, len(HOSTILE), 10))
+def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
+    batch = [text.encode("utf-8", "surrogatepass") for text in HOSTILE[start : start + 10]]
+    names = [b"", *batch]
+    count = len(batch)
+    script = Script([(HOSTILE[start], BASE), (HOSTILE[start + 1], FOUR)], names)
+    many = {token: dict.fromkeys(FOUR.roles, -0.1 * token - 1) for token in range(1, count + 1)}
+    values = dict.fromkeys(FOUR.controls, 0.5)
+    script.write(0, [make_record(BASE, 1, many)], error=HOSTILE[start + 2], finish_reason="error")
+    script.write(
+        1,
+        [
+            replace(
+                make_record(FOUR, i, many, position=i - 1, controls=values), draft=Draft(count + 1 - i, 0.5)
+            )
+            for i in range(1, count + 1)
+        ],
+    )
+    page = stage.play(script)
+    bars(page)
+    shown = page.locator(".pane .text").nth(1).evaluate("node => node.textContent")
+    assert shown == "".join(HOSTILE[start : start + count])
+    assert page.locator(".pane .sentence").first.evaluate("p => p.textContent") == HOSTILE[start + 2]
+    for token in page.locator(".text[data-p='1'] .t").all():
+        token.evaluate("node => node.click()")
+    page.select_option("[data-part=plotted]", index=0)
+    page.wait_for_function("document.querySelector('.plot').data?.length === 3")
+    assert page.evaluate("window.pwned") is None
+    assert page.locator(".eft script, .eft iframe, .eft img, .eft object, .eft style").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1600])
+def test_every_width_holds_four_columns(stage: Stage, theme: str, width: int) -> None:
+    panels = {"Four manners": FOUR, "Pad": PAD, "Amplified": AMPLIFIED, "Up-scaled": UPSCALED}
+    page = stage.play(story(panels, [1, 2, 3] * 12), width, f"/?__theme={theme}")
+    bars(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

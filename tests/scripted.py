@@ -1,0 +1,49 @@
+"""A page whose runs are written by hand: every Run streams the lines of one `Script`, whatever is asked.
+
+No model takes part, so a test of what the page shows says exactly what the page was told.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eft_demo.engine.events import EndEvent, Event, TokenEvent
+from eft_demo.recipe import Recipe
+from eft_demo.sampling import Sampling
+from eft_demo.schedule import CONSTANT, Schedule
+from eft_demo.trace import TokenRecord
+from eft_demo.ui import wire
+from eft_demo.weight_filter import OFF, WeightFilter
+
+
+@dataclass
+class Script:
+    """The next run: its columns, the bytes of its tokens, its events. `lines` are what the page receives."""
+
+    panels: Sequence[tuple[str, Recipe]] = ()
+    token_bytes: Sequence[bytes] = ()
+    events: list[Event] = field(default_factory=list)
+    sampling: Sampling = field(default_factory=Sampling)
+    weight_filter: WeightFilter = OFF
+    schedule: Schedule = CONSTANT
+
+    def write(self, panel: int, records: Sequence[TokenRecord], **end: object) -> None:
+        """Let a column say these tokens and end."""
+        text = ""
+        for index, record in enumerate(records):
+            piece = self.token_bytes[record.id].decode("utf-8", "surrogatepass")
+            text += piece
+            self.events.append(TokenEvent(panel, record, piece, 0.02 * (index + 1)))
+        known = {"finish_reason": "stop", "error": None, "ttft_s": 0.02, "tokens_per_s": 50.0} | end
+        self.events.append(EndEvent(panel, text=text, **known))
+
+    def lines(self, nonce: int) -> str:
+        """The whole run."""
+        encoder = wire.Encoder(
+            self.panels, self.token_bytes, frozenset({0}), self.sampling, self.weight_filter, self.schedule
+        )
+        said = "".join(encoder.event_line(event) for event in self.events)
+        return encoder.run_line("scripted", nonce, "prompt") + said + wire.line("done")
+
+    def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
+        """In the place of `handlers.stream_run`."""
+        yield self.lines(posted["n"])
