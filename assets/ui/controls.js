@@ -200,6 +200,8 @@ part("columns").addEventListener("focusin", (event) => {
   if (span && !span.hasAttribute("aria-pressed") && span.matches(":focus-visible")) selectSpan(span, false);
 });
 part("plot").addEventListener("click", onPlotClick);
+part("colour").addEventListener("change", () => chooseColour(part("colour").value));
+part("numbers").addEventListener("change", () => part("columns").classList.toggle("numbers", part("numbers").checked));
 part("plotted").addEventListener("change", () => choosePlot(Number(part("plotted").value)));
 part("theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 

@@ -1,7 +1,5 @@
 // The columns: every token a span that can be focused, coloured by what tuning did to its log-prob.
 
-const STRONG_NATS = 1; // from here a token gets its triangle
-const FAINT_NATS = 0.1; // below this it stays plain
 let selected = null; // {p, i}: panel and index
 
 const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
@@ -83,23 +81,18 @@ function addToken(panel, token) {
 }
 
 function makeSpan(panel, token, index) {
-  const shift = shiftOf(token);
-  const span = el("span", "t");
+  const span = el("span"), kind = [];
   span.dataset.i = index;
   span.tabIndex = index === 0 ? 0 : -1;
-  if (Math.abs(shift) >= FAINT_NATS) {
-    span.classList.add(shift > 0 ? "raised" : "lowered");
-    span.style.setProperty("--k", Math.round(8 + 40 * Math.min(1, Math.abs(shift) / 4)) + "%");
-  }
-  if (Math.abs(shift) >= STRONG_NATS) span.classList.add("strong");
-  if (panel.roles.length > 1 && token.b !== token.i) span.classList.add("flip");
   if (token.d) {
-    span.classList.add(token.d[0] === token.i ? "accepted" : "resampled");
+    kind.push(token.d[0] === token.i ? "accepted" : "resampled");
     if (!run.drafted) (run.drafted = true), drawLegend();
   }
-  if (token.z) span.classList.add("stop-token");
-  else if (!token.s) span.classList.add("part"); // its character ends with a later token
-  else if (!token.s.trim() && token.s.includes("\n")) span.classList.add("nl");
+  if (token.z) kind.push("stop-token");
+  else if (!token.s) kind.push("part"); // its character ends with a later token
+  else if (!token.s.trim() && token.s.includes("\n")) kind.push("nl");
+  span.dataset.kind = kind.join(" ");
+  paint(panel, token, span);
   for (const { name, value } of turnsAt(panel, index)) {
     const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
     turn.dataset.name = symbolOf(name);

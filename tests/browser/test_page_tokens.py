@@ -288,6 +288,70 @@ def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
+def marks(page: "sync_api.Page") -> list[list[str]]:
+    """The classes of the up-scaled column's tokens, what they are apart."""
+    return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
+
+
+def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
+    script = Script([("Base", BASE), ("Up-scaled", UPSCALED)], WORDS)
+    script.write(0, [record(BASE)])
+    rows = [
+        replace(record(UPSCALED, 1, 0), logprob=-0.05, rank=1, entropy_nats=0.05),
+        replace(record(UPSCALED, 2, 1, alpha=0.0), logprob=-1.0, rank=5, entropy_nats=0.7),
+        replace(record(UPSCALED, 3, 2), logprob=-2.0, rank=50, entropy_nats=1.5),
+        replace(record(UPSCALED, 4, 3), logprob=-4.0, rank=500, entropy_nats=3.0),
+    ]
+    script.write(1, rows)
+    page = stage.play(script)
+    # log-probs and accounts are made up here, so tuning seems to have moved what it did not
+    page.select_option("[data-part=colour]", "probability")
+    assert marks(page) == [["grade-0"], ["grade-2"], ["grade-3"], ["grade-4"]]
+    page.select_option("[data-part=colour]", "rank")
+    assert marks(page) == [["grade-0"], ["grade-1"], ["grade-2"], ["grade-3"]]
+    assert "11 to 100" in page.locator("[data-part=legend]").inner_text()
+    page.select_option("[data-part=colour]", "entropy")
+    assert marks(page) == [["grade-0"], ["grade-2"], ["grade-3"], ["grade-4"]]
+    widths = page.eval_on_selector_all(
+        ".pane.up .t", "n => n.map(t => getComputedStyle(t).borderBottomWidth)"
+    )
+    assert widths == ["0px", "2px", "3px", "4px"]  # the second cue grows with the colour
+    page.select_option("[data-part=colour]", "flip")
+    assert marks(page) == [[], ["flip"], ["flip"], ["flip"]]
+    page.select_option("[data-part=colour]", "none")
+    assert marks(page) == [[], [], [], []]
+    page.select_option("[data-part=colour]", "tuning")
+    assert [sorted({"raised", "lowered"} & set(classes)) for classes in marks(page)] == [
+        ["raised"], ["raised"], ["raised"], ["lowered"]
+    ]  # fmt: skip
+    stage.again(page)
+    assert len(marks(page)) == 4
+
+
+def test_a_chosen_colour_stays_for_the_next_run_and_drafts_stay_marked(stage: Stage) -> None:
+    page = stage.play(drafted())
+    page.select_option("[data-part=colour]", "rank")
+    stage.again(page)
+    assert [classes[:1] for classes in marks(page)] == [["grade-0"], ["accepted"], ["resampled"]]
+    assert "first choice" in page.locator("[data-part=legend]").inner_text()
+    assert "draft kept" in page.locator("[data-part=legend]").inner_text()
+
+
+def test_numbers_on_demand(stage: Stage) -> None:
+    page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED}))
+    token = page.locator(".pane.up .t").nth(1)
+    shown = "t => getComputedStyle(t, '::after').content"
+    assert token.evaluate(shown) in ("none", "normal") or "▼" in token.evaluate(shown)
+    page.check("[data-part=numbers]")
+    page.select_option("[data-part=colour]", "rank")
+    assert '"#2"' in token.evaluate(shown)
+    page.select_option("[data-part=colour]", "flip")
+    assert '"Lima"' in token.evaluate(shown)
+    assert page.eval_on_selector_all(".pane .text", "t => t.map(t => t.textContent)") == ["Lima is fine"] * 2
+    page.uncheck("[data-part=numbers]")
+    assert token.evaluate(shown) in ("none", "normal")
+
+
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 10))
 def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
     batch = [text.encode("utf-8", "surrogatepass") for text in HOSTILE[start : start + 10]]
@@ -313,6 +377,9 @@ def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
     assert page.locator(".pane .sentence").first.evaluate("p => p.textContent") == HOSTILE[start + 2]
     for token in page.locator(".text[data-p='1'] .t").all():
         token.evaluate("node => node.click()")
+    page.check("[data-part=numbers]")
+    for name in ("probability", "rank", "entropy", "flip", "none"):
+        page.select_option("[data-part=colour]", name)
     page.select_option("[data-part=plotted]", index=0)
     page.wait_for_function("document.querySelector('.plot').data?.length === 3")
     assert page.evaluate("window.pwned") is None
