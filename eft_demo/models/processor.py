@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from eft_demo.errors import FamilyError, InputError
+from eft_demo.errors import InputError
+from eft_demo.families.vocabulary import compare_vocabularies
 from eft_demo.mixing import mix, term_delta, to_logprobs
 from eft_demo.recipe import MAX_TERMS, MAX_WEIGHT
 from eft_demo.schedule import CONSTANT, Schedule, parse_schedule
@@ -27,7 +28,6 @@ from eft_demo.settings import check_number
 from eft_demo.weight_filter import OFF, WeightFilter, parse_weight_filter
 
 HIDDEN = -1  # stands where a row is padded
-SHOWN_DIFFERENCES = 5
 
 
 class EmulatedFineTuning(LogitsProcessor):
@@ -76,7 +76,10 @@ class EmulatedFineTuning(LogitsProcessor):
             parse_weight_filter(weight_filter) if isinstance(weight_filter, str) else weight_filter
         )
         self.schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-        self.vocab_size = common_length(tokenizers) if tokenizers else vocab_size
+        if tokenizers:
+            known = {f"tokenizer {i}": tokenizer.get_vocab() for i, tokenizer in enumerate(tokenizers, 1)}
+            vocab_size = compare_vocabularies(known)
+        self.vocab_size = vocab_size
         names = _names_of(given)
         self.pad_token_id = _pad_of(names) if pad_token_id is None else pad_token_id
         self._followers = {
@@ -200,23 +203,6 @@ class _Follower:
         if parents is not None:
             self._cache.reorder_cache(parents)
         return end
-
-
-def common_length(tokenizers: Sequence[Any]) -> int:
-    """How many ids all tokenizers have. Raises FamilyError with the first ids that they read differently."""
-    tables = [{i: token for token, i in tokenizer.get_vocab().items()} for tokenizer in tokenizers]
-    length = min(max(table) + 1 for table in tables)
-    for table in tables[1:]:
-        ids = [i for i in range(length) if tables[0].get(i) != table.get(i)]
-        if ids:
-            shown = "; ".join(
-                f"id {i}: {tables[0].get(i)!r} and {table.get(i)!r}" for i in ids[:SHOWN_DIFFERENCES]
-            )
-            raise FamilyError(
-                f"The tokenizers differ in {len(ids):,} of {length:,} ids ({shown}). EFT subtracts token by "
-                "token, so all models must share one vocabulary: please choose models of one family."
-            )
-    return length
 
 
 def _check_terms(

@@ -29,7 +29,6 @@ from eft_demo.engine.events import TokenEvent
 from eft_demo.engine.run import RunRequest
 from eft_demo.errors import FamilyError, InputError, NumericalError
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.processor import common_length
 from eft_demo.recipe import parse
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import parse_schedule
@@ -429,9 +428,8 @@ def test_a_pair_or_terms(models: Models) -> None:
 def test_tokenizers_are_compared_id_by_id(models: Models) -> None:
     one = make_tokenizer(384, ["to be or not to be", "that is the question"])
     other = make_tokenizer(384, ["half a league, half a league", "half a league onward"])
-    assert common_length([one, one]) == one.get_vocab_size()
-    five = r"differ in \d+ of \d+ ids \((id \d+: '[^']*' and '[^']*'(; )?){5}\)"
-    with pytest.raises(FamilyError, match=five):
+    assert eft_of(models, tokenizers=[one, one]).vocab_size == one.get_vocab_size()
+    with pytest.raises(FamilyError, match=r"of tokenizer 1 and tokenizer 2 differ in \d+ of \d+ ids"):
         eft_of(models, tokenizers=[one, other])
     longer = make_tokenizer(384, ["to be or not to be", "that is the question"])
     longer.add_tokens(["<extra>"])

@@ -1,0 +1,41 @@
+"""Whether models share a vocabulary: token strings compared id by id, because EFT subtracts token by token.
+
+Knows token strings and ids; knows no tokenizer library and no files.
+"""
+
+from collections.abc import Mapping
+
+from eft_demo.errors import FamilyError
+
+SHOWN_DIFFERENCES = 5
+
+
+def compare_vocabularies(vocabularies: Mapping[str, Mapping[str, int]]) -> int:
+    """The number of ids that all vocabularies have, each given as token -> id under the name of its model.
+
+    A vocabulary may be longer than the others: what lies beyond the shortest is for nobody to use. Raises
+    FamilyError with the first differences if an id means one token here and another there.
+    """
+    tables = {
+        name: {token_id: token for token, token_id in vocabulary.items()}
+        for name, vocabulary in vocabularies.items()
+    }
+    length = min(max(table, default=-1) + 1 for table in tables.values())
+    (first, reference), *others = tables.items()
+    for name, table in others:
+        ids = [i for i in range(length) if reference.get(i) != table.get(i)]
+        if ids:
+            shown = "; ".join(
+                f"id {i} is {_shown(reference.get(i))} in {first} and {_shown(table.get(i))} in {name}"
+                for i in ids[:SHOWN_DIFFERENCES]
+            )
+            raise FamilyError(
+                f"The vocabularies of {first} and {name} differ in {len(ids):,} of {length:,} ids ({shown}). "
+                "EFT subtracts token by token, so all models must share one vocabulary: please choose models "
+                "of one family."
+            )
+    return length
+
+
+def _shown(token: str | None) -> str:
+    return "nothing" if token is None else ascii(token[:40])
