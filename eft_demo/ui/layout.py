@@ -45,20 +45,20 @@ MAX_PARALLEL_RUNS = 96  # the engine decides who waits; this only keeps Gradio f
 class Page(gr.Blocks):
     """The demo, with the runs that are going on, so that whoever stops the server can end them."""
 
-    service: Service
+    service: Service  # the one in use now: read anew at each event, for another family may take its place
     live: handlers.LiveRuns
 
 
-def build_demo(service: Service, settings: Settings) -> Page:
-    """The whole page for one service. Nothing is started."""
+def build_demo(first: Service, settings: Settings) -> Page:
+    """The whole page, served by `first` to begin with. Nothing is started."""
     live = handlers.LiveRuns()
 
     def run_eft(event: gr.EventData) -> Iterator[str]:
-        yield from handlers.stream_run(service, live, event._data)
+        yield from handlers.stream_run(demo.service, live, event._data)
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
-            value=page_line(service, settings),
+            value=page_line(first, settings),
             html_template=asset("skeleton.html"),
             js_on_load=script(),
             apply_default_css=False,
@@ -73,7 +73,7 @@ def build_demo(service: Service, settings: Settings) -> Page:
             trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
-    demo.service, demo.live = service, live
+    demo.service, demo.live = first, live
     return demo
 
 
