@@ -1,4 +1,4 @@
-"""What happens when the page asks for something: run, move a control, stop.
+"""What happens when the page asks for something: run, branch, score a text, move a control, stop.
 
 Knows the service and the wire; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it is
 checked here or in the service, and every refusal is a sentence in the place where it belongs.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from eft_demo.engine.events import EndEvent, Event
+from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
@@ -27,6 +27,8 @@ from eft_demo.settings import (
     show_value,
 )
 from eft_demo.ui import wire
+from eft_demo.ui.branching import start_branch, start_same_text
+from eft_demo.ui.kept import Kept, KeptRuns
 
 # The tuned column is written as the small base plus what tuning did to it, which is the same model to float
 # tolerance and costs one small row, so that its tokens can be coloured like the up-scaled ones.
@@ -45,9 +47,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class LiveRuns:
-    """The runs that are going on, by their unguessable id. `closing` refuses new ones."""
+    """The runs that are going on, by their unguessable id; and `kept`, which has the last ones to their ends.
+
+    `closing` refuses new ones.
+    """
 
     by_id: dict[str, Run] = field(default_factory=dict)
+    kept: KeptRuns = field(default_factory=KeptRuns)
     closing: bool = False
 
     def close(self) -> None:
@@ -66,20 +72,20 @@ def sampling_ranges(settings: Settings) -> dict[str, Range]:
 def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str]:
     """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone."""
     text = ""
-    nonce = 0
+    request = posted if isinstance(posted, Mapping) else {}
+    nonce = _nonce(request.get("n"))
+    place = "prompt" if request.get("kind") is None else "branch"
     try:
-        request = posted if isinstance(posted, Mapping) else {}
-        nonce = _nonce(request.get("n"))
         for piece in _run_lines(service, live, request, nonce):
             text += piece
             yield text
     except FieldError as refusal:
         yield text + _refusal(nonce, refusal.where, str(refusal))
     except EFTError as refusal:
-        yield text + _refusal(nonce, "prompt", str(refusal))
+        yield text + _refusal(nonce, place, str(refusal))
     except Exception:
         log.exception("A run ended by a bug")
-        yield text + _refusal(nonce, "prompt", BUG)
+        yield text + _refusal(nonce, place, BUG)
 
 
 class FieldError(InputError):
@@ -93,6 +99,39 @@ class FieldError(InputError):
 def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
+    run, kept = _start(service, live.kept, request)
+    run_id = secrets.token_urlsafe(18)
+    live.by_id[run_id] = run
+    live.kept.keep(run_id, kept)
+    try:
+        asked, family = kept.request, service.family
+        encoder = wire.Encoder(
+            asked.panels,
+            family.token_bytes,
+            family.stop_ids,
+            asked.sampling,
+            asked.weight_filter,
+            asked.schedule,
+        )
+        yield encoder.run_line(run_id, nonce, kept.prompt, kept.origin)
+        yield from _event_lines(service, run, kept, encoder)
+        if live.closing:
+            yield wire.error_line("prompt", CLOSING)
+        yield rows_line(service) + wire.line("done")
+    finally:
+        run.cancel()
+        del live.by_id[run_id]
+
+
+def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> tuple[Run, Kept]:
+    """What the page asks for: a `branch` of a kept run, the `same` text for all its panels, or a new run."""
+    kind = request.get("kind")
+    if kind == "branch":
+        return start_branch(service, runs, request)
+    if kind == "same":
+        return start_same_text(service, runs, request)
+    if kind is not None:
+        raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     prompt = request.get("prompt")
     behaviour = _behaviour(service, request.get("behaviour"))
     numbers = _numbers(service.settings, request)
@@ -107,49 +146,26 @@ def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], 
         seed=int(numbers["seed"]),
         max_new_tokens=int(numbers["length"]),
     )
-    run_id = secrets.token_urlsafe(18)
-    live.by_id[run_id] = run
-    try:
-        asked, family = run.request, service.family
-        encoder = wire.Encoder(
-            asked.panels,
-            family.token_bytes,
-            family.stop_ids,
-            asked.sampling,
-            asked.weight_filter,
-            asked.schedule,
-        )
-        yield encoder.run_line(run_id, nonce, str(prompt))
-        yield from _event_lines(service, run, encoder)
-        if live.closing:
-            yield wire.error_line("prompt", CLOSING)
-        yield rows_line(service) + wire.line("done")
-    finally:
-        run.cancel()
-        del live.by_id[run_id]
+    return run, Kept.of_run(run, str(prompt), behaviour)
 
 
-def _event_lines(service: Service, run: Run, encoder: wire.Encoder) -> Iterator[str]:
+def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:
     """Batches of lines, at most `updates_per_s` of them a second and at least one per heartbeat."""
     pause_s = 1 / service.settings.updates_per_s
-    open_panels = len(encoder.recipes)
+    open_panels = len(kept.places)
     beat = 0.0
     while open_panels:
         began = time.monotonic()
-        events = run.events(HEARTBEAT_S)
+        events = [kept.add(event) for event in run.events(HEARTBEAT_S)]
         if not events and not service.alive:  # nobody will ever write another event
             raise EFTError(CLOSING)
         open_panels -= sum(isinstance(event, EndEvent) for event in events)
-        lines = _batch(events, encoder)
+        lines = "".join(encoder.event_line(event) for event in events)
         if began - beat >= HEARTBEAT_S or not events:
             lines += rows_line(service)
             beat = began
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_panels else 0)
-
-
-def _batch(events: list[Event], encoder: wire.Encoder) -> str:
-    return "".join(encoder.event_line(event) for event in events)
 
 
 def rows_line(service: Service) -> str:

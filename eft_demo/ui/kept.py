@@ -1,4 +1,4 @@
-"""Runs that have streamed, kept for a while: to branch from, to score, to save. And runs opened from a file.
+"""Runs that have streamed, kept for a while: to look at, to begin others from, to save. And runs from files.
 
 Knows the service, traces and the wire; knows nothing of Gradio. What the page sends back are names and places
 of what it was shown; each is looked up here, and a place that is not there is a sentence.
@@ -21,7 +21,7 @@ from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run, read_run, replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
 from eft_demo.schedule import parse_schedule
-from eft_demo.settings import SEED, Settings, check_control, control_range, show_value
+from eft_demo.settings import Settings, control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
 from eft_demo.weight_filter import parse_weight_filter
@@ -29,37 +29,55 @@ from eft_demo.weight_filter import parse_weight_filter
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
 NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
-MAX_SAMPLES = 8
 STRIP_ROWS = 13  # quarters of alpha from 0 to 3
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was asked and what came of it. `traces` grow while the run streams."""
+    """What was asked and what came of it. `traces` grow while the run streams.
+
+    A branch rewrites some panels and has the others from the run it began from: `places` says where the
+    panels of its own run stand among `traces`, `seeds` which dice each panel threw, `origin` what the page
+    is told.
+    """
 
     prompt: str
     behaviour: str
-    request: RunRequest
+    request: RunRequest  # of all panels
     traces: Sequence[PanelTrace]
+    places: tuple[int, ...]
+    seeds: tuple[int, ...]
+    origin: Mapping[str, object] = field(default_factory=dict)
 
-    def add(self, event: Event) -> None:
-        """Take in one event of the run."""
-        add_event(self.traces, event)
+    @classmethod
+    def of_run(cls, run: Run, prompt: str, behaviour: str) -> "Kept":
+        """A run that began from nothing."""
+        panels = run.request.panels
+        seeds = (run.request.sampling.seed,) * len(panels)
+        return cls(prompt, behaviour, run.request, empty_traces(panels), tuple(range(len(panels))), seeds)
+
+    def add(self, event: Event) -> Event:
+        """Take in one event of the run; the same event, with the panel's place among all of them."""
+        placed = replace(event, panel=self.places[event.panel])
+        add_event(self.traces, placed)
+        return placed
 
     def trace(self, service: Service) -> RunTrace:
-        """All of it, as it stands now."""
+        """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
         request = self.request
+        seed = request.sampling.seed
+        traces = [trace for trace, own in zip(self.traces, self.seeds, strict=True) if own == seed]
         return RunTrace(
             family=service.family.name,
             prompt=self.prompt,
             sampling=request.sampling,
             controls=dict(request.controls),
-            panels=list(self.traces),
+            panels=traces,
             weight_filter=str(request.weight_filter),
             schedule=str(request.schedule),
             speculation=str(request.speculation),
-            pieces=gather_pieces(self.traces, service.family.token_bytes),
+            pieces=gather_pieces(traces, service.family.token_bytes),
         )
 
 
@@ -70,14 +88,12 @@ class KeptRuns:
     by_id: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
     lock: Lock = field(default_factory=Lock)
 
-    def keep(self, run_id: str, run: Run, prompt: str, behaviour: str) -> Kept:
-        """Begin to keep a run; the caller hands its events to `add`."""
-        kept = Kept(prompt, behaviour, run.request, empty_traces(run.request.panels))
+    def keep(self, run_id: str, kept: Kept) -> None:
+        """Keep a run from its beginning; whoever reads its events hands them to its `add`."""
         with self.lock:
             self.by_id[run_id] = kept
             while len(self.by_id) > MAX_KEPT:
                 self.by_id.popitem(last=False)
-        return kept
 
     def find(self, run_id: object) -> Kept:
         """The run of that id. Raises InputError."""
@@ -86,51 +102,6 @@ class KeptRuns:
         if kept is None:
             raise InputError(GONE)
         return kept
-
-
-def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Run:
-    """Write a panel of a kept run anew from one of its tokens on.
-
-    `posted` has `run`, `panel`, `position` (tokens kept), and where given: `token` (the id of a candidate
-    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
-    there, not only this one). Raises EFTError.
-    """
-    kept = runs.find(posted.get("run"))
-    index = _index(posted.get("panel"), len(kept.traces))
-    tokens = kept.traces[index].tokens
-    token = posted.get("token")
-    position = _index(posted.get("position"), len(tokens) + (token is None))
-    forced = [record.id for record in tokens[:position]]
-    if token is not None:
-        if token not in [candidate.id for candidate in tokens[position].candidates]:
-            raise InputError(NO_TOKEN)
-        forced.append(token)
-    panels = kept.request.panels if posted.get("all") else kept.request.panels[index : index + 1]
-    length = max(kept.request.max_new_tokens, len(forced))
-    return _start(
-        service,
-        kept,
-        posted,
-        replace(kept.request, panels=panels, forced=tuple(forced), max_new_tokens=length),
-    )
-
-
-def start_same_text(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Run:
-    """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
-    kept = runs.find(posted.get("run"))
-    tokens = kept.traces[_index(posted.get("panel"), len(kept.traces))].tokens
-    if not tokens:
-        raise InputError("That panel has no text to score. Please choose another.")
-    forced = tuple(record.id for record in tokens)
-    return _start(service, kept, posted, replace(kept.request, forced=forced, max_new_tokens=len(forced)))
-
-
-def sample_seeds(posted: Mapping[str, object]) -> list[int]:
-    """The seeds of `samples` branches, from `seed` on: one `start_branch` each. Raises InputError."""
-    count, first = posted.get("samples", 1), SEED.check(posted.get("seed", SEED.default))
-    if type(count) is not int or not 1 <= count <= MAX_SAMPLES:
-        raise InputError(f"There may be 1 to {MAX_SAMPLES} samples at once; got {show_value(count)}.")
-    return [int(first + k) % (int(SEED.high) + 1) for k in range(count)]
 
 
 def save(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
@@ -153,7 +124,7 @@ def strip(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str
     """
     try:
         kept = runs.find(posted.get("run"))
-        index = _index(posted.get("panel"), len(kept.traces))
+        index = checked_index(posted.get("panel"), len(kept.traces))
         recipe, name = kept.request.panels[index][1], posted.get("control", "alpha")
         limits = control_range(name)
         if limits is None or name not in recipe.controls:
@@ -161,7 +132,8 @@ def strip(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     request, tokens = kept.request, list(kept.traces[index].tokens)
-    asked = whatif.Run(recipe, request.sampling, request.weight_filter, request.schedule)
+    sampling = replace(request.sampling, seed=kept.seeds[index])
+    asked = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
     values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
     rows = whatif.strip(asked, tokens, str(name), values)
     label = _labels(service)
@@ -178,7 +150,7 @@ def log_odds(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> 
     try:
         kept = runs.find(posted.get("run"))
         ours, theirs = (
-            kept.traces[_index(posted.get(side), len(kept.traces))] for side in ("ours", "theirs")
+            kept.traces[checked_index(posted.get(side), len(kept.traces))] for side in ("ours", "theirs")
         )
         sums = whatif.cumulative_log_odds(list(ours.tokens), list(theirs.tokens))
     except EFTError as refusal:
@@ -235,32 +207,8 @@ def run_lines(trace: RunTrace, nonce: int = 0) -> str:
     return lines + wire.line("done")
 
 
-def _start(service: Service, kept: Kept, posted: Mapping[str, object], request: RunRequest) -> Run:
-    """The kept run again, with the changes that were posted; everything passes the service's checks."""
-    changes = posted.get("controls")
-    controls = dict(request.controls)
-    for name, value in changes.items() if isinstance(changes, Mapping) else ():
-        controls[str(name)] = check_control(name, value)
-    sampling = request.sampling
-    return service.start_run(
-        kept.prompt,
-        kept.behaviour,
-        panels=request.panels,
-        controls=controls,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        seed=int(SEED.check(posted.get("seed", sampling.seed))),
-        max_new_tokens=request.max_new_tokens,
-        weight_filter=request.weight_filter,
-        schedule=request.schedule,
-        speculation=request.speculation,
-        forced=request.forced,
-    )
-
-
-def _index(value: object, count: int) -> int:
+def checked_index(value: object, count: int) -> int:
+    """`value` if it is one of so many places. Raises InputError."""
     if type(value) is not int or not 0 <= value < count:
         raise InputError(NO_TOKEN)
     return value

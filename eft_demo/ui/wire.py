@@ -8,7 +8,9 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
     {"k":"run", "id", "n", "prompt", "account":panel whose account is plotted first, "layout":of the plot,
                 "sampling", "filter", "factors":the schedule's, the last one stays,
                 "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
-                           "terms":[[scale, control or null, plus, minus]...], both places in "roles"}]}
+                           "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
+                 and of a run that began from another "of":its id, "given":tokens not drawn,
+                 "copied":[panels that stay as they are there; none of their tokens are sent]}
     {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
               "r":rank unless 1, "b":the anchor's own first choice if another, "z":1 if it ends the text,
@@ -26,6 +28,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.families.text import END_LABEL, token_label
@@ -72,7 +75,9 @@ class Encoder:
     chars: dict[int, int] = field(default_factory=dict)
     values: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def run_line(self, run_id: str, nonce: int, prompt: str) -> str:
+    def run_line(
+        self, run_id: str, nonce: int, prompt: str, origin: Mapping[str, object] = MappingProxyType({})
+    ) -> str:
         """The first line of a run: what the columns are, how they draw, the empty contribution figures."""
         recipes = [recipe for _, recipe in self.recipes]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
@@ -96,6 +101,7 @@ class Encoder:
             sampling=asdict(self.sampling),
             filter=asdict(self.weight_filter),
             factors=_factors(self.schedule),
+            **origin,
         )
 
     def event_line(self, event: Event) -> str:

@@ -52,6 +52,39 @@ def test_a_run_streams_three_columns_to_their_ends(service: Service):
     assert not live.by_id
 
 
+def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Service):
+    live = LiveRuns()
+    lines = lines_of(service, GOOD, live)
+    parent, ids = lines[0]["id"], [line["i"] for line in lines if line["k"] == "t" and line["p"] == 2]
+    assert [record.id for record in live.kept.find(parent).traces[2].tokens] == ids
+    posted = {"n": 6, "kind": "branch", "run": parent, "panel": 2, "position": 3}
+    branch = lines_of(service, posted, live)
+    assert (branch[0]["of"], branch[0]["copied"], branch[0]["given"]) == (parent, [0, 1], 3)
+    assert len(branch[0]["panels"]) == 3
+    assert [line["i"] for line in branch if line["k"] == "t"] == ids
+    assert {line["p"] for line in branch if line["k"] in ("t", "end")} == {2}
+    same = lines_of(service, {"n": 7, "kind": "same", "run": branch[0]["id"], "panel": 2}, live)
+    for panel in range(3):
+        assert [line["i"] for line in same if line["k"] == "t" and line["p"] == panel] == ids
+    assert not live.by_id and len(live.kept.by_id) == 3
+
+
+@pytest.mark.parametrize(
+    ("posted", "words"),
+    [
+        ({"kind": "branch"}, "no longer kept"),
+        ({"kind": "same", "run": "guess", "panel": 0}, "no longer kept"),
+        ({"kind": "<b>"}, "a branch or of the same text"),
+        ({"kind": ["branch"]}, "a branch or of the same text"),
+    ],
+)
+def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, posted: dict, words: str):
+    lines = lines_of(service, {"n": 5, **posted})
+    assert [line["k"] for line in lines] == ["refused", "error", "done"]
+    place, text = sentence_of(lines)
+    assert place == "branch" and words in text
+
+
 def test_the_length_is_kept(service: Service):
     lines = lines_of(service, {**GOOD, "prompt": "chant", "length": 7})
     assert sum(line["k"] == "t" for line in lines) == 21

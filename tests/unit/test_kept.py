@@ -11,14 +11,14 @@ import pytest
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.lab.collect import collect
 from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run
 from eft_demo.settings import Settings
 from eft_demo.trace import PanelTrace
 from eft_demo.ui import kept
+from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.handlers import PANELS
-from eft_demo.ui.kept import KeptRuns
+from eft_demo.ui.kept import Kept, KeptRuns
 from tests.fakes import make_service
 
 PROMPT = "Hello <b>you</b> 🙂"
@@ -36,15 +36,21 @@ def runs(service: Service) -> KeptRuns:
     """One run, "a", that has streamed to its end."""
     runs = KeptRuns()
     run = service.start_run(PROMPT, "assistant", panels=PANELS, controls={"alpha": 1.0}, seed=5)
-    stored = runs.keep("a", run, PROMPT, "assistant")
+    stored = Kept.of_run(run, PROMPT, "assistant")
+    runs.keep("a", stored)
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
             stored.add(event)
     return runs
 
 
-def finish(run: Run) -> list[PanelTrace]:
-    return collect(run, run.request.panels)
+def finish(begun: tuple[Run, Kept]) -> list[PanelTrace]:
+    """The panels of a run that began from another, all of them, to the end."""
+    run, stored = begun
+    while not all(trace.finish_reason for trace in stored.traces):
+        for event in run.events(1.0):
+            stored.add(event)
+    return list(stored.traces)
 
 
 def ids(panel: PanelTrace) -> list[int]:
@@ -54,7 +60,7 @@ def ids(panel: PanelTrace) -> list[int]:
 def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: KeptRuns) -> None:
     original = runs.find("a").traces
     for panel in range(3):
-        (branch,) = finish(kept.start_branch(service, runs, {"run": "a", "panel": panel, "position": 4}))
+        branch = finish(start_branch(service, runs, {"run": "a", "panel": panel, "position": 4}))[panel]
         assert ids(branch) == ids(original[panel])
         assert branch.text == original[panel].text == PROMPT
 
@@ -63,22 +69,42 @@ def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: K
     tokens = runs.find("a").traces[2].tokens
     other = next(c.id for c in tokens[4].candidates if c.id != tokens[4].id)
     posted = {"run": "a", "panel": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
-    run = kept.start_branch(service, runs, posted)
+    run, stored = start_branch(service, runs, posted)
     assert run.request.controls == {"alpha": 2.0}
-    panels = finish(run)
-    assert len(panels) == 3
-    for panel in panels:
+    assert stored.origin == {"of": "a", "copied": [], "given": 5}
+    for panel in finish((run, stored)):
         assert ids(panel)[:5] == [*(record.id for record in tokens[:4]), other]
+
+
+def test_a_branch_leaves_the_other_panels_as_they_are(service: Service, runs: KeptRuns) -> None:
+    original = runs.find("a")
+    other = next(
+        c.id for c in original.traces[1].tokens[2].candidates if c.id != original.traces[1].tokens[2].id
+    )
+    run, stored = start_branch(
+        service, runs, {"run": "a", "panel": 1, "position": 2, "token": other, "seed": 9}
+    )
+    panels = finish((run, stored))
+    assert stored.origin == {"of": "a", "copied": [0, 2], "given": 3}
+    assert [ids(panels[i]) == ids(original.traces[i]) for i in range(3)] == [True, False, True]
+    assert len(run.request.panels) == 1
+    runs.keep("child", stored)
+    again, child = start_branch(service, runs, {"run": "child", "panel": 1, "position": 1})
+    assert [name for name, _ in child.request.panels] == [name for name, _ in original.request.panels]
+    assert finish((again, child))[1].tokens[0] == panels[1].tokens[0]
+    # the others threw seed 5, and a file has one seed
+    assert [panel.name for panel in stored.trace(service).panels] == [panels[1].name]
+    assert len(runs.find("a").trace(service).panels) == 3
 
 
 def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: KeptRuns) -> None:
     length = len(runs.find("a").traces[0].tokens)
-    (panel,) = finish(kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": length}))
-    assert len(panel.tokens) == length
+    panels = finish(start_branch(service, runs, {"run": "a", "panel": 0, "position": length}))
+    assert len(panels[0].tokens) == length
 
 
 def test_the_same_text_is_scored_by_every_panel(service: Service, runs: KeptRuns) -> None:
-    panels = finish(kept.start_same_text(service, runs, {"run": "a", "panel": 1}))
+    panels = finish(start_same_text(service, runs, {"run": "a", "panel": 1}))
     assert len(panels) == 3
     for panel in panels:
         assert ids(panel) == ids(runs.find("a").traces[1])
@@ -91,9 +117,9 @@ def test_a_place_that_is_not_there_is_a_sentence(
     service: Service, runs: KeptRuns, place: str, position: object
 ) -> None:
     with pytest.raises(InputError, match="no such token"):
-        kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": 0, place: position})
+        start_branch(service, runs, {"run": "a", "panel": 0, "position": 0, place: position})
     with pytest.raises(InputError, match="no such token"):
-        kept.start_same_text(service, runs, {"run": "a", "panel": position})
+        start_same_text(service, runs, {"run": "a", "panel": position})
 
 
 @pytest.mark.parametrize(
@@ -113,17 +139,8 @@ def test_a_place_that_is_not_there_is_a_sentence(
 )
 def test_a_bad_branch_is_a_sentence(service: Service, runs: KeptRuns, change: dict[str, Any]) -> None:
     with pytest.raises(EFTError) as caught:
-        kept.start_branch(service, runs, {"run": "a", "panel": 0, "position": 0} | change)
+        start_branch(service, runs, {"run": "a", "panel": 0, "position": 0} | change)
     assert str(caught.value)
-
-
-def test_samples_have_seeds_of_their_own() -> None:
-    assert kept.sample_seeds({"samples": 3, "seed": 7}) == [7, 8, 9]
-    assert kept.sample_seeds({"samples": 2, "seed": 2**32 - 1}) == [2**32 - 1, 0]
-    assert kept.sample_seeds({}) == [0]
-    for bad in (0, 9, True, "2", None):
-        with pytest.raises(InputError, match="1 to 8 samples"):
-            kept.sample_seeds({"samples": bad})
 
 
 def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs: KeptRuns) -> None:
@@ -198,9 +215,10 @@ def test_the_oldest_run_goes_first(runs: KeptRuns, service: Service, monkeypatch
     monkeypatch.setattr(kept, "MAX_KEPT", 2)
     mine = KeptRuns()
     run = service.start_run("x", "assistant", max_new_tokens=1)
-    finish(run)
+    stored = Kept.of_run(run, "x", "assistant")
+    finish((run, stored))
     for run_id in ("1", "2", "3"):
-        mine.keep(run_id, run, "x", "assistant")
+        mine.keep(run_id, stored)
     assert list(mine.by_id) == ["2", "3"]
     with pytest.raises(InputError, match="no longer kept"):
         mine.find("1")
