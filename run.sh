@@ -73,6 +73,7 @@ if [ "${1:-}" = test ]; then
     status=0
     "$venv/bin/python" -m ruff check --output-format concise . || status=1
     "$venv/bin/python" -m mypy || status=1
+    "$venv/bin/hadolint" Dockerfile || status=1
     "$venv/bin/python" -m pytest "$@" || status=1
     exit "$status"
 fi
