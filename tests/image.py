@@ -42,7 +42,7 @@ def ignored(path: str, rules: str) -> bool:
 
 @dataclass
 class Image:
-    """A folder in which the steps are taken. Root becomes uid 1000 at `USER 1000`; others stay who they are."""
+    """A folder in which the steps are taken. Root becomes uid 1000 at `USER 1000`; others stay."""
 
     folder: Path
     context: Path
