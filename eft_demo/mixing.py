@@ -3,20 +3,25 @@
     mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
     logprobs = mixed - log_z                      log_z = logsumexp(mixed)
 
-Tensors in, tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf`, a
-token that a model rules out, is handled by a rule and never by arithmetic on it.
+A weight filter sets deltas to 0 outside the anchor's likeliest tokens, or rules those tokens out. Tensors in,
+tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf`, a token that a
+model rules out, is handled by a rule and never by arithmetic on it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from eft_demo.errors import NumericalError
+from eft_demo.weight_filter import WeightFilter
 
 # The delta of a token that exactly one of the two models rules out, in nats: enough to decide, still finite.
 SUPPORT_DELTA_NATS = 30.0
+# Most top-p sets are smaller; where one is not, 8 times as many tokens are looked at. Sorting all is dear.
+FIRST_LOOK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Mixture:
 
     logprobs: Tensor  # (rows, vocab) the final, normalised log-probs
     anchor: Tensor  # (rows, vocab)
-    deltas: Tensor  # (rows, terms, vocab)
+    deltas: Tensor  # (rows, terms, vocab) 0 where the weight filter lets no term act
     coefficients: Tensor  # (rows, terms)
     log_z: Tensor  # (rows,)
 
@@ -53,15 +58,23 @@ def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
     return delta  # (rows, vocab)
 
 
-def mix(anchor: Tensor, deltas: Tensor, coefficients: Tensor) -> Mixture:
+def mix(
+    anchor: Tensor, deltas: Tensor, coefficients: Tensor, filters: Sequence[WeightFilter] = ()
+) -> Mixture:
     """Mix rows of anchor log-probs (rows, vocab) with finite deltas (rows, terms, vocab) by (rows, terms).
 
-    A row whose coefficients are all 0 keeps its anchor bit for bit, with log_z 0.
+    `filters` has one weight filter per row; none at all are all off. A row whose coefficients are all 0 keeps
+    its anchor bit for bit, with log_z 0, whatever its filter.
     Raises NumericalError if a row overflows float32.
     """
     if deltas.shape[1] == 0:
         return Mixture(anchor, anchor, deltas, coefficients, anchor.new_zeros(anchor.shape[0]))
     mixed = anchor
+    if any(weight_filter.acts for weight_filter in filters):
+        outside = anchor < filter_floor(anchor, filters)  # (rows, vocab)
+        deltas = deltas.masked_fill(outside.unsqueeze(1), 0.0)
+        ruled_out = torch.tensor([f.kind == "mask" for f in filters], device=anchor.device)
+        mixed = anchor.masked_fill(outside & ruled_out.unsqueeze(1), -torch.inf)
     for k in range(deltas.shape[1]):
         mixed = torch.addcmul(mixed, deltas[:, k], coefficients[:, k : k + 1])  # (rows, vocab)
     logprobs = torch.log_softmax(mixed, dim=-1)
@@ -73,6 +86,39 @@ def mix(anchor: Tensor, deltas: Tensor, coefficients: Tensor) -> Mixture:
         logprobs[untouched] = anchor[untouched]
         log_z[untouched] = 0.0
     return Mixture(logprobs, anchor, deltas, coefficients, log_z)
+
+
+def filter_floor(anchor: Tensor, filters: Sequence[WeightFilter]) -> Tensor:
+    """The lowest log-prob (rows, 1) of the anchor (rows, vocab) at which the terms of each row may still act.
+
+    top-p: that of the last token in the smallest set whose mass exceeds p (the paper's own rule);
+    what ties is inside. mask: log r below the likeliest (contrastive decoding, arXiv 2210.15097).
+    off: -inf.
+    """
+    floor = anchor.new_full((len(filters), 1), -torch.inf)
+    masked = [i for i, f in enumerate(filters) if f.kind == "mask"]
+    if masked:
+        ratios = anchor.new_tensor([filters[i].value for i in masked])
+        floor[masked] = anchor[masked].amax(1, keepdim=True) + ratios.log().unsqueeze(1)
+    nucleus = [i for i, f in enumerate(filters) if f.kind == "top_p" and f.acts]
+    if nucleus:
+        mass = anchor.new_tensor([filters[i].value for i in nucleus])
+        floor[nucleus] = _nucleus_floor(anchor[nucleus], mass, FIRST_LOOK)
+    return floor
+
+
+def _nucleus_floor(logprobs: Tensor, mass: Tensor, count: int) -> Tensor:
+    """The lowest log-prob (rows, 1) in the smallest set of likeliest tokens with more than `mass` (rows,)."""
+    count = min(count, logprobs.shape[1])
+    values = logprobs.topk(count).values
+    probs = values.double().exp()
+    before = probs.cumsum(1) - probs  # the mass ahead of each token
+    last = (before <= mass.unsqueeze(1)).sum(1, keepdim=True) - 1
+    floor = values.gather(1, last)
+    is_open = (last.squeeze(1) == count - 1) & (before[:, -1] + probs[:, -1] <= mass)
+    if count < logprobs.shape[1] and is_open.any():
+        floor[is_open] = _nucleus_floor(logprobs[is_open], mass[is_open], count * 8)
+    return floor
 
 
 def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

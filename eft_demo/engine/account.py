@@ -61,7 +61,7 @@ def _mix(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]]) ->
         term_delta(roles[plus], roles[minus], anchor)
         for plus, minus in zip(layout.plus, layout.minus, strict=True)
     ]
-    return mix(anchor, torch.stack(deltas, 1), coefficients)
+    return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
 
 
 def _bars(layout: Layout, mixture: Mixture | None, ids: Tensor) -> Tensor:

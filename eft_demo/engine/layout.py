@@ -12,6 +12,7 @@ from torch import Tensor
 from eft_demo.engine.rows import Row
 from eft_demo.models.protocol import Slot
 from eft_demo.sampling import Sampling
+from eft_demo.weight_filter import WeightFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Layout:
     plus: Tensor  # (terms, mixed) stack index; rows with fewer terms repeat their anchor, a delta of 0
     minus: Tensor  # (terms, mixed)
     samplings: tuple[Sampling, ...]
+    filters: tuple[WeightFilter, ...]  # of the mixed rows
 
 
 def arrange(rows: list[Row]) -> Layout:
@@ -69,6 +71,7 @@ def arrange(rows: list[Row]) -> Layout:
         plus=torch.tensor(sides["plus"], dtype=torch.int64).view(terms, len(mixed)),
         minus=torch.tensor(sides["minus"], dtype=torch.int64).view(terms, len(mixed)),
         samplings=tuple(row.run.request.sampling for row in ordered),
+        filters=tuple(row.run.request.weight_filter for row in mixed),
     )
 
 

@@ -10,7 +10,6 @@ Importing this module imports transformers, which takes seconds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any
@@ -117,13 +116,11 @@ class EmulatedFineTuning(LogitsProcessor):
         width = min(widths if self.vocab_size is None else [*widths, self.vocab_size])
         anchor = to_logprobs(scores[:, :width], "that generates")
         logprobs = {f: to_logprobs(part[:, :width], f.name) for f, part in logits.items()}
-        kept = _kept(anchor, self.weight_filter)  # (rows, width)
-        if self.weight_filter.kind == "mask":
-            anchor = anchor.masked_fill(~kept, -torch.inf)
-        deltas = [term_delta(logprobs[plus], logprobs[minus], anchor) * kept for plus, minus in self._pairs]
+        deltas = [term_delta(logprobs[plus], logprobs[minus], anchor) for plus, minus in self._pairs]
         coefficients = anchor.new_tensor([weights]).expand(len(anchor), -1)  # (rows, terms)
         mixed = torch.full_like(scores, -torch.inf, dtype=torch.float32)
-        mixed[:, :width] = mix(anchor, torch.stack(deltas, 1), coefficients).logprobs
+        filters = (self.weight_filter,) * len(anchor)
+        mixed[:, :width] = mix(anchor, torch.stack(deltas, 1), coefficients, filters).logprobs
         return mixed
 
     def _prompt_of(self, model: Any, prompts: Mapping[Any, Any]) -> Tensor | None:
@@ -231,17 +228,6 @@ def _names_of(terms: Sequence[tuple[float, Any, Any]]) -> dict[Any, str]:
         names.setdefault(plus, f"tuned{number}")
         names.setdefault(minus, f"base{number}")
     return names
-
-
-def _kept(anchor: Tensor, weight_filter: WeightFilter) -> Tensor:
-    """Which tokens the filter lets the terms act on, bool of the shape of the anchor's log-probs."""
-    if weight_filter.kind == "mask":
-        return anchor >= anchor.amax(1, keepdim=True) + math.log(weight_filter.value)
-    if not weight_filter.acts:
-        return torch.ones_like(anchor, dtype=torch.bool)
-    ordered, ids = anchor.exp().sort(dim=1, descending=True, stable=True)
-    before = ordered.cumsum(1) - ordered  # the mass ahead of each token
-    return torch.zeros_like(anchor, dtype=torch.bool).scatter(1, ids, before <= weight_filter.value)
 
 
 def _prompt_rows(prompt: Any, pad: int | None) -> Tensor:

@@ -14,12 +14,14 @@ from eft_demo.mixing import (
     Mixture,
     contributions,
     entropy_nats,
+    filter_floor,
     flip_alpha,
     mix,
     rank,
     term_delta,
     to_logprobs,
 )
+from eft_demo.weight_filter import OFF, WeightFilter
 
 VOCAB = 257  # odd, so that vector tails are exercised
 INF = math.inf
@@ -180,6 +182,105 @@ def test_a_mixture_beyond_float32_is_an_error_and_not_a_nan() -> None:
     anchor = to_logprobs(logits(1), "m")
     with pytest.raises(NumericalError, match="mixture"):
         mix(anchor, torch.full((3, 1, VOCAB), 3e38), torch.full((3, 1), 5.0))
+
+
+def mixed_with(seed: int, filters: list[WeightFilter], alpha: float, scale: float = 5.0) -> Mixture:
+    anchor = to_logprobs(logits(seed, len(filters), scale), "m")
+    plus, minus = (to_logprobs(logits(seed + k, len(filters)), "m") for k in (1, 2))
+    deltas = term_delta(plus, minus, anchor).unsqueeze(1)
+    return mix(anchor, deltas, torch.full((len(filters), 1), alpha), filters)
+
+
+def inside(anchor: Tensor, weight_filter: WeightFilter) -> list[bool]:
+    """The rule in plain Python, token by token: one row of log-probs, all of them different."""
+    probs = anchor.double().exp().tolist()
+    if weight_filter.kind == "mask":
+        return [p >= weight_filter.value * max(probs) for p in probs]
+    kept, mass = [False] * len(probs), 0.0
+    for token in sorted(range(len(probs)), key=lambda token: -probs[token]):
+        kept[token] = mass <= weight_filter.value
+        mass += probs[token]
+    return kept
+
+
+filters = st.one_of(
+    st.just(OFF), st.builds(WeightFilter, st.sampled_from(["top_p", "mask"]), st.floats(0.001, 1))
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(0, 10**6), st.lists(filters, min_size=1, max_size=5), st.floats(0.01, 5), st.floats(0.01, 9)
+)
+def test_each_rows_weight_filter_is_the_rule_and_the_account_stays_exact(
+    seed: int, chosen: list[WeightFilter], alpha: float, scale: float
+) -> None:
+    found = mixed_with(seed, chosen, alpha, scale)
+    unfiltered = mixed_with(seed, [OFF] * len(chosen), alpha, scale)
+    every_tenth = torch.arange(0, VOCAB, 10)
+    parts = [contributions(found, ids.expand(len(chosen))) for ids in every_tenth]
+    anchor, bars, neg_log_z, logprob = (torch.stack(part, 1) for part in zip(*parts, strict=True))
+    torch.testing.assert_close(found.logprobs.exp().sum(1), torch.ones(len(chosen)), atol=1e-4, rtol=0)
+    for i, weight_filter in enumerate(chosen):
+        if not weight_filter.acts:
+            assert torch.equal(found.logprobs[i], unfiltered.logprobs[i])
+        rule = inside(found.anchor[i], weight_filter) if weight_filter.acts else [True] * VOCAB
+        kept = torch.tensor(rule)[every_tenth]
+        floor = filter_floor(found.anchor[[i]], [weight_filter])[0]
+        doubtful = (anchor[i] - floor).abs() < 1e-5  # float32 rounding
+        assert not ((bars[i, :, 0] != 0) & ~kept & ~doubtful).any()
+        raw = alpha * unfiltered.deltas[i, 0, every_tenth]
+        torch.testing.assert_close(bars[i, kept & ~doubtful, 0], raw[kept & ~doubtful])
+        ruled_out = logprob[i] == -INF
+        if weight_filter.kind == "mask":
+            assert torch.equal(ruled_out[~doubtful], ~kept[~doubtful])
+        else:
+            assert not ruled_out.any()
+        total = anchor[i] + bars[i].sum(1) + neg_log_z[i]
+        torch.testing.assert_close(total[~ruled_out], logprob[i, ~ruled_out], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["top_p", "mask"])
+def test_a_filter_changes_nothing_at_alpha_0(kind: str) -> None:
+    mixture = mixed_with(1, [WeightFilter(kind, 0.3)] * 300, alpha=0.0)
+    assert torch.equal(mixture.logprobs, to_logprobs(logits(1, 300), "m")) and not mixture.log_z.any()
+
+
+def test_outside_the_top_p_set_only_the_normaliser_moves_a_token() -> None:
+    mixture = mixed_with(3, [WeightFilter("top_p", 0.5)], alpha=2.0)
+    outside = mixture.deltas[0, 0] == 0
+    assert 0 < (~outside).sum() < 40
+    moved = (mixture.logprobs - mixture.anchor)[0, outside]
+    torch.testing.assert_close(moved, -mixture.log_z.expand(len(moved)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mass", [0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
+def test_a_set_wider_than_the_first_look_is_found(mass: float) -> None:
+    anchor = to_logprobs(torch.randn(2, 5000, generator=torch.Generator().manual_seed(1)) * 0.1, "m")
+    floor = filter_floor(anchor, [WeightFilter("top_p", mass), OFF])
+    expected = inside(anchor[0], WeightFilter("top_p", mass))
+    assert (anchor[0] >= floor[0]).tolist() == expected or mass > 0.9999
+    assert floor[1] == -INF
+
+
+def test_tokens_that_tie_are_inside_together() -> None:
+    anchor = to_logprobs(torch.tensor([[2.0, 1.0, 1.0, 1.0, 0.0]]), "m")
+    floor = filter_floor(anchor, [WeightFilter("top_p", 0.6)])
+    assert (anchor >= floor).tolist() == [[True, True, True, True, False]]
+
+
+def test_what_the_anchor_rules_out_stays_out_under_every_filter() -> None:
+    raw = logits(1, 3)
+    raw[:, ::2] = -INF
+    anchor = to_logprobs(raw, "m")
+    deltas = term_delta(to_logprobs(logits(2), "m"), to_logprobs(logits(3), "m"), anchor).unsqueeze(1)
+    mixture = mix(
+        anchor,
+        deltas,
+        torch.full((3, 1), 5.0),
+        [OFF, WeightFilter("top_p", 1 - 1e-9), WeightFilter("mask", 1e-9)],
+    )
+    assert (mixture.logprobs[:, ::2] == -INF).all() and not mixture.logprobs.isnan().any()
 
 
 def test_entropy_counts_what_is_possible() -> None:

@@ -110,13 +110,9 @@ def test_the_engine_and_generate_write_the_same(models: Models, text: str) -> No
     assert by_engine(models, text) == expected
 
 
-# Strict: fails as soon as the engine carries the filter out; then this mark goes and the equality stays.
-NOT_YET = pytest.mark.xfail(strict=True, reason="the engine does not carry out the weight filter yet")
-
-
 @pytest.mark.parametrize(
     "options",
-    [pytest.param({"weight_filter": f}, marks=NOT_YET) for f in ("top-p 0.9", "top-p 0.3", "mask 0.1")]
+    [{"weight_filter": f} for f in ("top-p 0.9", "top-p 0.3", "mask 0.1")]
     + [{"schedule": s} for s in ("warmup 9", "first 2", "list 0.2 1 0")],
     ids=str,
 )
