@@ -47,7 +47,11 @@ _NUMBERS: Mapping[str, Range] = {
 
 @dataclass(frozen=True, slots=True)
 class Permalink:
-    """All that a run needs beside the models. Raises EFTError, a sentence, for what could never be run."""
+    """All that a run needs beside the models. Raises EFTError, a sentence, for what could never be run.
+
+    The page's own requests are such values too; how long a prompt may be in a link is checked where it becomes
+    one.
+    """
 
     prompt: str = ""
     family: str = "atlas"
@@ -61,7 +65,6 @@ class Permalink:
     length: int | None = None  # tokens; None: the page's choice
 
     def __post_init__(self) -> None:
-        _check_text("prompt", self.prompt, MAX_PROMPT_CHARS)
         for name in (self.family, self.behaviour, *(name for name, _ in self.panels)):
             _check_text("name", name, MAX_NAME_CHARS)
         if len(self.panels) > MAX_PANELS:
@@ -72,7 +75,8 @@ class Permalink:
             check_number("Length", self.length, 1, MAX_LENGTH, integer=True)
 
     def to_query(self) -> str:
-        """The part of the address behind the question mark. Lone surrogates survive."""
+        """The part of the address behind the question mark. Lone surrogates survive. Raises InputError."""
+        _check_text("prompt", self.prompt, MAX_PROMPT_CHARS)
         pairs: list[tuple[str, str]] = [("v", str(VERSION)), ("prompt", self.prompt), ("family", self.family)]
         pairs += [("behaviour", self.behaviour)] if self.behaviour else []
         pairs += [("panel", f"{name}:{recipe}") for name, recipe in self.panels]
@@ -121,6 +125,7 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> Permalink | None:
 
 def _permalink(found: Mapping[str, str], panels: tuple[tuple[str, Recipe], ...]) -> Permalink:
     """What we do not know is left out, because sites add names of their own to every link."""
+    _check_text("prompt", found.get("prompt", ""), MAX_PROMPT_CHARS)
     more: dict[str, Any] = {name: found[name] for name in ("prompt", "family", "behaviour") if name in found}
     readers = {
         "filter": ("weight_filter", parse_weight_filter),

@@ -80,6 +80,8 @@ TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True)
 TOP_K = Range("Top-k", 0, 200, 0, integer=True)  # 0 = off
 MIN_P = Range("Min-p", 0, 1, 0.0)  # 0 = off
 SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True)
+# Beyond four a column is narrower than its words at 1,280 px, and each is a row that others wait for.
+COLUMNS = Range("Columns", 1, 4, 3, integer=True)
 # The live controls, by the name a recipe calls them.
 CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
 

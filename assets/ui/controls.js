@@ -1,8 +1,7 @@
-// The controls: prompt, Run, Stop, alpha, manner, sampling; keys; errors in the place where they belong.
+// The controls: prompt, Run, Stop, manner, sampling; keys; errors in the place where they belong.
 
 const NEWS_LATE_MS = 6000; // the server speaks at least once a second
 let rowsChip = null;
-let alphaBusy = false, alphaNext = null, alphaAsked = null; // asked: what the run under way was started with
 
 function startPage(page) {
   config = page;
@@ -12,12 +11,8 @@ function startPage(page) {
   part("chips").replaceChildren(...chips, rowsChip);
   part("examples").replaceChildren(...page.examples.map(makeExample));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
-  Object.assign(part("alpha"), { min: page.alpha.low, max: page.alpha.high, step: page.alpha.step, value: page.alpha.value });
-  part("ticks").replaceChildren(...makeTicks(page.alpha));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
-  makeColumns(page.panels);
-  showAlpha();
-  summarise();
+  chooseColumns(page.columns);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 
@@ -46,18 +41,6 @@ function makeOption(behaviour) {
   return option;
 }
 
-function makeTicks(alpha) {
-  const names = { 0: " · base as it is", 1: " · emulated", 2: " · amplified" };
-  const ticks = [];
-  for (let value = alpha.low; value <= alpha.high; value += 1) {
-    const tick = el("span", "", String(value));
-    tick.append(el("i", "", names[value] || ""));
-    tick.style.left = (100 * (value - alpha.low)) / (alpha.high - alpha.low) + "%";
-    ticks.push(tick);
-  }
-  return ticks;
-}
-
 function makeField(name, field) {
   const box = el("div", "field");
   const label = el("label", "", field.name);
@@ -80,7 +63,8 @@ function makeField(name, field) {
 const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
 function summarise() {
-  part("more-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
+  part("columns-summary").textContent = columnsSummary();
+  part("sampling-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
 }
 
 function startRun() {
@@ -94,10 +78,30 @@ function startRun() {
   seen = 0;
   stopWanted = false;
   setRunning(true);
-  const request = { n: nonce, prompt, behaviour: part("behaviour").value, alpha: part("alpha").valueAsNumber };
-  alphaAsked = request.alpha;
-  for (const input of fieldInputs()) request[input.dataset.field] = input.valueAsNumber;
-  trigger("eft_run", request);
+  trigger("eft_run", { n: nonce, ...askedNow() });
+}
+
+// What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
+function askedNow() {
+  const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow() };
+  for (const input of fieldInputs()) asked[input.dataset.field] = input.valueAsNumber;
+  return asked;
+}
+
+function fillIn(asked) {
+  if (asked.prompt !== undefined) part("prompt").value = asked.prompt;
+  if (asked.behaviour) part("behaviour").value = asked.behaviour;
+  for (const input of fieldInputs()) if (input.dataset.field in asked) setField(input, asked[input.dataset.field]);
+  if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => ({ controls: [], ...presetOf(recipe), name, text: recipe })));
+  setControls(asked.controls || {});
+  fitPrompt();
+  summarise();
+  return checkColumns();
+}
+
+function setField(input, value) {
+  input.value = value;
+  input.dispatchEvent(new Event("input"));
 }
 
 function stopRun() {
@@ -112,33 +116,8 @@ function setRunning(now) {
   part("stop").disabled = !now;
   part("run").classList.toggle("busy", now);
   element.querySelector(".eft").classList.toggle("is-running", now);
+  if (now) told = { ...controls };
   if (now) say("Running");
-}
-
-function showAlpha() {
-  const text = part("alpha").valueAsNumber.toFixed(2);
-  part("alpha-value").textContent = text;
-  part("alpha").setAttribute("aria-valuetext", "alpha " + text);
-}
-
-// One request in flight, and the newest value after it: a dragged slider never builds a queue.
-async function sendAlpha() {
-  if (!running || !run || run.n !== nonce) return;
-  alphaNext = part("alpha").valueAsNumber;
-  if (alphaBusy) return;
-  alphaBusy = true;
-  while (alphaNext !== null) {
-    const value = alphaNext;
-    alphaNext = null;
-    try {
-      const sentence = await server.steer({ run: run.id, name: "alpha", value });
-      if (sentence && running) showError("alpha", sentence);
-      else hideError("alpha");
-    } catch {
-      showError("alpha", "The server could not be reached, so alpha stays as it was.");
-    }
-  }
-  alphaBusy = false;
 }
 
 function errorPlace(where) {
@@ -147,10 +126,11 @@ function errorPlace(where) {
 
 function showError(where, text) {
   const place = errorPlace(where);
-  place.textContent = text;
+  place.replaceChildren(...sentenceParts(text));
   place.dataset.from = where;
   place.hidden = false;
-  if (config.fields[where]) part("more").open = true;
+  const drawer = place.closest(".drawer");
+  if (drawer) openDrawer(drawer.id);
 }
 
 function hideError(where) {
@@ -160,6 +140,15 @@ function hideError(where) {
 
 function clearErrors() {
   for (const place of element.querySelectorAll("[data-error]")) place.hidden = true;
+}
+
+// One drawer at a time; its own button closes it again.
+function openDrawer(id) {
+  for (const button of element.querySelectorAll("[aria-controls]")) {
+    const open = button.getAttribute("aria-controls") === id;
+    button.setAttribute("aria-expanded", open);
+    element.querySelector("#" + button.getAttribute("aria-controls")).hidden = !open;
+  }
 }
 
 const say = (text) => { part("status").textContent = text; };
@@ -193,7 +182,9 @@ part("prompt").addEventListener("keydown", (event) => {
   const plainEnter = event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.isComposing;
   if (plainEnter) event.preventDefault(), startRun();
 });
-part("alpha").addEventListener("input", () => (showAlpha(), sendAlpha()));
+part("behaviour").addEventListener("change", checkColumns);
+for (const button of element.querySelectorAll("[aria-controls]"))
+  button.addEventListener("click", () => openDrawer(button.getAttribute("aria-expanded") === "true" ? "" : button.getAttribute("aria-controls")));
 part("columns").addEventListener("click", (event) => event.target.matches(".t") && selectSpan(event.target, true));
 part("columns").addEventListener("focusin", (event) => {
   const span = event.target.matches(".t") && event.target;

@@ -46,8 +46,10 @@ function onRun(line) {
   startColumns();
   startPlot();
   emptyCard();
+  showSliders();
+  summarise();
   if (stopWanted) tellStop(run.id);
-  else if (part("alpha").valueAsNumber !== alphaAsked) sendAlpha(); // moved before the run had a name
+  else sendControls(); // moved before the run had a name
 }
 
 function onToken(token) {

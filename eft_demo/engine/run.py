@@ -98,10 +98,15 @@ class Run:
 
     def set_control(self, name: str, value: float) -> None:
         """Change a live control from the next token on. Raises InputError for a bad name or value."""
-        number = check_control(name, value)
-        if name not in self._controls:
-            raise InputError(f"No panel of this run listens to {name}.")
-        self._controls = {**self._controls, name: number}
+        self.set_controls({name: value})
+
+    def set_controls(self, values: Mapping[str, float]) -> None:
+        """Change several at once, so that no token is made with half of them. All or none. Raises InputError."""
+        checked = {name: check_control(name, value) for name, value in values.items()}
+        for name in checked:
+            if name not in self._controls:
+                raise InputError(f"No panel of this run listens to {name}.")
+        self._controls = {**self._controls, **checked}
 
     def cancel(self) -> None:
         """Stop every panel before its next token. Calling it again, or after the end, does nothing."""

@@ -89,8 +89,8 @@ class Service:
         forced: Sequence[int] = (),
     ) -> Run:
         """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking."""
-        text = self._check_prompt(prompt)
-        tuned = self._check_behaviour(behaviour)
+        text = self.check_prompt(prompt)
+        tuned = self.check_behaviour(behaviour)
         chosen = default_panels(tuned) if panels is None else panels
         resolved = tuple((name, recipe.with_roles({"small_tuned": tuned})) for name, recipe in chosen)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
@@ -110,7 +110,8 @@ class Service:
             )
         )
 
-    def _check_prompt(self, prompt: object) -> str:
+    def check_prompt(self, prompt: object) -> str:
+        """The prompt, if it is one. Raises InputError."""
         limit = self.settings.max_prompt_chars
         if not isinstance(prompt, str):
             raise InputError(f"The prompt must be text; got {show_value(prompt)}. Please type a question.")
@@ -122,7 +123,8 @@ class Service:
             )
         return prompt
 
-    def _check_behaviour(self, behaviour: object) -> str:
+    def check_behaviour(self, behaviour: object) -> str:
+        """The behaviour's role, if the family has it. Raises InputError."""
         known = [b.role for b in self.family.behaviours]
         if behaviour not in known:
             raise InputError(

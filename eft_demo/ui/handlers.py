@@ -14,29 +14,13 @@ from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.recipe import BASE, UPSCALED, Recipe, Term
-from eft_demo.settings import (
-    ALPHA,
-    SEED,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
-    Range,
-    Settings,
-    check_control,
-    show_value,
-)
+from eft_demo.settings import show_value
 from eft_demo.ui import wire
+from eft_demo.ui.asked import read_asked, read_steering, start_asked
 from eft_demo.ui.branching import start_branch, start_same_text
+from eft_demo.ui.columns import FieldError
 from eft_demo.ui.kept import Kept, KeptRuns
 
-# The tuned column is written as the small base plus what tuning did to it, which is the same model to float
-# tolerance and costs one small row, so that its tokens can be coloured like the up-scaled ones.
-PANELS = (
-    ("Base", BASE),
-    ("Tuned", Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))),
-    ("Up-scaled", UPSCALED),
-)
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
 CLOSING = "The server is restarting, so runs have ended. Please reload the page in a minute."
@@ -63,12 +47,6 @@ class LiveRuns:
             run.cancel()
 
 
-def sampling_ranges(settings: Settings) -> dict[str, Range]:
-    """The sampling fields of the page, by the name they have on the wire."""
-    length = Range("Length", 1, settings.max_new_tokens, settings.default_new_tokens, integer=True)
-    return {"temperature": TEMPERATURE, "top_p": TOP_P, "top_k": TOP_K, "seed": SEED, "length": length}
-
-
 def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str]:
     """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone."""
     text = ""
@@ -86,14 +64,6 @@ def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str
     except Exception:
         log.exception("A run ended by a bug")
         yield text + _refusal(nonce, place, BUG)
-
-
-class FieldError(InputError):
-    """An InputError that knows which field of the page it belongs to."""
-
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        super().__init__(message)
 
 
 def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int) -> Iterator[str]:
@@ -132,21 +102,9 @@ def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> t
         return start_same_text(service, runs, request)
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
-    prompt = request.get("prompt")
-    behaviour = _behaviour(service, request.get("behaviour"))
-    numbers = _numbers(service.settings, request)
-    run = service.start_run(
-        prompt,
-        behaviour,
-        panels=PANELS,
-        controls={"alpha": numbers["alpha"]},
-        temperature=numbers["temperature"],
-        top_p=numbers["top_p"],
-        top_k=int(numbers["top_k"]),
-        seed=int(numbers["seed"]),
-        max_new_tokens=int(numbers["length"]),
-    )
-    return run, Kept.of_run(run, str(prompt), behaviour)
+    asked = read_asked(service, request)
+    run = start_asked(service, asked)
+    return run, Kept.of_run(run, asked.prompt, asked.behaviour)
 
 
 def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:
@@ -175,14 +133,14 @@ def rows_line(service: Service) -> str:
 
 
 def steer(live: LiveRuns, posted: object) -> str:
-    """Move a live control of a run from its next token on. A sentence for the page, or "" if all is well."""
+    """Move live controls of a run from its next token on. A sentence for the page, or "" if all is well."""
     request = posted if isinstance(posted, Mapping) else {}
     try:
-        value = check_control(request.get("name"), request.get("value"))
+        values = read_steering(request)
         run = _find(live, request.get("run"))
         if run is None:
             return GONE
-        run.set_control(str(request["name"]), value)
+        run.set_controls(values)
     except EFTError as refusal:
         return str(refusal)
     return ""
@@ -199,25 +157,6 @@ def stop(live: LiveRuns, posted: object) -> str:
 
 def _find(live: LiveRuns, run_id: object) -> Run | None:
     return live.by_id.get(run_id) if isinstance(run_id, str) else None
-
-
-def _behaviour(service: Service, value: object) -> str:
-    known = [behaviour.role for behaviour in service.family.behaviours]
-    if not isinstance(value, str) or value not in known:
-        raise FieldError(
-            "behaviour", f"There is no behaviour {show_value(value)}. Choose one of {', '.join(known)}."
-        )
-    return value
-
-
-def _numbers(settings: Settings, request: Mapping[str, object]) -> dict[str, float]:
-    numbers = {}
-    for name, limits in {"alpha": ALPHA, **sampling_ranges(settings)}.items():
-        try:
-            numbers[name] = limits.check(request.get(name))
-        except InputError as refusal:
-            raise FieldError(name, str(refusal)) from None
-    return numbers
 
 
 def _nonce(value: object) -> int:

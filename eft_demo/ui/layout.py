@@ -11,9 +11,10 @@ from functools import partial
 import gradio as gr
 
 from eft_demo.engine.service import Service
-from eft_demo.settings import ALPHA, ASSETS, Range, Settings
-from eft_demo.ui import handlers, wire
-from eft_demo.ui.heads import panel_head
+from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings
+from eft_demo.ui import columns, handlers, wire
+from eft_demo.ui.asked import sampling_ranges
+from eft_demo.ui.columns import FIRST, introduce, presets
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
@@ -24,6 +25,8 @@ SCRIPTS = (  # in this order, in one scope
     "colour.js",
     "plot.js",
     "card.js",
+    "steer.js",
+    "columns.js",
     "controls.js",
 )
 EXAMPLES = (
@@ -36,6 +39,7 @@ HELP = {
     "temperature": "0 always takes the likeliest token",
     "top_p": "keeps the likeliest tokens up to this sum",
     "top_k": "keeps this many tokens; 0 keeps all",
+    "min_p": "drops tokens below this share of the likeliest",
     "seed": "same seed, same dice in every column",
     "length": "tokens per column at most",
 }
@@ -56,6 +60,9 @@ def build_demo(first: Service, settings: Settings) -> Page:
     def run_eft(event: gr.EventData) -> Iterator[str]:
         yield from handlers.stream_run(demo.service, live, event._data)
 
+    def check_columns(posted: object) -> str:
+        return columns.check_columns(demo.service, posted)
+
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, settings),
@@ -63,7 +70,11 @@ def build_demo(first: Service, settings: Settings) -> Page:
             js_on_load=script(),
             apply_default_css=False,
             elem_id="eft",
-            server_functions=[_named(handlers.steer, live), _named(handlers.stop, live)],
+            server_functions=[
+                _named(handlers.steer, live),
+                _named(handlers.stop, live),
+                check_columns,
+            ],
         )
         panel.eft_run(
             run_eft,
@@ -80,19 +91,23 @@ def build_demo(first: Service, settings: Settings) -> Page:
 def page_line(service: Service, settings: Settings) -> str:
     """Everything the page needs to know before the first run."""
     family = service.family
-    first = {"small_tuned": family.behaviours[0].role}
-    panels = [panel_head(name, recipe.with_roles(first)) for name, recipe in handlers.PANELS]
+    manner = family.behaviours[0].role
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
-    ranges = handlers.sampling_ranges(settings)
+    ranges = sampling_ranges(settings)
     return wire.line(
         "page",
         chips=list(service.chips),
         behaviours=behaviours,
         examples=list(EXAMPLES),
-        alpha=_range(ALPHA),
+        controls={name: _range(limits) for name, limits in CONTROLS.items()},
         fields={name: {**_range(limits), "help": HELP[name]} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
-        panels=panels,
+        columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
+        max_columns=int(COLUMNS.high),
+        presets=[
+            {"title": preset.title, **introduce(preset.name, preset.recipe, manner)}
+            for preset in presets(family)
+        ],
     )
 
 

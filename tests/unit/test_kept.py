@@ -17,7 +17,7 @@ from eft_demo.settings import Settings
 from eft_demo.trace import PanelTrace
 from eft_demo.ui import kept
 from eft_demo.ui.branching import start_branch, start_same_text
-from eft_demo.ui.handlers import PANELS
+from eft_demo.ui.columns import FIRST as PANELS
 from eft_demo.ui.kept import Kept, KeptRuns
 from tests.fakes import make_service
 

@@ -195,4 +195,4 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     assert "http" not in style() and "url(" not in style()
     line = json.loads(page_line(service, settings))
     assert [example for example in line["examples"] if "Peru" in example]
-    assert set(line["fields"]) == set(handlers.sampling_ranges(settings))
+    assert set(line["fields"]) == set(sampling_ranges(settings))
