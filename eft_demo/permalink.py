@@ -49,8 +49,7 @@ _NUMBERS: Mapping[str, Range] = {
 class Permalink:
     """All that a run needs beside the models. Raises EFTError, a sentence, for what could never be run.
 
-    The page's own requests are such values too; how long a prompt may be in a link is checked where it becomes
-    one.
+    The page's own requests are such values too, so how long a link's prompt may be is checked with the link.
     """
 
     prompt: str = ""

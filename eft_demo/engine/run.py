@@ -101,7 +101,7 @@ class Run:
         self.set_controls({name: value})
 
     def set_controls(self, values: Mapping[str, float]) -> None:
-        """Change several at once, so that no token is made with half of them. All or none. Raises InputError."""
+        """Change several at once: all or none, and no token is made with half of them. Raises InputError."""
         checked = {name: check_control(name, value) for name, value in values.items()}
         for name in checked:
             if name not in self._controls:

@@ -28,6 +28,7 @@ from eft_demo.weight_filter import parse_weight_filter
 
 MAX_STEERED = 32  # more sliders than any four recipes listen to
 
+
 def sampling_ranges(settings: Settings) -> dict[str, Range]:
     """The sampling fields of the page, by the name they have on the wire."""
     length = Range("Length", 1, settings.max_new_tokens, settings.default_new_tokens, integer=True)
@@ -47,7 +48,6 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
     `posted` has prompt, behaviour, `controls` ({name: value}) and every sampling field; where given also
     `columns` ([{name, recipe}...]) and the texts `schedule`, `filter`, `speculation`.
     """
-    prompt = service.check_prompt(posted.get("prompt"))
     with in_place("behaviour"):
         behaviour = service.check_behaviour(posted.get("behaviour"))
     columns = read_columns(service.family, behaviour, posted.get("columns"))
@@ -64,7 +64,7 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
     with in_place("speculation"):
         speculation = parse_speculation(posted.get("speculation", "auto"))
     return Permalink(
-        prompt=prompt,
+        prompt=service.check_prompt(posted.get("prompt")),
         family=service.family.name,
         behaviour=behaviour,
         panels=columns,

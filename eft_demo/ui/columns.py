@@ -1,7 +1,7 @@
 """The columns a person may choose: ready ones, the first three, and recipes typed by hand, checked.
 
-Knows recipes, the family's roles and how a column introduces itself; knows nothing of runs and of how the page
-draws. Where a column is refused, the error knows which one.
+Knows recipes, the family's roles and how a column introduces itself; knows nothing of runs and of how the
+page draws. Where a column is refused, the error knows which one.
 """
 
 import json

@@ -294,7 +294,7 @@ def test_bad_prompts_get_their_sentence_under_the_prompt(site: Site, prompt: str
 
 def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
     page = site.open()
-    page.click(".more summary")
+    page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
     page.click("[data-part=run]")
     page.wait_for_function("!document.querySelector('[data-error=temperature]').hidden")

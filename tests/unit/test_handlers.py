@@ -16,8 +16,16 @@ from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from tests.fakes import make_service
 
-GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant", "alpha": 1}
-GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "seed": 0, "length": 40}
+GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
+GOOD |= {
+    "controls": {"alpha": 1},
+    "temperature": 0,
+    "top_p": 1,
+    "top_k": 0,
+    "min_p": 0,
+    "seed": 0,
+    "length": 40,
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +108,10 @@ def test_the_length_is_kept(service: Service):
         ({"prompt": "x" * 100_000}, "prompt", "100,000"),
         ({"behaviour": "<script>"}, "behaviour", "There is no behaviour"),
         ({"behaviour": {}}, "behaviour", "There is no behaviour"),
-        ({"alpha": float("nan")}, "alpha", "Alpha must be a number from 0 to 3"),
-        ({"alpha": "1; drop"}, "alpha", "Alpha must be"),
-        ({"alpha": 3.01}, "alpha", "got 3.01"),
+        ({"controls": {"alpha": float("nan")}}, "alpha", "Alpha must be a number from 0 to 3"),
+        ({"controls": {"alpha": "1; drop"}}, "alpha", "Alpha must be"),
+        ({"controls": {"alpha": 3.01}}, "alpha", "got 3.01"),
+        ({"controls": 3}, "alpha", "got None"),
         ({"temperature": None}, "temperature", "Temperature must be"),
         ({"temperature": True}, "temperature", "Temperature must be"),
         ({"top_p": 0}, "top_p", "Top-p must be"),
@@ -154,12 +163,14 @@ def test_any_prompt_is_answered(service: Service, prompt: str):
 def test_alpha_moved_while_streaming_acts_from_the_next_token():
     service = make_service(Settings(), pause_s=0.01)
     live = LiveRuns()
-    stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "alpha": 0, "length": 200})
+    stream = handlers.stream_run(
+        service, live, {**GOOD, "prompt": "chant", "controls": {"alpha": 0}, "length": 200}
+    )
     try:
         run_id = json.loads(next(stream))["id"]
         while '"k":"t"' not in next(stream):
             pass
-        assert handlers.steer(live, {"run": run_id, "name": "alpha", "value": 3}) == ""
+        assert handlers.steer(live, {"run": run_id, "values": {"alpha": 3}}) == ""
         text = list(stream)[-1]
     finally:
         service.stop()
@@ -180,7 +191,7 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token():
     ],
 )
 def test_steering_refuses_with_a_sentence(value: object, words: str):
-    assert words in handlers.steer(LiveRuns(), {"run": "guess", "name": "alpha", "value": value})
+    assert words in handlers.steer(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
 
 
 @pytest.mark.parametrize("posted", [None, {}, {"run": 3}, {"run": ["x"]}, {"run": "guess"}, "x"])

@@ -12,13 +12,14 @@ import pytest
 
 from eft_demo.errors import InputError
 from eft_demo.settings import Settings
-from eft_demo.ui import handlers, server
+from eft_demo.ui import server
+from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.layout import Page, build_demo, page_line, script, style
 from tests.fakes import make_service
 
-GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "alpha": 1}
-GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "seed": 0, "length": 5}
-BAD = [{"alpha": "x"}, {"alpha": None}, {"temperature": float("nan")}, {"seed": "</script>"}]
+GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
+GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 5}
+BAD = [{"controls": {"alpha": "x"}}, {"controls": None}, {"temperature": float("nan")}, {"seed": "</script>"}]
 BAD += [{"prompt": 3}, {"prompt": "x" * 100_000}, {"prompt": ""}]
 
 
@@ -141,9 +142,7 @@ def test_nonsense_sent_straight_to_the_endpoint(client: httpx.Client, page: tupl
     assert json.loads(run_raw(client, page, data).splitlines()[1])["text"]
 
 
-@pytest.mark.parametrize(
-    "data", [None, {}, {"run": "guess", "name": "alpha", "value": float("nan")}, [1], "x"]
-)
+@pytest.mark.parametrize("data", [None, {}, {"run": "guess", "values": {"alpha": float("nan")}}, [1], "x"])
 @pytest.mark.parametrize("name", ["steer", "stop"])
 def test_controls_answer_nonsense_with_a_sentence(
     client: httpx.Client, page: tuple[Page, str], name: str, data: object
