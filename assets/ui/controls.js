@@ -142,9 +142,11 @@ function clearErrors() {
   for (const place of element.querySelectorAll("[data-error]")) place.hidden = true;
 }
 
+const openers = () => part("more").querySelectorAll(".openers button");
+
 // One drawer at a time; its own button closes it again.
 function openDrawer(id) {
-  for (const button of element.querySelectorAll("[aria-controls]")) {
+  for (const button of openers()) {
     const open = button.getAttribute("aria-controls") === id;
     button.setAttribute("aria-expanded", open);
     element.querySelector("#" + button.getAttribute("aria-controls")).hidden = !open;
@@ -183,7 +185,7 @@ part("prompt").addEventListener("keydown", (event) => {
   if (plainEnter) event.preventDefault(), startRun();
 });
 part("behaviour").addEventListener("change", checkColumns);
-for (const button of element.querySelectorAll("[aria-controls]"))
+for (const button of openers())
   button.addEventListener("click", () => openDrawer(button.getAttribute("aria-expanded") === "true" ? "" : button.getAttribute("aria-controls")));
 part("columns").addEventListener("click", (event) => event.target.matches(".t") && selectSpan(event.target, true));
 part("columns").addEventListener("focusin", (event) => {
