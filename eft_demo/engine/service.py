@@ -12,7 +12,7 @@ from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.models.dtype import choose_dtype
-from eft_demo.models.load import load_models
+from eft_demo.models.load import group_models, load_models
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
@@ -50,7 +50,14 @@ class Service:
         models = load_models(loaded, dtype)
         service = cls(
             loaded,
-            Engine(models, loaded.stop_ids, settings, loaded.token_bytes),
+            Engine(
+                models,
+                loaded.stop_ids,
+                settings,
+                loaded.token_bytes,
+                loaded.banned_ids,
+                group_models(models),
+            ),
             settings,
             (loaded.title, reason),
         )

@@ -58,6 +58,7 @@ class Family:
     context: int  # tokens, prompt and answer together
     tokenizer: Tokenizer
     token_bytes: tuple[bytes, ...]
+    banned_ids: frozenset[int] = frozenset()  # control tokens that end nothing: no answer may hold them
 
     @property
     def vocab(self) -> int:
@@ -93,8 +94,19 @@ def load_family(name: str, settings: Settings) -> Family:
             _check_checkpoint(checkpoint, len(token_bytes))
         else:
             _check_adapter(checkpoint, roles)
+    banned_ids = frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids
     return Family(
-        name, title, licence, roles, behaviours, prompt_format, stop_ids, context, tokenizer, token_bytes
+        name,
+        title,
+        licence,
+        roles,
+        behaviours,
+        prompt_format,
+        stop_ids,
+        context,
+        tokenizer,
+        token_bytes,
+        banned_ids,
     )
 
 
