@@ -22,6 +22,14 @@ class FamilyError(EFTError):
     """A model family cannot be used: weights missing, damaged or not matching one another."""
 
 
+class Cancelled(EFTError):
+    """Somebody stopped what was being downloaded or loaded."""
+
+
+class OutOfMemory(EFTError):
+    """A device has no room for a model, or for a step of one."""
+
+
 class NumericalError(EFTError):
     """A model gave numbers that cannot be used. `model` names it; `rows` are the rows of the batch it hit."""
 

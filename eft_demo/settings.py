@@ -13,6 +13,8 @@ from pathlib import Path
 from eft_demo.errors import InputError
 
 DTYPES = ("auto", "bf16", "fp32")
+QUANTISATIONS = ("auto", "none", "int8", "nf4", "fp4")
+DEVICES = ("auto", "cpu")
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in the repository.
 ASSETS = _PACKAGE / "assets" if (_PACKAGE / "assets").is_dir() else _PACKAGE.parent / "assets"
@@ -121,6 +123,8 @@ class Settings:
     assets: Path = ASSETS
     threads: int = 0  # for torch; 0 = the engine's choice, which is 1 (see engine.py for why)
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
+    quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
+    device: str = "auto"  # auto = a GPU if there is one, for all but the bundled family; or cpu
 
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
@@ -142,8 +146,11 @@ class Settings:
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
-        if self.dtype not in DTYPES:
-            raise InputError(f"EFT_DTYPE must be one of {', '.join(DTYPES)}; got {show_value(self.dtype)}.")
+        for name, known in (("dtype", DTYPES), ("quantisation", QUANTISATIONS), ("device", DEVICES)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(
+                    f"EFT_{name.upper()} must be one of {', '.join(known)}; got {show_value(value)}."
+                )
         # A lower maximum lowers the default with it, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
-from eft_demo.families.bytelevel import bytes_of_tokens
-from eft_demo.families.family import Behaviour, Family
+from eft_demo.families.catalogue import Behaviour
+from eft_demo.families.family import Family
+from eft_demo.families.prompt import PromptFormat
+from eft_demo.families.tokens import make_codec
 from eft_demo.models.toy import ToyModel
 from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
@@ -60,7 +62,7 @@ class EchoModel(ToyModel):
 def make_family(context: int = 8192) -> Family:
     """A byte-level family that exists in memory only."""
     tokenizer = make_tokenizer(300, ["User: What is it?\nAssistant: It is."])
-    tokenizer.encode_special_tokens = True
+    codec = make_codec(tokenizer)
     behaviours = tuple(Behaviour(role, role.title(), f"Speaks as {role}.") for role in BEHAVIOURS)
     return Family(
         name="echo",
@@ -68,11 +70,11 @@ def make_family(context: int = 8192) -> Family:
         licence="Apache-2.0",
         roles=dict.fromkeys(ROLES),
         behaviours=behaviours,
-        prompt_format="User: {prompt}" + ANSWER.decode(),
+        prompts=dict.fromkeys(ROLES, PromptFormat("plain", "User: {prompt}" + ANSWER.decode())),
         stop_ids=frozenset({tokenizer.token_to_id(STOP)}),
         context=context,
-        tokenizer=tokenizer,
-        token_bytes=bytes_of_tokens(tokenizer),
+        codec=codec,
+        token_bytes=codec.token_bytes,
     )
 
 

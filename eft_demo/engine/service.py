@@ -3,16 +3,18 @@
 Knows family and engine; knows no page and no command line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError
-from eft_demo.families.family import Family, encode_prompt, load_family
-from eft_demo.models.dtype import choose_dtype
-from eft_demo.models.load import group_models, load_models
+from eft_demo.families.catalogue import Entry
+from eft_demo.families.family import Family, encode_prompt
+from eft_demo.families.hub import QUIET, Watcher
+from eft_demo.models.open import open_family
+from eft_demo.models.plan import Plan
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
@@ -37,30 +39,25 @@ class Service:
     engine: Engine
     settings: Settings
     chips: tuple[str, ...] = ()  # short facts about how the models run, for a status line
+    plan: Plan | None = None  # what stands where, and what it takes
     thread: EngineThread = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thread", EngineThread(self.engine))
 
     @classmethod
-    def load(cls, settings: Settings, family: str = "atlas") -> "Service":
-        """Family, models, engine and its thread, started. Raises FamilyError."""
-        loaded = load_family(family, settings)
-        dtype, reason = choose_dtype(settings)
-        models = load_models(loaded, dtype)
-        service = cls(
-            loaded,
-            Engine(
-                models,
-                loaded.stop_ids,
-                settings,
-                loaded.token_bytes,
-                loaded.banned_ids,
-                group_models(models),
-            ),
-            settings,
-            (loaded.title, reason),
-        )
+    def load(
+        cls,
+        settings: Settings,
+        family: str | Entry = "atlas",
+        roles: Iterable[str] | None = None,
+        watcher: Watcher = QUIET,
+    ) -> "Service":
+        """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled."""
+        opened = open_family(family, settings, roles, watcher)
+        loaded = opened.family
+        engine = Engine(opened.models, loaded.stop_ids, opened.settings, loaded.token_bytes)
+        service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
         service.start()
         return service
 

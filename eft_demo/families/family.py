@@ -1,199 +1,191 @@
-"""A family: which checkpoint plays which role, one tokenizer, how a prompt is written, when an answer ends.
+"""A family: which checkpoint plays which role, one vocabulary, how a prompt is written, when an answer ends.
 
-Reads `family.yaml` and `tokenizer.json` of a folder in assets and checks that all is there. Knows files and
+Reads the folders that a family file names and checks that all is there and fits together. Knows files and
 tokens; does not know how a model runs. What is missing or damaged is a FamilyError with the file's name and
 the way out.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.bytelevel import bytes_of_tokens
+from eft_demo.families import checkpoint as checkpoints
+from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry
+from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.hub import cached_folder
+from eft_demo.families.prompt import ChatTemplate, PromptFormat, around
+from eft_demo.families.tokens import Codec, read_codec
+from eft_demo.families.vocabulary import compare_vocabularies
 from eft_demo.settings import Settings
-
-PLACEHOLDER = "{prompt}"
-WAY_OUT = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Where one role's weights lie: a folder with config.json and model.safetensors.
-
-    That of an adapter has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
-    """
-
-    role: str
-    path: Path
-    adapter_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """A manner that a small model was tuned to; its role in recipes, and what to call it."""
-
-    role: str
-    title: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Models that share a tokenizer. `token_bytes[id]` are the bytes of a token; control tokens have none."""
+    """Models that share a vocabulary. `token_bytes[id]` are a token's bytes; control tokens have none."""
 
     name: str
     title: str
     licence: str
     roles: Mapping[str, Checkpoint]
     behaviours: tuple[Behaviour, ...]
-    prompt_format: str  # holds {prompt} once; the same for every role of this family
-    stop_ids: frozenset[int]
+    prompts: Mapping[str, PromptFormat]  # by role
+    stop_ids: frozenset[int]  # every token that ends an answer for any of the roles
     context: int  # tokens, prompt and answer together
-    tokenizer: Tokenizer
-    token_bytes: tuple[bytes, ...]
+    codec: Codec
+    token_bytes: tuple[bytes, ...]  # cut to the ids that all roles know
+    bos_id: int | None = None  # begins every prompt that is not written by a chat template
     banned_ids: frozenset[int] = frozenset()  # control tokens that end nothing: no answer may hold them
+    templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
+    way_out: str = ""  # what to do about damaged files
 
     @property
     def vocab(self) -> int:
+        """How many token ids all roles share."""
         return len(self.token_bytes)
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all roles."""
+        return self.codec.tokenizer
 
-def load_family(name: str, settings: Settings) -> Family:
-    """Read the family in the folder `name` of the assets. Raises FamilyError."""
-    folder = settings.assets / name
-    known = sorted(path.parent.name for path in settings.assets.glob("*/family.yaml"))
-    if name not in known:
-        raise FamilyError(
-            f"There is no family {name!r} in {settings.assets}; found: {', '.join(known) or 'none'}. "
-            "Choose one of these with --family, or set EFT_ASSETS to the folder that holds it."
-        )
-    entry = _read_catalogue(folder / "family.yaml")
-    tokenizer = _read_tokenizer(folder / "tokenizer.json")
-    token_bytes = bytes_of_tokens(tokenizer)
-    try:
-        roles = {role: _checkpoint(role, given, folder) for role, given in entry["roles"].items()}
-        behaviours = tuple(Behaviour(**behaviour) for behaviour in entry["behaviours"])
-        stop_ids = frozenset(_stop_id(tokenizer, token, folder) for token in entry["stop"])
-        prompt_format, context = str(entry["prompt"]), int(entry["context"])
-        title, licence = str(entry["title"]), str(entry["licence"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FamilyError(f"{folder / 'family.yaml'} is not as it should be ({error!r}). {WAY_OUT}") from None
-    if prompt_format.count(PLACEHOLDER) != 1:
-        raise FamilyError(
-            f"The prompt format in {folder / 'family.yaml'} must hold {PLACEHOLDER} once. {WAY_OUT}"
-        )
+
+def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, Path] | None = None) -> Family:
+    """Read a family whose files are here: in the assets, in folders or in the hub's cache.
+
+    `folders` says where the roles lie that shall be part of it; default: all that are not optional. Raises
+    FamilyError.
+    """
+    entry = find_entry(family, settings) if isinstance(family, str) else family
+    where = local_folders(entry) if folders is None else folders
+    roles = {
+        role: Checkpoint(role, path, entry.roles[role].adapter_of, entry.way_out)
+        for role, path in where.items()
+    }
+    codec, length = _vocabulary(entry, roles)
     for checkpoint in roles.values():
         if checkpoint.adapter_of is None:
-            _check_checkpoint(checkpoint, len(token_bytes))
+            checkpoints.check(checkpoint, length)
         else:
-            _check_adapter(checkpoint, roles)
-    banned_ids = frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids
+            checkpoints.check_adapter(checkpoint, roles)
+    stop_ids = _stop_ids(entry, roles, codec, length)
+    control_ids = {token_id for token_id in codec.control_ids.values() if token_id < length}
+    templates = ((role, checkpoints.chat_template(checkpoint)) for role, checkpoint in roles.items())
     return Family(
-        name,
-        title,
-        licence,
-        roles,
-        behaviours,
-        prompt_format,
-        stop_ids,
-        context,
-        tokenizer,
-        token_bytes,
-        banned_ids,
+        name=entry.name,
+        title=entry.title,
+        licence=entry.licence,
+        roles=roles,
+        behaviours=tuple(b for b in entry.behaviours if b.role in roles),
+        prompts={role: entry.roles[role].prompt for role in roles},
+        stop_ids=stop_ids,
+        context=entry.context,
+        codec=codec,
+        token_bytes=codec.token_bytes[:length],
+        bos_id=_bos_id(entry, codec),
+        banned_ids=frozenset(control_ids - stop_ids),
+        templates={role: template for role, template in templates if template is not None},
+        way_out=entry.way_out,
     )
 
 
-def encode_prompt(family: Family, role: str, text: str) -> list[int]:
-    """The token ids that ask `role` the question `text`.
+def local_folders(entry: Entry, roles: Iterable[str] | None = None) -> dict[str, Path]:
+    """Where the roles lie on this machine. Raises FamilyError for a repository not downloaded yet."""
+    return {role: _local_folder(entry.roles[role]) for role in chosen_roles(entry, roles)}
+
+
+def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The roles asked for and what they need; default: all that are not optional. Raises FamilyError."""
+    if roles is None:
+        return tuple(role.role for role in entry.roles.values() if not role.optional)
+    wanted = dict.fromkeys(("large_base", "small_base", *roles))
+    if unknown := [role for role in wanted if role not in entry.roles]:
+        raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")
+    bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].adapter_of) in entry.roles)
+    return tuple(role for role in entry.roles if role in wanted or role in bases)
+
+
+def encode_prompt(
+    family: Family, role: str, text: str, prompt_format: PromptFormat | None = None
+) -> list[int]:
+    """The token ids that ask `role` the question `text`, in its own format or the one given.
 
     Control tokens typed as text stay text, and lone surrogates, which no encoding knows, become U+FFFD.
+    Raises FamilyError for a role that there is not, or a format that it cannot use.
     """
     if role not in family.roles:
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    before, after = family.prompt_format.split(PLACEHOLDER)
-    # Encoded as one text, because the models were trained on the merges across the seams.
-    return family.tokenizer.encode(before + clean + after, add_special_tokens=False).ids
-
-
-def _read_catalogue(path: Path) -> dict[str, Any]:
-    try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FamilyError(f"{path} cannot be read ({type(error).__name__}). {WAY_OUT}") from None
-    if not isinstance(entry, dict):
-        raise FamilyError(f"{path} is not a table of entries. {WAY_OUT}")
-    return entry
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    if not path.is_file():
-        raise FamilyError(f"The tokenizer {path} is missing. {WAY_OUT}")
-    try:
-        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises plain Exception for a file it cannot read
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {WAY_OUT}") from None
-    # Without this a person who types <|endoftext|> would end the prompt there.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def _stop_id(tokenizer: Tokenizer, token: str, folder: Path) -> int:
-    stop_id = tokenizer.token_to_id(token)
-    if stop_id is None:
-        raise FamilyError(f"The stop token {token} is not in {folder / 'tokenizer.json'}. {WAY_OUT}")
-    return stop_id
-
-
-def _checkpoint(role: str, given: str | Mapping[str, str], folder: Path) -> Checkpoint:
-    """From `role: folder`, or for an adapter `role: {path: folder, adapter_of: role of its base}`."""
-    if isinstance(given, str):
-        return Checkpoint(role, folder / given)
-    return Checkpoint(role, folder / given["path"], given["adapter_of"])
-
-
-def _check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
-    """Its base is a model of this family and the files are there. The weights themselves are not read."""
-    base = roles.get(adapter.adapter_of or "")
-    if base is None or base.adapter_of is not None:
-        models = ", ".join(role for role, other in roles.items() if other.adapter_of is None)
+    chosen = family.prompts[role] if prompt_format is None else prompt_format
+    before, after = around(chosen, family.templates.get(role))
+    ids = family.codec.encode_around(before, clean, after)
+    # A template writes the first token itself where there has to be one.
+    if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
+        ids.insert(0, family.bos_id)
+    if strange := [token_id for token_id in ids if token_id >= family.vocab]:
         raise FamilyError(
-            f"The adapter {adapter.role} names {adapter.adapter_of!r} as its base, and that is no whole "
-            f"model of this family. Please choose one of {models}."
+            f"The prompt for {role} holds token {strange[0]}, which not all models of {family.title} know. "
+            "Please choose the plain format for this role."
         )
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        path = adapter.path / name
-        if not path.is_file():
-            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {WAY_OUT}")
+    return ids
 
 
-def _check_checkpoint(checkpoint: Checkpoint, vocab: int) -> None:
-    """The files are there, can be opened and fit the tokenizer. The weights themselves are not read."""
-    config, weights = checkpoint.path / "config.json", checkpoint.path / "model.safetensors"
-    for path in (config, weights):
-        if not path.is_file():
-            raise FamilyError(f"{path}, part of the model {checkpoint.role}, is missing. {WAY_OUT}")
-    try:
-        width = int(json.loads(config.read_text(encoding="utf-8"))["vocab_size"])
-        with safe_open(weights, framework="pt"):
-            pass
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+def _local_folder(role: RoleEntry) -> Path:
+    if role.path is not None:
+        return role.path
+    folder = cached_folder(str(role.repo), role.revision)
+    if folder is None:
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). {WAY_OUT}"
-        ) from None
-    if width < vocab:
-        raise FamilyError(
-            f"The model {checkpoint.role} knows {width:,} tokens and the tokenizer {vocab:,}: "
-            f"they do not belong together. {WAY_OUT}"
+            f"{role.source}, the model {role.role}, is not on this machine yet. Choose the family on the "
+            "page or start the app with --family, and it is downloaded."
         )
+    return folder
 
 
-def _brief(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, int]:
+    """The family's tokenizer, and how many ids it shares with every other role's."""
+    if entry.tokenizer not in roles:
+        codec = read_codec(entry.file.parent / entry.tokenizer, entry.way_out)
+        return codec, len(codec.token_bytes)
+    path = roles[entry.tokenizer].path / "tokenizer.json"
+    codec = read_codec(path, entry.way_out)
+    vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
+    seen = {path.read_bytes()}
+    for role, checkpoint in roles.items():
+        other = checkpoint.path / "tokenizer.json"
+        # An adapter's folder need not have one, and most of a family's are the same file.
+        if other.is_file() and (content := other.read_bytes()) not in seen:
+            seen.add(content)
+            vocabularies[role] = read_codec(other, entry.way_out).tokenizer.get_vocab(with_added_tokens=True)
+    return codec, compare_vocabularies(vocabularies)
+
+
+def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, length: int) -> frozenset[int]:
+    """The file's own and every role's, where all roles know them."""
+    named: set[int] = set()
+    for token in entry.stop:
+        token_id = codec.tokenizer.token_to_id(token)
+        if token_id is None:
+            raise FamilyError(
+                f"The stop token {token} of {entry.file} is not in the tokenizer. {entry.way_out}"
+            )
+        named.add(token_id)
+    if not entry.bundled:
+        for checkpoint in roles.values():
+            named |= checkpoints.stop_ids(checkpoint, codec)
+    return frozenset(token_id for token_id in named if token_id < length)
+
+
+def _bos_id(entry: Entry, codec: Codec) -> int | None:
+    if entry.bos is None:
+        return None
+    if entry.bos == AUTO_BOS:
+        return codec.bos_id
+    token_id = codec.tokenizer.token_to_id(entry.bos)
+    if token_id is None:
+        raise FamilyError(
+            f"The bos token {entry.bos} of {entry.file} is not in the tokenizer. {entry.way_out}"
+        )
+    return token_id

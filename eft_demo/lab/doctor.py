@@ -21,6 +21,7 @@ from eft_demo.engine.engine import DEFAULT_THREADS
 from eft_demo.engine.service import Service, default_panels
 from eft_demo.errors import EFTError, FamilyError
 from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.families.prompt import PLACEHOLDER, PromptFormat
 from eft_demo.lab.collect import collect
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.settings import Settings
@@ -89,9 +90,9 @@ def _family(family: Family) -> str:
 def _tokenizer(family: Family) -> str:
     """Text comes back from its tokens byte for byte, and a control token typed as text stays text."""
     text = " Zürich 東京 👩‍🔬 <|endoftext|>"
-    ids = encode_prompt(family, next(iter(family.roles)), text)
+    ids = encode_prompt(family, next(iter(family.roles)), text, PromptFormat("plain", PLACEHOLDER))
     back = b"".join(family.token_bytes[i] for i in ids).decode()
-    if back != family.prompt_format.replace("{prompt}", text) or family.stop_ids & set(ids):
+    if back != text or family.stop_ids & set(ids):
         raise FamilyError(f"The tokenizer of {family.title} gives back another text than it got: {back!r}.")
     return f"{family.vocab:,} tokens, any text comes back whole"
 

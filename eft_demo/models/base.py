@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.protocol import Slot
 from eft_demo.models.slots import SlotCache
 
@@ -27,15 +28,29 @@ class SlotModel:
         """Copy keys and values; no forward."""
         self.cache.copy_prefix(source, target)
 
-    @torch.inference_mode()
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab)."""
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab), where the tokens came
+        from.
+
+        Raises OutOfMemory, having given back what the step had taken.
+        """
+        try:
+            return self._step(slots, tokens, keep)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside of the handler: the traceback would hold on to the tensors of the step.
+        free_unused()
+        raise out_of_memory(self.name, "take this step")
+
+    @torch.inference_mode()
+    def _step(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor:
         block = tokens.shape[1]
         mask = self.cache.begin(slots, block)
-        logits = self._logits(tokens, mask, keep)
+        logits = self._logits(tokens.to(self.cache.devices[0]), mask, keep)
         self.cache.commit(slots, block)
         # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.
-        return logits[..., : self.vocab]
+        return logits[..., : self.vocab].to(tokens.device)
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         raise NotImplementedError

@@ -3,12 +3,20 @@
 Importing this module imports transformers, which takes seconds: only what needs it should.
 """
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.utils import logging as transformers_logging
 
 from eft_demo.models.base import SlotModel
+from eft_demo.models.memory import CPU
+from eft_demo.models.quantise import INT8, NONE
+from eft_demo.models.shape import cache_shape
 from eft_demo.models.slots import SlotCache
 
 
@@ -46,23 +54,39 @@ class SlotLayer(CacheLayerMixin):
 class TransformersModel(SlotModel):
     """A `PreTrainedModel` with one cache row per `Slot`."""
 
-    def __init__(self, name: str, model: PreTrainedModel, context: int, vocab: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        context: int,
+        vocab: int,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         config = model.config
-        layers = config.num_hidden_layers
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        shape = cache_shape(config.to_dict())
+        devices = _layer_devices(model, shape.layers)
+        # A quantised model's own dtype is that of its numbers in 4 or 8 bits.
+        dtype = model.dtype if dtype is None else dtype
         super().__init__(
-            name, vocab, SlotCache(layers, config.num_key_value_heads, head_dim, context, model.dtype)
+            name, vocab, SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, dtype, devices)
         )
         self.model = model.eval().requires_grad_(False)
-        self._library_cache = Cache(layers=[SlotLayer(self.cache, i) for i in range(layers)])
+        self._library_cache = Cache(layers=[SlotLayer(self.cache, i) for i in range(shape.layers)])
         # Models with layer types take one mask per type and then build none themselves.
-        self._mask_per_type = getattr(config, "layer_types", None) is not None
+        self._mask_types = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
+        self._window = int(getattr(config, "sliding_window", None) or context)
+        # The library's plain attention adds its mask, the fused ones read True as `may look`.
+        self._additive = config._attn_implementation == "eager"
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
-        if self._mask_per_type:
-            attention_mask: object = {"full_attention": mask}
+        attention_mask: object
+        if self._mask_types:
+            attention_mask = {kind: self._as_added(self._mask_of(kind, mask)) for kind in self._mask_types}
+        elif mask is None:
+            # None would have the library build one of its own.
+            attention_mask = self._as_added(torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens.device))
         else:
-            attention_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool) if mask is None else mask
+            attention_mask = self._as_added(mask)
         return self.model(
             input_ids=tokens,
             attention_mask=attention_mask,
@@ -71,3 +95,72 @@ class TransformersModel(SlotModel):
             use_cache=True,
             logits_to_keep=keep,
         ).logits
+
+    def _mask_of(self, kind: str, mask: Tensor | None) -> Tensor | None:
+        """The mask of layers of this kind: those that slide see the last `window` tokens only."""
+        if kind != "sliding_attention" or self.cache.end <= self._window:
+            return mask
+        positions = self.cache.positions[:, None, :, None]  # (rows, 1, block, 1)
+        keys = torch.arange(self.cache.end, device=positions.device)
+        near = (keys <= positions) & (keys > positions - self._window)
+        return near if mask is None else mask & near
+
+    def _as_added(self, mask: Tensor | None) -> Tensor | None:
+        if mask is None or not self._additive:
+            return mask
+        dtype = self.cache.dtype
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+            ~mask, torch.finfo(dtype).min
+        )
+
+
+def read_pretrained(
+    folder: Path, dtype: torch.dtype, quantisation: str = NONE, device: str = CPU
+) -> PreTrainedModel:
+    """The library's model from a folder. Raises ValueError for weights that are missing or do not fit."""
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(folder, **options)
+    # Capped attention logits (Gemma 2) are known to the library's plain attention alone.
+    attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
+    if quantisation != NONE:
+        options["quantization_config"] = _bits(quantisation, dtype)
+    if quantisation != NONE or device != CPU:
+        options["device_map"] = "auto" if device == "auto" else {"": device}
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation=attention,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
+    # The library would fill what is missing with random numbers and go on.
+    missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing or of another size, such as {missing[0]}")
+    return model
+
+
+def _bits(quantisation: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantisation == INT8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantisation,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _layer_devices(model: PreTrainedModel, layers: int) -> list[torch.device]:
+    """Where the keys and values of each layer belong: where its weights stand."""
+    found = [model.device] * layers
+    for name, parameter in model.named_parameters():
+        parts = name.split(".")
+        for place, part in enumerate(parts[:-1]):
+            if part in ("layers", "h") and parts[place + 1].isdecimal():
+                found[int(parts[place + 1])] = parameter.device
+    return found

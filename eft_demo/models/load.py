@@ -2,34 +2,68 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from eft_demo.errors import FamilyError
-from eft_demo.families.family import WAY_OUT, Checkpoint, Family
+from eft_demo.errors import FamilyError, OutOfMemory
+from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.family import Family
+from eft_demo.families.hub import QUIET, Watcher
+from eft_demo.families.weights import WEIGHTS, headers
 from eft_demo.models.fused import FusedQwen2, Shape, fusable_shape
 from eft_demo.models.lora import AdapterGroup, AdapterModel, read_adapter
+from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
+from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
+from eft_demo.models.quantise import NONE, check_shapes
 
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)  # what bad files make
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """How one model is to stand in memory."""
+
+    dtype: torch.dtype
+    quantisation: str = NONE
+    device: str = CPU  # or cuda:0, or `auto` = spread by accelerate
+    by_library: bool = False  # not by the hand-written path, even where it fits
+
+
 def load_models(
-    family: Family, dtype: torch.dtype, roles: Iterable[str] | None = None
+    family: Family,
+    dtype: torch.dtype,
+    roles: Iterable[str] | None = None,
+    plan: Plan | None = None,
+    watcher: Watcher = QUIET,
 ) -> dict[str, LanguageModel]:
-    """One model per role (default: all of the family's). Raises FamilyError for weights that do not fit."""
+    """One model per role (default: all of the family's), placed as the plan says, or else on the CPU.
+
+    Raises FamilyError for weights that do not fit, OutOfMemory, and Cancelled.
+    """
     chosen = [family.roles[role] for role in (family.roles if roles is None else roles)]
+    hows = {p.role: How(p.dtype, p.quantisation, p.device) for p in (plan.placements if plan else ())}
+    total = sum(p.weights_bytes for p in plan.placements) if plan else 0
     adapters: dict[str, list[Checkpoint]] = {}  # by the role of their base
     for checkpoint in chosen:
         if checkpoint.adapter_of is not None:
             adapters.setdefault(checkpoint.adapter_of, []).append(checkpoint)
     models: dict[str, LanguageModel] = {}
-    for role, group in adapters.items():
-        models |= _load_with_adapters(family, family.roles[role], group, dtype)
-    return {c.role: models.get(c.role) or load_model(family, c, dtype) for c in chosen}
+    done = 0
+    for role in dict.fromkeys(checkpoint.adapter_of or checkpoint.role for checkpoint in chosen):
+        watcher.tell("load", role, done, total)
+        how = hows.get(role, How(dtype))
+        if role in adapters:
+            models |= _load_with_adapters(family, family.roles[role], adapters[role], how)
+        else:
+            models[role] = load_model(family, family.roles[role], how)
+        done += plan.of(role).weights_bytes if plan else 0
+    watcher.tell("load", family.name, done, total)
+    return {checkpoint.role: models[checkpoint.role] for checkpoint in chosen}
 
 
 def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
@@ -37,34 +71,40 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
     return tuple({model.group: None for model in models.values() if isinstance(model, AdapterModel)})
 
 
-def load_model(
-    family: Family, checkpoint: Checkpoint, dtype: torch.dtype, fused: bool = True
-) -> LanguageModel:
-    """The checkpoint with the fastest path that fits it, or the library's. Raises FamilyError."""
+def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
+    """The checkpoint by the fastest path that fits it. Raises FamilyError or OutOfMemory."""
     try:
         config = json.loads((checkpoint.path / "config.json").read_text(encoding="utf-8"))
         shape = fusable_shape(config)
-        if shape is None or not fused:
-            return _load_by_library(family, checkpoint, dtype)
-        return _load_fused(family, checkpoint, dtype, shape)
-    except BROKEN as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). {WAY_OUT}"
-        ) from None
+        plain = how.quantisation == NONE and how.device == CPU and not config.get("quantization_config")
+        if shape is None or how.by_library or not plain or not (checkpoint.path / WEIGHTS).is_file():
+            return _load_by_library(family, checkpoint, how)
+        return _load_fused(family, checkpoint, how.dtype, shape)
+    except (*BROKEN, ImportError) as error:
+        if is_out_of_memory(error):
+            failure: FamilyError | OutOfMemory = out_of_memory(checkpoint.role, "be loaded")
+        else:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            failure = FamilyError(
+                f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). "
+                + checkpoint.way_out
+            )
+    # Outside of the handler, so that no traceback holds on to what was loaded by halves.
+    free_unused()
+    raise failure
 
 
 def _load_with_adapters(
-    family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], dtype: torch.dtype
+    family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], how: How
 ) -> dict[str, LanguageModel]:
     """A base by the library's path, which adapters can be hung on, and a model for each of its adapters."""
-    model: Any = load_model(family, base, dtype, fused=False)
+    model: Any = load_model(family, base, replace(how, by_library=True))
     group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model) for a in adapters})
     return {base.role: model, **group.models()}
 
 
 def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shape: Shape) -> LanguageModel:
-    weights = load_file(checkpoint.path / "model.safetensors")
+    weights = load_file(checkpoint.path / WEIGHTS)
     context = min(family.context, shape.context)
     model = FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, dtype)
     slot = model.join()
@@ -73,24 +113,11 @@ def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shap
     return model
 
 
-def _load_by_library(family: Family, checkpoint: Checkpoint, dtype: torch.dtype) -> LanguageModel:
+def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
     # Importing transformers takes seconds, and the bundled family does without.
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    from eft_demo.models.hf import TransformersModel, read_pretrained  # noqa: PLC0415
 
-    from eft_demo.models.hf import TransformersModel  # noqa: PLC0415
-
-    model, info = AutoModelForCausalLM.from_pretrained(
-        checkpoint.path,
-        dtype=dtype,
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    # The library would fill what is missing with random numbers and go on.
-    missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
-    if missing:
-        raise ValueError(f"{len(missing)} weights are missing or of another size, such as {missing[0]}")
-    context = min(family.context, model.config.max_position_embeddings)
-    return TransformersModel(checkpoint.role, model, context, family.vocab)
+    check_shapes(checkpoint.role, headers(checkpoint.path), how.quantisation, how.device == CPU)
+    model = read_pretrained(checkpoint.path, how.dtype, how.quantisation, how.device)
+    limit = getattr(model.config, "max_position_embeddings", None) or family.context
+    return TransformersModel(checkpoint.role, model, min(family.context, limit), family.vocab, how.dtype)

@@ -13,27 +13,45 @@ from torch import Tensor
 from eft_demo.models.protocol import Slot
 
 FIRST_ROWS = 4  # storage starts with this many rows and doubles
+CPU = torch.device("cpu")
 
 
 class SlotCache:
-    """Storage (layers, slots, 2, kv_heads, context, head_dim) and the handles of the rows in use."""
+    """Storage (slots, 2, kv_heads, context, head_dim) per layer and the handles of the rows in use.
 
-    def __init__(self, layers: int, kv_heads: int, head_dim: int, context: int, dtype: torch.dtype) -> None:
-        self.context = context
-        self.store = torch.zeros(layers, FIRST_ROWS, 2, kv_heads, context, head_dim, dtype=dtype)
+    `devices` says where each layer's part lies, the first being the one that tokens come to; default: the
+    CPU.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        context: int,
+        dtype: torch.dtype,
+        devices: Sequence[torch.device] = (),
+    ) -> None:
+        self.context, self.dtype = context, dtype
+        self.devices = tuple(devices) or (CPU,) * layers
+        shape = (FIRST_ROWS, 2, kv_heads, context, head_dim)
+        # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
+        self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
         self.slots: list[Slot] = []
         # Set by begin():
         self.rows: slice | Tensor = slice(0, 0)  # which storage rows the forward reads
-        self.row_index = self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, 1), (rows, block)
+        self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, block)
+        self._places: dict[torch.device, tuple[slice | Tensor, Tensor, Tensor]] = {}  # the same per device
         self.end = 0  # longest row after the block
 
     def join(self) -> Slot:
         """A new, empty row."""
         index = len(self.slots)
-        if index == self.store.shape[1]:
-            self.store = torch.cat([self.store, torch.zeros_like(self.store)], 1)
-        # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
-        self.store[:, index].zero_()
+        for layer, store in enumerate(self.store):
+            if index == store.shape[0]:
+                self.store[layer] = store = torch.cat([store, torch.zeros_like(store)])
+            # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+            store[index].zero_()
         slot = Slot(index)
         self.slots.append(slot)
         return slot
@@ -42,7 +60,8 @@ class SlotCache:
         """Free the row; the last row moves into its place."""
         last = self.slots.pop()
         if last is not slot:
-            self.store[:, slot.index] = self.store[:, last.index]
+            for store in self.store:
+                store[slot.index] = store[last.index]
             self.slots[slot.index] = last
             last.index = slot.index
         slot.index = -1
@@ -50,7 +69,8 @@ class SlotCache:
     def copy_prefix(self, source: Slot, target: Slot) -> None:
         """Give `target` the tokens of `source`."""
         n = source.length
-        self.store[:, target.index, :, :, :n] = self.store[:, source.index, :, :, :n]
+        for store in self.store:
+            store[target.index, :, :, :n] = store[source.index, :, :, :n]
         target.length = n
 
     def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
@@ -67,12 +87,21 @@ class SlotCache:
         start, count = indices[0], len(indices)
         dense = indices == list(range(start, start + count))
         row_index = torch.tensor(indices)
-        self.rows = slice(start, start + count) if dense else row_index
-        self.row_index = row_index[:, None]  # (rows, 1)
-        self.positions = torch.tensor(lengths)[:, None] + torch.arange(block)  # (rows, block)
+        rows = slice(start, start + count) if dense else row_index
+        positions = torch.tensor(lengths)[:, None] + torch.arange(block)  # (rows, block)
+        self._places = {
+            device: (
+                rows if isinstance(rows, slice) else rows.to(device),
+                row_index[:, None].to(device),  # (rows, 1)
+                positions.to(device),
+            )
+            for device in dict.fromkeys(self.devices)
+        }
+        self.rows, _, self.positions = self._places[self.devices[0]]
         if block == 1 and min(lengths) == max(lengths):
             return None
-        return torch.arange(self.end) <= self.positions[:, None, :, None]
+        keys = torch.arange(self.end, device=self.positions.device)
+        return keys <= self.positions[:, None, :, None]
 
     def write(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """Write keys and values (rows, block, 2, kv_heads, head_dim) of one layer at the rows' positions.
@@ -80,8 +109,9 @@ class SlotCache:
         Returns the rows' keys and values, each (rows, kv_heads, end, head_dim).
         """
         store = self.store[layer]
-        store[self.row_index, :, :, self.positions] = new
-        keys, values = store[self.rows, :, :, : self.end].unbind(1)
+        rows, row_index, positions = self._places[self.devices[layer]]
+        store[row_index, :, :, positions] = new
+        keys, values = store[rows, :, :, : self.end].unbind(1)
         return keys, values
 
     def commit(self, slots: Sequence[Slot], block: int) -> None:

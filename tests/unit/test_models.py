@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.family import Checkpoint, Family
+from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.family import Family
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.fused import FusedQwen2, fusable_shape
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import load_model, load_models
+from eft_demo.models.load import How, load_model, load_models
 from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.settings import Settings
 from tests.tiny import Size, fused, make_model
@@ -97,14 +98,14 @@ def test_other_models_take_the_librarys_path(tiny_family: Family, tmp_path: Path
         num_key_value_heads=2, intermediate_size=64, max_position_embeddings=64,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path)
-    model = load_model(tiny_family, Checkpoint("llama", tmp_path), torch.float32)
+    model = load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
     assert isinstance(model, TransformersModel)
     assert (model.context, model.vocab) == (64, tiny_family.vocab)
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop("model.layers.0.self_attn.q_proj.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(FamilyError, match="llama .* cannot be loaded .*q_proj"):
-        load_model(tiny_family, Checkpoint("llama", tmp_path), torch.float32)
+        load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
 
 
 def test_starting_up_does_not_import_transformers() -> None:

@@ -125,7 +125,8 @@ def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: SlotModel) -> Non
 
 def test_what_a_broken_row_left_behind_harms_nobody(model: SlotModel) -> None:
     broken = fill(model, ids(1, 30))
-    model.cache.store[:, broken.index] = torch.nan
+    for layer in model.cache.store:
+        layer[broken.index] = torch.nan
     model.leave(broken)
     long, short = fill(model, ids(2, 30)), fill(model, ids(3, 4))
     logits = model.forward([long, short], torch.tensor([[3], [4]]))

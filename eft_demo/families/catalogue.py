@@ -1,0 +1,243 @@
+"""The catalogue: which families there are, and what a family file says of each before anything is loaded.
+
+One file per family, whether it ships with the app (assets/families), lies with its weights (assets/atlas) or
+is somebody's own. Knows files and names; opens no weights and no network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.prompt import PromptFormat
+from eft_demo.families.schema import Part, read_yaml
+from eft_demo.settings import Settings
+
+TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
+CORRECT_IT = "Please correct the file; those in assets/families show every entry."
+TOP = (
+    "title",
+    "licence",
+    "gated",
+    "note",
+    "prompt",
+    "bos",
+    "stop",
+    "context",
+    "tokenizer",
+    "roles",
+    "behaviours",
+)
+ROLE = (
+    "path", "repo", "revision", "adapter_of", "prompt", "optional", "gated", "parameters", "width", "hidden",
+    "layers", "kv_heads", "head_dim", "tied",
+)  # fmt: skip
+AUTO_BOS = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a family file says of a model's size, to plan for it before it is downloaded."""
+
+    parameters: int
+    width: int  # rows of the embedding: the vocabulary and its padding
+    hidden: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    tied: bool  # input and output embedding are one matrix
+
+
+@dataclass(frozen=True, slots=True)
+class RoleEntry:
+    """Where one role's checkpoint is to be had: a folder, or a repository of the hub."""
+
+    role: str
+    path: Path | None  # a local folder
+    repo: str | None  # a repository's name, such as Qwen/Qwen2.5-7B
+    revision: str | None  # a commit; None = whatever is newest
+    adapter_of: str | None
+    prompt: PromptFormat
+    optional: bool  # loaded only when asked for
+    gated: bool
+    shape: Shape | None
+
+    @property
+    def source(self) -> str:
+        """The repository with its revision, or the folder."""
+        if self.repo is None:
+            return str(self.path)
+        return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """A manner that a small model was tuned to; its role in recipes, and what to call it."""
+
+    role: str
+    title: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One family file, checked."""
+
+    name: str
+    file: Path
+    bundled: bool  # its weights lie beside it in the assets
+    title: str
+    licence: str
+    note: str
+    context: int  # tokens, prompt and answer together
+    bos: str | None  # what begins every plain prompt; `auto` = what the tokenizer itself puts there
+    stop: tuple[str, ...]  # more tokens that end an answer, besides the checkpoints' own
+    tokenizer: str  # a file in the family's folder, or else the role whose tokenizer counts
+    roles: Mapping[str, RoleEntry]
+    behaviours: tuple[Behaviour, ...]
+
+    @property
+    def gated(self) -> bool:
+        """Whether a role's repository wants its licence accepted first."""
+        return any(role.gated for role in self.roles.values())
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every repository is named with a commit. Local folders need none."""
+        return all(role.revision for role in self.roles.values() if role.repo)
+
+    @property
+    def way_out(self) -> str:
+        """What to do about a file that is missing or damaged."""
+        return TRAIN_AGAIN if self.bundled else CORRECT_IT
+
+
+def list_entries(settings: Settings) -> tuple[Entry, ...]:
+    """Every family there is, those with weights in the assets first. Raises FamilyError for a bad file."""
+    files = known_files(settings)
+    return tuple(read_entry(path, bundled=path.name == "family.yaml") for path in files.values())
+
+
+def known_files(settings: Settings) -> dict[str, Path]:
+    """The family files of the assets by the family's name."""
+    bundled = {path.parent.name: path for path in sorted(settings.assets.glob("*/family.yaml"))}
+    others = {path.stem: path for path in sorted((settings.assets / "families").glob("*.yaml"))}
+    return {**bundled, **others}
+
+
+def find_entry(name: str, settings: Settings) -> Entry:
+    """The family of this name; a path to a family file is a name too. Raises FamilyError."""
+    files = known_files(settings)
+    if name in files:
+        return read_entry(files[name], bundled=files[name].name == "family.yaml")
+    if name.endswith((".yaml", ".yml")):
+        return read_entry(Path(name).expanduser())
+    raise FamilyError(
+        f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
+        "Choose one of these with --family, or name a file of your own with --family-file."
+    )
+
+
+def read_entry(path: Path, bundled: bool = False) -> Entry:
+    """Read and check one family file. Raises FamilyError naming the line and the way out."""
+    root = read_yaml(path, TRAIN_AGAIN if bundled else CORRECT_IT)
+    top = root.table(TOP, ("title", "licence", "context", "roles", "behaviours"))
+    default = _prompt(top["prompt"]) if "prompt" in top else None
+    top["roles"].expect(dict)
+    roles = {
+        str(role): _role(str(role), part, default, path.parent) for role, part in top["roles"].parts.items()
+    }
+    if not {"large_base", "small_base"} <= set(roles):
+        raise top["roles"].error("A family needs the roles large_base and small_base.")
+    top["behaviours"].expect(list)
+    behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
+    if not behaviours:
+        raise top["behaviours"].error("A family needs at least one behaviour.")
+    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
+    if not bundled and tokenizer not in roles:
+        raise top["tokenizer"].error(f"tokenizer must be one of the roles; {tokenizer!r} is none.")
+    return Entry(
+        name=path.parent.name if bundled else path.stem,
+        file=path,
+        bundled=bundled,
+        title=top["title"].expect(str),
+        licence=top["licence"].expect(str),
+        note=_optional(top, "note", str, ""),
+        context=top["context"].expect(int, low=16),
+        bos=_bos(top, bundled),
+        stop=top["stop"].texts() if "stop" in top else (),
+        tokenizer=tokenizer,
+        roles=roles,
+        behaviours=behaviours,
+    )
+
+
+def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> RoleEntry:
+    """From `role: folder`, or `role: {repo: owner/name, ...}`."""
+    if isinstance(part.value, str):
+        if default is None:
+            raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
+        return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
+    table = part.table(ROLE)
+    if ("path" in table) == ("repo" in table):
+        raise part.error(f"{part.name} needs either a repo, as owner/name, or the path of a folder.")
+    prompt = _prompt(table["prompt"]) if "prompt" in table else default
+    if prompt is None:
+        raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
+    path = (folder / Path(table["path"].expect(str)).expanduser()) if "path" in table else None
+    repo = table["repo"].expect(str) if "repo" in table else None
+    if repo is not None and repo.count("/") != 1:
+        raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")
+    return RoleEntry(
+        role=role,
+        path=path,
+        repo=repo,
+        revision=_optional(table, "revision", str, None),
+        adapter_of=_optional(table, "adapter_of", str, None),
+        prompt=prompt,
+        optional=_optional(table, "optional", bool, False),
+        gated=_optional(table, "gated", bool, False),
+        shape=_shape(part, table),
+    )
+
+
+def _shape(part: Part, table: Mapping[str, Part]) -> Shape | None:
+    names = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
+    given = [name for name in names if name in table]
+    if not given:
+        return None
+    if missing := [name for name in names if name not in table]:
+        raise part.error(f"{part.name} says {given[0]} and not {missing[0]}. Please give all sizes or none.")
+    numbers = {name: table[name].expect(int, low=1) for name in names}
+    return Shape(**numbers, tied=_optional(table, "tied", bool, False))
+
+
+def _prompt(part: Part) -> PromptFormat:
+    """From a text with {prompt}, `chat`, or a table `{kind: few-shot, text: ...}`."""
+    try:
+        if isinstance(part.value, str):
+            return PromptFormat("chat", "") if part.value == "chat" else PromptFormat("plain", part.value)
+        table = part.table(("kind", "text"), ("kind",))
+        return PromptFormat(table["kind"].expect(str), _optional(table, "text", str, ""))
+    except InputError as error:
+        raise part.error(str(error)) from None
+
+
+def _behaviour(part: Part, roles: Mapping[str, RoleEntry]) -> Behaviour:
+    table = part.table(("role", "title", "description"), ("role", "title", "description"))
+    role = table["role"].expect(str)
+    if role not in roles:
+        raise table["role"].error(f"The behaviour {role} is none of the roles {', '.join(roles)}.")
+    return Behaviour(role, table["title"].expect(str), table["description"].expect(str))
+
+
+def _bos(top: Mapping[str, Part], bundled: bool) -> str | None:
+    if "bos" not in top:
+        return None if bundled else AUTO_BOS
+    return None if top["bos"].value is None else str(top["bos"].expect(str))
+
+
+def _optional(table: Mapping[str, Part], key: str, kind: type, default: Any) -> Any:
+    """The entry, or the default where it is missing or null."""
+    return table[key].expect(kind) if key in table and table[key].value is not None else default

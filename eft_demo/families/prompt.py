@@ -1,0 +1,98 @@
+"""How a question is put to a role: plain text, a few examples first, or the chat template of its tokenizer.
+
+What each role is shown changes what the difference of two models means, so the format is a value that a page
+can show and edit. Knows text; knows no token ids.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from eft_demo.errors import FamilyError, InputError
+from eft_demo.settings import show_value
+
+PLACEHOLDER = "{prompt}"
+KINDS = ("plain", "few-shot", "chat")
+MAX_TEXT_CHARS = 8000
+# Stands for the question while a template is rendered; a private-use character that no template writes.
+_SENTINEL = "\ue000question\ue000"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A role's chat template in Jinja, and what it calls the control tokens."""
+
+    text: str
+    tokens: Mapping[str, str]  # such as bos_token
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """`text` holds {prompt} once; for `chat` it is the system prompt, empty for none. Raises InputError."""
+
+    kind: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(
+                f"There is no prompt format {show_value(self.kind)}. Choose one of {', '.join(KINDS)}."
+            )
+        if not isinstance(self.text, str) or len(self.text) > MAX_TEXT_CHARS:
+            raise InputError(f"A prompt format is a text of up to {MAX_TEXT_CHARS:,} characters.")
+        if self.kind != "chat" and self.text.count(PLACEHOLDER) != 1:
+            raise InputError(
+                f"The prompt format must hold {PLACEHOLDER} once, where the question goes; it does "
+                f"{self.text.count(PLACEHOLDER)} times. Please write it once."
+            )
+
+
+def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> tuple[str, str]:
+    """The texts before and after the question; `template` is the role's.
+
+    Raises FamilyError if there is no template, or if it cannot be used.
+    """
+    if prompt_format.kind != "chat":
+        before, after = prompt_format.text.split(PLACEHOLDER)
+        return before, after
+    if template is None:
+        raise FamilyError(
+            "This model's tokenizer has no chat template. Please choose the plain format for its role."
+        )
+    system = [{"role": "system", "content": prompt_format.text}] if prompt_format.text else []
+    messages = [*system, {"role": "user", "content": _SENTINEL}]
+    try:
+        text = _compiled(template.text).render(
+            messages=messages, add_generation_prompt=True, tools=None, **template.tokens
+        )
+    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        raise FamilyError(
+            f"This model's chat template cannot write this prompt ({error}). Please leave the system prompt "
+            "empty, or choose the plain format for its role."
+        ) from None
+    parts = text.split(_SENTINEL)
+    if len(parts) != 2:
+        raise FamilyError(
+            f"This model's chat template writes the question {len(parts) - 1} times. "
+            "Please choose the plain format for its role."
+        )
+    return parts[0], parts[1]
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> jinja2.Template:
+    # The settings that transformers renders with; no clock, so that a prompt is the same tomorrow.
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], keep_trailing_newline=False
+    )
+    environment.globals["raise_exception"] = _refuse
+    return environment.from_string(template)
+
+
+def _refuse(message: Any) -> NoReturn:
+    raise jinja2.TemplateError(str(message)[:200])

@@ -1,0 +1,102 @@
+"""Reads a YAML file and remembers on which line each value stands, so that an error can name it.
+
+Knows files and types; does not know what a family is.
+"""
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eft_demo.errors import FamilyError
+from eft_demo.settings import show_value
+
+KIND_NAMES: Mapping[type[Any], str] = {
+    str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A value of a YAML file: plain data, where it stands, and how to put it right in general."""
+
+    value: Any
+    line: int  # 1 is the first
+    path: Path
+    name: str  # as in roles.large_base.repo
+    way_out: str
+    parts: Mapping[Any, "Part"]  # of a table by key, of a list by index
+
+    def error(self, problem: str) -> FamilyError:
+        """An error that names the file, the line and the way out."""
+        return FamilyError(f"{self.path}, line {self.line}: {problem} {self.way_out}".strip())
+
+    def table(self, known: Collection[str], required: Collection[str] = ()) -> Mapping[str, "Part"]:
+        """The entries of a table. Raises FamilyError for an unknown key, and for one that is missing."""
+        self.expect(dict)
+        for key, part in self.parts.items():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, 1)
+                hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+                raise part.error(f"{show_value(key)} is no entry of {self.name}. {hint}")
+        if missing := [key for key in required if key not in self.parts]:
+            raise self.error(f"{self.name} has no {missing[0]}. Please add it.")
+        return self.parts
+
+    def expect(self, kind: type[Any], low: int = 0) -> Any:
+        """The value, if it is of this kind; texts must not be empty, numbers not below `low`."""
+        value: Any = self.value
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.error(f"{self.name} must be {KIND_NAMES[kind]}; it is {show_value(value)}.")
+        if kind is str and not value.strip():
+            raise self.error(f"{self.name} is empty.")
+        if kind is int and value < low:
+            raise self.error(f"{self.name} must be at least {low}; it is {value}.")
+        return value
+
+    def texts(self) -> tuple[str, ...]:
+        """The value as a list of texts."""
+        self.expect(list)
+        return tuple(part.expect(str) for part in self.parts.values())
+
+
+def read_yaml(path: Path, way_out: str) -> Part:
+    """The whole file. Raises FamilyError if it cannot be read or is no YAML, with the line of the fault."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {way_out}") from None
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        raise FamilyError(f"{path} cannot be read ({type(error).__name__}). {way_out}") from None
+    if root is None:
+        raise FamilyError(f"{path} is empty. {way_out}")
+    try:
+        return _part(root, value, path, "the file", way_out)
+    except RecursionError:
+        raise FamilyError(f"{path} has an entry that holds itself. {way_out}") from None
+
+
+def _part(node: yaml.Node, value: Any, path: Path, name: str, way_out: str) -> Part:
+    parts: dict[Any, Part] = {}
+    prefix = "" if name == "the file" else f"{name}."
+    if isinstance(node, yaml.MappingNode):
+        if len(node.value) != len(value):
+            line = node.start_mark.line + 1
+            raise FamilyError(
+                f"{path}, line {line}: an entry of {name} stands twice, or is merged. {way_out}"
+            )
+        for (key_node, value_node), key in zip(node.value, value, strict=True):
+            # The line of the key: an unknown or empty entry is best found there.
+            child = _part(value_node, value[key], path, f"{prefix}{key}", way_out)
+            line = key_node.start_mark.line + 1
+            parts[key] = Part(child.value, line, path, child.name, way_out, child.parts)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
+            parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", way_out)
+    return Part(value, node.start_mark.line + 1, path, name, way_out, parts)

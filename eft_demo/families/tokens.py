@@ -1,0 +1,144 @@
+"""A tokenizer file: the bytes behind its tokens, its control tokens, and text encoded around those.
+
+Two kinds of vocabulary are known: byte-level BPE, which writes bytes as visible characters, and the kind of
+sentencepiece, which writes a space as U+2581 and bytes it has no token for as <0xAB>.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from eft_demo.errors import FamilyError
+from eft_demo.families.bytelevel import byte_alphabet
+
+SPACE = "\u2581"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A tokenizer and what its file tells. `token_bytes[id]` is a token's bytes, control tokens have none."""
+
+    tokenizer: Tokenizer
+    inner: (
+        Tokenizer  # for what follows a control token: some put a space before the first word of a text only
+    )
+    token_bytes: tuple[bytes, ...]
+    control_ids: Mapping[str, int]  # tokens that are no text, such as <|endoftext|>
+    bos_id: int | None  # what its own rules put before a text
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of text in which nothing is a control token, whatever it looks like."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode_around(self, before: str, text: str, after: str) -> list[int]:
+        """The ids of the three as one text; in `before` and `after` control tokens count as such."""
+        *head, start = self._split(before)
+        end, *tail = self._split(after)
+        # Encoded across the seams, because that is how the models saw such texts.
+        pieces = [*head, str(start) + text + str(end), *tail]
+        ids: list[int] = []
+        for index, piece in enumerate(pieces):
+            if index % 2:
+                ids.append(self.control_ids[piece])
+            elif piece:
+                tokenizer = self.inner if index else self.tokenizer
+                ids += tokenizer.encode(piece, add_special_tokens=False).ids
+        return ids
+
+    def _split(self, text: str) -> list[str]:
+        """Text and control tokens by turns; text, maybe empty, is first and last."""
+        if not self.control_ids:
+            return [text]
+        longest_first = sorted(self.control_ids, key=len, reverse=True)
+        return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+
+
+def read_codec(path: Path, way_out: str) -> Codec:
+    """The tokenizer in `path`. Raises FamilyError for a missing or damaged file, or one of another kind."""
+    if not path.is_file():
+        raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        return make_codec(Tokenizer.from_str(text), json.loads(text))
+    except FamilyError as error:
+        raise FamilyError(f"The tokenizer {path}: {error} {way_out}") from None
+    except Exception as error:  # the library raises plain Exception for a file it cannot read
+        brief = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FamilyError(f"The tokenizer {path} is damaged ({brief}). {way_out}") from None
+
+
+def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
+    """What there is to know about a tokenizer; `description` is its file as data."""
+    described = json.loads(tokenizer.to_str()) if description is None else description
+    begins = tokenizer.encode("", add_special_tokens=True).ids
+    added = tokenizer.get_added_tokens_decoder()
+    control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
+    # Without this a person who types <|endoftext|> would end the prompt there.
+    tokenizer.encode_special_tokens = True
+    return Codec(
+        tokenizer=tokenizer,
+        inner=_inner(tokenizer, described),
+        token_bytes=bytes_of_tokens(tokenizer, described),
+        control_ids=control_ids,
+        bos_id=begins[0] if begins else None,
+    )
+
+
+def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> tuple[bytes, ...]:
+    """The bytes of every token id, 0 to the highest. Control tokens and unused ids stand for none."""
+    described = json.loads(tokenizer.to_str()) if description is None else description
+    steps = set(_types(described.get("decoder")))
+    if "ByteLevel" in steps:
+        alphabet = byte_alphabet()
+        spell = _spell_with(alphabet)
+    elif steps & {"ByteFallback", "Metaspace"}:
+        spell = _spell_sentencepiece
+    else:
+        raise FamilyError(
+            "it is neither byte-level BPE nor of sentencepiece's kind, so no token has exact bytes."
+        )
+    vocab = tokenizer.get_vocab(with_added_tokens=True)
+    added = tokenizer.get_added_tokens_decoder()
+    token_bytes = [b""] * (max(vocab.values()) + 1)
+    for token, token_id in vocab.items():
+        if token_id not in added:
+            token_bytes[token_id] = spell(token)
+        elif not added[token_id].special:
+            token_bytes[token_id] = (
+                token.replace(SPACE, " ").encode() if spell is _spell_sentencepiece else token.encode()
+            )
+    return tuple(token_bytes)
+
+
+def _spell_with(alphabet: Mapping[str, int]) -> Any:
+    return lambda token: bytes(alphabet[character] for character in token)
+
+
+def _spell_sentencepiece(token: str) -> bytes:
+    found = _BYTE.fullmatch(token)
+    return bytes([int(found[1], 16)]) if found else token.replace(SPACE, " ").encode()
+
+
+def _types(step: Any) -> Iterable[str]:
+    """The kinds of a decoder's steps, nested or not."""
+    if isinstance(step, Mapping):
+        yield str(step.get("type"))
+        for inner in step.get("decoders") or step.get("pretokenizers") or ():
+            yield from _types(inner)
+
+
+def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
+    """The same without the space that a Metaspace step of scheme `first` puts before a text."""
+    text = json.dumps(described)
+    changed = text.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
+    if changed == text:
+        return tokenizer
+    inner = Tokenizer.from_str(changed)
+    inner.encode_special_tokens = True
+    return inner

@@ -1,0 +1,54 @@
+"""Memory of the devices: how much is free, what it looks like when there is none, how to give it back."""
+
+import gc
+from pathlib import Path
+
+import psutil
+import torch
+
+from eft_demo.errors import OutOfMemory
+
+CPU = "cpu"
+NO_LIMIT = 1 << 62
+
+
+def free_memory() -> dict[str, int]:
+    """Bytes free on every device that models may stand on: the CPU's memory, and each GPU's."""
+    free = {CPU: min(psutil.virtual_memory().available, _container_limit())}
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free[f"cuda:{index}"] = torch.cuda.mem_get_info(index)[0]
+    return free
+
+
+def free_unused() -> None:
+    """Give memory back to the devices after the last reference to a model is gone."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no room. On a CPU, torch says so in the text of a RuntimeError only."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("allocate memory" in text or "out of memory" in text)
+
+
+def out_of_memory(model: str, attempt: str) -> OutOfMemory:
+    """The sentence for it. `attempt` completes `There is not enough memory for MODEL to ...`."""
+    free = ", ".join(f"{device} {room / 1e9:.1f} GB" for device, room in free_memory().items())
+    return OutOfMemory(
+        f"There is not enough memory for {model} to {attempt} (free: {free}). Please shorten the text, show "
+        "fewer panels, store the large model with --quantisation nf4, or choose a smaller family."
+    )
+
+
+def _container_limit() -> int:
+    """What the container leaves of the machine's memory, in bytes."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return NO_LIMIT
+    return NO_LIMIT if limit == "max" else max(int(limit) - used, 0)

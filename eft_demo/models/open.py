@@ -1,0 +1,70 @@
+"""Opens a family: plan, download, check, load, with progress and a way to call it off.
+
+What was open before is nobody's business here: a new family is loaded beside it or after it, as memory
+allows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eft_demo.families.catalogue import Entry, find_entry
+from eft_demo.families.family import Family, chosen_roles, load_family
+from eft_demo.families.hub import QUIET, Watcher, download
+from eft_demo.models.load import load_models
+from eft_demo.models.plan import Plan, make_plan
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A family ready for an engine. `settings` are the ones given, fitted to what the plan has room for."""
+
+    family: Family
+    models: Mapping[str, LanguageModel]
+    plan: Plan
+    settings: Settings
+
+    @property
+    def chips(self) -> tuple[str, ...]:
+        """Short facts for a status line."""
+        large = self.plan.of("large_base")
+        facts = [self.family.title, large.reason]
+        if self.plan.warning:
+            facts.append(self.plan.warning)
+        return tuple(facts)
+
+
+def open_family(
+    family: str | Entry, settings: Settings, roles: Iterable[str] | None = None, watcher: Watcher = QUIET
+) -> Opened:
+    """Everything from a family's name to models in memory.
+
+    Raises FamilyError for what is missing, damaged or does not fit together, OutOfMemory for what does not
+    fit in, and Cancelled if the watcher calls it off. Nothing is left behind then but finished downloads.
+    """
+    entry = find_entry(family, settings) if isinstance(family, str) else family
+    wanted = chosen_roles(entry, roles)
+    make_plan(entry, settings, wanted).check()  # before a byte is downloaded
+    folders = {role: _fetch(entry, role, watcher) for role in wanted}
+    plan = make_plan(entry, settings, wanted, folders)
+    plan.check()
+    watcher.tell("check", entry.name)
+    loaded = load_family(entry, settings, folders)
+    models = load_models(loaded, plan.of("large_base").dtype, plan=plan, watcher=watcher)
+    return Opened(loaded, models, plan, _fitted(entry, settings, plan))
+
+
+def _fetch(entry: Entry, role: str, watcher: Watcher) -> Path:
+    given = entry.roles[role]
+    return given.path or download(str(given.repo), given.revision, watcher)
+
+
+def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:
+    # One thread is best for the bundled models only; their forwards are too short to share.
+    threads = settings.threads or (0 if entry.bundled else os.cpu_count() or 1)
+    return replace(settings, max_rows=min(settings.max_rows, plan.rows), threads=threads)

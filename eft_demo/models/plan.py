@@ -1,0 +1,274 @@
+"""What a family will take and where it will stand, told before anything is loaded.
+
+Needed: weights by dtype and quantisation, keys and values of the rows, and a margin. Free: what the devices
+say. Knows the catalogue and the headers of files that are here; loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from eft_demo.errors import OutOfMemory
+from eft_demo.families.catalogue import Entry, RoleEntry, list_entries
+from eft_demo.families.checkpoint import read_config
+from eft_demo.families.family import chosen_roles
+from eft_demo.families.hub import cached_folder
+from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.memory import CPU, free_memory
+from eft_demo.models.quantise import INT8, NF4, NONE, Weights, count_weights
+from eft_demo.models.shape import CacheShape, cache_shape
+from eft_demo.settings import Settings
+
+MIN_ROWS = 4  # three panels, and one row more to colour a column with
+# Activations of a prompt's chunk, logits in float32 and what allocators round up; on a GPU its context too.
+MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One role: how its weights are stored, where, and why."""
+
+    role: str
+    source: str  # repository or folder
+    dtype: torch.dtype
+    quantisation: str
+    device: str  # cpu, cuda:0, or `auto` = spread over several by accelerate
+    parameters: int
+    weights_bytes: int
+    cache_bytes: int
+    here: bool  # the files are on this machine
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where everything goes. `problem` is a sentence with the way out, or empty if it fits."""
+
+    placements: tuple[Placement, ...]
+    rows: int  # that the caches have room for
+    needed_bytes: Mapping[str, int]  # by device
+    free_bytes: Mapping[str, int]  # by device
+    problem: str = ""
+    warning: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be tried."""
+        return not self.problem
+
+    @property
+    def needed(self) -> int:
+        """Bytes on all devices together."""
+        return sum(self.needed_bytes.values())
+
+    def of(self, role: str) -> Placement:
+        """The placement of one role."""
+        return next(place for place in self.placements if place.role == role)
+
+    def check(self) -> None:
+        """Raises OutOfMemory if it does not fit."""
+        if self.problem:
+            raise OutOfMemory(self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A family as a menu shows it."""
+
+    name: str
+    title: str
+    licence: str
+    note: str
+    gated: bool
+    pinned: bool
+    here: bool  # nothing must be downloaded
+    download_bytes: int  # at most
+    parameters: Mapping[str, int]  # by role
+    plan: Plan
+
+
+def list_choices(settings: Settings) -> tuple[Choice, ...]:
+    """Every family of the catalogue with what it needs here. Raises FamilyError for a damaged family file."""
+    free = free_memory()
+    return tuple(choice_of(entry, settings, free) for entry in list_entries(settings))
+
+
+def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:
+    """One family with its plan on this machine."""
+    plan = make_plan(entry, settings, free=free)
+    missing = [place for place in plan.placements if not place.here]
+    return Choice(
+        name=entry.name,
+        title=entry.title,
+        licence=entry.licence,
+        note=entry.note,
+        gated=entry.gated,
+        pinned=entry.pinned,
+        here=not missing,
+        download_bytes=sum(2 * place.parameters for place in missing),
+        parameters={place.role: place.parameters for place in plan.placements},
+        plan=plan,
+    )
+
+
+def make_plan(
+    entry: Entry,
+    settings: Settings,
+    roles: Iterable[str] | None = None,
+    folders: Mapping[str, Path] | None = None,
+    free: Mapping[str, int] | None = None,
+) -> Plan:
+    """The first of the ways to place the family that fits, or the last with the reason why it does not.
+
+    `folders` says where roles lie that have been downloaded; `free` is free_memory() unless given.
+    """
+    known = {role: _measure(entry, role, folders) for role in chosen_roles(entry, roles)}
+    room = dict(free_memory() if free is None else free)
+    plan = Plan((), 0, {}, room)
+    for way in _ways(entry, settings, room):
+        rows = settings.max_rows
+        while True:
+            plan = _place(known, way, rows, room)
+            if plan.fits:
+                return plan
+            if rows <= MIN_ROWS:
+                break
+            rows = max(rows // 2, MIN_ROWS)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What is known of one role before it is loaded."""
+
+    entry: RoleEntry
+    weights: Weights
+    stored_bytes: int  # of a checkpoint that is quantised already, else 0
+    cache: CacheShape | None
+    context: int
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to place a family: how its large models are stored, where the large and the small go."""
+
+    quantisation: str
+    dtype: torch.dtype
+    large: str
+    small: str
+    reason: str
+    warning: str = ""
+
+
+def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Way]:
+    """From the best to the last resort."""
+    wanted = settings.quantisation
+    kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
+    chosen = choose_dtype(settings)
+    gpus = [device for device in room if device != CPU]
+    if entry.bundled or not gpus or settings.device == CPU:
+        return [_Way(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]
+    bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
+    dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16 if bf16 else torch.float16
+    best = max(gpus, key=lambda device: room[device])
+    ways = [_Way(kind, dtype, best, best, f"on {best}, which has the most memory free") for kind in kinds]
+    if len(gpus) > 1:
+        spread = f"spread over {len(gpus)} GPUs, because no single one holds it"
+        ways += [_Way(kind, dtype, "auto", best, spread) for kind in kinds]
+    slow = "The large model stands in the CPU's memory, because no GPU holds it: expect seconds per token."
+    last_resort = "in the CPU's memory, because no GPU holds it"
+    ways += [_Way(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
+    return ways
+
+
+def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]) -> Plan:
+    placements = tuple(_placement(role, measure, way, rows) for role, measure in known.items())
+    gpus = [device for device in room if device != CPU]
+    needed: dict[str, int] = {}
+    for place in placements:
+        # accelerate fills its GPUs about evenly.
+        devices = gpus if place.device == "auto" else [place.device]
+        for device in devices:
+            share = (place.weights_bytes + place.cache_bytes) // len(devices)
+            needed[device] = needed.get(device, 0) + share
+    for device, taken in needed.items():
+        margin = MARGIN_CPU_BYTES if device == CPU else MARGIN_GPU_BYTES
+        needed[device] = taken + int(MARGIN_SHARE * taken) + margin
+    short = [device for device in needed if needed[device] > room.get(device, 0)]
+    problem = _problem(short[0], needed, room, placements) if short else ""
+    return Plan(placements, rows, needed, dict(room), problem, "" if short else way.warning)
+
+
+def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
+    large = role.startswith("large")
+    quantisation = way.quantisation if large else NONE
+    reason = way.reason
+    if measure.stored_bytes:
+        quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "quantised already, loaded as it is"
+    elif measure.entry.adapter_of is not None:
+        weights_bytes, reason = (
+            measure.weights.bytes(way.dtype, NONE),
+            f"an adapter on {measure.entry.adapter_of}",
+        )
+    else:
+        weights_bytes = measure.weights.bytes(way.dtype, quantisation)
+        if not measure.weights.parameters:
+            reason = "its size is known when it is downloaded"
+        elif not large and way.quantisation != NONE:
+            reason += "; not quantised, since the difference of the small models would show it twice"
+    slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
+    cache = measure.cache
+    return Placement(
+        role=role,
+        source=measure.entry.source,
+        dtype=way.dtype,
+        quantisation=quantisation,
+        device=way.large if large else way.small,
+        parameters=measure.weights.parameters,
+        weights_bytes=weights_bytes,
+        cache_bytes=cache.bytes(slots * measure.context, way.dtype.itemsize) if cache else 0,
+        here=measure.here,
+        reason=reason,
+    )
+
+
+def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
+    """From the files if they are here, else from what the catalogue says."""
+    given = entry.roles[role]
+    folder = (folders or {}).get(role) or given.path or cached_folder(str(given.repo), given.revision)
+    if given.adapter_of is None and folder is not None and not missing_files(folder):
+        try:
+            config, tensors = read_config(folder), headers(folder)
+            weights = count_weights(tensors, bool(config.get("tie_word_embeddings")))
+            stored = sum(tensor.bytes for tensor in tensors.values())
+            prequantised = stored if config.get("quantization_config") else 0
+            context = min(entry.context, int(config.get("max_position_embeddings") or entry.context))
+            return _Measure(given, weights, prequantised, cache_shape(config), context, True)
+        except BROKEN:
+            pass  # load_family says what is wrong with them
+    shape = given.shape
+    if shape is None:
+        here = folder is not None and folder.is_dir()
+        return _Measure(given, Weights(0, 0), 0, None, entry.context, here)
+    other = shape.width * shape.hidden * (1 if shape.tied else 2)
+    cache = CacheShape(shape.layers, shape.kv_heads, shape.head_dim)
+    return _Measure(given, Weights(shape.parameters - other, other), 0, cache, entry.context, False)
+
+
+def _problem(
+    device: str, needed: Mapping[str, int], room: Mapping[str, int], placements: tuple[Placement, ...]
+) -> str:
+    largest = max(placements, key=lambda place: place.weights_bytes)
+    place = "this machine's memory" if device == CPU else device
+    advice = "" if largest.quantisation in (NF4, INT8) else " with --quantisation nf4,"
+    return (
+        f"This needs {needed[device] / 1e9:.1f} GB of {place} and {room.get(device, 0) / 1e9:.1f} GB are "
+        f"free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "
+        f"programs, try it{advice} with a smaller family, or on a larger machine."
+    )
