@@ -162,8 +162,10 @@ function fitPrompt() {
 }
 
 function onKey(event) {
+  if (dialogIsOpen()) return; // it has the keys to itself
+  if (event.key === "?" && !isTyping(event.target)) return void (event.preventDefault(), openDialog("help"));
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return void (event.preventDefault(), startRun());
-  if (event.key === "Escape") return stopRun();
+  if (event.key === "Escape") return running ? stopRun() : widen(null);
   const onToken = event.target.closest?.(".t, .plot, .text");
   if (!onToken || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches(".t") && (event.key === "Enter" || event.key === " ")) {

@@ -30,6 +30,7 @@ function onValue() {
   seen = end;
   for (const text of fresh.split("\n")) if (text) onLine(JSON.parse(text));
   drawSoon();
+  compareSoon();
 }
 
 function onLine(line) {
@@ -45,6 +46,7 @@ function onRun(line) {
   selected = null;
   startColumns();
   startPlot();
+  startCompare();
   emptyCard();
   showSliders();
   summarise();
@@ -84,6 +86,7 @@ function onError(line) {
 function onDone() {
   setRunning(false);
   drawNow();
+  compareSoon();
   if (run && run.n === nonce && !selected) selectTelling();
   if (run && run.n === nonce) say(run.panels.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
 }

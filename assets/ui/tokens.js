@@ -12,6 +12,7 @@ function showRecipe(place, recipe) { // differences short, whole in the tooltip
 
 function makeColumns(panels) {
   part("columns").replaceChildren(...panels.map((panel, p) => makeColumn(panel, p)));
+  widen(wide < panels.length ? wide : null);
   drawLegend();
 }
 
@@ -22,7 +23,7 @@ function makeColumn(panel, p) {
   const top = el("div", "pane-top");
   const recipe = el("code", "recipe");
   showRecipe(recipe, panel.recipe);
-  top.append(title, recipe);
+  top.append(title, recipe, widenButton(panel, p));
   const text = el("div", "text empty");
   text.dataset.p = p;
   text.dataset.empty = "Its text appears here.";

@@ -1,0 +1,76 @@
+"""No state of the page has a violation that axe calls serious, and the page fits every screen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.settings import Settings
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+axe_package = pytest.importorskip("axe_playwright_python", reason="the rules are axe's")
+pytestmark = BROWSER_MARKS
+AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+GRAVE = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(replace(Settings(), port=0), pause_s=0.05)) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def violations(page: Any) -> list[str]:
+    """What axe calls serious or critical, each with the first element that it is about."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in GRAVE]
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
+def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) -> None:
+    page = site.open(width, query=f"/?__theme={theme}")
+    assert violations(page) == []
+    run(page, "chant")
+    page.wait_for_selector(".t")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    wait_end(page)
+    page.wait_for_selector(".plot .barlayer .point")
+    page.click("[data-part=compare] summary")
+    page.check("[data-part=differing]")
+    for drawer in ("eft-columns", "eft-sampling"):
+        page.click(f"[aria-controls={drawer}]")
+    page.check("[data-part=numbers]")
+    for colour in ("tuning", "entropy"):
+        page.select_option("[data-part=colour]", colour)
+        assert violations(page) == []
+    page.fill("#eft-temperature", "99")
+    page.click("[data-part=run]")
+    page.wait_for_selector("[data-error=temperature]:not([hidden])")
+    assert violations(page) == []
+    page.click("[data-part=help]")
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "theme"), [(360, "light"), (700, "dark"), (3840, "light")]
+)  # 700: 200 % of 1400
+def test_every_width_and_theme_after_a_run(site: Site, width: int, theme: str) -> None:
+    page = site.open(width, query=f"/?__theme={theme}")
+    run(page, "How do chemists write gold? 🜚 " + "x" * 60)
+    wait_end(page)
+    page.click("[data-part=compare] summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page) == []

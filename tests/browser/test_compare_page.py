@@ -1,0 +1,162 @@
+"""Texts side by side, one column widened, the list of keys: by keyboard alone."""
+
+import difflib
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eft_demo.recipe import BASE, TUNED, UPSCALED
+from eft_demo.settings import Settings
+from eft_demo.ui import handlers
+from eft_demo.ui.layout import asset
+from tests.fakes import make_service
+from tests.records import make_record
+from tests.scripted import Script
+from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+# Words in several tokens, tokens in the middle of words, marks that belong to no word.
+PIECES = (b"", b"Hap", b"py", b" Lima", b" Qui", b"to", b" is", b".", b" it")
+TEXTS = ((1, 2, 3, 6, 8, 7, 0), (1, 2, 4, 5, 6, 8, 7, 0), (1, 3, 6, 8, 0))
+WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Every run is the same three columns."""
+    script = Script([("First", BASE), ("Second", TUNED), ("Third", UPSCALED)], PIECES)
+    for p, (_, recipe) in enumerate(script.panels):
+        chances = {token: dict.fromkeys(recipe.roles, -2.0) for token in range(9)}
+        script.write(p, [make_record(recipe, t, chances, position=i) for i, t in enumerate(TEXTS[p])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handlers, "stream_run", lambda *args: script.stream_run(*args))
+        with serving(make_service(Settings())) as site:
+            yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def ran(site: Site, **size: int) -> Any:
+    page = site.open(**size)
+    run(page, "x")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    return page
+
+
+def shown(page: Any) -> list[list[str]]:
+    """The tokens of every column that can be seen."""
+    return page.evaluate(
+        """[...document.querySelectorAll('.pane .text')].map(text => [...text.querySelectorAll('.t')]
+             .filter(t => t.textContent && parseFloat(getComputedStyle(t).fontSize) > 0)
+             .map(t => t.textContent))"""
+    )
+
+
+def test_only_what_differs_is_shown_and_all_of_it_again(site: Site) -> None:
+    page = ran(site)
+    page.keyboard.press("Home")
+    page.focus("[data-part=differing]")
+    page.keyboard.press("Space")
+    page.wait_for_selector("[data-shared]", state="attached")
+    page.evaluate("document.querySelector('[aria-pressed=true].t')?.removeAttribute('aria-pressed')")
+    # "Happy" is a word of two tokens, in the third column of one; "is" and "it" stand in all three.
+    assert shown(page) == [["Hap", "py", "Lima", "."], ["Hap", "py", "Qui", "to", "."], ["Hap", "Lima"]]
+    page.keyboard.press("Space")
+    assert len(shown(page)[1]) == 7
+
+
+def test_two_texts_are_compared_word_by_word(site: Site) -> None:
+    page = ran(site)
+    page.focus("[data-part=compare] summary")
+    page.keyboard.press("Enter")
+    page.select_option("[data-part=compare-from]", label="First")
+    page.select_option("[data-part=compare-to]", label="Second")
+    pieces = page.eval_on_selector_all(
+        "[data-part=diff] > *", "all => all.map(e => [e.tagName, e.textContent])"
+    )
+    assert pieces == [["SPAN", "Happy"], ["DEL", " Lima"], ["INS", " Quito"], ["SPAN", " is it."]]
+    page.focus("[data-part=differing]")
+    page.keyboard.press("Space")
+    assert page.locator("[data-part=diff]").inner_text().split() == ["…", "Lima", "Quito", "…"]
+
+
+def test_the_comparison_is_exact(site: Site) -> None:
+    page = site.open()
+    pure = asset("diff.js").partition("function drawDiff")[0] + "return wordDiff;"
+    page.evaluate("source => { window.wordDiff = new Function(source)(); }", pure)
+    dice = random.Random(7)
+    for _ in range(60):
+        a, b = (
+            "".join(dice.choices(["a", "b", "é", " ", "  ", "\n", ".", "🙂", "x"], k=30)) for _ in range(2)
+        )
+        pieces = page.evaluate("([a, b]) => window.wordDiff(a, b)", [a, b])
+        assert "".join(text for kind, text in pieces if kind != "gone") == b
+        kept = sum(len(WORDS.findall(text)) for kind, text in pieces if kind == "same")
+        left, right = ([word.strip() for word in WORDS.findall(text)] for text in (a, b))
+        assert kept == longest(left, right)
+        gone = "".join(text for kind, text in pieces if kind != "new")
+        assert "".join(gone.split()) == "".join(a.split())
+        assert kept >= sum(
+            block.size for block in difflib.SequenceMatcher(None, left, right).get_matching_blocks()
+        )
+
+
+def longest(left: list[str], right: list[str]) -> int:
+    """The length of the longest common subsequence, the slow and plain way."""
+    row = [0] * (len(right) + 1)
+    for word in left:
+        before = row
+        row = [0]
+        for j, other in enumerate(right):
+            row.append(before[j] + 1 if word == other else max(before[j + 1], row[j]))
+    return row[-1]
+
+
+def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:
+    page = ran(site)
+    pane, button = page.locator(".pane").nth(1), page.locator(".widen").nth(1)
+    narrow = pane.bounding_box()["width"]
+    button.focus()
+    page.keyboard.press("Enter")
+    assert pane.bounding_box()["width"] > 2.5 * narrow
+    assert button.get_attribute("aria-pressed") == "true"
+    run(page, "again")  # a new run keeps it
+    wait_end(page)
+    assert pane.bounding_box()["width"] > 2.5 * narrow
+    page.keyboard.press("Escape")
+    assert pane.bounding_box()["width"] == pytest.approx(narrow, abs=1)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert pane.bounding_box()["width"] == pytest.approx(narrow, abs=1)
+
+
+def test_the_keys_are_listed_and_the_focus_comes_back(site: Site) -> None:
+    page = ran(site)
+    page.locator(".t").first.focus()
+    page.keyboard.press("?")
+    dialog = page.locator("dialog[open]")
+    assert "stop within one token" in dialog.inner_text()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('dialog') !== null")
+    page.keyboard.press("Escape")
+    assert dialog.count() == 0
+    assert page.evaluate("document.activeElement.matches('.t')")
+    page.focus("#eft-prompt")
+    page.keyboard.type("why?")
+    assert page.locator("dialog[open]").count() == 0 and page.input_value("#eft-prompt").endswith("why?")
+    page.focus("[data-part=help]")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # its own button closes it
+    assert dialog.count() == 0
+    assert page.evaluate("document.activeElement.dataset.part") == "help"

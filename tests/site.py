@@ -1,0 +1,93 @@
+"""A running page in a real browser, for the browser tests: whatever the page complains of fails the test."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import build_demo
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+BROWSER_MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
+]
+SLOW_MS = 60_000  # a busy machine is not a failure
+OWN = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
+
+
+@dataclass
+class Site:
+    """A served page and every complaint that a browser had about it."""
+
+    url: str
+    browser: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, width: int = 1400, height: int = 1000, query: str = "", **context: Any) -> Any:
+        """A page of its own, loaded. `context` goes to the browser: forced_colors, reduced_motion ..."""
+        size = {"width": width, "height": height}
+        page = self.browser.new_context(viewport=size, **context).new_page()
+        page.set_default_timeout(SLOW_MS)
+        self.listen(page)
+        page.goto(self.url + query)
+        page.wait_for_selector(".pane")
+        return page
+
+    def listen(self, page: Any) -> None:
+        """Note errors, dialogs, what acted though it is text, and whatever leaves this machine."""
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda box: (self.complaints.append(box.message), box.dismiss()))
+        page.on("request", lambda r: None if r.url.startswith(OWN) else self.complaints.append(r.url))
+
+    def close_pages(self) -> None:
+        """Close every page and fail if one complained, or if a text acted in one."""
+        pages = [page for context in self.browser.contexts for page in context.pages]
+        acted = [page.url for page in pages if page.evaluate("window.pwned") is not None]
+        for context in self.browser.contexts:
+            context.close()
+        complaints, self.complaints = self.complaints, []
+        assert (acted, complaints) == ([], [])
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Site]:
+    """Serve the page of `service` and start a browser; stop both, and the service."""
+    settings = replace(Settings(), port=0)
+    demo = build_demo(service, settings)
+    url = server.start(demo, settings)
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield Site(url, browser)
+        browser.close()
+    server.stop(demo)
+    service.stop()
+
+
+def run(page: Any, prompt: str, length: int = 256) -> None:
+    """Type a prompt and run it by keyboard."""
+    page.fill("#eft-prompt", prompt)
+    page.eval_on_selector("#eft-length", "(field, length) => { field.value = length; }", length)
+    page.focus("#eft-prompt")
+    page.keyboard.press("Control+Enter")
+
+
+def wait_end(page: Any) -> None:
+    """Until the run has ended and the page has said so."""
+    page.wait_for_selector("[data-part=stop]:disabled")
+
+
+def texts(page: Any) -> list[str]:
+    """The text of every column."""
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .text", "nodes => nodes.map(node => node.textContent)"
+    )
+    return found
