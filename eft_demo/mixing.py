@@ -35,6 +35,30 @@ class Mixture:
     log_z: Tensor  # (rows,)
 
 
+@dataclass(frozen=True, slots=True)
+class ControlTokens:
+    """Ids that stand for no text. `stops` end one and count as one token; `banned` are never drawn."""
+
+    stops: tuple[int, ...] = ()
+    banned: tuple[int, ...] = ()
+
+
+def pool_control_tokens(logits: Tensor, control_tokens: ControlTokens) -> Tensor:
+    """Logits (rows, vocab) in which the first stop token has the mass of all, and banned ones have none.
+
+    A base model never learned the end tokens that tuning introduced: one by one their differences are noise,
+    as one class they tell how sure each model is that the text ends.
+    """
+    stops, banned = control_tokens.stops, control_tokens.banned
+    if len(stops) > 1:
+        pooled = logits[:, stops].float().logsumexp(1)
+        logits = logits.float().index_fill(1, torch.tensor(stops[1:], device=logits.device), -torch.inf)
+        logits[:, stops[0]] = pooled
+    if banned:
+        logits = logits.index_fill(1, torch.tensor(banned, device=logits.device), -torch.inf)
+    return logits
+
+
 def to_logprobs(logits: Tensor, model: str) -> Tensor:
     """float32 log-softmax over the last dimension. -inf is allowed in a row, but not in all of it.
 

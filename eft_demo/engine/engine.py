@@ -4,7 +4,6 @@ A plain object. `submit` may be called from any thread, `tick` from one only: a 
 Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,22 +13,21 @@ from threading import Condition
 import torch
 
 from eft_demo.engine.account import account
+from eft_demo.engine.forward import Forwards, ModelFailure
 from eft_demo.engine.layout import Layout, arrange
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, check_given, given_now, read_given
-from eft_demo.errors import EFTError, InputError, NumericalError, Overloaded
+from eft_demo.errors import InputError, NumericalError, Overloaded
 from eft_demo.families.text import Utf8Stream
-from eft_demo.mixing import to_logprobs
-from eft_demo.models.protocol import LanguageModel
+from eft_demo.mixing import ControlTokens
+from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.settings import Settings, check_control
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
 # For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy one.
 DEFAULT_THREADS = 1
-
-log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -41,10 +39,14 @@ class Engine:
         stop_ids: Iterable[int],
         settings: Settings,
         token_bytes: Sequence[bytes],
+        banned_ids: Iterable[int] = (),
+        groups: Sequence[ModelGroup] = (),
     ) -> None:
         torch.set_num_threads(settings.threads or DEFAULT_THREADS)
         self.models, self.settings = models, settings
-        self.stop_ids = frozenset(stop_ids)
+        control_tokens = ControlTokens(tuple(sorted(stop_ids)), tuple(sorted(banned_ids)))
+        self.forwards = Forwards(models, groups, control_tokens)
+        self.stop_ids = frozenset(control_tokens.stops)
         self.token_bytes = token_bytes
         self.wake = Condition()  # guards _waiting; notified when there is something to do
         self._waiting: deque[Run] = deque()
@@ -142,7 +144,6 @@ class Engine:
                     prompt = run.request.prompts[role]
                     prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
                     row.slots[role] = self.models[role].join()
-                    row.pending[role] = prompt[-1]
             self._prefills[run] = list(prefills.values())
 
     def _row(self, run: Run, panel: int) -> Row:
@@ -207,7 +208,7 @@ class Engine:
             try:
                 self.models[prefill.role].forward([prefill.slot], tokens)
             except Exception as error:  # a model's failure is its own rows' only
-                self._end(prefill.rows, "error", _sentence(prefill.role, error))
+                self._fail(ModelFailure([prefill.role], prefill.rows, error))
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
             return
@@ -223,17 +224,13 @@ class Engine:
         """Account for the next tokens that a run was given, one forward per model for all of its panels."""
         rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.panel)
         given = given_now(rows)
-        logprobs = {}
-        for done, prefill in enumerate(prefills):
-            try:
-                logprobs[prefill.role] = read_given(self.models[prefill.role], prefill, given)
-            except Exception as error:  # a model's failure is its own rows' only
-                for other in prefills[:done]:
-                    other.slot.length -= len(given)
-                self._end(list(prefill.rows), "error", _sentence(prefill.role, error))
-                return
-        for prefill in prefills:
-            prefill.tokens += (prefill.rows[0].pending[prefill.role], *given[:-1])
+        try:
+            logprobs = read_given(self.forwards, prefills, given)
+        except ModelFailure as failure:
+            self._fail(failure)
+            return
+        if not logprobs:
+            return
         try:
             told = account_given(rows, given, logprobs, self.settings.candidates)
         except NumericalError as error:
@@ -253,15 +250,20 @@ class Engine:
             return
         # Taken once, so that a token's record shows the very values it was drawn with.
         controls = [row.run.controls_at(row.position) for row in layout.rows]
-        logprobs = self._forward(layout)
-        if logprobs is None:
-            return
         try:
-            records = account(layout, logprobs, controls, self.settings.candidates)
+            tokens = [torch.tensor([[row.last(feed.role)] for row in feed.rows]) for feed in layout.feeds]
+            logprobs = self.forwards.run(layout.feeds, tokens)
+            if logprobs is None:
+                return
+            stack = torch.cat([part[:, 0] for part in logprobs])
+            records = account(layout, stack, controls, self.settings.candidates)
+        except ModelFailure as failure:
+            self._fail(failure)
+            return
         except NumericalError as error:
             mixed = layout.rows[layout.plain :]
-            self._end([mixed[i] for i in error.rows or range(len(mixed))], "error", str(error))
-            self._step_back(layout, len(layout.feeds))
+            hit = [mixed[i] for i in error.rows or range(len(mixed))]
+            self._fail(ModelFailure([error.model], hit, error))
             return
         for row, record in zip(layout.rows, records, strict=True):
             if not row.run.cancelled:
@@ -275,32 +277,8 @@ class Engine:
         elif row.position >= row.max_new_tokens:
             self._end([row], "length", None)
 
-    def _forward(self, layout: Layout) -> torch.Tensor | None:
-        """Log-probs (model rows, vocab) in the order of the feeds, or None if the tick is off."""
-        parts = []
-        for done, feed in enumerate(layout.feeds):
-            if all(row.run.cancelled for row in layout.rows):
-                return None
-            try:
-                tokens = torch.tensor([[row.pending[feed.role]] for row in feed.rows])
-                parts.append(to_logprobs(self.models[feed.role].forward(feed.slots, tokens)[:, 0], feed.role))
-            except Exception as error:  # a model's failure is its own rows' only
-                bad = getattr(error, "rows", ()) or range(len(feed.rows))
-                succeeded = done + isinstance(error, NumericalError)
-                self._end([feed.rows[i] for i in bad], "error", _sentence(feed.role, error))
-                self._step_back(layout, succeeded)
-                return None
-        return torch.cat(parts)
-
-    def _step_back(self, layout: Layout, feeds: int) -> None:
-        """Undo the forwards of the first `feeds` models: rows still alive try again without the others."""
-        for feed in layout.feeds[:feeds]:
-            for slot in feed.slots:
-                slot.length -= 1
-
-
-def _sentence(role: str, error: Exception) -> str:
-    if isinstance(error, EFTError):
-        return str(error)
-    log.error("the model %s failed", role, exc_info=error)
-    return f"The model {role} failed, so this text ends here ({type(error).__name__}). Please try again."
+    def _fail(self, failure: ModelFailure) -> None:
+        """End the rows that cannot go on; the others try again without them in the next tick."""
+        self._end(failure.rows, "error", str(failure))
+        for row in self._rows:
+            row.settle()

@@ -16,7 +16,7 @@ from eft_demo.trace import TokenRecord
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One panel of one run. `pending` is, per role, the token that its model has not seen yet."""
+    """One panel of one run. Between two ticks its models have seen all of the text but the last token."""
 
     run: Run
     panel: int
@@ -25,18 +25,27 @@ class Row:
     stream: Utf8Stream
     roles: tuple[str, ...]
     slots: dict[str, Slot] = field(default_factory=dict)
-    pending: dict[str, int] = field(default_factory=dict)
-    position: int = 0  # tokens answered so far
+    tokens: list[int] = field(default_factory=list)  # answered so far
+    position: int = 0  # how many of them
     first_s: float = 0.0
 
+    def last(self, role: str) -> int:
+        """The token that the model of `role` sees next."""
+        return self.tokens[-1] if self.tokens else self.run.request.prompts[role][-1]
+
+    def settle(self) -> None:
+        """Roll the models back to the text, wherever they have read beyond it."""
+        for role, slot in self.slots.items():
+            slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
+
     def emit(self, record: TokenRecord, is_stop: bool) -> None:
-        """Send one token to the run's owner and make it the next input of every role."""
+        """Send one token to the run's owner and make it the next input of every model."""
         now = time.perf_counter()
         if self.position == 0:
             self.first_s = now
         piece = "" if is_stop else self.stream.push(record.id)
         self.position += 1
-        self.pending = dict.fromkeys(self.roles, record.id)
+        self.tokens.append(record.id)
         self.run.push(TokenEvent(self.panel, record, piece, now - self.run.submitted_s))
 
     def end(self, finish_reason: str, error: str | None) -> None:
@@ -54,7 +63,7 @@ class Prefill:
     """One prompt on its way into one model. When it is done, its slot's keys are copied to the other rows."""
 
     role: str
-    tokens: tuple[int, ...]  # without the last one, which is the rows' first pending token
+    tokens: tuple[int, ...]  # without the last one, which is what the rows decode from
     rows: list[Row]
 
     @property

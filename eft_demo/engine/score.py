@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from eft_demo.engine.account import account
-from eft_demo.engine.layout import arrange
+from eft_demo.engine.forward import Forwards
+from eft_demo.engine.layout import Feed, arrange
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import RunRequest
 from eft_demo.errors import InputError
-from eft_demo.mixing import to_logprobs
-from eft_demo.models.protocol import LanguageModel, Slot
+from eft_demo.models.protocol import Slot
 from eft_demo.settings import show_value
 from eft_demo.trace import TokenRecord
 
@@ -44,22 +44,18 @@ def given_now(rows: Sequence[Row]) -> tuple[int, ...]:
     return rows[0].run.request.forced[start : start + min(CHUNK, room)]
 
 
-def read_given(model: LanguageModel, prefill: Prefill, given: Sequence[int]) -> Tensor:
-    """Log-probs (given, vocab) of one model at the places of the given tokens. Its slot grows by as many.
+def read_given(forwards: Forwards, prefills: Sequence[Prefill], given: Sequence[int]) -> dict[str, Tensor]:
+    """Log-probs (given, vocab) per role at the places of the given tokens; empty if nobody waits for them.
 
-    What the model has seen joins the prefill's tokens, so that another row can take its place. Raises what
-    the model raises, with the slot as it was.
+    The slots of the prefills grow by as many, and what their models have seen joins the prefills' tokens, so
+    that another row can take the first one's place. Raises ModelFailure.
     """
-    inputs = (prefill.rows[0].pending[prefill.role], *given[:-1])
-    slot = prefill.slot
-    before = slot.length
-    logits = model.forward([slot], torch.tensor([inputs]), keep=len(given))
-    try:
-        logprobs = to_logprobs(logits[0], prefill.role)
-    except Exception:
-        slot.length = before
-        raise
-    return logprobs
+    feeds = [Feed(p.role, tuple(p.rows), (p.slot,)) for p in prefills]
+    blocks = [torch.tensor([[p.rows[0].last(p.role), *given[:-1]]]) for p in prefills]
+    found = forwards.run(feeds, blocks, keep=len(given)) or []
+    for prefill in prefills if found else ():
+        prefill.tokens += (prefill.rows[0].last(prefill.role), *given[:-1])
+    return {feed.role: logprobs[0] for feed, logprobs in zip(feeds, found, strict=False)}
 
 
 def account_given(

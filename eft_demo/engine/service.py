@@ -13,6 +13,7 @@ from eft_demo.errors import InputError
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.families.hub import QUIET, Watcher
+from eft_demo.models.load import group_models
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
@@ -56,7 +57,14 @@ class Service:
         """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled."""
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family
-        engine = Engine(opened.models, loaded.stop_ids, opened.settings, loaded.token_bytes)
+        engine = Engine(
+            opened.models,
+            loaded.stop_ids,
+            opened.settings,
+            loaded.token_bytes,
+            loaded.banned_ids,
+            group_models(opened.models),
+        )
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
         service.start()
         return service

@@ -71,7 +71,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         else:
             checkpoints.check_adapter(checkpoint, roles)
     stop_ids = _stop_ids(entry, roles, codec, length)
-    control_ids = {token_id for token_id in codec.control_ids.values() if token_id < length}
+    token_bytes = codec.token_bytes[:length]
     templates = ((role, checkpoints.chat_template(checkpoint)) for role, checkpoint in roles.items())
     return Family(
         name=entry.name,
@@ -83,9 +83,9 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         stop_ids=stop_ids,
         context=entry.context,
         codec=codec,
-        token_bytes=codec.token_bytes[:length],
+        token_bytes=token_bytes,
         bos_id=_bos_id(entry, codec),
-        banned_ids=frozenset(control_ids - stop_ids),
+        banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates={role: template for role, template in templates if template is not None},
         way_out=entry.way_out,
     )

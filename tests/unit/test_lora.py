@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +189,21 @@ RECIPES = [
 ]
 
 
-def written(models: Mapping[str, LanguageModel]) -> list[list[int]]:
-    engine = Engine(models, (), Settings(dtype="fp32", threads=1), [b"x"] * VOCAB)
+def test_the_engine_runs_a_base_and_its_adapters_in_one_forward(group: AdapterGroup) -> None:
+    large = TransformersModel("large_base", make_model(TINY_LARGE, VOCAB, CONTEXT, 8), CONTEXT, VOCAB)
+    models = {"large_base": large, **models_of(group)}
+    forwards: list[int] = []
+    group.base.model.register_forward_hook(lambda *_: forwards.append(1))
+    one_by_one = written(models)
+    apart = len(forwards)
+    assert written(models, [group]) == one_by_one
+    assert len(forwards) - apart == 4 + 12, "a prompt for each of the four, then one forward per tick"
+    assert apart == 4 + 4 * 12
+
+
+def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] = ()) -> list[list[int]]:
+    settings = Settings(dtype="fp32", threads=1)
+    engine = Engine(models, (), settings, [b"x"] * VOCAB, groups=groups)
     panels = tuple((text, parse(text)) for text in RECIPES)
     prompts = dict.fromkeys(models, (5, 17, 3, 99))
     run = engine.submit(RunRequest(prompts, panels, {"alpha": 1.0}, Sampling(seed=4), 12))

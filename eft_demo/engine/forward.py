@@ -1,0 +1,86 @@
+"""The forwards of a tick: each model once, or once together with those that share its weights; log-probs out.
+
+Knows feeds and models; does not know which tokens are part of a text and which are only drafted.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from eft_demo.engine.layout import Feed
+from eft_demo.engine.rows import Row
+from eft_demo.errors import EFTError, NumericalError
+from eft_demo.mixing import ControlTokens, pool_control_tokens, to_logprobs
+from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
+
+log = logging.getLogger(__name__)
+
+
+class ModelFailure(Exception):
+    """A model raised or gave NaN. `rows` cannot go on with it; the message is for their owners."""
+
+    def __init__(self, roles: Sequence[str], rows: Sequence[Row], error: Exception) -> None:
+        self.rows = tuple(rows)
+        if isinstance(error, EFTError):
+            super().__init__(str(error))
+            return
+        names = " or ".join(roles)
+        log.error("the model %s failed", names, exc_info=error)
+        kind = type(error).__name__
+        super().__init__(f"The model {names} failed, so this text ends here ({kind}). Please try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Forwards:
+    """The models, the groups among them that can share a forward, and the ids that stand for no text."""
+
+    models: Mapping[str, LanguageModel]
+    groups: Sequence[ModelGroup]
+    control_tokens: ControlTokens
+
+    def run(self, feeds: Sequence[Feed], blocks: Sequence[Tensor], keep: int = 1) -> list[Tensor] | None:
+        """Append `blocks[i]` (rows, block) to the rows of `feeds[i]`: log-probs (rows, keep, vocab) of each.
+
+        The blocks are all of one length. None, between two forwards, if nobody waits for any of the rows any
+        more. Raises ModelFailure; rows that were fed by then are longer than their text (see `Row.settle`).
+        """
+        found: dict[int, Tensor] = {}
+        for unit in self._units(feeds):
+            if all(row.run.cancelled for feed in feeds for row in feed.rows):
+                return None
+            roles = [feeds[i].role for i in unit]
+            try:
+                logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
+            except Exception as error:  # a model's failure is its own rows' only
+                raise ModelFailure(roles, [row for i in unit for row in feeds[i].rows], error) from error
+            for i in unit:
+                found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
+        return [found[i] for i in range(len(feeds))]
+
+    def _units(self, feeds: Sequence[Feed]) -> list[list[int]]:
+        """Which feeds share a forward, by index."""
+        units: dict[object, list[int]] = {}
+        for i, feed in enumerate(feeds):
+            group = next((group for group in self.groups if feed.role in group.members), feed.role)
+            units.setdefault(group, []).append(i)
+        return list(units.values())
+
+    def _forward(self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int) -> dict[str, Tensor]:
+        if len(parts) == 1:
+            ((role, (slots, tokens)),) = parts.items()
+            return {role: self.models[role].forward(slots, tokens, keep)}
+        group = next(group for group in self.groups if next(iter(parts)) in group.members)
+        return group.forward(parts, keep)
+
+    def _logprobs(self, feed: Feed, logits: Tensor) -> Tensor:
+        """(rows, keep, vocab) -> log-probs of the same shape."""
+        rows, keep, vocab = logits.shape
+        try:
+            pooled = pool_control_tokens(logits.reshape(-1, vocab), self.control_tokens)
+            return to_logprobs(pooled, feed.role).view(rows, keep, vocab)
+        except NumericalError as error:
+            bad = sorted({i // keep for i in error.rows})
+            hit = feed.rows if len(bad) == rows else [feed.rows[i] for i in bad]
+            raise ModelFailure([feed.role], hit, error) from error
