@@ -12,6 +12,7 @@ function startPage(page) {
   part("examples").replaceChildren(...page.examples.map(makeExample));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
+  makeMethods();
   chooseColumns(page.columns);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
@@ -64,6 +65,7 @@ const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
 function summarise() {
   part("columns-summary").textContent = columnsSummary();
+  part("method-summary").textContent = methodSummary();
   part("sampling-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
 }
 
@@ -83,7 +85,7 @@ function startRun() {
 
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
 function askedNow() {
-  const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow() };
+  const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
   for (const input of fieldInputs()) asked[input.dataset.field] = input.valueAsNumber;
   return asked;
 }
@@ -93,6 +95,7 @@ function fillIn(asked) {
   if (asked.behaviour) part("behaviour").value = asked.behaviour;
   for (const input of fieldInputs()) if (input.dataset.field in asked) setField(input, asked[input.dataset.field]);
   if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => ({ controls: [], ...presetOf(recipe), name, text: recipe })));
+  for (const name of Object.keys(METHODS)) if (asked[name]) setMethod(name, asked[name]);
   setControls(asked.controls || {});
   fitPrompt();
   summarise();

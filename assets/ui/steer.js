@@ -26,6 +26,7 @@ function showSliders() {
   for (const row of part("sliders").children) row.hidden = !names.includes(row.dataset.control);
   part("sliders").classList.toggle("several", names.length > 1);
   part("no-sliders").hidden = names.length > 0;
+  showPad();
 }
 
 function makeSlider(name) {
@@ -79,6 +80,7 @@ function showControl(row) {
 function setControls(values) {
   Object.assign(controls, values);
   Object.keys(values).map(sliderRow).filter(Boolean).forEach(showControl);
+  showPad();
   sendControls();
 }
 

@@ -27,6 +27,8 @@ SCRIPTS = (  # in this order, in one scope
     "card.js",
     "steer.js",
     "columns.js",
+    "pad.js",
+    "method.js",
     "diff.js",
     "dialogs.js",
     "controls.js",

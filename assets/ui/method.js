@@ -1,0 +1,117 @@
+// The method's own choices: how much of alpha acts on which token, and where the terms may act.
+
+const SVG = "http://www.w3.org/2000/svg";
+const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
+const SCHEDULES = {
+  constant: { title: "constant", help: () => "α acts alike on every token" },
+  warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over the first " + counted(n) },
+  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on the first " + counted(n) + "; then the rest of the recipe goes on alone" },
+  list: { title: "a list of my own", text: "0 0.5 1", help: () => "one factor per token, each from 0 to 1; the last one stays" },
+};
+const FILTERS = {
+  off: { title: "off", help: () => "the terms act on every token" },
+  "top-p": { title: "top-p of the anchor", unit: "p", value: 0.95,
+    help: () => "the terms act on the anchor's likeliest tokens that make up p; the others keep the anchor's own log-prob" },
+  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's favourite are ruled out" },
+};
+const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS] };
+const counted = (n) => (n === 1 ? "token" : n + " tokens");
+
+function makeMethods() {
+  part("methods").replaceChildren(...Object.entries(METHODS).map(([name, [title, kinds]]) => makeMethod(name, title, kinds)));
+  Object.keys(METHODS).forEach(showMethod);
+}
+
+function makeMethod(name, title, kinds) {
+  const box = el("div", "field method");
+  box.dataset.method = name;
+  const label = el("label", "", title);
+  const menu = Object.assign(el("select"), { id: "eft-" + name });
+  menu.append(...Object.entries(kinds).map(([kind, { title }]) => Object.assign(el("option", "", title), { value: kind })));
+  label.htmlFor = menu.id;
+  const more = el("label", "method-value");
+  const value = Object.assign(el("input"), { id: menu.id + "-value" });
+  more.append(value, el("span"));
+  const sentence = el("p", "sentence");
+  sentence.dataset.error = name;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  menu.addEventListener("change", () => { value.value = ""; showMethod(name); });
+  value.addEventListener("input", () => showMethod(name));
+  box.append(label, menu, more, el("small"), sentence);
+  if (name === "schedule") box.append(document.createElementNS(SVG, "svg"));
+  return box;
+}
+
+const methodParts = (name) => {
+  const box = element.querySelector('[data-method="' + name + '"]');
+  return { box, menu: box.querySelector("select"), more: box.querySelector(".method-value"), value: box.querySelector("input"), help: box.querySelector("small") };
+};
+
+function showMethod(name) {
+  const { box, menu, more, value, help } = methodParts(name), kind = METHODS[name][1][menu.value];
+  more.hidden = kind.value === undefined && kind.text === undefined;
+  value.type = kind.text === undefined ? "number" : "text";
+  Object.assign(value, kind.unit === "tokens" ? { min: 1, step: 1 } : { min: 0, step: "any" });
+  value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, with spaces between");
+  if (value.value === "") value.value = kind.value ?? kind.text ?? "";
+  more.querySelector("span").textContent = kind.unit || "";
+  help.textContent = kind.help(value.valueAsNumber);
+  hideError(name);
+  if (name === "schedule") drawCurve(box.querySelector("svg"), factorsOf(methodNow().schedule, CURVE_TOKENS));
+  summarise();
+}
+
+// As the server reads them: "warmup 8", "top-p 0.95".
+function methodNow() {
+  return Object.fromEntries(Object.keys(METHODS).map((name) => {
+    const { menu, more, value } = methodParts(name);
+    return [name, more.hidden ? menu.value : menu.value + " " + value.value];
+  }));
+}
+
+function setMethod(name, text) {
+  const [kind, ...rest] = text.split(" "), { menu, value } = methodParts(name);
+  menu.value = kind;
+  value.type = "text"; // else a list would not go in
+  value.value = rest.join(" ");
+  showMethod(name);
+}
+
+const methodSummary = () => {
+  const { schedule, filter } = methodNow();
+  return [schedule === "constant" ? "constant α" : "α " + schedule.replace("warmup", "warm-up"), filter === "off" ? "no filter" : "filter " + filter].join(" · ");
+};
+
+// The factor of each of the first tokens, as schedule.py has it; empty where the text makes no sense yet.
+function factorsOf(schedule, length) {
+  const [kind, ...rest] = schedule.split(" "), numbers = rest.filter(Boolean).map(Number), [n] = numbers;
+  const wrong = kind === "list" ? !numbers.length || numbers.some((x) => !(x >= 0 && x <= 1)) : kind !== "constant" && !(n >= 1);
+  if (wrong) return [];
+  return Array.from({ length }, (_, i) => {
+    if (kind === "warmup") return Math.min(1, (i + 1) / n);
+    if (kind === "first") return i < n ? 1 : 0;
+    return kind === "list" ? numbers[Math.min(i, numbers.length - 1)] : 1;
+  });
+}
+
+function drawCurve(svg, factors) {
+  const shape = (name, attributes) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  const step = CURVE_WIDTH / CURVE_TOKENS, y = (factor) => 4 + (CURVE_HEIGHT - 8) * (1 - factor);
+  const points = factors.flatMap((factor, i) => [[i * step, y(factor)], [(i + 1) * step, y(factor)]]).map((point) => point.join()).join(" ");
+  svg.setAttribute("viewBox", "0 0 " + CURVE_WIDTH + " " + (CURVE_HEIGHT + 16));
+  svg.setAttribute("class", "curve");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", factors.length ? "Share of α on tokens 1 to " + CURVE_TOKENS + ": " + factors.slice(0, 8).map((f) => +f.toFixed(2)).join(", ") + " …" : "No curve yet");
+  const words = [[0, "start", "token 1"], [CURVE_WIDTH, "end", String(CURVE_TOKENS)]].map(([x, anchor, text]) => {
+    const word = shape("text", { x, y: CURVE_HEIGHT + 13, "text-anchor": anchor });
+    word.textContent = text;
+    return word;
+  });
+  const lines = [0, 1].map((factor) => shape("line", { x1: 0, x2: CURVE_WIDTH, y1: y(factor), y2: y(factor) }));
+  svg.replaceChildren(...lines, shape("polyline", { points }), ...words);
+}

@@ -1,0 +1,307 @@
+"""What a person steers before and during a run, by keyboard alone: columns, sliders, the pad, the method."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eft_demo.schedule import parse_schedule
+from eft_demo.settings import Settings
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+
+pytestmark = BROWSER_MARKS
+OPENERS = {"Columns": "eft-columns", "Sampling": "eft-sampling", "Method": "eft-method"}
+PAD = "small_base + alpha*(small_tuned - small_base) + beta*(large_base - small_base)"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05)) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def open_drawer(page: Any, name: str) -> None:
+    page.focus(f"[aria-controls={OPENERS[name]}]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#{OPENERS[name]}:visible")
+
+
+def type_recipe(page: Any, index: int, text: str) -> None:
+    page.focus(f"#eft-recipe-{index}")
+    page.keyboard.press("Control+a")
+    page.keyboard.type(text)
+
+
+def choose(page: Any, index: int, beginning: str) -> None:
+    """Pick from a menu as the keyboard does: its letters, as typed after it has the focus."""
+    page.focus(f"#eft-column-{index}")
+    page.keyboard.type(beginning)
+
+
+def wait_names(page: Any, *names: str) -> None:
+    page.wait_for_function(
+        "names => [...document.querySelectorAll('.pane h2')].map(h => h.textContent).join() === names",
+        arg=",".join(names),
+    )
+
+
+def sliders(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)")
+
+
+def value_of(page: Any, control: str) -> str:
+    return page.locator(f"[data-part={control}-value]").inner_text()
+
+
+def sentence(page: Any, where: str) -> str:
+    page.wait_for_function("w => !document.querySelector(`[data-error=${w}]`).hidden", arg=where)
+    return page.locator(f"[data-error={where}]").inner_text()
+
+
+def wait_tokens(page: Any, panel: int, pattern: str) -> None:
+    page.wait_for_function(
+        "([p, pattern]) => RegExp(pattern).test(document.querySelectorAll('.pane .text')[p].textContent)",
+        arg=[panel, pattern],
+    )
+
+
+def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Columns")
+    type_recipe(page, 2, "large_base + 0.7*(assistant small_base)")
+    assert "character 29: wanted -, found 's'" in sentence(page, "column-2")
+    assert page.locator("[data-error=column-2] mark").inner_text() == "s"
+    assert page.get_attribute("#eft-recipe-2", "aria-invalid") == "true"
+    type_recipe(page, 2, "large_base + 0.7*(gorgon - small_base)")
+    page.wait_for_function(
+        "document.querySelector('[data-error=column-2]').textContent.includes('no model gorgon')"
+    )
+    type_recipe(page, 2, "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)")
+    wait_names(page, "Base", "Tuned", "Own recipe")
+    page.wait_for_function("document.querySelector('[data-error=column-2]').hidden")
+    page.wait_for_function("document.querySelectorAll('.pane .what')[2].textContent.includes('2 manners')")
+    run(page, "hello")
+    wait_end(page)
+    assert texts(page) == ["hello"] * 3
+    assert sliders(page) == []
+    assert "None of these columns listens" in page.locator("[data-part=no-sliders]").inner_text()
+    page.select_option("[data-part=plotted]", label="Own recipe")
+    page.wait_for_function("document.querySelector('.plot').data?.length === 5")
+    names = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    assert "assistant" in names[1] and "pirate" in names[2]
+
+
+def test_a_wrong_recipe_is_refused_in_its_place_when_run(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Columns")
+    type_recipe(page, 0, "large_base + alpha*(")
+    sentence(page, "column-0")
+    open_drawer(page, "Sampling")
+    run(page, "hello")
+    wait_end(page)
+    assert "the name of a model" in sentence(page, "column-0")
+    assert page.locator("#eft-columns").is_visible() and page.locator("#eft-sampling").is_hidden()
+
+
+def test_one_to_four_columns_are_added_and_taken_away(site: Site) -> None:
+    page = site.open(1280)
+    open_drawer(page, "Columns")
+    page.focus("[data-part=add-column]")
+    page.keyboard.press("Enter")
+    wait_names(page, "Base", "Tuned", "Up-scaled", "Small base")
+    assert page.locator("[data-part=add-column]").is_disabled()
+    tops = page.eval_on_selector_all(".pane", "panes => panes.map(pane => pane.offsetTop)")
+    assert len(set(tops)) == 1 and page.evaluate("document.documentElement.scrollWidth") <= 1280
+    run(page, "four")
+    wait_end(page)
+    assert texts(page) == ["four"] * 4
+    for left in (3, 2, 1):
+        page.focus("[aria-label='Remove column 1']")
+        page.keyboard.press("Enter")
+        assert page.locator(".choice").count() == left
+    assert page.locator("[aria-label='Remove column 1']").is_disabled()
+    summary = page.locator("[data-part=columns-summary]").inner_text()
+    assert summary == "Small base · from the next run"
+    run(page, "one")
+    wait_end(page)
+    assert texts(page) == ["one"]
+
+
+def test_four_columns_stack_on_a_phone(site: Site) -> None:
+    page = site.open(360, 800)
+    open_drawer(page, "Columns")
+    page.focus("[data-part=add-column]")
+    page.keyboard.press("Enter")
+    choose(page, 3, "Blend")
+    choose(page, 0, "Pad")
+    wait_names(page, "Pad", "Tuned", "Up-scaled", "Blend")
+    lefts = page.eval_on_selector_all(".pane", "panes => panes.map(pane => pane.offsetLeft)")
+    assert len(set(lefts)) == 1
+    for name in OPENERS:
+        if page.get_attribute(f"[aria-controls={OPENERS[name]}]", "aria-expanded") == "false":
+            open_drawer(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_each_slider_acts_on_the_text_that_is_streaming(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Columns")
+    choose(page, 0, "Blend")
+    choose(page, 1, "Ampl")
+    wait_names(page, "Blend", "Amplified", "Up-scaled")
+    assert sliders(page) == [
+        "alpha",
+        "beta",
+        "alpha_assistant",
+        "alpha_brief",
+        "alpha_pirate",
+        "alpha_guarded",
+    ]
+    for control in sliders(page)[2:]:
+        assert value_of(page, control) == "0.25"
+        page.focus(f"#eft-{control}")
+        page.keyboard.press("Home")
+    run(page, "chant")
+    wait_tokens(page, 0, "l{3,}")
+    page.focus("#eft-alpha_pirate")
+    page.keyboard.press("End")
+    wait_tokens(page, 0, "lh")
+    wait_tokens(page, 1, "h{3,}")
+    page.focus("#eft-beta")
+    page.keyboard.press("End")
+    wait_tokens(page, 1, "hl")
+    page.keyboard.press("Escape")
+    wait_end(page)
+    blend, amplified, upscaled = texts(page)
+    assert re.fullmatch("l+h+", blend) and re.fullmatch("h+l+", amplified) and set(upscaled) == {"h"}
+    turns = page.eval_on_selector_all(
+        ".turn", "turns => turns.map(turn => turn.dataset.name + ' ' + turn.dataset.value)"
+    )
+    assert "α pirate 3.00" in turns and "β 3.00" in turns
+
+
+def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:
+    page = site.open()
+    assert page.locator("[data-part=pad]").is_hidden()
+    open_drawer(page, "Columns")
+    choose(page, 0, "Pad")
+    page.wait_for_selector("[data-part=pad]:visible")
+    assert page.locator("[data-part=pad-note]").inner_text() == "Here it is the up-scaled model."
+    page.focus("#eft-beta")
+    page.keyboard.press("Tab")  # past the sliders
+    alpha = page.locator("[data-part=pad-alpha]")
+    assert alpha.evaluate("input => input === document.activeElement")
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowDown", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert (value_of(page, "alpha"), value_of(page, "beta")) == ("0.90", "0.70")
+    beta = page.locator("[data-part=pad-beta]")
+    assert beta.evaluate("input => input === document.activeElement")
+    assert beta.get_attribute("aria-valuetext") == "α 0.90, β 0.70"
+    for key in ("Home", "PageDown", "PageDown", "PageDown"):
+        page.keyboard.press(key)
+    assert beta.get_attribute("aria-valuetext") == "α 0.00, β 0.00: the small base"
+    page.focus("#eft-alpha")
+    page.keyboard.press("End")
+    assert "Beyond" in page.locator("[data-part=pad-note]").inner_text()
+    knob = page.locator("[data-part=pad-knob]")
+    assert knob.evaluate("knob => [knob.style.left, knob.style.bottom]") == ["100%", "0%"]
+
+
+def test_the_pad_steers_a_streaming_text_by_pointer_and_by_touch(site: Site) -> None:
+    page = site.open(has_touch=True)
+    open_drawer(page, "Columns")
+    type_recipe(page, 0, PAD)
+    page.wait_for_selector("[data-part=pad]:visible")
+    page.click("[aria-controls=eft-columns]")
+    box = page.locator("[data-part=pad-square]").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] - 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 40, box["y"] + 4, steps=3)  # out of the square, still held
+    page.mouse.up()
+    assert (value_of(page, "alpha"), value_of(page, "beta")) == ("0.00", "0.95")
+    run(page, "chant")
+    wait_tokens(page, 0, "l{3,}")
+    page.touchscreen.tap(box["x"] + box["width"] - 1, box["y"] + box["height"] - 1)
+    wait_tokens(page, 0, "lh")
+    page.keyboard.press("Escape")
+    wait_end(page)
+    assert re.fullmatch("l+h+", texts(page)[0])
+    names = page.eval_on_selector_all(".pane:first-child .turn", "turns => turns.map(t => t.dataset.name)")
+    assert {"α", "β"} <= set(names)
+
+
+def test_the_schedule_is_drawn_and_acts(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Method")
+    page.focus("#eft-schedule")
+    page.keyboard.type("only")
+    page.focus("#eft-schedule-value")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("5")
+    label = page.locator(".curve").get_attribute("aria-label")
+    assert label.endswith("1, 1, 1, 1, 1, 0, 0, 0 …")
+    assert page.locator("[data-part=method-summary]").inner_text() == "α first 5 · no filter"
+    run(page, "chant", 9)
+    wait_end(page)
+    assert texts(page)[2] == "hhhhhllll"
+    page.keyboard.press("Escape")
+    page.focus("#eft-schedule-value")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0")
+    run(page, "chant", 9)
+    wait_end(page)
+    assert "number of tokens" in sentence(page, "schedule")
+
+
+def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Method")
+    for kind, value, text in [
+        ("a list", "0 0.5 1 0.25", "list 0 0.5 1 0.25"),
+        ("warm", "7", "warmup 7"),
+        ("only", "3", "first 3"),
+    ]:
+        page.focus("#eft-schedule")
+        page.keyboard.type(kind)
+        page.fill("#eft-schedule-value", value)
+        points = page.locator(".curve polyline").get_attribute("points").split()
+        heights = [float(point.split(",")[1]) for point in points[::2]]
+        shares = [1 - (height - 4) / 36 for height in heights]
+        assert shares == pytest.approx(parse_schedule(text).curve(24))
+
+
+def test_the_weight_filter_keeps_the_terms_to_the_anchors_favourites(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Method")
+    page.focus("#eft-filter")
+    page.keyboard.type("contr")
+    assert "ruled out" in page.locator("[data-method=filter] small").inner_text()
+    page.focus("#eft-filter-value")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.5")
+    run(page, "chant", 6)
+    wait_end(page)
+    assert texts(page) == ["llllll", "hhhhhh", "llllll"]  # the base leads by more than a factor of two
+    page.focus("#eft-filter-value")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("2")
+    run(page, "chant", 6)
+    wait_end(page)
+    assert "weight filter mask" in sentence(page, "filter")
+
+
+def test_min_p_is_one_of_the_sampling_fields(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Sampling")
+    page.fill("#eft-min_p", "1.5")
+    run(page, "hello")
+    wait_end(page)
+    assert "Min-p must be a number from 0 to 1; got 1.5" in sentence(page, "min_p")
