@@ -74,3 +74,20 @@ def test_every_width_and_theme_after_a_run(site: Site, width: int, theme: str) -
     page.click("[data-part=compare] summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(page) == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (360, "light")])
+def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, theme: str) -> None:
+    page = site.open(width, query=f"/?__theme={theme}")
+    page.click("[aria-controls=eft-columns]")
+    page.click("[data-part=add-column]")
+    page.select_option("#eft-column-1", label="Pad: α and β at once")
+    page.select_option("#eft-column-2", label="Blend of behaviours")
+    page.fill("#eft-recipe-0", "large_base + alpha*(assistant small_base)")
+    page.wait_for_selector("[data-error=column-0]:not([hidden])")
+    page.wait_for_selector("#eft-alpha_pirate:visible")
+    assert violations(page) == []
+    page.click("[aria-controls=eft-method]")
+    page.select_option("#eft-schedule", "list")
+    page.select_option("#eft-filter", "mask")
+    assert violations(page) == []
