@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.models.falcon import modeling_falcon
 from transformers.utils import logging as transformers_logging
 
 from eft_demo.models.base import SlotModel
@@ -126,6 +127,9 @@ def read_pretrained(
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     if quantisation != NONE:
         options["quantization_config"] = _bits(quantisation, dtype)
+        # Falcon's linear layers are of a class of their own that does what the plain one does, and the
+        # library quantises plain ones only: it would load all 40 billion as they are.
+        modeling_falcon.FalconLinear = nn.Linear
     if quantisation != NONE or device != CPU:
         options["device_map"] = "auto" if device == "auto" else {"": device}
     model, info = AutoModelForCausalLM.from_pretrained(
