@@ -29,10 +29,8 @@ TOP = (
     "roles",
     "behaviours",
 )
-ROLE = (
-    "path", "repo", "revision", "adapter_of", "prompt", "optional", "gated", "parameters", "width", "hidden",
-    "layers", "kv_heads", "head_dim", "tied",
-)  # fmt: skip
+ROLE = ("path", "repo", "revision", "adapter_of", "prompt", "optional", "gated", "shape")
+SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 
 
@@ -44,9 +42,10 @@ class Shape:
     width: int  # rows of the embedding: the vocabulary and its padding
     hidden: int
     layers: int
-    kv_heads: int
+    kv_heads: int  # whose keys and values are kept
     head_dim: int
-    tied: bool  # input and output embedding are one matrix
+    tied: bool = False  # input and output embedding are one matrix
+    stored_bytes: int = 2  # per parameter in the repository's files
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +197,13 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         prompt=prompt,
         optional=_optional(table, "optional", bool, False),
         gated=_optional(table, "gated", bool, False),
-        shape=_shape(part, table),
+        shape=_shape(table["shape"]) if "shape" in table else None,
     )
 
 
-def _shape(part: Part, table: Mapping[str, Part]) -> Shape | None:
-    names = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
-    given = [name for name in names if name in table]
-    if not given:
-        return None
-    if missing := [name for name in names if name not in table]:
-        raise part.error(f"{part.name} says {given[0]} and not {missing[0]}. Please give all sizes or none.")
-    numbers = {name: table[name].expect(int, low=1) for name in names}
+def _shape(part: Part) -> Shape:
+    table = part.table((*SHAPE, "tied", "stored_bytes"), SHAPE)
+    numbers = {name: entry.expect(int, low=1) for name, entry in table.items() if name != "tied"}
     return Shape(**numbers, tied=_optional(table, "tied", bool, False))
 
 

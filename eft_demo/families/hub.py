@@ -61,15 +61,14 @@ QUIET = Watcher()
 
 
 def cached_folder(repo: str, revision: str | None) -> Path | None:
-    """Where the repository lies in the hub's cache with all that is needed, or None. Asks no network."""
+    """Where the repository lies whole in the hub's cache, or None. Asks no network."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (a second, and Atlas does without)
 
     found = try_to_load_from_cache(repo, "config.json", revision=revision)
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    complete = (folder / "tokenizer.json").is_file() and not missing_files(folder)
-    return folder if complete else None
+    return None if missing_files(folder) else folder
 
 
 def download(repo: str, revision: str | None, watcher: Watcher) -> Path:
@@ -154,18 +153,16 @@ def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
 
 
 def _wanted(repo: str, files: dict[str, int]) -> dict[str, int]:
-    """What to download of a repository's files, small ones first. Raises FamilyError if it lacks some."""
+    """What to download of a repository's files, small ones first. Raises FamilyError if weights are missing.
+
+    A tokenizer need not be among them: that of one role counts for all, and the others are compared with it.
+    """
     weights = [name for name in files if any(fnmatch.fnmatch(name, pattern) for pattern in WEIGHT_FILES)]
     weights = [name for name in weights if name.startswith("model") and "/" not in name]
     if not any(name.endswith(".safetensors") for name in weights):
         raise FamilyError(
             f"The repository {repo} has no weights as safetensors, and no other kind is loaded here because "
             "others can run code. Please name a repository that has them."
-        )
-    if "tokenizer.json" not in files:
-        raise FamilyError(
-            f"The repository {repo} has no tokenizer.json. Please name one with a fast tokenizer, or save it "
-            "with transformers' AutoTokenizer and save_pretrained."
         )
     names = [name for name in (*CONFIG_FILES, *sorted(weights)) if name in files]
     return {name: files[name] for name in names}

@@ -20,7 +20,7 @@ from eft_demo.families.hub import cached_folder
 from eft_demo.families.weights import BROKEN, headers, missing_files
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import CPU, free_memory
-from eft_demo.models.quantise import INT8, NF4, NONE, Weights, count_weights
+from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
 from eft_demo.models.shape import CacheShape, cache_shape
 from eft_demo.settings import Settings
 
@@ -87,7 +87,7 @@ class Choice:
     gated: bool
     pinned: bool
     here: bool  # nothing must be downloaded
-    download_bytes: int  # at most
+    download_bytes: int  # 0 where the family file does not say
     parameters: Mapping[str, int]  # by role
     plan: Plan
 
@@ -110,10 +110,14 @@ def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None =
         gated=entry.gated,
         pinned=entry.pinned,
         here=not missing,
-        download_bytes=sum(2 * place.parameters for place in missing),
+        download_bytes=sum(_stored_bytes(entry.roles[place.role]) for place in missing),
         parameters={place.role: place.parameters for place in plan.placements},
         plan=plan,
     )
+
+
+def _stored_bytes(role: RoleEntry) -> int:
+    return role.shape.parameters * role.shape.stored_bytes if role.shape else 0
 
 
 def make_plan(
@@ -201,7 +205,7 @@ def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[st
         margin = MARGIN_CPU_BYTES if device == CPU else MARGIN_GPU_BYTES
         needed[device] = taken + int(MARGIN_SHARE * taken) + margin
     short = [device for device in needed if needed[device] > room.get(device, 0)]
-    problem = _problem(short[0], needed, room, placements) if short else ""
+    problem = _problem(short[0], needed, room, placements, way) if short else ""
     return Plan(placements, rows, needed, dict(room), problem, "" if short else way.warning)
 
 
@@ -262,11 +266,15 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
 
 
 def _problem(
-    device: str, needed: Mapping[str, int], room: Mapping[str, int], placements: tuple[Placement, ...]
+    device: str,
+    needed: Mapping[str, int],
+    room: Mapping[str, int],
+    placements: tuple[Placement, ...],
+    way: _Way,
 ) -> str:
     largest = max(placements, key=lambda place: place.weights_bytes)
     place = "this machine's memory" if device == CPU else device
-    advice = "" if largest.quantisation in (NF4, INT8) else " with --quantisation nf4,"
+    advice = "" if way.quantisation != NONE else " with --quantisation nf4,"
     return (
         f"This needs {needed[device] / 1e9:.1f} GB of {place} and {room.get(device, 0) / 1e9:.1f} GB are "
         f"free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "

@@ -18,7 +18,9 @@ licence: MIT
 context: 128
 prompt: "Q: {prompt}\\nA:"
 roles:
-  large_base: {repo: me/big, parameters: 1000000, width: 99, hidden: 64, layers: 2, kv_heads: 2, head_dim: 32}
+  large_base:
+    repo: me/big
+    shape: {parameters: 1000000, width: 500, hidden: 64, layers: 2, kv_heads: 2, head_dim: 32}
   small_base: {path: small}
   polite:
     path: polite
@@ -61,13 +63,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
         ("context: 128", "context: 3", "line 3: context must be at least 16"),
         ("{prompt}", "{question}", "line 4: .*must hold {prompt} once"),
-        ("repo: me/big", "repo: big", "line 6: roles.large_base.repo must be owner/name"),
-        (", layers: 2", "", "line 6: .*says parameters and not layers"),
-        ("hidden: 64", "hiden: 64", "line 6: 'hiden' is no entry of roles.large_base. Did you mean hidden"),
+        ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
+        (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
+        ("hidden: 64", "hiden: 64", "line 8: 'hiden' is no entry of .*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
-        ("path: polite", "path: polite\n    repo: me/polite", "line 8: .*needs either a repo"),
-        ("prompt: chat", "prompt: {kind: song}", "line 10: There is no prompt format 'song'"),
-        ("role: polite", "role: rude", "line 12: The behaviour rude is none of the roles"),
+        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs either a repo"),
+        ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
+        ("role: polite", "role: rude", "line 14: The behaviour rude is none of the roles"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: an entry of the file stands twice"),
