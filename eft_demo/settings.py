@@ -111,7 +111,12 @@ def check_control(name: object, value: object) -> float:
 
 
 # What a Hugging Face Space sets for every app; our own variables go before them.
-HOSTED_NAMES: Mapping[str, str] = {"host": "GRADIO_SERVER_NAME", "port": "GRADIO_SERVER_PORT"}
+HOSTED_NAMES: Mapping[str, str] = {
+    "host": "GRADIO_SERVER_NAME",
+    "port": "GRADIO_SERVER_PORT",
+    "space": "SPACE_ID",
+}
+_SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class Settings:
 
     host: str = "127.0.0.1"  # only this machine, unless asked otherwise
     port: int = 7860
+    space: str = ""  # owner/name of the Hugging Face Space this is; a Space sets it itself
     assets: Path = ASSETS
     threads: int = 0  # for torch; 0 = the engine's choice, which is 1 (see engine.py for why)
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
@@ -151,6 +157,8 @@ class Settings:
                 raise InputError(
                     f"EFT_{name.upper()} must be one of {', '.join(known)}; got {show_value(value)}."
                 )
+        if self.space and not _SPACE_ID.fullmatch(self.space):
+            raise InputError(f"EFT_SPACE must be owner/name; got {show_value(self.space)}.")
         # A lower maximum lowers the default with it, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 

@@ -14,6 +14,8 @@ function startPage(page) {
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
   makeMethods();
   chooseColumns(page.columns);
+  makeGallery(part("gallery"));
+  readAddress();
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 
@@ -168,7 +170,7 @@ function onKey(event) {
   if (dialogIsOpen()) return; // it has the keys to itself
   if (event.key === "?" && !isTyping(event.target)) return void (event.preventDefault(), openDialog("help"));
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return void (event.preventDefault(), startRun());
-  if (event.key === "Escape") return running ? stopRun() : widen(null);
+  if (event.key === "Escape") return running ? stopRun() : pauseReplay() || widen(null);
   const onToken = event.target.closest?.(".t, .plot, .text");
   if (!onToken || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches(".t") && (event.key === "Enter" || event.key === " ")) {

@@ -28,7 +28,11 @@ function onValue() {
   const end = value.lastIndexOf("\n") + 1;
   const fresh = value.slice(seen, end);
   seen = end;
-  for (const text of fresh.split("\n")) if (text) onLine(JSON.parse(text));
+  take(fresh.split("\n").filter(Boolean).map((text) => JSON.parse(text)));
+}
+
+function take(lines) {
+  lines.forEach(onLine);
   drawSoon();
   compareSoon();
 }
@@ -41,6 +45,7 @@ function onLine(line) {
 }
 
 function onRun(line) {
+  if (!line.recorded) leaveReplay();
   const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, v: {}, tokens: [], spans: [], ended: null }));
   run = { ...line, labels: new Map(), panels };
   selected = null;

@@ -1,4 +1,4 @@
-"""Runs that have streamed, kept for a while: to look at, to begin others from, to save. And runs from files.
+"""Runs that have streamed, kept for a while: to look at, to begin others from, to save.
 
 Knows the service, traces and the wire; knows nothing of Gradio. What the page sends back are names and places
 of what it was shown; each is looked up here, and a place that is not there is a sentence.
@@ -17,14 +17,10 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.export import to_csv, to_html, to_markdown
 from eft_demo.lab.collect import add_event, empty_traces
-from eft_demo.lab.record import LESSONS
-from eft_demo.opened import open_run, read_run, replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
-from eft_demo.schedule import parse_schedule
-from eft_demo.settings import Settings, control_range, show_value
+from eft_demo.settings import control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
-from eft_demo.weight_filter import parse_weight_filter
 
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
@@ -104,13 +100,14 @@ class KeptRuns:
         return kept
 
 
-def save(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
-    """JSON for the page's download: {"name", "type", "text"}, or {"error"} with a sentence."""
+def save(service: Service, runs: KeptRuns, posted: object) -> str:
+    """JSON for the page's download: {"name", "type", "text"}, or {"error"}: `posted` has `run`, `format`."""
+    wanted = posted if isinstance(posted, Mapping) else {}
     try:
-        kind = posted.get("format")
+        kind = wanted.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
             raise InputError(f"A run can be saved as {', '.join(FORMATS)}; got {show_value(kind)}.")
-        trace = runs.find(posted.get("run")).trace(service)
+        trace = runs.find(wanted.get("run")).trace(service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     text = trace.to_json(FILE_DIGITS) if kind == "json" else _WRITERS[kind](trace)
@@ -165,46 +162,6 @@ def _labels(service: Service) -> Callable[[int], str]:
 
 
 _WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}
-
-
-def open_lines(posted: Mapping[str, object], nonce: int = 0) -> str:
-    """The lines of a run that somebody opened: `posted` has the file's `text`. Raises EFTError."""
-    text = posted.get("text")
-    if not isinstance(text, str):
-        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
-    return run_lines(open_run(text), nonce)
-
-
-def recorded_lines(settings: Settings, posted: Mapping[str, object], nonce: int = 0) -> str:
-    """The lines of a recorded run that ships: `posted` has its `name`. Raises EFTError."""
-    name = posted.get("name")
-    if name not in [lesson.name for lesson in LESSONS]:
-        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one of the list.")
-    return run_lines(read_run(settings.assets / "runs" / f"{name}.json"), nonce)
-
-
-def recorded_list(settings: Settings) -> list[dict[str, str]]:
-    """name, title and what each teaches, of the recorded runs that are there."""
-    return [
-        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.prompt}
-        for lesson in LESSONS
-        if (settings.assets / "runs" / f"{lesson.name}.json").is_file()
-    ]
-
-
-def run_lines(trace: RunTrace, nonce: int = 0) -> str:
-    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
-    played = replay(trace)
-    encoder = wire.Encoder(
-        played.panels,
-        played.pieces,
-        played.stop_ids,
-        trace.sampling,
-        parse_weight_filter(trace.weight_filter),
-        parse_schedule(trace.schedule),
-    )
-    lines = encoder.run_line("", nonce, trace.prompt) + "".join(map(encoder.event_line, played.events))
-    return lines + wire.line("done")
 
 
 def checked_index(value: object, count: int) -> int:

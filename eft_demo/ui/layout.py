@@ -12,7 +12,7 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings
-from eft_demo.ui import columns, handlers, wire
+from eft_demo.ui import columns, handlers, kept, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
 
@@ -31,6 +31,8 @@ SCRIPTS = (  # in this order, in one scope
     "method.js",
     "diff.js",
     "dialogs.js",
+    "share.js",
+    "open.js",
     "controls.js",
 )
 EXAMPLES = (
@@ -67,6 +69,18 @@ def build_demo(first: Service, settings: Settings) -> Page:
     def check_columns(posted: object) -> str:
         return columns.check_columns(demo.service, posted)
 
+    def save(posted: object) -> str:
+        return kept.save(demo.service, live.kept, posted)
+
+    def make_link(posted: object) -> str:
+        return sharing.make_link(demo.service, posted)
+
+    def read_link(posted: object) -> str:
+        return sharing.read_link(demo.service, posted)
+
+    def open_recorded(posted: object) -> str:
+        return opening.open_recorded(posted)
+
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, settings),
@@ -78,6 +92,11 @@ def build_demo(first: Service, settings: Settings) -> Page:
                 _named(handlers.steer, live),
                 _named(handlers.stop, live),
                 check_columns,
+                save,
+                make_link,
+                read_link,
+                opening.open_file,
+                open_recorded,
             ],
         )
         panel.eft_run(
@@ -108,6 +127,9 @@ def page_line(service: Service, settings: Settings) -> str:
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
+        address=sharing.address(settings),
+        recorded=opening.recorded_list(),
+        max_file_bytes=opening.MAX_FILE_BYTES,
         presets=[
             {"title": preset.title, **introduce(preset.name, preset.recipe, manner)}
             for preset in presets(family)

@@ -28,6 +28,7 @@ from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
+MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string, where every quote takes two
 PORTS_TRIED = 50
 # Ways past the queue and its checks, and what of Gradio this page has no use for: a link that would write a
 # person's page to the disk, a proxy, an editor of the program.
@@ -177,10 +178,11 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     length = headers.get("content-length", "")
     if not length.isdecimal():
         return 411, "A request must say its length (Content-Length)."
-    if int(length) > MAX_BODY_BYTES:
+    limit = MAX_FILE_BODY_BYTES if scope["path"].rstrip("/").endswith("/component_server") else MAX_BODY_BYTES
+    if int(length) > limit:
         return (
             413,
-            f"A request may have {MAX_BODY_BYTES:,} bytes; this one has {int(length):,}. Send less text.",
+            f"A request may have {limit:,} bytes; this one has {int(length):,}. Send less text.",
         )
     return None
 

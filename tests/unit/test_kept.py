@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run
 from eft_demo.settings import Settings
 from eft_demo.trace import PanelTrace
@@ -19,6 +17,7 @@ from eft_demo.ui import kept
 from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.columns import FIRST as PANELS
 from eft_demo.ui.kept import Kept, KeptRuns
+from eft_demo.ui.opening import open_file
 from tests.fakes import make_service
 
 PROMPT = "Hello <b>you</b> 🙂"
@@ -152,13 +151,13 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
     trace = open_run(saved)
     assert trace.prompt == PROMPT
     assert [panel.text for panel in trace.panels] == [PROMPT] * 3
-    lines = [json.loads(line) for line in kept.open_lines({"text": saved}, nonce=4).splitlines()]
-    assert (lines[0]["k"], lines[0]["n"], lines[-1]["k"]) == ("run", 4, "done")
+    lines = [json.loads(line) for line in json.loads(open_file({"text": saved}))["lines"].splitlines()]
+    assert (lines[0]["k"], lines[-1]["k"]) == ("run", "done")
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
 
 
 @pytest.mark.parametrize(
-    "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}]
+    "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}, None, [], "html"]
 )
 def test_what_cannot_be_saved_is_a_sentence(
     service: Service, runs: KeptRuns, posted: dict[str, object]
@@ -187,28 +186,6 @@ def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) ->
         in json.loads(kept.log_odds(service, runs, {"run": "b", "ours": 0, "theirs": 1}))["error"]
     )
     assert json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 7}))["error"]
-
-
-@pytest.mark.parametrize("text", [None, 5, "", "{}", "<script>"])
-def test_what_cannot_be_opened_is_a_sentence(text: object) -> None:
-    with pytest.raises(InputError):
-        kept.open_lines({"text": text})
-
-
-def test_recorded_runs_are_listed_and_played_if_they_are_there(
-    service: Service, runs: KeptRuns, tmp_path: Path
-) -> None:
-    settings = replace(Settings(), assets=tmp_path)
-    assert kept.recorded_list(settings) == []
-    (tmp_path / "runs").mkdir()
-    name = LESSONS[0].name
-    saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
-    (tmp_path / "runs" / f"{name}.json").write_text(saved, encoding="ascii")
-    assert [entry["name"] for entry in kept.recorded_list(settings)] == [name]
-    assert kept.recorded_lines(settings, {"name": name}) == kept.open_lines({"text": saved})
-    for bad in ("../atlas/config", None, LESSONS[1].name):
-        with pytest.raises(InputError):
-            kept.recorded_lines(settings, {"name": bad})
 
 
 def test_the_oldest_run_goes_first(runs: KeptRuns, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+"""Runs from files, told to the page as a run is: one that a person chose, or one of the recorded that ship.
+
+Knows traces, the recorded runs and the wire; knows no models and no Gradio. A file is a stranger's until it
+has been checked; what is wrong with it is a sentence.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.lab.record import LESSONS
+from eft_demo.opened import open_run, read_run, replay
+from eft_demo.schedule import parse_schedule
+from eft_demo.settings import ASSETS, show_value
+from eft_demo.trace import RunTrace
+from eft_demo.ui import wire
+from eft_demo.weight_filter import parse_weight_filter
+
+MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
+RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
+
+
+def open_file(posted: object) -> str:
+    """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`."""
+    return _answer(lambda: _opened(posted))
+
+
+def open_recorded(posted: object, folder: Path = RUNS) -> str:
+    """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
+    return _answer(lambda: _recorded(posted, folder))
+
+
+def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
+    """name, title, what it teaches and prompt of the recorded runs that are there."""
+    return [
+        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.prompt}
+        for lesson in LESSONS
+        if (folder / f"{lesson.name}.json").is_file()
+    ]
+
+
+def run_lines(trace: RunTrace) -> str:
+    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
+    played = replay(trace)
+    encoder = wire.Encoder(
+        played.panels,
+        played.pieces,
+        played.stop_ids,
+        trace.sampling,
+        parse_weight_filter(trace.weight_filter),
+        parse_schedule(trace.schedule),
+    )
+    lines = encoder.run_line("", 0, trace.prompt) + "".join(map(encoder.event_line, played.events))
+    return lines + wire.line("done")
+
+
+def _opened(posted: object) -> RunTrace:
+    text = posted.get("text") if isinstance(posted, Mapping) else None
+    if not isinstance(text, str):
+        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
+    if len(text) > MAX_FILE_BYTES:
+        raise InputError(
+            f"A recorded run may have {MAX_FILE_BYTES:,} bytes here; this one has {len(text):,}. "
+            "Please choose a shorter run."
+        )
+    return open_run(text)
+
+
+def _recorded(posted: object, folder: Path) -> RunTrace:
+    name = posted.get("name") if isinstance(posted, Mapping) else None
+    if name not in [lesson.name for lesson in LESSONS]:
+        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one of the list.")
+    return read_run(folder / f"{name}.json")
+
+
+def _answer(trace: Callable[[], RunTrace]) -> str:
+    try:
+        return json.dumps({"lines": run_lines(trace())})
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})

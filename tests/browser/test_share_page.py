@@ -1,0 +1,209 @@
+"""Share and Open by keyboard alone: links that only fill in, files that come back, runs that are played."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import opening
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+RECORDED = json.loads((opening.RUNS / "blend.json").read_text(encoding="ascii"))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(Settings())) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def press(page: Any, selector: str, key: str = "Enter") -> None:
+    page.focus(selector)
+    page.keyboard.press(key)
+
+
+def set_field(page: Any, name: str, value: float) -> None:
+    page.eval_on_selector(
+        f"#eft-{name}", "(f, v) => { f.value = v; f.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def open_share(page: Any) -> str:
+    """The link that the dialog shows."""
+    press(page, "[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    link: str = page.input_value("[data-part=link]")
+    return link
+
+
+def open_file(page: Any, path: Path) -> None:
+    page.click("[data-part=open]") if not page.locator("dialog[open]").count() else None
+    page.set_input_files("[data-part=file]", path)
+
+
+def at_once(page: Any) -> None:
+    """What is opened from now on is shown without a pace."""
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+
+
+def wait_replay(page: Any) -> None:
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+
+
+def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
+    page = site.open()
+    page.fill("#eft-prompt", "Tell me & be quick? 🙂")
+    set_field(page, "alpha", 2.5)
+    set_field(page, "seed", 41)
+    page.select_option("[data-part=behaviour]", "pirate")
+    link = open_share(page)
+    assert link.startswith(page.url.partition("?")[0] + "?v=1&")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    press(page, "[data-part=copy]")
+    page.wait_for_function("document.querySelector('[data-part=link-note]').textContent.startsWith('Copied')")
+    assert page.evaluate("navigator.clipboard.readText()") == link
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.part") == "share"
+
+    other = site.open(query=link.removeprefix(site.url))
+    other.wait_for_function("document.querySelector('#eft-prompt').value.endsWith('🙂')")
+    other.wait_for_function("document.querySelector('#eft-seed').value === '41'")
+    assert other.input_value("[data-part=behaviour]") == "pirate"
+    assert other.locator("[data-part=alpha-value]").inner_text() == "2.50"
+    assert other.locator("[data-error=link]").is_hidden()
+    other.wait_for_timeout(300)
+    assert other.locator(".t").count() == 0 and other.locator("[data-part=stop]").is_disabled()
+    other.focus("#eft-prompt")
+    other.keyboard.press("Control+Enter")
+    other.wait_for_selector(".t")
+    wait_end(other)
+    assert texts(other)[0] == "Tell me & be quick? 🙂"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"v": "9"}, "version 1"), ({"v": "1", "seed": "<img src=x onerror=window.pwned=1>"}, "Seed")],
+)
+def test_garbage_in_the_address_is_one_calm_sentence(site: Site, fields: dict[str, str], words: str) -> None:
+    page = site.open(query="/?" + urlencode({"prompt": "never", **fields}))
+    page.wait_for_selector("[data-error=link]:not([hidden])")
+    assert words in page.locator("[data-error=link]").inner_text()
+    assert page.input_value("#eft-prompt") == ""
+    run(page, "still works")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    assert page.locator("[data-error=link]").is_hidden()
+
+
+def test_a_run_is_saved_in_four_ways_and_opened_again(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    press(page, "[data-part=share]")
+    assert page.locator("[data-part=formats] button:enabled").count() == 0
+    assert page.locator("[data-part=no-run]").is_visible()
+    page.keyboard.press("Escape")
+    run(page, "Hello <b>Peru</b> 🙂")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    saved = {}
+    open_share(page)
+    for button in page.locator("[data-part=formats] button").all():
+        with page.expect_download() as download:
+            button.press("Enter")
+        name = download.value.suggested_filename
+        download.value.save_as(tmp_path / name)
+        saved[name] = (tmp_path / name).read_text(encoding="utf-8")
+    assert list(saved) == ["eft-run.html", "eft-run.json", "eft-run.csv", "eft-run.md"]
+    assert "Hello <b>Peru</b> 🙂" in saved["eft-run.md"]
+    page.keyboard.press("Escape")
+
+    at_once(page)
+    open_file(page, tmp_path / "eft-run.json")
+    page.wait_for_selector("[data-part=replay]:not([hidden])")
+    wait_replay(page)
+    assert texts(page) == ["Hello <b>Peru</b> 🙂"] * 3
+    assert page.locator("[data-part=replay-title]").inner_text() == "eft-run.json"
+    assert page.locator("[data-part=replay-prompt]").inner_text() == "Hello <b>Peru</b> 🙂"
+
+
+def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
+    page = site.open()
+    press(page, "[data-part=open]")
+    offers = page.locator("[data-part=gallery] button")
+    assert offers.count() == 10
+    offers.nth(5).press("Enter")
+    page.wait_for_function("document.activeElement.dataset.part === 'replay-play'")
+    page.wait_for_function("document.querySelectorAll('.t').length > 5")
+    page.keyboard.press("Escape")
+    at = page.locator("[data-part=replay-at]").inner_text()
+    assert page.locator("[data-part=replay-play]").inner_text() == "Play"
+    page.wait_for_timeout(300)
+    assert page.locator("[data-part=replay-at]").inner_text() == at
+    press(page, "[data-part=replay-step]")
+    now = int(at.split()[1]) + 1
+    assert page.locator("[data-part=replay-at]").inner_text().startswith(f"token {now} of 38")
+    assert [page.locator(".pane .text").nth(p).locator(".t").count() for p in (0, 2)] == [min(now, 33), now]
+    page.select_option("[data-part=replay-speed]", "8×")
+    press(page, "[data-part=replay-play]")
+    wait_replay(page)
+    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+    # It is inspected like any other run.
+    page.locator(".pane .t").first.focus()
+    page.keyboard.press("End")
+    assert "token 33 of 33" in page.locator("[data-part=card-title]").inner_text()
+    press(page, "[data-part=replay-play]")  # again, from the beginning
+    page.wait_for_function("document.querySelectorAll('.t').length < 60")
+    wait_replay(page)
+    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+    run(page, "my own")
+    page.wait_for_selector("[data-part=replay]", state="hidden")
+    wait_end(page)
+    assert texts(page) == ["my own"] * 3
+
+
+def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
+    page = site.open()
+    run(page, "chant")
+    page.wait_for_selector(".t")
+    at_once(page)
+    press(page, "[data-part=open]")
+    page.locator("[data-part=gallery] button").nth(5).press("Enter")
+    wait_replay(page)
+    assert page.locator("[data-part=stop]").is_disabled()
+    page.wait_for_timeout(500)
+    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+
+
+def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path: Path) -> None:
+    whole = json.dumps(RECORDED)
+    files = {
+        "old.json": ('{"version": 1}', "version 2; got 1"),
+        "cut.json": (whole[:5000], "not valid JSON"),
+        "type.json": (
+            whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),
+            "prompt",
+        ),
+        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes here; huge.json has 4,000,001"),
+        "image.json": ("\0\x01\ufffd" * 9, "not valid JSON"),
+    }
+    page = site.open()
+    for name, (text, words) in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        open_file(page, tmp_path / name)
+        page.wait_for_function(
+            "words => document.querySelector('[data-part=open-error]').textContent.includes(words)", arg=words
+        )
+        assert page.locator("[data-part=open-error]").is_visible()
+    assert page.locator(".t").count() == 0 and page.locator("[data-part=replay]").is_hidden()
