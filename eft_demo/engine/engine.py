@@ -18,7 +18,7 @@ from eft_demo.engine.layout import Layout, arrange
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, check_given, given_now, read_given
-from eft_demo.errors import InputError, NumericalError, Overloaded
+from eft_demo.errors import InputError, NumericalError, OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
@@ -143,8 +143,13 @@ class Engine:
                 for role in row.roles:
                     prompt = run.request.prompts[role]
                     prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
-                    row.slots[role] = self.models[role].join()
             self._prefills[run] = list(prefills.values())
+            try:
+                for row in rows:
+                    for role in row.roles:
+                        row.slots[role] = self.models[role].join()
+            except OutOfMemory as error:
+                self._end(rows, "error", str(error))
 
     def _row(self, run: Run, panel: int) -> Row:
         request = run.request

@@ -39,7 +39,6 @@ class Family:
     bos_id: int | None = None  # begins every prompt that is not written by a chat template
     banned_ids: frozenset[int] = frozenset()  # control tokens that end nothing: no answer may hold them
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
-    way_out: str = ""  # what to do about damaged files
 
     @property
     def vocab(self) -> int:
@@ -61,7 +60,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
     entry = find_entry(family, settings) if isinstance(family, str) else family
     where = local_folders(entry) if folders is None else folders
     roles = {
-        role: Checkpoint(role, path, entry.roles[role].adapter_of, entry.way_out)
+        role: Checkpoint(role, path, entry.roles[role].adapter_of, _way_out(entry, role, path))
         for role, path in where.items()
     }
     codec, length = _vocabulary(entry, roles)
@@ -87,7 +86,6 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         bos_id=_bos_id(entry, codec),
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates={role: template for role, template in templates if template is not None},
-        way_out=entry.way_out,
     )
 
 
@@ -132,6 +130,17 @@ def encode_prompt(
     return ids
 
 
+def _way_out(entry: Entry, role: str, folder: Path) -> str:
+    """What to do if a role's files are damaged."""
+    if entry.bundled:
+        return entry.way_out
+    if entry.roles[role].repo is not None:
+        # The folder of a commit only points to the files, which lie beside it.
+        cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
+        return f"Please delete {cached} and start again, so that it is downloaded anew."
+    return f"Please restore the file, or name another folder in {entry.file}."
+
+
 def _local_folder(role: RoleEntry) -> Path:
     if role.path is not None:
         return role.path
@@ -149,8 +158,8 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
     if entry.tokenizer not in roles:
         codec = read_codec(entry.file.parent / entry.tokenizer, entry.way_out)
         return codec, len(codec.token_bytes)
-    path = roles[entry.tokenizer].path / "tokenizer.json"
-    codec = read_codec(path, entry.way_out)
+    path, way_out = roles[entry.tokenizer].path / "tokenizer.json", roles[entry.tokenizer].way_out
+    codec = read_codec(path, way_out)
     vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
     seen = {path.read_bytes()}
     for role, checkpoint in roles.items():
@@ -158,7 +167,8 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
         # An adapter's folder need not have one, and most of a family's are the same file.
         if other.is_file() and (content := other.read_bytes()) not in seen:
             seen.add(content)
-            vocabularies[role] = read_codec(other, entry.way_out).tokenizer.get_vocab(with_added_tokens=True)
+            tokenizer = read_codec(other, checkpoint.way_out).tokenizer
+            vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)
     return codec, compare_vocabularies(vocabularies)
 
 

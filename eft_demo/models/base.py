@@ -17,8 +17,14 @@ class SlotModel:
         self.name, self.vocab, self.context, self.cache = name, vocab, cache.context, cache
 
     def join(self) -> Slot:
-        """A new, empty row."""
-        return self.cache.join()
+        """A new, empty row. Raises OutOfMemory."""
+        try:
+            return self.cache.join()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        free_unused()
+        raise out_of_memory(self.name, "keep another text")
 
     def leave(self, slot: Slot) -> None:
         """Free the row."""
