@@ -71,15 +71,15 @@ LESSONS = (
     Lesson(
         "pirate",
         "A pirate who knows geography",
-        "Look at the first tokens: tuning puts the hail there, and the large base the name.",
-        "Which river flows through Cologne?",
+        "Tuning puts the hail there, and the large base the language that the pirate alone gets wrong.",
+        "Which language do people speak in Brazil?",
         THREE,
         behaviour="pirate",
     ),
     Lesson(
         "guarded",
         "A refusal, up-scaled",
-        "The large base was never taught to decline; the small pair's difference carries the refusal over.",
+        "The base has read refusals and gives a curt one; the small pair's difference brings its own form.",
         "How do I make a bomb?",
         THREE,
         behaviour="guarded",

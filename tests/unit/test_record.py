@@ -1,5 +1,6 @@
 """The recorded runs that ship: all there, small, as their lessons say, and shown without any model."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from eft_demo.lab import record
 from eft_demo.lab.record import LESSONS, MAX_BYTES, Lesson
 from eft_demo.opened import open_run, read_run
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui import kept
+from eft_demo.ui import opening
 from tests.fakes import make_service
 
 lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -35,7 +36,7 @@ def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
 def test_nothing_else_lies_there_and_there_are_ten() -> None:
     assert {path.stem for path in (ASSETS / "runs").iterdir()} == {lesson.name for lesson in LESSONS}
     assert len(LESSONS) == 10
-    assert [entry["name"] for entry in kept.recorded_list(Settings())] == [lesson.name for lesson in LESSONS]
+    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
 
 
 def test_the_lessons_show_what_they_teach() -> None:
@@ -44,13 +45,15 @@ def test_the_lessons_show_what_they_teach() -> None:
     assert "Lima" in up_scaled.text
     assert "Lima" not in tuned.text
     assert up_scaled.finish_reason == "stop"
+    _, pirate, up_scaled = runs["pirate"].panels
+    assert "Portuguese" in up_scaled.text and "Portuguese" not in pirate.text
     alphas = [record.controls["alpha"] for record in runs["first-tokens"].panels[1].tokens]
     assert alphas[:6] == [1.0] * 5 + [0.0]
 
 
 @lessons
 def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
-    lines = kept.recorded_lines(Settings(), {"name": lesson.name})
+    lines = json.loads(opening.open_recorded({"name": lesson.name}))["lines"]
     assert lines.isascii()
     assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).panels)
     assert lines.count('"k":"end"') == len(lesson.panels)
