@@ -102,6 +102,16 @@ def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[
     return ids
 
 
+def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """How much of what would be drawn from two log-probs (rows, vocab) is the same: (rows,), 0 to 1.
+
+    It is 1 minus the total variation of the warped distributions.
+    """
+    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings]
+    limits = first.new_tensor(settings).unbind(1)
+    return torch.minimum(*(warp(logprobs, *limits).softmax(-1) for logprobs in (first, second))).sum(-1)
+
+
 _Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
 
 

@@ -3,14 +3,17 @@
 All rows are one batch of tensors, and one `.tolist()` brings the results over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eft_demo.engine.forward import ModelFailure
 from eft_demo.engine.layout import Layout
 from eft_demo.engine.rows import Row
+from eft_demo.errors import NumericalError
 from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, rank, term_delta
 from eft_demo.sampling import sample
 from eft_demo.trace import Candidate, TokenRecord
@@ -18,17 +21,37 @@ from eft_demo.trace import Candidate, TokenRecord
 ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
 
 
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The log-probs of a tick's models and mixes."""
+
+    mixture: Mixture | None  # of the rows whose recipe has terms
+    stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
+    final: Tensor  # (rows, vocab) what each row's token is drawn from
+
+
+def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixed:
+    """Mix the models' log-probs (model rows, vocab), in the order of the feeds, row by row.
+
+    `controls` are those of each row for this token. Raises ModelFailure with the rows that overflow.
+    """
+    try:
+        mixture = _mix(layout, roles, controls)
+    except NumericalError as error:
+        mixed = layout.rows[layout.plain :]
+        raise ModelFailure([error.model], [mixed[i] for i in error.rows], error) from error
+    stack = torch.cat([roles, mixture.logprobs]) if mixture else roles
+    return Mixed(mixture, stack, stack[layout.places[:, 0]])
+
+
 def account(
-    layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]], count: int, ids: Tensor | None = None
+    layout: Layout, mixed: Mixed, controls: Sequence[dict[str, float]], count: int, ids: Tensor | None = None
 ) -> list[TokenRecord]:
     """Draw one token per row, or take the given `ids` (rows,), and account for it.
 
-    `roles` are the models' log-probs (model rows, vocab) in the order of the feeds, `controls` those of each
-    row for this token, `count` is the number of candidates of the mix. Raises NumericalError.
+    `controls` are those that were mixed with, `count` is the number of candidates of the mix.
     """
-    mixture = _mix(layout, roles, controls)
-    stack = torch.cat([roles, mixture.logprobs]) if mixture else roles  # (stack, vocab)
-    final = stack[layout.places[:, 0]]  # (rows, vocab)
+    stack, final = mixed.stack, mixed.final
     if ids is None:
         ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
     ranked = stack.topk(count).indices  # (stack, count)
@@ -41,15 +64,15 @@ def account(
         1,
     )  # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
     values = stack[layout.places[:, :, None], candidates[:, None, :]]  # (rows, 1 + roles, candidates)
-    summary = torch.stack([entropy_nats(final), rank(final, ids), roles[layout.places[:, 1]].argmax(-1)], 1)
-    parts = [summary, _bars(layout, mixture, ids), candidates, values.flatten(1)]
+    summary = torch.stack([entropy_nats(final), rank(final, ids), stack[layout.places[:, 1]].argmax(-1)], 1)
+    parts = [summary, _bars(layout, mixed.mixture, ids), candidates, values.flatten(1)]
     # Ids are exact in float64, and float32 values pass through it unchanged.
     table = torch.cat([part.double() for part in parts], 1).tolist()
     terms, listed = layout.plus.shape[0], candidates.shape[1]
     return [_record(row, controls[i], table[i], terms, listed) for i, row in enumerate(layout.rows)]
 
 
-def _mix(layout: Layout, roles: Tensor, controls: Sequence[dict[str, float]]) -> Mixture | None:
+def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixture | None:
     mixed = layout.rows[layout.plain :]
     if not mixed:
         return None

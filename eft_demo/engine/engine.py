@@ -12,13 +12,15 @@ from threading import Condition
 
 import torch
 
-from eft_demo.engine.account import account
+from eft_demo.engine.account import account, mix_rows
 from eft_demo.engine.forward import Forwards, ModelFailure
 from eft_demo.engine.layout import Layout, arrange
+from eft_demo.engine.pace import PLAIN, ROUND, Pace
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, check_given, given_now, read_given
-from eft_demo.errors import InputError, NumericalError, OutOfMemory, Overloaded
+from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
+from eft_demo.errors import InputError, OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
@@ -53,6 +55,9 @@ class Engine:
         self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
         self._rows: list[Row] = []  # every row that holds slots
         self._layout: Layout | None = None
+        self._pace = Pace(self.forwards)
+        self._plan: Round | None = None  # of the last round
+        self._after_failure = False  # of a round
 
     @property
     def active_rows(self) -> int:
@@ -156,7 +161,9 @@ class Engine:
         recipe = request.panels[panel][1]
         room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
         limit = min(request.max_new_tokens, room)
-        return Row(run, panel, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
+        row = Row(run, panel, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
+        row.drafting = self._pace.drafting(row)
+        return row
 
     def _end_unwanted(self) -> None:
         """End cancelled and overdue runs, wherever they are."""
@@ -193,7 +200,7 @@ class Engine:
             for prefill in self._prefills.get(row.run, []):
                 if row in prefill.rows:
                     prefill.rows.remove(row)
-            self._layout = None
+            self._layout = self._plan = None
             row.end(finish_reason, error)
         alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}
@@ -238,8 +245,8 @@ class Engine:
             return
         try:
             told = account_given(rows, given, logprobs, self.settings.candidates)
-        except NumericalError as error:
-            self._end(rows, "error", str(error))
+        except ModelFailure as failure:
+            self._end(rows, "error", str(failure))
             return
         for row, record in told:
             if row in self._rows and not run.cancelled:
@@ -253,26 +260,56 @@ class Engine:
         layout = self._layout
         if layout is None:
             return
+        blocks = {} if self._after_failure else self._pace.blocks(layout)
+        self._after_failure = False
+        try:
+            if blocks:
+                self._play_round(layout, blocks)
+            else:
+                self._plain_tick(layout)
+        except ModelFailure as failure:
+            if not blocks:
+                self._fail(failure)
+                return
+            # Perhaps only the drafts broke a model: the plain tick that comes next will tell.
+            self._after_failure = True
+            for row in failure.rows:
+                if row.drafting:
+                    row.drafting.trusted = False
+
+    def _plain_tick(self, layout: Layout) -> None:
+        """One token for every row of `layout`."""
+        since_s = self._pace.clock_s()
         # Taken once, so that a token's record shows the very values it was drawn with.
         controls = [row.run.controls_at(row.position) for row in layout.rows]
-        try:
-            tokens = [torch.tensor([[row.last(feed.role)] for row in feed.rows]) for feed in layout.feeds]
-            logprobs = self.forwards.run(layout.feeds, tokens)
-            if logprobs is None:
-                return
-            stack = torch.cat([part[:, 0] for part in logprobs])
-            records = account(layout, stack, controls, self.settings.candidates)
-        except ModelFailure as failure:
-            self._fail(failure)
+        tokens = [torch.tensor([[row.last(feed.role)] for row in feed.rows]) for feed in layout.feeds]
+        logprobs = self.forwards.run(layout.feeds, tokens)
+        if logprobs is None:
             return
-        except NumericalError as error:
-            mixed = layout.rows[layout.plain :]
-            hit = [mixed[i] for i in error.rows or range(len(mixed))]
-            self._fail(ModelFailure([error.model], hit, error))
-            return
+        mixed = mix_rows(layout, torch.cat([part[:, 0] for part in logprobs]), controls)
+        records = account(layout, mixed, controls, self.settings.candidates)
         for row, record in zip(layout.rows, records, strict=True):
             if not row.run.cancelled:
                 self._emit(row, record)
+        self._pace.took(PLAIN, len(layout.rows), since_s)
+
+    def _play_round(self, layout: Layout, blocks: Mapping[Row, int]) -> None:
+        """One token or more for every row of `layout`, some of them drafted."""
+        plan = self._plan
+        if plan is None or plan.layout is not layout or plan.blocks != blocks:
+            plan = self._plan = plan_round(layout, blocks, self.forwards)
+        since_s = self._pace.clock_s()
+        self._pace.begin_round(layout, blocks)
+        try:
+            open_drafters(plan, self.forwards)
+            for row, record in play_round(plan, self.forwards, self.settings.candidates):
+                if not row.run.cancelled:
+                    self._emit(row, record)
+        finally:
+            for row in layout.rows:
+                row.settle()
+        self._pace.took(ROUND, plan.positions, since_s)
+        self._pace.learn(blocks)
 
     def _emit(self, row: Row, record: TokenRecord) -> None:
         is_stop = record.id in self.stop_ids

@@ -4,11 +4,13 @@ Knows feeds and models; does not know which tokens are part of a text and which 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from eft_demo.engine.costs import Costs
 from eft_demo.engine.layout import Feed
 from eft_demo.engine.rows import Row
 from eft_demo.errors import EFTError, NumericalError
@@ -32,13 +34,15 @@ class ModelFailure(Exception):
         super().__init__(f"The model {names} failed, so this text ends here ({kind}). Please try again.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forwards:
     """The models, the groups among them that can share a forward, and the ids that stand for no text."""
 
     models: Mapping[str, LanguageModel]
     groups: Sequence[ModelGroup]
     control_tokens: ControlTokens
+    costs: Costs = field(default_factory=Costs)  # what each forward took
+    spent_s: float = 0.0  # in forwards so far
 
     def run(self, feeds: Sequence[Feed], blocks: Sequence[Tensor], keep: int = 1) -> list[Tensor] | None:
         """Append `blocks[i]` (rows, block) to the rows of `feeds[i]`: log-probs (rows, keep, vocab) of each.
@@ -51,27 +55,39 @@ class Forwards:
             if all(row.run.cancelled for feed in feeds for row in feed.rows):
                 return None
             roles = [feeds[i].role for i in unit]
+            start = time.perf_counter()
             try:
                 logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
             except Exception as error:  # a model's failure is its own rows' only
                 raise ModelFailure(roles, [row for i in unit for row in feeds[i].rows], error) from error
             for i in unit:
                 found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
+            taken_s = time.perf_counter() - start  # on a GPU too: the log-probs were looked at
+            self.spent_s += taken_s
+            self.costs.add(self.unit_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
         return [found[i] for i in range(len(feeds))]
 
     def _units(self, feeds: Sequence[Feed]) -> list[list[int]]:
         """Which feeds share a forward, by index."""
         units: dict[object, list[int]] = {}
         for i, feed in enumerate(feeds):
-            group = next((group for group in self.groups if feed.role in group.members), feed.role)
-            units.setdefault(group, []).append(i)
+            units.setdefault(self.unit_of(feed.role), []).append(i)
         return list(units.values())
+
+    def unit_of(self, role: str) -> object:
+        """The group in whose forward a role takes part, or the role itself."""
+        return next((group for group in self.groups if role in group.members), role)
+
+    def partners(self, roles: Collection[str]) -> frozenset[str]:
+        """`roles`, and whoever shares a forward with one of them."""
+        units = {self.unit_of(role) for role in roles}
+        return frozenset(role for role in self.models if self.unit_of(role) in units)
 
     def _forward(self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int) -> dict[str, Tensor]:
         if len(parts) == 1:
             ((role, (slots, tokens)),) = parts.items()
             return {role: self.models[role].forward(slots, tokens, keep)}
-        group = next(group for group in self.groups if next(iter(parts)) in group.members)
+        group = next(group for group in self.groups if group.members.issuperset(parts))
         return group.forward(parts, keep)
 
     def _logprobs(self, feed: Feed, logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The log-probs of a tick are one stack of rows of the vocabulary: first those of 
 the mixed ones of the rows whose recipe has terms. Everything here is an index into that stack.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +45,8 @@ def arrange(rows: list[Row]) -> Layout:
     ordered = tuple(sorted(rows, key=lambda row: bool(row.recipe.terms)))
     plain = sum(not row.recipe.terms for row in ordered)
     feeds = tuple(
-        _feed(role, ordered) for role in dict.fromkeys(role for row in ordered for role in row.roles)
+        dense(role, [row for row in ordered if role in row.roles])
+        for role in dict.fromkeys(role for row in ordered for role in row.roles)
     )
     place: dict[tuple[str, Row], int] = {}
     for feed in feeds:
@@ -75,8 +77,9 @@ def arrange(rows: list[Row]) -> Layout:
     )
 
 
-def _feed(role: str, rows: tuple[Row, ...]) -> Feed:
-    mine = sorted((row for row in rows if role in row.slots), key=lambda row: row.slots[role].index)
+def dense(role: str, rows: Sequence[Row]) -> Feed:
+    """A feed of `rows` in the order of their slots."""
+    mine = sorted(rows, key=lambda row: row.slots[role].index)
     return Feed(role, tuple(mine), tuple(row.slots[role] for row in mine))
 
 

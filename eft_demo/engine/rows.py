@@ -4,7 +4,7 @@ Knows slots, tokens and the text so far; knows nothing of ticks.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eft_demo.engine.events import EndEvent, TokenEvent
 from eft_demo.engine.run import Run
@@ -12,6 +12,41 @@ from eft_demo.families.text import Utf8Stream
 from eft_demo.models.protocol import Slot
 from eft_demo.recipe import Recipe
 from eft_demo.trace import TokenRecord
+
+ACCEPTANCE_MEMORY = 0.9  # of the moving average: about the last ten drafts
+
+
+@dataclass(slots=True, eq=False)
+class Drafting:
+    """Who drafts for a row, and how its drafts fare."""
+
+    role: str  # the model that drafts
+    expected: float  # the acceptance rate to reckon with, from 0 to 1
+    trusted: bool = True  # False once a model has failed on drafted tokens
+    drafted: int = 0  # and verified; what stands behind a rejected draft does not count
+    accepted: int = 0
+    rounds: int = 0
+    began_s: float = 0.0  # the first of them
+    began_at: int = 0  # the position then
+    plain_s: float = 0.0  # what a plain tick took meanwhile, on average over the rounds
+
+    def begin_round(self, position: int, plain_s: float) -> None:
+        """A round begins; a plain tick of the same rows would take `plain_s`."""
+        if not self.rounds:
+            self.began_s, self.began_at = time.perf_counter(), position
+        self.rounds += 1
+        self.plain_s += (plain_s - self.plain_s) / self.rounds
+
+    def speedup(self, position: int) -> float | None:
+        """Plain ticks' time for the tokens since the first round / the time that these took."""
+        taken_s = time.perf_counter() - self.began_s
+        return (position - self.began_at) * self.plain_s / taken_s if self.plain_s and taken_s else None
+
+    def note(self, hit: bool) -> None:
+        """One draft was verified, and accepted or not."""
+        self.drafted += 1
+        self.accepted += hit
+        self.expected = ACCEPTANCE_MEMORY * self.expected + (1 - ACCEPTANCE_MEMORY) * hit
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +63,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)  # answered so far
     position: int = 0  # how many of them
     first_s: float = 0.0
+    drafting: Drafting | None = None  # None: nobody drafts for it
 
     def last(self, role: str) -> int:
         """The token that the model of `role` sees next."""
@@ -55,7 +91,15 @@ class Row:
         decode_s = now - self.first_s
         # The first token is paid for by the prefill, so speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
-        self.run.push(EndEvent(self.panel, finish_reason, error, ttft_s, speed, self.stream.flush()))
+        end = EndEvent(self.panel, finish_reason, error, ttft_s, speed, self.stream.flush())
+        drafting = self.drafting
+        if drafting and drafting.drafted:
+            end = replace(
+                end,
+                acceptance_rate=drafting.accepted / drafting.drafted,
+                speedup=drafting.speedup(self.position),
+            )
+        self.run.push(end)
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.account import account
+from eft_demo.engine.account import account, mix_rows
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.layout import Feed, arrange
 from eft_demo.engine.rows import Prefill, Row
@@ -61,7 +61,7 @@ def read_given(forwards: Forwards, prefills: Sequence[Prefill], given: Sequence[
 def account_given(
     rows: Sequence[Row], given: Sequence[int], logprobs: Mapping[str, Tensor], count: int
 ) -> list[tuple[Row, TokenRecord]]:
-    """(row, record) for each given token and row, token by token. Raises NumericalError.
+    """(row, record) for each given token and row, token by token. Raises ModelFailure.
 
     All rows belong to one run and stand at the same position; `logprobs` has (given, vocab) per role.
     """
@@ -74,7 +74,7 @@ def account_given(
     )
     controls = [row.run.controls_at(row.position) for row in layout.rows]
     ids = torch.tensor([given[row.position - start] for row in layout.rows])
-    records = account(layout, stack, controls, count, ids)
+    records = account(layout, mix_rows(layout, stack, controls), controls, count, ids)
     by_panel = {row.panel: row for row in rows}
     told = [(by_panel[shadow.panel], record) for shadow, record in zip(layout.rows, records, strict=True)]
     return sorted(told, key=lambda pair: (pair[1].position, pair[0].panel))

@@ -10,6 +10,7 @@ from typing import Any
 from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.manners import BEHAVIOURS, follows
 from eft_demo.atlas.quiz import Question, factual, questions
+from eft_demo.engine.run import Speculation
 from eft_demo.engine.service import Service
 from eft_demo.lab.collect import collect
 from eft_demo.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
@@ -129,6 +130,8 @@ def _ask(
             top_p=top_p,
             seed=start + i,
             max_new_tokens=LENGTH,
+            # In bf16 a drafted text may differ in a rounding, and when to draft depends on the machine.
+            speculation=Speculation("off"),
         )
         for i, q in enumerate(asked[start : start + ROWS_AT_ONCE])
     ]

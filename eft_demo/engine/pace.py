@@ -1,0 +1,148 @@
+"""How many tokens to draft: as many as make the slowest row of a tick fastest, by what was measured here.
+
+A round with blocks of k costs k forwards of the models that step, one of k positions of the others, and the
+account of all positions. A row that drafts gets 1 + a + ... + a^(k-1) tokens of it, if a is the chance that a
+draft is accepted; a row that steps gets k, one that waits gets 1. Where no k gains, nothing is drafted.
+Knows costs, rows and their drafts; does not know how a round is played.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from eft_demo.engine.forward import Forwards
+from eft_demo.engine.layout import Layout
+from eft_demo.engine.rows import Drafting, Row
+from eft_demo.engine.run import MAX_BLOCK
+from eft_demo.engine.speculate import drafter_of
+
+BLOCKS = (2, 3, 4, 6, MAX_BLOCK)
+FIRST_BLOCK = 4  # where one must be chosen before anything was measured
+FIRST_ACCEPTANCE = 0.7  # hoped for, until it is known
+GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a tick
+RETHINK_AFTER = 8  # ticks
+Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
+PLAIN, ROUND = "beside the forwards of a plain tick", "beside the forwards of a round"
+
+
+class Pace:
+    """Decides tick by tick; remembers how well drafts did, by anchor and drafter."""
+
+    def __init__(self, forwards: Forwards) -> None:
+        self.forwards = forwards
+        self._acceptance: dict[tuple[str, str], float] = {}
+        self._layout: Layout | None = None
+        self._block = 0
+        self._ticks = 0
+
+    def drafting(self, row: Row) -> Drafting | None:
+        """Who drafts for a new row, if anybody may."""
+        if row.run.request.speculation.mode == "off":
+            return None
+        prompts = row.run.request.prompts
+        role = drafter_of(row.recipe, [role for role in self.forwards.models if prompts.get(role)])
+        if role is None:
+            return None
+        return Drafting(role, self._acceptance.get((row.recipe.anchor, role), FIRST_ACCEPTANCE))
+
+    def blocks(self, layout: Layout) -> dict[Row, int]:
+        """How many tokens to draft for which row in the tick to come; empty: a plain one."""
+        # The first token comes sooner without a round.
+        able = [row for row in layout.rows if row.drafting and row.drafting.trusted and row.position]
+        if not able:
+            return {}
+        asked = {row: row.run.request.speculation for row in able}
+        given = max(speculation.block for speculation in asked.values())
+        must = any(speculation.mode == "on" and not speculation.block for speculation in asked.values())
+        # Where some have a block given, the others draft along: they would wait for that round anyway.
+        block = given if given and not must else self._chosen(layout, able, must)
+        return self._fitting(layout, {row: asked[row].block or block for row in able})
+
+    def begin_round(self, layout: Layout, blocks: Collection[Row]) -> None:
+        """Tell the rows that draft what a plain tick would take."""
+        fed = self._fed(layout, (), ())
+        plain_s = self._seconds(self.forwards.costs.usual, PLAIN, len(layout.rows), fed, 1)
+        for row in blocks:
+            if row.drafting:
+                row.drafting.begin_round(row.position, plain_s or 0.0)
+
+    def clock_s(self) -> float:
+        """The time, with the forwards left out."""
+        return time.perf_counter() - self.forwards.spent_s
+
+    def took(self, kind: str, tokens: int, since_s: float) -> None:
+        """A tick of some kind that gave account of so many tokens began at `since_s` by that clock."""
+        self.forwards.costs.add(kind, tokens, self.clock_s() - since_s)
+
+    def learn(self, rows: Collection[Row]) -> None:
+        """Remember for rows to come how well the drafts of these do."""
+        for row in rows:
+            if row.drafting:
+                self._acceptance[row.recipe.anchor, row.drafting.role] = row.drafting.expected
+
+    def _fitting(self, layout: Layout, wanted: Mapping[Row, int]) -> dict[Row, int]:
+        """Blocks cut to what the texts may still grow, and to the context of every model that reads them."""
+        models = self.forwards.models
+        room = min(models[r].context - row.slots[r].length for row in layout.rows for r in row.roles)
+        fitting = {}
+        for row, block in wanted.items():
+            assert row.drafting is not None
+            role = row.drafting.role
+            own = models[role].context - len(row.run.request.prompts[role]) - row.position + 1
+            fitting[row] = min(block, room, own, row.max_new_tokens - row.position)
+        pointless = max(fitting.values()) < 2 <= max(wanted.values())
+        return {} if pointless else {row: block for row, block in fitting.items() if block > 0}
+
+    def _chosen(self, layout: Layout, able: Collection[Row], must: bool) -> int:
+        self._ticks += 1
+        if layout is self._layout and self._ticks < RETHINK_AFTER:
+            return self._block or FIRST_BLOCK * must
+        self._layout, self._ticks = layout, 0
+        least = self.forwards.costs.least
+        plain_s = self._seconds(least, PLAIN, len(layout.rows), self._fed(layout, (), ()), 1)
+        if plain_s is None:
+            return FIRST_BLOCK * must
+        speeds = {block: self._slowest(layout, able, block) for block in BLOCKS}
+        best = max(speeds, key=lambda block: speeds[block])
+        self._block = best if must or speeds[best] * plain_s > GAIN else 0
+        if not self._block:  # texts change: what did badly is tried again some time
+            for row in able:
+                if row.drafting:
+                    row.drafting.expected += (FIRST_ACCEPTANCE - row.drafting.expected) / 10
+        return self._block
+
+    def _slowest(self, layout: Layout, able: Collection[Row], block: int) -> float:
+        """Tokens per second of the row that gains least by rounds of `block` drafts."""
+        stepping = self.forwards.partners({row.drafting.role for row in able if row.drafting})
+        tokens = {}
+        for row in layout.rows:
+            if row in able and row.drafting:
+                tokens[row] = sum(row.drafting.expected**i for i in range(block))
+            else:
+                tokens[row] = block if stepping.issuperset(row.roles) else 1
+        positions = sum(block if row in able or n > 1 else 1 for row, n in tokens.items())
+        fed = self._fed(layout, able, stepping)
+        seconds = self._seconds(self.forwards.costs.least, ROUND, positions, fed, block)
+        return min(tokens.values()) / seconds if seconds else 0.0
+
+    def _fed(
+        self, layout: Layout, able: Collection[Row], stepping: Collection[str]
+    ) -> dict[object, tuple[int, bool]]:
+        """How many rows each unit of models is fed in a round, and whether token by token."""
+        fed: dict[object, tuple[int, bool]] = {}
+        for row in layout.rows:
+            roles = {*row.roles, row.drafting.role} if row in able and row.drafting else {*row.roles}
+            for role in roles:
+                unit = self.forwards.unit_of(role)
+                fed[unit] = (fed.get(unit, (0, False))[0] + 1, role in stepping)
+        return fed
+
+    def _seconds(
+        self, of: Cost, kind: str, positions: int, fed: Mapping[object, tuple[int, bool]], block: int
+    ) -> float | None:
+        """What a plain tick or a round takes; None where one of its parts was never measured."""
+        parts = [of(kind, positions) or of(PLAIN, positions)]
+        for unit, (rows, steps) in fed.items():
+            once_s = of(unit, rows if steps else rows * block)
+            parts.append(None if once_s is None else once_s * (block if steps else 1))
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
