@@ -24,6 +24,7 @@ from eft_demo.engine.account import account, mix_rows
 from eft_demo.engine.forward import Forwards, ModelFailure
 from eft_demo.engine.layout import Feed, Layout, arrange, dense
 from eft_demo.engine.rows import Row
+from eft_demo.errors import OutOfMemory
 from eft_demo.models.protocol import Slot
 from eft_demo.recipe import Recipe
 from eft_demo.sampling import overlap, sample
@@ -91,7 +92,10 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
         role = _drafter(row)
         prompt = row.run.request.prompts[role]
         if role not in row.slots:
-            slot = row.slots[role] = forwards.models[role].join()
+            try:
+                slot = row.slots[role] = forwards.models[role].join()
+            except OutOfMemory as error:
+                raise ModelFailure([role], [row], error) from error
             mates = (other for other in plan.layout.rows if other.run is row.run and role in other.roles)
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
