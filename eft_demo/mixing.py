@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from eft_demo.errors import NumericalError
+from eft_demo.ranking import likeliest
 from eft_demo.weight_filter import WeightFilter
 
 # The delta of a token that exactly one of the two models rules out, in nats: enough to decide, still finite.
@@ -134,7 +135,7 @@ def filter_floor(anchor: Tensor, filters: Sequence[WeightFilter]) -> Tensor:
 def _nucleus_floor(logprobs: Tensor, mass: Tensor, count: int) -> Tensor:
     """The lowest log-prob (rows, 1) in the smallest set of likeliest tokens with more than `mass` (rows,)."""
     count = min(count, logprobs.shape[1])
-    values = logprobs.topk(count).values
+    values, _ = likeliest(logprobs, count)
     probs = values.double().exp()
     before = probs.cumsum(1) - probs  # the mass ahead of each token
     last = (before <= mass.unsqueeze(1)).sum(1, keepdim=True) - 1
@@ -164,12 +165,6 @@ def entropy_nats(logprobs: Tensor) -> Tensor:
     """The entropy of each row (rows,) in nats; tokens ruled out add nothing."""
     # The clamp turns 0 * -inf into 0.
     return -(logprobs.exp() * logprobs.clamp(min=-1e30)).sum(dim=-1)
-
-
-def rank(logprobs: Tensor, ids: Tensor) -> Tensor:
-    """The 1-based rank (rows,) of each row's token: 1 + the number of tokens that are strictly likelier."""
-    likelier: Tensor = logprobs > logprobs.gather(1, ids.unsqueeze(1))
-    return likelier.sum(dim=-1) + 1
 
 
 def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:

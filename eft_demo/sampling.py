@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eft_demo.ranking import first_highest, likeliest
 from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P
 
 # Below this a gap of 0.002 nats already outweighs the noise; dividing by less would overflow for nothing.
 GREEDY_BELOW = 1e-4
-# Most top-p sets are smaller than this; a row that needs more tokens is looked at again with 8 times as many.
-FIRST_CANDIDATES = 64
+# Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
+FIRST_CANDIDATES = 16
+NEXT_LOOK = 16
 
 _Array = NDArray[Any]
 _MASK = 2**64 - 1
@@ -77,28 +79,34 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
     limits = torch.stack([top_k.double(), top_p.double(), min_p.double()], dim=1).cpu().numpy()
     is_greedy = temperature < GREEDY_BELOW
     scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
-    warped = _warp_rows(scaled, limits, FIRST_CANDIDATES)
+    warped = _warp_rows(scaled, limits, _first_look(scaled))
     greedy = is_greedy.nonzero().flatten()
     warped[greedy] = -torch.inf
-    warped[greedy, logprobs[greedy].argmax(-1)] = 0.0
+    warped[greedy, first_highest(logprobs[greedy])] = 0.0
     return warped
 
 
-def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+def sample(
+    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], top: Tensor | None = None
+) -> Tensor:
     """Token ids (rows,) int64 drawn from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
+    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win. `top` has the
+    ids (rows, FIRST_CANDIDATES) of each row's likeliest tokens, if somebody has looked for them already.
     """
+    if top is None:
+        top = _first_look(logprobs)
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
     for i, sampling in enumerate(samplings):
         draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
         groups.setdefault(draw, []).append(i)
     if len(groups) == 1:
-        return next(iter(groups))(logprobs, samplings, positions)
+        return next(iter(groups))(logprobs, samplings, positions, top)
     ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
     for draw, rows in groups.items():
-        ids[rows] = draw(logprobs[rows], [samplings[i] for i in rows], [positions[i] for i in rows])
+        chosen = [samplings[i] for i in rows]
+        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows], top[rows])
     return ids
 
 
@@ -112,59 +120,75 @@ def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Ten
     return torch.minimum(*(warp(logprobs, *limits).softmax(-1) for logprobs in (first, second))).sum(-1)
 
 
-_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
+_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int], Tensor], Tensor]
 
 
-def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    return logprobs.argmax(-1)  # torch promises the first of equal values
+def _draw_greedy(
+    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], _: Tensor
+) -> Tensor:
+    return first_highest(logprobs)
 
 
-def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], _: Tensor) -> Tensor:
     noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
-    return _temper(logprobs, _temperatures(logprobs, samplings)).add_(noise).argmax(-1)
+    return first_highest(_temper(logprobs, _temperatures(logprobs, samplings)).add_(noise))
 
 
-def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+def _draw_kept(
+    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], top: Tensor
+) -> Tensor:
     limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
-    return torch.from_numpy(_draw_rows(scaled, limits, keys, FIRST_CANDIDATES)).to(logprobs.device)
+    return torch.from_numpy(_draw_rows(scaled, limits, keys, top)).to(logprobs.device)
 
 
-def _draw_rows(scaled: Tensor, limits: _Array, keys: Sequence[int], count: int) -> _Array:
-    """Ids (rows,) drawn from the `count` likeliest tokens, or from more for the rows that need more."""
-    values, ids, lowest, open_rows = _look(scaled, limits, count)
+def _draw_rows(scaled: Tensor, limits: _Array, keys: Sequence[int], top: Tensor) -> _Array:
+    """Ids (rows,) drawn from the likeliest tokens `top`, or from more for the rows that need more."""
+    values, ids, lowest, open_rows = _look(scaled, limits, top)
     scores = _noise(keys, _steps(ids))
     scores += values
     scores[values < lowest] = -np.inf
     picked: _Array = ids[np.arange(len(ids)), scores.argmax(1)]
     if open_rows:
-        rest_keys = [keys[i] for i in open_rows]
-        picked[open_rows] = _draw_rows(scaled[open_rows], limits[open_rows], rest_keys, count * 8)
+        rest, rest_keys = scaled[open_rows], [keys[i] for i in open_rows]
+        picked[open_rows] = _draw_rows(rest, limits[open_rows], rest_keys, _more(rest, top))
     return picked
 
 
-def _warp_rows(scaled: Tensor, limits: _Array, count: int) -> Tensor:
-    _, _, lowest, open_rows = _look(scaled, limits, count)
+def _warp_rows(scaled: Tensor, limits: _Array, top: Tensor) -> Tensor:
+    _, _, lowest, open_rows = _look(scaled, limits, top)
     warped = scaled.masked_fill(scaled < torch.from_numpy(lowest).to(scaled.device), -torch.inf)
     if open_rows:
-        warped[open_rows] = _warp_rows(scaled[open_rows], limits[open_rows], count * 8)
+        rest = scaled[open_rows]
+        warped[open_rows] = _warp_rows(rest, limits[open_rows], _more(rest, top))
     return warped
 
 
-def _look(scaled: Tensor, limits: _Array, count: int) -> tuple[_Array, _Array, _Array, list[int]]:
-    """The `count` likeliest tokens of every row and what of them is kept, all on the host.
+def _first_look(logprobs: Tensor) -> Tensor:
+    return likeliest(logprobs, min(FIRST_CANDIDATES, logprobs.shape[1]))[1]
+
+
+def _more(scaled: Tensor, top: Tensor) -> Tensor:
+    """NEXT_LOOK times as many of the likeliest tokens as in `top`."""
+    return likeliest(scaled, min(NEXT_LOOK * top.shape[1], scaled.shape[1]))[1]
+
+
+def _look(scaled: Tensor, limits: _Array, top: Tensor) -> tuple[_Array, _Array, _Array, list[int]]:
+    """The likeliest tokens `top` (rows, count) of every row and what of them is kept, all on the host.
 
     Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may
     reach beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
     """
     vocab = scaled.shape[1]
-    count = min(vocab, max(count, int(limits[:, 0].max()) + 1))  # one beyond top-k shows whether it ties
-    if count == vocab:  # all of them, so their order does not matter, and numpy sorts plain values fast
+    least = int(limits[:, 0].max()) + 1  # one beyond top-k shows whether it ties
+    if vocab <= max(top.shape[1], least):  # all of them, so their order does not matter, and numpy sorts fast
         values = scaled.cpu().numpy()
         ids = np.broadcast_to(np.arange(vocab), values.shape)
         return values, ids, _lowest_kept(-np.sort(-values), limits)[:, None], []
-    values, ids = (part.cpu().numpy() for part in scaled.topk(count))
+    if top.shape[1] < least:
+        top = likeliest(scaled, least)[1]
+    values, ids = scaled.gather(1, top).cpu().numpy(), top.cpu().numpy()
     lowest = _lowest_kept(values, limits)
     return values, ids, lowest[:, None], (values[:, -1] >= lowest).nonzero()[0].tolist()
 

@@ -14,8 +14,9 @@ from eft_demo.engine.forward import ModelFailure
 from eft_demo.engine.layout import Layout
 from eft_demo.engine.rows import Row
 from eft_demo.errors import NumericalError
-from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, rank, term_delta
-from eft_demo.sampling import sample
+from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, term_delta
+from eft_demo.ranking import first_highest, likeliest, rank
+from eft_demo.sampling import FIRST_CANDIDATES, sample
 from eft_demo.trace import Candidate, TokenRecord
 
 ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
@@ -52,19 +53,18 @@ def account(
     `controls` are those that were mixed with, `count` is the number of candidates of the mix.
     """
     stack, final = mixed.stack, mixed.final
+    # Looked for once: the draw starts from them and the candidates are the first of them.
+    look = min(max(count, FIRST_CANDIDATES), stack.shape[1])
+    ranked = likeliest(stack, look)[1]  # (stack, look)
+    top = ranked[layout.places[:, 0]]  # (rows, look)
     if ids is None:
-        ids = sample(final, layout.samplings, [row.position for row in layout.rows])  # (rows,)
-    ranked = stack.topk(count).indices  # (stack, count)
-    candidates = torch.cat(
-        [
-            ids[:, None],
-            ranked[layout.places[:, 0]],
-            ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1),
-        ],
-        1,
-    )  # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+        ids = sample(final, layout.samplings, [row.position for row in layout.rows], top)  # (rows,)
+    by_role = ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1)
+    # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    candidates = torch.cat([ids[:, None], top[:, :count], by_role], 1)
     values = stack[layout.places[:, :, None], candidates[:, None, :]]  # (rows, 1 + roles, candidates)
-    summary = torch.stack([entropy_nats(final), rank(final, ids), stack[layout.places[:, 1]].argmax(-1)], 1)
+    base_first = first_highest(stack[layout.places[:, 1]])
+    summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
     parts = [summary, _bars(layout, mixed.mixture, ids), candidates, values.flatten(1)]
     # Ids are exact in float64, and float32 values pass through it unchanged.
     table = torch.cat([part.double() for part in parts], 1).tolist()
@@ -100,9 +100,10 @@ def _record(row: Row, controls: dict[str, float], cells: list[float], terms: int
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
     values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(row.roles))]
-    by_token = {  # a dict keeps the first of equal ids
+    # Most ids are listed several times, and a candidate is made for each of them once.
+    by_token = {
         token: Candidate(token, logprob, dict(zip(row.roles, by_role, strict=True)))
-        for token, logprob, *by_role in zip(ids, *values, strict=True)
+        for token, (logprob, *by_role) in dict(zip(ids, zip(*values, strict=True), strict=True)).items()
     }
     drawn = by_token[ids[0]]
     return TokenRecord(

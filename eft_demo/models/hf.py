@@ -37,7 +37,7 @@ class SlotLayer(CacheLayerMixin):
     ) -> tuple[Tensor, Tensor]:
         """Write (rows, kv_heads, block, head_dim) at the rows' positions; return all that the rows hold."""
         new = torch.stack([key_states, value_states], 2)  # (rows, kv_heads, 2, block, head_dim)
-        return self.slots.write(self.layer, new.permute(0, 3, 2, 1, 4))
+        return self.slots.write(self.layer, new.permute(0, 3, 2, 1, 4).flatten(0, 1))
 
     def get_seq_length(self) -> int:
         """Tokens before the block under way, of the longest row."""

@@ -17,8 +17,9 @@ CPU = torch.device("cpu")
 
 
 class SlotCache:
-    """Storage (slots, 2, kv_heads, context, head_dim) per layer and the handles of the rows in use.
+    """Storage (slots, context, 2, kv_heads, head_dim) per layer and the handles of the rows in use.
 
+    What one token adds to a layer lies together, so that a block is written by one copy of whole rows.
     `devices` says where each layer's part lies, the first being the one that tokens come to; default: the
     CPU.
     """
@@ -34,14 +35,14 @@ class SlotCache:
     ) -> None:
         self.context, self.dtype = context, dtype
         self.devices = tuple(devices) or (CPU,) * layers
-        shape = (FIRST_ROWS, 2, kv_heads, context, head_dim)
+        shape = (FIRST_ROWS, context, 2, kv_heads, head_dim)
         # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
         self.slots: list[Slot] = []
         # Set by begin():
         self.rows: slice | Tensor = slice(0, 0)  # which storage rows the forward reads
         self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, block)
-        self._places: dict[torch.device, tuple[slice | Tensor, Tensor, Tensor]] = {}  # the same per device
+        self._places: dict[torch.device, tuple[slice | Tensor, Tensor]] = {}  # rows, and where the block goes
         self.end = 0  # longest row after the block
 
     def join(self) -> Slot:
@@ -49,9 +50,10 @@ class SlotCache:
         index = len(self.slots)
         for layer, store in enumerate(self.store):
             if index == store.shape[0]:
-                self.store[layer] = store = torch.cat([store, torch.zeros_like(store)])
-            # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
-            store[index].zero_()
+                self.store[layer] = torch.cat([store, torch.zeros_like(store)])
+            else:
+                # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+                store[index].zero_()
         slot = Slot(index)
         self.slots.append(slot)
         return slot
@@ -70,7 +72,7 @@ class SlotCache:
         """Give `target` the tokens of `source`."""
         n = source.length
         for store in self.store:
-            store[target.index, :, :, :n] = store[source.index, :, :, :n]
+            store[target.index, :n] = store[source.index, :n]
         target.length = n
 
     def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
@@ -86,32 +88,32 @@ class SlotCache:
             raise ValueError(f"a row of {self.end} tokens in a context of {self.context}")
         start, count = indices[0], len(indices)
         dense = indices == list(range(start, start + count))
-        row_index = torch.tensor(indices)
-        rows = slice(start, start + count) if dense else row_index
-        positions = torch.tensor(lengths)[:, None] + torch.arange(block)  # (rows, block)
+        rows = slice(start, start + count) if dense else torch.tensor(indices)
+        steps = range(block)
+        firsts = [slot.index * self.context + slot.length for slot in slots]
+        # (rows * block,) indices into slots and context as one dimension
+        places = torch.tensor([first + step for first in firsts for step in steps])
         self._places = {
-            device: (
-                rows if isinstance(rows, slice) else rows.to(device),
-                row_index[:, None].to(device),  # (rows, 1)
-                positions.to(device),
-            )
+            device: (rows if isinstance(rows, slice) else rows.to(device), places.to(device))
             for device in dict.fromkeys(self.devices)
         }
-        self.rows, _, self.positions = self._places[self.devices[0]]
+        self.rows = self._places[self.devices[0]][0]
+        positions = torch.tensor([[length + step for step in steps] for length in lengths])
+        self.positions = positions.to(self.devices[0])  # (rows, block)
         if block == 1 and min(lengths) == max(lengths):
             return None
         keys = torch.arange(self.end, device=self.positions.device)
         return keys <= self.positions[:, None, :, None]
 
     def write(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values (rows, block, 2, kv_heads, head_dim) of one layer at the rows' positions.
+        """Write keys and values (rows * block, 2, kv_heads, head_dim) of one layer at the rows' positions.
 
         Returns the rows' keys and values, each (rows, kv_heads, end, head_dim).
         """
         store = self.store[layer]
-        rows, row_index, positions = self._places[self.devices[layer]]
-        store[row_index, :, :, positions] = new
-        keys, values = store[rows, :, :, : self.end].unbind(1)
+        rows, places = self._places[self.devices[layer]]
+        store.flatten(0, 1).index_copy_(0, places, new)
+        keys, values = store[rows, : self.end].permute(2, 0, 3, 1, 4).unbind(0)
         return keys, values
 
     def commit(self, slots: Sequence[Slot], block: int) -> None:

@@ -17,7 +17,6 @@ from eft_demo.mixing import (
     filter_floor,
     flip_alpha,
     mix,
-    rank,
     term_delta,
     to_logprobs,
 )
@@ -286,11 +285,6 @@ def test_what_the_anchor_rules_out_stays_out_under_every_filter() -> None:
 def test_entropy_counts_what_is_possible() -> None:
     logprobs = to_logprobs(torch.tensor([[0.0, 0.0, -INF, -INF], [0.0, -INF, -INF, -INF]]), "m")
     torch.testing.assert_close(entropy_nats(logprobs), torch.tensor([math.log(2), 0.0]))
-
-
-def test_rank_starts_at_1_and_ties_share_the_better_rank() -> None:
-    logprobs = torch.tensor([[-1.0, -2.0, -2.0, -3.0]]).expand(4, 4)
-    assert rank(logprobs, torch.arange(4)).tolist() == [1, 2, 2, 4]
 
 
 def test_at_the_flip_alpha_both_tokens_are_equally_likely() -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from eft_demo import whatif
 from eft_demo.errors import InputError
-from eft_demo.mixing import entropy_nats, mix, rank, term_delta
+from eft_demo.mixing import entropy_nats, mix, term_delta
+from eft_demo.ranking import rank
 from eft_demo.recipe import AMPLIFIED, BASE, UPSCALED, Recipe, parse
 from eft_demo.sampling import Sampling, sample
 from eft_demo.schedule import CONSTANT, Schedule
