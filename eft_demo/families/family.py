@@ -117,8 +117,8 @@ def encode_prompt(
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     chosen = family.prompts[role] if prompt_format is None else prompt_format
-    before, after = around(chosen, family.templates.get(role))
-    ids = family.codec.encode_around(before, clean, after)
+    frame = around(chosen, family.templates.get(role))
+    ids = family.codec.encode_around(frame.before, clean.strip() if frame.trims else clean, frame.after)
     # A template writes the first token itself where there has to be one.
     if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
         ids.insert(0, family.bos_id)

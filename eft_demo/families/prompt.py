@@ -19,8 +19,8 @@ from eft_demo.settings import show_value
 PLACEHOLDER = "{prompt}"
 KINDS = ("plain", "few-shot", "chat")
 MAX_TEXT_CHARS = 8000
-# Stands for the question while a template is rendered; a private-use character that no template writes.
-_SENTINEL = "\ue000question\ue000"
+# Stands for the question while a template is rendered: private-use characters that no template writes.
+_MARK = "\ue000question\ue000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +52,53 @@ class PromptFormat:
             )
 
 
-def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is written around a question, and whether spaces at its ends are cut."""
+
+    before: str
+    after: str
+    trims: bool = False
+
+
+def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> Frame:
     """The texts before and after the question; `template` is the role's.
 
     Raises FamilyError if there is no template, or if it cannot be used.
     """
     if prompt_format.kind != "chat":
         before, after = prompt_format.text.split(PLACEHOLDER)
-        return before, after
+        return Frame(before, after)
     if template is None:
         raise FamilyError(
             "This model's tokenizer has no chat template. Please choose the plain format for its role."
         )
     system = [{"role": "system", "content": prompt_format.text}] if prompt_format.text else []
-    messages = [*system, {"role": "user", "content": _SENTINEL}]
+    messages = [*system, {"role": "user", "content": f" {_MARK} "}]
     try:
+        # Qwen3's would otherwise have the answer begin with thoughts, which no base model has.
         text = _compiled(template.text).render(
-            messages=messages, add_generation_prompt=True, tools=None, **template.tokens
+            messages=messages,
+            add_generation_prompt=True,
+            tools=None,
+            enable_thinking=False,
+            **template.tokens,
         )
     except (jinja2.TemplateError, TypeError, ValueError) as error:
         raise FamilyError(
             f"This model's chat template cannot write this prompt ({error}). Please leave the system prompt "
             "empty, or choose the plain format for its role."
         ) from None
-    parts = text.split(_SENTINEL)
+    parts = text.split(_MARK)
     if len(parts) != 2:
         raise FamilyError(
             f"This model's chat template writes the question {len(parts) - 1} times. "
             "Please choose the plain format for its role."
         )
-    return parts[0], parts[1]
+    before, after = parts
+    if before.endswith(" ") and after.startswith(" "):
+        return Frame(before[:-1], after[1:])
+    return Frame(before, after, trims=True)
 
 
 @lru_cache(maxsize=64)

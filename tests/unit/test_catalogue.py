@@ -7,7 +7,7 @@ import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
 from eft_demo.families.catalogue import list_entries, read_entry
-from eft_demo.families.prompt import ChatTemplate, PromptFormat, around
+from eft_demo.families.prompt import ChatTemplate, Frame, PromptFormat, around
 from eft_demo.models.plan import choice_of, list_choices, make_plan
 from eft_demo.settings import Settings
 
@@ -153,9 +153,13 @@ TEMPLATE = (
 
 def test_a_chat_template_is_written_around_the_question() -> None:
     template = ChatTemplate(TEMPLATE, {"bos_token": "<s>"})
-    assert around(PromptFormat("chat", ""), template) == ("<s><|user|>\n", "<|end|>\n<|assistant|>\n")
-    before, _ = around(PromptFormat("chat", "Be brief."), template)
-    assert before == "<s><|system|>\nBe brief.<|end|>\n<|user|>\n"
+    assert around(PromptFormat("chat", ""), template) == Frame("<s><|user|>\n", "<|end|>\n<|assistant|>\n")
+    trimming = ChatTemplate(TEMPLATE.replace("message.content", "message.content | trim"), {})
+    assert around(PromptFormat("chat", ""), trimming) == Frame("<|user|>\n", "<|end|>\n<|assistant|>\n", True)
+    assert (
+        around(PromptFormat("chat", "Be brief."), template).before
+        == "<s><|system|>\nBe brief.<|end|>\n<|user|>\n"
+    )
 
 
 @pytest.mark.parametrize(
