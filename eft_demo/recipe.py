@@ -232,6 +232,28 @@ def _check_weight(weight: object) -> float:
     return float(weight)  # type: ignore[arg-type]
 
 
+def undone_model(recipe: Recipe, highest: float) -> str | None:
+    """A tuned model that the recipe counts against, so that its tuning is undone; None if there is none.
+
+    In the sum over all terms its weight is below 0, at some values of the live controls from 0 to `highest`.
+    What is subtracted from itself, as in `small_base + (pirate - small_base)`, is only diluted.
+    """
+    for role in recipe.roles:
+        if role.endswith("_base"):
+            continue
+        by_control = {"": float(role == recipe.anchor)}
+        for term in recipe.terms:
+            control, number = (
+                (term.weight, term.scale) if isinstance(term.weight, str) else ("", float(term.weight))
+            )
+            sign = (role == term.plus) - (role == term.minus)
+            by_control[control] = by_control.get(control, 0.0) + sign * number
+        least = by_control.pop("") + sum(min(0.0, weight * highest) for weight in by_control.values())
+        if least < -1e-9:
+            return role
+    return None
+
+
 BASE = Recipe("large_base")
 TUNED = Recipe("small_tuned")
 UPSCALED = Recipe("large_base", (Term("alpha", "small_tuned", "small_base"),))

@@ -73,7 +73,7 @@ class Range:
         )
 
 
-# Above 3 the small models' difference drowns the large base; below 0 it would undo safety tuning.
+# What the page's sliders span. Above 3 the small models' difference drowns the large base.
 ALPHA = Range("Alpha", 0, 3, 1.0)
 BETA = Range("Beta", 0, 3, 1.0)
 # Above 2 nearly every text is noise. The trial runs read best at .7 with top-p .95.
@@ -110,6 +110,28 @@ def check_control(name: object, value: object) -> float:
     return float(limits.check(value))
 
 
+# What the engine takes of alpha and beta: more than the sliders offer, for those who study where it breaks.
+HIGHEST_WEIGHT = 5.0
+
+
+def check_weight(name: str, value: object, allow_negative: bool = False) -> float:
+    """The checked value of a live control for the engine: 0 to HIGHEST_WEIGHT, alpha down to its negative if
+    that is allowed. Raises InputError.
+    """
+    limits = control_range(name)
+    if limits is None:
+        return check_control(name, value)
+    low = -HIGHEST_WEIGHT if allow_negative and name != "beta" else 0.0
+    if not allow_negative and isinstance(value, (int, float)) and value < 0:
+        raise InputError(f"{limits.name} must not be negative; got {show_value(value)}. {UNDOING}")
+    return float(check_number(limits.name, value, low, HIGHEST_WEIGHT))
+
+
+UNDOING = (
+    "A negative weight undoes what tuning did, safety included. Whoever starts the app may allow it with "
+    "EFT_ALLOW_NEGATIVE_ALPHA=1, to study just that."
+)
+
 # What a Hugging Face Space sets for every app; our own variables go before them.
 HOSTED_NAMES: Mapping[str, str] = {
     "host": "GRADIO_SERVER_NAME",
@@ -131,6 +153,8 @@ class Settings:
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
     device: str = "auto"  # auto = a GPU if there is one, for all but the bundled family; or cpu
+
+    allow_negative_alpha: bool = False  # it undoes tuning, safety included: only to study just that
 
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
@@ -180,6 +204,10 @@ class Settings:
 
 
 def _from_text(variable: str, text: str, kind: type) -> object:
+    if kind is bool:
+        if text.strip() not in ("0", "1"):
+            raise InputError(f"{variable} must be 0 or 1; got {show_value(text)}.")
+        return text.strip() == "1"
     if kind not in (int, float):
         return Path(text).expanduser() if issubclass(kind, Path) else text.strip()
     try:

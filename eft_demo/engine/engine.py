@@ -24,7 +24,8 @@ from eft_demo.errors import InputError, OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
-from eft_demo.settings import Settings, check_control
+from eft_demo.recipe import undone_model
+from eft_demo.settings import HIGHEST_WEIGHT, UNDOING, Settings, check_weight
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
@@ -79,7 +80,7 @@ class Engine:
                     f"All places are taken and {ahead} others are waiting already. "
                     "Please try again in a moment."
                 )
-            run = Run(request, self.wake)
+            run = Run(request, self.wake, self.settings.allow_negative_alpha)
             self._waiting.append(run)
             self.wake.notify_all()
         return run
@@ -109,10 +110,13 @@ class Engine:
                 "Please leave some out."
             )
         for name, value in request.controls.items():
-            check_control(name, value)
+            check_weight(name, value, self.settings.allow_negative_alpha)
         check_given(request, len(self.token_bytes))
         for _, recipe in request.panels:
             recipe.coefficients(request.controls)
+            undone = None if self.settings.allow_negative_alpha else undone_model(recipe, HIGHEST_WEIGHT)
+            if undone:
+                raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}")
             for role in recipe.roles:
                 self._check_role(role, request.prompts)
 

@@ -14,7 +14,7 @@ from eft_demo.errors import InputError
 from eft_demo.recipe import Recipe
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
-from eft_demo.settings import check_control, check_number, show_value
+from eft_demo.settings import check_number, check_weight, show_value
 from eft_demo.weight_filter import OFF, WeightFilter
 
 MAX_BLOCK = 8  # drafted tokens per round
@@ -65,8 +65,9 @@ class RunRequest:
 class Run:
     """Handle of a submitted run. The owner calls `cancel` when it goes away, at the latest in a `finally`."""
 
-    def __init__(self, request: RunRequest, wake: Condition) -> None:
+    def __init__(self, request: RunRequest, wake: Condition, allow_negative: bool = False) -> None:
         self.request = request
+        self._allow_negative = allow_negative
         self.submitted_s = time.perf_counter()
         self._controls = dict(request.controls)
         self._events: deque[Event] = deque()
@@ -102,7 +103,7 @@ class Run:
 
     def set_controls(self, values: Mapping[str, float]) -> None:
         """Change several at once: all or none, and no token is made with half of them. Raises InputError."""
-        checked = {name: check_control(name, value) for name, value in values.items()}
+        checked = {name: check_weight(name, value, self._allow_negative) for name, value in values.items()}
         for name in checked:
             if name not in self._controls:
                 raise InputError(f"No panel of this run listens to {name}.")

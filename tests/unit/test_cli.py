@@ -82,7 +82,7 @@ def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture)
         (["generate", ""], "prompt is empty"),
         (["generate", "x" * 5000], "limit is 4,000"),
         (["generate", "Hi", "--alpha", "nan"], "Alpha must be"),
-        (["generate", "Hi", "--alpha", "4"], "from 0 to 3"),
+        (["generate", "Hi", "--alpha", "6"], "from 0 to 5"),
         (["generate", "Hi", "--temperature", "inf"], "Temperature must be"),
         (["generate", "Hi", "--top-p", "0"], "Top-p must be"),
         (["generate", "Hi", "--seed", "-1"], "Seed must be"),
@@ -159,9 +159,7 @@ def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["generate", "evaluate", "bench", "train-atlas", "doctor"])
-def test_every_command_has_help_and_json(
-    monkeypatch: Patch, capsys: Capture, command: str
-) -> None:
+def test_every_command_has_help_and_json(monkeypatch: Patch, capsys: Capture, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert run_cli(monkeypatch, command, "--help") == 0
     assert "--json" in capsys.readouterr().out

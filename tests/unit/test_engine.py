@@ -248,7 +248,7 @@ def test_a_control_acts_from_the_next_token_and_is_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("alpha", 3.5), ("alpha", math.nan), ("alpha", "2"), ("gamma", 1.0)]
+    ("name", "value"), [("alpha", 5.5), ("alpha", -0.5), ("alpha", math.nan), ("alpha", "2"), ("gamma", 1.0)]
 )
 def test_a_bad_control_is_refused_and_changes_nothing(name: str, value: Any) -> None:
     engine = toy_engine()
