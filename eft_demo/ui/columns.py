@@ -25,7 +25,7 @@ from eft_demo.recipe import (
     blend,
     parse,
 )
-from eft_demo.settings import COLUMNS, show_value
+from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.heads import panel_head
 
 # The tuned column is written as the small base plus what tuning did to it, which is the same model to float
@@ -63,7 +63,10 @@ class Preset:
 
 def presets(family: Family) -> list[Preset]:
     """What the menu offers: everything that the family has the models for."""
-    manners = [behaviour.role for behaviour in family.behaviours]
+    roles = [behaviour.role for behaviour in family.behaviours]
+    manners = [role for role in roles if control_range(f"alpha_{role}")][
+        :MAX_TERMS
+    ]  # a long name has no slider
     offered = [
         Preset("Base: large, as reading left it", "Base", BASE),
         Preset("Small base", "Small base", Recipe("small_base")),
@@ -71,7 +74,7 @@ def presets(family: Family) -> list[Preset]:
         Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
         Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
         Preset("Down-scaled: small + α·large tuning", "Down-scaled", DOWNSCALED),
-        Preset("Blend of behaviours", "Blend", blend(manners[:MAX_TERMS])),
+        *([Preset("Blend of behaviours", "Blend", blend(manners))] if len(manners) > 1 else []),
         Preset("Pad: α and β at once", "Pad", PAD),
         Preset("Large tuned: the reference", "Large tuned", REFERENCE),
     ]

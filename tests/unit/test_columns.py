@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
+from eft_demo.families.family import Behaviour
 from eft_demo.recipe import PAD, parse
 from eft_demo.settings import COLUMNS, Settings
 from eft_demo.ui.columns import FIRST, FieldError, check_columns, introduce, presets, read_columns
@@ -42,6 +43,17 @@ def test_the_menu_offers_everything_that_the_family_can_play() -> None:
     assert all(parse(str(preset.recipe)) == preset.recipe for preset in presets(FAMILY))
     blend = next(preset.recipe for preset in presets(FAMILY) if preset.name == "Blend")
     assert blend.controls == ("alpha_assistant", "alpha_brief", "alpha_pirate", "alpha_guarded")
+
+
+def test_a_blend_takes_two_manners_with_names_that_make_sliders() -> None:
+    def blends(*roles: str) -> list[str]:
+        behaviours = tuple(Behaviour(role, role, "") for role in roles)
+        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **dict.fromkeys(roles)})
+        return [str(preset.recipe) for preset in presets(family) if preset.name == "Blend"]
+
+    assert blends("chat") == blends("chat", "x" * 40) == []
+    assert blends("a", "b") == ["large_base + alpha_a*(a - small_base) + alpha_b*(b - small_base)"]
+    assert blends(*"abcdefgh")[0].count("alpha_") == 6
 
 
 def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:

@@ -143,9 +143,9 @@ JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from([name for name in GOOD if name != "prompt"]), JSON)
+@given(st.sampled_from([*GOOD, "columns", "schedule", "filter", "speculation", "kind"]), JSON)
 def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
-    lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2, name: value})
+    lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2} | {name: value})
     assert lines[-1] == {"k": "done"}
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
 
