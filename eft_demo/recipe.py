@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from eft_demo.errors import RecipeError
-from eft_demo.settings import CONTROLS, control_range, show_value
+from eft_demo.errors import InputError, RecipeError
+from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
 MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains float32
@@ -230,6 +230,13 @@ def _check_weight(weight: object) -> float:
         limits = f"from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
         raise RecipeError(f"A weight must be a number {limits}; got {show_value(weight)}.")
     return float(weight)  # type: ignore[arg-type]
+
+
+def refuse_undoing(recipe: Recipe) -> None:
+    """Raises InputError if some value of its live controls makes the recipe undo what tuning did."""
+    undone = undone_model(recipe, HIGHEST_WEIGHT)
+    if undone:
+        raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}")
 
 
 def undone_model(recipe: Recipe, highest: float) -> str | None:

@@ -24,8 +24,8 @@ from eft_demo.errors import InputError, OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
-from eft_demo.recipe import undone_model
-from eft_demo.settings import HIGHEST_WEIGHT, UNDOING, Settings, check_weight
+from eft_demo.recipe import refuse_undoing
+from eft_demo.settings import Settings, check_weight
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
@@ -114,9 +114,8 @@ class Engine:
         check_given(request, len(self.token_bytes))
         for _, recipe in request.panels:
             recipe.coefficients(request.controls)
-            undone = None if self.settings.allow_negative_alpha else undone_model(recipe, HIGHEST_WEIGHT)
-            if undone:
-                raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}")
+            if not self.settings.allow_negative_alpha:
+                refuse_undoing(recipe)
             for role in recipe.roles:
                 self._check_role(role, request.prompts)
 

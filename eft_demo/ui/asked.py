@@ -50,7 +50,7 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
     """
     with in_place("behaviour"):
         behaviour = service.check_behaviour(posted.get("behaviour"))
-    columns = read_columns(service.family, behaviour, posted.get("columns"))
+    columns = read_columns(service, behaviour, posted.get("columns"))
     controls = _read_controls(columns, posted.get("controls"))
     numbers: dict[str, float | int] = {}
     for name, limits in sampling_ranges(service.settings).items():

@@ -24,6 +24,7 @@ from eft_demo.recipe import (
     Term,
     blend,
     parse,
+    refuse_undoing,
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.heads import panel_head
@@ -92,7 +93,7 @@ def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
     }
 
 
-def read_columns(family: Family, behaviour: str, posted: object) -> Panels:
+def read_columns(service: Service, behaviour: str, posted: object) -> Panels:
     """The columns of a run: a list of {"name", "recipe"}; none given: the first three.
 
     `small_tuned` stays in the recipes; `behaviour` is to play it. Raises FieldError for `columns` or
@@ -107,7 +108,7 @@ def read_columns(family: Family, behaviour: str, posted: object) -> Panels:
     columns = []
     for index, column in enumerate(posted):
         with in_place(f"column-{index}"):
-            columns.append(_read_column(family, behaviour, column))
+            columns.append(_read_column(service, behaviour, column))
     return tuple(columns)
 
 
@@ -124,13 +125,14 @@ def check_columns(service: Service, posted: object) -> str:
     for column in asked:
         try:
             manner = service.check_behaviour(behaviour)
-            answers.append(introduce(*_read_column(service.family, manner, column), manner))
+            answers.append(introduce(*_read_column(service, manner, column), manner))
         except EFTError as refusal:
             answers.append({"error": str(refusal)})
     return json.dumps(answers)
 
 
-def _read_column(family: Family, behaviour: str, posted: object) -> tuple[str, Recipe]:
+def _read_column(service: Service, behaviour: str, posted: object) -> tuple[str, Recipe]:
+    family = service.family
     column = posted if isinstance(posted, Mapping) else {}
     name, text = column.get("name"), column.get("recipe")
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:
@@ -140,10 +142,13 @@ def _read_column(family: Family, behaviour: str, posted: object) -> tuple[str, R
     if isinstance(text, str) and not text.strip():
         raise InputError("This column has no recipe yet. Please write one, such as large_base.")
     recipe = parse(text)  # type: ignore[arg-type]  # says itself what is no text
-    unknown = [r for r in recipe.with_roles({"small_tuned": behaviour}).roles if r not in family.roles]
+    played = recipe.with_roles({"small_tuned": behaviour})
+    unknown = [role for role in played.roles if role not in family.roles]
     if unknown:
         raise InputError(
             f"There is no model {unknown[0]} in the family {family.title}. "
             f"It has {', '.join(family.roles)}, and small_tuned for the chosen manner."
         )
+    if not service.settings.allow_negative_alpha:
+        refuse_undoing(played)
     return name, recipe

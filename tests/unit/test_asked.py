@@ -15,7 +15,7 @@ from eft_demo.ui.columns import FieldError
 from tests.fakes import make_service
 
 COLUMNS = [
-    {"name": "Blend", "recipe": "large_base + alpha_pirate*(pirate - small_base) - 0.5*(brief - small_base)"},
+    {"name": "Blend", "recipe": "large_base + alpha_pirate*(pirate - small_base) + 0.5*(brief - small_base)"},
     {
         "name": "Pad",
         "recipe": "small_base + alpha*(small_tuned - small_base) + beta*(large_base - small_base)",

@@ -64,10 +64,10 @@ def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() ->
     assert introduce("Pad", by_name, "pirate")["pad"] and not introduce("Pad", by_name, "brief")["pad"]
 
 
-def test_typed_columns_are_read_and_small_tuned_stays_open() -> None:
-    mine, up = read_columns(FAMILY, "pirate", [column(TYPED), column(str(FIRST[2][1]), "Up")])
+def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:
+    mine, up = read_columns(service, "pirate", [column(TYPED), column(str(FIRST[2][1]), "Up")])
     assert mine == ("Mine", parse(TYPED)) and up == ("Up", FIRST[2][1])
-    assert read_columns(FAMILY, "pirate", None) == FIRST
+    assert read_columns(service, "pirate", None) == FIRST
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,16 @@ def test_typed_columns_are_read_and_small_tuned_stays_open() -> None:
         ([column("  \n")], "column-0", "no recipe yet"),
         ([column("large_base + alpha*(gorgon - small_base)")], "column-0", "There is no model gorgon"),
         ([column("large_base - ")], "column-0", "\n             ^"),
+        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "counts against assistant"),
         ([column("x" * 501)], "column-0", "500 characters"),
         ([column("large_base + 11*(pirate - small_base)")], "column-0", "a weight of at most 10"),
     ],
 )
-def test_a_bad_column_is_refused_in_its_place(posted: object, where: str, words: str) -> None:
+def test_a_bad_column_is_refused_in_its_place(
+    service: Service, posted: object, where: str, words: str
+) -> None:
     with pytest.raises(FieldError) as caught:
-        read_columns(FAMILY, "assistant", posted)
+        read_columns(service, "assistant", posted)
     assert caught.value.where == where and words in str(caught.value)
 
 
@@ -122,3 +125,9 @@ def test_whatever_is_posted_is_answered_column_by_column(service: Service, poste
     answers = json.loads(check_columns(service, posted))
     assert len(answers) <= COLUMNS.high
     assert all(answer.get("error") or answer["text"] for answer in answers)
+
+
+def test_whoever_starts_the_app_may_allow_what_undoes_tuning(service: Service) -> None:
+    open_minded = replace(service, settings=replace(service.settings, allow_negative_alpha=True))
+    undoing = column("large_base - alpha*(small_tuned - small_base)")
+    assert read_columns(open_minded, "assistant", [undoing])[0][1].controls == ("alpha",)
