@@ -1,40 +1,40 @@
-"""Start EFT Demo: settings -> service -> page -> launch. `from app import demo` is the page, not launched."""
+"""Start EFT Demo: settings -> family -> page -> launch. `from app import demo` is the page, not launched."""
 
-import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option, run
 
-from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.settings import Settings
-from eft_demo.ui.layout import Page, build_demo
+from eft_demo.ui.layout import Page, open_page
 from eft_demo.ui.server import launch
 
 
 def start(
-    host: Annotated[str | None, typer.Option(help="Where to listen; 0.0.0.0 is for everybody.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; if it is taken, the next free one.")] = None,
-    family: Annotated[str, typer.Option(help="Family of models in assets/.")] = "atlas",
+    host: Annotated[str | None, Option(help="Where to listen; 0.0.0.0 is for everybody.")] = None,
+    port: Annotated[int | None, Option(help="Port; if it is taken, the next free one.")] = None,
+    family: Annotated[str | None, Option(help="Family of models, such as qwen2.5.")] = None,
+    family_file: Annotated[Path | None, Option(help="A family file of your own.")] = None,
+    quant: Annotated[str | None, Option("--quant", "--quantisation", help="none, int8, nf4, fp4")] = None,
 ) -> None:
     """Start the app and serve its page until Ctrl+C."""
+    given = {"host": host, "port": port, "family": str(family_file or family or ""), "quantisation": quant}
     try:
-        settings = Settings.from_env()
-        settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
-        launch(build_demo(Service.load(settings, family), settings), settings)
+        settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})
+        launch(open_page(settings), settings)
     except EFTError as error:
-        sys.exit(f"EFT Demo cannot start. {error}")
+        raise SystemExit(f"EFT Demo cannot start. {error}") from None
 
 
 def __getattr__(name: str) -> Page:
     """`demo`, built when first asked for, so that importing this module costs and starts nothing."""
     if name != "demo":
         raise AttributeError(name)
-    settings = Settings.from_env()
-    globals()["demo"] = page = build_demo(Service.load(settings, "atlas"), settings)
+    globals()["demo"] = page = open_page(Settings.from_env())
     return page
 
 
 if __name__ == "__main__":
-    typer.run(start)
+    run(start)

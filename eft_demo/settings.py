@@ -137,7 +137,13 @@ HOSTED_NAMES: Mapping[str, str] = {
     "host": "GRADIO_SERVER_NAME",
     "port": "GRADIO_SERVER_PORT",
     "space": "SPACE_ID",
+    "zero_gpu": "SPACES_ZERO_GPU",
 }
+BUNDLED = "atlas"  # the family that needs no download
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SWITCHES = ("auto", "on", "off")
+WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
+_YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
 _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -148,7 +154,10 @@ class Settings:
     host: str = "127.0.0.1"  # only this machine, unless asked otherwise
     port: int = 7860
     space: str = ""  # owner/name of the Hugging Face Space this is; a Space sets it itself
+    zero_gpu: bool = False  # a Space whose GPU is lent for a run at a time; such a Space sets it itself
     assets: Path = ASSETS
+    family: str = "atlas"  # which family the app starts with
+    switch: str = "auto"  # who may load another: auto = a person at this machine, on, off
     threads: int = 0  # for torch; 0 = the engine's choice, which is 1 (see engine.py for why)
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
@@ -176,7 +185,7 @@ class Settings:
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
-        for name, known in (("dtype", DTYPES), ("quantisation", QUANTISATIONS), ("device", DEVICES)):
+        for name, known in WORDS.items():
             if (value := getattr(self, name)) not in known:
                 raise InputError(
                     f"EFT_{name.upper()} must be one of {', '.join(known)}; got {show_value(value)}."
@@ -205,9 +214,10 @@ class Settings:
 
 def _from_text(variable: str, text: str, kind: type) -> object:
     if kind is bool:
-        if text.strip() not in ("0", "1"):
+        word = text.strip().lower()
+        if word not in (*_YES, *_NO):
             raise InputError(f"{variable} must be 0 or 1; got {show_value(text)}.")
-        return text.strip() == "1"
+        return word in _YES
     if kind not in (int, float):
         return Path(text).expanduser() if issubclass(kind, Path) else text.strip()
     try:

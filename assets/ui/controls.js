@@ -5,15 +5,17 @@ let rowsChip = null;
 
 function startPage(page) {
   config = page;
-  const chips = page.chips.map(makeChip);
+  const [family, ...others] = page.chips;
   rowsChip = el("span", "chip");
+  changedChip = el("span", "chip");
   rowsChip.hidden = true;
-  part("chips").replaceChildren(...chips, rowsChip);
+  part("chips").replaceChildren(makeFamilyChip(family), ...others.map(makeChip), changedChip, rowsChip);
   part("examples").replaceChildren(...page.examples.map(makeExample));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
   makeMethods();
   chooseColumns(page.columns);
+  startFamily(page);
   makeGallery(part("gallery"));
   readAddress();
   (window.requestIdleCallback || setTimeout)(loadPlotly);
@@ -82,7 +84,7 @@ function startRun() {
   seen = 0;
   stopWanted = false;
   setRunning(true);
-  trigger("eft_run", { n: nonce, ...askedNow() });
+  trigger("eft_run", { n: nonce, ...familyAsked(), ...askedNow() });
 }
 
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.

@@ -6,11 +6,12 @@ Safe to use from any thread. Knows nothing of models and ticks.
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Condition
 
 from eft_demo.engine.events import EndEvent, Event
 from eft_demo.errors import InputError
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.recipe import Recipe
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
@@ -60,6 +61,8 @@ class RunRequest:
     weight_filter: WeightFilter = OFF
     schedule: Schedule = CONSTANT
     speculation: Speculation = Speculation("off")
+    # What a person put around the prompt of a role instead of the family's own; `prompts` hold it already.
+    formats: Mapping[str, PromptFormat] = field(default_factory=dict)
 
 
 class Run:

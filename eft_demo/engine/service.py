@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eft_demo.engine.engine import Engine
+from eft_demo.engine.lent import Lend, LentEngine
 from eft_demo.engine.run import Run, RunRequest, Speculation
-from eft_demo.engine.thread import EngineThread
+from eft_demo.engine.thread import STOPPING, EngineThread
 from eft_demo.errors import InputError
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.families.hub import QUIET, Watcher
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.models.load import group_models
+from eft_demo.models.memory import CPU
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
@@ -53,11 +56,15 @@ class Service:
         family: str | Entry = "atlas",
         roles: Iterable[str] | None = None,
         watcher: Watcher = QUIET,
+        lend: Lend | None = None,
     ) -> "Service":
-        """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled."""
+        """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled.
+
+        `lend` is a lender's decorator, where the GPU is lent for a run at a time.
+        """
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family
-        engine = Engine(
+        parts = (
             opened.models,
             loaded.stop_ids,
             opened.settings,
@@ -65,6 +72,8 @@ class Service:
             loaded.banned_ids,
             group_models(opened.models),
         )
+        on_gpu = any(place.device != CPU for place in opened.plan.placements)
+        engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
         service.start()
         return service
@@ -78,9 +87,9 @@ class Service:
         """Start the engine's thread. `load` has done so already."""
         self.thread.start()
 
-    def stop(self) -> None:
-        """End all runs and the engine's thread."""
-        self.thread.stop()
+    def stop(self, sentence: str = STOPPING) -> None:
+        """End all runs with that sentence, and the engine's thread."""
+        self.thread.stop(sentence)
 
     def start_run(
         self,
@@ -99,8 +108,12 @@ class Service:
         schedule: Schedule = CONSTANT,
         speculation: Speculation = AUTO,
         forced: Sequence[int] = (),
+        formats: Mapping[str, PromptFormat] | None = None,
     ) -> Run:
-        """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking."""
+        """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking.
+
+        `formats` says, by role, what a model is shown around the prompt where it is not the family's way.
+        """
         text = self.check_prompt(prompt)
         tuned = self.check_behaviour(behaviour)
         chosen = default_panels(tuned) if panels is None else panels
@@ -110,7 +123,7 @@ class Service:
         length = default if max_new_tokens is None else max_new_tokens
         return self.engine.submit(
             RunRequest(
-                prompts=self._prompts(resolved, text),
+                prompts=self._prompts(resolved, text, formats or {}),
                 panels=resolved,
                 controls={"alpha": ALPHA.default} if controls is None else dict(controls),
                 sampling=sampling,
@@ -119,6 +132,7 @@ class Service:
                 weight_filter=weight_filter,
                 schedule=schedule,
                 speculation=speculation,
+                formats=formats or {},
             )
         )
 
@@ -144,7 +158,9 @@ class Service:
             )
         return str(behaviour)
 
-    def _prompts(self, panels: Panels, text: str) -> dict[str, tuple[int, ...]]:
+    def _prompts(
+        self, panels: Panels, text: str, formats: Mapping[str, PromptFormat]
+    ) -> dict[str, tuple[int, ...]]:
         roles = dict.fromkeys(role for _, recipe in panels for role in recipe.roles)
         unknown = [role for role in roles if role not in self.family.roles]
         if unknown:
@@ -152,4 +168,4 @@ class Service:
                 f"The family {self.family.title} has no model {unknown[0]}. "
                 f"It has {', '.join(self.family.roles)}."
             )
-        return {role: tuple(encode_prompt(self.family, role, text)) for role in roles}
+        return {role: tuple(encode_prompt(self.family, role, text, formats.get(role))) for role in roles}

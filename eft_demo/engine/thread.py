@@ -5,6 +5,8 @@ from threading import Event, Thread
 
 from eft_demo.engine.engine import Engine
 
+STOPPING = "The server is stopping, so this text ends here."
+
 log = logging.getLogger(__name__)
 
 
@@ -14,6 +16,7 @@ class EngineThread:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._stopping = Event()
+        self._last_words = STOPPING
         self._thread = Thread(target=self._loop, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -25,8 +28,9 @@ class EngineThread:
         """Whether it ticks or waits for work."""
         return self._thread.is_alive()
 
-    def stop(self) -> None:
-        """End all rows and the thread; returns when it is gone."""
+    def stop(self, sentence: str = STOPPING) -> None:
+        """End all rows with that sentence, and the thread; returns when it is gone."""
+        self._last_words = sentence
         self._stopping.set()
         with self.engine.wake:
             self.engine.wake.notify_all()
@@ -42,7 +46,7 @@ class EngineThread:
                 self.engine.fail_all(
                     "The engine met an unexpected error, so this text ends here. Please try again."
                 )
-        self.engine.fail_all("The server is stopping, so this text ends here.")
+        self.engine.fail_all(self._last_words)
 
     def _sleep(self) -> None:
         with self.engine.wake:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from eft_demo.engine.run import Run, parse_speculation
 from eft_demo.engine.service import Panels, Service
 from eft_demo.errors import InputError
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.permalink import Permalink
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import parse_schedule
@@ -101,8 +102,10 @@ def as_posted(link: Permalink) -> dict[str, object]:
     return posted
 
 
-def start_asked(service: Service, asked: Permalink) -> Run:
-    """Start what was asked. Raises InputError or Overloaded."""
+def start_asked(
+    service: Service, asked: Permalink, formats: Mapping[str, PromptFormat] | None = None
+) -> Run:
+    """Start what was asked, with a person's own prompt formats. Raises InputError or Overloaded."""
     sampling = asked.sampling
     return service.start_run(
         asked.prompt,
@@ -118,6 +121,7 @@ def start_asked(service: Service, asked: Permalink) -> Run:
         weight_filter=asked.weight_filter,
         schedule=asked.schedule,
         speculation=asked.speculation,
+        formats=formats,
     )
 
 

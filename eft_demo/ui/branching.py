@@ -76,6 +76,7 @@ def _start(
         schedule=request.schedule,
         speculation=request.speculation,
         forced=request.forced,
+        formats=request.formats,
     )
     fresh = empty_traces(request.panels)
     traces = [fresh[i] if i in places else _as_it_is(trace) for i, trace in enumerate(kept.traces)]

@@ -19,11 +19,13 @@ from eft_demo.ui import wire
 from eft_demo.ui.asked import read_asked, read_steering, start_asked
 from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.columns import FieldError
+from eft_demo.ui.formats import read_formats
 from eft_demo.ui.kept import Kept, KeptRuns
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
 CLOSING = "The server is restarting, so runs have ended. Please reload the page in a minute."
+CHANGED = "Another family was loaded meanwhile: {title} runs now. Please reload the page to ask it."
 BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,18 @@ log = logging.getLogger(__name__)
 class LiveRuns:
     """The runs that are going on, by their unguessable id; and `kept`, which has the last ones to their ends.
 
-    `closing` refuses new ones.
+    `closing` refuses new ones. `serial` counts the families that have been in use.
     """
 
     by_id: dict[str, Run] = field(default_factory=dict)
     kept: KeptRuns = field(default_factory=KeptRuns)
     closing: bool = False
+    serial: int = 0
+
+    def renew(self) -> None:
+        """Another family is in use: the token ids in what was kept mean something else to it."""
+        self.serial += 1
+        self.kept.clear()
 
     def close(self) -> None:
         """Refuse new runs and cancel those going on."""
@@ -69,6 +77,8 @@ def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str
 def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
+    if request.get("serial", live.serial) != live.serial:
+        raise EFTError(CHANGED.format(title=service.family.title))
     run, kept = _start(service, live.kept, request)
     run_id = secrets.token_urlsafe(18)
     live.by_id[run_id] = run
@@ -103,7 +113,7 @@ def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> t
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     asked = read_asked(service, request)
-    run = start_asked(service, asked)
+    run = start_asked(service, asked, read_formats(service, request.get("formats")))
     return run, Kept.of_run(run, asked.prompt, asked.behaviour)
 
 

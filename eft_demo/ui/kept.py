@@ -91,6 +91,11 @@ class KeptRuns:
             while len(self.by_id) > MAX_KEPT:
                 self.by_id.popitem(last=False)
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self.lock:
+            self.by_id.clear()
+
     def find(self, run_id: object) -> Kept:
         """The run of that id. Raises InputError."""
         with self.lock:

@@ -5,16 +5,19 @@ No text of a person or a model ever passes a template: the skeleton has no place
 textContent only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import gradio as gr
 
 from eft_demo.engine.service import Service
+from eft_demo.models.memory import free_unused
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings
-from eft_demo.ui import columns, handlers, kept, opening, sharing, wire
+from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
+from eft_demo.ui.space import lender
+from eft_demo.ui.switching import OVER, Load, Switch, Visitor, load_chosen, load_first
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
@@ -31,6 +34,7 @@ SCRIPTS = (  # in this order, in one scope
     "method.js",
     "diff.js",
     "dialogs.js",
+    "family.js",
     "share.js",
     "open.js",
     "controls.js",
@@ -57,9 +61,26 @@ class Page(gr.Blocks):
 
     service: Service  # the one in use now: read anew at each event, for another family may take its place
     live: handlers.LiveRuns
+    switch: Switch
+
+    def take_over(self, service: Service) -> None:
+        """Serve everybody with another family from now on, and return what the old one took."""
+        old, self.service = self.service, service
+        self.live.renew()
+        self.panel.value = page_line(service, self.live.serial)
+        self.config = self.get_config_file()  # what a page is given when it is opened
+        old.stop(OVER.format(title=service.family.title))
+        del old
+        free_unused()
 
 
-def build_demo(first: Service, settings: Settings) -> Page:
+def open_page(settings: Settings) -> Page:
+    """The page with the family of the settings, or else the bundled one and why. Raises EFTError."""
+    service, notice = load_first(settings, lender(settings))
+    return build_demo(service, settings, notice)
+
+
+def build_demo(first: Service, settings: Settings, notice: str = "", load: Load = load_chosen) -> Page:
     """The whole page, served by `first` to begin with. Nothing is started."""
     live = handlers.LiveRuns()
 
@@ -83,7 +104,7 @@ def build_demo(first: Service, settings: Settings) -> Page:
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
-            value=page_line(first, settings),
+            value=page_line(first, live.serial, notice),
             html_template=asset("skeleton.html"),
             js_on_load=script(),
             apply_default_css=False,
@@ -97,6 +118,7 @@ def build_demo(first: Service, settings: Settings) -> Page:
                 read_link,
                 opening.open_file,
                 open_recorded,
+                *family_functions(lambda: demo),
             ],
         )
         panel.eft_run(
@@ -107,18 +129,47 @@ def build_demo(first: Service, settings: Settings) -> Page:
             trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
-    demo.service, demo.live = first, live
+    demo.service, demo.live, demo.panel = first, live, panel
+    demo.switch = Switch(settings, load, demo.take_over)
     return demo
 
 
-def page_line(service: Service, settings: Settings) -> str:
-    """Everything the page needs to know before the first run."""
-    family = service.family
+def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
+    """What the page may ask of the family menu, by the names that it calls them by."""
+
+    def family_menu(posted: object, request: gr.Request) -> str:
+        return menu.menu(page().service, page().switch, _visitor(request), posted)
+
+    def load_family(posted: object, request: gr.Request) -> str:
+        return menu.load_family(page().switch, _visitor(request), posted)
+
+    def cancel_loading(posted: object, request: gr.Request) -> str:
+        return menu.cancel_loading(page().switch, _visitor(request))
+
+    def loading(posted: object) -> str:
+        return menu.loading(page().switch)
+
+    def show_format(posted: object) -> str:
+        return formats.preview(page().service, posted)
+
+    return [family_menu, load_family, cancel_loading, loading, show_format]
+
+
+def _visitor(request: gr.Request) -> Visitor:
+    return Visitor(request.client.host if request.client else "", request.headers)
+
+
+def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
+    """Everything the page needs to know before the first run. `serial` counts the families so far."""
+    family, settings = service.family, service.settings
     manner = family.behaviours[0].role
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = sampling_ranges(settings)
     return wire.line(
         "page",
+        serial=serial,
+        notice=notice,
+        formats=formats.family_formats(service),
         chips=list(service.chips),
         behaviours=behaviours,
         examples=list(EXAMPLES),

@@ -62,6 +62,11 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
     assert violations(page) == []
     page.click("[data-part=help]")
     assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.click(".family-chip")
+    page.wait_for_selector(".family-choice")
+    page.click(".format summary")
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize(

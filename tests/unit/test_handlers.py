@@ -93,6 +93,35 @@ def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, post
     assert place == "branch" and words in text
 
 
+def test_a_page_of_the_family_before_is_told_to_reload(service: Service):
+    live = LiveRuns()
+    live.renew()
+    assert "Echo runs now" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
+    assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
+
+
+def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
+    live = LiveRuns()
+    run_id = lines_of(service, GOOD, live)[0]["id"]
+    live.renew()
+    branch = {"kind": "branch", "n": 1, "run": run_id, "panel": 0, "position": 0}
+    assert "no longer kept" in sentence_of(lines_of(service, branch, live))[1]
+
+
+def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
+    live, own = LiveRuns(), {"kind": "plain", "text": "User: Again {prompt}\nAssistant:"}
+    lines = lines_of(service, {**GOOD, "prompt": "Hi", "formats": {"assistant": own}}, live)
+    branch = {"kind": "branch", "n": 1, "run": lines[0]["id"], "panel": 1, "position": 0}
+    for told in (lines, lines_of(service, branch, live)):
+        texts = ["".join(line["s"] for line in told if line["k"] == "t" and line["p"] == p) for p in (0, 1)]
+        assert texts[1] == "Again Hi" and texts[0] in ("Hi", "")
+
+
+def test_a_format_that_is_none_gets_a_sentence(service: Service):
+    asked = {**GOOD, "formats": {"assistant": {"kind": "plain", "text": "nowhere"}}}
+    assert "must hold {prompt} once" in sentence_of(lines_of(service, asked))[1]
+
+
 def test_the_length_is_kept(service: Service):
     lines = lines_of(service, {**GOOD, "prompt": "chant", "length": 7})
     assert sum(line["k"] == "t" for line in lines) == 21

@@ -143,14 +143,38 @@ def test_nonsense_sent_straight_to_the_endpoint(client: httpx.Client, page: tupl
 
 
 @pytest.mark.parametrize("data", [None, {}, {"run": "guess", "values": {"alpha": float("nan")}}, [1], "x"])
-@pytest.mark.parametrize("name", ["steer", "stop"])
+@pytest.mark.parametrize("name", ["steer", "stop", "load_family", "family_menu", "loading", "show_format"])
 def test_controls_answer_nonsense_with_a_sentence(
     client: httpx.Client, page: tuple[Page, str], name: str, data: object
 ):
-    body = {"data": data, "component_id": dependency(page)[1], "fn_name": name, "session_hash": "x"}
-    answer = client.post("/gradio_api/component_server/", content=json.dumps(body),
-                         headers={"Content-Type": "application/json"})  # fmt: skip
+    answer = ask(client, page, name, data)
     assert answer.status_code == 200 and len(answer.json()) > 20
+
+
+def ask(
+    client: httpx.Client, page: tuple[Page, str], name: str, data: object, **headers: str
+) -> httpx.Response:
+    """Post to a server function as the page does."""
+    body = {"data": data, "component_id": dependency(page)[1], "fn_name": name, "session_hash": "x"}
+    kind = {"Content-Type": "application/json"}
+    path = "/gradio_api/component_server/"
+    return client.post(path, content=json.dumps(body), headers={**kind, **headers})
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Origin": "http://evil.example"}, False),
+        ({"Host": "evil.example"}, False),
+        ({"X-Forwarded-For": "8.8.8.8"}, False),
+    ],
+)
+def test_who_is_at_this_machine_is_told_by_the_request(
+    client: httpx.Client, page: tuple[Page, str], headers: dict[str, str], allowed: bool
+):
+    assert (ask(client, page, "cancel_loading", {}, **headers).json() == "") is allowed
+    assert (json.loads(ask(client, page, "family_menu", {}, **headers).json())["why_not"] == "") is allowed
 
 
 def test_the_next_free_port_is_taken():
@@ -192,6 +216,6 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     ):
         assert forbidden not in source
     assert "http" not in style() and "url(" not in style()
-    line = json.loads(page_line(service, settings))
+    line = json.loads(page_line(service))
     assert [example for example in line["examples"] if "Peru" in example]
     assert set(line["fields"]) == set(sampling_ranges(settings))

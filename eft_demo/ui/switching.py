@@ -1,0 +1,160 @@
+"""Another family for everybody: who may load one, how far it has come, the moment when it takes over.
+
+The family in use stays until the new one is ready; if that fails or is stopped, it simply goes on. Knows
+services and how a request came in; knows nothing of Gradio.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+
+from eft_demo.engine.lent import Lend
+from eft_demo.engine.service import Service
+from eft_demo.errors import Cancelled, EFTError, InputError
+from eft_demo.families.hub import QUIET, Stage, Watcher
+from eft_demo.settings import BUNDLED, LOOPBACK, QUANTISATIONS, Settings, show_value
+
+# What proxies add: whoever comes through one sits at another machine, whatever the address says.
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+BUSY = "Another family is being loaded already. Please wait for it, or cancel it first."
+BUG = "The program made a mistake while loading; its log says which. What was loaded before goes on."
+OVER = "The family was changed to {title}, so this text ends here. Please reload the page and run again."
+
+INSTEAD = "{error} Until then the bundled family runs."
+Load = Callable[[Settings, Watcher], Service]
+
+log = logging.getLogger(__name__)
+
+
+def load_chosen(settings: Settings, watcher: Watcher = QUIET) -> Service:
+    """The family that the settings name. Raises FamilyError, OutOfMemory or Cancelled."""
+    return Service.load(settings, settings.family, watcher=watcher)
+
+
+def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, str]:
+    """The family to start with; where it cannot be had the bundled one, and the sentence that says why."""
+    try:
+        return Service.load(settings, settings.family, lend=lend), ""
+    except EFTError as error:
+        if settings.family == BUNDLED:
+            raise
+        notice = INSTEAD.format(error=error)
+    return Service.load(replace(settings, quantisation="auto"), BUNDLED, lend=lend), notice
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """How a request came in: the address of the other end, and the headers that tell of its way here."""
+
+    address: str
+    headers: Mapping[str, str]
+
+
+def why_not(settings: Settings, visitor: Visitor) -> str:
+    """Why this visitor may not load another family for everybody, with the way out; "" if they may."""
+    if settings.zero_gpu:
+        return (
+            "On ZeroGPU models are loaded once, when the Space starts. Duplicate the Space and set the "
+            "variable EFT_FAMILY there to run another family."
+        )
+    if settings.switch == "off":
+        return "Whoever runs this app has switched this off (EFT_SWITCH=off)."
+    if not _from_own_page(visitor.headers):
+        return "Only this app's own page may ask for that. Please open it and use its menu."
+    if settings.switch == "on":
+        return ""
+    if settings.space:
+        return (
+            "This is a Space, and another family would be loaded for everybody. Duplicate it to choose "
+            "yourself, with the variable EFT_FAMILY or, for its page, EFT_SWITCH=on."
+        )
+    if settings.host not in LOOPBACK:
+        return (
+            f"This app listens on {settings.host}, so others use it too, and another family would be "
+            "loaded for everybody. Whoever runs it may allow that with EFT_SWITCH=on."
+        )
+    if visitor.address not in LOOPBACK or not _addressed_here(visitor.headers):
+        return (
+            "Only a person at the machine that runs this app may load another family. Whoever runs it may "
+            "allow it to everybody with EFT_SWITCH=on."
+        )
+    return ""
+
+
+def _from_own_page(headers: Mapping[str, str]) -> bool:
+    """No other site's page made this request: its origin, if it says one, is the host that it asks."""
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host", "")
+
+
+def _addressed_here(headers: Mapping[str, str]) -> bool:
+    """The request names this machine and came through no proxy. A name that merely leads here is no proof."""
+    name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
+    return name in LOOPBACK and not any(header in headers for header in FORWARDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How loading stands. `state` is idle, loading, loaded, cancelled or failed; `sentence` tells why."""
+
+    state: str = "idle"
+    family: str = ""
+    stage: Stage = Stage("", "", 0, 0)
+    sentence: str = ""
+
+
+class Switch:
+    """Loads one family at a time beside the one in use, in a thread of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Load,
+        take_over: Callable[[Service], None],
+    ) -> None:
+        self.settings = settings
+        self._load, self._take_over = load, take_over
+        self._lock = Lock()
+        self._progress = Progress()
+        self._cancel = Event()
+
+    @property
+    def progress(self) -> Progress:
+        """How the last or present loading stands."""
+        return self._progress
+
+    def start(self, family: str, quantisation: object) -> None:
+        """Begin to load. Raises InputError for an unknown quantisation, or if one is loading."""
+        if quantisation not in QUANTISATIONS:
+            known = ", ".join(QUANTISATIONS)
+            raise InputError(f"Quantisation is one of {known}; got {show_value(quantisation)}.")
+        settings = replace(self.settings, family=family, quantisation=str(quantisation))
+        with self._lock:
+            if self._progress.state == "loading":
+                raise InputError(BUSY)
+            self._cancel = Event()
+            self._progress = Progress("loading", family)
+        Thread(target=self._run, args=(settings, self._cancel), name="loading", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Stop what is loading, at its next step. Nothing happens if nothing is."""
+        self._cancel.set()
+
+    def _run(self, settings: Settings, cancel: Event) -> None:
+        def tell(stage: Stage) -> None:
+            self._progress = Progress("loading", settings.family, stage)
+
+        state, sentence = "loaded", ""
+        try:
+            service = self._load(settings, Watcher(tell, cancel))
+            self._take_over(service)
+        except Cancelled as stopped:
+            state, sentence = "cancelled", str(stopped)
+        except EFTError as refusal:
+            state, sentence = "failed", str(refusal)
+        except Exception:
+            log.exception("Loading a family ended by a bug")
+            state, sentence = "failed", BUG
+        self._progress = Progress(state, settings.family, self._progress.stage, sentence)

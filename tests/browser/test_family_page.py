@@ -1,0 +1,209 @@
+"""The family menu in a real browser: by keyboard, another family, a load that stops or fails, own prompts."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import FamilyError
+from eft_demo.families.hub import Watcher
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import Page, build_demo
+from eft_demo.ui.switching import load_chosen
+from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS
+from tests.tiny import make_family
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+NOTICE = "The family <b>${x}</b> cannot be had. Until then the bundled family runs."
+FULL = "The disk is full: <img src=x onerror=window.pwned=1> could not be saved."
+waiting = threading.Event()  # the slow family has said how far it is
+
+
+def load(settings: Settings, watcher: Watcher) -> Service:
+    """The real loader, but for a family without end and one whose download fails."""
+    while settings.family == "slow":
+        watcher.tell("download", "some/large", 1_500_000_000, 6_000_000_000)
+        waiting.set()
+        watcher.cancel.wait(0.1)
+    if settings.family == "full":
+        raise FamilyError(FULL)
+    return load_chosen(settings, watcher)
+
+
+@dataclass
+class Site:
+    """A running page and a browser."""
+
+    url: str
+    demo: Page
+    browser: object
+
+    def open(self) -> "sync_api.Page":
+        page = self.browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.goto(self.url)
+        page.wait_for_selector(".family-chip")
+        return page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    assets = tmp_path_factory.mktemp("assets")
+    for name in ("first", "other"):
+        entry = make_family(assets / name) / "family.yaml"
+        entry.write_text(entry.read_text().replace("title: Tiny", f"title: {name.title()} family"))
+    for name in ("slow", "full"):
+        shutil.copytree(assets / "first", assets / name)
+    settings = Settings(assets=assets, port=0, dtype="fp32", threads=1, family="first")
+    demo = build_demo(load_chosen(settings), settings, NOTICE, load)
+    url = server.start(demo, settings)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield Site(url, demo, browser)
+        browser.close()
+    server.stop(demo)
+    demo.service.stop()
+
+
+@pytest.fixture
+def page(site: Site) -> Iterator["sync_api.Page"]:
+    page = site.open()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    assert complaints == [] and not page.evaluate("window.pwned")
+    page.context.close()
+
+
+def open_menu(page: "sync_api.Page") -> None:
+    page.focus(".family-chip")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".family-choice")
+
+
+def choose(page: "sync_api.Page", family: str) -> None:
+    """By keyboard: to the radio buttons, then down to the one wanted."""
+    page.focus(".family-choice input:checked")
+    for _ in range(5):
+        if page.input_value(".family-choice input:checked") == family:
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"{family} is not in the menu")
+
+
+def press_load(page: "sync_api.Page") -> None:
+    page.focus("[data-part=family-load]")
+    page.keyboard.press("Enter")
+
+
+def sentence(page: "sync_api.Page") -> str:
+    page.wait_for_function("document.querySelector('[data-part=family-sentence]').textContent")
+    return page.text_content("[data-part=family-sentence]")
+
+
+def test_why_the_bundled_family_runs_is_said_at_once(page: "sync_api.Page"):
+    assert page.text_content("[data-error=family-notice]") == NOTICE
+
+
+def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "sync_api.Page"):
+    assert page.text_content(".family-chip") == "First family"
+    open_menu(page)
+    assert page.text_content("dialog[open] h2") == "Models: First family"
+    first = page.locator(".family-choice", has_text="First family").nth(0).text_content()
+    for words in ("runs now", "Apache-2.0", "on this machine", "7 models: large 0.1 M", "✓ fits: needs"):
+        assert words in first
+    rows = page.locator("[data-part=family-models] tr")
+    assert rows.count() == 7 and "float32" in rows.nth(0).text_content()
+    page.keyboard.press("Escape")
+    assert not page.is_visible("dialog[data-dialog=family]")
+    assert page.evaluate("document.activeElement.className") == "chip family-chip"
+
+
+def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
+    open_menu(page)
+    choose(page, "slow")
+    waiting.clear()
+    press_load(page)
+    assert waiting.wait(60)
+    page.wait_for_selector("text=Downloading some/large, 1.5 GB of 6.0 GB")
+    assert page.is_disabled("[data-part=family-load]")
+    assert page.evaluate("document.activeElement.dataset.part") == "family-cancel"
+    page.keyboard.press("Enter")
+    assert "goes on" in sentence(page)
+    assert page.is_enabled("[data-part=family-load]") and page.is_hidden("[data-part=family-stage]")
+    assert site.demo.service.family.name == "first"
+
+
+def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", site: Site):
+    open_menu(page)
+    choose(page, "full")
+    press_load(page)
+    assert sentence(page) == FULL
+    page.keyboard.press("Escape")
+    page.fill("#eft-prompt", "Hi")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".pane .t")
+    assert site.demo.service.family.name == "first"
+
+
+def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page", site: Site):
+    open_menu(page)
+    page.focus("[data-role=brief] summary")
+    page.keyboard.press("Enter")
+    shown = page.locator("[data-role=brief] .whole")
+    page.wait_for_function("document.querySelector('[data-role=brief] .whole').textContent")
+    assert shown.text_content() == "User: {prompt}\nAssistant:"
+    assert "as the family has it" in page.text_content("[data-role=brief] summary")
+    write_format(page, "without a place")
+    page.wait_for_selector("[data-role=brief] .sentence:not([hidden])")
+    assert "{prompt} once" in page.text_content("[data-role=brief] .sentence")
+    write_format(page, "<b>${1}</b> {prompt}")
+    page.wait_for_selector("[data-role=brief] .whole:has-text('<b>${1}')")
+    assert "changed by you" in page.text_content("[data-role=brief] summary")
+    page.keyboard.press("Escape")
+    assert page.is_visible("text=prompts changed: brief")
+    with page.expect_request("**/queue/join*") as request:
+        page.fill("#eft-prompt", "Hi")
+        page.keyboard.press("Control+Enter")
+    asked = request.value.post_data_json["event_data"]
+    assert asked["formats"] == {"brief": {"kind": "plain", "text": "<b>${1}</b> {prompt}"}}
+    open_menu(page)
+    page.click("[data-role=brief] .plain")
+    page.wait_for_selector("text=prompts changed: brief", state="hidden")
+
+
+def write_format(page: "sync_api.Page", text: str) -> None:
+    page.fill("[data-role=brief] textarea", text)
+    page.dispatch_event("[data-role=brief] textarea", "change")
+
+
+def test_whoever_may_not_load_is_told_why(page: "sync_api.Page", site: Site):
+    mine = site.demo.switch.settings
+    site.demo.switch.settings = replace(mine, host="0.0.0.0")
+    open_menu(page)
+    choose(page, "other")
+    assert "listens on 0.0.0.0" in page.text_content("[data-part=family-why-not]")
+    assert page.is_disabled("[data-part=family-load]")
+    site.demo.switch.settings = mine
+
+
+def test_another_family_takes_over_and_other_pages_are_told(page: "sync_api.Page", site: Site):
+    elsewhere = site.open()
+    page.fill("#eft-prompt", "What is kept?")
+    open_menu(page)
+    choose(page, "other")
+    press_load(page)
+    page.wait_for_function("document.querySelector('.family-chip')?.textContent === 'Other family'")
+    assert page.input_value("#eft-prompt") == "What is kept?"
+    assert not page.is_visible("[data-error=family-notice]")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".pane .t")
+    elsewhere.fill("#eft-prompt", "Hi")
+    elsewhere.keyboard.press("Control+Enter")
+    elsewhere.wait_for_selector("[data-error=prompt]:not([hidden])")
+    assert "Other family runs now" in elsewhere.text_content("[data-error=prompt]")

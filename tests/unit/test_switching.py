@@ -1,0 +1,191 @@
+"""Another family for everybody: who may ask for it, how it goes, and that nothing of the old one stays."""
+
+import gc
+import re
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.engine.events import EndEvent
+from eft_demo.engine.service import Service
+from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.hub import Watcher
+from eft_demo.settings import Settings
+from eft_demo.ui import switching
+from eft_demo.ui.layout import Page, build_demo
+from eft_demo.ui.switching import Progress, Switch, Visitor, load_chosen, load_first, why_not
+from tests.tiny import make_family
+
+HERE = Visitor("127.0.0.1", {"host": "localhost:7860", "origin": "http://localhost:7860"})
+WAIT_S = 30.0  # a busy machine is not a failure
+
+
+def visitor(address: str = "127.0.0.1", **headers: str) -> Visitor:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Visitor(address, {**HERE.headers, **named})
+
+
+@pytest.mark.parametrize(
+    ("settings", "who", "reason"),
+    [
+        ({}, HERE, ""),
+        ({}, Visitor("::1", {"host": "[::1]:7860"}), ""),
+        ({}, visitor("192.168.1.7"), "Only a person at the machine"),
+        ({}, visitor(x_forwarded_for="8.8.8.8"), "Only a person at the machine"),
+        ({}, visitor(forwarded="for=8.8.8.8"), "Only a person at the machine"),
+        ({}, visitor(host="evil.example", origin="http://evil.example"), "Only a person at the machine"),
+        ({}, visitor(host=""), "Only this app's own page"),
+        ({}, Visitor("127.0.0.1", {"host": "]["}), "Only a person at the machine"),
+        ({}, Visitor("127.0.0.1", {"host": "localhost.evil.example"}), "Only a person at the machine"),
+        ({}, visitor(origin="http://evil.example"), "Only this app's own page"),
+        ({}, visitor(origin="null"), "Only this app's own page"),
+        ({"host": "0.0.0.0"}, HERE, "listens on 0.0.0.0.*EFT_SWITCH=on"),
+        ({"host": "0.0.0.0", "switch": "on"}, visitor("192.168.1.7"), ""),
+        ({"switch": "on"}, visitor(origin="http://evil.example"), "Only this app's own page"),
+        ({"switch": "off"}, HERE, "EFT_SWITCH=off"),
+        ({"space": "me/eft", "host": "0.0.0.0"}, HERE, "This is a Space.*Duplicate"),
+        ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, HERE, ""),
+        ({"zero_gpu": True, "switch": "on"}, HERE, "On ZeroGPU.*EFT_FAMILY"),
+    ],
+)
+def test_who_may(settings: dict[str, object], who: Visitor, reason: str) -> None:
+    said = why_not(replace(Settings(), **settings), who)
+    assert re.search(reason, said) if reason else said == ""
+
+
+def until(switch: Switch, *states: str) -> Progress:
+    give_up = time.monotonic() + WAIT_S
+    while switch.progress.state not in states:
+        assert time.monotonic() < give_up, switch.progress
+        time.sleep(0.005)
+    return switch.progress
+
+
+def make_switch(load: Callable[..., object]) -> tuple[Switch, list[object]]:
+    taken: list[object] = []
+    return Switch(Settings(), load, taken.append), taken  # type: ignore[arg-type]
+
+
+def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
+    told, go_on = threading.Event(), threading.Event()
+
+    def load(settings: Settings, watcher: Watcher) -> str:
+        watcher.tell("download", "Qwen/Qwen2.5-7B", 5, 10)
+        told.set()
+        assert go_on.wait(WAIT_S)
+        return f"{settings.family} in {settings.quantisation}"
+
+    switch, taken = make_switch(load)
+    assert switch.progress == Progress()
+    switch.start("qwen2.5", "nf4")
+    assert told.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
+    assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
+    with pytest.raises(InputError, match="being loaded already"):
+        switch.start("atlas", "none")
+    go_on.set()
+    assert until(switch, "loaded").family == "qwen2.5"
+    assert taken == ["qwen2.5 in nf4"]
+
+
+def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
+    told = threading.Event()
+
+    def load(settings: Settings, watcher: Watcher) -> str:
+        while True:
+            watcher.tell("load", "large_base")
+            told.set()
+
+    switch, taken = make_switch(load)
+    for _ in range(2):
+        told.clear()
+        switch.start("qwen2.5", "auto")
+        assert told.wait(WAIT_S)
+        switch.cancel()
+        assert "goes on" in until(switch, "cancelled").sentence
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), switching.BUG)],
+)
+def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
+    def load(settings: Settings, watcher: Watcher) -> str:
+        raise error
+
+    switch, taken = make_switch(load)
+    switch.start("qwen2.5", "auto")
+    assert until(switch, "failed").sentence == sentence and taken == []
+
+
+@pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
+def test_another_quantisation_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="Quantisation is one of auto, none, int8, nf4, fp4"):
+        make_switch(lambda *_: "")[0].start("atlas", value)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Two families, `one` and `other`."""
+    assets = tmp_path_factory.mktemp("assets")
+    for name in ("one", "other"):
+        make_family(assets / name)
+    return Settings(assets=assets, dtype="fp32", threads=1, family="one")
+
+
+@pytest.fixture
+def page(two: Settings) -> Iterator[Page]:
+    demo = build_demo(load_chosen(two), two)
+    demo.config = demo.get_config_file()
+    yield demo
+    demo.service.stop()
+
+
+def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) -> None:
+    old = weakref.ref(page.service.engine)
+    model = weakref.ref(page.service.engine.models["large_base"])
+    run = page.service.start_run("Hi", "pirate", max_new_tokens=96)
+    page.switch.start("other", "auto")
+    until(page.switch, "loaded")
+    ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
+    assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
+    assert page.service.family.name == "other" and page.service.alive and page.live.serial == 1
+    shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
+    assert '"serial":1' in shown["props"]["value"].replace(" ", "")
+    del run
+    gc.collect()
+    assert old() is None and model() is None
+
+
+def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two: Settings) -> None:
+    serving = page.service
+    (two.assets / "broken").mkdir(exist_ok=True)
+    whole = (two.assets / "one" / "family.yaml").read_text()
+    damaged = whole.replace("large_base: large_base", "large_base: elsewhere")
+    (two.assets / "broken" / "family.yaml").write_text(damaged)
+    page.switch.start("broken", "auto")
+    assert "missing" in until(page.switch, "failed").sentence
+    assert page.service is serving and serving.alive
+
+
+def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
+    service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
+    assert service.family.name == "atlas" and "none.yaml" in notice
+    assert notice.endswith("Until then the bundled family runs.")
+    service.stop()
+
+
+def test_nothing_to_start_with_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError):
+        load_first(replace(Settings(), assets=tmp_path))
+
+
+def test_the_family_of_the_settings_is_served_without_a_word(two: Settings) -> None:
+    service, notice = load_first(two)
+    assert (service.family.name, notice) == ("one", "") and isinstance(service, Service)
+    service.stop()
