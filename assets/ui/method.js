@@ -1,11 +1,12 @@
-// The method's own choices: how much of alpha acts on which token, and where the terms may act.
+// The method's own choices: how much of alpha acts on which token, where the terms may act, and whether tokens are
+// drafted.
 
 const SVG = "http://www.w3.org/2000/svg";
 const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
 const SCHEDULES = {
   constant: { title: "constant", help: () => "α acts alike on every token" },
-  warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over the first " + counted(n) },
-  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on the first " + counted(n) + "; then the rest of the recipe goes on alone" },
+  warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over " + counted(n) },
+  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; from then on the rest of the recipe goes on alone" },
   list: { title: "a list of my own", text: "0 0.5 1", help: () => "one factor per token, each from 0 to 1; the last one stays" },
 };
 const FILTERS = {
@@ -14,8 +15,14 @@ const FILTERS = {
     help: () => "the terms act on the anchor's likeliest tokens that make up p; the others keep the anchor's own log-prob" },
   mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's favourite are ruled out" },
 };
-const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS] };
-const counted = (n) => (n === 1 ? "token" : n + " tokens");
+const DRAFTS = {
+  auto: { title: "automatic", help: () => "drafts where measurements say that it is faster; the text is the same" },
+  on: { title: "on, in blocks of", unit: "tokens", value: 4, least: 0,
+    help: (n) => "a small model drafts " + (n >= 1 ? counted(n) : "as many tokens as the engine likes") + ", one forward of the large model checks them; the text is the same" },
+  off: { title: "off", help: () => "every token takes a forward of every model" },
+};
+const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculation", DRAFTS] };
+const counted = (n) => (n === 1 ? "one token" : n + " tokens");
 
 function makeMethods() {
   part("methods").replaceChildren(...Object.entries(METHODS).map(([name, [title, kinds]]) => makeMethod(name, title, kinds)));
@@ -52,7 +59,7 @@ function showMethod(name) {
   const { box, menu, more, value, help } = methodParts(name), kind = METHODS[name][1][menu.value];
   more.hidden = kind.value === undefined && kind.text === undefined;
   value.type = kind.text === undefined ? "number" : "text";
-  Object.assign(value, kind.unit === "tokens" ? { min: 1, step: 1 } : { min: 0, step: "any" });
+  Object.assign(value, kind.unit === "tokens" ? { min: kind.least ?? 1, step: 1 } : { min: 0, step: "any" });
   value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, with spaces between");
   if (value.value === "") value.value = kind.value ?? kind.text ?? "";
   more.querySelector("span").textContent = kind.unit || "";
@@ -74,13 +81,14 @@ function setMethod(name, text) {
   const [kind, ...rest] = text.split(" "), { menu, value } = methodParts(name);
   menu.value = kind;
   value.type = "text"; // else a list would not go in
-  value.value = rest.join(" ");
+  value.value = kind === "on" && !rest.length ? "0" : rest.join(" ");
   showMethod(name);
 }
 
 const methodSummary = () => {
-  const { schedule, filter } = methodNow();
-  return [schedule === "constant" ? "constant α" : "α " + schedule.replace("warmup", "warm-up"), filter === "off" ? "no filter" : "filter " + filter].join(" · ");
+  const { schedule, filter, speculation } = methodNow();
+  const drafts = { auto: [], off: ["no drafts"] }[speculation] || ["drafts " + speculation];
+  return [schedule === "constant" ? "constant α" : "α " + schedule.replace("warmup", "warm-up"), filter === "off" ? "no filter" : "filter " + filter, ...drafts].join(" · ");
 };
 
 // The factor of each of the first tokens, as schedule.py has it; empty where the text makes no sense yet.

@@ -305,3 +305,27 @@ def test_min_p_is_one_of_the_sampling_fields(site: Site) -> None:
     run(page, "hello")
     wait_end(page)
     assert "Min-p must be a number from 0 to 1; got 1.5" in sentence(page, "min_p")
+
+
+def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> None:
+    page = site.open()
+    prompt = "the same text, drafted or not"
+    open_drawer(page, "Method")
+    for mode, summary in [("off", "no drafts"), ("on", "drafts on 4")]:
+        page.focus("#eft-speculation")
+        page.keyboard.type(mode)
+        assert page.locator("[data-part=method-summary]").inner_text().endswith(summary)
+        run(page, prompt)
+        wait_end(page)
+        assert texts(page) == [prompt] * 3
+    foot = page.locator(".pane.up .foot .drafts")
+    assert foot.inner_text().startswith("100 % of drafts kept")
+    assert page.locator(".pane.up .t.accepted").count() > 10
+    page.locator(".pane.up .t.accepted").nth(3).click()
+    assert "proposed" in page.locator("[data-part=card-verdict]").inner_text()
+    page.focus("#eft-speculation-value")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("99")
+    run(page, prompt)
+    wait_end(page)
+    assert "The block of speculation" in sentence(page, "speculation")
