@@ -14,6 +14,9 @@ from eft_demo.ui import server
 from eft_demo.ui.layout import build_demo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+axe_package = pytest.importorskip("axe_playwright_python", reason="the rules of accessibility are axe's")
+AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+GRAVE = ("serious", "critical")
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 BROWSER_MARKS = [
     pytest.mark.browser,
@@ -38,7 +41,7 @@ class Site:
         page.set_default_timeout(SLOW_MS)
         self.listen(page)
         page.goto(self.url + query)
-        page.wait_for_selector(".pane")
+        page.wait_for_selector(".pane", state="attached")
         return page
 
     def listen(self, page: Any) -> None:
@@ -91,3 +94,11 @@ def texts(page: Any) -> list[str]:
         ".pane .text", "nodes => nodes.map(node => node.textContent)"
     )
     return found
+
+
+def violations(page: Any) -> list[str]:
+    """What axe calls serious or critical, each with the first element that it is about."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in GRAVE]

@@ -17,6 +17,7 @@ function startPage(page) {
   chooseColumns(page.columns);
   startFamily(page);
   makeGallery(part("gallery"));
+  if (page.absent) showAbsent();
   readAddress();
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }

@@ -16,6 +16,13 @@ function makeGallery(box) {
   }));
 }
 
+// Without a model the page is for looking at what was recorded.
+function showAbsent() {
+  element.querySelector(".eft").classList.add("no-model");
+  part("absent").hidden = false;
+  makeGallery(part("absent-gallery"));
+}
+
 async function openChosen() {
   const [file] = part("file").files;
   part("file").value = ""; // so that the same file can be chosen again
@@ -48,8 +55,10 @@ function play(lines, title, about) {
   part("replay-title").textContent = title;
   part("replay-about").textContent = about;
   part("replay-prompt").textContent = lines[0].prompt;
-  part("replay-play").focus();
+  element.querySelector(".eft").classList.add("has-run");
   take([first]);
+  part("replay").scrollIntoView();
+  part("replay-play").focus({ preventScroll: true });
   showTape();
 }
 

@@ -12,7 +12,7 @@ from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import STOPPING, EngineThread
 from eft_demo.errors import InputError
 from eft_demo.families.catalogue import Entry
-from eft_demo.families.family import Family, encode_prompt
+from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.prompt import PromptFormat
 from eft_demo.models.load import group_models
@@ -26,6 +26,7 @@ from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, 
 from eft_demo.weight_filter import OFF, WeightFilter
 
 AUTO = Speculation()
+NO_MODEL = "No model is loaded here, so nothing can be asked. The recorded runs can be played."
 Panels = tuple[tuple[str, Recipe], ...]
 THREE_PANELS: Panels = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
 
@@ -75,6 +76,14 @@ class Service:
         on_gpu = any(place.device != CPU for place in opened.plan.placements)
         engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
+        service.start()
+        return service
+
+    @classmethod
+    def without_models(cls, settings: Settings) -> "Service":
+        """A service that refuses every run with a sentence, started: recorded runs need no more."""
+        family = no_family()
+        service = cls(family, Engine({}, (), settings, ()), settings, (family.title,))
         service.start()
         return service
 
@@ -152,6 +161,8 @@ class Service:
     def check_behaviour(self, behaviour: object) -> str:
         """The behaviour's role, if the family has it. Raises InputError."""
         known = [b.role for b in self.family.behaviours]
+        if not known:
+            raise InputError(NO_MODEL)
         if behaviour not in known:
             raise InputError(
                 f"There is no behaviour {show_value(behaviour)}. Choose one of {', '.join(known)}."

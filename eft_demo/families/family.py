@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
@@ -87,6 +88,13 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates={role: template for role, template in templates if template is not None},
     )
+
+
+def no_family() -> Family:
+    """A family without any models, for a page that only shows what was recorded."""
+    tokenizer = Tokenizer(BPE())
+    codec = Codec(tokenizer, tokenizer, (), {}, None)
+    return Family("none", "No model", "", {}, (), {}, frozenset(), 0, codec, ())
 
 
 def local_folders(entry: Entry, roles: Iterable[str] | None = None) -> dict[str, Path]:

@@ -162,7 +162,7 @@ def _visitor(request: gr.Request) -> Visitor:
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
     """Everything the page needs to know before the first run. `serial` counts the families so far."""
     family, settings = service.family, service.settings
-    manner = family.behaviours[0].role
+    manner = family.behaviours[0].role if family.behaviours else "small_tuned"
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = sampling_ranges(settings)
     return wire.line(
@@ -179,6 +179,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
         address=sharing.address(settings),
+        absent=not family.roles,
         recorded=opening.recorded_list(),
         max_file_bytes=opening.MAX_FILE_BYTES,
         presets=[

@@ -10,9 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from eft_demo.engine.service import NO_MODEL, Service
 from eft_demo.errors import InputError
 from eft_demo.settings import Settings
-from eft_demo.ui import server
+from eft_demo.ui import handlers, server
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.layout import Page, build_demo, page_line, script, style
 from tests.fakes import make_service
@@ -219,3 +220,12 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     line = json.loads(page_line(service))
     assert [example for example in line["examples"] if "Peru" in example]
     assert set(line["fields"]) == set(sampling_ranges(settings))
+
+
+def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentence():
+    service = Service.without_models(Settings())
+    first = json.loads(page_line(service, Settings()))
+    assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == 10
+    (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
+    assert NO_MODEL in said and said.endswith('{"k":"done"}\n')
+    service.stop()
