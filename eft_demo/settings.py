@@ -140,6 +140,7 @@ HOSTED_NAMES: Mapping[str, str] = {
     "zero_gpu": "SPACES_ZERO_GPU",
 }
 BUNDLED = "atlas"  # the family that needs no download
+NO_FAMILY = "none"  # no model at all: a page for what was recorded
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
 WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}

@@ -14,7 +14,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.families.catalogue import Entry, find_entry, known_files
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import Choice, Plan, choice_of
-from eft_demo.settings import QUANTISATIONS, Settings, show_value
+from eft_demo.settings import NO_FAMILY, QUANTISATIONS, Settings, show_value
 from eft_demo.ui.switching import Switch, Visitor, why_not
 
 
@@ -72,7 +72,7 @@ def cancel_loading(switch: Switch, visitor: Visitor) -> str:
 def names(settings: Settings) -> dict[str, str]:
     """Every family that the page may name -> what the catalogue knows it by. Paths never come from a page."""
     known = {name: name for name in known_files(settings)}
-    if settings.family not in known:  # the file that the app was started with
+    if settings.family not in (*known, NO_FAMILY):  # the file that the app was started with
         known[Path(settings.family).stem] = settings.family
     return known
 

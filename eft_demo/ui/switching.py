@@ -12,9 +12,9 @@ from threading import Event, Lock, Thread
 
 from eft_demo.engine.lent import Lend
 from eft_demo.engine.service import Service
-from eft_demo.errors import Cancelled, EFTError, InputError
+from eft_demo.errors import Cancelled, EFTError, FamilyError, InputError
 from eft_demo.families.hub import QUIET, Stage, Watcher
-from eft_demo.settings import BUNDLED, LOOPBACK, QUANTISATIONS, Settings, show_value
+from eft_demo.settings import BUNDLED, LOOPBACK, NO_FAMILY, QUANTISATIONS, Settings, show_value
 
 # What proxies add: whoever comes through one sits at another machine, whatever the address says.
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -34,14 +34,23 @@ def load_chosen(settings: Settings, watcher: Watcher = QUIET) -> Service:
 
 
 def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, str]:
-    """The family to start with; where it cannot be had the bundled one, and the sentence that says why."""
+    """The family to start with; where it cannot be had the bundled one, and the sentence that says why.
+
+    No models, for recorded runs only, if the family is `none` or the bundled files are missing or damaged.
+    """
+    if settings.family == NO_FAMILY:
+        return Service.without_models(settings), ""
     try:
         return Service.load(settings, settings.family, lend=lend), ""
     except EFTError as error:
-        if settings.family == BUNDLED:
+        notice = str(error)
+        if settings.family == BUNDLED and not isinstance(error, FamilyError):
             raise
-        notice = INSTEAD.format(error=error)
-    return Service.load(replace(settings, quantisation="auto"), BUNDLED, lend=lend), notice
+    log.warning("%s", notice)
+    if settings.family == BUNDLED:
+        return Service.without_models(settings), notice
+    service, more = load_first(replace(settings, family=BUNDLED, quantisation="auto"), lend)
+    return service, f"{notice} {more}" if more else INSTEAD.format(error=notice)
 
 
 @dataclass(frozen=True, slots=True)

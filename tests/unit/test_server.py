@@ -224,7 +224,7 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
 
 def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentence():
     service = Service.without_models(Settings())
-    first = json.loads(page_line(service, Settings()))
+    first = json.loads(page_line(service))
     assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == 10
     (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
     assert NO_MODEL in said and said.endswith('{"k":"done"}\n')

@@ -1,6 +1,7 @@
 """Another family for everybody: who may ask for it, how it goes, and that nothing of the old one stays."""
 
 import gc
+import json
 import re
 import threading
 import time
@@ -16,7 +17,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.hub import Watcher
 from eft_demo.settings import Settings
-from eft_demo.ui import switching
+from eft_demo.ui import menu, switching
 from eft_demo.ui.layout import Page, build_demo
 from eft_demo.ui.switching import Progress, Switch, Visitor, load_chosen, load_first, why_not
 from tests.tiny import make_family
@@ -180,9 +181,28 @@ def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_
     service.stop()
 
 
-def test_nothing_to_start_with_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FamilyError):
-        load_first(replace(Settings(), assets=tmp_path))
+def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> None:
+    service, notice = load_first(replace(Settings(), assets=tmp_path))
+    assert not service.family.roles and "There is no family 'atlas'" in notice
+    service.stop()
+    both_missing = replace(Settings(), assets=tmp_path, family="another")
+    service, notice = load_first(both_missing)
+    assert not service.family.roles and "'another'" in notice and "'atlas'" in notice
+    service.stop()
+
+
+def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Settings) -> None:
+    service, notice = load_first(replace(two, family="none"))
+    assert (service.family.name, notice) == ("none", "")
+    demo = build_demo(service, replace(two, family="none"))
+    demo.config = demo.get_config_file()
+    shown = json.loads(menu.menu(service, demo.switch, HERE, {}))
+    assert "none" not in [choice["name"] for choice in shown["choices"]]
+    assert not any("'none'" in problem for problem in shown["problems"])
+    demo.switch.start("other", "auto")
+    until(demo.switch, "loaded")
+    assert demo.service.family.name == "other"
+    demo.service.stop()
 
 
 def test_the_family_of_the_settings_is_served_without_a_word(two: Settings) -> None:
