@@ -9,7 +9,8 @@ import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from eft_demo.models.fused import FusedQwen2, fusable_shape
+from eft_demo.models.fused import FusedQwen2
+from eft_demo.models.fused_weights import fusable_shape
 
 STOP = "<|endoftext|>"
 SENTENCES = [

@@ -1,6 +1,6 @@
 """What every model on a slot cache shares; a subclass adds the forward itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +8,41 @@ from torch import Tensor
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.protocol import Slot
 from eft_demo.models.slots import SlotCache
+
+
+def step(
+    name: str,
+    cache: SlotCache,
+    slots: Sequence[Slot],
+    tokens: Tensor,
+    logits_of: Callable[[Tensor, Tensor | None], Tensor],
+) -> Tensor:
+    """Append `tokens` (rows, block) to rows of `cache`; the logits of `logits_of(tokens, mask)`.
+
+    Raises OutOfMemory, having given back what the step had taken.
+    """
+    try:
+        return _step(cache, slots, tokens, logits_of)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside of the handler: the traceback would hold on to the tensors of the step.
+    free_unused()
+    raise out_of_memory(name, "take this step")
+
+
+@torch.inference_mode()
+def _step(
+    cache: SlotCache,
+    slots: Sequence[Slot],
+    tokens: Tensor,
+    logits_of: Callable[[Tensor, Tensor | None], Tensor],
+) -> Tensor:
+    block = tokens.shape[1]
+    mask = cache.begin(slots, block)
+    logits = logits_of(tokens.to(cache.devices[0]), mask)
+    cache.commit(slots, block)
+    return logits.to(tokens.device)
 
 
 class SlotModel:
@@ -40,23 +75,9 @@ class SlotModel:
 
         Raises OutOfMemory, having given back what the step had taken.
         """
-        try:
-            return self._step(slots, tokens, keep)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # Outside of the handler: the traceback would hold on to the tensors of the step.
-        free_unused()
-        raise out_of_memory(self.name, "take this step")
-
-    @torch.inference_mode()
-    def _step(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor:
-        block = tokens.shape[1]
-        mask = self.cache.begin(slots, block)
-        logits = self._logits(tokens.to(self.cache.devices[0]), mask, keep)
-        self.cache.commit(slots, block)
+        logits = step(self.name, self.cache, slots, tokens, lambda t, mask: self._logits(t, mask, keep))
         # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.
-        return logits[..., : self.vocab].to(tokens.device)
+        return logits[..., : self.vocab]
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         raise NotImplementedError

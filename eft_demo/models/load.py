@@ -14,7 +14,8 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.weights import WEIGHTS, headers
-from eft_demo.models.fused import FusedQwen2, Shape, fusable_shape
+from eft_demo.models.fused import FusedQwen2, join_equals
+from eft_demo.models.fused_weights import Shape, fusable_shape
 from eft_demo.models.lora import AdapterGroup, AdapterModel, read_adapter
 from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan
@@ -63,12 +64,14 @@ def load_models(
             models[role] = load_model(family, family.roles[role], how)
         done += plan.of(role).weights_bytes if plan else 0
     watcher.tell("load", family.name, done, total)
+    join_equals(models.values())
     return {checkpoint.role: models[checkpoint.role] for checkpoint in chosen}
 
 
 def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
     """The groups among `models` whose members can share a forward."""
-    return tuple({model.group: None for model in models.values() if isinstance(model, AdapterModel)})
+    groups = {m.group: None for m in models.values() if isinstance(m, AdapterModel | FusedQwen2) and m.group}
+    return tuple(groups)
 
 
 def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:

@@ -1,8 +1,9 @@
 """Keys and values of many rows with a length per row: no padding, rollback is a number, rows come and go.
 
 Rows are kept dense (the last row moves into a hole), so that all rows of a tick are one view of the storage
-and not a gather. Knows no token ids and no library: whoever runs the forward calls `begin` before it, `write`
-in each layer and `commit` after it.
+and not a gather. Several models of one shape may share a cache, each with a section of its own: the sections
+follow one another without a gap. Knows no token ids and no library: whoever runs the forward calls `begin`
+before it, `write` in each layer and `commit` after it.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class SlotCache:
         context: int,
         dtype: torch.dtype,
         devices: Sequence[torch.device] = (),
+        sections: int = 1,
     ) -> None:
         self.context, self.dtype = context, dtype
         self.devices = tuple(devices) or (CPU,) * layers
@@ -39,34 +41,53 @@ class SlotCache:
         # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
         self.slots: list[Slot] = []
+        self._sizes = [0] * sections  # rows in each
         # Set by begin():
         self.rows: slice | Tensor = slice(0, 0)  # which storage rows the forward reads
         self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, block)
         self._places: dict[torch.device, tuple[slice | Tensor, Tensor]] = {}  # rows, and where the block goes
         self.end = 0  # longest row after the block
 
-    def join(self) -> Slot:
-        """A new, empty row."""
-        index = len(self.slots)
+    def join(self, section: int = 0) -> Slot:
+        """A new, empty row at the end of its section."""
+        hole = len(self.slots)
         for layer, store in enumerate(self.store):
-            if index == store.shape[0]:
+            if hole == store.shape[0]:
                 self.store[layer] = torch.cat([store, torch.zeros_like(store)])
-            else:
-                # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
-                store[index].zero_()
-        slot = Slot(index)
+        slot = Slot(hole)
         self.slots.append(slot)
+        for later in reversed(range(section + 1, len(self._sizes))):
+            hole = self._move(hole - self._sizes[later], hole)
+        self._place(slot, hole)
+        self._sizes[section] += 1
+        for store in self.store:
+            # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+            store[hole].zero_()
         return slot
 
     def leave(self, slot: Slot) -> None:
-        """Free the row; the last row moves into its place."""
-        last = self.slots.pop()
-        if last is not slot:
-            for store in self.store:
-                store[slot.index] = store[last.index]
-            self.slots[slot.index] = last
-            last.index = slot.index
+        """Free the row; the last row of its section moves into its place, and so on."""
+        hole, end = slot.index, 0
+        for section, size in enumerate(self._sizes):
+            end += size
+            if hole < end:
+                if end - size <= slot.index:
+                    self._sizes[section] -= 1
+                hole = self._move(end - 1, hole)
+        self.slots.pop()
         slot.index = -1
+
+    def _move(self, source: int, target: int) -> int:
+        """Move a row into a hole. Returns the new hole: where it was."""
+        if source != target:
+            self._place(self.slots[source], target)
+            for store in self.store:
+                store[target] = store[source]
+        return source
+
+    def _place(self, slot: Slot, index: int) -> None:
+        self.slots[index] = slot
+        slot.index = index
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
         """Give `target` the tokens of `source`."""

@@ -16,9 +16,11 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype
-from eft_demo.models.fused import FusedQwen2, fusable_shape
+from eft_demo.models.fused import FusedQwen2, join_equals
+from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.protocol import Slot
 from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.settings import Settings
 from tests.tiny import Size, fused, make_model
@@ -50,6 +52,31 @@ def test_in_bf16_the_fused_path_is_as_exact_as_the_librarys(size: Size) -> None:
     paths = (fused("m", model, 64, 101), TransformersModel("m", model, 64, 101))
     own_error, library_error = ((steps_of(path) - exact).abs().mean() for path in paths)
     assert own_error < 1.2 * library_error < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_side_by_side_each_model_gives_what_it_gives_alone_bit_for_bit(dtype: torch.dtype) -> None:
+    weights = [make_model(SIZES[0], 101, 64, seed).to(dtype) for seed in range(3)]
+    alone = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
+    beside = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
+    join_equals([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
+    group = beside[0].group
+    assert group is not None and group.members == {"a", "b", "c"}
+    texts = {"c": [(1, 2, 3), (4, 5)], "a": [(6, 7, 8, 9)], "b": [(10,), (11, 12), (13, 14, 15)]}
+    slots: dict[str, list[tuple[Slot, Slot]]] = {}
+    for name, rows in texts.items():
+        for row in rows:
+            own, shared = (paths["abc".index(name)] for paths in (alone, beside))
+            pair = own.join(), shared.join()
+            own.forward([pair[0]], torch.tensor([row]))
+            shared.forward([pair[1]], torch.tensor([row]))
+            slots.setdefault(name, []).append(pair)
+    for block, keep, names in ((1, 1, "cab"), (3, 3, "ac"), (1, 1, "b"), (2, 1, "abc")):
+        parts = {n: ([s for _, s in slots[n]], torch.randint(101, (len(slots[n]), block))) for n in names}
+        found = group.forward(parts, keep)
+        for name in names:
+            expected = alone["abc".index(name)].forward([s for s, _ in slots[name]], parts[name][1], keep)
+            assert torch.equal(found[name], expected)
 
 
 def test_a_vocabulary_padded_in_the_model_is_cut_to_the_tokenizers() -> None:

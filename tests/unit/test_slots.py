@@ -1,5 +1,7 @@
 """The slot cache: rows of different lengths, rollback, joining, leaving, copying against recomputation."""
 
+import random
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from eft_demo.models.base import SlotModel
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.protocol import Slot
+from eft_demo.models.slots import SlotCache
 from tests.tiny import TINY_LARGE, fused, make_model
 
 VOCAB, CONTEXT = 97, 64
@@ -121,6 +124,28 @@ def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: SlotModel) -> Non
     logits = model.forward([source, target], torch.tensor([[3], [4]]))
     torch.testing.assert_close(logits[0, 0], from_scratch(model, [*text, 3]), **CLOSE)
     torch.testing.assert_close(logits[1, 0], from_scratch(model, [*text, 4]), **CLOSE)
+
+
+def test_sections_stay_dense_and_in_order_whoever_comes_and_goes() -> None:
+    rng, cache = random.Random(1), SlotCache(2, 1, 2, 3, torch.float32, sections=4)
+    owners: dict[Slot, tuple[int, float]] = {}  # section, and what its keys and values are filled with
+    for _ in range(1000):
+        if not owners or (rng.random() < 0.52 and len(owners) < 20):
+            section, mark = rng.randrange(4), rng.random()
+            slot = cache.join(section)
+            assert not any(store[slot.index].any() for store in cache.store)
+            for store in cache.store:
+                store[slot.index] = mark
+            owners[slot] = section, mark
+        else:
+            leaver = rng.choice(list(owners))
+            cache.leave(leaver)
+            del owners[leaver]
+        in_order = sorted(owners, key=lambda slot: slot.index)
+        assert [slot.index for slot in in_order] == list(range(len(owners)))
+        assert [owners[slot][0] for slot in in_order] == sorted(section for section, _ in owners.values())
+        for slot, (_, mark) in owners.items():
+            assert all((store[slot.index] == torch.tensor(mark)).all() for store in cache.store)
 
 
 def test_what_a_broken_row_left_behind_harms_nobody(model: SlotModel) -> None:

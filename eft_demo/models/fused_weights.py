@@ -1,0 +1,127 @@
+"""The weights of a Qwen2 as the fused pass wants them: fewer and larger matrices than in the checkpoint.
+
+The query, key and value weights are one matrix, so are gate and up; the weights of the norms are folded into
+the matrices that follow. Knows checkpoints' names and shapes; does not know how a forward runs.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a config.json that the fused path needs."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    feed_forward: int
+    context: int
+    rope_theta: float
+    norm_eps: float
+    tied: bool
+
+
+def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
+    """The shape of a config.json, or None if the fused path cannot run such a model.
+
+    It can if the model is a Qwen2 with full attention in every layer, SiLU and plain rotary positions.
+    Raises KeyError or TypeError for a config that lacks what every Qwen2 has.
+    """
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    plain_rope = rope.get("rope_type", rope.get("type", "default")) == "default"
+    full = not config.get("use_sliding_window") and set(config.get("layer_types") or ()) <= {"full_attention"}
+    if config.get("model_type") != "qwen2" or config.get("hidden_act") != "silu" or not (plain_rope and full):
+        return None
+    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    return Shape(
+        hidden=hidden,
+        layers=int(config["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(config["num_key_value_heads"]),
+        head_dim=int(config.get("head_dim") or hidden // heads),
+        feed_forward=int(config["intermediate_size"]),
+        context=int(config["max_position_embeddings"]),
+        rope_theta=float(rope.get("rope_theta") or config["rope_theta"]),
+        norm_eps=float(config["rms_norm_eps"]),
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FusedLayer:
+    """Weights of one layer, each (in, out); its norms are folded into `qkv` and `gate_up`.
+
+    In memory they lie as in checkpoints, (out, in): the other way round few rows take up to twice as long.
+    """
+
+    qkv: Tensor  # (hidden, (heads + 2 * kv_heads) * head_dim)
+    qkv_bias: Tensor  # ((heads + 2 * kv_heads) * head_dim,)
+    out: Tensor  # (heads * head_dim, hidden)
+    gate_up: Tensor  # (hidden, 2 * feed_forward)
+    down: Tensor  # (feed_forward, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class FusedWeights:
+    """One model."""
+
+    shape: Shape
+    dtype: torch.dtype
+    embed: Tensor  # (vocab, hidden)
+    layers: tuple[FusedLayer, ...]
+    head: Tensor  # (hidden, vocab)
+
+
+def fuse(shape: Shape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.dtype) -> FusedWeights:
+    """From the tensors of a checkpoint. Raises KeyError or ValueError if they do not fit."""
+    embed = weights["model.embed_tokens.weight"]
+    if embed.shape[0] < vocab or embed.shape[1] != shape.hidden:
+        raise ValueError(f"embeddings are {tuple(embed.shape)}, wanted {(vocab, shape.hidden)}")
+    head = embed if shape.tied else weights["lm_head.weight"]
+    return FusedWeights(
+        shape,
+        dtype,
+        embed.to(dtype),
+        tuple(_fuse_layer(weights, i, shape, dtype) for i in range(shape.layers)),
+        _fold(head[:vocab], weights["model.norm.weight"], dtype),
+    )
+
+
+def _fuse_layer(weights: Mapping[str, Tensor], index: int, shape: Shape, dtype: torch.dtype) -> FusedLayer:
+    def of(name: str) -> Tensor:
+        return weights[f"model.layers.{index}.{name}"]
+
+    def qkv(kind: str) -> Tensor:
+        q, k, v = (of(f"self_attn.{name}_proj.{kind}") for name in "qkv")
+        return torch.cat([_pair_up(q, shape.head_dim), _pair_up(k, shape.head_dim), v])
+
+    gate_up = torch.cat([of("mlp.gate_proj.weight"), of("mlp.up_proj.weight")])
+    return FusedLayer(
+        qkv=_fold(qkv("weight"), of("input_layernorm.weight"), dtype),
+        qkv_bias=qkv("bias").to(dtype),
+        out=of("self_attn.o_proj.weight").to(dtype).t(),
+        gate_up=_fold(gate_up, of("post_attention_layernorm.weight"), dtype),
+        down=of("mlp.down_proj.weight").to(dtype).t(),
+    )
+
+
+def _pair_up(weight: Tensor, head_dim: int) -> Tensor:
+    """Queries or keys (heads * head_dim, ...), in each head number i + head_dim / 2 right after number i.
+
+    The library turns these two together. Side by side they are one complex number, and the products of
+    queries and keys do not mind the order.
+    """
+    return weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _fold(weight: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
+    """`weight` (out, hidden) -> (hidden, out) with the norm's weight and sqrt(hidden) in it, rounded once."""
+    return (weight.float() * (norm.float() * math.sqrt(norm.shape[0]))).to(dtype).t()
