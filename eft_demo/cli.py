@@ -102,13 +102,16 @@ def bench(
     pairs: Annotated[int, typer.Option(min=3, help="Pairs of runs per comparison.")] = 15,
     new_tokens: Annotated[int, typer.Option(min=8, help="Tokens per text.")] = 64,
     start_app: Annotated[bool, typer.Option(help="Also time the start of the app.")] = True,
+    larger: Annotated[bool, typer.Option(help="Also measure a larger trio with random weights.")] = True,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Time three panels against one stream, and the engine against plain transformers."""
     from eft_demo.lab import bench as lab
 
-    result = lab.bench(Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app)
+    result = lab.bench(
+        Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app, larger=larger
+    )
     typer.echo(json.dumps(result) if as_json else lab.to_markdown(result))
 
 

@@ -19,7 +19,7 @@ from eft_demo.models.load import group_models
 from eft_demo.models.memory import CPU
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
-from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe
+from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe, Term
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
 from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, check_number, show_value
@@ -29,6 +29,10 @@ AUTO = Speculation()
 NO_MODEL = "No model is loaded here, so nothing can be asked. The recorded runs can be played."
 Panels = tuple[tuple[str, Recipe], ...]
 THREE_PANELS: Panels = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+# The page's first columns. Tuned is written as the small base plus what tuning did to it: the same model to
+# float tolerance, for one small row more, and its tokens can be coloured like the up-scaled ones.
+TUNED_SHOWN = Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))
+FIRST: Panels = (("Base", BASE), ("Tuned", TUNED_SHOWN), ("Up-scaled", UPSCALED))
 
 
 def default_panels(behaviour: str) -> Panels:

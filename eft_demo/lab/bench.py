@@ -1,7 +1,8 @@
-"""The speed figures: what three panels cost beside one stream, and beside the usual way to do it.
+"""The speed figures: what three panels cost, what drafts gain, and how long the usual way takes.
 
 Two ways take turns in one process (ABBA), each pair gives one ratio, and the figure is the median of the
-ratios: a busy machine then slows both alike. CPU time, which neighbours disturb less, stands beside it.
+ratios: a busy machine then slows both alike. CPU time, which neighbours disturb less, stands beside it. All
+is measured on the family asked for and on a larger trio with random weights.
 Knows the engine's contract; does not know text.
 """
 
@@ -13,23 +14,29 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.events import TokenEvent
-from eft_demo.engine.run import RunRequest
-from eft_demo.engine.service import Panels, default_panels
+from eft_demo.engine.events import EndEvent
+from eft_demo.engine.run import RunRequest, Speculation
+from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.lab.app_start import app_start_s
+from eft_demo.lab.larger import LARGE, larger_family
 from eft_demo.models import peer
-from eft_demo.models.dtype import choose_dtype
-from eft_demo.models.load import load_models
+from eft_demo.models.dtype import DtypeChoice, choose_dtype
+from eft_demo.models.load import group_models, load_models
 from eft_demo.sampling import Sampling
 from eft_demo.settings import ALPHA, Settings
 
 PROMPT = "What is the capital of Peru?"
+
+ONE, THREE, PAGE = THREE_PANELS[-1:], THREE_PANELS, FIRST
+OFF = Speculation("off")
 
 Way = Callable[[], "Timing"]
 
@@ -55,33 +62,55 @@ class Comparison:
 
 
 def bench(
-    settings: Settings, family_name: str, *, pairs: int, new_tokens: int, start_app: bool
+    settings: Settings, family_name: str, *, pairs: int, new_tokens: int, start_app: bool, larger: bool
 ) -> dict[str, Any]:
     """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
     family = load_family(family_name, settings)
-    dtype, reason = choose_dtype(settings)
-    engine_ways = _engine_ways(family, settings, dtype, new_tokens)
-    plain_ways = _plain_ways(family, dtype, new_tokens)
-    shared = compare(engine_ways["three"], engine_ways["one"], pairs)
-    one = compare(plain_ways["one"], engine_ways["one"], max(3, pairs // 3))
-    three = compare(plain_ways["three"], engine_ways["three"], max(3, pairs // 3))
-    return {
-        "machine": machine(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "dtype_reason": reason,
-        "new_tokens": new_tokens,
-        "pairs": pairs,
+    result: dict[str, Any] = {"machine": machine(), "new_tokens": new_tokens, "pairs": pairs}
+    result["trios"] = [bench_trio(family, settings, choose_dtype(settings), pairs, new_tokens)]
+    if larger:
+        with TemporaryDirectory() as folder:
+            trio = larger_family(family, Path(folder))
+            dtype = choose_dtype(settings, (LARGE.feed_forward * 2, LARGE.hidden))
+            result["trios"].append(bench_trio(trio, settings, dtype, max(3, pairs // 3), new_tokens))
+    result["app_start_s"] = app_start_s() if start_app else None
+    return result
+
+
+def bench_trio(
+    family: Family, settings: Settings, dtype: DtypeChoice, pairs: int, new_tokens: int
+) -> dict[str, Any]:
+    """The figures of one trio of models. A ratio above 1 says how many times as long the first takes."""
+    few = max(3, pairs // 3)
+    engine = _Engine(family, settings, dtype.dtype, new_tokens)
+    plain = _plain_ways(family, dtype.dtype, new_tokens)
+    three, one = engine.way(THREE), engine.way(ONE)
+    shared = compare(three, one, pairs)
+    page = compare(engine.way(PAGE), one, pairs)
+    plain_one, plain_three = compare(plain["one"], one, few), compare(plain["three"], three, few)
+    result = {
+        "title": family.title,
+        "dtype": str(dtype.dtype).removeprefix("torch."),
+        "dtype_reason": dtype.reason,
+        "large_over_small_time": engine.large_over_small(pairs),
         "three_panels_over_one_stream": shared.ratio,
         "three_panels_over_one_stream_quartiles": shared.quartiles,
         "three_panels_over_one_stream_cpu": shared.cpu_ratio,
+        "page_columns_over_one_stream": page.ratio,
+        "page_columns_over_one_stream_cpu": page.cpu_ratio,
         "one_stream_tokens_per_s": new_tokens / shared.second.wall_s,
         "three_panels_tokens_per_s_each": new_tokens / shared.first.wall_s,
         "three_panels_ttft_s": shared.first.ttft_s,
-        "plain_one_stream_tokens_per_s": new_tokens / one.first.wall_s,
-        "plain_over_engine_one_stream": one.ratio,
-        "plain_over_engine_three_panels": three.ratio,
-        "app_start_s": app_start_s() if start_app else None,
+        "plain_one_stream_tokens_per_s": new_tokens / plain_one.first.wall_s,
+        "plain_over_engine_one_stream": plain_one.ratio,
+        "plain_over_engine_three_panels": plain_three.ratio,
     }
+    for mode in ("on", "auto"):
+        engine.acceptance_rate = None
+        drafted = engine.way(ONE, Speculation(mode))
+        result[f"no_drafts_over_drafts_{mode}"] = compare(one, drafted, pairs).ratio
+        result[f"acceptance_rate_{mode}"] = engine.acceptance_rate
+    return result
 
 
 def compare(first: Way, second: Way, pairs: int) -> Comparison:
@@ -106,32 +135,51 @@ def _median(timings: list[Timing]) -> Timing:
     return Timing(*(statistics.median(column) for column in columns))
 
 
-def _engine_ways(
-    family: Family, settings: Settings, dtype: torch.dtype, new_tokens: int
-) -> dict[str, Way]:
-    """One up-scaled stream, and three panels, on one engine."""
-    # No stop id: every text has the same length, whatever the models would rather say.
-    engine = Engine(load_models(family, dtype), (), settings, family.token_bytes)
-    panels = default_panels(family.behaviours[0].role)
-    one, three = _request(family, panels[-1:], new_tokens), _request(family, panels, new_tokens)
-    return {"one": lambda: _engine_run(engine, one), "three": lambda: _engine_run(engine, three)}
+class _Engine:
+    """One engine and the ways to run it."""
 
+    def __init__(self, family: Family, settings: Settings, dtype: torch.dtype, new_tokens: int) -> None:
+        self.family, self.new_tokens = family, new_tokens
+        self.tuned = family.behaviours[0].role
+        self.models = load_models(family, dtype, ("large_base", self.tuned, "small_base"))
+        # No stop id: every text has the same length, whatever the models would rather say.
+        groups = group_models(self.models)
+        self.engine = Engine(self.models, (), settings, family.token_bytes, family.banned_ids, groups)
+        self.acceptance_rate: float | None = None  # of the last run that drafted
 
-def _request(family: Family, panels: Panels, new_tokens: int) -> RunRequest:
-    roles = {role for _, recipe in panels for role in recipe.roles}
-    prompts = {role: tuple(encode_prompt(family, role, PROMPT)) for role in roles}
-    return RunRequest(prompts, panels, {"alpha": ALPHA.default}, Sampling(), new_tokens)
+    def way(self, panels: Panels, speculation: Speculation = OFF) -> Way:
+        """Run these panels."""
+        named = tuple((name, recipe.with_roles({"small_tuned": self.tuned})) for name, recipe in panels)
+        roles = {role for _, recipe in named for role in recipe.roles}
+        prompts = {role: tuple(encode_prompt(self.family, role, PROMPT)) for role in roles}
+        controls, sampling = {"alpha": ALPHA.default}, Sampling()
+        request = RunRequest(prompts, named, controls, sampling, self.new_tokens, speculation=speculation)
+        return lambda: self._run(request)
 
+    def _run(self, request: RunRequest) -> Timing:
+        """Drive the engine by hand until the run has ended, reading its events as a page would."""
+        started, cpu_started, ttft_s = time.perf_counter(), time.process_time(), 0.0
+        run = self.engine.submit(request)
+        while not run.done:
+            self.engine.tick()
+            for event in run.events(0):
+                if isinstance(event, EndEvent):
+                    self.acceptance_rate = event.acceptance_rate or self.acceptance_rate
+                elif not ttft_s:
+                    ttft_s = time.perf_counter() - started
+        return Timing(time.perf_counter() - started, time.process_time() - cpu_started, ttft_s)
 
-def _engine_run(engine: Engine, request: RunRequest) -> Timing:
-    """Drive the engine by hand until the run has ended, reading its events as a page would."""
-    started, cpu_started, ttft_s = time.perf_counter(), time.process_time(), 0.0
-    run = engine.submit(request)
-    while not run.done:
-        engine.tick()
-        if any(isinstance(event, TokenEvent) for event in run.events(0)) and not ttft_s:
-            ttft_s = time.perf_counter() - started
-    return Timing(time.perf_counter() - started, time.process_time() - cpu_started, ttft_s)
+    def large_over_small(self, pairs: int) -> float:
+        """How many times as long as the small base the large one takes for one token of one row."""
+
+        def forward(role: str) -> Timing:
+            slot = self.models[role].join()
+            self.models[role].forward([slot], torch.zeros(1, 16, dtype=torch.int64))
+            way = _timed(lambda: self.models[role].forward([slot], torch.zeros(1, 1, dtype=torch.int64)))
+            self.models[role].leave(slot)
+            return way
+
+        return compare(lambda: forward("large_base"), lambda: forward("small_base"), pairs).ratio
 
 
 def _plain_ways(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str, Way]:
@@ -153,7 +201,7 @@ def _plain_ways(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str
     return {"one": lambda: _timed(upscaled), "three": lambda: _timed(all_three)}
 
 
-def _timed(way: Callable[[], None]) -> Timing:
+def _timed(way: Callable[[], object]) -> Timing:
     started, cpu_started = time.perf_counter(), time.process_time()
     way()
     return Timing(time.perf_counter() - started, time.process_time() - cpu_started, 0.0)
@@ -174,25 +222,45 @@ def machine() -> dict[str, Any]:
 
 def to_markdown(r: Mapping[str, Any]) -> str:
     """The table of one result of `bench`, for README.md."""
-    low, high = r["three_panels_over_one_stream_quartiles"]
-    cpu = r["three_panels_over_one_stream_cpu"]
-    rows = {
-        "three panels / one up-scaled stream, time": f"{r['three_panels_over_one_stream']:.2f} "
-        f"(quartiles {low:.2f} to {high:.2f}; CPU time {cpu:.2f})",
-        "one up-scaled stream": f"{r['one_stream_tokens_per_s']:.0f} tokens/s",
-        "three panels at once, each": f"{r['three_panels_tokens_per_s_each']:.0f} tokens/s",
-        "first token of three panels": f"{1000 * r['three_panels_ttft_s']:.0f} ms",
-        "plain transformers, one up-scaled stream": f"{r['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
-        f"{r['plain_over_engine_one_stream']:.1f} times as long",
-        "plain transformers, three texts in turn": f"{r['plain_over_engine_three_panels']:.1f} times as long",
-    }
+    columns = [_column(trio) for trio in r["trios"]]
+    titles = [trio["title"] for trio in r["trios"]]
+    lines = [f"| | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
+    lines += [f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]]
     if r["app_start_s"] is not None:
-        rows["`python app.py` to a page that answers"] = f"{r['app_start_s']:.1f} s"
+        rest = " |" * (len(titles) - 1)
+        lines.append(f"| `python app.py` to a page that answers | {r['app_start_s']:.1f} s |{rest}")
     m = r["machine"]
+    reasons = "; ".join(f"{trio['title']}: {trio['dtype_reason']}" for trio in r["trios"])
     note = (
-        f"{r['dtype_reason']}; {r['new_tokens']} tokens per text, medians of {r['pairs']} pairs, "
+        f"{r['new_tokens']} tokens per text, medians of {r['pairs']} pairs (fewer where it takes long), "
         f"{m['cpus']} CPUs, {m['torch_threads']} torch threads, load {m['load_1min']:.1f}, "
-        f"torch {m['torch']}. "
+        f"torch {m['torch']}. {reasons}. "
         "Plain transformers: `generate` with a logits processor, caches on, the same sampling."
     )
-    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items()), "", note])
+    return "\n".join([*lines, "", note])
+
+
+def _column(trio: Mapping[str, Any]) -> dict[str, str]:
+    """What the table says of one trio."""
+    low, high = trio["three_panels_over_one_stream_quartiles"]
+    drafts = {}
+    for mode, name in (("on", "drafts on"), ("auto", "drafts where they pay (auto)")):
+        rate = trio[f"acceptance_rate_{mode}"]
+        accepted = "none drafted" if rate is None else f"{rate:.0%} accepted"
+        gain = trio[f"no_drafts_over_drafts_{mode}"]
+        drafts[f"one up-scaled stream, {name}"] = f"{gain:.2f} times as fast, {accepted}"
+    return {
+        "large base / small base, time of a token": f"{trio['large_over_small_time']:.1f}",
+        "three panels / one up-scaled stream, time": f"{trio['three_panels_over_one_stream']:.2f} "
+        f"(quartiles {low:.2f} to {high:.2f}; CPU time {trio['three_panels_over_one_stream_cpu']:.2f})",
+        "the page's three columns / one up-scaled stream": f"{trio['page_columns_over_one_stream']:.2f} "
+        f"(CPU time {trio['page_columns_over_one_stream_cpu']:.2f})",
+        "one up-scaled stream": f"{trio['one_stream_tokens_per_s']:.0f} tokens/s",
+        "three panels at once, each": f"{trio['three_panels_tokens_per_s_each']:.0f} tokens/s",
+        "first token of three panels": f"{1000 * trio['three_panels_ttft_s']:.0f} ms",
+        "plain transformers, one up-scaled stream": f"{trio['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
+        f"{trio['plain_over_engine_one_stream']:.1f} times as long",
+        "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.1f} times "
+        "as long",
+        **drafts,
+    }

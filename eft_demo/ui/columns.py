@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eft_demo.engine.service import Panels, Service
+from eft_demo.engine.service import FIRST, TUNED_SHOWN, Panels, Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.family import Family
 from eft_demo.recipe import (
@@ -21,7 +21,6 @@ from eft_demo.recipe import (
     REFERENCE,
     UPSCALED,
     Recipe,
-    Term,
     blend,
     parse,
     refuse_undoing,
@@ -29,10 +28,6 @@ from eft_demo.recipe import (
 from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.heads import panel_head
 
-# The tuned column is written as the small base plus what tuning did to it, which is the same model to float
-# tolerance and costs one small row, so that its tokens can be coloured like the up-scaled ones.
-TUNED_SHOWN = Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))
-FIRST: Panels = (("Base", BASE), ("Tuned", TUNED_SHOWN), ("Up-scaled", UPSCALED))
 MAX_NAME_CHARS = 60
 
 

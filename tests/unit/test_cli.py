@@ -128,10 +128,11 @@ def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Cap
 
 def test_bench_measures_every_figure(tiny_assets: Path) -> None:
     settings = Settings(assets=tiny_assets, dtype="fp32", threads=1)
-    result = json.loads(json.dumps(bench.bench(settings, "tiny", pairs=3, new_tokens=8, start_app=False)))
-    ends = ("_s", "_stream", "_panels", "_cpu", "_each")
-    figures = [value for name, value in result.items() if name.endswith(ends)]
-    assert len(figures) >= 7 and all(value is None or value > 0 for value in figures)
+    measured = bench.bench(settings, "tiny", pairs=3, new_tokens=8, start_app=False, larger=False)
+    result = json.loads(json.dumps(measured))
+    ends = ("_s", "_stream", "_panels", "_cpu", "_each", "_on", "_auto", "_time")
+    figures = [v for name, v in result["trios"][0].items() if name.endswith(ends) and "rate" not in name]
+    assert len(figures) >= 12 and all(value > 0 for value in figures)
     table = bench.to_markdown(result)
     assert "three panels / one up-scaled stream" in table and "nan" not in table
 
