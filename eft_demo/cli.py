@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eft_demo.errors import EFTError
-from eft_demo.recipe import Recipe, parse
+from eft_demo.recipe import parse
 from eft_demo.settings import ALPHA, BETA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
 
 if TYPE_CHECKING:
+    from eft_demo.families.hub import Watcher
     from eft_demo.trace import PanelTrace, RunTrace
 
 app = typer.Typer(
@@ -29,7 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-FamilyName = Annotated[str, typer.Option("--family", help="Family of models.")]
+FamilyName = Annotated[str, typer.Option("--family", help="Family of models, or a file of your own.")]
+Quantisation = Annotated[
+    str | None, typer.Option("--quantisation", help="Of the large model: none, int8, nf4, fp4, auto.")
+]
 
 
 def main() -> None:
@@ -45,7 +49,9 @@ def main() -> None:
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
     recipe: Annotated[list[str] | None, typer.Option(help="One text each; default: three panels.")] = None,
-    behaviour: Annotated[str, typer.Option(help="Which model small_tuned stands for.")] = "assistant",
+    behaviour: Annotated[
+        str | None, typer.Option(help="What small_tuned stands for; default: first.")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Weight of what tuning changed.")] = ALPHA.default,
     beta: Annotated[float, typer.Option(help="Weight of what scale changed.")] = BETA.default,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = TEMPERATURE.default,
@@ -54,6 +60,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same texts.")] = int(SEED.default),
     max_new_tokens: Annotated[int | None, typer.Option(help="Length limit.")] = None,
     family: FamilyName = "atlas",
+    quantisation: Quantisation = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer PROMPT, one text per recipe, all with the same dice."""
@@ -62,18 +69,21 @@ def generate(
     from eft_demo.sampling import Sampling
     from eft_demo.trace import RunTrace
 
-    settings = Settings.from_env()
-    panels = _named_recipes(recipe, behaviour) if recipe else default_panels(behaviour)
+    settings = _settings(quantisation)
+    parsed = [(text, parse(text)) for text in recipe or ()]
     controls = {"alpha": alpha, "beta": beta}
     sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-    service = Service.load(settings, family)
+    service = Service.load(settings, family, watcher=_watcher())
     try:
+        tuned = behaviour or service.family.behaviours[0].role
+        named = tuple((text, found.with_roles({"small_tuned": tuned})) for text, found in parsed)
+        panels = named or default_panels(tuned)
         length = settings.default_new_tokens if max_new_tokens is None else max_new_tokens
         run = service.start_run(
-            prompt, behaviour, panels=panels, controls=controls, temperature=temperature, top_p=top_p,
+            prompt, tuned, panels=panels, controls=controls, temperature=temperature, top_p=top_p,
             top_k=top_k, seed=seed, max_new_tokens=length,
         )  # fmt: skip
-        trace = RunTrace(family, prompt, sampling, controls, collect(run, panels))
+        trace = RunTrace(service.family.name, prompt, sampling, controls, collect(run, panels))
     finally:
         service.stop()
     typer.echo(trace.to_json() if as_json else _panel_texts(trace))
@@ -116,6 +126,19 @@ def bench(
 
 
 @app.command()
+def quantisation(
+    kind: Annotated[str, typer.Argument(help="int8, nf4 or fp4.")] = "nf4",
+    family: FamilyName = "atlas",
+    as_json: AsJson = False,
+) -> None:
+    """Say what quantising the large base saves, and how far its predictions on a fixed text move."""
+    from eft_demo.lab import quantisation as lab
+
+    result = lab.report(Settings.from_env(), family, kind)
+    typer.echo(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+
+
+@app.command()
 def train_atlas(
     out: Annotated[Path | None, typer.Option(help="Where the weights go; default: assets/atlas.")] = None,
     work: Annotated[Path, typer.Option(help="Checkpoints to resume from, about 1 GB.")] = Path("build/atlas"),
@@ -148,11 +171,22 @@ def record(
 
 
 @app.command()
-def doctor(family: FamilyName = "atlas", as_json: AsJson = False) -> None:
-    """Say what is installed, what was chosen and why, and whether the models answer. Exit code 1 if not."""
-    from eft_demo.lab.doctor import examine
+def doctor(
+    family: Annotated[str | None, typer.Option("--family", help="Default: atlas; with --pin, all.")] = None,
+    quantisation: Quantisation = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what was chosen and why, and whether the models answer. Exit code 1 if not.
 
-    checks = examine(Settings.from_env(), family)
+    With --pin, for maintainers of the catalogue: look every repository up, check that sizes are right and
+    tokenizers agree id by id, and write commits and licences into the family files.
+    """
+    from eft_demo.lab import doctor as lab
+    from eft_demo.lab.pin import pin as pin_catalogue
+
+    settings = _settings(quantisation)
+    checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
         typer.echo(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
@@ -162,9 +196,22 @@ def doctor(family: FamilyName = "atlas", as_json: AsJson = False) -> None:
         raise SystemExit(1)
 
 
-def _named_recipes(texts: list[str], behaviour: str) -> tuple[tuple[str, Recipe], ...]:
-    """Each recipe under its own text as name, `small_tuned` resolved to the chosen behaviour."""
-    return tuple((text, parse(text).with_roles({"small_tuned": behaviour})) for text in texts)
+def _settings(quantisation: str | None) -> Settings:
+    settings = Settings.from_env()
+    return settings if quantisation is None else replace(settings, quantisation=quantisation)
+
+
+def _watcher() -> Watcher:
+    """Tells a person at a terminal how far a download has come; silent elsewhere."""
+    from eft_demo.families.hub import QUIET, Stage, Watcher
+
+    def tell(stage: Stage) -> None:
+        done, total = stage.done_bytes / 1e9, stage.total_bytes / 1e9
+        typer.echo(f"\r{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB\x1b[K", err=True, nl=False)
+        if stage.done_bytes == stage.total_bytes:
+            typer.echo("\r\x1b[K", err=True, nl=False)
+
+    return Watcher(tell) if sys.stderr.isatty() else QUIET
 
 
 def _panel_texts(trace: RunTrace) -> str:

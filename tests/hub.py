@@ -19,6 +19,7 @@ class FolderHub:
         self.root, self.cache = root, cache
         self.asked: list[str] = []
         self.fault: Exception | None = None  # raised by the next question
+        self.faulty = ""  # the only repository that it is raised for; empty = all
         self.on_chunk: Callable[[], None] = lambda: None
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(huggingface_hub.HfApi, "model_info", self._model_info)
@@ -30,7 +31,7 @@ class FolderHub:
 
     def _model_info(self, repo: str, **options: Any) -> SimpleNamespace:
         self.asked.append(repo)
-        if self.fault is not None:
+        if self.fault is not None and self.faulty in ("", repo):
             raise self.fault
         files = [path for path in sorted((self.root / repo).iterdir()) if path.is_file()]
         siblings = [SimpleNamespace(rfilename=path.name, size=path.stat().st_size) for path in files]

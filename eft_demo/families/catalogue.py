@@ -29,7 +29,7 @@ TOP = (
     "roles",
     "behaviours",
 )
-ROLE = ("path", "repo", "revision", "adapter_of", "prompt", "optional", "gated", "shape")
+ROLE = ("path", "repo", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 
@@ -61,6 +61,7 @@ class RoleEntry:
     optional: bool  # loaded only when asked for
     gated: bool
     shape: Shape | None
+    licence: str = ""  # as its card names it; empty = that of the family
 
     @property
     def source(self) -> str:
@@ -154,8 +155,10 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
-    if not bundled and tokenizer not in roles:
-        raise top["tokenizer"].error(f"tokenizer must be one of the roles; {tokenizer!r} is none.")
+    if not bundled and tokenizer not in roles and not (path.parent / tokenizer).is_file():
+        raise top["tokenizer"].error(
+            f"tokenizer must be one of the roles or a file beside this one; {tokenizer!r} is neither."
+        )
     return Entry(
         name=path.parent.name if bundled else path.stem,
         file=path,
@@ -198,6 +201,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         optional=_optional(table, "optional", bool, False),
         gated=_optional(table, "gated", bool, False),
         shape=_shape(table["shape"]) if "shape" in table else None,
+        licence=_optional(table, "licence", str, ""),
     )
 
 

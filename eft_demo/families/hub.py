@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -41,6 +41,19 @@ Progress = Callable[[Stage], None]
 
 def silent(stage: Stage) -> None:
     """For who does not want to know."""
+
+
+class HubUnreachable(FamilyError):
+    """There is no way to the hub now. What lies in the cache can be used all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the hub says of a repository: its newest commit, the licence on its card, its files with sizes."""
+
+    commit: str
+    licence: str
+    files: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +89,56 @@ def download(repo: str, revision: str | None, watcher: Watcher) -> Path:
     folder = cached_folder(repo, revision)
     if folder is not None:
         return folder
-    import httpx  # noqa: PLC0415
-    from huggingface_hub import HfApi, hf_hub_download  # noqa: PLC0415
-    from huggingface_hub import errors as hub  # noqa: PLC0415
-
-    # Its plain network errors are httpx's; what its Rust part raises is a RuntimeError.
-    faults = (
-        OSError,
-        ValueError,
-        RuntimeError,
-        httpx.HTTPError,
-        hub.EntryNotFoundError,
-        hub.XetDownloadError,
-    )
     watcher.tell("download", repo)
+    facts = look_up(repo, revision)
+    return _fetch(repo, facts.commit, _wanted(repo, facts.files), watcher)
+
+
+def download_config(repo: str, facts: Facts) -> Path:
+    """A folder with all of a repository but its weights. Raises FamilyError."""
+    wanted = {name: facts.files[name] for name in CONFIG_FILES if name in facts.files}
+    if "config.json" not in wanted:
+        raise FamilyError(f"The repository {repo} has no config.json. Please name one that has a model.")
+    return _fetch(repo, facts.commit, wanted, QUIET)
+
+
+def look_up(repo: str, revision: str | None = None) -> Facts:
+    """Ask the hub about a repository. Raises FamilyError, HubUnreachable if there is no answer."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-        files = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
-        wanted = _wanted(repo, files)
-        total, done = sum(wanted.values()), 0
+    except _faults() as error:
+        raise told(error, repo, revision) from None
+    files = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
+    licence = getattr(info.card_data, "license", None)
+    return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
+
+
+def _fetch(repo: str, commit: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
+    """Download these files of a commit into the cache: their folder. Raises FamilyError or Cancelled."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+
+    total, done = sum(wanted.values()), 0
+    try:
         _check_disk(repo, total)
         for name, size in wanted.items():
             watcher.tell("download", repo, done, total)
             bar = _bar(watcher, repo, done, total)
-            path = hf_hub_download(repo, name, revision=info.sha, tqdm_class=bar)
+            path = hf_hub_download(repo, name, revision=commit, tqdm_class=bar)
             done += size
         watcher.tell("download", repo, done, total)
-    except faults as error:
-        raise told(error, repo, revision) from None
+    except _faults() as error:
+        raise told(error, repo, commit) from None
     return Path(path).parent
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What the hub's library raises: its network errors are httpx's, its Rust part's a RuntimeError."""
+    import httpx  # noqa: PLC0415
+    from huggingface_hub import errors as hub  # noqa: PLC0415
+
+    return (OSError, ValueError, RuntimeError, httpx.HTTPError, hub.EntryNotFoundError, hub.XetDownloadError)
 
 
 def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
@@ -133,7 +167,7 @@ def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
         )
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return FamilyError(
-            f"The disk is full: {repo} could not be saved in {_cache_folder()}. Please free some room, or "
+            f"The disk is full: {repo} could not be saved in {cache_folder()}. Please free some room, or "
             "set HF_HOME to a folder on a larger disk."
         )
     if isinstance(error, hub.HFValidationError):
@@ -145,14 +179,14 @@ def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
             f"The hub refused {repo} (HTTP {status}). A token that has run out is the usual cause: please "
             "set HF_TOKEN anew, or unset it for a public repository."
         )
-    return FamilyError(
-        f"{repo} is not in the cache {_cache_folder()}, and the hub cannot be reached ({_brief(error)}). "
+    return HubUnreachable(
+        f"{repo} is not in the cache {cache_folder()}, and the hub cannot be reached ({_brief(error)}). "
         "Please connect to the network and unset HF_HUB_OFFLINE, copy the cache from another machine, or "
         "choose the bundled family."
     )
 
 
-def _wanted(repo: str, files: dict[str, int]) -> dict[str, int]:
+def _wanted(repo: str, files: Mapping[str, int]) -> dict[str, int]:
     """What to download of a repository's files, small ones first. Raises FamilyError if weights are missing.
 
     A tokenizer need not be among them: that of one role counts for all, and the others are compared with it.
@@ -170,9 +204,7 @@ def _wanted(repo: str, files: dict[str, int]) -> dict[str, int]:
 
 def _check_disk(repo: str, needed_bytes: int) -> None:
     """Refuse before the first byte what will not fit. The hub's library only warns."""
-    folder = _cache_folder()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = nearest_folder(cache_folder())
     free = shutil.disk_usage(folder).free
     if needed_bytes + SPARE_DISK_BYTES > free:
         raise FamilyError(
@@ -181,7 +213,15 @@ def _check_disk(repo: str, needed_bytes: int) -> None:
         )
 
 
-def _cache_folder() -> Path:
+def nearest_folder(folder: Path) -> Path:
+    """The folder, or the first above it that there is."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where the hub's library keeps what it has downloaded."""
     from huggingface_hub import constants  # noqa: PLC0415
 
     return Path(constants.HF_HUB_CACHE)

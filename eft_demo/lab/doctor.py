@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -19,11 +19,19 @@ import torch
 
 from eft_demo.engine.engine import DEFAULT_THREADS
 from eft_demo.engine.service import Service, default_panels
-from eft_demo.errors import EFTError, FamilyError
-from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.errors import FamilyError
+from eft_demo.families.catalogue import Entry, find_entry, list_entries
+from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
+from eft_demo.families.hub import cache_folder, nearest_folder
 from eft_demo.families.prompt import PLACEHOLDER, PromptFormat
+from eft_demo.families.weights import weight_files
+from eft_demo.lab.checks import Check, check
 from eft_demo.lab.collect import collect
 from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.memory import free_memory
+from eft_demo.models.plan import make_plan
+from eft_demo.models.quantise import NONE
 from eft_demo.settings import Settings
 
 PROMPT = "What is the capital of Peru?"
@@ -31,33 +39,23 @@ REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 PIN = re.compile(r"^([\w-]+)==(\S+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report. `detail` is a sentence or a value; for a failed check, what to do."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
 def examine(settings: Settings, family_name: str) -> list[Check]:
     """Every check, in the order in which they build on each other. Raises nothing that a check may raise."""
-    checks = [_check("python", lambda: f"{platform.python_version()} ({sys.executable})"), *_version_checks()]
-    checks.append(_check("machine", lambda: _machine(settings)))
-    checks.append(_check("dtype", lambda: choose_dtype(settings).reason))
-    checks.append(_check("family", lambda: _family(load_family(family_name, settings))))
-    checks.append(_check("tokenizer", lambda: _tokenizer(load_family(family_name, settings))))
-    checks.append(_check("one token", lambda: _one_token(settings, family_name)))
+
+    def entry() -> Entry:
+        return find_entry(family_name, settings)
+
+    checks = [check("python", lambda: f"{platform.python_version()} ({sys.executable})"), *_version_checks()]
+    checks.append(check("machine", lambda: _machine(settings)))
+    checks.append(check("memory", _memory))
+    checks.append(check("cache", lambda: _cache(settings)))
+    checks.append(check("dtype", lambda: choose_dtype(settings).reason))
+    checks.append(check("catalogue", lambda: _catalogue(settings)))
+    checks.append(check("plan", lambda: _plan(entry(), settings)))
+    checks.append(check("family", lambda: _family(load_family(entry(), settings), entry())))
+    checks.append(check("tokenizer", lambda: _tokenizer(load_family(entry(), settings))))
+    checks.append(check("one token", lambda: _one_token(settings, entry())))
     return checks
-
-
-def _check(name: str, examine_it: Callable[[], str]) -> Check:
-    try:
-        return Check(name, True, examine_it())
-    except EFTError as error:
-        return Check(name, False, str(error))
-    except Exception as error:  # the report must come out whatever is broken
-        return Check(name, False, f"{type(error).__name__}: {error}")
 
 
 def _version_checks() -> list[Check]:
@@ -82,24 +80,76 @@ def _machine(settings: Settings) -> str:
     return f"{threads}, GPU: {gpu}, {platform.platform()}"
 
 
-def _family(family: Family) -> str:
-    size = sum((checkpoint.path / "model.safetensors").stat().st_size for checkpoint in family.roles.values())
-    return f"{family.title}, {size / 1e6:.1f} MB of weights for {', '.join(family.roles)}"
+def _memory() -> str:
+    return ", ".join(f"{device} {room / 1e9:.1f} GB free" for device, room in free_memory().items())
+
+
+def _cache(settings: Settings) -> str:
+    """Where downloads go, how much room there is, and which families are there already."""
+    folder = cache_folder()
+    here = [entry.name for entry in list_entries(settings) if not entry.bundled and _is_here(entry)]
+    free = shutil.disk_usage(nearest_folder(folder)).free
+    return f"{folder}, {free / 1e9:.1f} GB free; downloaded: {', '.join(here) or 'none'}"
+
+
+def _is_here(entry: Entry) -> bool:
+    try:
+        return bool(local_folders(entry))
+    except FamilyError:
+        return False
+
+
+def _catalogue(settings: Settings) -> str:
+    entries = list_entries(settings)
+    unpinned = [entry.name for entry in entries if not entry.pinned]
+    note = f", {len(unpinned)} of them not pinned to commits" if unpinned else ""
+    return f"{len(entries)} families{note}: {', '.join(entry.name for entry in entries)}"
+
+
+def _plan(entry: Entry, settings: Settings) -> str:
+    """What stands where. Raises OutOfMemory if it does not fit."""
+    plan = make_plan(entry, settings)
+    plan.check()
+    total = ", ".join(f"{device} {needed / 1e9:.1f} GB" for device, needed in plan.needed_bytes.items())
+    places = "; ".join(
+        f"{place.role} {place.weights_bytes / 1e6:,.1f} MB, {str(place.dtype).removeprefix('torch.')}"
+        f"{'' if place.quantisation == NONE else ' ' + place.quantisation} on {place.device}"
+        for place in plan.placements
+    )
+    warning = f" {plan.warning}" if plan.warning else ""
+    return f"needs {total} with {plan.rows} rows: {places}.{warning}"
+
+
+def _family(family: Family, entry: Entry) -> str:
+    files = [file for checkpoint in family.roles.values() for file in _weights(checkpoint)]
+    size = sum(file.stat().st_size for file in files)
+    pinned = "" if entry.pinned else ", unpinned"
+    return f"{family.title}{pinned}, {size / 1e6:.1f} MB of weights for {', '.join(family.roles)}"
+
+
+def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
+    if checkpoint.adapter_of is not None:
+        return [checkpoint.path / "adapter_model.safetensors"]
+    return weight_files(checkpoint.path)
 
 
 def _tokenizer(family: Family) -> str:
     """Text comes back from its tokens byte for byte, and a control token typed as text stays text."""
-    text = " Zürich 東京 👩‍🔬 <|endoftext|>"
+    text = "Zürich 東京 👩‍🔬 " + "".join(family.codec.control_ids)
     ids = encode_prompt(family, next(iter(family.roles)), text, PromptFormat("plain", PLACEHOLDER))
+    ids = ids[1:] if family.bos_id is not None and ids[0] == family.bos_id else ids
     back = b"".join(family.token_bytes[i] for i in ids).decode()
-    if back != text or family.stop_ids & set(ids):
+    # Some tokenizers write a space before the first word of every text.
+    if back.removeprefix(" ") != text or family.stop_ids & set(ids):
         raise FamilyError(f"The tokenizer of {family.title} gives back another text than it got: {back!r}.")
-    return f"{family.vocab:,} tokens, any text comes back whole"
+    ends = ", ".join(sorted(token for token, i in family.codec.control_ids.items() if i in family.stop_ids))
+    return f"{family.vocab:,} tokens that all roles share, any text comes back whole, ends: {ends}"
 
 
-def _one_token(settings: Settings, family_name: str) -> str:
-    """A run of one token in three panels, as the page makes them."""
-    service = Service.load(settings, family_name)
+def _one_token(settings: Settings, entry: Entry) -> str:
+    """A run of one token in three panels, as the page makes them. Downloads nothing."""
+    local_folders(entry)
+    service = Service.load(settings, entry)
     try:
         role = service.family.behaviours[0].role
         panels = default_panels(role)

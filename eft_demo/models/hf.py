@@ -3,7 +3,7 @@
 Importing this module imports transformers, which takes seconds: only what needs it should.
 """
 
-import warnings
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ def read_pretrained(
 ) -> PreTrainedModel:
     """The library's model from a folder. Raises ValueError for weights that are missing or do not fit."""
     transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+    # It says at every call that 8-bit products are made in float16.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     config = AutoConfig.from_pretrained(folder, **options)
     # Capped attention logits (Gemma 2) are known to the library's plain attention alone.

@@ -50,7 +50,7 @@ def open_family(
     entry = find_entry(family, settings) if isinstance(family, str) else family
     wanted = chosen_roles(entry, roles)
     make_plan(entry, settings, wanted).check()  # before a byte is downloaded
-    folders = {role: _fetch(entry, role, watcher) for role in wanted}
+    folders = {role: fetch(entry, role, watcher) for role in wanted}
     plan = make_plan(entry, settings, wanted, folders)
     plan.check()
     watcher.tell("check", entry.name)
@@ -59,7 +59,8 @@ def open_family(
     return Opened(loaded, models, plan, _fitted(entry, settings, plan))
 
 
-def _fetch(entry: Entry, role: str, watcher: Watcher) -> Path:
+def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
+    """Where a role's files lie, downloaded if they are not here. Raises FamilyError or Cancelled."""
     given = entry.roles[role]
     return given.path or download(str(given.repo), given.revision, watcher)
 

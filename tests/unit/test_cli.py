@@ -1,6 +1,7 @@
 """The command line does what it says: right output, right exit code, a sentence for every mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,13 +118,44 @@ def test_doctor_finds_all_well(monkeypatch: Patch, capsys: Capture) -> None:
     report = json.loads(capsys.readouterr().out)
     assert [check for check in report["checks"] if not check["ok"]] == []
     assert code == 0 and report["ok"]
-    assert {"torch", "dtype", "family", "one token"} <= {check["name"] for check in report["checks"]}
+    names = {check["name"] for check in report["checks"]}
+    assert {"torch", "memory", "cache", "dtype", "catalogue", "plan", "family", "one token"} <= names
 
 
 def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Capture) -> None:
     assert run_cli(monkeypatch, "doctor", "--family", "nowhere") == 1
     out = capsys.readouterr().out
     assert "FAIL family" in out and "FAIL one token" in out and "ok   dtype" in out
+
+
+def test_doctor_knows_a_family_that_must_be_downloaded_and_leaves_it_there(
+    monkeypatch: Patch, capsys: Capture
+) -> None:
+    family = ROOT / "assets" / "families" / "smollm2-tiny.yaml"
+    assert run_cli(monkeypatch, "doctor", "--family", str(family), "--quantisation", "nf4") == 1
+    out = capsys.readouterr().out
+    assert "ok   plan" in out and "nf4 on cpu" in out
+    assert "FAIL one token" in out and "is not on this machine yet" in out
+
+
+def test_generate_takes_a_family_file(
+    monkeypatch: Patch, capsys: Capture, tiny_assets: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine" / "family.yaml"
+    shutil.copytree(tiny_assets / "tiny", own.parent)
+    own.write_text("tokenizer: tokenizer.json\n" + own.read_text())
+    asked = ("generate", "Hi", "--family", str(own), "--max-new-tokens", "2", "--recipe", "small_tuned")
+    assert run_cli(monkeypatch, *asked, "--quantisation", "nf4", "--json") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).panels[0].recipe == "assistant"
+    own.write_text(own.read_text().replace("tokenizer: tokenizer.json", "tokenizer: other.json"))
+    assert run_cli(monkeypatch, *asked) == 2
+    assert "line 1: tokenizer must be one of the roles or a file" in capsys.readouterr().err
+
+
+def test_quantisation_is_reported(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "quantisation", "nf4", "--family", "tiny", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["quantisation"] == "nf4" and 0 < result["mean_kl_nats"] < 1
 
 
 def test_bench_measures_every_figure(tiny_assets: Path) -> None:
@@ -159,7 +191,9 @@ def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
         app_start.app_start_s(broken)
 
 
-@pytest.mark.parametrize("command", ["generate", "evaluate", "bench", "train-atlas", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["generate", "evaluate", "bench", "train-atlas", "doctor", "quantisation"]
+)
 def test_every_command_has_help_and_json(monkeypatch: Patch, capsys: Capture, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert run_cli(monkeypatch, command, "--help") == 0

@@ -1,0 +1,25 @@
+"""One line of an examination, and how a check that breaks becomes one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eft_demo.errors import EFTError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report. `detail` is a sentence or a value; for a failed check, what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def check(name: str, examine_it: Callable[[], str]) -> Check:
+    """What `examine_it` says, or what it raises: the report must come out whatever is broken."""
+    try:
+        return Check(name, True, examine_it())
+    except EFTError as error:
+        return Check(name, False, str(error))
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}")

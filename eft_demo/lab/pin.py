@@ -1,0 +1,137 @@
+"""Pins the catalogue: every repository to a commit, after its tokenizers and sizes have been checked.
+
+Run by whoever maintains the catalogue, on a machine with network: `python -m eft_demo doctor --pin`. Only
+configurations and tokenizers are downloaded. A family file is written if all of it is right, and only the
+lines about commits and licences change in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eft_demo.errors import EFTError, FamilyError
+from eft_demo.families.catalogue import Entry, RoleEntry, known_files, read_entry
+from eft_demo.families.checkpoint import read_config
+from eft_demo.families.hub import Facts, HubUnreachable, download_config, look_up
+from eft_demo.families.schema import read_yaml
+from eft_demo.families.tokens import read_codec
+from eft_demo.families.vocabulary import compare_vocabularies
+from eft_demo.families.weights import BROKEN
+from eft_demo.lab.checks import Check
+from eft_demo.models.shape import cache_shape
+from eft_demo.settings import Settings
+
+UNREACHABLE = "The schema of every family file is checked below; nothing is pinned."
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the hub says of one role."""
+
+    facts: Facts
+    folder: Path  # with its configuration and tokenizer
+
+
+def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
+    """Pin one family or all. Raises nothing that a check may raise."""
+    files = {name: path for name, path in known_files(settings).items() if path.name != "family.yaml"}
+    if family_name is not None:
+        files = {family_name: files.get(family_name, Path(family_name))}
+    checks: list[Check] = []
+    reachable = True
+    for name, path in files.items():
+        try:
+            entry = read_entry(path)
+            checks.append(Check(f"{name} schema", True, f"{len(entry.roles)} roles, {path}"))
+            if reachable:
+                checks += _pin_entry(entry)
+        except HubUnreachable as error:
+            reachable = False
+            checks.insert(0, Check("network", False, f"{error} {UNREACHABLE}"))
+        except EFTError as error:
+            checks.append(Check(name, False, str(error)))
+    return checks
+
+
+def _pin_entry(entry: Entry) -> list[Check]:
+    """Look up, check and write one family."""
+    found: dict[str, _Found] = {}
+    checks: list[Check] = []
+    for role in entry.roles.values():
+        if role.repo is None:
+            continue
+        try:
+            facts = look_up(role.repo)
+            found[role.role] = _Found(facts, download_config(role.repo, facts))
+            problem = _problem(role, found[role.role].folder)
+            detail = f"{role.repo} at {facts.commit[:7]}, licence {facts.licence or 'not named'}"
+            checks.append(Check(f"{entry.name} {role.role}", not problem, problem or detail))
+        except HubUnreachable:
+            raise
+        except EFTError as error:
+            checks.append(Check(f"{entry.name} {role.role}", False, str(error)))
+    try:
+        length = _compare_tokenizers(entry, found)
+        checks.append(Check(f"{entry.name} tokenizers", True, f"{length:,} ids in common, one by one"))
+    except EFTError as error:
+        checks.append(Check(f"{entry.name} tokenizers", False, str(error)))
+    if all(check.ok for check in checks):
+        write_pins(entry.file, {role: place.facts for role, place in found.items()})
+        checks.append(Check(f"{entry.name} pinned", True, str(entry.file)))
+    return checks
+
+
+def _problem(role: RoleEntry, folder: Path) -> str:
+    """What the catalogue says wrongly of a role's size, or nothing."""
+    if role.shape is None:
+        return ""
+    try:
+        config = read_config(folder)
+        cache = cache_shape(config)
+        real = {
+            "width": int(config["vocab_size"]),
+            "hidden": int(config["hidden_size"]),
+            "layers": cache.layers,
+            "kv_heads": cache.kv_heads,
+            "head_dim": cache.head_dim,
+        }
+    except BROKEN as error:
+        return f"{role.repo}: its config.json cannot be read ({type(error).__name__}: {error})."
+    wrong = [f"{name} is {value} and not {getattr(role.shape, name)}" for name, value in real.items()
+             if getattr(role.shape, name) != value]  # fmt: skip
+    return f"{role.repo}: {', '.join(wrong)}. Please correct the family file." if wrong else ""
+
+
+def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
+    """How many ids all roles share. Raises FamilyError with the first differences."""
+    vocabularies = {}
+    for role, place in found.items():
+        path = place.folder / "tokenizer.json"
+        if path.is_file():
+            vocabularies[role] = read_codec(path, entry.way_out).tokenizer.get_vocab(with_added_tokens=True)
+    if entry.tokenizer not in vocabularies:
+        raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.way_out}")
+    return compare_vocabularies(vocabularies)
+
+
+def write_pins(path: Path, facts: Mapping[str, Facts]) -> None:
+    """Write commits and licences into a family file; every other line stays as it is. Raises FamilyError."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    roles = read_yaml(path, "").parts["roles"].parts
+    # From the last role up, so that the lines above keep their numbers.
+    for role in sorted(facts, key=lambda role: -roles[role].parts["repo"].line):
+        parts = roles[role].parts
+        at = parts["repo"].line - 1
+        if not lines[at].strip().startswith("repo:"):
+            raise parts["repo"].error("This cannot be pinned. Please give every entry a line of its own.")
+        indent = lines[at][: lines[at].index("repo:")]
+        old = {parts[name].line - 1 for name in ("revision", "licence") if name in parts}
+        known = facts[role]
+        licence = [f"{indent}licence: {known.licence}"] if known.licence else []
+        new = [lines[at], f"{indent}revision: {known.commit}", *licence]
+        end = max(old, default=at)
+        kept = [line for number, line in enumerate(lines[at + 1 : end + 1], at + 1) if number not in old]
+        lines[at : end + 1] = [*new, *kept]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

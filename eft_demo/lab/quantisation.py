@@ -1,0 +1,129 @@
+"""What quantising the large base changes: its bytes, and how far its predictions on a fixed text move.
+
+The two models are loaded one after the other, so it takes no more memory than the larger of them. Knows
+families and models; knows no recipes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from eft_demo.engine.engine import PREFILL_CHUNK
+from eft_demo.errors import InputError
+from eft_demo.families.catalogue import find_entry
+from eft_demo.families.family import Family, load_family
+from eft_demo.mixing import to_logprobs
+from eft_demo.models.hf import TransformersModel
+from eft_demo.models.load import How, load_model
+from eft_demo.models.memory import free_unused
+from eft_demo.models.open import fetch
+from eft_demo.models.plan import make_plan
+from eft_demo.models.quantise import NONE
+from eft_demo.settings import QUANTISATIONS, Settings, show_value
+
+ROLE = "large_base"
+# Facts, dialogue, numbers, code: kinds of text on which rounding shows in different ways.
+TEXT = """\
+The Danube rises in the Black Forest and flows through ten countries before it reaches the Black Sea. Vienna,
+Bratislava, Budapest and Belgrade stand on its banks, and it was the northern border of the Roman Empire for
+centuries. In 1856 the Treaty of Paris opened its waters to ships of every nation.
+
+"Have you ever seen the source?" she asked. "Only once, in the rain," he said, "and there was little to see."
+
+Iron has the atomic number 26, melts at 1538 degrees Celsius and makes up a third of the Earth's mass. Water
+boils at 100 degrees at sea level, but at the top of Mount Everest it boils at about 70.
+
+def mean(values):
+    total = 0
+    for value in values:
+        total += value
+    return total / len(values)
+
+Question: What is the capital of Peru? Answer: The capital of Peru is Lima, on the Pacific coast. Its port is
+Callao. Question: Who wrote The Tempest? Answer: William Shakespeare, probably in 1610 or 1611.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The large base before and after. `changed_share` is that of tokens with another first choice."""
+
+    family: str
+    quantisation: str
+    full_bytes: int
+    quantised_bytes: int
+    tokens: int
+    mean_kl_nats: float  # of the quantised predictions from the full ones
+    changed_share: float
+
+
+def report(settings: Settings, family_name: str, quantisation: str) -> Report:
+    """Load the large base twice and compare. Raises InputError, FamilyError or OutOfMemory."""
+    kinds = [kind for kind in QUANTISATIONS if kind not in ("auto", NONE)]
+    if quantisation not in kinds:
+        raise InputError(
+            f"There is no quantisation {show_value(quantisation)}. Choose one of {', '.join(kinds)}."
+        )
+    entry = find_entry(family_name, settings)
+    plan = make_plan(entry, replace(settings, quantisation=NONE))
+    plan.check()
+    place = plan.of(ROLE)
+    family = load_family(entry, settings, {role: fetch(entry, role) for role in ("large_base", "small_base")})
+    how = How(place.dtype, NONE, place.device, by_library=True)
+    full_bytes, full = _measure(family, how)
+    quantised_bytes, quantised = _measure(family, replace(how, quantisation=quantisation))
+    kl, changed = compare(full, quantised)
+    return Report(family.name, quantisation, full_bytes, quantised_bytes, len(full), kl, changed)
+
+
+def compare(full: Tensor, quantised: Tensor) -> tuple[float, float]:
+    """Log-probs (tokens, vocab) of both -> mean KL in nats, share of tokens with another first choice."""
+    kl = (full.exp() * (full - quantised)).nan_to_num(nan=0.0).sum(1)  # 0 * (-inf - -inf) is 0 here
+    changed = full.argmax(1) != quantised.argmax(1)
+    return float(kl.mean()), float(changed.float().mean())
+
+
+def to_markdown(result: Report) -> str:
+    """The report as two lines of a table and a sentence."""
+    ratio = result.full_bytes / result.quantised_bytes
+    return (
+        f"| large base of {result.family} | MB |\n|---|---|\n| as it is | {result.full_bytes / 1e6:.1f} |\n"
+        f"| {result.quantisation} | {result.quantised_bytes / 1e6:.1f} |\n\n"
+        f"{ratio:.2f} times smaller. On {result.tokens} tokens of a fixed text the mean KL is "
+        f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of the first choices change."
+    )
+
+
+def _measure(family: Family, how: How) -> tuple[int, Tensor]:
+    """Bytes of the model and its log-probs (tokens, vocab) on the text. Its memory is free afterwards."""
+    model = load_model(family, family.roles[ROLE], how)
+    assert isinstance(model, TransformersModel)
+    try:
+        return weights_bytes(model), _logprobs(family, model)
+    finally:
+        del model
+        free_unused()
+
+
+def _logprobs(family: Family, model: TransformersModel) -> Tensor:
+    ids = [*([family.bos_id] if family.bos_id is not None else []), *family.codec.encode(TEXT)]
+    slot, parts = model.join(), []
+    for start in range(0, min(len(ids), model.context), PREFILL_CHUNK):
+        chunk = torch.tensor([ids[start : min(start + PREFILL_CHUNK, model.context)]])
+        parts.append(to_logprobs(model.forward([slot], chunk, keep=chunk.shape[1])[0], ROLE))
+    return torch.cat(parts)
+
+
+def weights_bytes(model: TransformersModel) -> int:
+    """What the weights take, with the scales of those in 4 and in 8 bits."""
+    total = 0
+    for parameter in {id(p): p for p in (*model.model.parameters(), *model.model.buffers())}.values():
+        total += parameter.nbytes
+        state = getattr(parameter, "quant_state", None)
+        for part in (state, getattr(state, "state2", None)):
+            total += sum(v.nbytes for v in vars(part).values() if isinstance(v, Tensor)) if part else 0
+        total += getattr(getattr(parameter, "SCB", None), "nbytes", 0)
+    return total

@@ -1,0 +1,145 @@
+"""Pinning: commits and licences are written when all is right, and nothing but those lines changes."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from huggingface_hub import errors as hub_errors
+
+from eft_demo import cli
+from eft_demo.errors import FamilyError
+from eft_demo.families.catalogue import read_entry
+from eft_demo.families.hub import Facts
+from eft_demo.lab.checks import Check
+from eft_demo.lab.pin import pin, write_pins
+from eft_demo.settings import Settings
+from tests.checkpoints import ROLES, WIDTHS, make_real_family
+from tests.hub import SHA, FolderHub
+
+FILE = """\
+# Where this comes from.
+title: Real
+licence: MIT
+context: 64
+prompt: "Q: {{prompt}}\\nA:"
+roles:
+  large_base:
+    repo: me/large_base   # the large one
+    shape: {{parameters: 100000, width: {0}, hidden: 64, layers: 2, kv_heads: 2, head_dim: 16}}
+  small_base:
+    repo: me/small_base
+    revision: {3}
+    shape: {{parameters: 100000, width: {1}, hidden: 64, layers: 2, kv_heads: 2, head_dim: 16}}
+  polite:
+    repo: me/polite
+    prompt: chat
+    shape: {{parameters: 100000, width: {2}, hidden: 64, layers: 2, kv_heads: 2, head_dim: 16}}
+behaviours:
+  - {{role: polite, title: Polite, description: Says please.}}
+"""
+OLD = "f" * 40
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    make_real_family(folder / "me", "qwen2")
+    return folder
+
+
+@pytest.fixture
+def hub(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderHub:
+    shutil.copytree(originals, tmp_path / "hub")
+    return FolderHub(tmp_path / "hub", tmp_path / "cache", monkeypatch)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An assets folder whose catalogue has one family, `real`."""
+    (tmp_path / "assets" / "families").mkdir(parents=True)
+    (tmp_path / "assets" / "families" / "real.yaml").write_text(FILE.format(*WIDTHS, OLD))
+    return Settings(assets=tmp_path / "assets")
+
+
+def failed(checks: list[Check]) -> list[Check]:
+    return [check for check in checks if not check.ok]
+
+
+def test_a_family_is_pinned_and_the_rest_of_its_file_stays(hub: FolderHub, settings: Settings) -> None:
+    path = settings.assets / "families" / "real.yaml"
+    before = path.read_text().splitlines()
+    checks = pin(settings)
+    assert not failed(checks) and checks[-1].name == "real pinned"
+    assert any(f"me/polite at {SHA[:7]}, licence mit" in check.detail for check in checks)
+    after = path.read_text().splitlines()
+    added = [f"    revision: {SHA}", "    licence: mit"]
+    assert [line for line in after if line not in added] == [line for line in before if OLD not in line]
+    assert [after.count(line) for line in added] == [3, 3]
+    entry = read_entry(path)
+    assert entry.pinned and {role.licence for role in entry.roles.values()} == {"mit"}
+    once = path.read_text()
+    assert not failed(pin(settings, "real")) and path.read_text() == once
+    names = {file.name for role in ROLES for file in hub.folder_of(f"me/{role}").iterdir()}
+    assert not any(name.endswith("safetensors") for name in names), "weights are not needed to pin"
+
+
+def test_without_network_it_says_so_and_checks_the_schema(hub: FolderHub, settings: Settings) -> None:
+    hub.fault = httpx.ConnectError("no route to host")
+    path = settings.assets / "families" / "real.yaml"
+    (settings.assets / "families" / "wrong.yaml").write_text("title: 7\n")
+    before = path.read_text()
+    network, *checks = pin(settings)
+    assert (network.name, network.ok) == ("network", False)
+    assert "cannot be reached" in network.detail and "nothing is pinned" in network.detail
+    assert [(check.name, check.ok) for check in checks] == [("real schema", True), ("wrong", False)]
+    assert "wrong.yaml, line 1" in checks[1].detail
+    assert path.read_text() == before and len(hub.asked) == 1
+
+
+def test_what_is_wrong_is_told_and_not_pinned(hub: FolderHub, settings: Settings) -> None:
+    path = settings.assets / "families" / "real.yaml"
+    path.write_text(path.read_text().replace(f"width: {WIDTHS[1]}", "width: 999"))
+    before = path.read_text()
+    hub.fault = hub_errors.GatedRepoError(
+        "no", response=httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
+    )
+    hub.faulty = "me/polite"
+    small, polite = failed(pin(settings))
+    assert small.detail.startswith(f"me/small_base: width is {WIDTHS[1]} and not 999.")
+    assert "me/polite is gated" in polite.detail
+    assert path.read_text() == before
+
+
+def test_tokenizers_that_disagree_are_told(hub: FolderHub, settings: Settings) -> None:
+    path = hub.root / "me" / "polite" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"!"', '"@@"').replace('"\\""', '"!"').replace('"@@"', '"\\""'))
+    (only,) = failed(pin(settings))
+    assert only.name == "real tokenizers" and "large_base and polite differ in 2 of" in only.detail
+    for role in ROLES:
+        (hub.root / "me" / role / "tokenizer.json").unlink()
+    shutil.rmtree(hub.cache)
+    assert "large_base of real has no tokenizer.json" in failed(pin(settings))[0].detail
+
+
+def test_entries_on_one_line_cannot_be_pinned(tmp_path: Path) -> None:
+    table = yaml.safe_load(FILE.format(*WIDTHS, OLD))
+    (tmp_path / "flow.yaml").write_text(yaml.safe_dump(table, default_flow_style=True))
+    with pytest.raises(FamilyError, match="flow.yaml, line .* cannot be pinned.*line of its own"):
+        write_pins(tmp_path / "flow.yaml", {"large_base": Facts(SHA, "mit", {})})
+
+
+def test_the_command_pins_and_tells(
+    hub: FolderHub, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EFT_ASSETS", str(settings.assets))
+    monkeypatch.setattr(sys, "argv", ["eft_demo", "doctor", "--pin", "--json"])
+    cli.app(standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["ok"]
+    hub.fault = httpx.ConnectError("no route to host")
+    with pytest.raises(SystemExit):
+        cli.app(standalone_mode=False)
+    assert not json.loads(capsys.readouterr().out)["ok"]
