@@ -32,7 +32,8 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 FamilyName = Annotated[str, typer.Option("--family", help="Family of models, or a file of your own.")]
 Quantisation = Annotated[
-    str | None, typer.Option("--quantisation", help="Of the large model: none, int8, nf4, fp4, auto.")
+    str | None,
+    typer.Option("--quant", "--quantisation", help="Of the large model: none, int8, nf4, fp4, auto."),
 ]
 
 

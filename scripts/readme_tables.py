@@ -1,4 +1,4 @@
-"""Write the parts of README.md that follow from the code: its layout and its limits.
+"""Write the parts of README.md that follow from the code: its layout, its limits and its families.
 
 `python scripts/readme_tables.py` after files or limits changed; a test says when it is due. Descriptions come
 from the modules' docstrings and the comments in settings.py. Knows the markers in README.md, not its prose.
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a checkout, where nothing is installed under the package's name
 
 from eft_demo import settings  # noqa: E402
+from eft_demo.families.catalogue import list_entries  # noqa: E402
 
 MAX_SUMMARY_CHARS = 100
 # What has no docstring, in the order in which it is shown; folders of Python files are read from the disk.
@@ -28,6 +29,7 @@ OTHERS = {
 }
 FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
+    "assets/families/": "The catalogue: one file per family of models of the hub",
     "assets/ui/": "The page's skeleton, style and scripts",
     "tests/unit/": "Every room by itself, without a server",
     "tests/browser/": "The whole scenario in Chromium",
@@ -82,9 +84,20 @@ def limits(root: Path = ROOT) -> str:
     return "\n".join(rows)
 
 
+def families() -> str:
+    """The catalogue, without the bundled family."""
+    rows = ["| name | large and small | behaviours | licence |", "|---|---|---|---|"]
+    for entry in list_entries(settings.Settings()):
+        if not entry.bundled:
+            behaviours = ", ".join(behaviour.title for behaviour in entry.behaviours)
+            licence = f"{entry.licence}{' (gated)' if entry.gated else ''}"
+            rows.append(f"| `{entry.name}` | {entry.title} | {behaviours} | {licence} |")
+    return "\n".join(rows)
+
+
 def refreshed(readme: str) -> str:
-    """`readme` with both parts replaced."""
-    for name, text in (("layout", layout()), ("limits", limits())):
+    """`readme` with all parts replaced."""
+    for name, text in (("layout", layout()), ("limits", limits()), ("families", families())):
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, rest = readme.split(begin)
         readme = f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from eft_demo import cli
+from eft_demo.families.catalogue import read_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +43,13 @@ def test_every_command_shown_exists_with_its_options(words: list[str]) -> None:
 
 def test_every_command_is_shown() -> None:
     assert set(typer.main.get_command(cli.app).commands) == {words[0] for words in program_lines()}
+
+
+def test_the_family_file_shown_is_right(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(shown)
+    entry = read_entry(tmp_path / "mine.yaml")
+    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse"]
 
 
 def test_layout_and_limits_are_current() -> None:
