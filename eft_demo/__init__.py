@@ -11,7 +11,7 @@ is asked for. The rooms, each importing only from those before it:
     recipe              which models are mixed, as a value and as text
     mixing, sampling    log-probs in, mixed log-probs and token ids out
     trace               what a run leaves behind, as JSON
-    branches, whatif    a tree of texts with undo; what another alpha would have chosen
+    whatif              what another alpha would have chosen
     families/           which checkpoints belong together; tokenizer; prompt format
     models/             token ids in, logits out
     engine/             rows, ticks, events

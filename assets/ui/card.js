@@ -1,7 +1,11 @@
-// The card of one token: what every model would have said in its place, and a sentence that says what that means.
+// The card of one token: what every model would have said in its place, who put it there, and a sentence that says what
+// that means. A click pins it; while the mouse rests on another token, that one is previewed.
 
 const ROWS_SHOWN = 8;
 const quote = (text) => "“" + text + "”";
+let rival = null; // the candidate that a person compares the token with; null: the telling one
+let preview = null; // {p, i} of the token under the mouse
+const carded = () => preview || selected; // whose card it is
 
 function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
   if (logprob === null || logprob === undefined) return "0";
@@ -15,16 +19,36 @@ function emptyCard() {
   part("card-title").textContent = "One token, every model";
   part("card-note").textContent = "Click a token or a bar to see what each model would have said.";
   part("card-table").replaceChildren();
+  part("falls").replaceChildren();
+  part("branching").hidden = true;
   part("card-verdict").hidden = true;
 }
 
 function drawCard() {
-  const panel = run.panels[selected.p], token = panel.tokens[selected.i];
-  const label = run.labels.get(token.i), word = wordAround(panel.tokens, selected.i);
-  part("card-title").textContent = quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (selected.i + 1) + " of " + panel.tokens.length;
+  const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
+  part("card-title").textContent = titleOf(panel, i);
   part("card-note").textContent = noteOf(panel, token);
-  part("card-table").replaceChildren(tableOf(panel, token));
+  const table = tableOf(panel, token), focused = document.activeElement?.matches(".cand") && document.activeElement.dataset.id;
+  part("card-table").replaceChildren(table);
+  if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
+  drawFalls(panel, token, preview ? null : rival);
+  part("branching").hidden = false;
   drawVerdict([explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)]);
+  keepHeight();
+}
+
+function titleOf(panel, i) {
+  const label = run.labels.get(panel.tokens[i].i), word = wordAround(panel.tokens, i);
+  return quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (i + 1) + " of " + panel.tokens.length;
+}
+
+// What has been tall once stays so: nothing below moves when a shorter card comes.
+function keepHeight() {
+  for (const name of ["card-note", "card-table", "card-said", "falls"]) {
+    const box = part(name), width = String(box.clientWidth);
+    if (box.dataset.width !== width) (box.dataset.width = width), (box.style.minHeight = "");
+    box.style.minHeight = Math.max(parseFloat(box.style.minHeight) || 0, box.offsetHeight) + "px";
+  }
 }
 
 function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
@@ -45,6 +69,9 @@ function noteOf(panel, token) {
     notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
   }
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
+  notes.push("id " + token.i);
+  const bytes = run.bytes.get(token.i);
+  if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text of its own");
   return notes.join(" · ");
 }
 
@@ -59,8 +86,25 @@ function tableOf(panel, token) {
   const body = el("tbody");
   for (const row of listedRows(panel, token)) body.append(rowOf(row, token, panel, alone));
   table.append(thead, body);
+  if (!alone) table.append(ranksOf(panel, token));
   table.classList.toggle("many", heads.length > 5);
   return table;
+}
+
+// The rank of the token under every model, and in the mix. Exact while few are ahead of it; else at least so far down.
+function ranksOf(panel, token) {
+  const foot = el("tfoot"), row = el("tr"), name = el("th", "", "rank of " + quote(run.labels.get(token.i)));
+  name.scope = "row";
+  const ranks = token.q || panel.roles.map((_, place) => rankUnder(token, 2 + place));
+  row.append(name, ...ranks.map((rank) => el("td", "", rank < 0 ? "≥ " + -rank : String(rank))), el("td", "", String(token.r)));
+  foot.append(row);
+  return foot;
+}
+
+function rankUnder(token, column) { // as wire.role_ranks counts
+  const own = token.c.find(([id]) => id === token.i)[column];
+  const ahead = token.c.filter((row) => nat(row[column]) > nat(own)).length;
+  return ahead < run.sure ? 1 + ahead : -1 - ahead;
 }
 
 // What the card has room for: the token, what else was in play, and whatever any model thinks likely.
@@ -82,9 +126,15 @@ function rowOf([id, mix, ...roles], token, panel, alone) {
   const label = run.labels.get(id);
   // "Sw" and " Sw" are two tokens and look alike: their numbers tell them apart
   const twin = token.c.some(([other]) => other !== id && run.labels.get(other) === label);
-  const name = el("th", "", twin ? label + " #" + id : label);
+  const name = el("th"), button = el("button", "cand", twin ? label + " #" + id : label);
   name.scope = "row";
-  name.title = "token " + id;
+  button.type = "button";
+  button.dataset.id = row.dataset.id = id;
+  button.tabIndex = id === token.i ? 0 : -1;
+  button.title = "Write on with this token (Enter) · token " + id;
+  button.setAttribute("aria-label", label + ", " + percent(mix ?? null) + (id === token.i ? ", chosen" : "") + ". Write on with it");
+  name.append(button);
+  row.classList.toggle("rival", id === rival);
   const colours = panel.roles.map((_, place) => colourOf(panel, place));
   const cells = alone ? [meter(mix, colours[0])] : [...roles.map((v, i) => meter(v, colours[i])), meter(mix, "var(--up)")];
   row.append(name, ...cells);
@@ -112,3 +162,50 @@ function drawVerdict(sentences) { // each is plain text and token text in turn
     return sentence;
   }));
 }
+
+// ---- choosing among the candidates: a click on the name, or Enter, writes on with it; a click beside it, or Space,
+// compares it with the token.
+
+const candidateRows = () => [...part("card-table").querySelectorAll("tbody tr")];
+
+function focusCandidates() {
+  const rows = candidateRows();
+  (rows.find((row) => !row.classList.contains("chosen")) || rows[0])?.querySelector(".cand").focus();
+}
+
+function compareWith(id) {
+  rival = id === rival || id === run.panels[selected.p].tokens[selected.i].i ? null : id;
+  for (const row of candidateRows()) row.classList.toggle("rival", Number(row.dataset.id) === rival);
+  glance(rival);
+}
+
+function glance(id) { // the falls against this one, for as long as it is looked at
+  const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
+  drawFalls(panel, token, id === token.i ? rival : id ?? rival);
+}
+
+part("card-table").addEventListener("click", (event) => {
+  const row = event.target.closest("tbody tr");
+  if (!row || !selected) return;
+  if (event.target.closest(".cand")) writeOn(selected.p, selected.i, { token: Number(row.dataset.id) });
+  else compareWith(Number(row.dataset.id));
+});
+for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"]]) {
+  part("card-table").addEventListener(enter, (event) => {
+    const row = event.target.closest("tbody tr");
+    if (row && selected) glance(Number(row.dataset.id));
+  });
+  part("card-table").addEventListener(exit, () => selected && glance(null));
+}
+part("card-table").addEventListener("keydown", (event) => {
+  const row = event.target.closest("tbody tr");
+  if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+  const rows = candidateRows(), at = rows.indexOf(row);
+  const step = { ArrowDown: 1, ArrowUp: -1, Home: -at, End: rows.length - 1 - at }[event.key];
+  if (step !== undefined) rows[Math.max(0, Math.min(rows.length - 1, at + step))].querySelector(".cand").focus();
+  else if (event.key === " ") compareWith(Number(row.dataset.id));
+  else if (event.key === "Escape" && !running) select(selected.p, selected.i, true);
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+});

@@ -57,11 +57,12 @@ function paint(panel, token, span) {
   span.className = ["t", ...span.dataset.kind.split(" "), ...mode.classes(panel, token)].join(" ").trim();
   span.style.setProperty("--k", Math.round(8 + 40 * Math.min(1, Math.abs(shiftOf(token)) / 4)) + "%");
   span.dataset.number = mode.number(panel, token);
+  if (token.would !== undefined && token.would !== token.i) span.classList.add("would");
 }
 
 function chooseColour(name) {
   colourBy = name;
-  for (const panel of run ? run.panels : []) panel.tokens.forEach((token, i) => paint(panel, token, panel.spans[i]));
+  if (run) repaintTokens();
   drawLegend();
 }
 

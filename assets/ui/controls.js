@@ -76,16 +76,12 @@ function summarise() {
 
 function startRun() {
   clearErrors();
-  if (running && run && run.n === nonce) tellStop(run.id);
   const prompt = part("prompt").value;
   if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server says the same of shorter ones
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");
-  nonce += 1;
-  seen = 0;
-  stopWanted = false;
-  setRunning(true);
-  trigger("eft_run", { n: nonce, ...familyAsked(), ...askedNow() });
+  forgetSamples();
+  ask({ ...familyAsked(), ...askedNow() }, null);
 }
 
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
@@ -113,6 +109,7 @@ function setField(input, value) {
 }
 
 function stopRun() {
+  forgetSamples();
   if (!running) return;
   stopWanted = true;
   if (run && run.n === nonce) tellStop(run.id);
@@ -178,7 +175,8 @@ function onKey(event) {
   if (!onToken || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches(".t") && (event.key === "Enter" || event.key === " ")) {
     event.preventDefault();
-    return selectSpan(event.target, true);
+    selectSpan(event.target, true);
+    return event.key === "Enter" ? focusCandidates() : undefined;
   }
   if (walk(event.key)) event.preventDefault();
 }

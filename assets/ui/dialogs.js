@@ -3,7 +3,7 @@
 
 const dialogOf = (name) => element.querySelector('dialog[data-dialog="' + name + '"]');
 const dialogIsOpen = () => element.querySelector("dialog[open]") !== null;
-const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox]), textarea, select");
+const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
 
 function openDialog(name) {
   if (!dialogIsOpen()) dialogOf(name).showModal();

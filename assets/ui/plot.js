@@ -22,9 +22,9 @@ function loadPlotly() {
   return plotlyReady;
 }
 
-function startPlot() {
+function startPlot(p = run.account ?? run.panels.length - 1) {
   part("plotted").replaceChildren(...run.panels.map((panel, p) => Object.assign(el("option", "", panel.name), { value: p })));
-  choosePlot(run.account ?? run.panels.length - 1);
+  choosePlot(p);
 }
 
 // Plot another column; what it has said so far is drawn at once.
@@ -32,11 +32,18 @@ function choosePlot(p) {
   plotted = p;
   part("plotted").value = p;
   [...part("columns").children].forEach((column, k) => column.classList.toggle("plotted", k === p));
-  figure = structuredClone({ data: run.panels[p].bars, layout: run.layout });
   ownView = null;
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
-  run.panels[p].tokens.forEach(addBars);
+  replot();
+  if (asIf) tellAsIf();
+}
+
+// The same column anew, as the sliders have it; zoom and pan stay.
+function replot() {
+  figure = structuredClone({ data: run.panels[plotted].bars, layout: run.layout });
+  run.panels[plotted].tokens.forEach((_, i) => addBars(shown(run.panels[plotted], i)));
+  startTabs();
   drawSoonest();
 }
 
@@ -63,16 +70,31 @@ function drawSoon() {
 async function drawNow() {
   clearTimeout(drawTimer);
   drawTimer = 0;
+  if (tab !== "bars") return drawTab();
   if (!figure || !figure.data[0].x.length) return;
   if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plot's script could not be loaded; reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");
   const fresh = !box.data;
-  await Plotly.react(box, themed(figure.data), layoutNow(box), {
-    displaylogo: false, responsive: true, doubleClick: "autosize", scrollZoom: false,
-    modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"]],
-  });
+  await Plotly.react(box, themed(figure.data), layoutNow(box), plotConfig());
   if (fresh) listenTo(box);
+}
+
+const plotConfig = () => ({
+  displaylogo: false, responsive: true, doubleClick: "autosize", scrollZoom: false,
+  modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
+});
+
+const saveButton = (format) => ({
+  name: format, title: "Save as " + format.toUpperCase(), icon: { width: 24, height: 24, path: format === "png" ? PICTURE : OUTLINE },
+  click: (box) => savePlot(box, format),
+});
+const PICTURE = "M3 4h18v16H3zM5 6v9l4-4 4 4 3-3 3 3V6z";
+const OUTLINE = "M3 21v-5h2l9-9V5h5v5h-2l-9 9v2zM6 17l1 1 9-9-1-1z";
+
+function savePlot(box, format) { // on the page's own ground, for a file may be shown anywhere
+  const layout = { ...box.layout, paper_bgcolor: colour("--card") };
+  return Plotly.downloadImage({ data: box.data, layout }, { format, filename: "eft-" + tab, width: box.clientWidth, height: box.layout.height, scale: 2 });
 }
 
 function listenTo(box) {

@@ -52,7 +52,7 @@ function explain(panel, token, labels) {
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
   const anchor = roleName(panel.roles[0]);
   const lead = anchorOf(chosen) - anchorOf(rival);
-  if (!panel.terms.length) return filled(aloneText(anchor, lead, token.i === token.b), bold);
+  if (!panel.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (panel.given || 0)), bold);
   if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} no chance at all here, so no finite lead can be stated.", bold);
   const mixed = mixedAt(panel, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
@@ -61,10 +61,11 @@ function explain(panel, token, labels) {
   return filled(verdictText(panel, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
 }
 
-function aloneText(name, lead, isFirst) {
+function aloneText(name, lead, isFirst, isGiven) {
   const who = "The " + name + " model writes this column alone.";
   if (!Number.isFinite(lead)) return who + " It gives {r} no chance here.";
   if (isFirst) return who + " It is " + surer(lead) + " surer of {c} than of {r}.";
+  if (isGiven) return who + " This token was given, not drawn: it is " + surer(lead) + " surer of {r}.";
   return who + " It was " + surer(lead) + " surer of {r}; the dice chose {c} all the same.";
 }
 
@@ -72,6 +73,7 @@ function verdictText(panel, token, rows, lead, push) {
   const { name, plural } = pusherOf(panel), anchor = roleName(panel.roles[0]);
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(panel, token, rows);
+  if (lead + push < 0 && token.n < (panel.given || 0)) return "This token was given, not drawn: the mix is " + surer(lead + push) + " surer of {r}.";
   if (lead + push < 0) return "The dice decided here: the mix is " + surer(lead + push) + " surer of {r}, but {c} stayed possible.";
   if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone is " + surer(lead) + " surer of {r}, and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " for {c}" + parts + ".";

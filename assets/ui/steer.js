@@ -82,6 +82,7 @@ function setControls(values) {
   Object.keys(values).map(sliderRow).filter(Boolean).forEach(showControl);
   showPad();
   sendControls();
+  asIfSoon();
 }
 
 const controlsNow = () => Object.fromEntries(chosen.flatMap((column) => column.controls).map((name) => [name, controls[name]]));

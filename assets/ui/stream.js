@@ -16,6 +16,7 @@ let seen = 0; // characters of the current stream already read
 let running = false;
 let lastNews = 0;
 let stopWanted = false;
+let asking = null; // what the run under way is, where it begins from another: see branch.js
 const stopped = new Set(); // runs already told to stop
 
 function onValue() {
@@ -33,6 +34,8 @@ function onValue() {
 
 function take(lines) {
   lines.forEach(onLine);
+  settleColumns();
+  if (asIf) asIfSoon(); // a replay goes on
   drawSoon();
   compareSoon();
 }
@@ -46,21 +49,30 @@ function onLine(line) {
 
 function onRun(line) {
   if (!line.recorded) leaveReplay();
-  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, v: {}, tokens: [], spans: [], ended: null }));
-  run = { ...line, labels: new Map(), panels };
+  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
+  const parent = line.of && runOf(line.of);
+  for (const p of line.copied || []) Object.assign(panels[p], parent.panels[p]); // their tokens are not sent again
+  run = { ...line, labels: new Map(parent ? parent.labels : []), bytes: new Map(parent ? parent.bytes : []), panels };
   selected = null;
+  asIf = null;
+  tellAsIf();
   startColumns();
   startPlot();
   startCompare();
   emptyCard();
   showSliders();
   summarise();
+  placeRun();
   if (stopWanted) tellStop(run.id);
   else sendControls(); // moved before the run had a name
 }
 
 function onToken(token) {
-  for (const [id, label] of Object.entries(token.w || {})) run.labels.set(Number(id), label);
+  for (const [id, told] of Object.entries(token.w || {})) {
+    const [label, bytes] = Array.isArray(told) ? told : [told];
+    run.labels.set(Number(id), label);
+    if (bytes !== undefined) run.bytes.set(Number(id), bytes);
+  }
   const panel = run.panels[token.p];
   // what goes without saying on the wire
   panel.v = token.v ??= panel.v;
@@ -68,8 +80,10 @@ function onToken(token) {
   token.b ??= token.i;
   token.n = panel.tokens.length;
   panel.tokens.push(token);
+  growColumn(panel);
   addToken(panel, token);
   if (token.p === plotted) addBars(token);
+  comeBack(token);
 }
 
 function onEnd(line) {
@@ -93,7 +107,27 @@ function onDone() {
   drawNow();
   compareSoon();
   if (run && run.n === nonce && !selected) selectTelling();
+  else if (run && selected) drawCard(); // how many tokens there are is known now
+  drawTree();
+  drawModes();
+  nextSample();
   if (run && run.n === nonce) say(run.panels.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+}
+
+// Ask the server for a run; `about` is kept for when its first line comes.
+function ask(request, about) {
+  clearErrors();
+  leave();
+  stopWanted = false;
+  asking = about;
+  setRunning(true);
+  trigger("eft_run", { n: nonce, ...request });
+}
+
+function leave() { // whatever still streams is of no interest any more
+  if (running && run && run.n === nonce) tellStop(run.id);
+  nonce += 1;
+  seen = 0;
 }
 
 function tellStop(id) {

@@ -49,6 +49,7 @@ function columnParts(p) {
   };
 }
 
+// The columns of the run, with whatever their panels already have.
 function startColumns() {
   makeColumns(run.panels);
   run.panels.forEach((panel, p) => {
@@ -56,6 +57,10 @@ function startColumns() {
     panel.view.text.replaceChildren(el("span", "caret"));
     panel.view.text.classList.remove("empty");
     panel.view.speed.textContent = "waiting for the first token";
+    panel.spans = [];
+    panel.entry = 0;
+    for (const token of panel.tokens) addToken(panel, token);
+    if (panel.ended) endColumn(panel, panel.ended);
   });
 }
 
@@ -65,9 +70,8 @@ const shiftOf = (token) => { // what the terms did to the chosen token, in nats
 };
 
 function addToken(panel, token) {
-  const index = panel.tokens.length - 1;
+  const index = token.n;
   const box = panel.view.text;
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
   const span = makeSpan(panel, token, index);
   // Leading space stays outside the span, so that colour and outline hug the word.
   const space = token.s.trim() ? token.s.match(/^\s*/)[0] : "";
@@ -76,9 +80,26 @@ function addToken(panel, token) {
   if (space) box.insertBefore(index ? document.createTextNode(space) : el("span", "lead", space), caret);
   box.insertBefore(span, caret);
   panel.spans.push(span);
-  panel.view.speed.textContent = speedText(panel);
-  if (token.d) panel.view.drafts.textContent = draftsText(panel);
-  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+// Once per update and column, for reading a height makes the browser lay out everything anew.
+const grown = new Set();
+
+function growColumn(panel) {
+  if (grown.has(panel)) return;
+  grown.add(panel);
+  const box = panel.view.text;
+  panel.view.atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+}
+
+function settleColumns() {
+  for (const panel of grown) {
+    const { view } = panel;
+    if (!panel.ended) view.speed.textContent = speedText(panel);
+    if (!panel.ended && panel.drafted) view.drafts.textContent = draftsText(panel);
+    if (view.atEnd) view.text.scrollTop = view.text.scrollHeight;
+  }
+  grown.clear();
 }
 
 function makeSpan(panel, token, index) {
@@ -86,6 +107,7 @@ function makeSpan(panel, token, index) {
   span.dataset.i = index;
   span.tabIndex = index === 0 ? 0 : -1;
   if (token.d) {
+    panel.drafted = true;
     kind.push(token.d[0] === token.i ? "accepted" : "resampled");
     if (!run.drafted) (run.drafted = true), drawLegend();
   }
@@ -160,8 +182,11 @@ function select(p, i, focus) {
   if (!panel || !panel.spans[i]) return;
   const old = selected && run.panels[selected.p].spans[selected.i];
   if (old) old.removeAttribute("aria-pressed");
-  for (const span of panel.spans) if (span.tabIndex === 0) span.tabIndex = -1;
+  const entry = panel.spans[panel.entry ?? 0];
+  if (entry) entry.tabIndex = -1;
   selected = { p, i };
+  rival = null;
+  panel.entry = i;
   const span = panel.spans[i];
   span.tabIndex = 0;
   span.setAttribute("role", "button");
@@ -179,7 +204,7 @@ function keepInView(box, span) {
 }
 
 function spoken(panel, i) {
-  const token = panel.tokens[i], shift = shiftOf(token);
+  const token = shown(panel, i), shift = shiftOf(token);
   const facts = ["Token " + (i + 1) + " of " + panel.tokens.length, run.labels.get(token.i), percent(token.y[token.y.length - 1])];
   if (panel.terms.length) {
     const { name } = pusherOf(panel), moved = shift > 0 ? "raised by " : "lowered by ";
@@ -187,6 +212,7 @@ function spoken(panel, i) {
     facts.push((Math.abs(shift) < FAINT_NATS ? "left as it was by " : moved) + name);
   }
   if (token.d) facts.push(token.d[0] === token.i ? "draft kept" : "draft " + run.labels.get(token.d[0]) + " rejected");
+  if (token.would !== undefined && token.would !== token.i) facts.push("would be " + run.labels.get(token.would));
   return facts.join(", ");
 }
 

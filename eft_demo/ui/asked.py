@@ -102,9 +102,7 @@ def as_posted(link: Permalink) -> dict[str, object]:
     return posted
 
 
-def start_asked(
-    service: Service, asked: Permalink, formats: Mapping[str, PromptFormat] | None = None
-) -> Run:
+def start_asked(service: Service, asked: Permalink, formats: Mapping[str, PromptFormat] | None = None) -> Run:
     """Start what was asked, with a person's own prompt formats. Raises InputError or Overloaded."""
     sampling = asked.sampling
     return service.start_run(

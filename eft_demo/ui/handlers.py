@@ -113,7 +113,8 @@ def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> t
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     asked = read_asked(service, request)
-    run = start_asked(service, asked, read_formats(service, request.get("formats")))
+    formats = read_formats(service, request.get("formats"))
+    run = start_asked(service, asked, formats)
     return run, Kept.of_run(run, asked.prompt, asked.behaviour)
 
 

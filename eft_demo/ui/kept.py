@@ -51,7 +51,8 @@ class Kept:
         """A run that began from nothing."""
         panels = run.request.panels
         seeds = (run.request.sampling.seed,) * len(panels)
-        return cls(prompt, behaviour, run.request, empty_traces(panels), tuple(range(len(panels))), seeds)
+        places = tuple(range(len(panels)))
+        return cls(prompt, behaviour, run.request, empty_traces(panels), places, seeds)
 
     def add(self, event: Event) -> Event:
         """Take in one event of the run; the same event, with the panel's place among all of them."""
@@ -119,15 +120,16 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
     return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
 
 
-def strip(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
+def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     """JSON of a figure: what each value of a control would choose. `posted` has `run`, `panel`, `control`.
 
     {"error"} with a sentence where there is nothing to show.
     """
+    asked = posted if isinstance(posted, Mapping) else {}
     try:
-        kept = runs.find(posted.get("run"))
-        index = checked_index(posted.get("panel"), len(kept.traces))
-        recipe, name = kept.request.panels[index][1], posted.get("control", "alpha")
+        kept = runs.find(asked.get("run"))
+        index = checked_index(asked.get("panel"), len(kept.traces))
+        recipe, name = kept.request.panels[index][1], asked.get("control", "alpha")
         limits = control_range(name)
         if limits is None or name not in recipe.controls:
             raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
@@ -135,24 +137,25 @@ def strip(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str
         return json.dumps({"error": str(refusal)})
     request, tokens = kept.request, list(kept.traces[index].tokens)
     sampling = replace(request.sampling, seed=kept.seeds[index])
-    asked = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
+    run = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
     values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
-    rows = whatif.strip(asked, tokens, str(name), values)
+    rows = whatif.strip(run, tokens, str(name), values)
     label = _labels(service)
     return json.dumps(
         strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
     )
 
 
-def log_odds(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> str:
+def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
     """JSON of a figure: how much likelier the text is in the panel `ours` than in `theirs`, token by token.
 
     {"error"} with a sentence where the two do not tell of the same text.
     """
+    asked = posted if isinstance(posted, Mapping) else {}
     try:
-        kept = runs.find(posted.get("run"))
+        kept = runs.find(asked.get("run"))
         ours, theirs = (
-            kept.traces[checked_index(posted.get(side), len(kept.traces))] for side in ("ours", "theirs")
+            kept.traces[checked_index(asked.get(side), len(kept.traces))] for side in ("ours", "theirs")
         )
         sums = whatif.cumulative_log_odds(list(ours.tokens), list(theirs.tokens))
     except EFTError as refusal:

@@ -27,11 +27,16 @@ SCRIPTS = (  # in this order, in one scope
     "tokens.js",
     "colour.js",
     "plot.js",
+    "falls.js",
     "card.js",
+    "peek.js",
     "steer.js",
     "columns.js",
     "pad.js",
     "method.js",
+    "remix.js",
+    "branch.js",
+    "compare.js",
     "diff.js",
     "dialogs.js",
     "family.js",
@@ -102,6 +107,12 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     def open_recorded(posted: object) -> str:
         return opening.open_recorded(posted)
 
+    def strip(posted: object) -> str:
+        return kept.strip(demo.service, live.kept, posted)
+
+    def log_odds(posted: object) -> str:
+        return kept.log_odds(demo.service, live.kept, posted)
+
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
@@ -118,6 +129,8 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 read_link,
                 opening.open_file,
                 open_recorded,
+                strip,
+                log_odds,
                 *family_functions(lambda: demo),
             ],
         )

@@ -6,22 +6,25 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "account":panel whose account is plotted first, "layout":of the plot,
-                "sampling", "filter", "factors":the schedule's, the last one stays,
+                "sampling", "sure":so many of each role are always listed, "filter",
+                "factors":the schedule's, the last one stays,
                 "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
                  and of a run that began from another "of":its id, "given":tokens not drawn,
                  "copied":[panels that stay as they are there; none of their tokens are sent]}
     {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
-              "r":rank unless 1, "b":the anchor's own first choice if another, "z":1 if it ends the text,
+              "r":rank unless 1, "q":[rank per role] where "c" does not tell it (-5: at least 5),
+              "b":the anchor's own first choice if another, "z":1 if it ends the text,
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
     {"k":"rows", "active", "of", "waiting"}   at least once a second, so that silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
 
-"w" maps token ids to labels, each sent once per run. Log-probs are nats; null means minus infinity. What
-the page can work out from the numbers, such as sentences and axis labels, is not sent.
+"w" maps token ids to labels, each sent once per run; to [label, bytes in hex] where a label cannot show them
+as they are. Log-probs are nats; null means minus infinity. What the page can work out from the numbers, such
+as sentences and axis labels, is not sent.
 """
 
 import json
@@ -30,6 +33,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 
+from eft_demo.engine.account import ROLE_CANDIDATES
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.families.text import END_LABEL, token_label
 from eft_demo.plots import LIGHT, contribution_figure, contribution_point
@@ -98,6 +102,7 @@ class Encoder:
             panels=panels,
             account=account_panel(recipes),
             layout=figures[0]["layout"],
+            sure=ROLE_CANDIDATES,
             sampling=asdict(self.sampling),
             filter=asdict(self.weight_filter),
             factors=_factors(self.schedule),
@@ -115,6 +120,9 @@ class Encoder:
         record, recipe = event.record, self.recipes[event.panel][1]
         shown = shown_candidates(recipe, record)
         extra = self._special(event.panel, record)
+        ranks = role_ranks(recipe.roles, record, record.candidates)
+        if ranks != role_ranks(recipe.roles, record, shown):
+            extra["q"] = ranks
         drafted = {record.draft.id} if record.draft else set()
         if new := self._new_labels({record.id, record.base_first, *drafted, *(c.id for c in shown)}):
             extra["w"] = new
@@ -149,10 +157,15 @@ class Encoder:
     def label(self, token_id: int) -> str:
         return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
 
-    def _new_labels(self, ids: set[int]) -> dict[int, str]:
+    def _new_labels(self, ids: set[int]) -> dict[int, str | tuple[str, str]]:
         new = ids - self.sent
         self.sent |= new
-        return {token_id: self.label(token_id) for token_id in sorted(new)}
+        return {token_id: self._told(token_id) for token_id in sorted(new)}
+
+    def _told(self, token_id: int) -> str | tuple[str, str]:
+        label, piece = self.label(token_id), self.token_bytes[token_id]
+        plain = piece.removeprefix(b" ").decode("utf-8", "replace") == label
+        return label if plain else (label, piece.hex(" ").upper())
 
 
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
@@ -164,6 +177,16 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
     return line(
         "end", p=event.panel, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
     )
+
+
+def role_ranks(roles: Sequence[str], record: TokenRecord, listed: Sequence[Candidate]) -> list[int]:
+    """The rank of the token under each role: exact among the best few, else minus what it is at least.
+
+    A record lists the first `ROLE_CANDIDATES` of every role, so a token that fewer listed ones precede is one
+    of them.
+    """
+    ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]
+    return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
 
 
 def account_panel(recipes: Sequence[Recipe]) -> int | None:

@@ -176,6 +176,14 @@ def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: Ke
         assert json.loads(kept.strip(service, runs, {"run": "a"} | bad))["error"]
 
 
+@pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
+def test_figures_are_asked_for_properly_or_not_at_all(
+    service: Service, runs: KeptRuns, posted: object
+) -> None:
+    assert json.loads(kept.strip(service, runs, posted))["error"]
+    assert json.loads(kept.log_odds(service, runs, posted))["error"]
+
+
 def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) -> None:
     figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
     assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)

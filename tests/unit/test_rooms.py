@@ -16,7 +16,7 @@ ORDER = [
     ["ranking", "recipe", "schedule", "weight_filter"],
     ["mixing", "sampling"],
     ["trace"],
-    ["branches", "whatif"],
+    ["whatif"],
     ["families"],
     ["models"],
     ["engine"],

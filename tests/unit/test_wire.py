@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eft_demo.engine.account import ROLE_CANDIDATES
 from eft_demo.engine.events import EndEvent, TokenEvent
 from eft_demo.recipe import BASE, PAD, TUNED, UPSCALED, parse
 from eft_demo.sampling import Sampling
@@ -99,7 +100,7 @@ def test_a_draft_is_told_with_its_label():
     event = token()
     event = replace(event, record=replace(event.record, draft=Draft(4, 0.12345)))
     line = json.loads(encoder().event_line(event))
-    assert line["d"] == [4, 0.123] and line["w"]["4"] == "↵"
+    assert line["d"] == [4, 0.123] and line["w"]["4"] == ["↵", "0A"]
 
 
 def test_the_end_tells_acceptance_and_speed_up_where_known():
@@ -115,6 +116,18 @@ def test_a_token_takes_at_most_150_bytes_beyond_its_candidates():
     text = stream.event_line(event)
     line = json.loads(text)
     assert len(text) - len(json.dumps([line["c"], line["w"]], separators=(",", ":"))) <= 150
+
+
+def test_ranks_are_sent_only_where_the_list_does_not_tell_them():
+    line = json.loads(encoder().event_line(token()))
+    assert "q" not in line and json.loads(encoder().run_line("x", 1, ""))["sure"] == ROLE_CANDIDATES
+    ids = range(1, 20)
+    by_token = {i: {"large_base": -0.1 * i, "small_tuned": -5.0 + 0.2 * i, "small_base": -1.0} for i in ids}
+    record = make_record(UPSCALED, 12, by_token)
+    stream = wire.Encoder(PANELS, [b"x"] * 20, frozenset({0}))
+    line = json.loads(stream.event_line(TokenEvent(2, record, "x", 0.1)))
+    assert len(line["c"]) == wire.MAX_LISTED
+    assert line["q"] == [-12, -8, 1]
 
 
 def test_the_end_brings_the_rest_of_the_text():
@@ -133,7 +146,7 @@ def test_the_stop_token_is_marked():
     record = make_record(BASE, 0, {0: {"large_base": -0.1}, 1: {"large_base": -3.0}})
     line = json.loads(encoder().event_line(TokenEvent(0, record, "", 0.1)))
     assert line["z"] == 1
-    assert line["w"]["0"] == wire.END_LABEL
+    assert line["w"]["0"] == [wire.END_LABEL, ""]
 
 
 @given(st.text())

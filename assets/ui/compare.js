@@ -1,0 +1,159 @@
+// Free or same text, and the two plots that compare: log-odds between two columns, and what every alpha would choose.
+// Their figures are made in Python from the kept run and drawn here.
+
+let tab = "bars"; // which plot of the account is seen: bars, odds or strip
+const drawn = { odds: null, strip: null }; // {key, figure} of what was asked for last
+
+// ---- free and same text
+
+function drawModes() {
+  const node = currentNode(), of = node && sameOf(node), choice = part("same-of");
+  const ready = node && node.run.id && node.run.panels.some((panel) => panel.tokens.length);
+  part("mode-free").checked = of === null;
+  part("mode-same").checked = of !== null;
+  part("mode-same").disabled = choice.disabled = !ready;
+  const names = node ? node.run.panels.map((panel) => panel.name) : [];
+  if ([...choice.options].map((option) => option.text).join("\n") !== names.join("\n")) {
+    choice.replaceChildren(...names.map((name, p) => Object.assign(el("option", "", name), { value: p })));
+    choice.value = node?.run.account ?? names.length - 1;
+  }
+  if (of !== null) choice.value = of;
+  element.querySelector(".eft").classList.toggle("same-text", of !== null && of !== undefined);
+  run?.panels.forEach((panel, p) => {
+    const about = part("columns").children[p]?.querySelector(".what");
+    if (about) about.textContent = of === null || of === undefined ? panel.about : p === of ? "Wrote this text; every column scores it" : "Scores the text of " + run.panels[of].name;
+  });
+}
+
+function showSame(p) {
+  const node = currentNode(), there = node.same.get(p);
+  if (there) return show(there);
+  if (running) forgetStream();
+  if (!node.run.panels[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
+  ask({ kind: "same", run: node.run.id, panel: p, controls: slidersOf(node.run.panels) }, { kind: "same", parent: node.id, panel: p });
+}
+
+part("mode-free").addEventListener("change", () => show(currentNode().run));
+part("mode-same").addEventListener("change", () => showSame(Number(part("same-of").value)));
+part("same-of").addEventListener("change", () => part("mode-same").checked && showSame(Number(part("same-of").value)));
+
+// ---- the tabs of the account
+
+const TABS = ["bars", "odds", "strip"];
+const TITLES = { bars: "Who put each token there", odds: "Which column finds the text likelier", strip: "What every value of the slider would choose" };
+const boxOf = (name) => part({ bars: "plot", odds: "odds-plot", strip: "strip-plot" }[name]);
+
+function openTab(name) {
+  tab = name;
+  for (const other of TABS) {
+    part("tab-" + other).setAttribute("aria-selected", other === name);
+    part("tab-" + other).tabIndex = other === name ? 0 : -1;
+    part("panel-" + other).hidden = other !== name;
+  }
+  part("account-title").textContent = TITLES[name];
+  drawSoonest();
+}
+
+function startTabs() { // what was drawn is of another text
+  const names = run.panels.map((panel) => panel.name);
+  for (const [side, p] of [["ours", run.account ?? names.length - 1], ["theirs", 0], ["stripped", plotted]]) {
+    const choice = part(side);
+    if ([...choice.options].map((option) => option.text).join("\n") === names.join("\n")) continue;
+    choice.replaceChildren(...names.map((name, value) => Object.assign(el("option", "", name), { value })));
+    choice.value = p;
+  }
+  part("stripped").value = plotted;
+}
+
+// What the open tab would show: null and a sentence where there is nothing.
+function tabRequest() {
+  if (!run || !run.panels.some((panel) => panel.tokens.length)) return [null, "Run something first: this compares what came of it."];
+  if (running) return [null, "This is drawn when the run has ended."];
+  if (!run.id) return [null, "This run came from a file. Press Run for one that can be compared here."];
+  if (tab === "strip") {
+    const [control] = controlsOf(run.panels[plotted]);
+    return control ? [{ run: run.id, panel: plotted, control }, ""] : [null, "No slider steers " + run.panels[plotted].name + ". Choose another column."];
+  }
+  if (sameOf(currentNode()) === null) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
+  const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
+  return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
+}
+
+async function drawTab() {
+  const name = tab, [request, sentence] = tabRequest();
+  const note = part(name + "-note"), box = boxOf(name);
+  note.textContent = sentence;
+  note.hidden = !sentence;
+  box.hidden = !request;
+  if (!request) return;
+  const key = JSON.stringify(request);
+  if (drawn[name]?.key !== key) {
+    const kept = drawn[name];
+    drawn[name] = { key, figure: null };
+    try {
+      const answer = JSON.parse(await (name === "strip" ? server.strip(request) : server.log_odds(request)));
+      if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
+      if (drawn[name].key !== key) return;
+      drawn[name].figure = answer;
+      if (kept && kept.key !== key) box.ownView = null;
+    } catch {
+      drawn[name] = null;
+      return void ((note.textContent = "The server could not be reached for this plot."), (note.hidden = false));
+    }
+  }
+  if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
+  const fresh = !box.data;
+  await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), plotConfig());
+  if (fresh) box.on("plotly_relayout", (change) => {
+    if (change["xaxis.autorange"]) box.ownView = "all";
+    else if ("xaxis.range[0]" in change) box.ownView = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+  });
+}
+
+function tabLayout(box, made) {
+  const layout = themed(made), i = selected ? selected.i : -1, n = layout.xaxis.tickvals.length;
+  layout.width = box.clientWidth;
+  box.style.height = layout.height + "px";
+  layout.font.family = getComputedStyle(box).fontFamily;
+  const room = Math.max(6, Math.floor((box.clientWidth - 60) / PX_PER_TOKEN));
+  layout.xaxis.autorange = box.ownView === "all";
+  if (box.ownView !== "all") layout.xaxis.range = Array.isArray(box.ownView) ? box.ownView : windowAround(i, n, room);
+  if (i >= 0 && i < n) {
+    layout.shapes = [{ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, line: { width: 1.5, color: colour("--ink") } }];
+    layout.xaxis.ticktext[i] = "<b>" + layout.xaxis.ticktext[i] + "</b>";
+  }
+  return layout;
+}
+
+function windowAround(i, n, room) {
+  const start = Math.max(0, Math.min(n - room, Math.round(i - room / 2)));
+  return n <= room ? [-0.6, n - 0.4] : [start - 0.6, start + room - 0.4];
+}
+
+// A click on a cell of the strip: that token, at that value of the slider. On the line: that token.
+function onTabClick(event) {
+  const box = boxOf(tab), axes = box._fullLayout;
+  if (!axes || !event.target.closest(".draglayer")) return;
+  const at = box.getBoundingClientRect();
+  const px = event.clientX - at.left - axes.xaxis._offset, py = event.clientY - at.top - axes.yaxis._offset;
+  if (px < 0 || px > axes.xaxis._length) return;
+  const column = tab === "strip" ? plotted : Number(part("ours").value);
+  select(column, Math.round(axes.xaxis.p2d(px)), false);
+  const value = Number(box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
+  if (tab === "strip" && Number.isFinite(value)) setControls({ [controlsOf(run.panels[plotted])[0]]: value });
+}
+
+for (const name of TABS) part("tab-" + name).addEventListener("click", () => openTab(name));
+part("tabs").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
+  part("tab-" + tab).focus();
+});
+for (const name of ["odds", "strip"]) {
+  boxOf(name).addEventListener("click", onTabClick);
+  new ResizeObserver(() => tab === name && drawSoon()).observe(boxOf(name));
+}
+part("stripped").addEventListener("change", () => choosePlot(Number(part("stripped").value)));
+for (const side of ["ours", "theirs"]) part(side).addEventListener("change", drawSoonest);

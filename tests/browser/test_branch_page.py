@@ -1,0 +1,306 @@
+"""Branches, samples, the same text, and a text at other sliders, in a real browser and by keyboard alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import Page, build_demo
+from tests.fakes import make_service
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
+]
+SLOW_MS = 60_000  # a busy machine is not a failure
+HOSTILE = "<img src=x onerror='window.pwned=1'>${window.pwned=1}{{pwned}}"
+
+
+@dataclass
+class Site:
+    """A running page, and every complaint that a browser had about it."""
+
+    url: str
+    demo: Page
+    browser: object
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, width: int = 1400, height: int = 1400) -> "sync_api.Page":
+        page = self.browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self.url)
+        page.wait_for_selector(".examples a")
+        return page
+
+    @property
+    def runs(self) -> int:
+        """How many runs there have been: what is shown again must not add to it."""
+        return len(self.demo.live.kept.by_id)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings)
+    demo = build_demo(service, settings)
+    url = server.start(demo, settings)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield Site(url, demo, browser)
+        browser.close()
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    site.complaints.clear()
+    site.demo.live.kept.by_id.clear()
+    yield
+    for context in site.browser.contexts:
+        context.close()
+    assert site.complaints == []
+
+
+def run(page: "sync_api.Page", prompt: str, length: int = 60) -> None:
+    page.fill("#eft-prompt", prompt)
+    page.eval_on_selector("#eft-length", "(field, length) => { field.value = length; }", length)
+    page.keyboard.press("Control+Enter")
+    wait_end(page)
+
+
+def wait_end(page: "sync_api.Page") -> None:
+    page.wait_for_selector("[data-part=stop]:disabled")
+
+
+def wait_nodes(page: "sync_api.Page", count: int) -> None:
+    page.wait_for_function("n => document.querySelectorAll('.node').length === n", arg=count)
+    wait_end(page)
+
+
+def texts(page: "sync_api.Page") -> list[str]:
+    return page.eval_on_selector_all(".pane .text", "nodes => nodes.map(node => node.textContent)")
+
+
+def focus_token(page: "sync_api.Page", index: int, column: str = ".pane.up") -> None:
+    page.locator(f"{column} .t").first.focus()
+    for _ in range(index):
+        page.keyboard.press("ArrowRight")
+
+
+def focused(page: "sync_api.Page") -> str:
+    return page.evaluate(
+        "document.activeElement.dataset.part || document.activeElement.className.split(' ')[0]"
+    )
+
+
+def branch_at(page: "sync_api.Page", index: int, column: str = ".pane.up") -> str:
+    """Enter on a token, down to another candidate, Enter: its name."""
+    focus_token(page, index, column)
+    page.keyboard.press("Enter")
+    assert focused(page) == "cand"
+    name = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    return name
+
+
+def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    before = texts(page)
+    name = branch_at(page, 2)
+    wait_nodes(page, 2)
+    after = texts(page)
+    assert after[:2] == before[:2] and after[2] != before[2]
+    assert after[2].startswith("ab") and name not in before[2]
+    token = page.locator(".pane.up .t").nth(2)
+    assert token.get_attribute("aria-pressed") == "true" and token.evaluate(
+        "t => t === document.activeElement"
+    )
+    assert "given, not drawn" in page.locator("[data-part=card-verdict]").inner_text()
+    count = site.runs
+    page.keyboard.press("Control+z")
+    assert texts(page) == before and page.locator(".node").count() == 0
+    page.keyboard.press("Control+y")
+    assert texts(page) == after and page.locator(".node").count() == 2
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+z")
+    assert texts(page) == after and site.runs == count
+
+
+def test_the_tree_is_walked_and_pruned_by_keys(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    first = texts(page)
+    branch_at(page, 1)
+    wait_nodes(page, 2)
+    second = texts(page)
+    branch_at(page, 4, ".pane:not(.up)")
+    wait_nodes(page, 3)
+    third = texts(page)
+    assert third[2] == second[2] and third[0] != first[0]
+    page.locator(".node[aria-selected=true]").focus()
+    levels = page.eval_on_selector_all(".node", "nodes => nodes.map(node => node.getAttribute('aria-level'))")
+    assert levels == ["1", "2", "3"]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    assert texts(page) == second and page.locator(".node[aria-selected=true]").get_attribute("data-id") == "1"
+    assert page.evaluate("document.activeElement.dataset.id") == "1"
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    assert texts(page) == first
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    assert page.locator(".node").count() == 0 and texts(page) == first
+    page.keyboard.press("Control+z")
+    assert page.locator(".node").count() == 3
+
+
+def test_samples_throw_dice_of_their_own(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef", length=4)
+    focus_token(page, 2)
+    page.focus("[data-part=samples]")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("[data-part=samples]").input_value() == "3"
+    focus_token(page, 2)
+    page.keyboard.press("r")
+    wait_nodes(page, 4)
+    labels = page.locator(".node").all_inner_texts()
+    assert [f"dice {k}" in labels[k] for k in (1, 2, 3)] == [True] * 3
+    assert page.locator(".node[aria-level='2']").count() == 3
+
+
+def test_every_column_can_go_on_from_one_of_them(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", length=6)
+    low, _, high = texts(page)
+    assert set(low) == {"l"} and set(high) == {"h"}
+    focus_token(page, 3)
+    page.keyboard.press("Shift+R")
+    wait_nodes(page, 2)
+    assert texts(page)[0] == "hhhlll" and texts(page)[2] == "hhhhhh"
+
+
+def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", length=6)
+    free = texts(page)
+    page.focus("[data-part=mode-free]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.pane .text').textContent === 'hhhhhh'")
+    wait_end(page)
+    assert texts(page) == ["hhhhhh"] * 3
+    assert "Scores the text of Up-scaled" in page.locator(".pane .what").first.inner_text()
+    page.focus("[data-part=tab-bars]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('[data-part=odds-plot]').data?.[0].y.length === 6")
+    odds = page.evaluate("document.querySelector('[data-part=odds-plot]').data[0].y")
+    assert odds[0] > 1 and odds[5] == pytest.approx(6 * odds[0], rel=0.01)
+    count = site.runs
+    page.focus("[data-part=mode-same]")
+    page.keyboard.press("ArrowLeft")
+    assert texts(page) == free
+    page.wait_for_function(
+        "document.querySelector('[data-part=odds-note]').textContent.includes('same text')"
+    )
+    page.keyboard.press("ArrowRight")
+    assert texts(page) == ["hhhhhh"] * 3
+    page.select_option("[data-part=same-of]", label="Base")
+    page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'llllll'")
+    wait_end(page)
+    assert site.runs == count + 1
+
+
+def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", length=6)
+    count = site.runs
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")
+    page.wait_for_selector(".pane.up .t.parts")
+    said = page.locator("[data-part=as-if-text]").inner_text()
+    assert (
+        said == "Shown at α 0.00, no model asked. 6 of 6 tokens of Up-scaled would change, "
+        "first token 1: h becomes l."
+    )
+    assert page.locator(".pane.up .t.would").count() == 6 and page.locator(".pane.up .t.beyond").count() == 5
+    assert page.locator(".pane.up .t.parts").get_attribute("data-would") == "l"
+    assert texts(page)[2] == "hhhhhh" and site.runs == count
+    focus_token(page, 2)
+    assert "would be l" in page.locator(".pane.up .t").nth(2).get_attribute("aria-label")
+    assert "α 0.00" in page.locator("[data-part=card-note]").inner_text()
+    page.keyboard.press("r")
+    wait_nodes(page, 2)
+    assert texts(page)[2] == "llllll" and site.runs == count + 1
+    assert "α 0.00" in page.locator(".node").nth(1).inner_text()
+    page.keyboard.press("Control+z")
+    assert texts(page)[2] == "hhhhhh" and page.locator("[data-part=alpha-value]").inner_text() == "1.00"
+    assert page.locator(".t.would, .t.parts, .t.beyond").count() == 0
+
+
+def test_the_strip_is_linked_to_the_text_both_ways(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", length=6)
+    page.focus("[data-part=tab-bars]")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.querySelector('[data-part=strip-plot]').data?.[0].z.length === 13")
+    cells = page.evaluate("document.querySelector('[data-part=strip-plot]').data[0].text[0]")
+    assert cells == ["l"] * 6
+    focus_token(page, 4)
+    page.wait_for_function("document.querySelector('[data-part=strip-plot]').layout.shapes[0].x0 === 3.5")
+    place = page.evaluate(
+        """() => {
+          const box = document.querySelector('[data-part=strip-plot]'), at = box.getBoundingClientRect();
+          const { xaxis, yaxis } = box._fullLayout;
+          return [at.left + xaxis._offset + xaxis.d2p(2), at.top + yaxis._offset + yaxis.c2p(0)];
+        }"""
+    )
+    page.mouse.click(*place)
+    page.wait_for_selector(".pane.up .t.parts")
+    assert page.locator(".pane.up .t[aria-pressed=true]").get_attribute("data-i") == "2"
+    assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
+
+
+def test_typing_is_never_taken_for_a_key(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    focus_token(page, 2)
+    page.focus("#eft-prompt")
+    page.keyboard.type(" Rr")
+    page.keyboard.press("Control+z")
+    assert site.runs == 1 and page.locator(".node").count() == 0
+
+
+def test_a_run_that_is_no_longer_kept_says_so_in_its_place(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    before = texts(page)
+    site.demo.live.kept.by_id.clear()
+    branch_at(page, 2)
+    page.wait_for_function("!document.querySelector('[data-error=branch]').hidden")
+    assert "no longer kept" in page.locator("[data-error=branch]").inner_text()
+    wait_end(page)
+    assert texts(page) == before and page.locator(".node").count() == 0
+
+
+def test_hostile_text_stays_text_in_tree_cards_and_chips(site: Site) -> None:
+    page = site.open()
+    run(page, HOSTILE)
+    branch_at(page, 1)
+    wait_nodes(page, 2)
+    page.locator(".pane.up .t").nth(4).hover()
+    page.wait_for_selector("[data-part=peek]:visible")
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")
+    assert HOSTILE[2:12] in page.locator(".node").nth(1).inner_text()
+    assert page.evaluate("window.pwned") is None
+    assert page.locator(".eft script, .eft iframe, .eft img, .eft object").count() == 0
