@@ -36,7 +36,7 @@ class Site:
         page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(self.url)
-        page.wait_for_selector(".examples a")
+        until(page, "document.querySelector('.examples a')")
         return page
 
     @property
@@ -76,12 +76,17 @@ def run(page: "sync_api.Page", prompt: str, length: int = 60) -> None:
     wait_end(page)
 
 
+def until(page: "sync_api.Page", condition: str, arg: object = None) -> None:
+    """Ask ten times a second: frames, which other waits wait for, are rare on a busy machine."""
+    page.wait_for_function(condition, arg=arg, polling=100)
+
+
 def wait_end(page: "sync_api.Page") -> None:
-    page.wait_for_selector("[data-part=stop]:disabled")
+    until(page, "document.querySelector('[data-part=stop]').disabled")
 
 
 def wait_nodes(page: "sync_api.Page", count: int) -> None:
-    page.wait_for_function("n => document.querySelectorAll('.node').length === n", arg=count)
+    until(page, "n => document.querySelectorAll('.node').length === n", count)
     wait_end(page)
 
 
@@ -196,26 +201,24 @@ def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
     free = texts(page)
     page.focus("[data-part=mode-free]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.pane .text').textContent === 'hhhhhh'")
+    until(page, "document.querySelector('.pane .text').textContent === 'hhhhhh'")
     wait_end(page)
     assert texts(page) == ["hhhhhh"] * 3
     assert "Scores the text of Up-scaled" in page.locator(".pane .what").first.inner_text()
     page.focus("[data-part=tab-bars]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('[data-part=odds-plot]').data?.[0].y.length === 6")
+    until(page, "document.querySelector('[data-part=odds-plot]').data?.[0].y.length === 6")
     odds = page.evaluate("document.querySelector('[data-part=odds-plot]').data[0].y")
     assert odds[0] > 1 and odds[5] == pytest.approx(6 * odds[0], rel=0.01)
     count = site.runs
     page.focus("[data-part=mode-same]")
     page.keyboard.press("ArrowLeft")
     assert texts(page) == free
-    page.wait_for_function(
-        "document.querySelector('[data-part=odds-note]').textContent.includes('same text')"
-    )
+    until(page, "document.querySelector('[data-part=odds-note]').textContent.includes('same text')")
     page.keyboard.press("ArrowRight")
     assert texts(page) == ["hhhhhh"] * 3
     page.select_option("[data-part=same-of]", label="Base")
-    page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'llllll'")
+    until(page, "document.querySelectorAll('.pane .text')[2].textContent === 'llllll'")
     wait_end(page)
     assert site.runs == count + 1
 
@@ -226,7 +229,7 @@ def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: 
     count = site.runs
     page.focus("#eft-alpha")
     page.keyboard.press("Home")
-    page.wait_for_selector(".pane.up .t.parts")
+    until(page, "document.querySelector('.pane.up .t.parts')")
     said = page.locator("[data-part=as-if-text]").inner_text()
     assert (
         said == "Shown at α 0.00, no model asked. 6 of 6 tokens of Up-scaled would change, "
@@ -252,11 +255,11 @@ def test_the_strip_is_linked_to_the_text_both_ways(site: Site) -> None:
     run(page, "chant", length=6)
     page.focus("[data-part=tab-bars]")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelector('[data-part=strip-plot]').data?.[0].z.length === 13")
+    until(page, "document.querySelector('[data-part=strip-plot]').data?.[0].z.length === 13")
     cells = page.evaluate("document.querySelector('[data-part=strip-plot]').data[0].text[0]")
     assert cells == ["l"] * 6
     focus_token(page, 4)
-    page.wait_for_function("document.querySelector('[data-part=strip-plot]').layout.shapes[0].x0 === 3.5")
+    until(page, "document.querySelector('[data-part=strip-plot]').layout.shapes[0].x0 === 3.5")
     place = page.evaluate(
         """() => {
           const box = document.querySelector('[data-part=strip-plot]'), at = box.getBoundingClientRect();
@@ -265,7 +268,7 @@ def test_the_strip_is_linked_to_the_text_both_ways(site: Site) -> None:
         }"""
     )
     page.mouse.click(*place)
-    page.wait_for_selector(".pane.up .t.parts")
+    until(page, "document.querySelector('.pane.up .t.parts')")
     assert page.locator(".pane.up .t[aria-pressed=true]").get_attribute("data-i") == "2"
     assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
 
@@ -286,7 +289,7 @@ def test_a_run_that_is_no_longer_kept_says_so_in_its_place(site: Site) -> None:
     before = texts(page)
     site.demo.live.kept.by_id.clear()
     branch_at(page, 2)
-    page.wait_for_function("!document.querySelector('[data-error=branch]').hidden")
+    until(page, "!document.querySelector('[data-error=branch]').hidden")
     assert "no longer kept" in page.locator("[data-error=branch]").inner_text()
     wait_end(page)
     assert texts(page) == before and page.locator(".node").count() == 0
@@ -297,8 +300,8 @@ def test_hostile_text_stays_text_in_tree_cards_and_chips(site: Site) -> None:
     run(page, HOSTILE)
     branch_at(page, 1)
     wait_nodes(page, 2)
-    page.locator(".pane.up .t").nth(4).hover()
-    page.wait_for_selector("[data-part=peek]:visible")
+    page.locator(".pane.up .t").nth(4).dispatch_event("mouseover")
+    until(page, "!document.querySelector('[data-part=peek]').hidden")
     page.focus("#eft-alpha")
     page.keyboard.press("Home")
     assert HOSTILE[2:12] in page.locator(".node").nth(1).inner_text()
