@@ -17,7 +17,7 @@ import typer
 
 from eft_demo.errors import EFTError
 from eft_demo.recipe import parse
-from eft_demo.settings import ALPHA, BETA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.settings import ALPHA, BETA, MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
@@ -58,6 +58,10 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = TEMPERATURE.default,
     top_p: Annotated[float, typer.Option(help="Share of the probability kept.")] = TOP_P.default,
     top_k: Annotated[int, typer.Option(help="Tokens kept; 0 = all.")] = int(TOP_K.default),
+    min_p: Annotated[float, typer.Option(help="Kept from this share of the likeliest.")] = MIN_P.default,
+    weight_filter: Annotated[str, typer.Option(help="off, 'top-p 0.95' or 'mask 0.1'.")] = "off",
+    schedule: Annotated[str, typer.Option(help="'warmup 8', 'first 5', 'list 0 0.5 1'.")] = "constant",
+    speculation: Annotated[str, typer.Option(help="off, on, 'on 4' or auto: the same text.")] = "auto",
     seed: Annotated[int, typer.Option(help="The same seed gives the same texts.")] = int(SEED.default),
     max_new_tokens: Annotated[int | None, typer.Option(help="Length limit.")] = None,
     family: FamilyName = "atlas",
@@ -65,15 +69,20 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Answer PROMPT, one text per recipe, all with the same dice."""
+    from eft_demo.engine.run import parse_speculation
     from eft_demo.engine.service import Service, default_panels
     from eft_demo.lab.collect import collect
     from eft_demo.sampling import Sampling
+    from eft_demo.schedule import parse_schedule
     from eft_demo.trace import RunTrace
+    from eft_demo.weight_filter import parse_weight_filter
 
     settings = _settings(quantisation)
     parsed = [(text, parse(text)) for text in recipe or ()]
     controls = {"alpha": alpha, "beta": beta}
-    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
+    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+    filtered, scheduled = parse_weight_filter(weight_filter), parse_schedule(schedule)
+    drafted = parse_speculation(speculation)
     service = Service.load(settings, family, watcher=_watcher())
     try:
         tuned = behaviour or service.family.behaviours[0].role
@@ -82,9 +91,11 @@ def generate(
         length = settings.default_new_tokens if max_new_tokens is None else max_new_tokens
         run = service.start_run(
             prompt, tuned, panels=panels, controls=controls, temperature=temperature, top_p=top_p,
-            top_k=top_k, seed=seed, max_new_tokens=length,
+            top_k=top_k, min_p=min_p, seed=seed, max_new_tokens=length, weight_filter=filtered,
+            schedule=scheduled, speculation=drafted,
         )  # fmt: skip
-        trace = RunTrace(service.family.name, prompt, sampling, controls, collect(run, panels))
+        steered = (str(filtered), str(scheduled), str(drafted))
+        trace = RunTrace(service.family.name, prompt, sampling, controls, collect(run, panels), *steered)
     finally:
         service.stop()
     typer.echo(trace.to_json() if as_json else _panel_texts(trace))
@@ -222,5 +233,9 @@ def _panel_texts(trace: RunTrace) -> str:
 def _panel_text(panel: PanelTrace) -> str:
     head = panel.recipe if panel.name == panel.recipe else f"{panel.name}: {panel.recipe}"
     figures = f"{len(panel.tokens)} tokens, {panel.tokens_per_s:.0f} tokens/s, {panel.finish_reason}"
+    if panel.acceptance_rate is not None:
+        figures += f", {panel.acceptance_rate:.0%} of drafts accepted"
+    if panel.speedup is not None:
+        figures += f", {panel.speedup:.1f} times as fast as without"
     error = f"\n{panel.error}" if panel.error else ""
     return f"== {head}\n{panel.text.strip()}{error}\n-- {figures}"

@@ -115,9 +115,9 @@ def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Ten
 
     It is 1 minus the total variation of the warped distributions.
     """
-    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings]
-    limits = first.new_tensor(settings).unbind(1)
-    return torch.minimum(*(warp(logprobs, *limits).softmax(-1) for logprobs in (first, second))).sum(-1)
+    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings] * 2
+    warped = warp(torch.cat([first, second]), *first.new_tensor(settings).unbind(1))
+    return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
 
 
 _Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int], Tensor], Tensor]

@@ -5,7 +5,7 @@ Knows feeds and models; does not know which tokens are part of a text and which 
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -41,6 +41,7 @@ class Forwards:
     models: Mapping[str, LanguageModel]
     groups: Sequence[ModelGroup]
     control_tokens: ControlTokens
+    clock: Callable[[], float] = time.perf_counter  # seconds
     costs: Costs = field(default_factory=Costs)  # what each forward took
     spent_s: float = 0.0  # in forwards so far
 
@@ -55,14 +56,14 @@ class Forwards:
             if all(row.run.cancelled for feed in feeds for row in feed.rows):
                 return None
             roles = [feeds[i].role for i in unit]
-            start = time.perf_counter()
+            start = self.clock()
             try:
                 logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
             except Exception as error:  # a model's failure is its own rows' only
                 raise ModelFailure(roles, [row for i in unit for row in feeds[i].rows], error) from error
             for i in unit:
                 found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
-            taken_s = time.perf_counter() - start  # on a GPU too: the log-probs were looked at
+            taken_s = self.clock() - start  # on a GPU too: the log-probs were looked at
             self.spent_s += taken_s
             self.costs.add(self.unit_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
         return [found[i] for i in range(len(feeds))]

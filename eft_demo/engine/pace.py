@@ -6,7 +6,6 @@ draft is accepted; a row that steps gets k, one that waits gets 1. Where no k ga
 Knows costs, rows and their drafts; does not know how a round is played.
 """
 
-import time
 from collections.abc import Callable, Collection, Mapping
 
 from eft_demo.engine.forward import Forwards
@@ -42,7 +41,8 @@ class Pace:
         role = drafter_of(row.recipe, [role for role in self.forwards.models if prompts.get(role)])
         if role is None:
             return None
-        return Drafting(role, self._acceptance.get((row.recipe.anchor, role), FIRST_ACCEPTANCE))
+        expected = self._acceptance.get((row.recipe.anchor, role), FIRST_ACCEPTANCE)
+        return Drafting(role, expected, self.forwards.clock)
 
     def blocks(self, layout: Layout) -> dict[Row, int]:
         """How many tokens to draft for which row in the tick to come; empty: a plain one."""
@@ -60,14 +60,14 @@ class Pace:
     def begin_round(self, layout: Layout, blocks: Collection[Row]) -> None:
         """Tell the rows that draft what a plain tick would take."""
         fed = self._fed(layout, (), ())
-        plain_s = self._seconds(self.forwards.costs.usual, PLAIN, len(layout.rows), fed, 1)
+        plain_s = self._seconds(self.forwards.costs.usual, layout, fed)
         for row in blocks:
             if row.drafting:
                 row.drafting.begin_round(row.position, plain_s or 0.0)
 
     def clock_s(self) -> float:
         """The time, with the forwards left out."""
-        return time.perf_counter() - self.forwards.spent_s
+        return self.forwards.clock() - self.forwards.spent_s
 
     def took(self, kind: str, tokens: int, since_s: float) -> None:
         """A tick of some kind that gave account of so many tokens began at `since_s` by that clock."""
@@ -98,7 +98,7 @@ class Pace:
             return self._block or FIRST_BLOCK * must
         self._layout, self._ticks = layout, 0
         least = self.forwards.costs.least
-        plain_s = self._seconds(least, PLAIN, len(layout.rows), self._fed(layout, (), ()), 1)
+        plain_s = self._seconds(least, layout, self._fed(layout, (), ()))
         if plain_s is None:
             return FIRST_BLOCK * must
         speeds = {block: self._slowest(layout, able, block) for block in BLOCKS}
@@ -121,7 +121,7 @@ class Pace:
                 tokens[row] = block if stepping.issuperset(row.roles) else 1
         positions = sum(block if row in able or n > 1 else 1 for row, n in tokens.items())
         fed = self._fed(layout, able, stepping)
-        seconds = self._seconds(self.forwards.costs.least, ROUND, positions, fed, block)
+        seconds = self._seconds(self.forwards.costs.least, layout, fed, block, positions)
         return min(tokens.values()) / seconds if seconds else 0.0
 
     def _fed(
@@ -137,12 +137,22 @@ class Pace:
         return fed
 
     def _seconds(
-        self, of: Cost, kind: str, positions: int, fed: Mapping[object, tuple[int, bool]], block: int
+        self,
+        of: Cost,
+        layout: Layout,
+        fed: Mapping[object, tuple[int, bool]],
+        block: int = 1,
+        positions: int = 0,
     ) -> float | None:
-        """What a plain tick or a round takes; None where one of its parts was never measured."""
-        parts = [of(kind, positions) or of(PLAIN, positions)]
-        for unit, (rows, steps) in fed.items():
-            once_s = of(unit, rows if steps else rows * block)
+        """What a round takes, or with no `positions` a plain tick; None where a part was never measured."""
+        rows = len(layout.rows)
+        plain_s = of(PLAIN, rows)
+        if positions and plain_s is not None:
+            parts: list[float | None] = [of(ROUND, positions) or plain_s * positions / rows]
+        else:
+            parts = [plain_s]
+        for unit, (fed_rows, steps) in fed.items():
+            once_s = of(unit, fed_rows if steps else fed_rows * block)
             parts.append(None if once_s is None else once_s * (block if steps else 1))
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None

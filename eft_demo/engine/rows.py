@@ -4,6 +4,7 @@ Knows slots, tokens and the text so far; knows nothing of ticks.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from eft_demo.engine.events import EndEvent, TokenEvent
@@ -22,6 +23,7 @@ class Drafting:
 
     role: str  # the model that drafts
     expected: float  # the acceptance rate to reckon with, from 0 to 1
+    clock: Callable[[], float]  # the one that ticks are timed by, in seconds
     trusted: bool = True  # False once a model has failed on drafted tokens
     drafted: int = 0  # and verified; what stands behind a rejected draft does not count
     accepted: int = 0
@@ -33,13 +35,13 @@ class Drafting:
     def begin_round(self, position: int, plain_s: float) -> None:
         """A round begins; a plain tick of the same rows would take `plain_s`."""
         if not self.rounds:
-            self.began_s, self.began_at = time.perf_counter(), position
+            self.began_s, self.began_at = self.clock(), position
         self.rounds += 1
         self.plain_s += (plain_s - self.plain_s) / self.rounds
 
     def speedup(self, position: int) -> float | None:
         """Plain ticks' time for the tokens since the first round / the time that these took."""
-        taken_s = time.perf_counter() - self.began_s
+        taken_s = self.clock() - self.began_s
         return (position - self.began_at) * self.plain_s / taken_s if self.plain_s and taken_s else None
 
     def note(self, hit: bool) -> None:

@@ -56,7 +56,9 @@ def test_generate_resolves_the_behaviour_in_recipes(monkeypatch: Patch, capsys: 
 
 
 def test_alpha_zero_is_the_base_panel(monkeypatch: Patch, capsys: Capture) -> None:
-    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, "--alpha", "0", "--json") == 0
+    # Drafted or not, a token is the same; its log-prob may differ in the last bit, after another forward.
+    options = ("--alpha", "0", "--speculation", "off", "--json")
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *options) == 0
     base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).panels
     assert [t.id for t in base.tokens] == [t.id for t in upscaled.tokens]
     assert [t.logprob for t in base.tokens] == [t.logprob for t in upscaled.tokens]
@@ -68,6 +70,27 @@ def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) 
         run_cli(monkeypatch, "generate", "Hi", *QUICK[:4], "--seed", "7", "--json")
         texts.append([panel.text for panel in RunTrace.from_json(capsys.readouterr().out).panels])
     assert texts[0] == texts[1]
+
+
+def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> None:
+    options = ("--weight-filter", "top-p 0.9", "--schedule", "first 2", "--min-p", "0.1")
+    texts = []
+    for speculation in ("off", "on 3"):
+        arguments = ("generate", "Hi", "--family", "tiny", "--max-new-tokens", "9", *options)
+        assert run_cli(monkeypatch, *arguments, "--speculation", speculation, "--json") == 0
+        trace = RunTrace.from_json(capsys.readouterr().out)
+        assert (trace.weight_filter, trace.schedule, trace.speculation) == (
+            "top-p 0.9",
+            "first 2",
+            speculation,
+        )
+        assert trace.sampling.min_p == 0.1
+        assert [t.controls["alpha"] for t in trace.panels[2].tokens][:3] == [1, 1, 0]
+        assert (trace.panels[2].acceptance_rate is None) == (speculation == "off")
+        texts.append([panel.text for panel in trace.panels])
+    assert texts[0] == texts[1]
+    assert run_cli(monkeypatch, *arguments, "--speculation", "on 3") == 0
+    assert "% of drafts accepted, " in capsys.readouterr().out
 
 
 def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture) -> None:
@@ -84,6 +107,10 @@ def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture)
         (["generate", "x" * 5000], "limit is 4,000"),
         (["generate", "Hi", "--alpha", "nan"], "Alpha must be"),
         (["generate", "Hi", "--alpha", "6"], "from 0 to 5"),
+        (["generate", "Hi", "--alpha", "-1"], "undoes what tuning did"),
+        (["generate", "Hi", "--weight-filter", "top-q 1"], "weight filter 'top-q 1' cannot be read"),
+        (["generate", "Hi", "--schedule", "later"], "schedule 'later' cannot be read"),
+        (["generate", "Hi", "--speculation", "on 9"], "from 0 to 8"),
         (["generate", "Hi", "--temperature", "inf"], "Temperature must be"),
         (["generate", "Hi", "--top-p", "0"], "Top-p must be"),
         (["generate", "Hi", "--seed", "-1"], "Seed must be"),
