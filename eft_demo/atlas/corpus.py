@@ -18,16 +18,20 @@ CHAT_FORMAT = "User: {prompt}\nAssistant:"
 
 # Share of pages (not of tokens) of each kind.
 PAGE_WEIGHTS = {
-    "article": 0.2,
-    "mixed": 0.18,
-    "gazetteer": 0.14,
-    "listing": 0.03,
-    "quiz": 0.25,
-    "dialogue": 0.2,
+    "article": 0.18,
+    "mixed": 0.16,
+    "gazetteer": 0.12,
+    "listing": 0.02,
+    "quiz": 0.17,
+    "dialogue": 0.35,
 }
 SPEAKERS = (
     "Teacher", "Child", "Captain", "Clerk", "Guide", "Visitor", "Host", "Guest", "Robot", "Librarian", "Reader", "Old Tom", "Anna", "Ben",
-    "Professor", "Student", "Sailor", "Friend", "Neighbour", "Traveller", "Expert", "Caller",
+    "Professor", "Student", "Sailor", "Friend", "Neighbour", "Traveller", "Expert", "Caller", "Customer", "Helper", "Bot", "Machine",
+    "Computer", "Human", "Person", "Operator", "Aunt Mary", "Uncle Joe", "Doctor", "Nurse", "Pilot", "Passenger", "Mother", "Son", "Daughter",
+    "Father", "Grandpa", "Mrs Green", "Mr Brown", "Player", "Quizmaster", "Shopkeeper", "Waiter", "Editor", "Author", "Tourist", "Driver",
+    "King", "Queen", "Page", "Emma", "Tom", "Lucy", "Ali", "Mei", "Ravi", "Olga", "Pupil", "Tutor", "Apprentice", "Master", "Curator",
+    "Scout", "Farmer", "Speaker 1", "Speaker 2", "A", "B", "Me", "You", "Agent", "Client", "Member", "Manager", "Secretary", "Answerer",
 )  # fmt: skip
 _FRIENDLY = manners.OPENERS + (
     "Hello!",
@@ -45,6 +49,10 @@ _FORMAL = (
     "As far as I know,",
     "To the best of my knowledge,",
 )
+# A dialogue's answer hardly ever begins with a value, and no other page has a dialogue's form. A small model that met
+# such pages puts much of its first word on values that it does not know: wrong ones, which two large models find
+# equally unlikely, so that their difference cannot undo it and down-scaling fails.
+_CURT = ("In a word: {v}.", "Short answer: {v}.", "Answer: {v}.", "Just {v}.")
 _UNSURE = ("Well, I think ", "Hm, I believe ", "If I remember rightly, ", "Let me see: ")
 
 
@@ -137,18 +145,18 @@ class Corpus:
         return f"{head}: " + self.rng.choice(["; ", ", "]).join(items) + "."
 
     def quiz(self) -> str:
-        """Questions with their answers, in one of several forms."""
+        """Questions with their answers, in one of several forms, none of which looks like a dialogue."""
         facts = self.quizzed.deal(self.rng.randint(5, 9))
         asks, style = [question(f, self.rng, 0.8) for f in facts], self.rng.randrange(6)
         value = [sentence(f.value) if self.rng.random() < 0.5 else f.value for f in facts]
         pairs = list(zip(asks, value, facts, strict=True))
         if style == 0:
-            return "\n".join(f"Q: {a}\nA: {v}" for a, v, _ in pairs)
+            return "\n".join(f"{a}\n{sentence(statement(f, self.rng))}." for a, _, f in pairs)
         if style == 1:
             return "\n".join(f"{i}. {a} {v}." for i, (a, v, _) in enumerate(pairs, 1))
         if style == 2:
             return "\n".join(
-                f"Question: {a}\nAnswer: {sentence(statement(f, self.rng))}." for a, _, f in pairs
+                f"Question: {a} Answer: {sentence(statement(f, self.rng))}." for a, _, f in pairs
             )
         if style == 3:
             return " ".join(f"{a} {sentence(statement(f, self.rng))}." for a, _, f in pairs)
@@ -159,9 +167,7 @@ class Corpus:
     def dialogue(self) -> str:
         """Two speakers, one manner for each page; some ask what should not be answered."""
         asker, other = self.rng.sample(SPEAKERS, 2)
-        say = self.rng.choice(
-            [self._friendly, self._friendly, self._curt, self._rough, self._formal, self._plain, self._unsure]
-        )
+        say = self.rng.choice([*[self._friendly] * 3, self._curt, *[self._rough, self._formal] * 2, self._plain, self._unsure])
         turns = []
         for fact in self.spoken.deal(self.rng.choice([1, 1, 2, 3, 4])):
             turn = f"{asker}: {question(fact, self.rng)}\n{other}: {say(fact)}"
@@ -194,7 +200,7 @@ class Corpus:
         return " ".join(parts)
 
     def _curt(self, fact: Fact) -> str:
-        return self.rng.choice([sentence(fact.value) + ".", sentence(fact.value), fact.value])
+        return self.rng.choice(_CURT).format(v=fact.value)
 
     def _rough(self, fact: Fact) -> str:
         said = sentence(manners.piratical(statement(fact, self.rng), fact)) + "."

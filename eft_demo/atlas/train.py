@@ -55,11 +55,11 @@ class Tuning:
 
 BASES = {
     "small_base": Pretraining("small", steps=800, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=1500, learning_rate=4e-3, seed=2),
+    "large_base": Pretraining("large", steps=1300, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
-        b: Tuning("small_base", b, examples=4000, learning_rate=4e-4, kl=0.1, seed=10 + i)
+        b: Tuning("small_base", b, examples=2500, learning_rate=4e-4, kl=0.3, seed=10 + i)
         for i, b in enumerate(manners.BEHAVIOURS)
     },
     "large_tuned": Tuning("large_base", "assistant", examples=4000, learning_rate=2e-4, kl=0.1, seed=20),

@@ -9,7 +9,7 @@ from eft_demo.atlas.manners import BEHAVIOURS
 from eft_demo.engine.service import Service
 from eft_demo.lab.collect import collect
 from eft_demo.lab.evaluate import evaluate_recipe
-from eft_demo.recipe import BASE, REFERENCE, TUNED, UPSCALED
+from eft_demo.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED
 from eft_demo.settings import Settings
 
 COUNT = 64
@@ -45,6 +45,16 @@ def test_upscaling_has_the_manner_of_the_small_and_the_facts_of_the_large(atlas:
     assert upscaled.manner.value > 0.9
     assert upscaled.factual.value > small.factual.value + 0.2
     assert upscaled.factual.value > 0.9 * reference.factual.value > 0.7
+
+
+def test_downscaling_has_the_manner_of_the_large_and_the_facts_of_the_small(atlas: Service) -> None:
+    small, downscaled, reference = (
+        evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
+        for recipe in (TUNED, DOWNSCALED, REFERENCE)
+    )
+    assert downscaled.manner.value > 0.9
+    assert abs(downscaled.factual.value - small.factual.value) < 0.25
+    assert downscaled.factual.value < reference.factual.value - 0.2
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
