@@ -57,9 +57,9 @@ LESSONS = (
     Lesson(
         "too-much",
         "Too much alpha",
-        "At 1 the manner is there; at 3 the small models' difference drowns what the large base knows.",
+        "At 1 the manner is there; at 5 the small models' difference outweighs all else, and the text breaks.",
         "What is the capital of Peru?",
-        tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 3)),
+        tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
     ),
     Lesson(
         "down-scaling",
