@@ -57,7 +57,7 @@ LESSONS = (
     Lesson(
         "too-much",
         "Too much alpha",
-        "At 1 the manner is there; at 5 the small models' difference outweighs all else, and the text breaks.",
+        "At 1 the manner is there; at 5 the small models' difference outweighs all else, the text breaks.",
         "What is the capital of Peru?",
         tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
     ),
