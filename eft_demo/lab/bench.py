@@ -66,13 +66,14 @@ def bench(
 ) -> dict[str, Any]:
     """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
     family = load_family(family_name, settings)
-    result: dict[str, Any] = {"machine": machine(), "new_tokens": new_tokens, "pairs": pairs}
+    result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
     result["trios"] = [bench_trio(family, settings, choose_dtype(settings), pairs, new_tokens)]
     if larger:
         with TemporaryDirectory() as folder:
             trio = larger_family(family, Path(folder))
             dtype = choose_dtype(settings, (LARGE.feed_forward * 2, LARGE.hidden))
             result["trios"].append(bench_trio(trio, settings, dtype, max(3, pairs // 3), new_tokens))
+    result["machine"] = machine()  # now that the engine has chosen its threads
     result["app_start_s"] = app_start_s() if start_app else None
     return result
 
