@@ -78,7 +78,7 @@ def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
     """
     # inf - inf is the only way to a NaN here: to_logprobs lets none through.
     delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)
-    if anchor.amin() == -math.inf:  # rare, and the mask costs more than all the rest
+    if anchor.amin().item() == -math.inf:  # rare, and the mask costs more than all the rest
         delta.masked_fill_(anchor == -math.inf, 0.0)
     return delta  # (rows, vocab)
 
@@ -106,8 +106,8 @@ def mix(
     _check_rows(logprobs, "mixture")
     # log_z read off at the likeliest token: cheaper than a logsumexp and as exact.
     log_z = mixed.amax(dim=-1) - logprobs.amax(dim=-1)  # (rows,)
-    untouched = (coefficients == 0).all(dim=1)
-    if untouched.any():
+    untouched = [i for i, weights in enumerate(coefficients.tolist()) if not any(weights)]
+    if untouched:
         logprobs[untouched] = anchor[untouched]
         log_z[untouched] = 0.0
     return Mixture(logprobs, anchor, deltas, coefficients, log_z)
@@ -180,6 +180,7 @@ def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
 
 def _check_rows(logprobs: Tensor, model: str) -> None:
     # One NaN or +inf in a row, or nothing but -inf, makes its whole log-softmax NaN: one column tells all.
-    bad = logprobs[..., 0].isnan()
-    if bad.any():
-        raise NumericalError(model, bad.reshape(-1).nonzero().flatten().tolist())
+    first = logprobs[..., 0].flatten().tolist()
+    bad = [i for i, value in enumerate(first) if math.isnan(value)]
+    if bad:
+        raise NumericalError(model, bad)

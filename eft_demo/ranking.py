@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
+FEW = 16  # blocks per value looked for
 
 
 def likeliest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -15,11 +16,11 @@ def likeliest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Of equal values any may be left out. The same as `topk`, which looks at every value in turn: here a
     vectorised pass finds the highest of each block of 32, and only the best blocks are looked at closely.
-    With 130,000 values that is six times as fast, with 4,000 a third faster.
+    With 130,000 values that is six times as fast; with few, one call is faster than ten.
     """
     width = values.shape[1]
     blocks = width // BLOCK
-    if blocks < 4 * count:
+    if blocks < FEW * count:
         top = values.topk(count)
         return top.values, top.indices
     whole = blocks * BLOCK

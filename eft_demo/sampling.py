@@ -5,6 +5,7 @@ state, so every panel of a run throws the same dice, in any batch, in any order,
 Knows no models and no recipes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ GREEDY_BELOW = 1e-4
 # Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
+ROUNDING = 1e-6  # far more than float32 probabilities can be off by
 
 _Array = NDArray[Any]
 _MASK = 2**64 - 1
@@ -137,10 +139,21 @@ def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequen
 def _draw_kept(
     logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], top: Tensor
 ) -> Tensor:
+    scaled = _temper(logprobs, _temperatures(logprobs, samplings))
+    # More than half of all tokens are so certain that no dice are needed.
+    if _all_certain(scaled.gather(1, top[:, :2]).tolist(), samplings):
+        return top[:, 0]
     limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
-    scaled = _temper(logprobs, _temperatures(logprobs, samplings))
     return torch.from_numpy(_draw_rows(scaled, limits, keys, top)).to(logprobs.device)
+
+
+def _all_certain(highest: Sequence[Sequence[float]], samplings: Sequence[Sampling]) -> bool:
+    """Whether top-p keeps nothing but each row's likeliest token, told from the two highest log-probs."""
+    return all(
+        math.exp(first) > sampling.top_p + ROUNDING and all(second < first for second in rest)
+        for (first, *rest), sampling in zip(highest, samplings, strict=True)
+    )
 
 
 def _draw_rows(scaled: Tensor, limits: _Array, keys: Sequence[int], top: Tensor) -> _Array:

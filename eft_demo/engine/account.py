@@ -66,8 +66,7 @@ def account(
     base_first = first_highest(stack[layout.places[:, 1]])
     summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
     parts = [summary, _bars(layout, mixed.mixture, ids), candidates, values.flatten(1)]
-    # Ids are exact in float64, and float32 values pass through it unchanged.
-    table = torch.cat([part.double() for part in parts], 1).tolist()
+    table = torch.cat(parts, 1).tolist()  # in float32, which holds ids up to 16 million exactly
     terms, listed = layout.plus.shape[0], candidates.shape[1]
     return [_record(row, controls[i], table[i], terms, listed) for i, row in enumerate(layout.rows)]
 

@@ -40,6 +40,7 @@ class SlotCache:
         shape = (FIRST_ROWS, context, 2, kv_heads, head_dim)
         # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
+        self._prepare_views()
         self.slots: list[Slot] = []
         self._sizes = [0] * sections  # rows in each
         # Set by begin():
@@ -51,9 +52,10 @@ class SlotCache:
     def join(self, section: int = 0) -> Slot:
         """A new, empty row at the end of its section."""
         hole = len(self.slots)
-        for layer, store in enumerate(self.store):
-            if hole == store.shape[0]:
+        if hole == len(self.store[0]):
+            for layer, store in enumerate(self.store):
                 self.store[layer] = torch.cat([store, torch.zeros_like(store)])
+            self._prepare_views()
         slot = Slot(hole)
         self.slots.append(slot)
         for later in reversed(range(section + 1, len(self._sizes))):
@@ -76,6 +78,12 @@ class SlotCache:
                 hole = self._move(end - 1, hole)
         self.slots.pop()
         slot.index = -1
+
+    def _prepare_views(self) -> None:
+        """Two ways to look at each layer's storage, made in advance: for a tiny model that counts."""
+        # (slots * context, 2, kv_heads, head_dim) and (2, slots, kv_heads, context, head_dim)
+        self._by_token = [store.flatten(0, 1) for store in self.store]
+        self._by_head = [store.permute(2, 0, 3, 1, 4) for store in self.store]
 
     def _move(self, source: int, target: int) -> int:
         """Move a row into a hole. Returns the new hole: where it was."""
@@ -131,10 +139,9 @@ class SlotCache:
 
         Returns the rows' keys and values, each (rows, kv_heads, end, head_dim).
         """
-        store = self.store[layer]
         rows, places = self._places[self.devices[layer]]
-        store.flatten(0, 1).index_copy_(0, places, new)
-        keys, values = store[rows, : self.end].permute(2, 0, 3, 1, 4).unbind(0)
+        self._by_token[layer].index_copy_(0, places, new)
+        keys, values = self._by_head[layer][:, rows, :, : self.end].unbind(0)
         return keys, values
 
     def commit(self, slots: Sequence[Slot], block: int) -> None:

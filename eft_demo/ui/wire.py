@@ -118,6 +118,7 @@ class Encoder:
 
     def token_line(self, event: TokenEvent) -> str:
         record, recipe = event.record, self.recipes[event.panel][1]
+        roles = recipe.roles
         shown = shown_candidates(recipe, record)
         extra = self._special(event.panel, record)
         ranks = role_ranks(recipe.roles, record, record.candidates)
@@ -133,7 +134,7 @@ class Encoder:
             s=event.text,
             y=contribution_point(record),
             e=nats(record.entropy_nats),
-            c=[_candidate_row(candidate, recipe.roles) for candidate in shown],
+            c=[_candidate_row(candidate, roles) for candidate in shown],
             ms=round(event.elapsed_s * 1000),
             **extra,
         )
