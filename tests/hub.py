@@ -19,6 +19,7 @@ class FolderHub:
         self.root, self.cache = root, cache
         self.asked: list[str] = []
         self.fault: Exception | None = None  # raised by the next question
+        self.download_fault: Exception | None = None  # raised by the next download
         self.faulty = ""  # the only repository that it is raised for; empty = all
         self.on_chunk: Callable[[], None] = lambda: None
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
@@ -38,6 +39,8 @@ class FolderHub:
         return SimpleNamespace(sha=SHA, siblings=siblings, card_data=SimpleNamespace(license="mit"))
 
     def _download(self, repo: str, name: str, *, revision: str, tqdm_class: Any) -> str:
+        if self.download_fault is not None:
+            raise self.download_fault
         content, folder = (self.root / repo / name).read_bytes(), self.folder_of(repo)
         folder.mkdir(parents=True, exist_ok=True)
         bar = tqdm_class(total=len(content), name="bytes", unit="B", desc=name)

@@ -31,6 +31,7 @@ class Checkpoint:
     path: Path
     adapter_of: str | None = None
     way_out: str = ""  # what to do if its files are damaged
+    repo: str = ""  # its repository, if it is of the hub
 
 
 def check(checkpoint: Checkpoint, vocab: int) -> None:

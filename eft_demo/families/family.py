@@ -60,10 +60,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
     """
     entry = find_entry(family, settings) if isinstance(family, str) else family
     where = local_folders(entry) if folders is None else folders
-    roles = {
-        role: Checkpoint(role, path, entry.roles[role].adapter_of, _way_out(entry, role, path))
-        for role, path in where.items()
-    }
+    roles = {role: _checkpoint(entry.roles[role], path, entry) for role, path in where.items()}
     codec, length = _vocabulary(entry, roles)
     for checkpoint in roles.values():
         if checkpoint.adapter_of is None:
@@ -138,21 +135,23 @@ def encode_prompt(
     return ids
 
 
-def _way_out(entry: Entry, role: str, folder: Path) -> str:
-    """What to do if a role's files are damaged."""
+def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
+    """A role's folder, with what to do if its files are damaged."""
     if entry.bundled:
-        return entry.way_out
-    if entry.roles[role].repo is not None:
+        way_out = entry.way_out
+    elif role.repo is not None:
         # The folder of a commit only points to the files, which lie beside it.
         cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
-        return f"Please delete {cached} and start again, so that it is downloaded anew."
-    return f"Please restore the file, or name another folder in {entry.file}."
+        way_out = f"Please delete {cached} and start again, so that it is downloaded anew."
+    else:
+        way_out = f"Please restore the file, or name another folder in {entry.file}."
+    return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "")
 
 
 def _local_folder(role: RoleEntry) -> Path:
     if role.path is not None:
         return role.path
-    folder = cached_folder(str(role.repo), role.revision)
+    folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None)
     if folder is None:
         raise FamilyError(
             f"{role.source}, the model {role.role}, is not on this machine yet. Choose the family on the "

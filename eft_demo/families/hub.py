@@ -21,6 +21,7 @@ from eft_demo.families.weights import missing_files
 CONFIG_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 )  # fmt: skip
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 TIMEOUT_S = 10.0  # of a question to the hub; downloads have their own
 SPARE_DISK_BYTES = 1 << 30  # left free for everything else
@@ -73,25 +74,27 @@ class Watcher:
 QUIET = Watcher()
 
 
-def cached_folder(repo: str, revision: str | None) -> Path | None:
-    """Where the repository lies whole in the hub's cache, or None. Asks no network."""
+def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Path | None:
+    """Where the repository of a model or an adapter lies whole in the hub's cache, or None. No network."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (a second, and Atlas does without)
 
-    found = try_to_load_from_cache(repo, "config.json", revision=revision)
+    first = ADAPTER_FILES[0] if adapter else "config.json"
+    found = try_to_load_from_cache(repo, first, revision=revision)
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    return None if missing_files(folder) else folder
+    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()] if adapter else ()
+    return None if missing or (not adapter and missing_files(folder)) else folder
 
 
-def download(repo: str, revision: str | None, watcher: Watcher) -> Path:
+def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = False) -> Path:
     """The folder of a repository, from the cache or else from the hub. Raises FamilyError or Cancelled."""
-    folder = cached_folder(repo, revision)
+    folder = cached_folder(repo, revision, adapter)
     if folder is not None:
         return folder
     watcher.tell("download", repo)
     facts = look_up(repo, revision)
-    return _fetch(repo, facts.commit, _wanted(repo, facts.files), watcher)
+    return _fetch(repo, facts.commit, _wanted(repo, facts.files, adapter), watcher)
 
 
 def download_config(repo: str, facts: Facts) -> Path:
@@ -186,19 +189,21 @@ def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
     )
 
 
-def _wanted(repo: str, files: Mapping[str, int]) -> dict[str, int]:
+def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int]:
     """What to download of a repository's files, small ones first. Raises FamilyError if weights are missing.
 
     A tokenizer need not be among them: that of one role counts for all, and the others are compared with it.
     """
     weights = [name for name in files if any(fnmatch.fnmatch(name, pattern) for pattern in WEIGHT_FILES)]
     weights = [name for name in weights if name.startswith("model") and "/" not in name]
+    if adapter:
+        weights = [name for name in ADAPTER_FILES if name in files]
     if not any(name.endswith(".safetensors") for name in weights):
         raise FamilyError(
             f"The repository {repo} has no weights as safetensors, and no other kind is loaded here because "
             "others can run code. Please name a repository that has them."
         )
-    names = [name for name in (*CONFIG_FILES, *sorted(weights)) if name in files]
+    names = [name for name in (*(() if adapter else CONFIG_FILES), *sorted(weights)) if name in files]
     return {name: files[name] for name in names}
 
 

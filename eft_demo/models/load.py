@@ -102,7 +102,7 @@ def _load_with_adapters(
 ) -> dict[str, LanguageModel]:
     """A base by the library's path, which adapters can be hung on, and a model for each of its adapters."""
     model: Any = load_model(family, base, replace(how, by_library=True))
-    group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model) for a in adapters})
+    group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model, base.repo) for a in adapters})
     return {base.role: model, **group.models()}
 
 

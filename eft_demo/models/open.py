@@ -62,7 +62,8 @@ def open_family(
 def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
     """Where a role's files lie, downloaded if they are not here. Raises FamilyError or Cancelled."""
     given = entry.roles[role]
-    return given.path or download(str(given.repo), given.revision, watcher)
+    is_adapter = given.adapter_of is not None
+    return given.path or download(str(given.repo), given.revision, watcher, is_adapter)
 
 
 def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:

@@ -245,8 +245,10 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
 def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
     """From the files if they are here, else from what the catalogue says."""
     given = entry.roles[role]
-    folder = (folders or {}).get(role) or given.path or cached_folder(str(given.repo), given.revision)
-    if given.adapter_of is None and folder is not None and not missing_files(folder):
+    is_adapter = given.adapter_of is not None
+    folder = (folders or {}).get(role) or given.path
+    folder = folder or cached_folder(str(given.repo), given.revision, is_adapter)
+    if not is_adapter and folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)
             weights = count_weights(tensors, bool(config.get("tie_word_embeddings")))

@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 import httpx
+import peft
 import pytest
 import torch
 import transformers
@@ -23,6 +24,7 @@ from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
 from eft_demo.families.hub import Stage, Watcher
 from eft_demo.lab.collect import collect
+from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import choice_of
@@ -150,9 +152,16 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize("at_download", [False, True], ids=["asked", "downloading"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_of_the_hub_has_its_sentence(hub: FolderHub, entry: Entry, fault: str) -> None:
-    hub.fault, sentence = FAULTS[fault]
+def test_every_fault_of_the_hub_has_its_sentence(
+    hub: FolderHub, entry: Entry, fault: str, at_download: bool
+) -> None:
+    error, sentence = FAULTS[fault]
+    if at_download:
+        hub.download_fault, sentence = error, sentence.replace("None", f"'{SHA}'")
+    else:
+        hub.fault = error
     with pytest.raises(FamilyError, match=f"(?s){sentence}"):
         open_family(entry, FP32)
 
@@ -265,6 +274,33 @@ def test_a_longer_vocabulary_is_cut_and_ids_beyond_are_never_said(hub: FolderHub
     assert family.banned_ids == {
         family.tokenizer.token_to_id(f"<|{t}|>") for t in ("user", "assistant", "system")
     }
+
+
+def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_path: Path) -> None:
+    base = transformers.AutoModelForCausalLM.from_pretrained(hub.root / "me" / "small_base")
+    base.config._name_or_path = base.name_or_path = "me/small_base"
+    options = {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": False}
+    tuned = peft.get_peft_model(base, peft.LoraConfig(base_model_name_or_path="me/small_base", **options))
+    tuned.peft_config["default"].base_model_name_or_path = "me/small_base"
+    tuned.save_pretrained(hub.root / "me" / "adapter")
+    polite = replace(
+        entry.roles["polite"],
+        repo="me/adapter",
+        adapter_of="small_base",
+        prompt=entry.roles["small_base"].prompt,
+    )
+    with_adapter = replace(entry, roles={**entry.roles, "polite": polite})
+    opened = open_family(with_adapter, FP32)
+    assert isinstance(opened.models["polite"], AdapterModel)
+    names = {path.name for path in hub.folder_of("me/adapter").iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    hub.asked.clear()
+    assert choice_of(with_adapter, FP32).here and set(open_family(with_adapter, FP32).models) == set(ROLES)
+    assert not hub.asked
+    spoiled = hub.folder_of("me/adapter") / "adapter_config.json"
+    spoiled.write_text(spoiled.read_text().replace("me/small_base", "me/another"))
+    with pytest.raises(FamilyError, match="was trained on me/another, and the base here is me/small_base"):
+        open_family(with_adapter, FP32)
 
 
 def test_no_memory_at_load_is_a_sentence_and_leaves_nothing(
