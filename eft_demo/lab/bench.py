@@ -72,7 +72,7 @@ def bench(
         with TemporaryDirectory() as folder:
             trio = larger_family(family, Path(folder))
             dtype = choose_dtype(settings, (LARGE.feed_forward * 2, LARGE.hidden))
-            result["trios"].append(bench_trio(trio, settings, dtype, max(3, pairs // 3), new_tokens))
+            result["trios"].append(bench_trio(trio, settings, dtype, max(3, pairs // 5), new_tokens))
     result["machine"] = machine()  # now that the engine has chosen its threads
     result["app_start_s"] = app_start_s() if start_app else None
     return result
@@ -260,8 +260,8 @@ def _column(trio: Mapping[str, Any]) -> dict[str, str]:
         "three panels at once, each": f"{trio['three_panels_tokens_per_s_each']:.0f} tokens/s",
         "first token of three panels": f"{1000 * trio['three_panels_ttft_s']:.0f} ms",
         "plain transformers, one up-scaled stream": f"{trio['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
-        f"{trio['plain_over_engine_one_stream']:.1f} times as long",
-        "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.1f} times "
+        f"{trio['plain_over_engine_one_stream']:.2f} times as long",
+        "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.2f} times "
         "as long",
         **drafts,
     }

@@ -40,7 +40,9 @@ class SlotCache:
         shape = (FIRST_ROWS, context, 2, kv_heads, head_dim)
         # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
-        self._prepare_views()
+        # Ways to look at each layer, made in advance: for a tiny model a view costs as much as a sum.
+        self._by_token = [_by_token(store) for store in self.store]
+        self._by_head = [_by_head(store) for store in self.store]
         self.slots: list[Slot] = []
         self._sizes = [0] * sections  # rows in each
         # Set by begin():
@@ -52,10 +54,10 @@ class SlotCache:
     def join(self, section: int = 0) -> Slot:
         """A new, empty row at the end of its section."""
         hole = len(self.slots)
-        if hole == len(self.store[0]):
-            for layer, store in enumerate(self.store):
-                self.store[layer] = torch.cat([store, torch.zeros_like(store)])
-            self._prepare_views()
+        for layer, store in enumerate(self.store):
+            if hole == len(store):
+                self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
+                self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
         slot = Slot(hole)
         self.slots.append(slot)
         for later in reversed(range(section + 1, len(self._sizes))):
@@ -78,12 +80,6 @@ class SlotCache:
                 hole = self._move(end - 1, hole)
         self.slots.pop()
         slot.index = -1
-
-    def _prepare_views(self) -> None:
-        """Two ways to look at each layer's storage, made in advance: for a tiny model that counts."""
-        # (slots * context, 2, kv_heads, head_dim) and (2, slots, kv_heads, context, head_dim)
-        self._by_token = [store.flatten(0, 1) for store in self.store]
-        self._by_head = [store.permute(2, 0, 3, 1, 4) for store in self.store]
 
     def _move(self, source: int, target: int) -> int:
         """Move a row into a hole. Returns the new hole: where it was."""
@@ -148,3 +144,11 @@ class SlotCache:
         """The forward succeeded: the rows are longer now."""
         for slot in slots:
             slot.length += block
+
+
+def _by_token(store: Tensor) -> Tensor:
+    return store.flatten(0, 1)  # (slots * context, 2, kv_heads, head_dim)
+
+
+def _by_head(store: Tensor) -> Tensor:
+    return store.permute(2, 0, 3, 1, 4)  # (2, slots, kv_heads, context, head_dim)
