@@ -8,7 +8,7 @@ let watching = false;
 let changedChip = null; // says that some model is shown something else than the family's own
 
 const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
-const millions = (count) => count < 1e9 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";
+const millions = (count) => count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";
 
 // The first chip opens the menu; the others say in short how the models run.
 function makeFamilyChip(text) {
@@ -53,11 +53,13 @@ async function readMenu() {
 function showMenu() {
   part("family-title").textContent = menu.title;
   part("family-models").replaceChildren(...menu.models.map(modelRow));
-  const choices = part("family-quantisation");
-  choices.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
-  choices.value = menu.quantisation;
+  const kinds = part("family-quantisation");
+  kinds.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
+  kinds.value = menu.quantisation;
   const chosen = chosenFamily() || menu.now;
-  part("family-choices").replaceChildren(...menu.choices.map((choice) => familyChoice(choice, choice.name === chosen)));
+  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // what runs, what fits, the rest
+  const choices = menu.choices.toSorted((one, other) => rank(one) - rank(other));
+  part("family-choices").replaceChildren(...choices.map((choice) => familyChoice(choice, choice.name === chosen)));
   part("family-problems").replaceChildren(...menu.problems.map((text) => el("p", "sentence", text)));
   const reason = part("family-why-not");
   reason.textContent = menu.why_not;
@@ -90,7 +92,8 @@ function familyChoice(choice, chosen) {
   if (!choice.pinned) words.append(el("span", "badge", "unpinned: the newest revision is taken"));
   const facts = [sizesOf(choice.parameters), choice.licence, choice.here ? "on this machine" : "up to " + gigabytes(choice.download_bytes) + " to download"];
   words.append(el("small", "", facts.join(" · ")), memoryLine(choice));
-  for (const text of [choice.problem, choice.warning, choice.note]) if (text) words.append(el("small", "", text));
+  if (choice.problem) words.append(el("small", "problem", choice.problem));
+  for (const text of [choice.warning, choice.note]) if (text) words.append(el("small", "", text));
   label.append(radio, words);
   return label;
 }
@@ -112,21 +115,35 @@ function showLoadButton() {
   const choice = menu.choices.find((other) => other.name === chosenFamily());
   const loading = menu.progress.state === "loading";
   part("family-load").disabled = loading || !choice || Boolean(choice.problem) || Boolean(menu.why_not);
-  part("family-cancel").hidden = !loading;
+  part("family-cancel").hidden = !loading || menu.progress.stage.stage === "measure";
+  const kind = part("family-quantisation").value;
+  part("family-measure").disabled = loading || !choice || ["auto", "none"].includes(kind) || Boolean(menu.why_not);
 }
 
 async function loadFamily() {
-  tellFamily("");
-  let sentence = "The server could not be reached. Please try again, or reload the page.";
-  try {
-    sentence = await server.load_family({ family: chosenFamily(), quantisation: part("family-quantisation").value });
-  } catch { /* the sentence says it */ }
-  if (sentence) return tellFamily(sentence);
+  if (!await beginFamily(server.load_family, "")) return;
   loadedHere = true;
-  menu.progress = { state: "loading", family: chosenFamily(), stage: { stage: "", what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" };
-  showProgress(menu.progress);
   part("family-cancel").focus();
   watchLoading();
+}
+
+// The large base is loaded twice for it, whole and quantised, beside the family in use.
+async function measureFamily() {
+  if (await beginFamily(server.measure_quantisation, "measure")) watchLoading();
+}
+
+async function beginFamily(ask, stage) {
+  tellFamily("");
+  part("family-report").hidden = true;
+  let sentence = "The server could not be reached. Please try again, or reload the page.";
+  try {
+    sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value });
+  } catch { /* the sentence says it */ }
+  tellFamily(sentence);
+  if (sentence) return false;
+  menu.progress = { state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" };
+  showProgress(menu.progress);
+  return true;
 }
 
 async function cancelLoading() {
@@ -151,6 +168,7 @@ async function watchLoading() {
   }
   watching = false;
   if (menu.progress.state === "loaded") return followFamily();
+  if (menu.progress.state === "measured") return tellReport(menu.progress.sentence);
   tellFamily(menu.progress.sentence);
   loadedHere = false;
   part("family-load").focus();
@@ -163,7 +181,13 @@ function followFamily() {
   location.reload();
 }
 
-const STAGES = { download: "Downloading", load: "Loading", check: "Checking" };
+function tellReport(text) {
+  part("family-report").textContent = text;
+  part("family-report").hidden = false;
+  part("family-measure").focus();
+}
+
+const STAGES = { download: "Downloading", load: "Loading", check: "Checking", measure: "Measuring" };
 
 function showProgress(progress) {
   const bar = part("family-progress"), stage = progress.stage;
@@ -256,4 +280,5 @@ function tellFormats() {
 
 part("family-quantisation").addEventListener("change", readMenu);
 part("family-load").addEventListener("click", loadFamily);
+part("family-measure").addEventListener("click", measureFamily);
 part("family-cancel").addEventListener("click", cancelLoading);

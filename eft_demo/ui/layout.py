@@ -156,6 +156,9 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def load_family(posted: object, request: gr.Request) -> str:
         return menu.load_family(page().switch, _visitor(request), posted)
 
+    def measure_quantisation(posted: object, request: gr.Request) -> str:
+        return menu.measure_quantisation(page().switch, _visitor(request), posted)
+
     def cancel_loading(posted: object, request: gr.Request) -> str:
         return menu.cancel_loading(page().switch, _visitor(request))
 
@@ -165,7 +168,7 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def show_format(posted: object) -> str:
         return formats.preview(page().service, posted)
 
-    return [family_menu, load_family, cancel_loading, loading, show_format]
+    return [family_menu, load_family, measure_quantisation, cancel_loading, loading, show_format]
 
 
 def _visitor(request: gr.Request) -> Visitor:

@@ -1,11 +1,11 @@
-"""The family menu: what there is, what it takes here and whether it fits; load, watch, cancel.
+"""The family menu: what there is, what it takes here and whether it fits; load, watch, cancel, measure.
 
 The page's server functions for it, as JSON. Knows the catalogue, plans and the switch; nothing of how a
 family is loaded.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -42,6 +42,15 @@ def menu(service: Service, switch: Switch, visitor: Visitor, posted: object) -> 
 
 def load_family(switch: Switch, visitor: Visitor, posted: object) -> str:
     """Begin to load the family `posted` names, with its `quantisation`. A sentence, or "" if it began."""
+    return _begin(switch, switch.start, visitor, posted)
+
+
+def measure_quantisation(switch: Switch, visitor: Visitor, posted: object) -> str:
+    """Begin to measure what the `quantisation` changes in the `family`. A sentence, or "" if it began."""
+    return _begin(switch, switch.measure, visitor, posted)
+
+
+def _begin(switch: Switch, begin: Callable[[str, object], None], visitor: Visitor, posted: object) -> str:
     request = posted if isinstance(posted, Mapping) else {}
     name = request.get("family")
     try:
@@ -50,7 +59,7 @@ def load_family(switch: Switch, visitor: Visitor, posted: object) -> str:
         known = names(switch.settings)
         if not isinstance(name, str) or name not in known:
             raise InputError(f"There is no family {show_value(name)}. Choose one of {', '.join(known)}.")
-        switch.start(known[name], request.get("quantisation", "auto"))
+        begin(known[name], request.get("quantisation", "auto"))
     except EFTError as refusal:
         return str(refusal)
     return ""

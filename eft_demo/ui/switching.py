@@ -18,7 +18,7 @@ from eft_demo.settings import BUNDLED, LOOPBACK, NO_FAMILY, QUANTISATIONS, Setti
 
 # What proxies add: whoever comes through one sits at another machine, whatever the address says.
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-BUSY = "Another family is being loaded already. Please wait for it, or cancel it first."
+BUSY = "A family is being loaded or measured already. Please wait for it, or cancel it first."
 BUG = "The program made a mistake while loading; its log says which. What was loaded before goes on."
 OVER = "The family was changed to {title}, so this text ends here. Please reload the page and run again."
 
@@ -106,12 +106,37 @@ def _addressed_here(headers: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How loading stands. `state` is idle, loading, loaded, cancelled or failed; `sentence` tells why."""
+    """How loading stands. `state` is idle, loading, loaded, measured, cancelled or failed.
+
+    `sentence` tells why, or what was measured.
+    """
 
     state: str = "idle"
     family: str = ""
     stage: Stage = Stage("", "", 0, 0)
     sentence: str = ""
+
+
+def what_quantising_changes(settings: Settings) -> str:
+    """The large base loaded whole and quantised, compared on a fixed text, told in a sentence.
+
+    Raises InputError where nothing would be quantised, FamilyError or OutOfMemory.
+    """
+    # It imports transformers, which takes seconds, and is rarely asked for.
+    from eft_demo.lab.quantisation import report  # noqa: PLC0415
+
+    found = report(settings, settings.family, settings.quantisation)
+    smaller = found.full_bytes / found.quantised_bytes
+    return (
+        f"In {found.quantisation} the large base takes {_size(found.quantised_bytes)} and not "
+        f"{_size(found.full_bytes)}: {smaller:.1f} times less. On {found.tokens} tokens of a fixed text "
+        f"its predictions move by a mean KL of {found.mean_kl_nats:.4f} nats, and {found.changed_share:.1%} "
+        "of its first choices change."
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 class Switch:
@@ -122,9 +147,10 @@ class Switch:
         settings: Settings,
         load: Load,
         take_over: Callable[[Service], None],
+        measure: Callable[[Settings], str] = what_quantising_changes,
     ) -> None:
         self.settings = settings
-        self._load, self._take_over = load, take_over
+        self._load, self._take_over, self._measure = load, take_over, measure
         self._lock = Lock()
         self._progress = Progress()
         self._cancel = Event()
@@ -135,7 +161,14 @@ class Switch:
         return self._progress
 
     def start(self, family: str, quantisation: object) -> None:
-        """Begin to load. Raises InputError for an unknown quantisation, or if one is loading."""
+        """Begin to load. Raises InputError for an unknown quantisation, or if something is under way."""
+        self._begin("loaded", Stage("", family, 0, 0), family, quantisation)
+
+    def measure(self, family: str, quantisation: object) -> None:
+        """Begin to measure what quantising changes; `sentence` tells in the end. Raises InputError."""
+        self._begin("measured", Stage("measure", family, 0, 0), family, quantisation)
+
+    def _begin(self, end: str, stage: Stage, family: str, quantisation: object) -> None:
         if quantisation not in QUANTISATIONS:
             known = ", ".join(QUANTISATIONS)
             raise InputError(f"Quantisation is one of {known}; got {show_value(quantisation)}.")
@@ -144,21 +177,23 @@ class Switch:
             if self._progress.state == "loading":
                 raise InputError(BUSY)
             self._cancel = Event()
-            self._progress = Progress("loading", family)
-        Thread(target=self._run, args=(settings, self._cancel), name="loading", daemon=True).start()
+            self._progress = Progress("loading", family, stage)
+        Thread(target=self._run, args=(end, settings, self._cancel), name="loading", daemon=True).start()
 
     def cancel(self) -> None:
         """Stop what is loading, at its next step. Nothing happens if nothing is."""
         self._cancel.set()
 
-    def _run(self, settings: Settings, cancel: Event) -> None:
+    def _run(self, end: str, settings: Settings, cancel: Event) -> None:
         def tell(stage: Stage) -> None:
             self._progress = Progress("loading", settings.family, stage)
 
-        state, sentence = "loaded", ""
+        state, sentence = end, ""
         try:
-            service = self._load(settings, Watcher(tell, cancel))
-            self._take_over(service)
+            if end == "measured":
+                sentence = self._measure(settings)
+            else:
+                self._take_over(self._load(settings, Watcher(tell, cancel)))
         except Cancelled as stopped:
             state, sentence = "cancelled", str(stopped)
         except EFTError as refusal:

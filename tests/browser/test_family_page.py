@@ -151,6 +151,19 @@ def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", s
     assert site.demo.service.family.name == "first"
 
 
+def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", site: Site):
+    open_menu(page)
+    choose(page, "other")
+    assert page.is_disabled("[data-part=family-measure]")
+    page.select_option("[data-part=family-quantisation]", "nf4")
+    page.wait_for_selector("[data-part=family-measure]:enabled")
+    assert page.input_value(".family-choice input:checked") == "other"
+    page.click("[data-part=family-measure]")
+    page.wait_for_selector("text=of its first choices change")
+    assert "In nf4 the large base takes" in page.text_content("[data-part=family-report]")
+    assert site.demo.service.family.name == "first"
+
+
 def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page", site: Site):
     open_menu(page)
     page.focus("[data-role=brief] summary")

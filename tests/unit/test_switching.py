@@ -86,7 +86,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     switch.start("qwen2.5", "nf4")
     assert told.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
     assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
-    with pytest.raises(InputError, match="being loaded already"):
+    with pytest.raises(InputError, match="being loaded or measured already"):
         switch.start("atlas", "none")
     go_on.set()
     assert until(switch, "loaded").family == "qwen2.5"
@@ -122,6 +122,18 @@ def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
     switch, taken = make_switch(load)
     switch.start("qwen2.5", "auto")
     assert until(switch, "failed").sentence == sentence and taken == []
+
+
+def test_what_quantising_changes_is_told_in_the_end(two: Settings) -> None:
+    serving: list[object] = []
+    switch = Switch(two, load_chosen, serving.append)
+    switch.measure("one", "nf4")
+    told = until(switch, "measured").sentence
+    sizes = r"In nf4 the large base takes 0\.\d MB and not 0\.\d MB: \d\.\d times less\. "
+    assert re.match(sizes + r"On \d+ tokens .* mean KL of \d\.\d{4} nats, and \d+\.\d% of its first", told)
+    switch.measure("one", "none")
+    assert "no quantisation 'none'" in until(switch, "failed").sentence
+    assert serving == []
 
 
 @pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
