@@ -13,9 +13,9 @@ const rangeOf = (name) => config.controls[name] || config.controls.alpha;
 const sliderRow = (name) => [...part("sliders").children].find((row) => row.dataset.control === name);
 const runHears = () => (run ? run.panels.flatMap((panel) => panel.terms.map((term) => term[1])).filter(Boolean) : []);
 
-// Of the columns chosen for the next run, and of the run under way.
+// Of the columns chosen for the next run, and of the run that is shown.
 function controlsInPlay() {
-  const heard = new Set([...chosen.flatMap((column) => column.controls), ...(running ? runHears() : [])]);
+  const heard = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
   const own = [...heard].filter((name) => !(name in OF_ALL));
   return [...Object.keys(OF_ALL).filter((name) => heard.has(name)), ...own];
 }

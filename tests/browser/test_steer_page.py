@@ -61,9 +61,15 @@ def value_of(page: Any, control: str) -> str:
     return page.locator(f"[data-part={control}-value]").inner_text()
 
 
-def sentence(page: Any, where: str) -> str:
-    page.wait_for_function("w => !document.querySelector(`[data-error=${w}]`).hidden", arg=where)
-    return page.locator(f"[data-error={where}]").inner_text()
+def wait_sentence(page: Any, where: str, words: str) -> None:
+    """Until the sentence in that place says so: while somebody types, others may come before it."""
+    page.wait_for_function(
+        """([where, words]) => {
+            const place = document.querySelector(`[data-error=${where}]`);
+            return !place.hidden && place.textContent.includes(words);
+        }""",
+        arg=[where, words],
+    )
 
 
 def wait_tokens(page: Any, panel: int, pattern: str) -> None:
@@ -77,13 +83,11 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     page = site.open()
     open_drawer(page, "Columns")
     type_recipe(page, 2, "large_base + 0.7*(assistant small_base)")
-    assert "character 29: wanted -, found 's'" in sentence(page, "column-2")
+    wait_sentence(page, "column-2", "character 29: wanted -, found 's'")
     assert page.locator("[data-error=column-2] mark").inner_text() == "s"
     assert page.get_attribute("#eft-recipe-2", "aria-invalid") == "true"
     type_recipe(page, 2, "large_base + 0.7*(gorgon - small_base)")
-    page.wait_for_function(
-        "document.querySelector('[data-error=column-2]').textContent.includes('no model gorgon')"
-    )
+    wait_sentence(page, "column-2", "no model gorgon")
     type_recipe(page, 2, "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)")
     wait_names(page, "Base", "Tuned", "Own recipe")
     page.wait_for_function("document.querySelector('[data-error=column-2]').hidden")
@@ -103,11 +107,11 @@ def test_a_wrong_recipe_is_refused_in_its_place_when_run(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Columns")
     type_recipe(page, 0, "large_base + alpha*(")
-    sentence(page, "column-0")
+    wait_sentence(page, "column-0", "the name of a model")
     open_drawer(page, "Sampling")
     run(page, "hello")
     wait_end(page)
-    assert "the name of a model" in sentence(page, "column-0")
+    wait_sentence(page, "column-0", "the name of a model")
     assert page.locator("#eft-columns").is_visible() and page.locator("#eft-sampling").is_hidden()
 
 
@@ -258,7 +262,7 @@ def test_the_schedule_is_drawn_and_acts(site: Site) -> None:
     page.keyboard.type("0")
     run(page, "chant", 9)
     wait_end(page)
-    assert "number of tokens" in sentence(page, "schedule")
+    wait_sentence(page, "schedule", "number of tokens")
 
 
 def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
@@ -295,7 +299,7 @@ def test_the_weight_filter_keeps_the_terms_to_the_anchors_favourites(site: Site)
     page.keyboard.type("2")
     run(page, "chant", 6)
     wait_end(page)
-    assert "weight filter mask" in sentence(page, "filter")
+    wait_sentence(page, "filter", "weight filter mask")
 
 
 def test_min_p_is_one_of_the_sampling_fields(site: Site) -> None:
@@ -304,7 +308,7 @@ def test_min_p_is_one_of_the_sampling_fields(site: Site) -> None:
     page.fill("#eft-min_p", "1.5")
     run(page, "hello")
     wait_end(page)
-    assert "Min-p must be a number from 0 to 1; got 1.5" in sentence(page, "min_p")
+    wait_sentence(page, "min_p", "Min-p must be a number from 0 to 1; got 1.5")
 
 
 def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> None:
@@ -328,4 +332,4 @@ def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> No
     page.keyboard.type("99")
     run(page, prompt)
     wait_end(page)
-    assert "The block of speculation" in sentence(page, "speculation")
+    wait_sentence(page, "speculation", "The block of speculation")
