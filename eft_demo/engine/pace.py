@@ -46,8 +46,7 @@ class Pace:
 
     def blocks(self, layout: Layout) -> dict[Row, int]:
         """How many tokens to draft for which row in the tick to come; empty: a plain one."""
-        # The first token comes sooner without a round.
-        able = [row for row in layout.rows if row.drafting and row.drafting.trusted and row.position]
+        able = [row for row in layout.rows if self._may_draft(row)]
         if not able:
             return {}
         asked = {row: row.run.request.speculation for row in able}
@@ -56,6 +55,18 @@ class Pace:
         # Where some have a block given, the others draft along: they would wait for that round anyway.
         block = given if given and not must else self._chosen(layout, able, must)
         return self._fitting(layout, {row: asked[row].block or block for row in able})
+
+    def _may_draft(self, row: Row) -> bool:
+        if not row.drafting or not row.drafting.trusted or not row.position:
+            return False  # the first token comes sooner without a round
+        request, controls = row.run.request, row.run.controls
+        if request.speculation.mode == "on":
+            return True
+        # At alpha 0 two columns are to be equal bit for bit, so they must go in step: read in other blocks, the
+        # same text gives other roundings.
+        recipes = [recipe for _, recipe in request.panels]
+        plain = {recipe.anchor for recipe in recipes if not recipe.terms}
+        return all(any(r.coefficients(controls)) for r in recipes if r.terms and r.anchor in plain)
 
     def begin_round(self, layout: Layout, blocks: Collection[Row]) -> None:
         """Tell the rows that draft what a plain tick would take."""

@@ -70,7 +70,7 @@ def choice(
     )
     prompts = {role: (1, 2) for recipe in recipes for role in recipe.roles}
     panels = tuple((str(recipe), recipe) for recipe in recipes)
-    request = RunRequest(prompts, panels, {"alpha": 1.0}, Sampling(), 100, speculation=AUTO)
+    request = RunRequest(prompts, panels, {"alpha": how.get("alpha", 1.0)}, Sampling(), 100, speculation=AUTO)
     run = engine.submit(request)
     engine.tick()
     costs = engine.forwards.costs = Costs()
@@ -109,6 +109,12 @@ def test_no_row_is_slowed_down_for_another() -> None:
     # Without the small base nobody drafts for the base, which would get one token where it had several.
     alone = parse("large_base + 0.5*(assistant - large_base)")
     assert choice(0.1, 0.005, [alone]) and choice(0.1, 0.005, [BASE, alone]) == {}
+
+
+def test_columns_that_are_to_be_equal_bit_for_bit_go_in_step() -> None:
+    assert choice(0.1, 0.005, [BASE, UPSCALED], alpha=0.5)
+    assert choice(0.1, 0.005, [BASE, UPSCALED], alpha=0) == {}
+    assert choice(0.1, 0.005, [UPSCALED], alpha=0), "alone it is compared with nothing"
 
 
 @pytest.mark.parametrize("block", [0, 2, 5])

@@ -201,6 +201,18 @@ def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: o
                 assert all(record.draft for record in found[panel][1:]) and not found[panel][0].draft
 
 
+@pytest.mark.parametrize("temperature", [0, 0.8, 2])
+def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, temperature: float) -> None:
+    """It throws the dice of the very positions it drafts for."""
+    case = replace(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
+    panels = (("P", parse("assistant + beta*(large_base - small_base)")),)
+    run = endless.submit(replace(case, panels=panels, speculation=Speculation("on", 6)))
+    drive(endless, run)
+    (records,), (end,) = read(run)
+    assert end.acceptance_rate == 1
+    assert all(record.draft.overlap == pytest.approx(1, abs=1e-4) for record in records if record.draft)
+
+
 def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
     plain, run = engine.submit(three()), engine.submit(replace(three(), speculation=Speculation("on", 5)))
     drive(engine, plain, run)
