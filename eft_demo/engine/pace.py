@@ -62,7 +62,7 @@ class Pace:
         request, controls = row.run.request, row.run.controls
         if request.speculation.mode == "on":
             return True
-        # At alpha 0 two columns are to be equal bit for bit, so they must go in step: read in other blocks, the
+        # At alpha 0 two columns are to be equal bit for bit, so they go in step: read in other blocks, the
         # same text gives other roundings.
         recipes = [recipe for _, recipe in request.panels]
         plain = {recipe.anchor for recipe in recipes if not recipe.terms}
