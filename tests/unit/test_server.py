@@ -1,6 +1,7 @@
 """The server around the page: what it serves, what it refuses, ports; and its endpoints without the page."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -231,3 +232,9 @@ def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentenc
     (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
     assert NO_MODEL in said and said.endswith('{"k":"done"}\n')
     service.stop()
+
+
+def test_no_name_is_declared_twice_in_the_scope_that_the_scripts_share():
+    declared = re.findall(r"^(?:const|let|(?:async )?function) (\w+)", script(), re.MULTILINE)
+    assert len(declared) > 100
+    assert sorted({name for name in declared if declared.count(name) > 1}) == []
