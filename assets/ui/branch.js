@@ -52,7 +52,7 @@ function placeRun() {
 // there. As many samples as the card says, each with dice of its own.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
   const node = currentNode(), panel = run.panels[p];
-  if (!node || !run.id) return showError("branch", "This run came from a file, so there is no model here that could write on. Press Run for one that can.");
+  if (!node || run.recorded) return showError("branch", "This run came from a file, so there is no model here that could write on. Press Run for one that can.");
   if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((column) => column.sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;

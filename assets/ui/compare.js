@@ -8,7 +8,7 @@ const drawn = { odds: null, strip: null }; // {key, figure} of what was asked fo
 
 function drawModes() {
   const node = currentNode(), of = node && sameOf(node), choice = part("same-of");
-  const ready = node && node.run.id && node.run.panels.some((panel) => panel.tokens.length);
+  const ready = node && !node.run.recorded && node.run.panels.some((panel) => panel.tokens.length);
   part("mode-free").checked = of === null;
   part("mode-same").checked = of !== null;
   part("mode-same").disabled = choice.disabled = !ready;
@@ -69,7 +69,6 @@ function startTabs() { // what was drawn is of another text
 function tabRequest() {
   if (!run || !run.panels.some((panel) => panel.tokens.length)) return [null, "Run something first: this compares what came of it."];
   if (running) return [null, "This is drawn when the run has ended."];
-  if (!run.id) return [null, "This run came from a file. Press Run for one that can be compared here."];
   if (tab === "strip") {
     const [control] = controlsOf(run.panels[plotted]);
     return control ? [{ run: run.id, panel: plotted, control }, ""] : [null, "No slider steers " + run.panels[plotted].name + ". Choose another column."];

@@ -15,6 +15,7 @@ from eft_demo.settings import SEED, check_control
 from eft_demo.trace import PanelTrace
 from eft_demo.ui.kept import NO_TOKEN, Kept, KeptRuns, checked_index
 
+FROM_FILE = "This run came from a file, so no model here can go on from it. Press Run for one that can."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
@@ -25,7 +26,7 @@ def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object])
     there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
     there, not only this one). Raises EFTError.
     """
-    kept = runs.find(posted.get("run"))
+    kept = _written_here(runs, posted)
     index = checked_index(posted.get("panel"), len(kept.traces))
     tokens = kept.traces[index].tokens
     token = posted.get("token")
@@ -43,7 +44,7 @@ def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object])
 
 def start_same_text(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> tuple[Run, Kept]:
     """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
-    kept = runs.find(posted.get("run"))
+    kept = _written_here(runs, posted)
     tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
     if not tokens:
         raise InputError(NO_TEXT)
@@ -88,6 +89,13 @@ def _start(
         "given": len(request.forced),
     }
     return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin)
+
+
+def _written_here(runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
+    kept = runs.find(posted.get("run"))
+    if kept.file is not None:
+        raise InputError(FROM_FILE)
+    return kept
 
 
 def _as_it_is(trace: PanelTrace) -> PanelTrace:

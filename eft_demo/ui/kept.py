@@ -12,15 +12,18 @@ from threading import Lock
 
 from eft_demo import whatif
 from eft_demo.engine.events import Event
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Run, RunRequest, parse_speculation
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.export import to_csv, to_html, to_markdown
 from eft_demo.lab.collect import add_event, empty_traces
+from eft_demo.opened import replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
+from eft_demo.schedule import parse_schedule
 from eft_demo.settings import control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
+from eft_demo.weight_filter import parse_weight_filter
 
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
@@ -45,6 +48,7 @@ class Kept:
     places: tuple[int, ...]
     seeds: tuple[int, ...]
     origin: Mapping[str, object] = field(default_factory=dict)
+    file: RunTrace | None = None  # of a run that was opened: no model here wrote it
 
     @classmethod
     def of_run(cls, run: Run, prompt: str, behaviour: str) -> "Kept":
@@ -54,6 +58,23 @@ class Kept:
         places = tuple(range(len(panels)))
         return cls(prompt, behaviour, run.request, empty_traces(panels), places, seeds)
 
+    @classmethod
+    def of_file(cls, trace: RunTrace) -> "Kept":
+        """A run that was opened, complete as it is. No model is to go on from it."""
+        panels = replay(trace).panels
+        request = RunRequest(
+            prompts={},
+            panels=panels,
+            controls=dict(trace.controls),
+            sampling=trace.sampling,
+            max_new_tokens=max(len(panel.tokens) for panel in trace.panels),
+            weight_filter=parse_weight_filter(trace.weight_filter),
+            schedule=parse_schedule(trace.schedule),
+            speculation=parse_speculation(trace.speculation),
+        )
+        seeds = (trace.sampling.seed,) * len(panels)
+        return cls(trace.prompt, "", request, trace.panels, tuple(range(len(panels))), seeds, file=trace)
+
     def add(self, event: Event) -> Event:
         """Take in one event of the run; the same event, with the panel's place among all of them."""
         placed = replace(event, panel=self.places[event.panel])
@@ -62,6 +83,8 @@ class Kept:
 
     def trace(self, service: Service) -> RunTrace:
         """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
+        if self.file is not None:
+            return self.file
         request = self.request
         seed = request.sampling.seed
         traces = [trace for trace, own in zip(self.traces, self.seeds, strict=True) if own == seed]
@@ -140,7 +163,7 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     run = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
     values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
     rows = whatif.strip(run, tokens, str(name), values)
-    label = _labels(service)
+    label = _labels(service, kept)
     return json.dumps(
         strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
     )
@@ -160,12 +183,15 @@ def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
         sums = whatif.cumulative_log_odds(list(ours.tokens), list(theirs.tokens))
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    label = _labels(service)
+    label = _labels(service, kept)
     labels = [label(record.id) for record in ours.tokens]
     return json.dumps(log_odds_figure(sums, labels, ours.name, theirs.name, wire.PAGE_PALETTE))
 
 
-def _labels(service: Service) -> Callable[[int], str]:
+def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
+    if kept.file is not None:
+        played = replay(kept.file)
+        return wire.Encoder((), played.pieces, played.stop_ids).label
     return wire.Encoder((), service.family.token_bytes, service.family.stop_ids).label
 
 

@@ -104,9 +104,6 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     def read_link(posted: object) -> str:
         return sharing.read_link(demo.service, posted)
 
-    def open_recorded(posted: object) -> str:
-        return opening.open_recorded(posted)
-
     def strip(posted: object) -> str:
         return kept.strip(demo.service, live.kept, posted)
 
@@ -127,8 +124,8 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 save,
                 make_link,
                 read_link,
-                opening.open_file,
-                open_recorded,
+                _named(opening.open_file, live.kept),
+                _named(opening.open_recorded, live.kept),
                 strip,
                 log_odds,
                 *family_functions(lambda: demo),
@@ -230,7 +227,7 @@ def _range(limits: Range) -> dict[str, object]:
     }
 
 
-def _named(function: object, live: handlers.LiveRuns) -> object:
+def _named(function: object, live: handlers.LiveRuns | kept.KeptRuns) -> object:
     """`function` with its runs filled in, under its own name, which is what the page calls it by."""
     bound = partial(function, live)  # type: ignore[arg-type]
     bound.__name__ = function.__name__  # type: ignore[attr-defined]

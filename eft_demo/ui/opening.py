@@ -5,6 +5,7 @@ has been checked; what is wrong with it is a sentence.
 """
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,20 +16,21 @@ from eft_demo.schedule import parse_schedule
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.trace import RunTrace
 from eft_demo.ui import wire
+from eft_demo.ui.kept import Kept, KeptRuns
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
 RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
 
 
-def open_file(posted: object) -> str:
+def open_file(runs: KeptRuns, posted: object) -> str:
     """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`."""
-    return _answer(lambda: _opened(posted))
+    return _answer(runs, lambda: _opened(posted))
 
 
-def open_recorded(posted: object, folder: Path = RUNS) -> str:
+def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS) -> str:
     """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
-    return _answer(lambda: _recorded(posted, folder))
+    return _answer(runs, lambda: _recorded(posted, folder))
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
@@ -40,7 +42,7 @@ def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     ]
 
 
-def run_lines(trace: RunTrace) -> str:
+def run_lines(trace: RunTrace, run_id: str) -> str:
     """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
     played = replay(trace)
     encoder = wire.Encoder(
@@ -51,7 +53,7 @@ def run_lines(trace: RunTrace) -> str:
         parse_weight_filter(trace.weight_filter),
         parse_schedule(trace.schedule),
     )
-    lines = encoder.run_line("", 0, trace.prompt) + "".join(map(encoder.event_line, played.events))
+    lines = encoder.run_line(run_id, 0, trace.prompt) + "".join(map(encoder.event_line, played.events))
     return lines + wire.line("done")
 
 
@@ -74,8 +76,12 @@ def _recorded(posted: object, folder: Path) -> RunTrace:
     return read_run(folder / f"{name}.json")
 
 
-def _answer(trace: Callable[[], RunTrace]) -> str:
+def _answer(runs: KeptRuns, read: Callable[[], RunTrace]) -> str:
+    """The run is kept too, so that it can be saved and plotted like any other."""
     try:
-        return json.dumps({"lines": run_lines(trace())})
+        trace = read()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
+    run_id = secrets.token_urlsafe(18)
+    runs.keep(run_id, Kept.of_file(trace))
+    return json.dumps({"lines": run_lines(trace, run_id)})

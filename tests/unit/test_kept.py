@@ -151,7 +151,9 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
     trace = open_run(saved)
     assert trace.prompt == PROMPT
     assert [panel.text for panel in trace.panels] == [PROMPT] * 3
-    lines = [json.loads(line) for line in json.loads(open_file({"text": saved}))["lines"].splitlines()]
+    lines = [
+        json.loads(line) for line in json.loads(open_file(KeptRuns(), {"text": saved}))["lines"].splitlines()
+    ]
     assert (lines[0]["k"], lines[-1]["k"]) == ("run", "done")
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
 

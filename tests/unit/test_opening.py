@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
 from eft_demo.lab.record import LESSONS
-from eft_demo.ui import opening
+from eft_demo.settings import Settings
+from eft_demo.ui import kept, opening
+from eft_demo.ui.branching import FROM_FILE, start_branch, start_same_text
+from eft_demo.ui.kept import KeptRuns
 from tests.hostile import HOSTILE
 
 GOOD = (opening.RUNS / "blend.json").read_text(encoding="ascii")
@@ -40,7 +46,10 @@ def changed(path: list[Any], value: object) -> str:
 
 
 def test_a_good_file_is_told_as_a_run_is() -> None:
-    lines = [json.loads(line) for line in json.loads(opening.open_file({"text": GOOD}))["lines"].splitlines()]
+    lines = [
+        json.loads(line)
+        for line in json.loads(opening.open_file(KeptRuns(), {"text": GOOD}))["lines"].splitlines()
+    ]
     assert [line["k"] for line in (lines[0], *lines[-2:])] == ["run", "end", "done"]
     assert lines[0]["prompt"] == json.loads(GOOD)["prompt"]
     said = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 1)
@@ -69,23 +78,23 @@ def test_a_good_file_is_told_as_a_run_is() -> None:
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
 def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) -> None:
-    assert words in sentence(opening.open_file({"text": text}))
+    assert words in sentence(opening.open_file(KeptRuns(), {"text": text}))
 
 
 @given(JSON)
-@settings(max_examples=300, deadline=None)
+@examples(max_examples=300, deadline=None)
 def test_whatever_is_posted_is_answered(posted: object) -> None:
-    sentence(opening.open_file(posted))
-    sentence(opening.open_file({"text": json.dumps(posted)}))
-    sentence(opening.open_recorded(posted))
+    sentence(opening.open_file(KeptRuns(), posted))
+    sentence(opening.open_file(KeptRuns(), {"text": json.dumps(posted)}))
+    sentence(opening.open_recorded(KeptRuns(), posted))
 
 
 def test_hostile_texts_pass_as_texts() -> None:
     for text in HOSTILE:
-        answer = opening.open_file({"text": changed(["prompt"], text)})
+        answer = opening.open_file(KeptRuns(), {"text": changed(["prompt"], text)})
         assert json.loads(json.loads(answer)["lines"].splitlines()[0])["prompt"] == text
         assert "<" not in answer
-        sentence(opening.open_recorded({"name": text}))
+        sentence(opening.open_recorded(KeptRuns(), {"name": text}))
 
 
 def test_recorded_runs_are_listed_if_they_are_there(tmp_path: Path) -> None:
@@ -94,11 +103,27 @@ def test_recorded_runs_are_listed_if_they_are_there(tmp_path: Path) -> None:
     name = LESSONS[0].name
     (tmp_path / f"{name}.json").write_text(GOOD, encoding="ascii")
     assert [entry["name"] for entry in opening.recorded_list(tmp_path)] == [name]
-    assert opening.open_recorded({"name": name}, tmp_path) == opening.open_file({"text": GOOD})
+    assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": name}, tmp_path))
     for bad in ("../atlas/config", f"../runs/{name}", LESSONS[1].name):
-        sentence(opening.open_recorded({"name": bad}, tmp_path))
+        sentence(opening.open_recorded(KeptRuns(), {"name": bad}, tmp_path))
 
 
 def test_every_recorded_run_can_be_opened() -> None:
     for lesson in LESSONS:
-        assert "lines" in json.loads(opening.open_recorded({"name": lesson.name}))
+        assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))
+
+
+def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> None:
+    service, runs = Service.without_models(Settings()), KeptRuns()
+    opening.open_file(runs, {"text": GOOD})
+    (run_id,) = runs.by_id
+    for kind in kept.FORMATS:
+        saved = json.loads(kept.save(service, runs, {"run": run_id, "format": kind}))
+        assert kind != "json" or json.loads(saved["text"]) == json.loads(GOOD)
+    heat = json.loads(kept.strip(service, runs, {"run": run_id, "panel": 0}))["data"][0]
+    assert len(heat["z"][0]) == len(json.loads(GOOD)["panels"][0]["tokens"])
+    assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
+    for start in (start_branch, start_same_text):
+        with pytest.raises(InputError, match=FROM_FILE):
+            start(service, runs, {"run": run_id, "panel": 0, "position": 0})
+    service.stop()

@@ -13,6 +13,7 @@ from eft_demo.lab.record import LESSONS, MAX_BYTES, Lesson
 from eft_demo.opened import open_run, read_run
 from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import opening
+from eft_demo.ui.kept import KeptRuns
 from tests.fakes import make_service
 
 lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -53,7 +54,7 @@ def test_the_lessons_show_what_they_teach() -> None:
 
 @lessons
 def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
-    lines = json.loads(opening.open_recorded({"name": lesson.name}))["lines"]
+    lines = json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))["lines"]
     assert lines.isascii()
     assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).panels)
     assert lines.count('"k":"end"') == len(lesson.panels)
