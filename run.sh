@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything in one command on a bare Debian or Ubuntu with Python 3.11 or newer, and nothing reachable but a package index.
-#   bash run.sh [--host H] [--port P] [--family F]    install on first use, then start the app
-#   bash run.sh test [options of pytest]              the same, then lint, types and all tests
+#   bash run.sh [--host H] [--port P] [--family F | --family-file FILE] [--quant KIND]    install on first use, then start the app
+#   bash run.sh test [options of pytest]    the same, then lint, types and all tests
 # EFT_VENV names another folder for the virtual environment. pip's own settings (PIP_EXTRA_INDEX_URL, pip.conf) hold.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

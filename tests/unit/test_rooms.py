@@ -32,6 +32,7 @@ ORDER = [
 FENCES = {
     "transformers": {"models", "families", "atlas"},
     "gradio": {"ui"},
+    "spaces": {"ui"},
 }
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
