@@ -1,5 +1,6 @@
 """An engine on a lent device: the same texts, live controls, Stop, and every refusal a sentence."""
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from eft_demo.lab.collect import collect
 from eft_demo.sampling import Sampling
 from eft_demo.settings import Settings
 from eft_demo.trace import PanelTrace
+from eft_demo.ui import space
 from tests.fakes import CHANT, ROLES, EchoModel, make_family
 from tests.lender import Lender
 
@@ -150,6 +152,16 @@ def test_more_controls_than_there_is_room_for_are_refused(lender: Lender) -> Non
     controls = {f"alpha_{k}": 1.0 for k in range(lent.MAX_CONTROLS)} | {"alpha": 1.0}
     with pytest.raises(InputError, match="32 live controls; this has 33"):
         make_service(lender).start_run("Hi", "brief", controls=controls)
+
+
+def test_only_a_space_with_zerogpu_borrows(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert space.lender(Settings.from_env({"SPACE_ID": "me/eft"})) is None
+    lent_there = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
+    monkeypatch.setitem(sys.modules, "spaces", None)
+    with pytest.raises(InputError, match="`spaces` is not installed"):
+        space.lender(lent_there)
+    monkeypatch.setitem(sys.modules, "spaces", lender)
+    assert space.lender(lent_there) == lender.GPU
 
 
 def test_models_on_the_cpu_need_nothing_lent(lender: Lender) -> None:
