@@ -40,10 +40,20 @@ def type_recipe(page: Any, index: int, text: str) -> None:
     page.keyboard.type(text)
 
 
+def pick(page: Any, menu: str, beginning: str) -> None:
+    """Go through a menu by its arrow keys, down to the first entry that begins so."""
+    page.focus(menu)
+    page.keyboard.press("Home")
+    for _ in range(page.locator(f"{menu} option").count()):
+        if page.eval_on_selector(menu, "menu => menu.selectedOptions[0].text").startswith(beginning):
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"{menu} has no {beginning}")
+
+
 def choose(page: Any, index: int, beginning: str) -> None:
-    """Pick from a menu as the keyboard does: its letters, as typed after it has the focus."""
-    page.focus(f"#eft-column-{index}")
-    page.keyboard.type(beginning)
+    """A preset for a column."""
+    pick(page, f"#eft-column-{index}", beginning)
 
 
 def wait_names(page: Any, *names: str) -> None:
@@ -245,8 +255,7 @@ def test_the_pad_steers_a_streaming_text_by_pointer_and_by_touch(site: Site) -> 
 def test_the_schedule_is_drawn_and_acts(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
-    page.focus("#eft-schedule")
-    page.keyboard.type("only")
+    pick(page, "#eft-schedule", "only")
     page.focus("#eft-schedule-value")
     page.keyboard.press("Control+a")
     page.keyboard.type("5")
@@ -273,8 +282,7 @@ def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
         ("warm", "7", "warmup 7"),
         ("only", "3", "first 3"),
     ]:
-        page.focus("#eft-schedule")
-        page.keyboard.type(kind)
+        pick(page, "#eft-schedule", kind)
         page.fill("#eft-schedule-value", value)
         points = page.locator(".curve polyline").get_attribute("points").split()
         heights = [float(point.split(",")[1]) for point in points[::2]]
@@ -285,8 +293,7 @@ def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
 def test_the_weight_filter_keeps_the_terms_to_the_anchors_favourites(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
-    page.focus("#eft-filter")
-    page.keyboard.type("contr")
+    pick(page, "#eft-filter", "contr")
     assert "ruled out" in page.locator("[data-method=filter] small").inner_text()
     page.focus("#eft-filter-value")
     page.keyboard.press("Control+a")
@@ -316,8 +323,7 @@ def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> No
     prompt = "the same text, drafted or not"
     open_drawer(page, "Method")
     for mode, summary in [("off", "no drafts"), ("on", "drafts on 4")]:
-        page.focus("#eft-speculation")
-        page.keyboard.type(mode)
+        pick(page, "#eft-speculation", mode)
         assert page.locator("[data-part=method-summary]").inner_text().endswith(summary)
         run(page, prompt)
         wait_end(page)
