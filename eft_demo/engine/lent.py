@@ -21,8 +21,8 @@ from eft_demo.engine.events import EndEvent, Event
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.errors import InputError, Overloaded
 
-# Moving the weights onto the device comes out of the run's time; a tick of three 7 B models takes less than
-# half of this there. What a run does not use, it gives back.
+# Upper limits, chosen and not measured: moving the weights onto the device comes out of the run's time, and
+# what a run does not use, it gives back.
 START_S, TICK_S = 15.0, 0.06
 GOODBYE_S = 2.0  # before the lender takes the device away, so that the run can end with a sentence
 MAX_CONTROLS = 32
