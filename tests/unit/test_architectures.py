@@ -1,5 +1,6 @@
 """Every kind of model that is loaded: the engine's numbers are the library's own, plain and quantised."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,12 @@ def library_model(folder: Path, **options: object) -> AutoModelForCausalLM:
     ).eval()
 
 
+@lru_cache
+def exact_model(folder: Path) -> AutoModelForCausalLM:
+    """The library's model as it is; loaded once, since most tests want it."""
+    return library_model(folder)
+
+
 @torch.inference_mode()
 def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
     """Logits after every token, without a cache: (tokens, vocab)."""
@@ -77,7 +84,7 @@ def test_logits_are_the_librarys_own(families: dict[str, Family], kind: str) -> 
     checkpoint = family.roles["large_base"]
     model = load_model(family, checkpoint, How(torch.float32, by_library=True))
     assert isinstance(model, TransformersModel)
-    reference = library_model(checkpoint.path)
+    reference = exact_model(checkpoint.path)
     for text, logits in zip(TEXTS, stepwise(model), strict=True):
         expected = whole(reference, text, family.vocab)
         torch.testing.assert_close(logits, expected, atol=3e-5, rtol=1e-5)
@@ -110,7 +117,7 @@ def test_the_engine_mixes_what_the_library_says(families: dict[str, Family], kin
     control_tokens = ControlTokens(tuple(sorted(family.stop_ids)), tuple(family.banned_ids))
     by_role = {}
     for role in ROLES:
-        logits = whole(library_model(family.roles[role].path), [*prompts[role], *written[:-1]], family.vocab)
+        logits = whole(exact_model(family.roles[role].path), [*prompts[role], *written[:-1]], family.vocab)
         by_role[role] = to_logprobs(pool_control_tokens(logits[-len(written) :], control_tokens), role)
     mixed = by_role["large_base"] + 1.5 * (by_role["polite"] - by_role["small_base"])
     expected = mixed.nan_to_num(nan=-torch.inf).log_softmax(-1)  # tokens that no model may say
@@ -144,7 +151,7 @@ def test_quantised_logits_are_the_librarys_own(
     model = load_model(family, checkpoint, How(torch.float32, quantisation))
     assert isinstance(model, TransformersModel)
     options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}}
-    reference, exact = library_model(checkpoint.path, **options), library_model(checkpoint.path)
+    reference, exact = library_model(checkpoint.path, **options), exact_model(checkpoint.path)
     for text, by_steps in zip(TEXTS, stepwise(model), strict=True):
         expected = whole(reference, text, family.vocab)
         at_once = model.forward([model.join()], torch.tensor([text]), keep=len(text))[0]
