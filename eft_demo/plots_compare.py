@@ -3,6 +3,7 @@
 Plain dicts, as in `plots`. Knows choices and sums; asks no model.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,13 +23,16 @@ MAX_UNSURE = 0.05  # more probability than this on tokens not recorded, and the 
 def log_odds_figure(
     sums: Sequence[float], labels: Sequence[str], ours: str, theirs: str, palette: Mapping[str, str] = LIGHT
 ) -> dict[str, Any]:
-    """How much likelier the text so far is in the panel `ours` than in `theirs`; `sums` are in nats."""
+    """How much likelier the text so far is in the panel `ours` than in `theirs`; `sums` are in nats.
+
+    The line ends where one of the two gives the text no chance any more.
+    """
     line = {
         "type": "scatter",
         "mode": "lines+markers",
         "name": tick_label(f"{ours} against {theirs}", 80),
         "x": list(range(len(sums))),
-        "y": [round(value, 3) for value in sums],
+        "y": [round(value, 3) if math.isfinite(value) else None for value in sums],
         "fill": "tozeroy",
         "line": {"color": palette["up"], "width": 2.5},
         "hovertemplate": "%{y:+.2f} nats so far<extra></extra>",

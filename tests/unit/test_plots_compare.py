@@ -1,6 +1,7 @@
 """The figures that compare: they say what the choices say, plotly takes them, and no token becomes markup."""
 
 import json
+import math
 
 import plotly.graph_objects as go
 import pytest
@@ -42,3 +43,9 @@ def test_no_text_becomes_markup(text: str) -> None:
         told = json.dumps(figure)
         assert "<" not in told
         assert "\\u0000" not in told
+
+
+def test_the_line_ends_where_a_text_has_no_chance_any_more() -> None:
+    figure = log_odds_figure([0.5, math.inf, math.nan], ["a", "b", "c"], "Ours", "Theirs")
+    assert figure["data"][0]["y"] == [0.5, None, None]
+    json.dumps(figure, allow_nan=False)
