@@ -1,0 +1,164 @@
+"""What the page costs the browser, in CPU time of its main thread: long runs as they stream, and afterwards.
+
+The figures stand in the README. The bounds here are several times as high, so that only a change of kind
+fails. `python -m pytest -rP` shows what was measured.
+"""
+
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.engine.events import EndEvent, TokenEvent
+from eft_demo.recipe import BASE, PAD, UPSCALED, Recipe, Term
+from eft_demo.settings import Settings
+from eft_demo.trace import TokenRecord
+from eft_demo.ui import handlers, server, wire
+from eft_demo.ui.layout import build_demo
+from tests.fakes import make_service
+from tests.records import make_record
+from tests.scripted import Script
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
+]
+SLOW_MS = 180_000  # a busy machine is not a failure
+TUNED = Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))
+THREE = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+FOUR = (*THREE, ("Pad", PAD))
+WORDS = [b"", *(f" word{k}".encode() for k in range(400))]
+UPDATES_PER_S = 15
+SETTLE_MS = 2500
+
+
+def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
+    """Tokens with ten candidates each and numbers of all lengths."""
+    dice = random.Random(seed)
+    controls = {"alpha": 1.0, "beta": 1.0}
+    records = []
+    for position in range(count):
+        ids = dice.sample(range(1, len(WORDS)), wire.MAX_LISTED)
+        by_token = {i: {role: math.log(dice.uniform(0.001, 0.1)) for role in recipe.roles} for i in ids}
+        records.append(make_record(recipe, ids[0], by_token, position=position, controls=controls))
+    return records
+
+
+class Stream(Script):
+    """Streams its tokens column by column in turn, so many tokens of each column an update."""
+
+    def prepare(self, panels: tuple[tuple[str, Recipe], ...], count: int) -> None:
+        self.panels, self.token_bytes = panels, WORDS
+        rows = [make_records(recipe, count, seed) for seed, (_, recipe) in enumerate(panels)]
+        self.events = [
+            TokenEvent(p, rows[p][i], WORDS[rows[p][i].id].decode(), 0.02 * i)
+            for i in range(count)
+            for p in range(len(panels))
+        ]
+        ends = [EndEvent(p, "length", None, 0.02, 50.0, "") for p in range(len(panels))]
+        self.events += [
+            replace(end, text="".join(WORDS[r.id].decode() for r in rows[p])) for p, end in enumerate(ends)
+        ]
+
+    def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
+        first, *rest = self.lines(posted["n"]).splitlines(keepends=True)
+        step = 4 * len(self.panels)
+        text = first
+        for start in range(0, len(rest), step):
+            text += "".join(rest[start : start + step])
+            yield text
+            time.sleep(1 / UPDATES_PER_S)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Iterator[Stream]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings)
+    stream = Stream()
+    with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        patch.setattr(handlers, "stream_run", lambda *args: stream.stream_run(*args))
+        demo = build_demo(service, settings)
+        url = server.start(demo, settings)
+        stream.page = browser.new_page(viewport={"width": 1400, "height": 1400})
+        stream.page.set_default_timeout(SLOW_MS)
+        stream.page.goto(url)
+        until(stream.page, "document.querySelector('.examples a') !== null && Boolean(window.Plotly)")
+        stream.cdp = stream.page.context.new_cdp_session(stream.page)
+        stream.cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
+        yield stream
+        browser.close()
+        server.stop(demo)
+    service.stop()
+
+
+def record(measured: object) -> None:
+    sys.stdout.write(f"{measured}\n")
+
+
+def until(page: "sync_api.Page", condition: str) -> None:
+    page.wait_for_function(condition, polling=100)
+
+
+def spent(stream: Stream, name: str = "ScriptDuration") -> float:
+    """Seconds of the main thread so far."""
+    return {m["name"]: m["value"] for m in stream.cdp.send("Performance.getMetrics")["metrics"]}[name]
+
+
+def run(stream: Stream, panels: tuple[tuple[str, Recipe], ...], count: int) -> None:
+    stream.prepare(panels, count)
+    stream.page.evaluate(
+        """() => {
+            document.querySelector('#eft-prompt').value = 'x';
+            document.querySelector('[data-part=run]').click();
+        }"""
+    )
+    until(
+        stream.page,
+        f"[...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent.includes('{count:d}'))"
+        f".length === {len(panels)}",
+    )
+
+
+def test_three_long_columns_stream_at_little_cost(stream: Stream) -> None:
+    stream.prepare(THREE, 256)
+    lines = [json.loads(line) for line in stream.lines(1).splitlines()]
+    tokens = [line for line in lines if line["k"] == "t"]
+    candidates = sum(len(json.dumps([t["c"], t.get("w")], separators=(",", ":"))) for t in tokens)
+    beyond = (sum(len(wire.line(**{"kind": "t", **t})) for t in tokens) - candidates) / len(tokens)
+    before = spent(stream)
+    run(stream, THREE, 256)
+    used = spent(stream) - before
+    record(f"{used:.2f} s of script, {beyond:.0f} bytes a token beyond the candidates")
+    assert stream.page.locator(".pane .t").count() == 3 * 256
+    assert beyond <= 150
+    assert used < 6
+
+
+def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
+    run(stream, FOUR, 1024)
+    page = stream.page
+    assert page.locator(".pane .t").count() == 4 * 1024
+    costs = {}
+    for name, act in {
+        "click": "document.querySelectorAll('.pane.up .t')[700].click()",
+        "scroll": "document.querySelector('.pane.up .text').scrollTop = 3000",
+        "slider": "(s => { s.value = 2; s.dispatchEvent(new Event('input')); })"
+        "(document.querySelector('#eft-alpha'))",
+        "colours": "(s => { s.value = 'rank'; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('[data-part=colour]'))",
+    }.items():
+        page.wait_for_timeout(SETTLE_MS)  # what came before, the plot above all, is drawn by then
+        before = spent(stream, "TaskDuration")
+        page.evaluate(f"new Promise(done => {{ {act}; document.body.offsetHeight; setTimeout(done, 0); }})")
+        costs[name] = spent(stream, "TaskDuration") - before
+    record({name: f"{1000 * cost:.0f} ms" for name, cost in costs.items()})
+    assert costs["click"] < 0.5 and costs["scroll"] < 0.5
