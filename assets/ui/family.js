@@ -227,6 +227,7 @@ function makeFormat(format) {
   sentence.hidden = true;
   const whole = el("pre", "whole");
   whole.tabIndex = 0;
+  whole.setAttribute("role", "group");
   whole.setAttribute("aria-label", "All that " + roleName(format.role) + " is shown");
   const reset = Object.assign(el("button", "plain", "As the family has it"), { type: "button" });
   const fields = { format, kind, text, hint, state, sentence, whole, reset };
