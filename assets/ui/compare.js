@@ -111,10 +111,10 @@ async function drawTab() {
 
 function tabLayout(box, made) {
   const layout = themed(made), i = selected ? selected.i : -1, n = layout.xaxis.tickvals.length;
-  layout.width = box.clientWidth;
+  layout.width = widthOf(box);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
-  const room = Math.max(6, Math.floor((box.clientWidth - 60) / PX_PER_TOKEN));
+  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
   layout.xaxis.autorange = box.ownView === "all";
   if (box.ownView !== "all") layout.xaxis.range = Array.isArray(box.ownView) ? box.ownView : windowAround(i, n, room);
   if (i >= 0 && i < n) {
@@ -152,7 +152,7 @@ part("tabs").addEventListener("keydown", (event) => {
 });
 for (const name of ["odds", "strip"]) {
   boxOf(name).addEventListener("click", onTabClick);
-  new ResizeObserver(() => tab === name && drawSoon()).observe(boxOf(name));
+  onNewWidth(boxOf(name), () => tab === name && drawSoon());
 }
 part("stripped").addEventListener("change", () => choosePlot(Number(part("stripped").value)));
 for (const side of ["ours", "theirs"]) part(side).addEventListener("change", drawSoonest);

@@ -209,7 +209,7 @@ part("theme").addEventListener("click", () => document.body.classList.toggle("da
 const onKeyIfHere = (event) => element.isConnected ? onKey(event) : document.removeEventListener("keydown", onKeyIfHere);
 document.addEventListener("keydown", onKeyIfHere);
 new MutationObserver(drawSoonest).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-new ResizeObserver(drawSoon).observe(part("plot"));
+onNewWidth(part("plot"), drawSoon);
 setInterval(() => {
   if (running && Date.now() - lastNews > NEWS_LATE_MS)
     showError("server", "The server has been silent for " + Math.round((Date.now() - lastNews) / 1000) +

@@ -63,6 +63,14 @@ function tickLabel(text, longest = 12) {
   return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") || "␣";
 }
 
+// A drawing sets its own height, which must not ask for another one.
+function onNewWidth(box, act) {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (box.clientWidth !== width) (width = box.clientWidth), act();
+  }).observe(box);
+}
+
 function drawSoon() {
   if (!drawTimer) drawTimer = setTimeout(drawNow, REDRAW_MS);
 }
@@ -81,7 +89,7 @@ async function drawNow() {
 }
 
 const plotConfig = () => ({
-  displaylogo: false, responsive: true, doubleClick: "autosize", scrollZoom: false,
+  displaylogo: false, responsive: false, doubleClick: "autosize", scrollZoom: false,
   modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
 });
 
@@ -112,15 +120,17 @@ function onPlotClick(event) {
   if (px >= 0 && px <= axis._length) select(plotted, Math.round(axis.p2d(px)), false);
 }
 
+const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // an empty box is out of sight and has none
+
 function layoutNow(box) {
   const layout = themed(figure.layout);
   const n = figure.data[0].x.length;
-  const room = Math.max(6, Math.floor((box.clientWidth - 60) / PX_PER_TOKEN));
+  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
   layout.xaxis.autorange = ownView === "all";
   if (ownView !== "all") layout.xaxis.range = ownView || windowOf(n, room);
   layout.datarevision = n;
-  layout.width = box.clientWidth;
-  layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / box.clientWidth) - 2);
+  layout.width = widthOf(box);
+  layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / widthOf(box)) - 2);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines(layout);
