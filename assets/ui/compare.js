@@ -102,7 +102,7 @@ async function drawTab() {
   }
   if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
   const fresh = !box.data;
-  await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), plotConfig());
+  await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);
   if (fresh) box.on("plotly_relayout", (change) => {
     if (change["xaxis.autorange"]) box.ownView = "all";
     else if ("xaxis.range[0]" in change) box.ownView = [change["xaxis.range[0]"], change["xaxis.range[1]"]];

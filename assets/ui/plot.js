@@ -84,21 +84,24 @@ async function drawNow() {
   part("plot-empty").hidden = true;
   const box = part("plot");
   const fresh = !box.data;
-  await Plotly.react(box, themed(figure.data), layoutNow(box), plotConfig());
+  await Plotly.react(box, themed(figure.data), layoutNow(box), PLOT_CONFIG);
   if (fresh) listenTo(box);
 }
 
-const plotConfig = () => ({
-  displaylogo: false, responsive: false, doubleClick: "autosize", scrollZoom: false,
-  modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
-});
+const PICTURE = "M3 4h18v16H3zM5 6v9l4-4 4 4 3-3 3 3V6z";
+const OUTLINE = "M3 21v-5h2l9-9V5h5v5h-2l-9 9v2zM6 17l1 1 9-9-1-1z";
 
 const saveButton = (format) => ({
   name: format, title: "Save as " + format.toUpperCase(), icon: { width: 24, height: 24, path: format === "png" ? PICTURE : OUTLINE },
   click: (box) => savePlot(box, format),
 });
-const PICTURE = "M3 4h18v16H3zM5 6v9l4-4 4 4 3-3 3 3V6z";
-const OUTLINE = "M3 21v-5h2l9-9V5h5v5h-2l-9 9v2zM6 17l1 1 9-9-1-1z";
+
+// One object for good. Plotly.react compares configs, functions by identity, and draws from nothing where they differ: two
+// drawings under way, each with a config of its own, would undo each other for ever.
+const PLOT_CONFIG = {
+  displaylogo: false, responsive: false, doubleClick: "autosize", scrollZoom: false,
+  modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
+};
 
 function savePlot(box, format) { // on the page's own ground, for a file may be shown anywhere
   const layout = { ...box.layout, paper_bgcolor: colour("--card") };
