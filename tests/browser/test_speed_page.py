@@ -162,3 +162,20 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
         costs[name] = spent(stream, "TaskDuration") - before
     record({name: f"{1000 * cost:.0f} ms" for name, cost in costs.items()})
     assert costs["click"] < 0.5 and costs["scroll"] < 0.5
+
+
+def test_the_first_plot_of_a_fresh_page_comes_to_rest(stream: Stream) -> None:
+    """Drawings under way at once, each with a config of its own, once undid each other for ever."""
+    browser = stream.page.context.browser
+    for _ in range(3):
+        fresh = Stream()
+        fresh.page = browser.new_page(viewport={"width": 1400, "height": 1400})
+        fresh.page.set_default_timeout(SLOW_MS)
+        fresh.page.goto(stream.page.url)
+        until(fresh.page, "document.querySelector('.examples a') !== null")
+        stream.prepare(THREE, 6)
+        fresh.prepare(THREE, 6)
+        run(fresh, THREE, 6)
+        fresh.page.evaluate("setTimeout(() => { window.rested = true; }, 1000)")
+        until(fresh.page, "window.rested === true")
+        fresh.page.close()
