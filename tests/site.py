@@ -58,7 +58,7 @@ class Site:
         for context in self.browser.contexts:
             context.close()
         complaints, self.complaints = self.complaints, []
-        assert (acted, complaints) == ([], [])
+        assert not acted and not complaints, (acted, complaints)
 
 
 @contextmanager

@@ -83,8 +83,8 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     assert page.evaluate("document.activeElement.dataset.part") == "share"
 
     other = site.open(query=link.removeprefix(site.url))
-    other.wait_for_function("document.querySelector('#eft-prompt').value.endsWith('🙂')")
-    other.wait_for_function("document.querySelector('#eft-seed').value === '41'")
+    other.wait_for_function("document.querySelector('#eft-prompt')?.value.endsWith('🙂')")
+    other.wait_for_function("document.querySelector('#eft-seed')?.value === '41'")
     assert other.input_value("[data-part=behaviour]") == "pirate"
     assert other.locator("[data-part=alpha-value]").inner_text() == "2.50"
     assert other.locator("[data-error=link]").is_hidden()
