@@ -81,34 +81,30 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
     limits = torch.stack([top_k.double(), top_p.double(), min_p.double()], dim=1).cpu().numpy()
     is_greedy = temperature < GREEDY_BELOW
     scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
-    warped = _warp_rows(scaled, limits, _first_look(scaled))
+    top = likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))[1]
+    warped = _warp_rows(scaled, limits, top)
     greedy = is_greedy.nonzero().flatten()
     warped[greedy] = -torch.inf
     warped[greedy, first_highest(logprobs[greedy])] = 0.0
     return warped
 
 
-def sample(
-    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], top: Tensor | None = None
-) -> Tensor:
+def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     """Token ids (rows,) int64 drawn from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win. `top` has the
-    ids (rows, FIRST_CANDIDATES) of each row's likeliest tokens, if somebody has looked for them already.
+    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
     """
-    if top is None:
-        top = _first_look(logprobs)
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
     for i, sampling in enumerate(samplings):
         draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
         groups.setdefault(draw, []).append(i)
     if len(groups) == 1:
-        return next(iter(groups))(logprobs, samplings, positions, top)
+        return next(iter(groups))(logprobs, samplings, positions)
     ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
     for draw, rows in groups.items():
         chosen = [samplings[i] for i in rows]
-        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows], top[rows])
+        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows])
     return ids
 
 
@@ -122,26 +118,23 @@ def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Ten
     return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
 
 
-_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int], Tensor], Tensor]
+_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
 
 
-def _draw_greedy(
-    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], _: Tensor
-) -> Tensor:
+def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     return first_highest(logprobs)
 
 
-def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], _: Tensor) -> Tensor:
+def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
     return first_highest(_temper(logprobs, _temperatures(logprobs, samplings)).add_(noise))
 
 
-def _draw_kept(
-    logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int], top: Tensor
-) -> Tensor:
+def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
+    values, top = likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))
     # More than half of all tokens are so certain that no dice are needed.
-    if _all_certain(scaled.gather(1, top[:, :2]).tolist(), samplings):
+    if _all_certain(values[:, :2].tolist(), samplings):
         return top[:, 0]
     limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
@@ -176,10 +169,6 @@ def _warp_rows(scaled: Tensor, limits: _Array, top: Tensor) -> Tensor:
         rest = scaled[open_rows]
         warped[open_rows] = _warp_rows(rest, limits[open_rows], _more(rest, top))
     return warped
-
-
-def _first_look(logprobs: Tensor) -> Tensor:
-    return likeliest(logprobs, min(FIRST_CANDIDATES, logprobs.shape[1]))[1]
 
 
 def _more(scaled: Tensor, top: Tensor) -> Tensor:

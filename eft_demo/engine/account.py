@@ -1,10 +1,11 @@
-"""From one tick's log-probs to one token and its account per row: mix, sample, records.
+"""From log-probs to tokens and their account: mix, draw, records.
 
-All rows are one batch of tensors, and one `.tolist()` brings the results over.
+All rows are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are each
+tick's own work; the account can wait, so that one batch gives that of several ticks.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,12 @@ from eft_demo.engine.rows import Row
 from eft_demo.errors import NumericalError
 from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, term_delta
 from eft_demo.ranking import first_highest, likeliest, rank
-from eft_demo.sampling import FIRST_CANDIDATES, sample
+from eft_demo.sampling import sample
 from eft_demo.trace import Candidate, TokenRecord
 
 ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
+
+Controls = list[dict[str, float]]  # of each row for one token
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class Mixed:
     mixture: Mixture | None  # of the rows whose recipe has terms
     stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
     final: Tensor  # (rows, vocab) what each row's token is drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token for each row of a layout, and all that its account is made of."""
+
+    layout: Layout
+    ids: Tensor  # (rows,)
+    positions: Sequence[int]  # of the tokens in their texts
+    controls: Controls  # that were mixed with
+    mixed: Mixed
 
 
 def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixed:
@@ -45,30 +59,38 @@ def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, floa
     return Mixed(mixture, stack, stack[layout.places[:, 0]])
 
 
-def account(
-    layout: Layout, mixed: Mixed, controls: Sequence[dict[str, float]], count: int, ids: Tensor | None = None
-) -> list[TokenRecord]:
-    """Draw one token per row, or take the given `ids` (rows,), and account for it.
+def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
+    """Draw the next token of each row with its own dice."""
+    positions = [row.position for row in layout.rows]
+    return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
 
-    `controls` are those that were mixed with, `count` is the number of candidates of the mix.
+
+def account(ticks: Sequence[Drawn], count: int) -> list[TokenRecord]:
+    """The account of every token of one or more ticks of one layout: tick by tick, in each row by row.
+
+    `count` is the number of candidates of the mix.
     """
-    stack, final = mixed.stack, mixed.final
-    # Looked for once: the draw starts from them and the candidates are the first of them.
-    look = min(max(count, FIRST_CANDIDATES), stack.shape[1])
-    ranked = likeliest(stack, look)[1]  # (stack, look)
-    top = ranked[layout.places[:, 0]]  # (rows, look)
-    if ids is None:
-        ids = sample(final, layout.samplings, [row.position for row in layout.rows], top)  # (rows,)
-    by_role = ranked[layout.places[:, 1:], :ROLE_CANDIDATES].flatten(1)
-    # (rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
-    candidates = torch.cat([ids[:, None], top[:, :count], by_role], 1)
-    values = stack[layout.places[:, :, None], candidates[:, None, :]]  # (rows, 1 + roles, candidates)
-    base_first = first_highest(stack[layout.places[:, 1]])
+    layout = ticks[0].layout
+    stack = torch.cat([tick.mixed.stack for tick in ticks])  # (ticks * stack, vocab)
+    final = torch.cat([tick.mixed.final for tick in ticks])  # (ticks * rows, vocab)
+    ids = torch.cat([tick.ids for tick in ticks])  # (ticks * rows,)
+    starts = torch.arange(0, len(stack), len(stack) // len(ticks))
+    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (ticks * rows, 1 + roles)
+    ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (ticks * stack, count)
+    by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
+    # (ticks * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
+    values = stack[places[:, :, None], candidates[:, None, :]]  # (ticks * rows, 1 + roles, candidates)
+    base_first = first_highest(stack[places[:, 1]])
     summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
-    parts = [summary, _bars(layout, mixed.mixture, ids), candidates, values.flatten(1)]
-    table = torch.cat(parts, 1).tolist()  # in float32, which holds ids up to 16 million exactly
+    parts = [summary, _bars(layout, ticks), candidates, values.flatten(1)]
+    table = iter(torch.cat(parts, 1).tolist())  # in float32, which holds ids up to 16 million exactly
     terms, listed = layout.plus.shape[0], candidates.shape[1]
-    return [_record(row, controls[i], table[i], terms, listed) for i, row in enumerate(layout.rows)]
+    return [
+        _record(row, position, controls, next(table), terms, listed)
+        for tick in ticks
+        for row, position, controls in zip(layout.rows, tick.positions, tick.controls, strict=True)
+    ]
 
 
 def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixture | None:
@@ -86,15 +108,21 @@ def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]])
     return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
 
 
-def _bars(layout: Layout, mixture: Mixture | None, ids: Tensor) -> Tensor:
-    """(rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
-    if mixture is None:
-        return torch.zeros(len(layout.rows), 1)
-    _, bars, neg_log_z, _ = contributions(mixture, ids[layout.plain :])
-    return F.pad(torch.cat([neg_log_z[:, None], bars], 1), (0, 0, layout.plain, 0))
+def _bars(layout: Layout, ticks: Sequence[Drawn]) -> Tensor:
+    """(ticks * rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
+    mixtures = [tick.mixed.mixture for tick in ticks if tick.mixed.mixture]
+    if not mixtures:
+        return torch.zeros(len(ticks) * len(layout.rows), 1)
+    mixture = Mixture(*(torch.cat([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
+    ids = torch.cat([tick.ids[layout.plain :] for tick in ticks])
+    _, bars, neg_log_z, _ = contributions(mixture, ids)
+    by_tick = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(ticks), -1))
+    return F.pad(by_tick, (0, 0, layout.plain, 0)).flatten(0, 1)
 
 
-def _record(row: Row, controls: dict[str, float], cells: list[float], terms: int, listed: int) -> TokenRecord:
+def _record(
+    row: Row, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
+) -> TokenRecord:
     """Read one line of the table; its parts are as `account` wrote them."""
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
@@ -106,7 +134,7 @@ def _record(row: Row, controls: dict[str, float], cells: list[float], terms: int
     }
     drawn = by_token[ids[0]]
     return TokenRecord(
-        position=row.position,
+        position=position,
         id=drawn.id,
         controls=controls,
         logprob=drawn.logprob,

@@ -12,23 +12,26 @@ from threading import Condition
 
 import torch
 
-from eft_demo.engine.account import account, mix_rows
+from eft_demo.engine.account import Drawn, account, draw, mix_rows
+from eft_demo.engine.check import check_request
 from eft_demo.engine.forward import Forwards, ModelFailure
 from eft_demo.engine.layout import Layout, arrange
 from eft_demo.engine.pace import PLAIN, ROUND, Pace
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.score import account_given, check_given, given_now, read_given
+from eft_demo.engine.score import account_given, given_now, read_given
 from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
-from eft_demo.errors import InputError, OutOfMemory, Overloaded
+from eft_demo.errors import OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
-from eft_demo.recipe import refuse_undoing
-from eft_demo.settings import Settings, check_weight
+from eft_demo.settings import Settings
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
+# The account of several ticks at once takes little longer than that of one, and nobody sees a token come this
+# much later. Ticks that take longer than this are told one by one all the same.
+PATIENCE_S = 0.02
 # For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy one.
 DEFAULT_THREADS = 1
 
@@ -44,7 +47,9 @@ class Engine:
         token_bytes: Sequence[bytes],
         banned_ids: Iterable[int] = (),
         groups: Sequence[ModelGroup] = (),
+        patience_s: float = 0.0,
     ) -> None:
+        """`patience_s` is how long a token that was drawn may wait to be told together with others."""
         torch.set_num_threads(settings.threads or DEFAULT_THREADS)
         self.models, self.settings = models, settings
         control_tokens = ControlTokens(tuple(sorted(stop_ids)), tuple(sorted(banned_ids)))
@@ -62,6 +67,9 @@ class Engine:
         self._pace = Pace(self.forwards)
         self._plan: Round | None = None  # of the last round
         self._after_failure = False  # of a round
+        self.patience_s = patience_s
+        self._untold: list[tuple[Drawn, float]] = []  # ticks, and what each took but its forwards
+        self._oldest_s = 0.0  # when the first of them was drawn
 
     @property
     def active_rows(self) -> int:
@@ -107,38 +115,13 @@ class Engine:
     # -- joining and leaving --
 
     def _check(self, request: RunRequest) -> None:
-        if not 1 <= len(request.panels) <= self.settings.max_rows:
-            raise InputError(
-                f"A run needs 1 to {self.settings.max_rows} panels; this one has {len(request.panels)}. "
-                "Please leave some out."
-            )
-        for name, value in request.controls.items():
-            check_weight(name, value, self.settings.allow_negative_alpha)
-        check_given(request, len(self.token_bytes))
-        for _, recipe in request.panels:
-            recipe.coefficients(request.controls)
-            if not self.settings.allow_negative_alpha:
-                refuse_undoing(recipe)
-            for role in recipe.roles:
-                self._check_role(role, request.prompts)
+        check_request(request, self.models, len(self.token_bytes), self.settings)
 
     def _queue_with(self, panels: int) -> int:
         """How many runs must wait if one of so many panels joins. Those that find free rows do not count."""
         free = self.settings.max_rows - self.active_rows
         sizes = [*(len(run.request.panels) for run in self._waiting), panels]
         return sum(taken > free for taken in accumulate(sizes))
-
-    def _check_role(self, role: str, prompts: Mapping[str, tuple[int, ...]]) -> None:
-        if role not in self.models:
-            raise InputError(f"There is no model {role!r} here. The models are {', '.join(self.models)}.")
-        if not prompts.get(role):
-            raise InputError(f"There is no prompt for the model {role}. Please write one.")
-        length, room = len(prompts[role]), self.models[role].context
-        if length >= room:
-            raise InputError(
-                f"The prompt is {length:,} tokens long; the model {role} has room for {room:,}, "
-                "prompt and answer together. Please shorten it."
-            )
 
     def _admit(self) -> None:
         while (
@@ -198,6 +181,8 @@ class Engine:
 
     def _end(self, rows: Sequence[Row], finish_reason: str, error: str | None) -> None:
         """Free the rows' slots, then tell their owners."""
+        if rows:
+            self._tell()
         for row in list(rows):
             for role, slot in row.slots.items():
                 self.models[role].leave(slot)
@@ -256,11 +241,13 @@ class Engine:
             return
         for row, record in told:
             if row in self._rows and not run.cancelled:
+                row.advance(record.id)
                 self._emit(row, record)
 
     def _decode(self) -> None:
         """One token for every row that has read its prompt."""
         if self._layout is None:
+            self._tell()
             rows = [row for row in self._rows if row.run not in self._prefills]
             self._layout = arrange(rows) if rows else None
         layout = self._layout
@@ -293,36 +280,62 @@ class Engine:
         if logprobs is None:
             return
         mixed = mix_rows(layout, torch.cat([part[:, 0] for part in logprobs]), controls)
-        records = account(layout, mixed, controls, self.settings.candidates)
-        for row, record in zip(layout.rows, records, strict=True):
+        drawn = draw(layout, mixed, controls)
+        for row, token in zip(layout.rows, drawn.ids.tolist(), strict=True):
+            row.advance(token)
+        if not self._untold:
+            self._oldest_s = time.perf_counter()
+        self._untold.append((drawn, self._pace.clock_s() - since_s))
+        waited = time.perf_counter() - self._oldest_s >= self.patience_s
+        if waited or any(map(self._is_awaited, layout.rows)):
+            self._tell()
+
+    def _is_awaited(self, row: Row) -> bool:
+        """Whether the row's newest token must be told at once: it is the first or the last."""
+        return row.position == 1 or row.tokens[-1] in self.stop_ids or row.position >= row.max_new_tokens
+
+    def _tell(self) -> None:
+        """Account for what was drawn since the last time."""
+        untold, self._untold = self._untold, []
+        if not untold:
+            return
+        since_s = self._pace.clock_s()
+        ticks = [drawn for drawn, _ in untold]
+        rows = ticks[0].layout.rows
+        for row, record in zip(rows * len(ticks), account(ticks, self.settings.candidates), strict=True):
             if not row.run.cancelled:
                 self._emit(row, record)
-        self._pace.took(PLAIN, len(layout.rows), since_s)
+        each_s = (self._pace.clock_s() - since_s) / len(ticks)
+        for _, drawn_s in untold:
+            self._pace.took(PLAIN, len(rows), drawn_s + each_s)
 
     def _play_round(self, layout: Layout, blocks: Mapping[Row, int]) -> None:
         """One token or more for every row of `layout`, some of them drafted."""
         plan = self._plan
         if plan is None or plan.layout is not layout or plan.blocks != blocks:
             plan = self._plan = plan_round(layout, blocks, self.forwards)
+        self._tell()
         since_s = self._pace.clock_s()
         self._pace.begin_round(layout, blocks)
         try:
             open_drafters(plan, self.forwards)
             for row, record in play_round(plan, self.forwards, self.settings.candidates):
                 if not row.run.cancelled:
+                    row.advance(record.id)
                     self._emit(row, record)
         finally:
             for row in layout.rows:
                 row.settle()
-        self._pace.took(ROUND, plan.positions, since_s)
+        self._pace.took(ROUND, plan.positions, self._pace.clock_s() - since_s)
         self._pace.learn(blocks)
 
     def _emit(self, row: Row, record: TokenRecord) -> None:
+        """Send a token of the row's text, and the end if it is the last."""
         is_stop = record.id in self.stop_ids
         row.emit(record, is_stop)
         if is_stop:
             self._end([row], "stop", None)
-        elif row.position >= row.max_new_tokens:
+        elif record.position + 1 >= row.max_new_tokens:
             self._end([row], "length", None)
 
     def _fail(self, failure: ModelFailure) -> None:

@@ -80,9 +80,9 @@ class Pace:
         """The time, with the forwards left out."""
         return self.forwards.clock() - self.forwards.spent_s
 
-    def took(self, kind: str, tokens: int, since_s: float) -> None:
-        """A tick of some kind that gave account of so many tokens began at `since_s` by that clock."""
-        self.forwards.costs.add(kind, tokens, self.clock_s() - since_s)
+    def took(self, kind: str, tokens: int, seconds: float) -> None:
+        """A tick of some kind that gave account of so many tokens took so long by that clock."""
+        self.forwards.costs.add(kind, tokens, seconds)
 
     def learn(self, rows: Collection[Row]) -> None:
         """Remember for rows to come how well the drafts of these do."""

@@ -76,15 +76,17 @@ class Row:
         for role, slot in self.slots.items():
             slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
 
-    def emit(self, record: TokenRecord, is_stop: bool) -> None:
-        """Send one token to the run's owner and make it the next input of every model."""
-        now = time.perf_counter()
+    def advance(self, token: int) -> None:
+        """Make a token the end of the text: the next input of every model."""
         if self.position == 0:
-            self.first_s = now
-        piece = "" if is_stop else self.stream.push(record.id)
+            self.first_s = time.perf_counter()
         self.position += 1
-        self.tokens.append(record.id)
-        self.run.push(TokenEvent(self.panel, record, piece, now - self.run.submitted_s))
+        self.tokens.append(token)
+
+    def emit(self, record: TokenRecord, is_stop: bool) -> None:
+        """Send a token of the text, the next that was not sent yet, to the run's owner."""
+        piece = "" if is_stop else self.stream.push(record.id)
+        self.run.push(TokenEvent(self.panel, record, piece, time.perf_counter() - self.run.submitted_s))
 
     def end(self, finish_reason: str, error: str | None) -> None:
         """Send the last event. Slots are the engine's to free."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.account import account, mix_rows
+from eft_demo.engine.account import Drawn, account, mix_rows
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.layout import Feed, arrange
 from eft_demo.engine.rows import Prefill, Row
@@ -74,7 +74,8 @@ def account_given(
     )
     controls = [row.run.controls_at(row.position) for row in layout.rows]
     ids = torch.tensor([given[row.position - start] for row in layout.rows])
-    records = account(layout, mix_rows(layout, stack, controls), controls, count, ids)
+    positions = [row.position for row in layout.rows]
+    records = account([Drawn(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count)
     by_panel = {row.panel: row for row in rows}
     told = [(by_panel[shadow.panel], record) for shadow, record in zip(layout.rows, records, strict=True)]
     return sorted(told, key=lambda pair: (pair[1].position, pair[0].panel))

@@ -6,7 +6,7 @@ Knows family and engine; knows no page and no command line.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eft_demo.engine.engine import Engine
+from eft_demo.engine.engine import PATIENCE_S, Engine
 from eft_demo.engine.lent import Lend, LentEngine
 from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import STOPPING, EngineThread
@@ -76,6 +76,7 @@ class Service:
             loaded.token_bytes,
             loaded.banned_ids,
             group_models(opened.models),
+            PATIENCE_S,
         )
         on_gpu = any(place.device != CPU for place in opened.plan.placements)
         engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.account import account, mix_rows
+from eft_demo.engine.account import account, draw, mix_rows
 from eft_demo.engine.forward import Forwards, ModelFailure
 from eft_demo.engine.layout import Feed, Layout, arrange, dense
 from eft_demo.engine.rows import Row
@@ -229,7 +229,7 @@ def _tell(
     except ModelFailure as failure:
         failure.rows = tuple(origins[row][0] for row in failure.rows)
         raise
-    records = account(layout, mixed, controls, count)
+    records = account([draw(layout, mixed, controls)], count)
     final = {origins[row]: logprobs for row, logprobs in zip(layout.rows, mixed.final, strict=True)}
     return dict(zip(layout.rows, records, strict=True)), final
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from eft_demo.engine.engine import Engine
+from eft_demo.engine.engine import PATIENCE_S, Engine
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import RunRequest, Speculation
 from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
@@ -145,7 +145,9 @@ class _Engine:
         self.models = load_models(family, dtype, ("large_base", self.tuned, "small_base"))
         # No stop id: every text has the same length, whatever the models would rather say.
         groups = group_models(self.models)
-        self.engine = Engine(self.models, (), settings, family.token_bytes, family.banned_ids, groups)
+        self.engine = Engine(
+            self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
+        )
         self.acceptance_rate: float | None = None  # of the last run that drafted
 
     def way(self, panels: Panels, speculation: Speculation = OFF) -> Way:

@@ -24,7 +24,7 @@ class FusedQwen2(SlotModel):
         vocab: int,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__(name, vocab, _cache(shape, context, dtype))
+        super().__init__(name, vocab, _cache(shape, context))
         self.weights = fuse(shape, weights, vocab, dtype)
         self._pass = FusedPass([self.weights], context)
         self.group: SideBySide | None = None
@@ -42,7 +42,7 @@ class SideBySide:
     """A `ModelGroup` of models of one shape: small ones of several behaviours and their base.
 
     They share a cache and everything in a forward but the products with their own weights, and a small model
-    spends most of its time between these. Rows come out as if each model had been alone, bit for bit.
+    spends most of its time between these. Rows come out as if each model had been alone, up to rounding.
     """
 
     def __init__(self, models: Sequence[FusedQwen2]) -> None:
@@ -50,7 +50,7 @@ class SideBySide:
         first = models[0]
         self.models = {model.name: model for model in models}
         self.members = frozenset(self.models)
-        self.cache = _cache(first.weights.shape, first.context, first.weights.dtype, len(models))
+        self.cache = _cache(first.weights.shape, first.context, len(models))
         self._passes: dict[tuple[str, ...], FusedPass] = {}
         for section, model in enumerate(models):
             model.group, model.cache, model.section = self, self.cache, section
@@ -87,5 +87,6 @@ def join_equals(models: Iterable[LanguageModel]) -> None:
             SideBySide(group)
 
 
-def _cache(shape: Shape, context: int, dtype: torch.dtype, sections: int = 1) -> SlotCache:
-    return SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, dtype, sections=sections)
+def _cache(shape: Shape, context: int, sections: int = 1) -> SlotCache:
+    # In float32 whatever the weights are: with few tokens attention is then faster, and nothing is converted.
+    return SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, torch.float32, sections=sections)

@@ -101,8 +101,8 @@ class FusedPass:
         if work.wide is not work.qkv:
             work.wide.copy_(work.qkv)
         work.turning.mul_(rotation)
-        keys, values = cache.write(layer, work.new.to(self.dtype))  # (rows, kv_heads, end, head_dim)
-        query = work.query.flatten(2, 3).to(self.dtype)
+        keys, values = cache.write(layer, work.new)  # (rows, kv_heads, end, head_dim)
+        query = work.query.flatten(2, 3)
         mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         work.mixed_heads.copy_(mixed.view(work.mixed_heads.shape))
 

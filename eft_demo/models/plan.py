@@ -227,16 +227,18 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
         elif not large and way.quantisation != NONE:
             reason += "; not quantised, since the difference of the small models would show it twice"
     slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
-    cache = measure.cache
+    cache, device = measure.cache, way.large if large else way.small
+    # On a CPU the fused pass keeps keys and values in float32, whatever the weights are.
+    item_bytes = torch.float32.itemsize if device == CPU else way.dtype.itemsize
     return Placement(
         role=role,
         source=measure.entry.source,
         dtype=way.dtype,
         quantisation=quantisation,
-        device=way.large if large else way.small,
+        device=device,
         parameters=measure.weights.parameters,
         weights_bytes=weights_bytes,
-        cache_bytes=cache.bytes(slots * measure.context, way.dtype.itemsize) if cache else 0,
+        cache_bytes=cache.bytes(slots * measure.context, item_bytes) if cache else 0,
         here=measure.here,
         reason=reason,
     )

@@ -54,8 +54,8 @@ def test_in_bf16_the_fused_path_is_as_exact_as_the_librarys(size: Size) -> None:
     assert own_error < 1.2 * library_error < 0.1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_side_by_side_each_model_gives_what_it_gives_alone_bit_for_bit(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 3e-5), (torch.bfloat16, 0.05)], ids=str)
+def test_side_by_side_each_model_gives_what_it_gives_alone(dtype: torch.dtype, atol: float) -> None:
     weights = [make_model(SIZES[0], 101, 64, seed).to(dtype) for seed in range(3)]
     alone = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
     beside = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
@@ -76,7 +76,9 @@ def test_side_by_side_each_model_gives_what_it_gives_alone_bit_for_bit(dtype: to
         found = group.forward(parts, keep)
         for name in names:
             expected = alone["abc".index(name)].forward([s for s, _ in slots[name]], parts[name][1], keep)
-            assert torch.equal(found[name], expected)
+            # Not bit for bit: on some processors a sum depends on where in memory its numbers lie.
+            torch.testing.assert_close(found[name], expected, atol=atol, rtol=1e-5)
+            assert expected.abs().max() > 1  # the comparison compares something
 
 
 def test_a_vocabulary_padded_in_the_model_is_cut_to_the_tokenizers() -> None:
