@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from eft_demo.families.family import Family, load_family
 from eft_demo.settings import Settings
 from tests.tiny import make_family
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile(
+    "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from eft_demo.settings import ALPHA, Settings
 PROMPT = "What is the capital of Peru?"
 
 ONE, THREE, PAGE = THREE_PANELS[-1:], THREE_PANELS, FIRST
-OFF = Speculation("off")
+OFF, AUTO = Speculation("off"), Speculation("auto")
 
 Way = Callable[[], "Timing"]
 
@@ -89,6 +89,7 @@ def bench_trio(
     shared = compare(three, one, pairs)
     page = compare(engine.way(PAGE), one, pairs)
     plain_one, plain_three = compare(plain["one"], one, few), compare(plain["three"], three, few)
+    auto_one, auto_three = engine.way(ONE, AUTO), engine.way(THREE, AUTO)
     result = {
         "title": family.title,
         "dtype": str(dtype.dtype).removeprefix("torch."),
@@ -105,6 +106,8 @@ def bench_trio(
         "plain_one_stream_tokens_per_s": new_tokens / plain_one.first.wall_s,
         "plain_over_engine_one_stream": plain_one.ratio,
         "plain_over_engine_three_panels": plain_three.ratio,
+        "plain_over_engine_one_stream_auto": compare(plain["one"], auto_one, few).ratio,
+        "plain_over_engine_three_panels_auto": compare(plain["three"], auto_three, few).ratio,
     }
     for mode in ("on", "auto"):
         engine.acceptance_rate = None
@@ -262,8 +265,9 @@ def _column(trio: Mapping[str, Any]) -> dict[str, str]:
         "three panels at once, each": f"{trio['three_panels_tokens_per_s_each']:.0f} tokens/s",
         "first token of three panels": f"{1000 * trio['three_panels_ttft_s']:.0f} ms",
         "plain transformers, one up-scaled stream": f"{trio['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
-        f"{trio['plain_over_engine_one_stream']:.2f} times as long",
+        f"{trio['plain_over_engine_one_stream']:.2f} times as long "
+        f"({trio['plain_over_engine_one_stream_auto']:.2f} with auto)",
         "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.2f} times "
-        "as long",
+        f"as long ({trio['plain_over_engine_three_panels_auto']:.2f} with auto)",
         **drafts,
     }

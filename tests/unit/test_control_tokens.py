@@ -30,7 +30,7 @@ PANELS = tuple((text, parse(text)) for text in ("large_base", "large_base + alph
 WILD = Sampling(temperature=2.0, top_p=1.0)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(0, 10**6),
     st.lists(st.integers(0, VOCAB - 1), unique=True, max_size=12),

@@ -171,7 +171,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from([*GOOD, "columns", "schedule", "filter", "speculation", "kind"]), JSON)
 def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
     lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2} | {name: value})
@@ -179,7 +179,7 @@ def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     st.text(alphabet=st.characters(), max_size=30) | st.sampled_from(["\ud800", "<|endoftext|>", "a\x00b"])
 )

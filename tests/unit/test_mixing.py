@@ -75,7 +75,7 @@ def test_the_mixture_is_the_formula_in_float64() -> None:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.floats(0, 5), st.integers(1, 3))
 def test_bars_sum_to_the_logprob(seed: int, alpha: float, terms: int) -> None:
     anchor = to_logprobs(logits(seed), "m")
@@ -147,7 +147,7 @@ def test_infinities_follow_the_support_rule() -> None:
     assert mixture.logprobs[0, 3] == -INF and mixture.logprobs[0, :3].isfinite().all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.integers(0, 10**6),
     st.floats(0, 5),
@@ -207,7 +207,7 @@ filters = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(0, 10**6), st.lists(filters, min_size=1, max_size=5), st.floats(0.01, 5), st.floats(0.01, 9)
 )

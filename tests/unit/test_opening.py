@@ -82,7 +82,7 @@ def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) ->
 
 
 @given(JSON)
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=300)
 def test_whatever_is_posted_is_answered(posted: object) -> None:
     sentence(opening.open_file(KeptRuns(), posted))
     sentence(opening.open_file(KeptRuns(), {"text": json.dumps(posted)}))

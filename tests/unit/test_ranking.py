@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.ranking import BLOCK, FEW, likeliest, rank
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 3),

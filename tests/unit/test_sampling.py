@@ -137,7 +137,7 @@ def test_tokens_are_drawn_with_their_probabilities(sampling: Sampling, vary: str
 # --- warpers ------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.sampled_from([0.01, 1.0, 3.0, 10.0]), samplings)
 def test_warpers_keep_what_those_of_transformers_keep(seed: int, scale: float, sampling: Sampling) -> None:
     if sampling.is_greedy:
@@ -158,7 +158,6 @@ def test_warpers_keep_what_those_of_transformers_keep(seed: int, scale: float, s
         torch.testing.assert_close(probs, reference, atol=1e-6, rtol=1e-4)
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 10**6),
     st.lists(samplings, min_size=1, max_size=6),
@@ -189,7 +188,7 @@ def test_top_k_keeps_all_that_tie_with_the_kth() -> None:
 # --- drawing ------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.integers(0, 10**6),
     st.lists(st.tuples(samplings, st.integers(0, 1000)), min_size=1, max_size=8),

@@ -106,7 +106,7 @@ def test_what_other_models_would_need_is_left_out(service: Service) -> None:
 
 
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_address_is_answered(service: Service, query: str) -> None:
     assert set(read(service, query)) <= {"asked", "note"}
     assert json.loads(sharing.make_link(service, query)).keys() == {"error"}

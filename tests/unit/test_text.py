@@ -12,7 +12,7 @@ BYTES = st.one_of(
 )
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=10_000)
 @given(BYTES)
 def test_streamed_text_is_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
     stream = Utf8Stream(pieces)

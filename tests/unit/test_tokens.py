@@ -63,7 +63,7 @@ def the_librarys(kind: str) -> PreTrainedTokenizerFast:
 
 @every_kind
 @given(st.text(max_size=40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_text_comes_back_byte_for_byte(kind: str, text: str) -> None:
     codec = CODECS[kind]
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo import trace
@@ -67,7 +67,6 @@ def example() -> RunTrace:
     return RunTrace("atlas", "What is the capital of Peru?", Sampling(seed=3), {"alpha": 1.0}, [panel])
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(runs)
 def test_a_trace_survives_json(run: RunTrace) -> None:
     text = run.to_json()

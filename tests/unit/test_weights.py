@@ -147,7 +147,7 @@ models = st.lists(st.lists(numbers, min_size=3, max_size=9), min_size=1, max_siz
 filters = st.sampled_from([WeightFilter(), WeightFilter("top_p", 0.9), WeightFilter("mask", 0.1)])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.tuples(models, models, models), st.floats(0, 5), st.floats(0, 5), filters,
     st.sampled_from([0, 0.7, 2]), st.sampled_from(["off", "on"]),
