@@ -19,6 +19,9 @@ FIRST_BLOCK = 4  # where one must be chosen before anything was measured
 FIRST_ACCEPTANCE = 0.7  # hoped for, until it is known
 GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a tick
 RETHINK_AFTER = 8  # ticks
+# What so many rows take in blocks of a length is a guess at first. The second round tells: the first of a
+# kind has to prepare things.
+RETHINK_A_GUESS_AFTER = 2  # ticks
 Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
 PLAIN, ROUND = "beside the forwards of a plain tick", "beside the forwards of a round"
 
@@ -32,6 +35,7 @@ class Pace:
         self._layout: Layout | None = None
         self._block = 0
         self._ticks = 0
+        self._tried: set[tuple[int, int]] = set()  # (rows, block)
 
     def drafting(self, row: Row) -> Drafting | None:
         """Who drafts for a new row, if anybody may."""
@@ -105,8 +109,12 @@ class Pace:
 
     def _chosen(self, layout: Layout, able: Collection[Row], must: bool) -> int:
         self._ticks += 1
-        if layout is self._layout and self._ticks < RETHINK_AFTER:
-            return self._block or FIRST_BLOCK * must
+        trial = len(layout.rows), self._block
+        after = RETHINK_AFTER if trial in self._tried else RETHINK_A_GUESS_AFTER
+        if layout is self._layout:
+            if self._ticks < after:
+                return self._block or FIRST_BLOCK * must
+            self._tried.add(trial)
         self._layout, self._ticks = layout, 0
         least = self.forwards.costs.least
         plain_s = self._seconds(least, layout, self._fed(layout, (), ()))

@@ -266,8 +266,8 @@ def _column(trio: Mapping[str, Any]) -> dict[str, str]:
         "first token of three panels": f"{1000 * trio['three_panels_ttft_s']:.0f} ms",
         "plain transformers, one up-scaled stream": f"{trio['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
         f"{trio['plain_over_engine_one_stream']:.2f} times as long "
-        f"({trio['plain_over_engine_one_stream_auto']:.2f} with auto)",
+        f"({trio['plain_over_engine_one_stream_auto']:.2f} against auto)",
         "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.2f} times "
-        f"as long ({trio['plain_over_engine_three_panels_auto']:.2f} with auto)",
+        f"as long ({trio['plain_over_engine_three_panels_auto']:.2f} against auto)",
         **drafts,
     }

@@ -1,6 +1,9 @@
 """When to draft and how much: from measured costs, never where it would lose."""
 
+from collections.abc import Sequence
+
 import pytest
+from torch import Tensor
 
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.engine import Engine
@@ -10,6 +13,7 @@ from eft_demo.engine.pace import BLOCKS, PLAIN, ROUND
 from eft_demo.engine.rows import Row
 from eft_demo.engine.run import RunRequest, Speculation
 from eft_demo.engine.speculate import drafter_of
+from eft_demo.models.protocol import Slot
 from eft_demo.models.toy import ToyModel
 from eft_demo.recipe import Recipe, parse
 from eft_demo.sampling import Sampling
@@ -101,6 +105,37 @@ def test_nothing_is_drafted_where_it_would_lose() -> None:
     assert choice(0.01, 0.001, [UPSCALED], per_token_s=0.02) == {}, "a block costs as much as its tokens"
     assert choice(0.01, 0.001, [UPSCALED], beside_s=0.05) == {}, "the account is what takes the time"
     assert choice(0.1, 0.005, [TUNED]) == {}, "no large model, nothing to save"
+
+
+class Slow(ToyModel):
+    """A forward takes some time per token, by a clock that all models share."""
+
+    now_s = 0.0
+    per_token_s = 0.01
+
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        Slow.now_s += self.per_token_s * tokens.numel()
+        return super().forward(slots, tokens, keep)
+
+
+def test_where_drafts_cannot_win_little_is_lost_in_finding_out() -> None:
+    engine = Engine(
+        {role: Slow(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
+    )
+    engine.forwards.clock = lambda: Slow.now_s
+    drafted = []
+    for _ in range(2):
+        request = RunRequest(
+            dict.fromkeys(ROLES, (1, 2)), (("U", UPSCALED),), {"alpha": 1.0}, Sampling(), 60, speculation=AUTO
+        )
+        run = engine.submit(request)
+        start_s = Slow.now_s
+        while engine.tick():
+            pass
+        tokens = [event for event in run.events() if isinstance(event, TokenEvent)]
+        drafted.append(sum(token.record.draft is not None for token in tokens))
+        assert len(tokens) == 60 and Slow.now_s - start_s < 1.5 * 60 * 3 * Slow.per_token_s
+    assert 0 < drafted[0] < 30 and drafted[1] == 0
 
 
 def test_no_row_is_slowed_down_for_another() -> None:
