@@ -40,9 +40,16 @@ class Drafting:
         self.plain_s += (plain_s - self.plain_s) / self.rounds
 
     def speedup(self, position: int) -> float | None:
-        """Plain ticks' time for the tokens since the first round / the time that these took."""
-        taken_s = self.clock() - self.began_s
-        return (position - self.began_at) * self.plain_s / taken_s if self.plain_s and taken_s else None
+        """Plain ticks' time for the tokens since the first round / the time that these took.
+
+        A plain tick's time is what others took, perhaps when more was going on here. But a round runs every
+        model that a plain tick runs, so the tokens gained per tick are the most that it can be.
+        """
+        taken_s, tokens = self.clock() - self.began_s, position - self.began_at
+        if not self.plain_s or not taken_s:
+            return None
+        plain_ticks = max(0, tokens - self.drafted)  # a cancelled row has drafts that were not given out
+        return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_ticks))
 
     def note(self, hit: bool) -> None:
         """One draft was verified, and accepted or not."""

@@ -10,7 +10,7 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.events import EndEvent, TokenEvent
 from eft_demo.engine.layout import arrange
 from eft_demo.engine.pace import BLOCKS, PLAIN, ROUND
-from eft_demo.engine.rows import Row
+from eft_demo.engine.rows import Drafting, Row
 from eft_demo.engine.run import RunRequest, Speculation
 from eft_demo.engine.speculate import drafter_of
 from eft_demo.models.protocol import Slot
@@ -169,3 +169,21 @@ def test_on_is_obeyed_where_it_loses(block: int) -> None:
     assert drafted[0] is False and all(drafted[1:-1])
     assert isinstance(end, EndEvent) and end.acceptance_rate is not None
     assert end.speedup is not None and end.speedup > 0
+
+
+def test_the_speed_up_told_is_at_most_the_tokens_gained_per_tick() -> None:
+    """A plain tick's time is an estimate, too long if the machine was busy when it was made."""
+    now_s = 0.0
+    drafting = Drafting("assistant", 0.7, lambda: now_s)
+    position = 1
+    for hits in ((True, True, False), (True, False)):  # two rounds of 3 and 2 tokens
+        drafting.begin_round(position, plain_s=1.0)
+        for hit in hits:
+            drafting.note(hit)
+        position += len(hits)
+        now_s += 2.0
+    assert drafting.speedup(position) == pytest.approx(5 * 1.0 / 4.0), "as measured"
+    now_s = 0.1
+    assert drafting.speedup(position) == pytest.approx(5 / 2), "five tokens in two rounds"
+    assert drafting.speedup(position + 3) == pytest.approx(8 / 5), "and three in plain ticks"
+    assert drafting.speedup(position - 1) == pytest.approx(4 / 2), "cancelled before the last was given out"
