@@ -119,11 +119,12 @@ const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => 
 // How a draft fared. The same dice are thrown for draft and target, which keeps between o / (2 - o) and o of all
 // drafts where the two distributions overlap by o.
 function explainDraft(panel, token, labels) {
-  if (!token.d) return [];
+  if (!token.d || !panel.drafter) return []; // a file may claim a draft where nobody drafts
   const [drafted, overlap] = token.d, bold = { c: labels.get(token.i), d: labels.get(drafted) };
-  const who = drafterOf(panel) + " proposed {d}";
-  const fared = drafted === token.i ? " and the mix agreed." : "; with the same dice the mix drew {c} instead.";
-  return filled(capital(who + fared) + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
+  const who = "The small " + roleName(panel.drafter).replace(/^small /, "") + " model proposed {d}";
+  const mix = panel.terms.length ? "mix" : roleName(panel.roles[0]);
+  const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same dice the " + mix + " drew {c} instead.";
+  return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
 
 const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
@@ -136,10 +137,6 @@ function keptText(overlap) {
   return "kept " + (low === high ? "about " + low : low + " to " + high) + " times in 100";
 }
 
-function drafterOf(panel) { // the one tuned model of a recipe, if it has one
-  const tuned = panel.roles.filter((role) => !isBase(role) && !role.startsWith("large_"));
-  return tuned.length === 1 ? "the small " + roleName(tuned[0]).replace(/^small /, "") + " model" : "the drafting model";
-}
 
 // Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
 function explainFilter(panel, token) {

@@ -31,6 +31,7 @@ from eft_demo.sampling import overlap, sample
 from eft_demo.trace import Draft, TokenRecord
 
 LARGE = "large_"  # how the roles of the large models begin
+SMALL_BASE = "small_base"  # drafts for large models that have no small one beside them
 CATCH_UP = 128  # tokens at once that a drafter reads which was not needed for a while
 
 Seen = dict[tuple[str, Row, int], Tensor]  # (role, row, how far ahead) -> log-probs (vocab,)
@@ -63,7 +64,12 @@ def drafter_of(recipe: Recipe, roles: Collection[str]) -> str | None:
         return None
     by_use = [*(term.plus for term in recipe.terms), recipe.anchor, *(term.minus for term in recipe.terms)]
     small = [role for role in by_use if not role.startswith(LARGE)]
-    return next((role for role in [*small, "small_base"] if role in roles), None)
+    return next((role for role in [*small, SMALL_BASE] if role in roles), None)
+
+
+def who_drafted(recipe: Recipe) -> str | None:
+    """The model that drafted for a recipe wherever a token of it was drafted: a trace need not tell."""
+    return drafter_of(recipe, [*recipe.roles, SMALL_BASE])
 
 
 def plan_round(layout: Layout, blocks: Mapping[Row, int], forwards: Forwards) -> Round:

@@ -9,6 +9,7 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
                 "sampling", "sure":so many of each role are always listed, "filter",
                 "factors":the schedule's, the last one stays,
                 "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
+                           "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
                  and of a run that began from another "of":its id, "given":tokens not drawn,
                  "copied":[panels that stay as they are there; none of their tokens are sent]}
@@ -35,6 +36,7 @@ from types import MappingProxyType
 
 from eft_demo.engine.account import ROLE_CANDIDATES
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
+from eft_demo.engine.speculate import who_drafted
 from eft_demo.families.text import END_LABEL, token_label
 from eft_demo.plots import LIGHT, contribution_figure, contribution_point
 from eft_demo.recipe import Recipe
@@ -90,6 +92,7 @@ class Encoder:
                 **panel_head(name, recipe),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
+                "drafter": who_drafted(recipe),
                 "bars": figure["data"],
             }
             for (name, recipe), figure in zip(self.recipes, figures, strict=True)

@@ -190,6 +190,20 @@ def test_how_a_draft_fared(page: "sync_api.Page", drafted: int, overlap: float, 
     assert "".join(pieces(page, UPSCALED, record, "explainDraft")).endswith(words)
 
 
+def test_the_model_that_drafted_is_named(page: "sync_api.Page") -> None:
+    two = {token: {**by_role, "pirate": -1.0, "brief": -1.0} for token, by_role in tokens(1.0, 0.0).items()}
+    controls = {"alpha_brief": 1.0, "alpha_pirate": 1.0}
+    blended = blend(["brief", "pirate"])
+    record = replace(make_record(blended, 1, two, controls=controls), draft=Draft(1, 0.9))
+    said = "".join(pieces(page, blended, record, "explainDraft"))
+    assert said.startswith("The small brief model proposed Bolivia and the mix agreed.")
+    record = replace(make_record(BASE, 1, two), draft=Draft(2, 0.9))
+    said = "".join(pieces(page, BASE, record, "explainDraft"))
+    assert said.startswith("The small base model proposed Cuba; with the same dice the large base drew Bolivia")
+    record = replace(make_record(TUNED, 1, two), draft=Draft(2, 0.9))  # as only a file could have it
+    assert pieces(page, TUNED, record, "explainDraft") == []
+
+
 def test_what_was_not_drafted_has_no_such_sentence(page: "sync_api.Page") -> None:
     assert pieces(page, UPSCALED, make_record(UPSCALED, 1, tokens(1.0, 0.0)), "explainDraft") == []
 

@@ -103,6 +103,13 @@ def test_a_draft_is_told_with_its_label():
     assert line["d"] == [4, 0.123] and line["w"]["4"] == ["↵", "0A"]
 
 
+def test_the_run_line_names_who_drafts():
+    blend = parse("large_base + 0.5*(pirate - small_base) + 0.5*(brief - small_base)")
+    recipes = (("Base", BASE), ("Tuned", parse("pirate")), ("Up-scaled", UPSCALED), ("Blend", blend))
+    line = json.loads(wire.Encoder(recipes, BYTES, frozenset({0})).run_line("id", 7, "Hello"))
+    assert [p["drafter"] for p in line["panels"]] == ["small_base", None, "small_tuned", "pirate"]
+
+
 def test_the_end_tells_acceptance_and_speed_up_where_known():
     known = json.loads(encoder().event_line(EndEvent(2, "stop", None, 0.1, 9.0, "", 0.71234, 1.897)))
     assert (known["acc"], known["speedup"]) == (0.712, 1.9)
