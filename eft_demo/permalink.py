@@ -68,7 +68,8 @@ class Permalink:
             _check_text("name", name, MAX_NAME_CHARS)
         if len(self.panels) > MAX_PANELS:
             raise InputError(f"A link may hold at most {MAX_PANELS} panels; this one has {len(self.panels)}.")
-        checked = {name: check_control(name, value) for name, value in self.controls.items()}
+        # Whether an alpha may be below 0 is for those to say who know the settings: from_query and the page.
+        checked = {name: check_control(name, value, True) for name, value in self.controls.items()}
         object.__setattr__(self, "controls", checked)
         if self.length is not None:
             check_number("Length", self.length, 1, MAX_LENGTH, integer=True)
@@ -89,9 +90,10 @@ class Permalink:
         return query
 
 
-def from_query(query: str) -> Permalink | None:
+def from_query(query: str, allow_negative: bool = False) -> Permalink | None:
     """Read what stands behind the question mark. None if it is no link of ours: it has no `v`.
 
+    `allow_negative` is whether an alpha may be below 0 here.
     Raises EFTError, a sentence, for a link that is too long, of another version, or wrong anywhere.
     """
     _check_query(query)
@@ -101,10 +103,10 @@ def from_query(query: str) -> Permalink | None:
         )
     except ValueError:  # bytes that are no text, or too many fields
         raise InputError("This link is damaged. Please ask for it again.") from None
-    return from_pairs(pairs)
+    return from_pairs(pairs, allow_negative)
 
 
-def from_pairs(pairs: Iterable[tuple[str, str]]) -> Permalink | None:
+def from_pairs(pairs: Iterable[tuple[str, str]], allow_negative: bool = False) -> Permalink | None:
     """The same from names and values that a server has taken apart already."""
     found: dict[str, str] = {}
     panels = []
@@ -119,10 +121,12 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> Permalink | None:
         return None
     if found["v"] != str(VERSION):
         raise InputError(f"This app reads links of version {VERSION}; got {show_value(found['v'])}.")
-    return _permalink(found, tuple(panels))
+    return _permalink(found, tuple(panels), allow_negative)
 
 
-def _permalink(found: Mapping[str, str], panels: tuple[tuple[str, Recipe], ...]) -> Permalink:
+def _permalink(
+    found: Mapping[str, str], panels: tuple[tuple[str, Recipe], ...], allow_negative: bool
+) -> Permalink:
     """What we do not know is left out, because sites add names of their own to every link."""
     _check_text("prompt", found.get("prompt", ""), MAX_PROMPT_CHARS)
     more: dict[str, Any] = {name: found[name] for name in ("prompt", "family", "behaviour") if name in found}
@@ -140,7 +144,7 @@ def _permalink(found: Mapping[str, str], panels: tuple[tuple[str, Recipe], ...])
     controls = {}
     for name, text in found.items():
         if name in ("alpha", "beta") or name.startswith("alpha_"):
-            controls[name] = check_control(name, _float(name, text))
+            controls[name] = check_control(name, _float(name, text), allow_negative)
     return Permalink(panels=panels, controls=controls, sampling=Sampling(**numbers), **more)
 
 

@@ -92,16 +92,20 @@ CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
 _OWN_ALPHA = re.compile(r"alpha_[a-z0-9_]{1,34}", re.ASCII)
 
 
-def control_range(name: object) -> Range | None:
-    """The range of a live control: `alpha`, `beta`, or `alpha_` and a role. None for anything else."""
+def control_range(name: object, allow_negative: bool = False) -> Range | None:
+    """The range of a live control: `alpha`, `beta`, or `alpha_` and a role. None for anything else.
+
+    Where it is allowed, an alpha reaches as far below 0 as above.
+    """
     if not isinstance(name, str):
         return None
-    return replace(ALPHA, name=name) if _OWN_ALPHA.fullmatch(name) else CONTROLS.get(name)
+    limits = replace(ALPHA, name=name) if _OWN_ALPHA.fullmatch(name) else CONTROLS.get(name)
+    return replace(limits, low=-limits.high) if limits and allow_negative and name != "beta" else limits
 
 
-def check_control(name: object, value: object) -> float:
+def check_control(name: object, value: object, allow_negative: bool = False) -> float:
     """The checked value of a live control. Raises InputError for an unknown name or a value out of range."""
-    limits = control_range(name)
+    limits = control_range(name, allow_negative)
     if limits is None:
         known = " and ".join(CONTROLS)
         raise InputError(

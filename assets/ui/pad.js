@@ -23,8 +23,8 @@ function showPad() {
     padInput(axis).value = onPad(controls[axis]);
     padInput(axis).setAttribute("aria-valuetext", text);
   }
-  const beyond = alpha > 1 || beta > 1;
-  part("pad-note").textContent = corner ? "Here it is " + corner + "." : beyond ? "Beyond the pad: amplified." : "Between four models.";
+  const beyond = alpha < 0 ? "undone" : alpha > 1 || beta > 1 ? "amplified" : "";
+  part("pad-note").textContent = corner ? "Here it is " + corner + "." : beyond ? "Beyond the pad: " + beyond + "." : "Between four models.";
 }
 
 function movePad(values) {

@@ -104,7 +104,8 @@ function flipText(panel, token, chosen, rival) {
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(panel, token, control).find(([id]) => id === rival[0]);
-    if (!found || !(found[1] >= 0 && found[1] <= (controls.length > 1 ? SLIDER_END : FAR_VALUE))) return [];
+    const lowest = control === "beta" ? 0 : panel.lowest || 0; // where its slider begins
+    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? SLIDER_END : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
     const beyond = value > SLIDER_END ? ", beyond the slider's end" : "";

@@ -2,7 +2,7 @@
 
 const OF_ALL = { alpha: "how much tuning", beta: "how much size" };
 const TICK_NAMES = {
-  alpha: { 0: " · base as it is", 1: " · emulated", 2: " · amplified" },
+  alpha: { [-1]: " · undone", 0: " · base as it is", 1: " · emulated", 2: " · amplified" },
   beta: { 0: " · small as it is", 1: " · as the large", 2: " · amplified" },
 };
 const controls = {}; // name -> where its slider stands, kept while it is out of sight
@@ -26,6 +26,7 @@ function showSliders() {
   for (const row of part("sliders").children) row.hidden = !names.includes(row.dataset.control);
   part("sliders").classList.toggle("several", names.length > 1);
   part("no-sliders").hidden = names.length > 0;
+  part("undoing").hidden = !names.some((name) => rangeOf(name).low < 0);
   showPad();
 }
 

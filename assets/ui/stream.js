@@ -49,7 +49,7 @@ function onLine(line) {
 
 function onRun(line) {
   if (!line.recorded) leaveReplay();
-  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
+  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, lowest: config.controls.alpha.low, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
   const parent = line.of && runOf(line.of);
   for (const p of line.copied || []) Object.assign(panels[p], parent.panels[p]); // their tokens are not sent again
   run = { ...line, labels: new Map(parent ? parent.labels : []), bytes: new Map(parent ? parent.bytes : []), panels };

@@ -52,7 +52,7 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
     with in_place("behaviour"):
         behaviour = service.check_behaviour(posted.get("behaviour"))
     columns = read_columns(service, behaviour, posted.get("columns"))
-    controls = _read_controls(columns, posted.get("controls"))
+    controls = _read_controls(columns, posted.get("controls"), service.settings.allow_negative_alpha)
     numbers: dict[str, float | int] = {}
     for name, limits in sampling_ranges(service.settings).items():
         with in_place(name):
@@ -128,14 +128,15 @@ def read_steering(posted: Mapping[str, object]) -> dict[str, float]:
     values = posted.get("values")
     if not isinstance(values, Mapping) or not 1 <= len(values) <= MAX_STEERED:
         raise InputError(f"Steering takes 1 to {MAX_STEERED} values; got {show_value(values)}.")
-    return {str(name): check_control(name, value) for name, value in values.items()}
+    # Whether a value may be below 0, the run itself knows.
+    return {str(name): check_control(name, value, True) for name, value in values.items()}
 
 
-def _read_controls(columns: Panels, posted: object) -> dict[str, float]:
+def _read_controls(columns: Panels, posted: object, allow_negative: bool) -> dict[str, float]:
     """A value for each control that a column listens to; what nobody listens to is left out."""
     given = posted if isinstance(posted, Mapping) else {}
     controls = {}
     for name in dict.fromkeys(name for _, recipe in columns for name in recipe.controls):
         with in_place(name):
-            controls[name] = check_control(name, given.get(name))
+            controls[name] = check_control(name, given.get(name), allow_negative)
     return controls

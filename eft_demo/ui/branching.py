@@ -60,7 +60,7 @@ def _start(
     changes = posted.get("controls")
     controls = dict(request.controls)
     for name, value in changes.items() if isinstance(changes, Mapping) else ():
-        controls[str(name)] = check_control(name, value)
+        controls[str(name)] = check_control(name, value, service.settings.allow_negative_alpha)
     sampling = request.sampling
     run = service.start_run(
         kept.prompt,

@@ -28,7 +28,7 @@ from eft_demo.weight_filter import parse_weight_filter
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
 NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
-STRIP_ROWS = 13  # quarters of alpha from 0 to 3
+STRIP_ROWS = 13  # quarters of alpha from 0 to 3; halves where it may be negative
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
@@ -153,7 +153,7 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
         kept = runs.find(asked.get("run"))
         index = checked_index(asked.get("panel"), len(kept.traces))
         recipe, name = kept.request.panels[index][1], asked.get("control", "alpha")
-        limits = control_range(name)
+        limits = control_range(name, service.settings.allow_negative_alpha)
         if limits is None or name not in recipe.controls:
             raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
     except EFTError as refusal:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.models.memory import free_unused
-from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings
+from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
@@ -186,7 +186,11 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         chips=list(service.chips),
         behaviours=behaviours,
         examples=list(EXAMPLES),
-        controls={name: _range(limits) for name, limits in CONTROLS.items()},
+        controls={
+            name: _range(limits)
+            for name in CONTROLS
+            if (limits := control_range(name, settings.allow_negative_alpha))
+        },
         fields={name: {**_range(limits), "help": HELP[name]} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],

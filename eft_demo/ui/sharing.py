@@ -38,7 +38,7 @@ def read_link(service: Service, posted: object) -> str:
     if not isinstance(query, str):
         return "{}"
     try:
-        link = from_query(query)
+        link = from_query(query, service.settings.allow_negative_alpha)
     except EFTError as refusal:
         return json.dumps({"note": f"{refusal} {DAMAGED}"})
     return "{}" if link is None else json.dumps(_fitting(service, link))

@@ -44,6 +44,7 @@ def pieces(
     function: str = "explain",
     labels: Sequence[str] = LABELS,
     weight_filter: str = "off",
+    lowest: float = 0,
 ) -> list[str]:
     """What a function of the page says of a record that went over the wire."""
     encoder = wire.Encoder(
@@ -54,12 +55,12 @@ def pieces(
     )
     run = json.loads(encoder.run_line("id", 1, ""))
     token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
-    script = f"""([run, token, labels]) => {{
-        const panel = {{...run.panels[0], filter: run.filter, sampling: run.sampling}};
+    script = f"""([run, token, labels, lowest]) => {{
+        const panel = {{...run.panels[0], lowest, filter: run.filter, sampling: run.sampling}};
         token.b ??= token.i; token.v ??= {{}};
         return {function}(panel, token, new Map(labels.map((label, id) => [id, label])));
     }}"""
-    said: list[str] = page.evaluate(script, [run, token, list(labels)])
+    said: list[str] = page.evaluate(script, [run, token, list(labels), lowest])
     return said
 
 
@@ -107,6 +108,13 @@ def test_the_dice_decide(say: Tell) -> None:
         "The dice decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
     )
     assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
+
+
+def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: "sync_api.Page") -> None:
+    record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
+    assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
+    told = "".join(pieces(page, UPSCALED, record, lowest=-3))
+    assert told.endswith("It would sooner say Cuba below α\u00a0=\u00a0-1.00.")
 
 
 def test_no_say_at_alpha_zero(say: Tell) -> None:

@@ -1,5 +1,6 @@
 """What the page asks for, checked, and the same as a link holds it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from eft_demo.permalink import Permalink, from_query
 from eft_demo.settings import Settings
 from eft_demo.ui.asked import MAX_STEERED, as_posted, read_asked, read_steering, start_asked
 from eft_demo.ui.columns import FieldError
+from eft_demo.ui.sharing import read_link
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -126,6 +128,32 @@ def test_a_refusal_knows_its_place(
 def test_steering_takes_a_few_good_values(posted: Mapping[str, Any]) -> None:
     with pytest.raises(InputError):
         read_steering(posted)
+
+
+def test_alpha_below_0_is_asked_for_steered_to_and_linked_only_where_it_is_allowed(service: Service) -> None:
+    below = {**POSTED, "controls": {"alpha": -1, "alpha_pirate": -0.5, "beta": 1}}
+    with pytest.raises(FieldError, match="alpha_pirate must be a number from 0 to 3"):
+        read_asked(service, below)
+    study = make_service(Settings(allow_negative_alpha=True))
+    try:
+        asked = read_asked(study, below)
+        with pytest.raises(FieldError, match="Beta must be a number from 0 to 3"):
+            read_asked(study, {**below, "controls": {**below["controls"], "beta": -1}})
+        query = asked.to_query()
+        assert json.loads(read_link(study, {"query": query}))["asked"]["controls"] == below["controls"]
+        assert "from 0 to 3; got -" in json.loads(read_link(service, {"query": query}))["note"]
+        run = start_asked(study, asked)
+        run.set_controls(read_steering({"values": {"alpha": -3}}))
+        assert run.controls["alpha"] == -3
+        with pytest.raises(InputError, match="from -3 to 3"):
+            read_steering({"values": {"alpha": -3.05}})
+        run.cancel()
+    finally:
+        study.stop()
+    run = start_asked(service, read_asked(service, POSTED))
+    with pytest.raises(InputError, match="must not be negative"):
+        run.set_controls(read_steering({"values": {"alpha": -1}}))
+    run.cancel()
 
 
 def test_several_controls_move_together_or_not_at_all(service: Service) -> None:

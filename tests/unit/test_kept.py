@@ -174,6 +174,9 @@ def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: Ke
     assert heat["y"] == [f"{k / 4:g}" for k in range(13)]
     assert [len(row) for row in heat["z"]] == [len(tokens)] * 13
     assert set(heat["z"][4]) == {0}  # alpha 1 is what it was written with
+    study = replace(service, settings=Settings(allow_negative_alpha=True))
+    heat = json.loads(kept.strip(study, runs, {"run": "a", "panel": 2}))["data"][0]
+    assert heat["y"] == [f"{k / 2:g}" for k in range(-6, 7)], "as far down as its slider"
     for bad in ({"panel": 0}, {"panel": 9}, {"run": "x"}, {"panel": 2, "control": "beta"}, {"control": []}):
         assert json.loads(kept.strip(service, runs, {"run": "a"} | bad))["error"]
 
