@@ -23,7 +23,7 @@ class FamilyError(EFTError):
 
 
 class Cancelled(EFTError):
-    """Somebody stopped what was being downloaded or loaded."""
+    """Somebody stopped what was being downloaded, loaded or measured."""
 
 
 class OutOfMemory(EFTError):

@@ -115,7 +115,7 @@ function showLoadButton() {
   const choice = menu.choices.find((other) => other.name === chosenFamily());
   const loading = menu.progress.state === "loading";
   part("family-load").disabled = loading || !choice || Boolean(choice.problem) || Boolean(menu.why_not);
-  part("family-cancel").hidden = !loading || menu.progress.stage.stage === "measure";
+  part("family-cancel").hidden = !loading;
   const kind = part("family-quantisation").value;
   part("family-measure").disabled = loading || !choice || ["auto", "none"].includes(kind) || Boolean(menu.why_not);
 }
@@ -129,7 +129,9 @@ async function loadFamily() {
 
 // The large base is loaded twice for it, whole and quantised, beside the family in use.
 async function measureFamily() {
-  if (await beginFamily(server.measure_quantisation, "measure")) watchLoading();
+  if (!await beginFamily(server.measure_quantisation, "measure")) return;
+  part("family-cancel").focus();
+  watchLoading();
 }
 
 async function beginFamily(ask, stage) {
@@ -170,8 +172,8 @@ async function watchLoading() {
   if (menu.progress.state === "loaded") return followFamily();
   if (menu.progress.state === "measured") return tellReport(menu.progress.sentence);
   tellFamily(menu.progress.sentence);
+  part(loadedHere ? "family-load" : "family-measure").focus();
   loadedHere = false;
-  part("family-load").focus();
 }
 
 // The whole page is drawn from what it was told of its family, so it begins anew with the other one.

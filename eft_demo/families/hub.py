@@ -31,7 +31,7 @@ SPARE_DISK_BYTES = 1 << 30  # left free for everything else
 class Stage:
     """How far downloading and loading has come. `total` is 0 while it is unknown."""
 
-    stage: str  # download, load, check
+    stage: str  # download, load, check, measure
     what: str  # a repository or role
     done_bytes: int
     total_bytes: int
@@ -67,7 +67,7 @@ class Watcher:
     def tell(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
         """Pass on how far it is. Raises Cancelled if somebody called it off."""
         if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled("Loading was stopped. What was loaded before goes on.")
+            raise Cancelled("Stopped, as asked. What was loaded before goes on.")
         self.progress(Stage(stage, what, done_bytes, total_bytes))
 
 

@@ -6,7 +6,9 @@ families and models; knows no recipes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from eft_demo.engine.engine import PREFILL_CHUNK
 from eft_demo.errors import InputError
 from eft_demo.families.catalogue import find_entry
 from eft_demo.families.family import Family, load_family
+from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.mixing import to_logprobs
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import How, load_model
@@ -60,8 +63,11 @@ class Report:
     changed_share: float
 
 
-def report(settings: Settings, family_name: str, quantisation: str) -> Report:
-    """Load the large base twice and compare. Raises InputError, FamilyError or OutOfMemory."""
+def report(settings: Settings, family_name: str, quantisation: str, watcher: Watcher = QUIET) -> Report:
+    """Load the large base twice and compare. Raises InputError, FamilyError, OutOfMemory or Cancelled.
+
+    Progress is told in bytes of the weights that are done with.
+    """
     kinds = [kind for kind in QUANTISATIONS if kind not in ("auto", NONE)]
     if quantisation not in kinds:
         raise InputError(
@@ -71,10 +77,14 @@ def report(settings: Settings, family_name: str, quantisation: str) -> Report:
     plan = make_plan(entry, replace(settings, quantisation=NONE))
     plan.check()
     place = plan.of(ROLE)
-    family = load_family(entry, settings, {role: fetch(entry, role) for role in ("large_base", "small_base")})
+    folders = {role: fetch(entry, role, watcher) for role in (ROLE, "small_base")}
+    family = load_family(entry, settings, folders)
+    smaller = make_plan(entry, replace(settings, quantisation=quantisation)).of(ROLE)
     how = How(place.dtype, NONE, place.device, by_library=True)
-    full_bytes, full = _measure(family, how)
-    quantised_bytes, quantised = _measure(family, replace(how, quantisation=quantisation))
+    tell = partial(watcher.tell, total_bytes=place.weights_bytes + smaller.weights_bytes)
+    full_bytes, full = _measure(family, how, partial(tell, what=f"{ROLE} as it is"))
+    tell = partial(tell, what=f"{ROLE} in {quantisation}", done_bytes=place.weights_bytes)
+    quantised_bytes, quantised = _measure(family, replace(how, quantisation=quantisation), tell)
     kl, changed = compare(full, quantised)
     return Report(family.name, quantisation, full_bytes, quantised_bytes, len(full), kl, changed)
 
@@ -97,21 +107,26 @@ def to_markdown(result: Report) -> str:
     )
 
 
-def _measure(family: Family, how: How) -> tuple[int, Tensor]:
-    """Bytes of the model and its log-probs (tokens, vocab) on the text. Its memory is free afterwards."""
+def _measure(family: Family, how: How, tell: Callable[[str], None]) -> tuple[int, Tensor]:
+    """Bytes of the model and its log-probs (tokens, vocab) on the text. Its memory is free afterwards.
+
+    `tell` gets the stage at every step, and may raise Cancelled.
+    """
+    tell("load")
     model = load_model(family, family.roles[ROLE], how)
     assert isinstance(model, TransformersModel)
     try:
-        return weights_bytes(model), _logprobs(family, model)
+        return weights_bytes(model), _logprobs(family, model, tell)
     finally:
         del model
         free_unused()
 
 
-def _logprobs(family: Family, model: TransformersModel) -> Tensor:
+def _logprobs(family: Family, model: TransformersModel, tell: Callable[[str], None]) -> Tensor:
     ids = [*([family.bos_id] if family.bos_id is not None else []), *family.codec.encode(TEXT)]
     slot, parts = model.join(), []
     for start in range(0, min(len(ids), model.context), PREFILL_CHUNK):
+        tell("measure")
         chunk = torch.tensor([ids[start : min(start + PREFILL_CHUNK, model.context)]])
         parts.append(to_logprobs(model.forward([slot], chunk, keep=chunk.shape[1])[0], ROLE))
     return torch.cat(parts)

@@ -71,7 +71,7 @@ def loading(switch: Switch) -> str:
 
 
 def cancel_loading(switch: Switch, visitor: Visitor) -> str:
-    """Stop what is loading. A sentence, or "" if all is well."""
+    """Stop what is loaded or measured. A sentence, or "" if all is well."""
     reason = why_not(switch.settings, visitor)
     if not reason:
         switch.cancel()

@@ -14,6 +14,7 @@ from eft_demo.engine.lent import Lend
 from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, InputError
 from eft_demo.families.hub import QUIET, Stage, Watcher
+from eft_demo.models.memory import free_unused
 from eft_demo.settings import BUNDLED, LOOPBACK, NO_FAMILY, QUANTISATIONS, Settings, show_value
 
 # What proxies add: whoever comes through one sits at another machine, whatever the address says.
@@ -117,15 +118,15 @@ class Progress:
     sentence: str = ""
 
 
-def what_quantising_changes(settings: Settings) -> str:
+def what_quantising_changes(settings: Settings, watcher: Watcher = QUIET) -> str:
     """The large base loaded whole and quantised, compared on a fixed text, told in a sentence.
 
-    Raises InputError where nothing would be quantised, FamilyError or OutOfMemory.
+    Raises InputError where nothing would be quantised, FamilyError, OutOfMemory or Cancelled.
     """
     # It imports transformers, which takes seconds, and is rarely asked for.
     from eft_demo.lab.quantisation import report  # noqa: PLC0415
 
-    found = report(settings, settings.family, settings.quantisation)
+    found = report(settings, settings.family, settings.quantisation, watcher)
     smaller = found.full_bytes / found.quantised_bytes
     return (
         f"In {found.quantisation} the large base takes {_size(found.quantised_bytes)} and not "
@@ -147,7 +148,7 @@ class Switch:
         settings: Settings,
         load: Load,
         take_over: Callable[[Service], None],
-        measure: Callable[[Settings], str] = what_quantising_changes,
+        measure: Callable[[Settings, Watcher], str] = what_quantising_changes,
     ) -> None:
         self.settings = settings
         self._load, self._take_over, self._measure = load, take_over, measure
@@ -181,19 +182,19 @@ class Switch:
         Thread(target=self._run, args=(end, settings, self._cancel), name="loading", daemon=True).start()
 
     def cancel(self) -> None:
-        """Stop what is loading, at its next step. Nothing happens if nothing is."""
+        """Stop what is loaded or measured, at its next step. Nothing happens if nothing is."""
         self._cancel.set()
 
     def _run(self, end: str, settings: Settings, cancel: Event) -> None:
         def tell(stage: Stage) -> None:
             self._progress = Progress("loading", settings.family, stage)
 
-        state, sentence = end, ""
+        state, sentence, watcher = end, "", Watcher(tell, cancel)
         try:
             if end == "measured":
-                sentence = self._measure(settings)
+                sentence = self._measure(settings, watcher)
             else:
-                self._take_over(self._load(settings, Watcher(tell, cancel)))
+                self._take_over(self._load(settings, watcher))
         except Cancelled as stopped:
             state, sentence = "cancelled", str(stopped)
         except EFTError as refusal:
@@ -201,4 +202,6 @@ class Switch:
         except Exception:
             log.exception("Loading a family ended by a bug")
             state, sentence = "failed", BUG
+        if state in ("cancelled", "failed"):
+            free_unused()  # only here nothing holds on any more to what was loaded by halves
         self._progress = Progress(state, settings.family, self._progress.stage, sentence)

@@ -164,6 +164,27 @@ def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", s
     assert site.demo.service.family.name == "first"
 
 
+def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
+    page: "sync_api.Page", site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    def without_end(settings: Settings, watcher: Watcher) -> str:
+        while True:
+            watcher.tell("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
+            watcher.cancel.wait(0.1)
+
+    monkeypatch.setattr(site.demo.switch, "_measure", without_end)
+    open_menu(page)
+    page.select_option("[data-part=family-quantisation]", "nf4")
+    page.focus("[data-part=family-measure]:enabled")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Measuring large_base in nf4, 1.5 GB of 2.0 GB")
+    assert page.evaluate("document.activeElement.dataset.part") == "family-cancel"
+    page.keyboard.press("Enter")
+    assert "goes on" in sentence(page)
+    assert page.is_enabled("[data-part=family-measure]") and page.is_hidden("[data-part=family-cancel]")
+    assert page.is_hidden("[data-part=family-report]")
+
+
 def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page", site: Site):
     open_menu(page)
     page.focus("[data-role=brief] summary")

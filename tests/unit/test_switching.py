@@ -14,8 +14,8 @@ import pytest
 
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.service import Service
-from eft_demo.errors import FamilyError, InputError
-from eft_demo.families.hub import Watcher
+from eft_demo.errors import Cancelled, FamilyError, InputError
+from eft_demo.families.hub import Stage, Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import menu, switching
 from eft_demo.ui.layout import Page, build_demo
@@ -134,6 +134,43 @@ def test_what_quantising_changes_is_told_in_the_end(two: Settings) -> None:
     switch.measure("one", "none")
     assert "no quantisation 'none'" in until(switch, "failed").sentence
     assert serving == []
+
+
+def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Settings) -> None:
+    stages: list[Stage] = []
+    cancel = threading.Event()
+    settings = replace(two, quantisation="nf4")
+    switching.what_quantising_changes(settings, Watcher(stages.append, cancel))
+    told = {stage.what: stage for stage in stages if stage.stage == "measure"}
+    assert list(told) == ["large_base as it is", "large_base in nf4"]
+    assert {stage.stage for stage in stages} == {"load", "measure"}
+    full, quantised = told.values()
+    assert full.done_bytes == 0 < quantised.done_bytes < quantised.total_bytes < 2 * quantised.done_bytes
+
+    def stop_at_the_second(stage: Stage) -> None:
+        stages.append(stage)
+        if stage.what == "large_base in nf4":
+            cancel.set()
+
+    stages.clear()
+    with pytest.raises(Cancelled, match="goes on"):
+        switching.what_quantising_changes(settings, Watcher(stop_at_the_second, cancel))
+    assert (stages[-1].stage, stages[-1].what) == ("load", "large_base in nf4")
+
+
+def test_a_measurement_can_be_cancelled() -> None:
+    told = threading.Event()
+
+    def measure(settings: Settings, watcher: Watcher) -> str:
+        while True:
+            watcher.tell("measure", "large_base as it is")
+            told.set()
+
+    switch = Switch(Settings(), load_chosen, lambda service: None, measure)
+    switch.measure("qwen2.5", "nf4")
+    assert told.wait(WAIT_S)
+    switch.cancel()
+    assert "goes on" in until(switch, "cancelled").sentence
 
 
 @pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
