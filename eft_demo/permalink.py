@@ -1,6 +1,7 @@
 """What to run, as the query of a link, and back. A link fills in the page; it never runs anything by itself.
 
     ?v=1&prompt=...&family=atlas&behaviour=pirate&panel=Base:large_base&panel=...&alpha=1.5&seed=7...
+    ?v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
 
 Anybody can write a link, so everything in it is checked here and a bad one is a sentence. Knows the settings
 of a run; knows no models and no page.
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from eft_demo.engine.run import Speculation, parse_speculation
 from eft_demo.errors import InputError
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.recipe import Recipe, parse
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule, parse_schedule
@@ -30,10 +32,12 @@ from eft_demo.settings import (
 from eft_demo.weight_filter import OFF, WeightFilter, parse_weight_filter
 
 VERSION = 1
+VERSION_WITH_FORMATS = 2  # who reads only the first must not pass over them and show something else
 MAX_QUERY_CHARS = 60_000  # what web servers take; the longest prompt of emoji has 48,000
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = 60
 MAX_PANELS = 8
+MAX_FORMATS = 16  # roles whose prompt a person changed
 MAX_LENGTH = 1_000_000  # the service's own limit is lower; this one only keeps numbers short
 
 _NUMBERS: Mapping[str, Range] = {
@@ -62,10 +66,15 @@ class Permalink:
     schedule: Schedule = CONSTANT
     speculation: Speculation = field(default_factory=Speculation)
     length: int | None = None  # tokens; None: the page's choice
+    formats: Mapping[str, PromptFormat] = field(default_factory=dict)  # by role; what is not here is as ever
 
     def __post_init__(self) -> None:
-        for name in (self.family, self.behaviour, *(name for name, _ in self.panels)):
+        for name in (self.family, self.behaviour, *(name for name, _ in self.panels), *self.formats):
             _check_text("name", name, MAX_NAME_CHARS)
+        if len(self.formats) > MAX_FORMATS:
+            raise InputError(
+                f"A link may hold at most {MAX_FORMATS} prompt formats, not {len(self.formats)}."
+            )
         if len(self.panels) > MAX_PANELS:
             raise InputError(f"A link may hold at most {MAX_PANELS} panels; this one has {len(self.panels)}.")
         # Whether an alpha may be below 0 is for those to say who know the settings: from_query and the page.
@@ -77,7 +86,8 @@ class Permalink:
     def to_query(self) -> str:
         """The part of the address behind the question mark. Lone surrogates survive. Raises InputError."""
         _check_text("prompt", self.prompt, MAX_PROMPT_CHARS)
-        pairs: list[tuple[str, str]] = [("v", str(VERSION)), ("prompt", self.prompt), ("family", self.family)]
+        version = VERSION_WITH_FORMATS if self.formats else VERSION
+        pairs: list[tuple[str, str]] = [("v", str(version)), ("prompt", self.prompt), ("family", self.family)]
         pairs += [("behaviour", self.behaviour)] if self.behaviour else []
         pairs += [("panel", f"{name}:{recipe}") for name, recipe in self.panels]
         pairs += [(name, _number(value)) for name, value in sorted(self.controls.items())]
@@ -85,6 +95,7 @@ class Permalink:
         texts = {"filter": self.weight_filter, "schedule": self.schedule, "speculation": self.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
         pairs += [] if self.length is None else [("length", str(self.length))]
+        pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in self.formats.items()]
         query = urlencode(pairs, errors="surrogatepass")
         _check_query(query)
         return query
@@ -110,22 +121,34 @@ def from_pairs(pairs: Iterable[tuple[str, str]], allow_negative: bool = False) -
     """The same from names and values that a server has taken apart already."""
     found: dict[str, str] = {}
     panels = []
+    formats: dict[str, PromptFormat] = {}
     for name, value in pairs:
         if name == "panel":
             panels.append(_panel(value))
+        elif name == "format":
+            role, own = _format(value)
+            if role in formats:
+                raise InputError(
+                    f"This link has two prompt formats for {show_value(role)}. Please ask again."
+                )
+            formats[role] = own
         elif name in found:
             raise InputError(f"This link says {show_value(name)} twice. Please ask for it again.")
         else:
             found[name] = value
     if "v" not in found:
         return None
-    if found["v"] != str(VERSION):
-        raise InputError(f"This app reads links of version {VERSION}; got {show_value(found['v'])}.")
-    return _permalink(found, tuple(panels), allow_negative)
+    if found["v"] not in (str(VERSION), str(VERSION_WITH_FORMATS)):
+        known = f"{VERSION} and {VERSION_WITH_FORMATS}"
+        raise InputError(f"This app reads links of version {known}; got {show_value(found['v'])}.")
+    return _permalink(found, tuple(panels), formats, allow_negative)
 
 
 def _permalink(
-    found: Mapping[str, str], panels: tuple[tuple[str, Recipe], ...], allow_negative: bool
+    found: Mapping[str, str],
+    panels: tuple[tuple[str, Recipe], ...],
+    formats: Mapping[str, PromptFormat],
+    allow_negative: bool,
 ) -> Permalink:
     """What we do not know is left out, because sites add names of their own to every link."""
     _check_text("prompt", found.get("prompt", ""), MAX_PROMPT_CHARS)
@@ -145,7 +168,8 @@ def _permalink(
     for name, text in found.items():
         if name in ("alpha", "beta") or name.startswith("alpha_"):
             controls[name] = check_control(name, _float(name, text), allow_negative)
-    return Permalink(panels=panels, controls=controls, sampling=Sampling(**numbers), **more)
+    sampling = Sampling(**numbers)
+    return Permalink(panels=panels, controls=controls, sampling=sampling, formats=formats, **more)
 
 
 def _panel(text: str) -> tuple[str, Recipe]:
@@ -153,6 +177,13 @@ def _panel(text: str) -> tuple[str, Recipe]:
     if not colon:
         raise InputError(f"A panel in a link must be a name, a colon and a recipe; got {show_value(text)}.")
     return name, parse(recipe)
+
+
+def _format(text: str) -> tuple[str, PromptFormat]:
+    role, *own = text.split(":", 2)  # neither a role nor a kind has a colon; a text may
+    if len(own) != 2:
+        raise InputError(f"A prompt format in a link is role:kind:text; got {show_value(text)}.")
+    return role, PromptFormat(*own)
 
 
 def _read_number(limits: Range, text: str) -> float | int:

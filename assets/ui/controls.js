@@ -97,6 +97,7 @@ function fillIn(asked) {
   for (const input of fieldInputs()) if (input.dataset.field in asked) setField(input, asked[input.dataset.field]);
   if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => ({ controls: [], ...presetOf(recipe), name, text: recipe })));
   for (const name of Object.keys(METHODS)) if (asked[name]) setMethod(name, asked[name]);
+  setFormats(asked.formats || {});
   setControls(asked.controls || {});
   fitPrompt();
   summarise();

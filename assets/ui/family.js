@@ -2,6 +2,7 @@
 
 const POLL_MS = 400; // how often a loading family is asked how far it is
 const ownFormats = {}; // role -> {kind, text}, where a person changed the family's way
+const formatFields = {}; // role -> where it is changed
 let menu = null; // what the server told last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
@@ -232,7 +233,7 @@ function makeFormat(format) {
   whole.setAttribute("role", "group");
   whole.setAttribute("aria-label", "All that " + roleName(format.role) + " is shown");
   const reset = Object.assign(el("button", "plain", "As the family has it"), { type: "button" });
-  const fields = { format, kind, text, hint, state, sentence, whole, reset };
+  const fields = formatFields[format.role] = { format, kind, text, hint, state, sentence, whole, reset };
   reset.addEventListener("click", () => fillFormat(fields, format));
   kind.addEventListener("change", () => { text.value = kind.value === "chat" ? "" : format.kind === "chat" ? "{prompt}" : format.text; checkFormat(fields); });
   text.addEventListener("change", () => checkFormat(fields));
@@ -247,6 +248,12 @@ function fillFormat(fields, { kind, text }, check = true) {
   fields.text.value = text;
   showFormatState(fields);
   if (check) checkFormat(fields);
+}
+
+function setFormats(formats) { // of a link: the server has checked them
+  Object.assign(ownFormats, formats);
+  for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
+  tellFormats();
 }
 
 // A changed format counts from the next Run on, once the server has accepted it.

@@ -26,7 +26,7 @@ async function openShare() {
   part("link-note").textContent = LINK_NOTE;
   part("copy").disabled = true;
   openDialog("share");
-  const answer = await answerOf(server.make_link(askedNow()));
+  const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
   part("copy").disabled = Boolean(answer.error);
   if (answer.error) part("link-note").textContent = "There is no link to these settings. " + answer.error;
   else part("link").value = (config.address || location.origin + location.pathname) + "?" + answer.query;

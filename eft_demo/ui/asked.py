@@ -5,11 +5,11 @@ back into what the page would post. Knows nothing of Gradio, of streams and of h
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from eft_demo.engine.run import Run, parse_speculation
 from eft_demo.engine.service import Panels, Service
 from eft_demo.errors import InputError
-from eft_demo.families.prompt import PromptFormat
 from eft_demo.permalink import Permalink
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import parse_schedule
@@ -25,6 +25,7 @@ from eft_demo.settings import (
     show_value,
 )
 from eft_demo.ui.columns import in_place, read_columns
+from eft_demo.ui.formats import read_formats
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_STEERED = 32  # more sliders than any four recipes listen to
@@ -47,7 +48,8 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
     """What a run is to be, from untrusted JSON. Raises FieldError, or InputError for the prompt.
 
     `posted` has prompt, behaviour, `controls` ({name: value}) and every sampling field; where given also
-    `columns` ([{name, recipe}...]) and the texts `schedule`, `filter`, `speculation`.
+    `columns` ([{name, recipe}...]), the texts `schedule`, `filter`, `speculation`, and `formats`
+    ({role: {kind, text}}), a person's own prompt formats.
     """
     with in_place("behaviour"):
         behaviour = service.check_behaviour(posted.get("behaviour"))
@@ -75,6 +77,7 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> Permalink:
         schedule=schedule,
         speculation=speculation,
         length=length,
+        formats=read_formats(service, posted.get("formats")),
     )
 
 
@@ -99,11 +102,13 @@ def as_posted(link: Permalink) -> dict[str, object]:
         posted["columns"] = [{"name": name, "recipe": str(recipe)} for name, recipe in link.panels]
     if link.length is not None:
         posted["length"] = link.length
+    if link.formats:
+        posted["formats"] = {role: asdict(own) for role, own in link.formats.items()}
     return posted
 
 
-def start_asked(service: Service, asked: Permalink, formats: Mapping[str, PromptFormat] | None = None) -> Run:
-    """Start what was asked, with a person's own prompt formats. Raises InputError or Overloaded."""
+def start_asked(service: Service, asked: Permalink) -> Run:
+    """Start what was asked. Raises InputError or Overloaded."""
     sampling = asked.sampling
     return service.start_run(
         asked.prompt,
@@ -119,7 +124,7 @@ def start_asked(service: Service, asked: Permalink, formats: Mapping[str, Prompt
         weight_filter=asked.weight_filter,
         schedule=asked.schedule,
         speculation=asked.speculation,
-        formats=formats,
+        formats=asked.formats,
     )
 
 

@@ -19,7 +19,6 @@ from eft_demo.ui import wire
 from eft_demo.ui.asked import read_asked, read_steering, start_asked
 from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.columns import FieldError
-from eft_demo.ui.formats import read_formats
 from eft_demo.ui.kept import Kept, KeptRuns
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
@@ -113,8 +112,7 @@ def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> t
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     asked = read_asked(service, request)
-    formats = read_formats(service, request.get("formats"))
-    run = start_asked(service, asked, formats)
+    run = start_asked(service, asked)
     return run, Kept.of_run(run, asked.prompt, asked.behaviour)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
+from eft_demo.families.prompt import around
 from eft_demo.permalink import Permalink, from_query
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui.asked import as_posted, read_asked
+from eft_demo.ui.formats import read_formats
 
 DAMAGED = "The rest of the page is as it always begins."
 
@@ -49,11 +51,21 @@ def _fitting(service: Service, link: Permalink) -> dict[str, object]:
     asked, family = as_posted(link), service.family
     known = [behaviour.role for behaviour in family.behaviours]
     note = ""
+    try:
+        for role, own in read_formats(service, asked.get("formats")).items():
+            around(own, family.templates.get(role))
+    except EFTError as refusal:
+        note = f"This link changes what models are shown, which is not possible here. {refusal}"
+        del asked["formats"]
     if link.family != family.name:
         note = f"This link is for the models of {show_value(link.family)}; here {family.title} answers."
         asked.pop("columns", None)
         asked.pop("behaviour", None)
+        asked.pop("formats", None)
     elif link.behaviour and link.behaviour not in known:
         note = f"This link asks for the behaviour {show_value(link.behaviour)}, which is not here."
         del asked["behaviour"]
-    return {"asked": asked, "note": f"{note} The rest is filled in." if note else ""}
+    told = [f"{note} The rest is filled in."] if note else []
+    if "formats" in asked:
+        told.append(f"This link changes what {', '.join(link.formats)} is shown; the first chip shows how.")
+    return {"asked": asked, "note": " ".join(told)}

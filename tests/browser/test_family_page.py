@@ -206,6 +206,21 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
         page.keyboard.press("Control+Enter")
     asked = request.value.post_data_json["event_data"]
     assert asked["formats"] == {"brief": {"kind": "plain", "text": "<b>${1}</b> {prompt}"}}
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    link = page.input_value("[data-part=link]")
+    page.keyboard.press("Escape")
+    other = page.context.new_page()
+    other.goto(link)
+    other.wait_for_selector("text=prompts changed: brief")
+    assert "changes what brief is shown" in other.text_content("[data-error=link]")
+    open_menu(other)
+    other.focus("[data-role=brief] summary")
+    other.keyboard.press("Enter")
+    other.wait_for_selector("[data-role=brief] .whole:has-text('<b>${1}')")
+    assert other.input_value("[data-role=brief] textarea") == "<b>${1}</b> {prompt}"
+    assert not other.evaluate("window.pwned")
+    other.close()
     open_menu(page)
     page.click("[data-role=brief] .plain")
     page.wait_for_selector("text=prompts changed: brief", state="hidden")

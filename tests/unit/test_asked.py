@@ -74,6 +74,16 @@ def test_a_link_posts_only_what_it_says() -> None:
     assert {"behaviour", "columns", "length"}.isdisjoint(as_posted(Permalink("Hi")))
 
 
+def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
+    own = {"brief": {"kind": "few-shot", "text": "Q: 1+1?\nA: 2:\n\nQ: {prompt}\nA:"}}
+    asked = read_asked(service, {**POSTED, "formats": own})
+    assert from_query(asked.to_query()) == asked and asked.to_query().startswith("v=2&")
+    assert as_posted(asked) == {**POSTED, "formats": own}
+    run = start_asked(service, asked)
+    assert run.request.formats == asked.formats
+    run.cancel()
+
+
 def test_a_prompt_may_be_longer_than_a_link(service: Service) -> None:
     long = read_asked(service, {**POSTED, "prompt": "x" * 9_000})
     with pytest.raises(InputError, match="4,000"):

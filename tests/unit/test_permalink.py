@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eft_demo import permalink
 from eft_demo.engine.run import parse_speculation
 from eft_demo.errors import EFTError, InputError
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.permalink import MAX_PROMPT_CHARS, Permalink, from_pairs, from_query
 from eft_demo.recipe import BASE, UPSCALED, parse
 from eft_demo.sampling import Sampling
@@ -41,6 +42,12 @@ links = st.builds(
     schedule=st.sampled_from(["constant", "warmup 8", "first 5", "list 0 0.5 1"]).map(parse_schedule),
     speculation=st.sampled_from(["off", "on", "on 4", "auto"]).map(parse_speculation),
     length=st.none() | st.integers(1, 1_000_000),
+    formats=st.dictionaries(
+        texts.filter(lambda role: ":" not in role),
+        st.builds(PromptFormat, st.just("plain"), texts.map(lambda text: text.replace("{", "") + "{prompt}"))
+        | st.builds(PromptFormat, st.just("chat"), texts),
+        max_size=3,
+    ),
 )
 
 
@@ -70,7 +77,7 @@ def test_any_query_is_a_link_none_or_a_sentence(query: str) -> None:
 
 names = st.sampled_from(
     ["v", "prompt", "family", "behaviour", "panel", "alpha", "beta", "alpha_x", "temperature", "top_p",
-     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "other"]
+     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "other"]
 )  # fmt: skip
 values = st.text(max_size=30) | st.sampled_from(
     [
@@ -83,6 +90,7 @@ values = st.text(max_size=30) | st.sampled_from(
         "base:large_base",
         ":",
         "x:y:z",
+        "x:plain:{prompt}",
         "<script>",
         "off",
         "\ud800",
@@ -111,7 +119,15 @@ def test_the_least_link_asks_for_the_pages_own_choices() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("v=2&prompt=x", "version 1; got '2'"),
+        ("v=3&prompt=x", "version 1 and 2; got '3'"),
+        ("v=2&format=brief", "role:kind:text; got 'brief'"),
+        ("v=2&format=brief:plain", "role:kind:text"),
+        ("v=2&format=brief:poem:x", "no prompt format 'poem'"),
+        ("v=2&format=brief:plain:x", "must hold {prompt} once"),
+        ("v=2&format=b:chat:" + "x" * 8001, "up to 8,000 characters"),
+        ("v=2&format=b:chat:x&format=b:chat:y", "two prompt formats for 'b'"),
+        ("v=2&format=" + "x" * 61 + ":chat:", "60 characters"),
+        ("v=2&" + "&".join(f"format=r{k}:chat:" for k in range(17)), "at most 16 prompt formats, not 17"),
         ("v=1&v=1", "twice"),
         ("v=1&alpha=1&alpha=2", "'alpha' twice"),
         ("v=1&alpha=high", "must be a number; got 'high'"),

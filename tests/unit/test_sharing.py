@@ -75,7 +75,8 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?v=2&prompt=x", "version 1"),
+        ("?v=3&prompt=x", "version 1"),
+        ("?v=2&format=brief:plain:nowhere", "{prompt} once"),
         ("?v=1&prompt=x&prompt=y", "twice"),
         ("?v=1&seed=-1", "Seed"),
         ("?v=1&temperature=nan", "Temperature"),
@@ -103,6 +104,24 @@ def test_what_other_models_would_need_is_left_out(service: Service) -> None:
     assert other["asked"]["prompt"] == ASKED["prompt"]
     unknown = read(service, query.replace("behaviour=brief", "behaviour=rude"))
     assert "'rude'" in unknown["note"] and "behaviour" not in unknown["asked"]
+
+
+def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
+    own = {"brief": {"kind": "plain", "text": "<b>${x}</b> & {prompt}:\n"}}
+    query = link_to(service, formats=own)["query"]
+    answer = read(service, query)
+    assert answer["asked"] == ASKED | {"formats": own}
+    assert answer["note"] == "This link changes what brief is shown; the first chip shows how."
+    for changed, words in (
+        ("family=qwen", "'qwen'"),
+        ("format=x%3Cy:chat:", "no model 'x<y' here"),
+        ("format=brief:chat:", "has no chat template"),
+    ):
+        name = changed.partition("=")[0]
+        other = read(service, "&".join(p for p in query.split("&") if not p.startswith(name)) + "&" + changed)
+        assert words in other["note"] and "formats" not in other["asked"]
+        assert other["note"].endswith("The rest is filled in.")
+        assert other["asked"]["prompt"] == ASKED["prompt"]
 
 
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
