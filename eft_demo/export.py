@@ -81,6 +81,9 @@ def to_markdown(run: RunTrace) -> str:
     settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(run.sampling).items()]
     settings += [f"{name} {getattr(run, name)}" for name in ("weight_filter", "schedule", "speculation")]
     lines = ["# A run of EFT Demo", "", *_fenced(run.prompt), "", escape_markdown(", ".join(settings)), ""]
+    for role, own in run.formats.items():
+        shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
+        lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
     for panel in run.panels:
         lines += [
             f"## {escape_markdown(panel.name)}",

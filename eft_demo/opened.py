@@ -13,6 +13,7 @@ from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.engine.run import parse_speculation
 from eft_demo.errors import EFTError, InputError
 from eft_demo.export import pieces_of, token_texts
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.recipe import Recipe, parse
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import show_value
@@ -87,6 +88,11 @@ def check_run(run: RunTrace) -> None:
             _check_panel(panel)
         except _Unfit as unfit:
             _refuse(f"panel {number}, {unfit}")
+    named = {role for panel in run.panels for role in parse(panel.recipe).roles}
+    for role, own in run.formats.items():
+        if role not in named:
+            _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
+        PromptFormat(own.kind, own.text)
 
 
 def replay(run: RunTrace) -> Replay:

@@ -17,7 +17,7 @@ from eft_demo.errors import InputError
 from eft_demo.sampling import Sampling
 from eft_demo.settings import show_value
 
-VERSION = 2
+VERSION = 3  # 2 had no formats, and is read as a run with none
 MAX_CHARS = 20_000_000  # eight times the longest run of three panels
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
@@ -76,6 +76,14 @@ class PanelTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnFormat:
+    """What a person put around the prompt for one role; kind and text as of a family's prompt formats."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunTrace:
     """One prompt, answered by several panels with the same dice."""
 
@@ -89,6 +97,7 @@ class RunTrace:
     speculation: str = "off"
     # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
     pieces: dict[str, str] = field(default_factory=dict)
+    formats: dict[str, OwnFormat] = field(default_factory=dict)  # by role; the others: the family's own
     version: int = VERSION
 
     def to_json(self, digits: int | None = None) -> str:
@@ -109,8 +118,11 @@ class RunTrace:
             message = "This is not a recorded run: it is not valid JSON. Please choose another file."
             raise InputError(message) from None
         version = document.get("version") if isinstance(document, dict) else None
-        if version != VERSION:
-            raise InputError(f"This app reads recorded runs of version {VERSION}; got {show_value(version)}.")
+        if version == 2 and type(version) is int:
+            document = {"formats": {}, **document, "version": VERSION}
+        elif version != VERSION:
+            known = f"version {VERSION} and version 2"
+            raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")
         run: RunTrace = _decode(cls, document, "run")
         return run
 

@@ -55,6 +55,9 @@ function play(lines, title, about) {
   part("replay-title").textContent = title;
   part("replay-about").textContent = about;
   part("replay-prompt").textContent = lines[0].prompt;
+  const { reshown } = lines[0];
+  part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
+  part("reshown").hidden = !reshown.length;
   element.querySelector(".eft").classList.add("has-run");
   take([first]);
   part("replay").scrollIntoView();

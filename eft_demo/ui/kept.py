@@ -19,9 +19,10 @@ from eft_demo.export import to_csv, to_html, to_markdown
 from eft_demo.lab.collect import add_event, empty_traces
 from eft_demo.opened import replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
+from eft_demo.recipe import parse
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import control_range, show_value
-from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, gather_pieces
+from eft_demo.trace import FILE_DIGITS, OwnFormat, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
 from eft_demo.weight_filter import parse_weight_filter
 
@@ -98,6 +99,7 @@ class Kept:
             schedule=str(request.schedule),
             speculation=str(request.speculation),
             pieces=gather_pieces(traces, service.family.token_bytes),
+            formats=_own_formats(request, traces),
         )
 
 
@@ -186,6 +188,12 @@ def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
     label = _labels(service, kept)
     labels = [label(record.id) for record in ours.tokens]
     return json.dumps(log_odds_figure(sums, labels, ours.name, theirs.name, wire.PAGE_PALETTE))
+
+
+def _own_formats(request: RunRequest, traces: Sequence[PanelTrace]) -> dict[str, OwnFormat]:
+    """The formats that are not the family's, of the models that these panels name."""
+    roles = {role for trace in traces for role in parse(trace.recipe).roles}
+    return {role: OwnFormat(own.kind, own.text) for role, own in request.formats.items() if role in roles}
 
 
 def _labels(service: Service, kept: Kept) -> Callable[[int], str]:

@@ -53,7 +53,10 @@ def run_lines(trace: RunTrace, run_id: str) -> str:
         parse_weight_filter(trace.weight_filter),
         parse_schedule(trace.schedule),
     )
-    lines = encoder.run_line(run_id, 0, trace.prompt) + "".join(map(encoder.event_line, played.events))
+    reshown = {"reshown": list(trace.formats)}
+    lines = encoder.run_line(run_id, 0, trace.prompt, reshown) + "".join(
+        map(encoder.event_line, played.events)
+    )
     return lines + wire.line("done")
 
 

@@ -201,6 +201,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     assert "changed by you" in page.text_content("[data-role=brief] summary")
     page.keyboard.press("Escape")
     assert page.is_visible("text=prompts changed: brief")
+    page.select_option("[data-part=behaviour]", "brief")
     with page.expect_request("**/queue/join*") as request:
         page.fill("#eft-prompt", "Hi")
         page.keyboard.press("Control+Enter")
@@ -221,6 +222,14 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     assert other.input_value("[data-role=brief] textarea") == "<b>${1}</b> {prompt}"
     assert not other.evaluate("window.pwned")
     other.close()
+    page.wait_for_selector("[data-part=stop]:disabled")
+    page.click("[data-part=share]")
+    with page.expect_download() as saved:
+        page.click("[data-part=formats] button:has-text('JSON')")
+    page.keyboard.press("Escape")
+    page.set_input_files("[data-part=file]", saved.value.path())
+    page.wait_for_selector("[data-part=replay]:visible")
+    assert "than its family shows: brief." in page.text_content("[data-part=reshown]")
     open_menu(page)
     page.click("[data-role=brief] .plain")
     page.wait_for_selector("text=prompts changed: brief", state="hidden")

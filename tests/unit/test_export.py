@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eft_demo import export
 from eft_demo.recipe import BASE, UPSCALED
 from eft_demo.sampling import Sampling
-from eft_demo.trace import Draft, PanelTrace, RunTrace, gather_pieces
+from eft_demo.trace import Draft, OwnFormat, PanelTrace, RunTrace, gather_pieces
 from tests.hostile import HOSTILE
 from tests.records import make_record
 
@@ -53,6 +53,7 @@ def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
             "6": piece.decode("utf-8", "surrogateescape"),
             "9": b"\xe2\x80".decode("utf-8", "surrogateescape"),
         },
+        formats={"large_base": OwnFormat("plain", text[:900].replace("{prompt}", "") + "{prompt}")},
     )
 
 

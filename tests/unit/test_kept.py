@@ -10,9 +10,10 @@ import pytest
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.opened import open_run
 from eft_demo.settings import Settings
-from eft_demo.trace import PanelTrace
+from eft_demo.trace import OwnFormat, PanelTrace
 from eft_demo.ui import kept
 from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.columns import FIRST as PANELS
@@ -156,6 +157,22 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
     ]
     assert (lines[0]["k"], lines[-1]["k"]) == ("run", "done")
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
+
+
+def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(service: Service) -> None:
+    own = PromptFormat("plain", "User: Again {prompt}\nAssistant:")
+    run = service.start_run(PROMPT, "assistant", panels=PANELS, formats={"assistant": own, "pirate": own})
+    runs = KeptRuns()
+    runs.keep("own", Kept.of_run(run, PROMPT, "assistant"))
+    run.cancel()
+    files = {
+        kind: json.loads(kept.save(service, runs, {"run": "own", "format": kind}))["text"]
+        for kind in ("json", "md")
+    }
+    assert open_run(files["json"]).formats == {"assistant": OwnFormat(own.kind, own.text)}
+    assert "assistant was shown the prompt in a way of its own" in files["md"] and own.text in files["md"]
+    first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
+    assert json.loads(first)["reshown"] == ["assistant"]
 
 
 @pytest.mark.parametrize(

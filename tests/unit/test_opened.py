@@ -75,8 +75,14 @@ def change(path: str, value: object) -> str:
 
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 2; got 1"),
-    ("version", "2", "version 2"),
+    ("version", 1, "version 3 and version 2; got 1"),
+    ("version", "2", "version 2; got '2'"),
+    ("version", 2.0, "version 2; got 2.0"),
+    ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
+    ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
+    ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
+    ("formats", {"large_base": {"kind": "chat", "text": "x" * 8001}}, "up to 8,000"),
+    ("formats", {"large_base": "{prompt}"}, "fields kind, text"),
     ("panels", [], "1 to 16 panels, not 0"),
     ("panels", DOCUMENT["panels"] * 9, "not 18"),
     ("panels", "text", "must be a list"),

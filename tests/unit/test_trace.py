@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eft_demo import trace
 from eft_demo.errors import EFTError, InputError
 from eft_demo.sampling import Sampling
-from eft_demo.trace import Candidate, PanelTrace, RunTrace, TokenRecord
+from eft_demo.trace import Candidate, OwnFormat, PanelTrace, RunTrace, TokenRecord
 
 anything = st.text(alphabet=st.characters(), max_size=20) | st.sampled_from(
     ["\ud800", "a\udfff\0", "</script>"]
@@ -55,6 +55,7 @@ runs = st.builds(
     st.builds(Sampling, temperature=st.floats(0, 2), seed=st.integers(0, 2**32 - 1)),
     st.dictionaries(anything, numbers, max_size=2),
     st.lists(panels, max_size=3),
+    formats=st.dictionaries(anything, st.builds(OwnFormat, anything, anything), max_size=2),
 )
 
 
@@ -146,6 +147,7 @@ def test_any_other_json_is_refused(value: Any) -> None:
         '{"version": NaN}',
         '{"version": Infinity}',
         '{"version": 2}',
+        '{"version": 3}',
         '{"version": "1"}',
         '{"version": 1}',
         "\x00\ud800",
@@ -166,6 +168,14 @@ def test_the_error_names_the_place() -> None:
         InputError, match=r"panels\[0\]\.tokens\[0\]\.candidates\[0\]\.logprob must be a number"
     ):
         RunTrace.from_json(json.dumps(damaged))
+
+
+def test_a_file_from_before_there_were_formats_is_read() -> None:
+    written = json.loads(example().to_json())
+    older = {name: value for name, value in written.items() if name != "formats"} | {"version": 2}
+    assert RunTrace.from_json(json.dumps(older)) == RunTrace.from_json(json.dumps(written))
+    with pytest.raises(InputError, match="fields"):
+        RunTrace.from_json(json.dumps(older | {"version": 3}))
 
 
 def test_missing_and_foreign_fields_are_refused() -> None:
