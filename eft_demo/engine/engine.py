@@ -25,15 +25,13 @@ from eft_demo.errors import OutOfMemory, Overloaded
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
-from eft_demo.settings import Settings
+from eft_demo.settings import DEFAULT_THREADS, Settings
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
 # The account of several ticks at once takes little longer than that of one, and nobody sees a token come this
 # much later. Ticks that take longer than this are told one by one all the same.
 PATIENCE_S = 0.02
-# For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy one.
-DEFAULT_THREADS = 1
 
 
 class Engine:

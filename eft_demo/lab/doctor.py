@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from eft_demo.engine.engine import DEFAULT_THREADS
 from eft_demo.engine.service import Service, default_panels
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import Entry, find_entry, list_entries
@@ -32,7 +31,7 @@ from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import NONE
-from eft_demo.settings import Settings
+from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"

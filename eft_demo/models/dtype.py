@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from eft_demo.settings import Settings
+from eft_demo.settings import DEFAULT_THREADS, Settings
 
 ROWS = 2  # the large base's rows when one person looks at three panels
 OUT, IN = 1536, 384  # a matrix of the bundled large base
@@ -28,12 +28,16 @@ class DtypeChoice(NamedTuple):
 
 
 def choose_dtype(settings: Settings, shape: tuple[int, int] = (OUT, IN)) -> DtypeChoice:
-    """What EFT_DTYPE says, or under `auto` what is faster here with matrices of `shape` (50 ms, once)."""
+    """What EFT_DTYPE says, or under `auto` what is faster here with matrices of `shape` (50 ms, once).
+
+    Measured with as many threads as an engine with these settings uses.
+    """
     if settings.dtype == "bf16":
         return DtypeChoice(torch.bfloat16, "bf16, as EFT_DTYPE says")
     if settings.dtype == "fp32":
         return DtypeChoice(torch.float32, "fp32, as EFT_DTYPE says")
-    fp32_us, bf16_us = _linear_us(torch.float32, shape), _linear_us(torch.bfloat16, shape)
+    threads = settings.threads or DEFAULT_THREADS
+    fp32_us, bf16_us = (_linear_us(dtype, shape, threads) for dtype in (torch.float32, torch.bfloat16))
     times = f"{ROWS} rows take {bf16_us:.0f} µs in bf16 and {fp32_us:.0f} µs in fp32"
     if bf16_us < fp32_us:
         return DtypeChoice(torch.bfloat16, f"bf16, because here {times}")
@@ -41,9 +45,18 @@ def choose_dtype(settings: Settings, shape: tuple[int, int] = (OUT, IN)) -> Dtyp
 
 
 @cache
-@torch.inference_mode()
-def _linear_us(dtype: torch.dtype, shape: tuple[int, int]) -> float:
+def _linear_us(dtype: torch.dtype, shape: tuple[int, int], threads: int) -> float:
     """The best of several timings of a matrix product, in microseconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _timed_us(dtype, shape)
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.inference_mode()
+def _timed_us(dtype: torch.dtype, shape: tuple[int, int]) -> float:
     calls = max(2, WEIGHTS_BYTES // (shape[0] * shape[1] * dtype.itemsize))
     weights = torch.ones(calls, *shape, dtype=dtype).unbind()
     rows = torch.ones(ROWS, shape[1], dtype=dtype)

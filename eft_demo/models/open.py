@@ -6,7 +6,6 @@ allows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from eft_demo.families.catalogue import Entry, find_entry
 from eft_demo.families.family import Family, chosen_roles, load_family
 from eft_demo.families.hub import QUIET, Watcher, download
 from eft_demo.models.load import load_models
-from eft_demo.models.plan import Plan, make_plan
+from eft_demo.models.plan import Plan, engine_threads, make_plan
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.settings import Settings
 
@@ -67,6 +66,5 @@ def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
 
 
 def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:
-    # One thread is best for the bundled models only; their forwards are too short to share.
-    threads = settings.threads or (0 if entry.bundled else os.cpu_count() or 1)
-    return replace(settings, max_rows=min(settings.max_rows, plan.rows), threads=threads)
+    rows, threads = min(settings.max_rows, plan.rows), engine_threads(entry, settings)
+    return replace(settings, max_rows=rows, threads=threads)

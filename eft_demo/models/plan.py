@@ -6,8 +6,9 @@ say. Knows the catalogue and the headers of files that are here; loads nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import CPU, free_memory
 from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
 from eft_demo.models.shape import CacheShape, cache_shape
-from eft_demo.settings import Settings
+from eft_demo.settings import DEFAULT_THREADS, Settings
 
 MIN_ROWS = 4  # three panels, and one row more to colour a column with
 # Activations of a prompt's chunk, logits in float32 and what allocators round up; on a GPU its context too.
@@ -74,6 +75,11 @@ class Plan:
         """Raises OutOfMemory if it does not fit."""
         if self.problem:
             raise OutOfMemory(self.problem)
+
+
+def engine_threads(entry: Entry, settings: Settings) -> int:
+    """Threads of torch for the family on a CPU: forwards of the bundled models are too short to share."""
+    return settings.threads or (DEFAULT_THREADS if entry.bundled else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Wa
     """From the best to the last resort."""
     wanted = settings.quantisation
     kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
-    chosen = choose_dtype(settings)
+    chosen = choose_dtype(replace(settings, threads=engine_threads(entry, settings)))
     gpus = [device for device in room if device != CPU]
     if entry.bundled or not gpus or settings.device == CPU:
         return [_Way(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]

@@ -12,14 +12,17 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 
 from eft_demo.errors import FamilyError
+from eft_demo.families.catalogue import find_entry
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
+from eft_demo.models import dtype as dtype_module
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.fused import FusedQwen2, join_equals
 from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.plan import make_plan
 from eft_demo.models.protocol import Slot
 from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.settings import Settings
@@ -148,6 +151,26 @@ def test_the_dtype_comes_with_its_reason() -> None:
     dtype, reason = choose_dtype(Settings())
     assert dtype in (torch.bfloat16, torch.float32)
     assert "because" in reason and "µs" in reason
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "threads"), [("atlas", 0, 1), ("qwen2.5", 0, 5), ("atlas", 3, 3)]
+)
+def test_the_dtype_is_measured_with_the_engines_threads(
+    monkeypatch: pytest.MonkeyPatch, family: str, asked: int, threads: int
+) -> None:
+    seen: list[int] = []
+
+    def linear(rows: Tensor, weight: Tensor) -> None:
+        seen.append(torch.get_num_threads())
+
+    monkeypatch.setattr(dtype_module.F, "linear", linear)
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    dtype_module._linear_us.cache_clear()
+    before, settings = torch.get_num_threads(), Settings(threads=asked)
+    make_plan(find_entry(family, settings), settings)
+    dtype_module._linear_us.cache_clear()  # nothing was measured
+    assert set(seen) == {threads} and torch.get_num_threads() == before
 
 
 def test_a_toy_says_its_text_and_stops() -> None:
