@@ -53,12 +53,17 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
         page.keyboard.press("Escape")
     page.click("[data-part=open]")
     page.locator("[data-part=gallery] button").first.click()
+    page.wait_for_selector("[data-part=replay]:visible")  # until then the dialog is open, and the old run stands
     page.wait_for_selector(".t")
     assert violations(page) == []
     page.keyboard.press("Escape")
+    page.wait_for_function(
+        "['Play', 'Again'].includes(document.querySelector('[data-part=replay-play]').textContent)"
+    )
     page.click(".family-chip")
     page.wait_for_selector(".family-choice")
     page.click(".format summary")
+    page.wait_for_function("document.querySelector('.format[open] .whole').textContent")
     assert violations(page) == []
 
 
