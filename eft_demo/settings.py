@@ -144,8 +144,7 @@ HOSTED_NAMES: Mapping[str, str] = {
     "zero_gpu": "SPACES_ZERO_GPU",
 }
 BUNDLED = "atlas"  # the family that needs no download
-# For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy one.
-DEFAULT_THREADS = 1
+DEFAULT_THREADS = 1  # of torch, for the bundled models; of others one per CPU
 NO_FAMILY = "none"  # no model at all: a page for what was recorded
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
@@ -165,7 +164,7 @@ class Settings:
     assets: Path = ASSETS
     family: str = "atlas"  # which family the app starts with
     switch: str = "auto"  # who may load another: auto = a person at this machine, on, off
-    threads: int = 0  # for torch; 0 = DEFAULT_THREADS for the bundled family, else one per CPU
+    threads: int = 0  # for torch; 0 = the engine's choice, which is 1 (see engine.py for why)
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
     device: str = "auto"  # auto = a GPU if there is one, for all but the bundled family; or cpu
