@@ -53,7 +53,7 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
         page.keyboard.press("Escape")
     page.click("[data-part=open]")
     page.locator("[data-part=gallery] button").first.click()
-    page.wait_for_selector("[data-part=replay]:visible")  # until then the dialog is open, and the old run stands
+    page.wait_for_selector("[data-part=replay]:visible")  # until then the dialog and the old run are there
     page.wait_for_selector(".t")
     assert violations(page) == []
     page.keyboard.press("Escape")
