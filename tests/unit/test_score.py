@@ -9,7 +9,7 @@ import torch
 from eft_demo.engine import score
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.events import EndEvent, TokenEvent
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.service import default_panels
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
@@ -24,6 +24,7 @@ from eft_demo.trace import TokenRecord
 ROLES = ("large_base", "small_base", "assistant")
 PANELS = default_panels("assistant")
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
+COLD = Sampling(temperature=0)
 LENGTH = 40
 VOCAB = 40
 
@@ -139,6 +140,21 @@ def test_a_branch_where_nothing_is_changed_is_the_original(
         (branch,) = drive(engine, engine.submit(replace(alone, forced=original[0].ids[:kept])))
         assert_alike(branch[0].records, original[0].records)
         assert branch[0].text == original[0].text
+
+
+@pytest.mark.parametrize("kept", [1, 7, score.CHUNK + 3])
+def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
+    engine: Engine, asked: RunRequest, kept: int
+) -> None:
+    """In float32, at the same controls and with the same dice: drafts and neighbours are matters of load."""
+    drafted = replace(asked, speculation=Speculation("on", 4))
+    original, *_ = drive(engine, engine.submit(drafted), engine.submit(replace(asked, sampling=COLD)))
+    ids = original[2].ids
+    regenerated = [replace(how, panels=(PANELS[2],), forced=ids[:kept]) for how in (asked, drafted)]
+    beside = replace(asked, sampling=replace(WARM, seed=8))
+    for runs in (regenerated, [*regenerated, beside]):
+        for (branch, *_), _ in zip(drive(engine, *map(engine.submit, runs)), regenerated, strict=False):
+            assert branch.ids == ids and branch.text == original[2].text
 
 
 def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
