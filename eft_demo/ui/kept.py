@@ -16,6 +16,7 @@ from eft_demo.engine.run import Run, RunRequest, parse_speculation
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.export import to_csv, to_html, to_markdown
+from eft_demo.families.prompt import PromptFormat
 from eft_demo.lab.collect import add_event, empty_traces
 from eft_demo.opened import replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
@@ -72,6 +73,7 @@ class Kept:
             weight_filter=parse_weight_filter(trace.weight_filter),
             schedule=parse_schedule(trace.schedule),
             speculation=parse_speculation(trace.speculation),
+            formats={role: PromptFormat(own.kind, own.text) for role, own in trace.formats.items()},
         )
         seeds = (trace.sampling.seed,) * len(panels)
         return cls(trace.prompt, "", request, trace.panels, tuple(range(len(panels))), seeds, file=trace)

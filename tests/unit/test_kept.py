@@ -169,7 +169,9 @@ def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(serv
         kind: json.loads(kept.save(service, runs, {"run": "own", "format": kind}))["text"]
         for kind in ("json", "md")
     }
-    assert open_run(files["json"]).formats == {"assistant": OwnFormat(own.kind, own.text)}
+    opened = open_run(files["json"])
+    assert opened.formats == {"assistant": OwnFormat(own.kind, own.text)}
+    assert Kept.of_file(opened).request.formats == {"assistant": own}, "for whoever goes on from it"
     assert "assistant was shown the prompt in a way of its own" in files["md"] and own.text in files["md"]
     first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
     assert json.loads(first)["reshown"] == ["assistant"]
