@@ -3,8 +3,8 @@
 One forward per model and chunk tells what every panel thinks of a finished text, or of the part of it that a
 branch keeps. In float32 a branch with the same controls and dice goes on as the original did, however it was
 read. In bfloat16 tokens read at once are rounded otherwise than one by one, and of two that are about level
-the other may be drawn: in about 1 of 300 branches of the bundled family. So it is with drafts, of which the
-machine's load decides. Knows rows, slots and models; knows no queue and no ticks.
+the other may be drawn, if seldom. So it is with drafts, of which the machine's load decides. Knows rows,
+slots and models; knows no queue and no ticks.
 """
 
 from collections.abc import Mapping, Sequence
