@@ -79,6 +79,20 @@ def test_every_width_and_theme_after_a_run(site: Site, width: int, theme: str) -
     assert violations(page) == []
 
 
+def test_what_scrolls_can_be_reached_by_keyboard(site: Site) -> None:
+    page = site.open(360)
+    page.add_style_tag(content=".eft :is(.diff, .replay blockquote) { max-height: 12px !important; }")
+    run(page, "How do chemists write gold? " * 8)
+    wait_end(page)
+    page.click("[data-part=compare] summary")
+    page.wait_for_function("document.querySelector('.diff').textContent")
+    assert violations(page) == []
+    page.click("[data-part=open]")
+    page.locator("[data-part=gallery] button").first.click()
+    page.wait_for_selector("[data-part=replay]:visible")
+    assert violations(page) == []
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (360, "light")])
 def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
