@@ -98,7 +98,7 @@ def test_only_what_is_needed_comes_and_never_code(hub: FolderHub, entry: Entry) 
 def test_a_download_can_be_called_off_and_goes_on_later(hub: FolderHub, entry: Entry) -> None:
     cancel = Event()
     hub.on_chunk = lambda: cancel.set() if (hub.folder_of("me/small_base") / "config.json").exists() else None
-    with pytest.raises(Cancelled, match="was stopped"):
+    with pytest.raises(Cancelled, match="Stopped, as asked"):
         open_family(entry, FP32, watcher=Watcher(cancel=cancel))
     assert not choice_of(entry, FP32).here
     hub.on_chunk = lambda: None
