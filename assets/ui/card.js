@@ -51,18 +51,20 @@ const verdictOf = (panel, token) => [explain(panel, token, run.labels), explainF
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
 
 function keepHeight() {
-  for (const name of KEPT_BOXES) part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, part(name).offsetHeight) + "px";
+  const heights = KEPT_BOXES.map((name) => part(name).offsetHeight); // all read before one is set: one layout, not five
+  KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
 }
 
 // Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
 // is walked to needs more room than there is.
 function keepRoom() {
-  const tokens = run.panels.flatMap((panel) => panel.tokens.map((token) => [panel, token]));
-  const key = [run.id, tokens.length, part("card").clientWidth].join(" "), { dataset } = part("card");
-  if (running || !tokens.length || dataset.room === key) return;
+  const count = run.panels.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
+  const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
+  if (running || !count || dataset.room === key) return;
   dataset.room = key;
   for (const name of KEPT_BOXES) part(name).style.minHeight = "";
-  const sample = tokens.filter((_, k) => k % Math.ceil(tokens.length / MEASURED) === 0);
+  const step = Math.ceil(count / MEASURED);
+  const sample = run.panels.flatMap((panel) => panel.tokens.filter((token) => token.n % step === 0).map((token) => [panel, token]));
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
   part("card-title").textContent = longest((panel, token) => titleOf(panel, token.n), (text) => text.length);
   part("card-note").textContent = longest(noteOf, (text) => text.length);
