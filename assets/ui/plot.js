@@ -177,7 +177,12 @@ function drawSoonest() {
   drawTimer = setTimeout(drawNow, 20);
 }
 
-const colour = (name) => getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+function colour(name) { // in a form that plotly knows: a colour of the system has none
+  const value = getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+  if (value.startsWith("#")) return value;
+  part("probe").style.color = value;
+  return getComputedStyle(part("probe")).color;
+}
 
 // A deep copy with every `var(--name)` replaced by its colour in the present theme.
 function themed(value) {

@@ -141,6 +141,7 @@ def fall(page: Any, place: int) -> tuple[str, str, list[float]]:
 
 def test_the_card_says_what_was_recorded(page: Any) -> None:
     focus_token(page, 4)
+    page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token
     record = MIXED[4]
     assert said(page, "card-title") == "“of” · token 5 of 40"
     chance = f"{math.exp(record.logprob):.2f}"[1:]
@@ -155,7 +156,6 @@ def test_the_card_says_what_was_recorded(page: Any) -> None:
         assert row.locator(".cand").inner_text() == word(candidate.id)
         assert widths == pytest.approx([100 * math.exp(value) for value in values], abs=0.06)
     assert page.locator(".candidates tfoot td").all_inner_texts() == ["1", "2", "1", "2"]
-    page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token
     assert said(page, "peek").startswith(
         f"“of” · token 5 of 40\n{100 * math.exp(record.logprob):.0f} % · rank 2"
     )
