@@ -147,6 +147,7 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
         "font": {"size": 14, "color": palette["ink"]},
         "hovermode": "x unified",
         "dragmode": "pan",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette["soft"], "activecolor": palette["up"]},
         "showlegend": True,
         "hoverlabel": {
             "bgcolor": palette["card"],

@@ -17,6 +17,7 @@ _NAMES = {
     PERHAPS_OTHER: "another among the recorded ones",
     OTHER: "another token",
 }
+CELL_CHARS = 5  # that a cell has room for; the whole token is in what the mouse is told
 MAX_UNSURE = 0.05  # more probability than this on tokens not recorded, and the choice is not to be trusted
 
 
@@ -77,6 +78,7 @@ def strip_figure(
         "text": texts,
         "customdata": hovers,
         "texttemplate": "%{text}",
+        "textfont": {"size": 11},
         "hovertemplate": "%{customdata}<extra></extra>",
         "zmin": SAME,
         "zmax": OTHER,
@@ -104,7 +106,7 @@ def _grade(choice: Choice) -> int:
 def _cell(choice: Choice, label_of: Callable[[int], str]) -> str:
     if not choice.changed:
         return ""
-    return tick_label(label_of(choice.id)) + ("?" if _grade(choice) == PERHAPS_OTHER else "")
+    return tick_label(label_of(choice.id), CELL_CHARS) + ("?" if _grade(choice) == PERHAPS_OTHER else "")
 
 
 def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 14, "color": palette["ink"]},
         "dragmode": "pan",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette["soft"], "activecolor": palette["up"]},
         "xaxis": {
             "tickmode": "array",
             "tickvals": list(range(len(labels))),

@@ -149,6 +149,15 @@ def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecor
     return sums
 
 
+def log_odds_over_role(records: Sequence[TokenRecord], role: str) -> list[float]:
+    """The same against a model alone that is a role of these records, which hold what it gave each token."""
+    total, sums = 0.0, []
+    for record in records:
+        total += record.logprob - record.by_role[role]
+        sums.append(total)
+    return sums
+
+
 def unrecorded_share(run: Run, record: TokenRecord, controls: Mapping[str, float]) -> float | None:
     """At most so much probability (at temperature 1) lies on tokens that the record does not list.
 

@@ -5,6 +5,7 @@ No model takes part, so a test of what the page shows says exactly what the page
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.recipe import Recipe
@@ -36,13 +37,15 @@ class Script:
         known = {"finish_reason": "stop", "error": None, "ttft_s": 0.02, "tokens_per_s": 50.0} | end
         self.events.append(EndEvent(panel, text=text, **known))
 
-    def lines(self, nonce: int) -> str:
-        """The whole run."""
+    def lines(
+        self, nonce: int, run_id: str = "scripted", origin: Mapping[str, object] = MappingProxyType({})
+    ) -> str:
+        """The whole run; with an `origin` it is one that began from another."""
         encoder = wire.Encoder(
             self.panels, self.token_bytes, frozenset({0}), self.sampling, self.weight_filter, self.schedule
         )
         said = "".join(encoder.event_line(event) for event in self.events)
-        return encoder.run_line("scripted", nonce, "prompt") + said + wire.line("done")
+        return encoder.run_line(run_id, nonce, "prompt", origin) + said + wire.line("done")
 
     def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
         """In the place of `handlers.stream_run`."""

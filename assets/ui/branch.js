@@ -52,7 +52,8 @@ function placeRun() {
 // there. As many samples as the card says, each with dice of its own.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
   const node = currentNode(), panel = run.panels[p];
-  if (!node || run.recorded) return showError("branch", "This run came from a file, so there is no model here that could write on. Press Run for one that can.");
+  if (!node) return;
+  endTape();
   if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((column) => column.sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;
@@ -126,11 +127,12 @@ function show(other) {
   drawModes();
 }
 
-// The sliders back to what the text was written with.
-function setSliders() {
-  const values = {};
-  for (const panel of run.panels) if (panel.tokens.length) Object.assign(values, liveOf(panel.tokens.at(-1)));
-  setControls(Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value))));
+// The sliders back to where they stood in the end, as far as these tokens tell.
+function setSliders(tokens = run.panels.flatMap((panel) => panel.tokens)) {
+  const told = tokens.flatMap((token) => Object.entries(liveOf(token))).filter(([, value]) => Number.isFinite(value));
+  setControls(Object.fromEntries(told));
+  cancelAnimationFrame(asIfTimer); // nobody asked for the text at other values
+  asIfTimer = 0;
   setAsIf(null);
 }
 

@@ -2,6 +2,8 @@
 // that means. A click pins it; while the mouse rests on another token, that one is previewed.
 
 const ROWS_SHOWN = 8;
+const MEASURED = 800; // so many tokens of a run at most say how much room a card needs
+const LINE_CHARS = 40; // what the last line of a sentence may waste
 const quote = (text) => "“" + text + "”";
 let rival = null; // the candidate that a person compares the token with; null: the telling one
 let preview = null; // {p, i} of the token under the mouse
@@ -25,6 +27,7 @@ function emptyCard() {
 }
 
 function drawCard() {
+  keepRoom();
   const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
   part("card-title").textContent = titleOf(panel, i);
   part("card-note").textContent = noteOf(panel, token);
@@ -33,7 +36,7 @@ function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawFalls(panel, token, preview ? null : rival);
   part("branching").hidden = false;
-  drawVerdict([explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)]);
+  drawVerdict(verdictOf(panel, token));
   keepHeight();
 }
 
@@ -42,12 +45,35 @@ function titleOf(panel, i) {
   return quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (i + 1) + " of " + panel.tokens.length;
 }
 
+const verdictOf = (panel, token) => [explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)];
+
 // What has been tall once stays so: nothing below moves when a shorter card comes.
+const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
+
 function keepHeight() {
-  for (const name of ["card-note", "card-table", "card-said", "falls"]) {
-    const box = part(name), width = String(box.clientWidth);
-    if (box.dataset.width !== width) (box.dataset.width = width), (box.style.minHeight = "");
-    box.style.minHeight = Math.max(parseFloat(box.style.minHeight) || 0, box.offsetHeight) + "px";
+  const heights = KEPT_BOXES.map((name) => part(name).offsetHeight); // all read before one is set: one layout, not five
+  KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
+}
+
+// Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
+// is walked to needs more room than there is.
+function keepRoom() {
+  const count = run.panels.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
+  const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
+  if (running || !count || dataset.room === key) return;
+  dataset.room = key;
+  for (const name of KEPT_BOXES) part(name).style.minHeight = "";
+  const step = Math.ceil(count / MEASURED);
+  const sample = run.panels.flatMap((panel) => panel.tokens.filter((token) => token.n % step === 0).map((token) => [panel, token]));
+  const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
+  part("card-title").textContent = longest((panel, token) => titleOf(panel, token.n), (text) => text.length);
+  part("card-note").textContent = longest(noteOf, (text) => text.length);
+  drawVerdict(longest(verdictOf, (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
+  for (const panel of run.panels.filter(({ tokens }) => tokens.length)) {
+    const widest = bestBy(panel.tokens, (token) => token.c.length);
+    part("card-table").replaceChildren(tableOf(panel, widest));
+    drawFalls(panel, widest, null);
+    keepHeight();
   }
 }
 

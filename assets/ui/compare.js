@@ -8,7 +8,7 @@ const drawn = { odds: null, strip: null }; // {key, figure} of what was asked fo
 
 function drawModes() {
   const node = currentNode(), of = node && sameOf(node), choice = part("same-of");
-  const ready = node && !node.run.recorded && node.run.panels.some((panel) => panel.tokens.length);
+  const ready = node && node.run.panels.some((panel) => panel.tokens.length);
   part("mode-free").checked = of === null;
   part("mode-same").checked = of !== null;
   part("mode-same").disabled = choice.disabled = !ready;
@@ -29,6 +29,7 @@ function showSame(p) {
   const node = currentNode(), there = node.same.get(p);
   if (there) return show(there);
   if (running) forgetStream();
+  endTape();
   if (!node.run.panels[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
   ask({ kind: "same", run: node.run.id, panel: p, controls: slidersOf(node.run.panels) }, { kind: "same", parent: node.id, panel: p });
 }
@@ -73,7 +74,7 @@ function tabRequest() {
     const [control] = controlsOf(run.panels[plotted]);
     return control ? [{ run: run.id, panel: plotted, control }, ""] : [null, "No slider steers " + run.panels[plotted].name + ". Choose another column."];
   }
-  if (sameOf(currentNode()) === null) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
+  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
   const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
   return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
 }
@@ -101,6 +102,7 @@ async function drawTab() {
     }
   }
   if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
+  if (name === "odds") part("odds-of").textContent = " The text is that of " + run.panels[columnOfTab()].name + ".";
   const fresh = !box.data;
   await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);
   if (fresh) box.on("plotly_relayout", (change) => {
@@ -110,7 +112,8 @@ async function drawTab() {
 }
 
 function tabLayout(box, made) {
-  const layout = themed(made), i = selected ? selected.i : -1, n = layout.xaxis.tickvals.length;
+  const mine = selected && (selected.p === columnOfTab() || sameOf(currentNode()) !== null);
+  const layout = themed(made), i = mine ? selected.i : -1, n = layout.xaxis.tickvals.length;
   layout.width = widthOf(box);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
@@ -129,6 +132,9 @@ function windowAround(i, n, room) {
   return n <= room ? [-0.6, n - 0.4] : [start - 0.6, start + room - 0.4];
 }
 
+// The column whose text the open tab shows.
+const columnOfTab = () => (tab === "strip" ? plotted : drawn.odds?.figure?.of ?? Number(part("ours").value));
+
 // A click on a cell of the strip: that token, at that value of the slider. On the line: that token.
 function onTabClick(event) {
   const box = boxOf(tab), axes = box._fullLayout;
@@ -136,8 +142,7 @@ function onTabClick(event) {
   const at = box.getBoundingClientRect();
   const px = event.clientX - at.left - axes.xaxis._offset, py = event.clientY - at.top - axes.yaxis._offset;
   if (px < 0 || px > axes.xaxis._length) return;
-  const column = tab === "strip" ? plotted : Number(part("ours").value);
-  select(column, Math.round(axes.xaxis.p2d(px)), false);
+  select(columnOfTab(), Math.round(axes.xaxis.p2d(px)), false);
   const value = Number(box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
   if (tab === "strip" && Number.isFinite(value)) setControls({ [controlsOf(run.panels[plotted])[0]]: value });
 }

@@ -58,8 +58,9 @@ function play(lines, title, about) {
   const { reshown } = lines[0];
   part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
   part("reshown").hidden = !reshown.length;
+  part("replay-tools").hidden = false;
   element.querySelector(".eft").classList.add("has-run");
-  take([first]);
+  rewind();
   part("replay").scrollIntoView();
   part("replay-play").focus({ preventScroll: true });
   showTape();
@@ -117,8 +118,13 @@ function setPlaying(now) {
 function playOrPause() {
   if (tape.at < tape.frames.length) return setPlaying(!tape.playing);
   Object.assign(tape, { at: 0, due: 0, playing: true });
-  take([tape.first]);
+  rewind();
   showTape();
+}
+
+function rewind() {
+  take([tape.first]);
+  setSliders(tape.frames.flatMap(({ lines }, n) => lines.filter((line) => line.k === "t" && line.v).map(({ v }) => ({ n, v }))));
 }
 
 function showTape() {
@@ -132,6 +138,17 @@ function pauseReplay() { // whether there was something to pause
   const was = Boolean(tape && tape.playing);
   if (was) setPlaying(false);
   return was;
+}
+
+// All of it at once, for whoever goes on from a run that is still played. What it was and was asked stays to be seen.
+function endTape() {
+  if (!tape) return;
+  const rest = tape.frames.slice(tape.at).flatMap(({ lines }) => lines);
+  clearInterval(tape.beat);
+  tape.at = tape.frames.length;
+  roll(rest);
+  tape = null;
+  part("replay-tools").hidden = true;
 }
 
 function leaveReplay() {

@@ -99,7 +99,7 @@ const saveButton = (format) => ({
 // One object for good. Plotly.react compares configs, functions by identity, and draws from nothing where they differ: two
 // drawings under way, each with a config of its own, would undo each other for ever.
 const PLOT_CONFIG = {
-  displaylogo: false, responsive: false, doubleClick: "autosize", scrollZoom: false,
+  displaylogo: false, displayModeBar: true, responsive: false, doubleClick: "autosize", scrollZoom: false,
   modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
 };
 
@@ -166,8 +166,9 @@ const turnLabels = () => turns().map(({ i, text }) => ({ x: i - 0.5, y: 1, xref:
 
 function showBand() {
   if (!figure || !selected) return;
-  const outOfSight = Array.isArray(ownView) && (selected.i < ownView[0] || selected.i > ownView[1]);
-  if (selected.p === plotted && outOfSight) ownView = null;
+  const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
+  if (selected.p === plotted && outOf(ownView)) ownView = null;
+  for (const box of ["odds", "strip"].map(boxOf)) if (outOf(box.ownView)) box.ownView = null;
   drawSoonest();
 }
 
@@ -176,7 +177,12 @@ function drawSoonest() {
   drawTimer = setTimeout(drawNow, 20);
 }
 
-const colour = (name) => getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+function colour(name) { // in a form that plotly knows: a colour of the system has none
+  const value = getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+  if (value.startsWith("#")) return value;
+  part("probe").style.color = value;
+  return getComputedStyle(part("probe")).color;
+}
 
 // A deep copy with every `var(--name)` replaced by its colour in the present theme.
 function themed(value) {

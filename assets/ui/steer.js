@@ -53,7 +53,7 @@ function makeSlider(name) {
   sentence.hidden = true;
   row.append(label, rail, value, sentence);
   // as many blended behaviours as there are share one whole
-  controls[name] ??= name in OF_ALL ? range.value : Math.round(20 / config.behaviours.length) / 20;
+  controls[name] ??= name in OF_ALL ? range.value : Math.round(20 / Math.max(1, config.behaviours.length)) / 20;
   input.value = controls[name];
   showControl(row);
   input.addEventListener("input", () => setControls({ [name]: input.valueAsNumber }));

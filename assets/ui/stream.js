@@ -48,7 +48,7 @@ function onLine(line) {
 }
 
 function onRun(line) {
-  if (!line.recorded) leaveReplay();
+  if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
   const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, lowest: config.controls.alpha.low, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
   const parent = line.of && runOf(line.of);
   for (const p of line.copied || []) Object.assign(panels[p], parent.panels[p]); // their tokens are not sent again

@@ -1,5 +1,7 @@
 // The columns: every token a span that can be focused, coloured by what tuning did to its log-prob.
 
+// Control and format characters alone, which leave no trace; joiners apart, for they make one sign of two tokens.
+const UNSEEN = /^[\p{Cc}\p{Cf}\u2028\u2029]+(?<![\t\u200c\u200d])$/u;
 let selected = null; // {p, i}: panel and index
 
 const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
@@ -114,6 +116,7 @@ function makeSpan(panel, token, index) {
   if (token.z) kind.push("stop-token");
   else if (!token.s) kind.push("part"); // its character ends with a later token
   else if (!token.s.trim() && token.s.includes("\n")) kind.push("nl");
+  else if (UNSEEN.test(token.s)) kind.push("ghost"), (span.dataset.label = run.labels.get(token.i));
   span.dataset.kind = kind.join(" ");
   paint(panel, token, span);
   for (const { name, value } of turnsAt(panel, index)) {
@@ -199,8 +202,8 @@ function select(p, i, focus) {
 }
 
 function keepInView(box, span) {
-  const top = span.offsetTop - box.offsetTop;
-  if (top < box.scrollTop + 20 || top + span.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
+  const at = span.getBoundingClientRect(), within = box.getBoundingClientRect(), top = at.top - within.top + box.scrollTop;
+  if (top < box.scrollTop + 20 || top + at.height > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
 }
 
 function spoken(panel, i) {

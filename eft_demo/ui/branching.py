@@ -4,18 +4,18 @@ Knows kept runs and the service. What the page sends are names and places of wha
 looked up here, and a place that is not there is a sentence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.lab.collect import empty_traces
-from eft_demo.settings import SEED, check_control
-from eft_demo.trace import PanelTrace
+from eft_demo.settings import COLUMNS, SEED, check_control, show_value
+from eft_demo.trace import PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui.kept import NO_TOKEN, Kept, KeptRuns, checked_index
 
-FROM_FILE = "This run came from a file, so no model here can go on from it. Press Run for one that can."
+FROM_FILE = "This run came from a file, and no model here can go on from it: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
@@ -26,7 +26,7 @@ def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object])
     there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
     there, not only this one). Raises EFTError.
     """
-    kept = _written_here(runs, posted)
+    kept = _to_go_on(service, runs, posted)
     index = checked_index(posted.get("panel"), len(kept.traces))
     tokens = kept.traces[index].tokens
     token = posted.get("token")
@@ -44,7 +44,7 @@ def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object])
 
 def start_same_text(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> tuple[Run, Kept]:
     """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
-    kept = _written_here(runs, posted)
+    kept = _to_go_on(service, runs, posted)
     tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
     if not tokens:
         raise InputError(NO_TEXT)
@@ -91,11 +91,42 @@ def _start(
     return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin)
 
 
-def _written_here(runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
+def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
+    """The kept run, if the models that are loaded can go on from it. Raises InputError.
+
+    One from a file goes on with what its models were shown, as the file tells.
+    """
     kept = runs.find(posted.get("run"))
-    if kept.file is not None:
-        raise InputError(FROM_FILE)
-    return kept
+    if kept.file is None:
+        return kept
+    if why := _why_not(service, kept.file, kept.request):
+        raise InputError(FROM_FILE.format(why=why))
+    return replace(kept, behaviour=service.family.behaviours[0].role, file=None)
+
+
+def _why_not(service: Service, trace: RunTrace, request: RunRequest) -> str:
+    """Why the loaded family cannot go on from a run that came as a file, as the end of a sentence; or ""."""
+    family = service.family
+    missing = {role for _, recipe in request.panels for role in recipe.roles} - set(family.roles)
+    if not family.roles:
+        return "none is loaded"
+    if trace.family != family.name:
+        return f"it is of the family {show_value(trace.family)}, and {family.title} is loaded"
+    if missing:
+        return f"{family.title} has no model {show_value(min(missing))}"
+    if len(request.panels) > COLUMNS.high:
+        return f"it has {len(request.panels)} columns, and {COLUMNS.high:.0f} are the most that run at once"
+    if not _has_tokens_of(trace, family.token_bytes):
+        return f"its tokens are not those of {family.title}"
+    return ""
+
+
+def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
+    """Whether every token that the file tells of is the same here, so that the ids mean what they meant."""
+    try:
+        return gather_pieces(trace.panels, token_bytes) == trace.pieces
+    except IndexError:
+        return False
 
 
 def _as_it_is(trace: PanelTrace) -> PanelTrace:

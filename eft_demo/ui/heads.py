@@ -26,12 +26,12 @@ def panel_kind(recipe: Recipe) -> str:
 
 def recipe_text(recipe: Recipe) -> str:
     """A recipe as a column shows it; `small_base + (pirate - small_base)` is simply `pirate`."""
-    return _alone(recipe) or str(recipe)
+    return lone_model(recipe) or str(recipe)
 
 
 def panel_about(recipe: Recipe) -> str:
     """One sentence on what such a recipe does."""
-    model = _alone(recipe)
+    model = lone_model(recipe)
     if model:
         return _about_model(model)
     manners = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
@@ -52,7 +52,7 @@ def panel_about(recipe: Recipe) -> str:
     return "Written by hand"
 
 
-def _alone(recipe: Recipe) -> str:
+def lone_model(recipe: Recipe) -> str:
     """The one model that a recipe comes down to; empty if it takes several."""
     if not recipe.terms:
         return recipe.anchor

@@ -25,11 +25,16 @@ from eft_demo.schedule import parse_schedule
 from eft_demo.settings import control_range, show_value
 from eft_demo.trace import FILE_DIGITS, OwnFormat, PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui import wire
+from eft_demo.ui.heads import lone_model
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
 NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
+NOT_RECORDED = (
+    "These two columns wrote different texts, and the recorded run does not hold what one gives to the "
+    "other's. Please choose a column that steers, and one of its models alone."
+)
 STRIP_ROWS = 13  # quarters of alpha from 0 to 3; halves where it may be negative
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
@@ -62,7 +67,7 @@ class Kept:
 
     @classmethod
     def of_file(cls, trace: RunTrace) -> "Kept":
-        """A run that was opened, complete as it is. No model is to go on from it."""
+        """A run that was opened, complete as it is."""
         panels = replay(trace).panels
         request = RunRequest(
             prompts={},
@@ -176,20 +181,34 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
     """JSON of a figure: how much likelier the text is in the panel `ours` than in `theirs`, token by token.
 
-    {"error"} with a sentence where the two do not tell of the same text.
+    `of` in it is the panel whose text that is. {"error"} with a sentence where it cannot be known.
     """
     asked = posted if isinstance(posted, Mapping) else {}
     try:
         kept = runs.find(asked.get("run"))
-        ours, theirs = (
-            kept.traces[checked_index(asked.get(side), len(kept.traces))] for side in ("ours", "theirs")
-        )
-        sums = whatif.cumulative_log_odds(list(ours.tokens), list(theirs.tokens))
+        count = len(kept.traces)
+        ours, theirs = (checked_index(asked.get(side), count) for side in ("ours", "theirs"))
+        of, sums = _log_odds(kept, ours, theirs)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     label = _labels(service, kept)
-    labels = [label(record.id) for record in ours.tokens]
-    return json.dumps(log_odds_figure(sums, labels, ours.name, theirs.name, wire.PAGE_PALETTE))
+    labels = [label(record.id) for record in list(kept.traces[of].tokens)]
+    names = kept.traces[ours].name, kept.traces[theirs].name
+    return json.dumps({**log_odds_figure(sums, labels, *names, wire.PAGE_PALETTE), "of": of})
+
+
+def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
+    """(the panel whose text it is, sums): of one text that both tell of, or of one that records the other."""
+    texts = [list(kept.traces[panel].tokens) for panel in (ours, theirs)]
+    if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
+        return ours, whatif.cumulative_log_odds(*texts)
+    recipes = [recipe for _, recipe in kept.request.panels]
+    for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
+        model = lone_model(recipes[other])
+        if model in recipes[of].roles:
+            sums = whatif.log_odds_over_role(kept.traces[of].tokens, model)
+            return of, [sign * value for value in sums]
+    raise InputError(NOT_RECORDED)
 
 
 def _own_formats(request: RunRequest, traces: Sequence[PanelTrace]) -> dict[str, OwnFormat]:

@@ -1,19 +1,26 @@
 """Fifty hostile texts in every place of the page that shows text: none acts, all are shown as they stand."""
 
-from collections.abc import Iterator, Sequence
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 import pytest
 
 from eft_demo.families.text import token_label
-from eft_demo.recipe import UPSCALED
+from eft_demo.plots import tick_label
+from eft_demo.recipe import BASE, UPSCALED
 from eft_demo.sampling import Sampling
 from eft_demo.settings import Settings
 from eft_demo.trace import PanelTrace, RunTrace
+from eft_demo.ui import handlers
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
+from tests.scripted import Script
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -21,6 +28,7 @@ pytestmark = BROWSER_MARKS
 COLUMNS = 13
 BATCHES = [HOSTILE[i : i + COLUMNS] for i in range(0, len(HOSTILE), COLUMNS)]
 PIECE_CHARS = 1000  # longer ones would be refused in a file
+JS_SPACES = re.compile(r"[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+")
 # What none of the page's own scripts ever makes; plotly's drawings apart.
 MADE_OF_TEXT = (
     "script, img, iframe, object, embed, base, meta, math, style, a[href^=javascript], [onload], [onerror]"
@@ -67,6 +75,7 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
 
 def open_at_once(page: Any, trace: RunTrace, name: str) -> None:
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-play]", "button => { button.textContent = ''; }")
     page.click("[data-part=open]")
     page.set_input_files(
         "[data-part=file]",
@@ -112,6 +121,95 @@ def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence
     page.check("[data-part=differing]")
     page.wait_for_selector(".plot .barlayer .point")
     assert page.locator(".plot a").count() == 0  # plotly would make links of text
+    assert made_of_text(page) == 0
+
+
+def one_token_each(batch: Sequence[str]) -> RunTrace:
+    """Two columns with hostile names and the same tokens, one a text; at alpha 0 others would be drawn."""
+    pieces = {str(number): storable(text)[:PIECE_CHARS] for number, text in enumerate(batch, 1)}
+    chances = {"large_base": (-3.0, -0.1), "small_base": (-3.0, -0.1), "small_tuned": (-0.1, -3.0)}
+    panels = []
+    for name, recipe in ((batch[0], BASE), (batch[1], UPSCALED)):
+        records = []
+        for position in range(len(batch)):
+            pair = position + 1, (position + 1) % len(batch) + 1
+            by_token = {
+                token: {role: chances[role][k] for role in recipe.roles} for k, token in enumerate(pair)
+            }
+            records.append(make_record(recipe, pair[0], by_token, position=position))
+        panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
+    greedy = Sampling(temperature=0.0)
+    return RunTrace("atlas", batch[0], greedy, {"alpha": 1.0}, panels, pieces=pieces)
+
+
+def test_plots_pictures_and_small_cards_show_every_text_as_it_stands(site: Site) -> None:
+    page = site.open(1600)
+    for batch in BATCHES:
+        trace = one_token_each(batch)
+        open_at_once(page, trace, "run.json")
+        labels = [token_label(piece.encode()) for piece in trace.pieces.values()]
+        see_small_cards(page, labels)
+        see_plots(page, {html.unescape(tick_label(label)) for label in labels})
+        page.focus("#eft-alpha")
+        page.keyboard.press("Home")
+        page.wait_for_selector(".pane.up .t.parts")
+        assert contents(page, "[data-part=as-if-text] b") == labels[:2]
+        assert page.locator(".pane.up .t.parts").get_attribute("data-would") == labels[1]
+        assert page.locator(".plot a").count() == 0 and made_of_text(page) == 0
+
+
+def see_small_cards(page: Any, labels: Sequence[str]) -> None:
+    for place, label in enumerate(labels):
+        page.locator(".pane.up .t").nth(place).dispatch_event("mouseover")
+        page.wait_for_function(
+            "n => document.querySelector('[data-part=peek]').textContent.includes('token ' + n + ' of')",
+            arg=place + 1,
+        )
+        assert contents(page, "[data-part=peek] b")[0].startswith(f"“{label}”")
+    page.locator(".pane.up .t").first.dispatch_event("mouseout")
+
+
+def see_plots(page: Any, ticks: set[str]) -> None:
+    for name in ("odds", "strip"):
+        page.click(f"[data-part=tab-{name}]")
+        page.wait_for_function(
+            "([box, ticks]) => { const there = [...document.querySelectorAll(box)].map(t => t.textContent);"
+            " return ticks.every(tick => there.includes(tick)); }",
+            arg=[f"[data-part={name}-plot] .xtick text", sorted(ticks)],
+        )
+    with page.expect_download() as download:
+        page.locator("[data-part=strip-plot] [data-title='Save as SVG']").press("Enter")
+    drawn = list(ElementTree.fromstring(Path(download.value.path()).read_bytes()).iter())
+    assert ticks <= {node.text for node in drawn}
+    assert not {"script", "a", "foreignObject", "iframe"} & {node.tag.rpartition("}")[2] for node in drawn}
+
+
+class Tree(Script):
+    """A run, and branches of it that say the same."""
+
+    def stream_run(self, service: object, live: object, posted: Mapping[str, Any]) -> Iterator[str]:
+        origin = {"of": posted["run"], "given": 1, "copied": []} if posted.get("kind") else {}
+        yield self.lines(posted["n"], f"run {posted['n']}", origin)
+
+
+def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = ["".join(map(storable, HOSTILE[i : i + 5])).encode() for i in range(0, len(HOSTILE), 5)]
+    tree = Tree([("Up-scaled", UPSCALED)], [b"", *pieces])
+    chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
+    tree.write(0, [make_record(UPSCALED, token, chances, position=token - 1) for token in chances])
+    monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args))
+    page = site.open()
+    run(page, "x")
+    page.wait_for_function("n => document.querySelectorAll('.t').length === n", arg=len(pieces))
+    wait_end(page)
+    for place in range(len(pieces)):
+        page.locator(".pane .t").nth(place).dispatch_event("click")
+        page.keyboard.press("r")
+        page.wait_for_function("n => document.querySelectorAll('.node').length === n + 2", arg=place)
+        wait_end(page)
+    assert contents(page, ".node b")[1:] == [f"“{token_label(piece)}”" for piece in pieces]
+    behind = [JS_SPACES.sub(" ", b"".join(pieces[place + 1 :]).decode()).strip(" ") for place in range(10)]
+    assert [text[:50] for text in contents(page, ".node .next")] == [text[:50] for text in behind]
     assert made_of_text(page) == 0
 
 

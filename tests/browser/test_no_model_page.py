@@ -1,11 +1,13 @@
 """The page with no model at all: it says so, and recorded runs are played and inspected like any other."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
+from eft_demo.ui import opening
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -42,3 +44,38 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
     assert violations(page) == []
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("[data-error]:not([hidden])", state="attached")
+
+
+def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(site: Site) -> None:
+    recorded = json.loads((opening.RUNS / "filter.json").read_text(encoding="ascii"))
+    page = site.open()
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    before = texts(page)
+    assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
+    page.focus("[data-part=tab-bars]")
+    page.keyboard.press("ArrowRight")  # log-odds: of the text of the column that steers
+    count = len(recorded["panels"][1]["tokens"])
+    page.wait_for_function(
+        "n => document.querySelector('[data-part=odds-plot]').data?.[0].y.length === n", arg=count
+    )
+    assert "The text is that of Up-scaled." in page.locator("[data-part=panel-odds]").inner_text()
+    page.keyboard.press("ArrowRight")  # every alpha
+    page.wait_for_function(
+        "n => document.querySelector('[data-part=strip-plot]').data?.[0].z[12].length === n", arg=count
+    )
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")
+    page.wait_for_selector(".pane.up .t.parts")
+    assert "no model asked" in page.locator("[data-part=as-if-text]").inner_text()
+    for key, place in (("r", ".pane.up .t"), ("Space", "[data-part=mode-same]")):
+        page.locator(place).first.press(key)
+        page.wait_for_selector("[data-error=branch]:not([hidden])")
+        assert page.locator("[data-error=branch]").inner_text().endswith("go on from it: none is loaded.")
+        page.wait_for_selector("[data-part=stop]:disabled", state="attached")
+        assert page.is_checked("[data-part=mode-free]") and texts(page) == before
+        page.evaluate("document.querySelector('[data-error=branch]').hidden = true")
+    page.locator("[data-part=as-written]").press("Enter")
+    assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"
+    assert page.locator(".t.would").count() == 0 and violations(page) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eft_demo.engine.events import TokenEvent
 from eft_demo.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import Settings
@@ -249,10 +250,34 @@ def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
         (t.get_attribute("data-name"), t.get_attribute("data-value")) for t in page.locator(".turn").all()
     ]
     assert turns == [("α", "0.25"), ("β", "0.50")]
+    bars(page)
     assert page.evaluate("document.querySelector('.plot').layout.annotations.map(a => a.text)") == [
         "α 0.25",
         "β 0.50",
     ]
+
+
+def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
+    said = {b"caf": "caf", b"\xc3": "", b"\xa9": "é", b"\xe2\x80\x8b": "\u200b", b"\x07": "\x07", b"\n": "\n"}
+    script = Script([("Base", BASE)], [b"", *said])
+    chances = {token: {"large_base": -2.0} for token in range(1, len(said) + 1)}
+    for i, text in enumerate(said.values()):
+        script.events.append(TokenEvent(0, make_record(BASE, i + 1, chances, position=i), text, 0.02))
+    script.write(0, [])
+    page = stage.play(script)
+    assert page.locator(".pane .text").evaluate("text => text.textContent") == "".join(said.values())
+    labels = ["caf", "⟨C3⟩", "⟨A9⟩", "⟨200B⟩", "⟨7⟩", "↵"]
+    for token, label in zip(page.locator(".pane .t").all(), labels, strict=True):
+        assert token.bounding_box()["width"] > 3 or label == "↵"  # there is something to click
+        token.evaluate("token => token.click()")
+        assert f"“{label}”" in page.locator("[data-part=card-title]").inner_text()
+        assert label in token.get_attribute("aria-label")
+    ghosts = page.locator(".t.ghost").evaluate_all(
+        "all => all.map(t => getComputedStyle(t, '::before').content.split('\"')[1])"
+    )
+    assert ghosts == ["⟨200B⟩", "⟨7⟩"]
+    page.locator(".pane .t").nth(1).click()
+    assert "bytes C3" in page.locator("[data-part=card-note]").inner_text()
 
 
 def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:

@@ -184,6 +184,46 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     assert texts(page) == ["my own"] * 3
 
 
+def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    before = texts(page)
+    open_share(page)
+    with page.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).press("Enter")
+    download.value.save_as(tmp_path / "run.json")
+    page.keyboard.press("Escape")
+    page.fill("#eft-prompt", "")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = '0.5×'; }")
+    open_file(page, tmp_path / "run.json")
+    page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # it is still played
+    page.locator(".pane.up .t").nth(1).press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('.node').length === 2")
+    wait_end(page)
+    after = texts(page)
+    assert after[:2] == before[:2] and after[2] != before[2] and after[2].startswith("a")
+    assert page.locator("[data-part=replay-prompt]").inner_text() == "abcdef"  # whose branch this is
+    assert page.locator("[data-part=replay-play]").is_hidden()
+    page.keyboard.press("Control+z")
+    assert texts(page) == before
+    page.locator("[data-part=mode-same]").press("Space")
+    page.wait_for_function("document.querySelector('.eft').classList.contains('same-text')")
+    wait_end(page)
+    assert texts(page) == before[2:] * 3
+    at_once(page)
+    press(page, "[data-part=open]")
+    page.locator("[data-part=gallery] button").nth(5).press("Enter")  # Atlas said it, and Echo is loaded
+    wait_replay(page)
+    page.locator(".pane.up .t").first.press("r")
+    page.wait_for_selector("[data-error=branch]:not([hidden])")
+    assert (
+        "it is of the family 'atlas', and Echo is loaded." in page.locator("[data-error=branch]").inner_text()
+    )
+
+
 def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     page = site.open()
     run(page, "chant")

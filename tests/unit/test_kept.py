@@ -220,6 +220,57 @@ def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) ->
     assert json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 7}))["error"]
 
 
+def opened(service: Service, runs: KeptRuns, **changes: object) -> KeptRuns:
+    """Run "a" as a file that was opened again, after a stranger changed something in it."""
+    document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
+    mine = KeptRuns()
+    assert "lines" in json.loads(open_file(mine, {"text": json.dumps(document | changes)}))
+    return mine
+
+
+def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: KeptRuns) -> None:
+    mine = opened(service, runs)
+    (run_id,) = mine.by_id
+    token = runs.find("a").traces[2].tokens[3].candidates[1].id
+    posted = {"run": run_id, "panel": 2, "position": 3, "token": token}
+    panels = finish(start_branch(service, mine, posted))
+    assert [*map(ids, panels)] == [*map(ids, finish(start_branch(service, runs, posted | {"run": "a"})))]
+    assert ids(panels[2])[:4] == [*ids(runs.find("a").traces[2])[:3], token]
+    same = finish(start_same_text(service, mine, {"run": run_id, "panel": 0}))
+    assert ids(same[0]) == ids(same[1]) == ids(same[2])
+    _, branch = start_branch(service, mine, posted)
+    assert branch.trace(service).family == service.family.name  # it is a run of this family now
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"family": "<b>other"}, "it is of the family"),
+        ({"pieces": {}}, "tokens are not those of Echo"),
+    ],
+)
+def test_an_opened_run_of_other_models_does_not_go_on(
+    service: Service, runs: KeptRuns, change: dict[str, object], words: str
+) -> None:
+    mine = opened(service, runs, **change)
+    for start in (start_branch, start_same_text):
+        with pytest.raises(InputError, match=words):
+            start(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+
+
+def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
+    service: Service, runs: KeptRuns
+) -> None:
+    document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
+    mine = opened(service, runs, panels=document["panels"][:1] * 5)
+    with pytest.raises(InputError, match="5 columns, and 4 are the most"):
+        start_branch(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+    text = json.dumps(document).replace("large_base", "huge_base")
+    assert "lines" in json.loads(open_file(mine := KeptRuns(), {"text": text}))
+    with pytest.raises(InputError, match="Echo has no model 'huge_base'"):
+        start_branch(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+
+
 def test_the_oldest_run_goes_first(runs: KeptRuns, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MAX_KEPT", 2)
     mine = KeptRuns()

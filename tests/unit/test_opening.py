@@ -1,6 +1,7 @@
 """Runs from files as the page gets them: what is right is told like a run, what is wrong is one sentence."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from eft_demo.lab.record import LESSONS
 from eft_demo.opened import open_run
 from eft_demo.settings import Settings
 from eft_demo.ui import kept, opening
-from eft_demo.ui.branching import FROM_FILE, start_branch, start_same_text
+from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.kept import KeptRuns
 from tests.hostile import HOSTILE
 
@@ -125,6 +126,26 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
     assert len(heat["z"][0]) == len(json.loads(GOOD)["panels"][0]["tokens"])
     assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
     for start in (start_branch, start_same_text):
-        with pytest.raises(InputError, match=FROM_FILE):
+        with pytest.raises(InputError, match="none is loaded"):
             start(service, runs, {"run": run_id, "panel": 0, "position": 0})
+    service.stop()
+
+
+def test_log_odds_of_an_opened_run_need_no_model() -> None:
+    service, runs = Service.without_models(Settings()), KeptRuns()
+    opening.open_recorded(runs, {"name": "up-scaling"})
+    (run_id,) = runs.by_id
+    base, tuned, mixed = runs.find(run_id).traces
+
+    def ask(ours: int, theirs: int) -> dict[str, Any]:
+        return dict(json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": ours, "theirs": theirs})))
+
+    figure, other_way = ask(2, 0), ask(0, 2)
+    steps = [record.logprob - record.by_role["large_base"] for record in mixed.tokens]
+    assert figure["data"][0]["y"] == pytest.approx(list(accumulate(steps)), abs=1e-3)
+    assert other_way["data"][0]["y"] == pytest.approx([-y for y in figure["data"][0]["y"]], abs=1e-3)
+    assert figure["of"] == other_way["of"] == 2
+    assert len(figure["data"][0]["y"]) == len(mixed.tokens) != len(base.tokens)
+    assert ask(2, 1)["of"] == 2  # the tuned column comes down to one of the mix's models
+    assert "does not hold" in ask(0, 1)["error"] and tuned.tokens
     service.stop()

@@ -1,0 +1,302 @@
+"""The card of a token and the plots around it, by keyboard: they say what was recorded, and nothing jumps.
+
+The run is opened from a file and no model is loaded: none of this needs one.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from eft_demo import whatif
+from eft_demo.engine.service import Service
+from eft_demo.recipe import BASE, UPSCALED, Recipe
+from eft_demo.sampling import Sampling
+from eft_demo.settings import Settings
+from eft_demo.trace import Draft, PanelTrace, RunTrace, TokenRecord
+from tests.records import make_record
+from tests.site import BROWSER_MARKS, Site, serving
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+WORDS = ("Lima", " is", " the", " capital", " of", " Peru", " <b>", " Atahualpa", ".")  # ids from 1
+COUNT = 40  # more tokens than a plot has room for
+ANCHOR = (-0.2, -1.9, -3.0, -4.4)  # what the large base gives to the four candidates
+SAMPLING = Sampling(seed=4)
+BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "[data-part=strip-plot]"}
+TABS = pytest.mark.parametrize("name", BOXES)
+# What must stay as it is while tokens are walked: the page's height; where each part begins, how tall it is.
+PLACES = """() => [document.documentElement.scrollHeight, ...[
+  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.account',
+  ].map(part => {
+    const { top, height } = document.querySelector(part).getBoundingClientRect();
+    return [top + scrollY, height].map(Math.round).join();
+  })].join(' ')"""
+# Until the plot marks the token that the text marks.
+MARKED = """box => {
+  const place = Number(document.querySelector('.t[aria-pressed=true]').dataset.i);
+  const marks = document.querySelector(box)._fullLayout?.shapes || [];
+  return marks.some(mark => mark.type === 'rect' && mark.x0 === place - .5);
+}"""
+# Where on the screen token 7 stands in a plot.
+SEVENTH = """box => {
+  box = document.querySelector(box);
+  const at = box.getBoundingClientRect(), { xaxis, yaxis } = box._fullLayout;
+  return [at.left + xaxis._offset + xaxis.d2p(6), at.top + yaxis._offset + yaxis._length / 2];
+}"""
+NARROWER = """([box, wide]) => {
+  const [low, high] = document.querySelector(box)._fullLayout.xaxis.range;
+  return high - low < wide;
+}"""
+NUMBERED = """all => all.map(token => [
+  token.className.match(/grade-./)[0], getComputedStyle(token, '::after').content.split('"')[1],
+])"""
+
+
+def story(recipe: Recipe) -> list[TokenRecord]:
+    """Words in turn. Tuning lifts the second candidate, every other time to the first place. Two drafts."""
+    records = []
+    for i in range(COUNT):
+        pushes = (0.1, 1.2 if i % 2 else 1.9, -0.4, 0.0)
+        by_token = {
+            (i + place) % 9 + 1: {
+                role: ANCHOR[place] + (push if role == "small_tuned" else 0) for role in recipe.roles
+            }
+            for place, push in enumerate(pushes)
+        }
+        records.append(make_record(recipe, i % 9 + 1, by_token, position=i))
+    if recipe.terms:
+        records[5] = replace(records[5], draft=Draft(records[5].id, 0.93))
+        records[8] = replace(records[8], draft=Draft(records[7].id, 0.31))
+    return records
+
+
+BASES, MIXED = story(BASE), story(UPSCALED)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(Service.without_models(Settings())) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run as a file: two columns that say the same."""
+    panels = [
+        PanelTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0)
+        for name, recipe, records in (("Base", BASE, BASES), ("Up-scaled", UPSCALED, MIXED))
+    ]
+    pieces = {str(number): word for number, word in enumerate(WORDS, 1)}
+    trace = RunTrace("scripted", "Tell me.", SAMPLING, {"alpha": 1.0}, panels, pieces=pieces)
+    path = tmp_path_factory.mktemp("runs") / "run.json"
+    path.write_text(trace.to_json(), encoding="ascii")
+    return path
+
+
+def opened(site: Site, path: Path, width: int) -> Any:
+    """The run, opened and played to its end."""
+    page = site.open(width, height=1800)
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.set_input_files("[data-part=file]", path)
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_selector(".plot .barlayer .point")
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(site: Site, path: Path) -> Iterator[Any]:
+    """One page for all: each test says what it looks at."""
+    yield opened(site, path, 1280)
+    site.close_pages()
+
+
+def focus_token(page: Any, index: int) -> None:
+    page.locator(".pane.up .t").first.focus()
+    for _ in range(index):
+        page.keyboard.press("ArrowRight")
+
+
+def said(page: Any, part: str) -> str:
+    text: str = page.locator(f"[data-part={part}]").inner_text()
+    return text.replace("\u00a0", " ")
+
+
+def word(token: int) -> str:
+    return WORDS[token - 1].strip()
+
+
+def fall(page: Any, place: int) -> tuple[str, str, list[float]]:
+    """Whose waterfall it is, the words beside, and its numbers, of which the last is the sum."""
+    box = page.locator(".fall").nth(place)
+    numbers = [
+        text.replace("−", "-").replace("+", "") for text in box.locator("dd:last-child").all_inner_texts()
+    ]
+    return box.locator("h3 b").inner_text(), box.locator("h3 span").inner_text(), [float(n) for n in numbers]
+
+
+def test_the_card_says_what_was_recorded(page: Any) -> None:
+    focus_token(page, 4)
+    page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token
+    record = MIXED[4]
+    assert said(page, "card-title") == "“of” · token 5 of 40"
+    chance = f"{math.exp(record.logprob):.2f}"[1:]
+    facts = said(page, "card-note").split(" · ")
+    assert facts[:4] == ["Up-scaled", f"probability {chance}", "rank 2", "entropy 0.50 nats"]
+    assert facts[5:] == ["α 1.00", "id 5"]
+    heads = page.locator(".candidates thead th").all_inner_texts()
+    assert heads == ["large base", "small tuned", "small base", "mix"]
+    for row, candidate in zip(page.locator(".candidates tbody tr").all(), record.candidates, strict=True):
+        values = [*(candidate.by_role[role] for role in UPSCALED.roles), candidate.logprob]
+        widths = row.locator(".meter i").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
+        assert row.locator(".cand").inner_text() == word(candidate.id)
+        assert widths == pytest.approx([100 * math.exp(value) for value in values], abs=0.06)
+    assert page.locator(".candidates tfoot td").all_inner_texts() == ["1", "2", "1", "2"]
+    assert said(page, "peek").startswith(
+        f"“of” · token 5 of 40\n{100 * math.exp(record.logprob):.0f} % · rank 2"
+    )
+    assert page.locator(".peek-rows .pair").first.locator("i").count() == 2
+
+
+def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> None:
+    focus_token(page, 3)
+    record = MIXED[3]
+    own = next(candidate for candidate in record.candidates if candidate.id == record.id)
+    flips = dict(whatif.flip_alphas(whatif.Run(UPSCALED, SAMPLING), record))
+    of, _, steps = fall(page, 0)
+    assert of == "capital"
+    assert steps == pytest.approx(
+        [own.by_role["large_base"], *record.bars, record.neg_log_z, own.logprob], abs=0.006
+    )
+    assert sum(steps[:-1]) == pytest.approx(steps[-1], abs=0.02)
+    assert fall(page, 1)[:2] == ("of", f"level at α {flips[5]:.2f}")
+    assert f"It would sooner say of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
+    page.keyboard.press("Enter")  # to its candidates
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    other = record.candidates[2]
+    over, level, parts = fall(page, 1)
+    assert over == word(other.id) == page.locator(".candidates tr.rival .cand").inner_text() == "Peru"
+    assert level == f"level at α {flips[other.id]:.2f}".replace("-", "−")
+    assert parts[-1] == pytest.approx(own.logprob - other.logprob, abs=0.006)  # the log-odds: no normaliser
+    assert len(parts) == 3 and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.02)
+    page.keyboard.press("Space")
+    assert page.locator(".candidates tr.rival").count() == 0
+
+
+def test_a_token_under_the_mouse_is_previewed_and_left_again(page: Any) -> None:
+    focus_token(page, 3)
+    named = "words => document.querySelector('[data-part=card-title]').textContent.includes(words)"
+    page.locator(".pane.up .t").nth(7).hover()
+    page.wait_for_function(named, arg="token 8 of 40")
+    assert "token 8 of 40" in said(page, "peek")
+    page.mouse.move(0, 0)
+    page.wait_for_function(named, arg="token 4 of 40")
+
+
+def test_rank_bins_and_numbers_are_chosen_by_keys(page: Any) -> None:
+    page.focus("[data-part=colour]")
+    for name in ("probability", "rank"):
+        page.keyboard.press("ArrowDown")
+        assert page.input_value("[data-part=colour]") == name
+    page.focus("[data-part=numbers]")
+    page.keyboard.press("Space")
+    seen = page.eval_on_selector_all(".pane.up .t", NUMBERED)
+    ranks = [record.rank for record in MIXED]
+    assert seen == [[f"grade-{int(rank > 1)}", f"#{rank}"] for rank in ranks] and set(ranks) == {1, 2}
+    assert "2 to 10" in said(page, "legend")
+    page.keyboard.press("Space")
+
+
+def walk(page: Any) -> tuple[set[str], set[int]]:
+    """Every place that things had while tokens were walked, and how many sentences there were."""
+    focus_token(page, 0)
+    places, sentences = set(), set()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+        places.add(page.evaluate(PLACES))
+        sentences.add(page.locator("[data-part=card-verdict] .said").count())
+    return places, sentences
+
+
+def test_nothing_moves_while_tokens_are_walked(page: Any, site: Site, path: Path) -> None:
+    for this in (page, opened(site, path, 360)):
+        places, sentences = walk(this)
+        assert len(places) == 1 and sentences == {1, 2}  # what is said is of several lengths
+        assert this.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def open_tab(page: Any, name: str) -> None:
+    """By the arrow keys; until its plot is drawn and marks the token that is selected."""
+    page.focus("[role=tab][aria-selected=true]")
+    while page.evaluate("document.activeElement.dataset.part") != f"tab-{name}":
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(MARKED, arg=BOXES[name])
+
+
+def view(page: Any, name: str) -> list[float]:
+    found: list[float] = page.evaluate(
+        "box => [...document.querySelector(box)._fullLayout.xaxis.range]", BOXES[name]
+    )
+    return found
+
+
+@TABS
+def test_plot_and_text_are_linked_both_ways(page: Any, name: str) -> None:
+    focus_token(page, 4)
+    open_tab(page, name)
+    page.focus(BOXES[name])  # from the plot to the text
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".pane.up .t[aria-pressed=true]").get_attribute("data-i") == "5"
+    focus_token(page, 2)  # and from the text to the plot
+    page.wait_for_function(MARKED, arg=BOXES[name])
+    page.mouse.click(*page.evaluate(SEVENTH, BOXES[name]))
+    page.wait_for_selector(".pane.up .t[aria-pressed=true][data-i='6']")
+    page.wait_for_function(MARKED, arg=BOXES[name])
+
+
+@TABS
+def test_zoom_survives_what_else_happens(page: Any, name: str) -> None:
+    focus_token(page, 4)
+    open_tab(page, name)
+    low, high = view(page, name)
+    page.locator(f"{BOXES[name]} [data-title='Zoom in']").press("Enter")
+    page.wait_for_function(NARROWER, arg=[BOXES[name], high - low - 1])
+    zoomed = view(page, name)
+    page.focus(".t[aria-pressed=true]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(MARKED, arg=BOXES[name])
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")  # every number is another one now
+    page.wait_for_selector(".t.would")
+    page.keyboard.press("PageUp")
+    page.locator("[data-part=theme]").press("Enter")  # and every colour
+    ink = page.evaluate("getComputedStyle(document.querySelector('.eft')).getPropertyValue('--ink').trim()")
+    page.wait_for_function(
+        "([box, ink]) => document.querySelector(box)._fullLayout.font.color === ink", arg=[BOXES[name], ink]
+    )
+    assert view(page, name) == pytest.approx(zoomed)
+    focus_token(page, 39)  # out of sight: the view follows
+    page.wait_for_function(MARKED, arg=BOXES[name])
+    low, high = view(page, name)
+    assert low < 39 < high
+
+
+@TABS
+def test_png_and_svg_come_from_the_menu_of_every_plot(page: Any, name: str) -> None:
+    focus_token(page, 4)
+    open_tab(page, name)
+    saved = {}
+    for kind in ("PNG", "SVG"):
+        with page.expect_download() as download:
+            page.locator(f"{BOXES[name]} [data-title='Save as {kind}']").press("Enter")
+        assert download.value.suggested_filename == f"eft-{name}.{kind.lower()}"
+        saved[kind] = Path(download.value.path()).read_bytes()
+    assert saved["PNG"].startswith(b"\x89PNG\r\n\x1a\n") and len(saved["PNG"]) > 5000
+    tree = ElementTree.fromstring(saved["SVG"])
+    texts = {text for node in tree.iter() if (text := node.text)}
+    assert tree.tag == "{http://www.w3.org/2000/svg}svg" and {"capital", "<b>"} <= texts
