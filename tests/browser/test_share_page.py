@@ -216,6 +216,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     at_once(page)
     press(page, "[data-part=open]")
     page.locator("[data-part=gallery] button").nth(5).press("Enter")  # Atlas said it, and Echo is loaded
+    page.wait_for_selector("[data-part=replay-title]:text('Two behaviours at once')")
     wait_replay(page)
     page.locator(".pane.up .t").first.press("r")
     page.wait_for_selector("[data-error=branch]:not([hidden])")
