@@ -198,6 +198,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     page.fill("#eft-prompt", "")
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = '0.5×'; }")
     open_file(page, tmp_path / "run.json")
+    page.wait_for_selector("[data-part=replay]:not([hidden])")
     page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # it is still played
     page.locator(".pane.up .t").nth(1).press("Enter")
     page.keyboard.press("Enter")
@@ -216,6 +217,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     at_once(page)
     press(page, "[data-part=open]")
     page.locator("[data-part=gallery] button").nth(5).press("Enter")  # Atlas said it, and Echo is loaded
+    page.wait_for_selector("[data-part=replay-title]:text('Two behaviours at once')")
     wait_replay(page)
     page.locator(".pane.up .t").first.press("r")
     page.wait_for_selector("[data-error=branch]:not([hidden])")
