@@ -6,9 +6,11 @@ Knows no models and no recipes.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import neg
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,9 @@ GREEDY_BELOW = 1e-4
 # Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
-ROUNDING = 1e-6  # far more than float32 probabilities can be off by
 
 _Array = NDArray[Any]
+_Limits = tuple[int, float, float]  # top-k, top-p, min-p
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64 (Steele, Lea, Flood 2014), with its two multipliers below
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
@@ -78,11 +80,13 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
     What is left is not renormalised. Tokens that tie with the last one kept are kept too; one always is.
     Temperature 0 keeps the likeliest token only, the lowest id on ties.
     """
-    limits = torch.stack([top_k.double(), top_p.double(), min_p.double()], dim=1).cpu().numpy()
+    limits = list(zip(map(int, top_k.tolist()), top_p.tolist(), min_p.tolist(), strict=True))
     is_greedy = temperature < GREEDY_BELOW
     scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
-    top = likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))[1]
-    warped = _warp_rows(scaled, limits, top)
+    warped = scaled.clone()
+    limited = [i for i, limit in enumerate(limits) if limit != (0, 1, 0)]
+    if limited:
+        warped[limited] = _warp_rows(scaled[limited], [limits[i] for i in limited], FIRST_CANDIDATES)
     greedy = is_greedy.nonzero().flatten()
     warped[greedy] = -torch.inf
     warped[greedy, first_highest(logprobs[greedy])] = 0.0
@@ -132,92 +136,79 @@ def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequen
 
 def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
-    values, top = likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))
-    # More than half of all tokens are so certain that no dice are needed.
-    if _all_certain(values[:, :2].tolist(), samplings):
-        return top[:, 0]
-    limits = np.array([(s.top_k, s.top_p, s.min_p) for s in samplings])
+    limits = [(s.top_k, s.top_p, s.min_p) for s in samplings]
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
-    return torch.from_numpy(_draw_rows(scaled, limits, keys, top)).to(logprobs.device)
+    return torch.tensor(_draw_rows(scaled, limits, keys, FIRST_CANDIDATES), device=logprobs.device)
 
 
-def _all_certain(highest: Sequence[Sequence[float]], samplings: Sequence[Sampling]) -> bool:
-    """Whether top-p keeps nothing but each row's likeliest token, told from the two highest log-probs."""
-    return all(
-        math.exp(first) > sampling.top_p + ROUNDING and all(second < first for second in rest)
-        for (first, *rest), sampling in zip(highest, samplings, strict=True)
-    )
-
-
-def _draw_rows(scaled: Tensor, limits: _Array, keys: Sequence[int], top: Tensor) -> _Array:
-    """Ids (rows,) drawn from the likeliest tokens `top`, or from more for the rows that need more."""
-    values, ids, lowest, open_rows = _look(scaled, limits, top)
-    scores = _noise(keys, _steps(ids))
-    scores += values
-    scores[values < lowest] = -np.inf
-    picked: _Array = ids[np.arange(len(ids)), scores.argmax(1)]
+def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> list[int]:
+    """Ids drawn from the `count` likeliest tokens of each row, or from more for the rows that need more."""
+    values, ids, kept, open_rows = _look(scaled, limits, count)
+    drawn = [row[0] for row in ids]
+    # More than half of all tokens are so certain that no dice are needed.
+    thrown = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
+    if thrown:
+        most = max(kept[i] for i in thrown)
+        scores = _noise([keys[i] for i in thrown], _steps(np.array([ids[i][:most] for i in thrown])))
+        scores += np.array([values[i][:most] for i in thrown], dtype=np.float32)
+        for line, i in zip(scores, thrown, strict=True):
+            drawn[i] = ids[i][int(line[: kept[i]].argmax())]
     if open_rows:
-        rest, rest_keys = scaled[open_rows], [keys[i] for i in open_rows]
-        picked[open_rows] = _draw_rows(rest, limits[open_rows], rest_keys, _more(rest, top))
-    return picked
+        rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
+        rest = _draw_rows(scaled[open_rows], rest_limits, rest_keys, NEXT_LOOK * count)
+        for i, token in zip(open_rows, rest, strict=True):
+            drawn[i] = token
+    return drawn
 
 
-def _warp_rows(scaled: Tensor, limits: _Array, top: Tensor) -> Tensor:
-    _, _, lowest, open_rows = _look(scaled, limits, top)
-    warped = scaled.masked_fill(scaled < torch.from_numpy(lowest).to(scaled.device), -torch.inf)
+def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
+    values, _, kept, open_rows = _look(scaled, limits, count)
+    lowest = scaled.new_tensor([row[n - 1] for row, n in zip(values, kept, strict=True)]).unsqueeze(1)
+    warped = scaled.masked_fill(scaled < lowest, -torch.inf)
     if open_rows:
-        rest = scaled[open_rows]
-        warped[open_rows] = _warp_rows(rest, limits[open_rows], _more(rest, top))
+        rest_limits = [limits[i] for i in open_rows]
+        warped[open_rows] = _warp_rows(scaled[open_rows], rest_limits, NEXT_LOOK * count)
     return warped
 
 
-def _more(scaled: Tensor, top: Tensor) -> Tensor:
-    """NEXT_LOOK times as many of the likeliest tokens as in `top`."""
-    return likeliest(scaled, min(NEXT_LOOK * top.shape[1], scaled.shape[1]))[1]
+def _look(
+    scaled: Tensor, limits: Sequence[_Limits], count: int
+) -> tuple[list[list[float]], list[list[int]], list[int], list[int]]:
+    """The `count` likeliest tokens of every row and what of them is kept, all on the host.
 
-
-def _look(scaled: Tensor, limits: _Array, top: Tensor) -> tuple[_Array, _Array, _Array, list[int]]:
-    """The likeliest tokens `top` (rows, count) of every row and what of them is kept, all on the host.
-
-    Returns values and ids (rows, count), the lowest value kept (rows, 1), and the rows whose kept set may
-    reach beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
+    Returns log-probs and ids of each row, how many of them are kept, and the rows whose kept set may reach
+    beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
     """
     vocab = scaled.shape[1]
-    least = int(limits[:, 0].max()) + 1  # one beyond top-k shows whether it ties
-    if vocab <= max(top.shape[1], least):  # all of them, so their order does not matter, and numpy sorts fast
-        values = scaled.cpu().numpy()
-        ids = np.broadcast_to(np.arange(vocab), values.shape)
-        return values, ids, _lowest_kept(-np.sort(-values), limits)[:, None], []
-    if top.shape[1] < least:
-        top = likeliest(scaled, least)[1]
-    values, ids = scaled.gather(1, top).cpu().numpy(), top.cpu().numpy()
-    lowest = _lowest_kept(values, limits)
-    return values, ids, lowest[:, None], (values[:, -1] >= lowest).nonzero()[0].tolist()
+    # One beyond top-k shows whether it ties.
+    count = min(vocab, max(count, 1 + max(top_k for top_k, _, _ in limits)))
+    highest = likeliest(scaled, count)
+    values, ids = highest[0].tolist(), highest[1].tolist()
+    kept = [_kept(row, *limit) for row, limit in zip(values, limits, strict=True)]
+    open_rows = [i for i, n in enumerate(kept) if n == count < vocab]
+    return values, ids, kept, open_rows
 
 
-def _lowest_kept(values: _Array, limits: _Array) -> _Array:
-    """The lowest log-prob kept (rows,) float32, from the highest log-probs (rows, count) in falling order.
+def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
+    """How many of a row's highest log-probs, in falling order, are kept; ties with the last one are.
 
-    `limits` (rows, 3) are top-k, top-p, min-p. Final only where the result lies above the last of `values`.
-    In numpy, because a dozen operations on 64 numbers cost half of what they cost in torch.
+    Final only if it is not all of them. In plain Python: few are kept as a rule, and the dozen calls of
+    numpy that it would take are slow whenever a forward has just filled the processor's caches.
     """
-    top_k, top_p, min_p = limits.T
-    rows = np.arange(len(values))
-    probs = np.exp(values, dtype=np.float64)
-    mass: _Array | float = 1.0
-    lowest = np.full(len(values), -np.inf, dtype=np.float32)
-    if top_k.any():
-        at = np.where(top_k > 0, top_k, values.shape[1]).clip(max=values.shape[1]).astype(np.int64) - 1
-        lowest = np.where(top_k > 0, values[rows, at], lowest)
-        probs[values < lowest[:, None]] = 0.0
-        mass = np.where(top_k > 0, probs.sum(1), mass)  # top-p counts in what top-k has left over
-    before = probs.cumsum(1) - probs  # the mass ahead of each token
-    kept = (before < (top_p * mass)[:, None]).sum(1).clip(min=1)
-    lowest = np.where(top_p < 1, np.maximum(lowest, values[rows, kept - 1]), lowest)
-    if min_p.any():
-        with np.errstate(divide="ignore"):  # log(0) = -inf: off
-            lowest = np.maximum(lowest, values[:, 0] + np.log(min_p)).astype(np.float32)
-    return lowest
+    lowest, mass = -math.inf, 1.0
+    if top_k:
+        lowest = values[min(top_k, len(values)) - 1]
+        mass = sum(math.exp(value) for value in values if value >= lowest)  # top-p counts in what is left
+    if top_p < 1:
+        so_far, last = 0.0, lowest
+        for last in values:
+            so_far += math.exp(last)
+            if so_far >= top_p * mass:
+                break
+        lowest = max(lowest, last)
+    if min_p:
+        lowest = max(lowest, values[0] + math.log(min_p))
+    return max(1, bisect_right(values, -lowest, key=neg))
 
 
 def _temper(logprobs: Tensor, temperature: Tensor) -> Tensor:

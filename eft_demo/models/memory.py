@@ -23,8 +23,14 @@ def free_memory() -> dict[str, int]:
 
 
 def free_unused() -> None:
-    """Give memory back to the devices after the last reference to a model is gone."""
+    """Give memory back to the devices after the last reference to a model is gone.
+
+    What is left is here to stay as a rule, the libraries and the models in use, so Python's collector, which
+    stops all else, does not go through it again before the next call.
+    """
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
