@@ -16,7 +16,7 @@ from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.prompt import PromptFormat
 from eft_demo.models.load import group_models
-from eft_demo.models.memory import CPU, free_unused
+from eft_demo.models.memory import CPU, settle
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe, Term
@@ -81,7 +81,7 @@ class Service:
         on_gpu = any(place.device != CPU for place in opened.plan.placements)
         engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
-        free_unused()
+        settle()
         service.start()
         return service
 

@@ -30,7 +30,7 @@ from eft_demo.lab.larger import LARGE, larger_family
 from eft_demo.models import peer
 from eft_demo.models.dtype import DtypeChoice, choose_dtype
 from eft_demo.models.load import group_models, load_models
-from eft_demo.models.memory import free_unused
+from eft_demo.models.memory import settle
 from eft_demo.sampling import Sampling
 from eft_demo.settings import ALPHA, Settings
 
@@ -152,7 +152,7 @@ class _Engine:
         self.engine = Engine(
             self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
         )
-        free_unused()  # as a service does before it starts
+        settle()  # as a service does before it starts
         self.acceptance_rate: float | None = None  # of the last run that drafted
 
     def way(self, panels: Panels, speculation: Speculation = OFF) -> Way:

@@ -23,14 +23,9 @@ def free_memory() -> dict[str, int]:
 
 
 def free_unused() -> None:
-    """Give memory back to the devices after the last reference to a model is gone.
-
-    What is left is here to stay as a rule, the libraries and the models in use, so Python's collector, which
-    stops all else, does not go through it again before the next call.
-    """
+    """Give memory back to the devices after the last reference to a model is gone."""
     gc.unfreeze()
     gc.collect()
-    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
@@ -38,6 +33,15 @@ def free_unused() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def settle() -> None:
+    """What is there now is here to stay: the libraries, the models in use.
+
+    Python's collector, which stops all else, need not go through it again and again. `free_unused` does.
+    """
+    free_unused()
+    gc.freeze()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from functools import partial
 import gradio as gr
 
 from eft_demo.engine.service import Service
-from eft_demo.models.memory import free_unused
+from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
@@ -76,7 +76,7 @@ class Page(gr.Blocks):
         self.config = self.get_config_file()  # what a page is given when it is opened
         old.stop(OVER.format(title=service.family.title))
         del old
-        free_unused()
+        settle()
 
 
 def open_page(settings: Settings) -> Page:
