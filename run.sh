@@ -74,7 +74,8 @@ if [ "${1:-}" = test ]; then
     "$venv/bin/python" -m ruff check --output-format concise . || status=1
     "$venv/bin/python" -m mypy || status=1
     "$venv/bin/hadolint" Dockerfile || status=1
-    "$venv/bin/python" -m pytest "$@" || status=1
+    # Two files at a time: a test of the page mostly waits for the browser.
+    "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@" || status=1
     exit "$status"
 fi
 install requirements.txt
