@@ -1,6 +1,8 @@
 // A saved run, drawn without any network. Texts go through textContent alone; colours through style properties.
 "use strict";
 const { run, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
+// Control and format characters alone, which leave no trace; joiners apart, for they make one sign of two tokens.
+const UNSEEN = /^[\p{Cc}\p{Cf}\u2028\u2029]+(?<![\t\n\u200c\u200d])$/u;
 const part = (id) => document.getElementById(id);
 const spans = [];
 let at = { p: 0, i: 0 };
@@ -49,6 +51,7 @@ function drawColumn(panel, p) {
   text.setAttribute("aria-label", "Text of the column " + panel.name);
   spans[p] = panel.tokens.map((token, i) => {
     const span = el("span", "t", texts[p][i] || labels[token.id]);
+    if (UNSEEN.test(texts[p][i])) span.dataset.unseen = labels[token.id];
     span.dataset.p = p;
     span.dataset.i = i;
     span.tabIndex = i === 0 ? 0 : -1;

@@ -87,6 +87,17 @@ def test_tokens_are_walked_by_keys_and_the_card_tells_of_them(page: "sync_api.Pa
     assert "+ alpha*(small tuned - small base)" in account
 
 
+@pytest.mark.parametrize(("text", "mark"), [("\u200b", True), ("\x07", True), ("Lima", False)])
+def test_a_token_that_leaves_no_trace_is_marked(
+    page: "sync_api.Page", tmp_path: Path, text: str, mark: bool
+) -> None:
+    show(page, tmp_path, run_that_says(text))
+    before = page.locator(".t").first.evaluate("t => getComputedStyle(t, '::before').content")
+    assert (before != "none") is mark
+    if mark:
+        assert page.locator("#title").inner_text().split("”")[0].strip("“") in before
+
+
 def test_colours_follow_the_chosen_measure(page: "sync_api.Page", tmp_path: Path) -> None:
     show(page, tmp_path, run_that_says("Lima"))
     first = page.locator(".pane").nth(1).locator(".t").first
