@@ -71,9 +71,9 @@ def account(ticks: Sequence[Drawn], count: int) -> list[TokenRecord]:
     `count` is the number of candidates of the mix.
     """
     layout = ticks[0].layout
-    stack = torch.cat([tick.mixed.stack for tick in ticks])  # (ticks * stack, vocab)
-    final = torch.cat([tick.mixed.final for tick in ticks])  # (ticks * rows, vocab)
-    ids = torch.cat([tick.ids for tick in ticks])  # (ticks * rows,)
+    stack = _joined([tick.mixed.stack for tick in ticks])  # (ticks * stack, vocab)
+    final = _joined([tick.mixed.final for tick in ticks])  # (ticks * rows, vocab)
+    ids = _joined([tick.ids for tick in ticks])  # (ticks * rows,)
     starts = torch.arange(0, len(stack), len(stack) // len(ticks))
     places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (ticks * rows, 1 + roles)
     ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (ticks * stack, count)
@@ -113,11 +113,16 @@ def _bars(layout: Layout, ticks: Sequence[Drawn]) -> Tensor:
     mixtures = [tick.mixed.mixture for tick in ticks if tick.mixed.mixture]
     if not mixtures:
         return torch.zeros(len(ticks) * len(layout.rows), 1)
-    mixture = Mixture(*(torch.cat([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
-    ids = torch.cat([tick.ids[layout.plain :] for tick in ticks])
+    mixture = Mixture(*(_joined([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
+    ids = _joined([tick.ids[layout.plain :] for tick in ticks])
     _, bars, neg_log_z, _ = contributions(mixture, ids)
     by_tick = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(ticks), -1))
     return F.pad(by_tick, (0, 0, layout.plain, 0)).flatten(0, 1)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts one after the other; one alone as it is, for with a large vocabulary it may have 100 MB."""
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 def _record(

@@ -93,14 +93,20 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     assert taken == ["qwen2.5 in nf4"]
 
 
-def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
-    told = threading.Event()
+def without_end(stage: str, what: str, told: threading.Event) -> Callable[[Settings, Watcher], str]:
+    """Work that tells its one stage again and again until it is called off."""
 
-    def load(settings: Settings, watcher: Watcher) -> str:
+    def work(settings: Settings, watcher: Watcher) -> str:
         while True:
-            watcher.tell("load", "large_base")
+            watcher.tell(stage, what)
             told.set()
 
+    return work
+
+
+def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
+    told = threading.Event()
+    load = without_end("load", "large_base", told)
     switch, taken = make_switch(load)
     for _ in range(2):
         told.clear()
@@ -160,12 +166,7 @@ def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Set
 
 def test_a_measurement_can_be_cancelled() -> None:
     told = threading.Event()
-
-    def measure(settings: Settings, watcher: Watcher) -> str:
-        while True:
-            watcher.tell("measure", "large_base as it is")
-            told.set()
-
+    measure = without_end("measure", "large_base as it is", told)
     switch = Switch(Settings(), load_chosen, lambda service: None, measure)
     switch.measure("qwen2.5", "nf4")
     assert told.wait(WAIT_S)
