@@ -214,6 +214,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     other = page.context.new_page()
     other.goto(link)
     other.wait_for_selector("text=prompts changed: brief")
+    other.wait_for_selector("[data-error=link]:not([hidden])")  # it comes a moment after the chip
     assert "changes what brief is shown" in other.text_content("[data-error=link]")
     open_menu(other)
     other.focus("[data-role=brief] summary")
