@@ -229,7 +229,7 @@ def machine() -> dict[str, Any]:
 
 
 def to_markdown(r: Mapping[str, Any]) -> str:
-    """The table of one result of `bench`, for README.md."""
+    """The table of one result of `bench`, for docs/results.md."""
     columns = [_column(trio) for trio in r["trios"]]
     titles = [trio["title"] for trio in r["trios"]]
     lines = [f"| | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]

@@ -1,6 +1,6 @@
 """What the page costs the browser, in CPU time of its main thread: long runs as they stream, and afterwards.
 
-The figures stand in the README. The bounds here are several times as high, so that only a change of kind
+The figures stand in docs/results.md. The bounds here are several times as high, so that only a change of kind
 fails. `python -m pytest -rP` shows what was measured.
 """
 

@@ -1,4 +1,4 @@
-"""The table of facts is what README says it is, and the split between the halves holds."""
+"""The table of facts is what the documents say it is, and the split between the halves holds."""
 
 import random
 

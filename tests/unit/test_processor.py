@@ -37,7 +37,7 @@ from eft_demo.weight_filter import parse_weight_filter
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 VOCAB, CONTEXT, LENGTH = 101, 96, 16
 SMALL = replace(TINY_SMALL, tied=False)  # tied ones repeat themselves, and then hide mistakes
 PROMPT = [5, 17, 3, 99, 42, 8]
@@ -452,7 +452,7 @@ def test_importing_the_package_stays_light() -> None:
 def test_the_example_in_the_readme_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = README.partition("## In your own code")[2]
+    section = GUIDE.partition("## In your own code")[2]
     monkeypatch.chdir(ROOT)
     exec(section.split("```python\n")[1].split("```")[0], {})  # noqa: S102
     assert "Lima" in capsys.readouterr().out

@@ -1,7 +1,8 @@
-"""Write the parts of README.md that follow from the code: its layout, its limits and its families.
+"""Write the parts of the documents that follow from the code: layout, limits and families.
 
-`python scripts/readme_tables.py` after files or limits changed; a test says when it is due. Descriptions come
-from the modules' docstrings and the comments in settings.py. Knows the markers in README.md, not its prose.
+Run `python scripts/doc_tables.py` after files or limits changed; a test says when it is due. Descriptions
+come from the modules' docstrings and the comments in settings.py. Knows the markers in the documents, not
+their prose.
 """
 
 from __future__ import annotations
@@ -95,15 +96,22 @@ def families() -> str:
     return "\n".join(rows)
 
 
-def refreshed(readme: str) -> str:
-    """`readme` with all parts replaced."""
-    for name, text in (("layout", layout()), ("limits", limits()), ("families", families())):
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        head, rest = readme.split(begin)
-        readme = f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
-    return readme
+# Which document holds which part, and the function that writes it.
+PARTS = {
+    "docs/architecture.md": ("layout", layout),
+    "docs/settings.md": ("limits", limits),
+    "docs/models.md": ("families", families),
+}
+
+
+def refreshed(name: str) -> str:
+    """The document `name` with its part written anew."""
+    part, write = PARTS[name]
+    begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
+    head, rest = (ROOT / name).read_text(encoding="utf-8").split(begin)
+    return f"{head}{begin}\n{write()}\n{end}{rest.split(end)[1]}"
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in PARTS:
+        (ROOT / document).write_text(refreshed(document), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""README and docs are true: commands exist, tables are current, links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from eft_demo import cli
+from eft_demo.families.catalogue import read_entry
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in DOCUMENTS}
+README, RESULTS = TEXTS["README.md"], TEXTS["docs/results.md"]
+sys.path.insert(0, str(ROOT / "scripts"))
+import doc_tables  # noqa: E402  # a script, not a package
+
+
+def shell_blocks(text: str) -> list[str]:
+    """Every ```sh block, continued lines joined."""
+    return [block.replace("\\\n", " ") for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+
+
+def program_lines() -> list[list[str]]:
+    """The words after `-m eft_demo` of every such line, comments cut."""
+    blocks = [block for text in TEXTS.values() for block in shell_blocks(text)]
+    lines = [line for block in blocks for line in block.splitlines() if "-m eft_demo " in line]
+    return [line.split("#")[0].split("-m eft_demo ")[1].split() for line in lines]
+
+
+def test_the_first_two_commands_start_and_test_and_ci_runs_the_second() -> None:
+    assert [block.strip() for block in shell_blocks(README)[:2]] == ["bash run.sh", "bash run.sh test"]
+    ci_commands = [line.split(" < ")[0] for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    assert "bash run.sh test" in ci_commands
+
+
+@pytest.mark.parametrize("words", program_lines(), ids=lambda words: words[0])
+def test_every_command_shown_exists_with_its_options(words: list[str]) -> None:
+    group = typer.main.get_command(cli.app)
+    options = {name for parameter in group.commands[words[0]].params for name in parameter.opts}
+    assert {word for word in words[1:] if word.startswith("--")} <= options
+
+
+def test_every_command_is_shown() -> None:
+    assert set(typer.main.get_command(cli.app).commands) == {words[0] for words in program_lines()}
+
+
+def test_the_family_file_shown_is_right(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(shown)
+    entry = read_entry(tmp_path / "mine.yaml")
+    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse"]
+
+
+@pytest.mark.parametrize("name", doc_tables.PARTS)
+def test_tables_are_current(name: str) -> None:
+    assert doc_tables.refreshed(name) == TEXTS[name], "run: python scripts/doc_tables.py"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_relative_link_leads_somewhere(name: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXTS[name]) if not link.startswith("http")]
+    broken = [link for link in links if not leads_somewhere((ROOT / name).parent, link)]
+    assert broken == []
+
+
+def leads_somewhere(folder: Path, link: str) -> bool:
+    """Whether the file exists and, where the link names a section, has that heading."""
+    file, _, section = link.partition("#")
+    path = folder / file
+    if not section or not path.exists():
+        return path.exists()
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return section in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    shown = re.findall(r"^\| ([^|]+) \| (\.\d+) \| (\.\d+) \|$", README, re.MULTILINE)
+    assert len(shown) == 5
+    for model, factual, style in shown:
+        start = f"| assistant | {model} | 0{factual} ("
+        (row,) = [line for line in RESULTS.splitlines() if line.startswith(start)]
+        assert f"| 0{style} (" in row
+
+
+@pytest.mark.parametrize("script", ["run.sh", ".ci/run"])
+def test_shell_scripts_parse(script: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
