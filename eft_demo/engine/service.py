@@ -6,7 +6,8 @@ Knows family and engine; knows no page and no command line.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eft_demo.engine.engine import PATIENCE_S, Engine
+from eft_demo.engine.decode import PATIENCE_S
+from eft_demo.engine.engine import Engine
 from eft_demo.engine.lent import Lend, LentEngine
 from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import STOPPING, EngineThread

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from eft_demo.engine.engine import PATIENCE_S, Engine
+from eft_demo.engine.decode import PATIENCE_S
+from eft_demo.engine.engine import Engine
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import RunRequest, Speculation
 from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
