@@ -235,11 +235,11 @@ class Engine:
             if row.ended:
                 continue
             self._free(row)
+            self._decoder.rearrange()
             self._rows.remove(row)
             for prefill in self._prefills.get(row.run, []):
                 if row in prefill.rows:
                     prefill.rows.remove(row)
-            self._decoder.rearrange()
             self._part(row, finish_reason, error)
         alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}

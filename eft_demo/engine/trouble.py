@@ -15,7 +15,7 @@ from eft_demo.engine.rows import Row
 from eft_demo.errors import EFTError, NumericalError
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 
-DEAD = "The engine failed and only a restart helps, so the server restarts. Please reload the page in a minute."
+DEAD = "The engine failed and only a restart helps, so the server restarts. Please reload in a minute."
 
 T = TypeVar("T")
 
