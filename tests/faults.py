@@ -21,7 +21,7 @@ PLACES = {
     "eft_demo.engine.decode": [
         "account", "arrange", "draw", "mix_rows", "open_drafters", "plan_round", "play_round"
     ],
-    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_account", "_is_awaited", "rearrange"],
+    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_account", "_is_awaited"],
     "eft_demo.engine.engine": ["account_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Row"],
     "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_row"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],

@@ -60,18 +60,18 @@ class Decoder:
             row.settle()
         self._alone = ALONE_STEPS
 
-    def step(self, rows: list[Row]) -> None:
-        """One token or more for each of `rows`."""
+    def step(self, rows: list[Row]) -> bool:
+        """One token or more for each of `rows`. False if something failed."""
         if self._layout is None:
             self.tell()
         if self._alone:
             self._alone -= 1
             self._decode_alone(rows)
-            return
+            return True
         blocks: dict[Row, int] = {}
         outcome = attempt(partial(self._decode_together, rows, blocks))
         if not isinstance(outcome, Trouble):
-            return
+            return True
         self.tell()
         for row in rows:
             row.settle()
@@ -85,6 +85,7 @@ class Decoder:
             self._fail(outcome.rows, outcome)
         else:
             self._alone = ALONE_STEPS
+        return False
 
     def _decode_together(self, rows: list[Row], blocks: dict[Row, int]) -> None:
         """One step of all rows as one batch. `blocks` says afterwards for whom tokens were drafted."""

@@ -15,7 +15,6 @@ import torch
 
 from eft_demo.engine.check import check_request
 from eft_demo.engine.decode import Decoder
-from eft_demo.engine.events import EndEvent
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.pace import Pace
 from eft_demo.engine.rows import Prefill, Row
@@ -31,7 +30,6 @@ from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
 MAX_FAILURES = 5  # ticks in a row that nobody's text can be blamed for
-UNFREED = "A model could not free a text's place, so all texts end here. Please try again."
 
 
 class Engine:
@@ -68,7 +66,8 @@ class Engine:
             self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
         )
         self._failures = 0  # ticks in a row that broke as a whole
-        self._leaked = False  # a model did not free a row
+        self._untidy = False  # something failed, so perhaps a model has a row that nobody knows of
+        self._leaked = ""  # a model did not free a row: why
         self._lost = False  # no model will ever answer again
         self._beat_s = time.monotonic()  # when `tick` was last called or returned
 
@@ -108,7 +107,7 @@ class Engine:
             if isinstance(outcome, Trouble):
                 self._recover(outcome)
             if self._leaked:
-                self.fail_all(UNFREED)
+                self.fail_all(self._leaked)
             if self._lost:
                 raise EngineDead(DEAD)
         except EngineDead:
@@ -125,7 +124,7 @@ class Engine:
     @torch.inference_mode()
     def fail_all(self, sentence: str) -> None:
         """End every run with an error, whatever is broken, and free everything. Raises EngineDead."""
-        self._decoder.tell()
+        attempt(self._decoder.tell)
         rows, self._rows = self._rows, []
         runs = [*dict.fromkeys(row.run for row in rows), *self._queue.clear()]
         try:
@@ -137,17 +136,14 @@ class Engine:
                 attempt(partial(run.end, "error", sentence))
         self._prefills = {}
         self._decoder.rearrange()
-        if self._leaked:
-            for model in self.models.values():
-                if isinstance(attempt(model.reset), Trouble):
-                    raise EngineDead(DEAD)
-            self._leaked = False
+        if self._leaked and isinstance(attempt(self._reset_models), Trouble):
+            raise EngineDead(DEAD)
 
     def close(self, sentence: str, refusal: str = "") -> None:
         """End every run with this sentence, and refuse new ones from now on with it or with `refusal`."""
         self._queue.close(refusal or sentence)
         try:
-            self.fail_all(sentence)
+            attempt(partial(self.fail_all, sentence))
         except EngineDead:
             pass  # nobody will come any more
 
@@ -155,21 +151,33 @@ class Engine:
         self._end_unwanted()
         self._admit()
         if not self._rows:
+            if self._untidy:
+                self._reset_models()
             return False
         self._prefill()
-        self._decoder.step([row for row in self._rows if row.run not in self._prefills])
+        self._untidy |= not self._decoder.step([r for r in self._rows if r.run not in self._prefills])
         return True
 
     def _recover(self, trouble: Trouble) -> None:
-        """After a step that broke as a whole: once may be chance, twice ends all."""
+        """After a step that broke as a whole: once may be chance, twice ends all. Raises EngineDead."""
         self._failures += 1
         self._lost |= trouble.lost
-        if self._failures > 1 or trouble.ends_all:
-            self.fail_all(trouble.sentence)
-        self._decoder.take_back(self._rows)
-        if self._failures > MAX_FAILURES:
+        self._untidy = True
+        ends_all = self._failures > 1 or trouble.ends_all
+        outcome = attempt(partial(self._start_over, trouble.sentence if ends_all else ""))
+        if isinstance(outcome, Trouble) or self._failures > MAX_FAILURES:
             self.close(DEAD)
             raise EngineDead(DEAD)
+
+    def _start_over(self, sentence: str) -> None:
+        if sentence:
+            self.fail_all(sentence)
+        self._decoder.take_back(self._rows)
+
+    def _reset_models(self) -> None:
+        for model in self.models.values():
+            model.reset()
+        self._untidy, self._leaked = False, ""
 
     # -- joining and leaving --
 
@@ -247,8 +255,8 @@ class Engine:
     def _free(self, row: Row) -> None:
         for role, slot in row.slots.items():
             leave = partial(self.models[role].leave, slot)
-            if isinstance(attempt(leave), Trouble):
-                self._leaked |= isinstance(attempt(leave), Trouble)
+            if isinstance(attempt(leave), Trouble) and isinstance(again := attempt(leave), Trouble):
+                self._leaked = again.sentence
         row.slots.clear()
 
     def _part(self, row: Row, finish_reason: str, error: str | None) -> None:
@@ -257,8 +265,7 @@ class Engine:
         try:
             row.end(finish_reason, error)
         except BaseException as broken:
-            plain = EndEvent(row.panel, "error", error or sentence_of(broken), 0.0, 0.0, "")
-            attempt(partial(row.run.push, plain))
+            attempt(partial(row.run.end, "error", error or sentence_of(broken), [row.panel]))
             if not isinstance(broken, Exception):
                 raise
 
@@ -332,4 +339,5 @@ class Engine:
     def _fail(self, rows: Sequence[Row], trouble: Trouble) -> None:
         """End the rows that cannot go on."""
         self._lost |= trouble.lost
+        self._untidy = True
         self._end(rows, "error", trouble.sentence)

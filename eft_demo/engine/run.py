@@ -5,7 +5,7 @@ Safe to use from any thread. Knows nothing of models and ticks.
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition
 
@@ -135,7 +135,10 @@ class Run:
                 self._events.append(event)
                 self._arrived.notify_all()
 
-    def end(self, finish_reason: str, error: str | None) -> None:
-        """For the engine only: end every panel that has not ended."""
-        for panel in sorted(self._open):
-            self.push(EndEvent(panel, finish_reason, error, 0.0, 0.0, ""))
+    def end(self, finish_reason: str, error: str | None, panels: Iterable[int] = ()) -> None:
+        """For the engine only: end these panels, or all, where they have not ended."""
+        with self._arrived:
+            for panel in self._open.intersection(panels or self._open):
+                self._open.discard(panel)
+                self._events.append(EndEvent(panel, finish_reason, error, 0.0, 0.0, ""))
+            self._arrived.notify_all()
