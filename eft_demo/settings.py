@@ -165,7 +165,7 @@ class Settings:
     family: str = "atlas"  # which family the app starts with
     switch: str = "auto"  # who may load another: auto = a person at this machine, on, off
     threads: int = 0  # for torch; 0 = 1 for the bundled family, else one per CPU
-    dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
+    dtype: str = "auto"  # auto = bf16 where the processor has instructions for it
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
     device: str = "auto"  # auto = a GPU if there is one, for all but the bundled family; or cpu
 

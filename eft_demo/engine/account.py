@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eft_demo.engine.forward import ModelFailure
 from eft_demo.engine.layout import Layout
 from eft_demo.engine.rows import Row
+from eft_demo.engine.trouble import ModelFailure
 from eft_demo.errors import NumericalError
 from eft_demo.mixing import Mixture, contributions, entropy_nats, mix, term_delta
 from eft_demo.ranking import first_highest, likeliest, rank

@@ -2,26 +2,26 @@
 
 A plain object. `submit` may be called from any thread, `tick` from one only: a thread's loop or a caller's.
 Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
+
+An exception ends only whom it hits. A step that broke as a whole, such that it can be put down to no row, is
+tried once more; if it breaks again, it ends all of them and the engine goes on with the next run.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
-from threading import Condition
+from functools import partial
 
 import torch
 
-from eft_demo.engine.account import Drawn, account, draw, mix_rows
 from eft_demo.engine.check import check_request
-from eft_demo.engine.forward import Forwards, ModelFailure
-from eft_demo.engine.layout import Layout, arrange
-from eft_demo.engine.pace import PLAIN, ROUND, Pace
+from eft_demo.engine.decode import Decoder
+from eft_demo.engine.forward import Forwards
+from eft_demo.engine.pace import Pace
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, given_now, read_given
-from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
-from eft_demo.errors import OutOfMemory, Overloaded
+from eft_demo.engine.trouble import DEAD, EngineDead, ModelFailure, Trouble, attempt, sentence_of
+from eft_demo.engine.waiting import Waiting
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
@@ -29,9 +29,7 @@ from eft_demo.settings import DEFAULT_THREADS, Settings
 from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
-# The account of several ticks at once takes little longer than that of one, and nobody sees a token come this
-# much later. Ticks that take longer than this are told one by one all the same.
-PATIENCE_S = 0.02
+MAX_FAILURES = 5  # ticks in a row that nobody's text can be blamed for
 
 
 class Engine:
@@ -59,17 +57,19 @@ class Engine:
         self.forwards = Forwards(models, groups, control_tokens, clock)
         self.stop_ids = frozenset(control_tokens.stops)
         self.token_bytes = token_bytes
-        self.wake = Condition()  # guards _waiting; notified when there is something to do
-        self._waiting: deque[Run] = deque()
+        self._queue = Waiting()
+        self.wake = self._queue.wake  # notified when there is something to do
         self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
         self._rows: list[Row] = []  # every row that holds slots
-        self._layout: Layout | None = None
         self._pace = Pace(self.forwards)
-        self._plan: Round | None = None  # of the last round
-        self._after_failure = False  # of a round
-        self.patience_s = patience_s
-        self._untold: list[tuple[Drawn, float]] = []  # ticks, and what each took but its forwards
-        self._oldest_s = 0.0  # when the first of them was drawn
+        self._decoder = Decoder(
+            self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
+        )
+        self._failures = 0  # ticks in a row that broke as a whole
+        self._untidy = False  # something failed, so perhaps a model has a row that nobody knows of
+        self._leaked = ""  # a model did not free a row: why
+        self._lost = False  # no model will ever answer again
+        self._beat_s = time.monotonic()  # when `tick` was last called or returned
 
     @property
     def active_rows(self) -> int:
@@ -79,71 +79,139 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Runs that wait for rows."""
-        return len(self._waiting)
+        return len(self._queue)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long no step has begun or ended although there is work; 0 while there is none."""
+        return time.monotonic() - self._beat_s if self._rows or self.waiting else 0.0
 
     def submit(self, request: RunRequest) -> Run:
-        """Queue a run. Raises InputError if it can never run here, Overloaded if too many wait already."""
+        """Queue a run. Raises InputError if it can never run here; Overloaded if too many wait already, or
+        if the engine has been closed.
+        """
         self._check(request)
-        with self.wake:
-            ahead = self._queue_with(len(request.panels)) - 1
-            if ahead >= self.settings.max_waiting:
-                raise Overloaded(
-                    f"All places are taken and {ahead} others are waiting already. "
-                    "Please try again in a moment."
-                )
-            run = Run(request, self.wake, self.settings.allow_negative_alpha)
-            self._waiting.append(run)
-            self.wake.notify_all()
+        run = Run(request, self.wake, self.settings.allow_negative_alpha)
+        self._queue.add(run, self.settings.max_rows - self.active_rows, self.settings.max_waiting)
         return run
 
     @torch.inference_mode()
     def tick(self) -> bool:
-        """One chunk of one prompt and one token for every decoding row. False if there was nothing to do."""
+        """One chunk of one prompt and one token for every decoding row. False if there was nothing to do.
+
+        Raises EngineDead if it can do no more; every run has ended then.
+        """
+        self._beat_s = time.monotonic()
+        try:
+            outcome = attempt(self._step)
+            if isinstance(outcome, Trouble):
+                self._recover(outcome)
+            if self._leaked:
+                self.fail_all(self._leaked)
+            if self._lost:
+                raise EngineDead(DEAD)
+        except EngineDead:
+            self.close(DEAD)
+            raise
+        except BaseException as error:  # such as Ctrl+C, where no thread of its own drives the engine
+            self._recover(Trouble(sentence_of(error), ends_all=True))
+            raise
+        self._beat_s = time.monotonic()
+        if not isinstance(outcome, Trouble):
+            self._failures = 0
+        return bool(outcome)
+
+    @torch.inference_mode()
+    def fail_all(self, sentence: str) -> None:
+        """End every run with an error, whatever is broken, and free everything. Raises EngineDead."""
+        attempt(self._decoder.tell)
+        rows, self._rows = self._rows, []
+        runs = [*dict.fromkeys(row.run for row in rows), *self._queue.clear()]
+        try:
+            for row in rows:
+                self._free(row)
+                self._part(row, "error", sentence)
+        finally:
+            for run in runs:
+                attempt(partial(run.end, "error", sentence))
+        self._prefills = {}
+        self._decoder.rearrange()
+        if self._leaked and isinstance(attempt(self._reset_models), Trouble):
+            raise EngineDead(DEAD)
+
+    def close(self, sentence: str, refusal: str = "") -> None:
+        """End every run with this sentence, and refuse new ones from now on with it or with `refusal`."""
+        self._queue.close(refusal or sentence)
+        try:
+            attempt(partial(self.fail_all, sentence))
+        except EngineDead:
+            pass  # nobody will come any more
+
+    def _step(self) -> bool:
         self._end_unwanted()
         self._admit()
         if not self._rows:
+            if self._untidy:
+                self._reset_models()
             return False
         self._prefill()
-        self._decode()
+        self._untidy |= not self._decoder.step([r for r in self._rows if r.run not in self._prefills])
         return True
 
-    def fail_all(self, sentence: str) -> None:
-        """End every run with an error: the way out of a tick that broke, and of a server that stops."""
-        self._end(self._rows, "error", sentence)
-        self._end_waiting(self._waiting_now(), "error", sentence)
+    def _recover(self, trouble: Trouble) -> None:
+        """After a step that broke as a whole: once may be chance, twice ends all. Raises EngineDead."""
+        self._failures += 1
+        self._lost |= trouble.lost
+        self._untidy = True
+        ends_all = self._failures > 1 or trouble.ends_all
+        outcome = attempt(partial(self._start_over, trouble.sentence if ends_all else ""))
+        if isinstance(outcome, Trouble) or self._failures > MAX_FAILURES:
+            self.close(DEAD)
+            raise EngineDead(DEAD)
+
+    def _start_over(self, sentence: str) -> None:
+        if sentence:
+            self.fail_all(sentence)
+        self._decoder.take_back(self._rows)
+
+    def _reset_models(self) -> None:
+        for model in self.models.values():
+            model.reset()
+        self._untidy, self._leaked = False, ""
 
     # -- joining and leaving --
 
     def _check(self, request: RunRequest) -> None:
         check_request(request, self.models, len(self.token_bytes), self.settings)
 
-    def _queue_with(self, panels: int) -> int:
-        """How many runs must wait if one of so many panels joins. Those that find free rows do not count."""
-        free = self.settings.max_rows - self.active_rows
-        sizes = [*(len(run.request.panels) for run in self._waiting), panels]
-        return sum(taken > free for taken in accumulate(sizes))
-
     def _admit(self) -> None:
-        while (
-            self._waiting
-            and self.active_rows + len(self._waiting[0].request.panels) <= self.settings.max_rows
-        ):
-            with self.wake:
-                run = self._waiting.popleft()
-            rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
-            self._rows += rows
-            prefills: dict[str, Prefill] = {}
-            for row in rows:
-                for role in row.roles:
-                    prompt = run.request.prompts[role]
-                    prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
-            self._prefills[run] = list(prefills.values())
+        while (run := self._queue.take(self.settings.max_rows - self.active_rows)) is not None:
             try:
-                for row in rows:
-                    for role in row.roles:
-                        row.slots[role] = self.models[role].join()
-            except OutOfMemory as error:
-                self._end(rows, "error", str(error))
+                outcome = attempt(partial(self._let_in, run))
+            except BaseException as error:
+                run.end("error", sentence_of(error))
+                raise
+            if isinstance(outcome, Trouble):
+                self._fail([row for row in self._rows if row.run is run], outcome)
+                run.end("error", outcome.sentence)
+
+    def _let_in(self, run: Run) -> None:
+        rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
+        prefills: dict[str, Prefill] = {}
+        for row in rows:
+            for role in row.roles:
+                prompt = run.request.prompts[role]
+                prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
+        self._rows += rows
+        self._prefills[run] = list(prefills.values())
+        for row in rows:
+            outcome = attempt(partial(self._join, row))
+            if isinstance(outcome, Trouble):
+                self._fail([row], outcome)
+
+    def _join(self, row: Row) -> None:
+        for role in row.roles:
+            row.slots[role] = self.models[role].join()
 
     def _row(self, run: Run, panel: int) -> Row:
         request = run.request
@@ -161,40 +229,45 @@ class Engine:
         self._end([row for row in self._rows if row.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
         self._end([row for row in self._rows if row.run.submitted_s < overdue_s], "error", late)
-        waiting = self._waiting_now()
-        self._end_waiting([run for run in waiting if run.cancelled], "cancelled", None)
+        for run in self._queue.take_out(lambda run: run.cancelled):
+            run.end("cancelled", None)
         crowded = f"No place became free within the time limit of {limit_s:g} s. Please try again later."
-        self._end_waiting([run for run in waiting if run.submitted_s < overdue_s], "error", crowded)
-
-    def _waiting_now(self) -> list[Run]:
-        with self.wake:
-            return list(self._waiting)
-
-    def _end_waiting(self, runs: Sequence[Run], finish_reason: str, error: str | None) -> None:
-        for run in runs:
-            with self.wake:
-                if run not in self._waiting:
-                    continue
-                self._waiting.remove(run)
-            for panel in range(len(run.request.panels)):
-                self._row(run, panel).end(finish_reason, error)
+        for run in self._queue.take_out(lambda run: run.submitted_s < overdue_s):
+            run.end("error", crowded)
 
     def _end(self, rows: Sequence[Row], finish_reason: str, error: str | None) -> None:
         """Free the rows' slots, then tell their owners."""
         if rows:
-            self._tell()
+            self._decoder.tell()
         for row in list(rows):
-            for role, slot in row.slots.items():
-                self.models[role].leave(slot)
-            row.slots.clear()
+            if row.ended:
+                continue
+            self._free(row)
+            self._decoder.rearrange()
             self._rows.remove(row)
             for prefill in self._prefills.get(row.run, []):
                 if row in prefill.rows:
                     prefill.rows.remove(row)
-            self._layout = self._plan = None
-            row.end(finish_reason, error)
+            self._part(row, finish_reason, error)
         alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}
+
+    def _free(self, row: Row) -> None:
+        for role, slot in row.slots.items():
+            leave = partial(self.models[role].leave, slot)
+            if isinstance(attempt(leave), Trouble) and isinstance(again := attempt(leave), Trouble):
+                self._leaked = again.sentence
+        row.slots.clear()
+
+    def _part(self, row: Row, finish_reason: str, error: str | None) -> None:
+        """Send the row's last event, at worst a plain one."""
+        row.ended = True
+        try:
+            row.end(finish_reason, error)
+        except BaseException as broken:
+            attempt(partial(row.run.end, "error", error or sentence_of(broken), [row.panel]))
+            if not isinstance(broken, Exception):
+                raise
 
     # -- one step --
 
@@ -203,15 +276,20 @@ class Engine:
         run = next(iter(self._prefills), None)
         if run is None:
             return
+        outcome = attempt(partial(self._read, run))
+        if isinstance(outcome, Trouble):
+            rows = [row for row in self._rows if row.run is run]
+            self._fail(outcome.rows or rows, outcome)
+            for row in rows:  # those that are left read again what other models have read already
+                row.settle()
+
+    def _read(self, run: Run) -> None:
         for prefill in list(self._prefills[run]):
             if not prefill.rows or prefill.is_done or run.cancelled:
                 continue
-            start = prefill.slot.length
-            tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
-            try:
-                self.models[prefill.role].forward([prefill.slot], tokens)
-            except Exception as error:  # a model's failure is its own rows' only
-                self._fail(ModelFailure([prefill.role], prefill.rows, error))
+            outcome = attempt(partial(self._read_chunk, prefill))
+            if isinstance(outcome, Trouble):
+                self._fail(outcome.rows, outcome)
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
             return
@@ -221,125 +299,45 @@ class Engine:
             for prefill in self._prefills.pop(run, []):
                 for row in prefill.rows[1:]:
                     self.models[prefill.role].copy_prefix(prefill.slot, row.slots[prefill.role])
-            self._layout = None
+            self._decoder.rearrange()
+
+    def _read_chunk(self, prefill: Prefill) -> None:
+        start = prefill.slot.length
+        tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
+        try:
+            self.models[prefill.role].forward([prefill.slot], tokens)
+        except Exception as error:  # a model's failure is its own rows' only
+            raise ModelFailure([prefill.role], prefill.rows, error) from error
 
     def _score(self, run: Run, prefills: Sequence[Prefill]) -> None:
         """Account for the next tokens that a run was given, one forward per model for all of its panels."""
         rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.panel)
         given = given_now(rows)
-        try:
-            logprobs = read_given(self.forwards, prefills, given)
-        except ModelFailure as failure:
-            self._fail(failure)
-            return
+        logprobs = read_given(self.forwards, prefills, given)
         if not logprobs:
             return
-        try:
-            told = account_given(rows, given, logprobs, self.settings.candidates)
-        except ModelFailure as failure:
-            self._end(rows, "error", str(failure))
+        outcome = attempt(partial(account_given, rows, given, logprobs, self.settings.candidates))
+        if isinstance(outcome, Trouble):
+            self._fail(rows, outcome)
             return
-        for row, record in told:
-            if row in self._rows and not run.cancelled:
+        for row, record in outcome:
+            if not row.ended and not run.cancelled:
                 row.advance(record.id)
                 self._emit(row, record)
-
-    def _decode(self) -> None:
-        """One token for every row that has read its prompt."""
-        if self._layout is None:
-            self._tell()
-            rows = [row for row in self._rows if row.run not in self._prefills]
-            self._layout = arrange(rows) if rows else None
-        layout = self._layout
-        if layout is None:
-            return
-        blocks = {} if self._after_failure else self._pace.blocks(layout)
-        self._after_failure = False
-        try:
-            if blocks:
-                self._play_round(layout, blocks)
-            else:
-                self._plain_tick(layout)
-        except ModelFailure as failure:
-            if not blocks:
-                self._fail(failure)
-                return
-            # Perhaps only the drafts broke a model: the plain tick that comes next will tell.
-            self._after_failure = True
-            for row in failure.rows:
-                if row.drafting:
-                    row.drafting.trusted = False
-
-    def _plain_tick(self, layout: Layout) -> None:
-        """One token for every row of `layout`."""
-        since_s = self._pace.clock_s()
-        # Taken once, so that a token's record shows the very values it was drawn with.
-        controls = [row.run.controls_at(row.position) for row in layout.rows]
-        tokens = [torch.tensor([[row.last(feed.role)] for row in feed.rows]) for feed in layout.feeds]
-        logprobs = self.forwards.run(layout.feeds, tokens)
-        if logprobs is None:
-            return
-        mixed = mix_rows(layout, torch.cat([part[:, 0] for part in logprobs]), controls)
-        drawn = draw(layout, mixed, controls)
-        for row, token in zip(layout.rows, drawn.ids.tolist(), strict=True):
-            row.advance(token)
-        if not self._untold:
-            self._oldest_s = time.perf_counter()
-        self._untold.append((drawn, self._pace.clock_s() - since_s))
-        waited = time.perf_counter() - self._oldest_s >= self.patience_s
-        if waited or any(map(self._is_awaited, layout.rows)):
-            self._tell()
-
-    def _is_awaited(self, row: Row) -> bool:
-        """Whether the row's newest token must be told at once: it is the first or the last."""
-        return row.position == 1 or row.tokens[-1] in self.stop_ids or row.position >= row.max_new_tokens
-
-    def _tell(self) -> None:
-        """Account for what was drawn since the last time."""
-        untold, self._untold = self._untold, []
-        if not untold:
-            return
-        since_s = self._pace.clock_s()
-        ticks = [drawn for drawn, _ in untold]
-        rows = ticks[0].layout.rows
-        for row, record in zip(rows * len(ticks), account(ticks, self.settings.candidates), strict=True):
-            if not row.run.cancelled:
-                self._emit(row, record)
-        each_s = (self._pace.clock_s() - since_s) / len(ticks)
-        for _, drawn_s in untold:
-            self._pace.took(PLAIN, len(rows), drawn_s + each_s)
-
-    def _play_round(self, layout: Layout, blocks: Mapping[Row, int]) -> None:
-        """One token or more for every row of `layout`, some of them drafted."""
-        plan = self._plan
-        if plan is None or plan.layout is not layout or plan.blocks != blocks:
-            plan = self._plan = plan_round(layout, blocks, self.forwards)
-        self._tell()
-        since_s = self._pace.clock_s()
-        self._pace.begin_round(layout, blocks)
-        try:
-            open_drafters(plan, self.forwards)
-            for row, record in play_round(plan, self.forwards, self.settings.candidates):
-                if not row.run.cancelled:
-                    row.advance(record.id)
-                    self._emit(row, record)
-        finally:
-            for row in layout.rows:
-                row.settle()
-        self._pace.took(ROUND, plan.positions, self._pace.clock_s() - since_s)
-        self._pace.learn(blocks)
 
     def _emit(self, row: Row, record: TokenRecord) -> None:
         """Send a token of the row's text, and the end if it is the last."""
         is_stop = record.id in self.stop_ids
-        row.emit(record, is_stop)
-        if is_stop:
+        outcome = attempt(partial(row.emit, record, is_stop))
+        if isinstance(outcome, Trouble):
+            self._fail([row], outcome)
+        elif is_stop:
             self._end([row], "stop", None)
         elif record.position + 1 >= row.max_new_tokens:
             self._end([row], "length", None)
 
-    def _fail(self, failure: ModelFailure) -> None:
-        """End the rows that cannot go on; the others try again without them in the next tick."""
-        self._end(failure.rows, "error", str(failure))
-        for row in self._rows:
-            row.settle()
+    def _fail(self, rows: Sequence[Row], trouble: Trouble) -> None:
+        """End the rows that cannot go on."""
+        self._lost |= trouble.lost
+        self._untidy = True
+        self._end(rows, "error", trouble.sentence)

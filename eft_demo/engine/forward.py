@@ -3,7 +3,6 @@
 Knows feeds and models; does not know which tokens are part of a text and which are only drafted.
 """
 
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,26 +11,10 @@ from torch import Tensor
 
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.layout import Feed
-from eft_demo.engine.rows import Row
-from eft_demo.errors import EFTError, NumericalError
+from eft_demo.engine.trouble import ModelFailure
+from eft_demo.errors import NumericalError
 from eft_demo.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
-
-log = logging.getLogger(__name__)
-
-
-class ModelFailure(Exception):
-    """A model raised or gave NaN. `rows` cannot go on with it; the message is for their owners."""
-
-    def __init__(self, roles: Sequence[str], rows: Sequence[Row], error: Exception) -> None:
-        self.rows = tuple(rows)
-        if isinstance(error, EFTError):
-            super().__init__(str(error))
-            return
-        names = " or ".join(roles)
-        log.error("the model %s failed", names, exc_info=error)
-        kind = type(error).__name__
-        super().__init__(f"The model {names} failed, so this text ends here ({kind}). Please try again.")
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from eft_demo.engine.engine import PREFILL_CHUNK, Engine
-from eft_demo.engine.events import EndEvent, Event
+from eft_demo.engine.events import Event
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.errors import InputError, Overloaded
 
@@ -103,11 +103,18 @@ class LentEngine(Engine):
             raise InputError(
                 f"A run may have {MAX_CONTROLS} live controls; this has {len(request.controls)}."
             )
-        run = Run(request, self.wake)
+        self._queue.check_open()
+        run = Run(request, self.wake, self.settings.allow_negative_alpha)
         seat = self._board.take(run)
         self._away[run] = len(request.panels)
         # The lender reads from the context whose request this is.
-        Thread(target=copy_context().run, args=(self._fetch, run, seat), daemon=True).start()
+        thread = Thread(target=copy_context().run, args=(self._fetch, run, seat), daemon=True)
+        try:
+            thread.start()
+        except BaseException:  # a machine has only so many threads
+            self._board.leave(seat)
+            del self._away[run]
+            raise
         return run
 
     def duration_s(self, request: RunRequest, seat: int) -> int:
@@ -118,24 +125,20 @@ class LentEngine(Engine):
 
     def _fetch(self, run: Run, seat: int) -> None:
         """Hand the run's owner what comes back from the device, until the end or a failure."""
-        open_panels = set(range(len(run.request.panels)))
         sentence = "The device was taken away before this text was finished. Please try again."
         try:
             for events in self._on_device(run.request, seat):
                 for event in events:
                     run.push(event)
-                    if isinstance(event, EndEvent):
-                        open_panels.discard(event.panel)
                 self._board.write(seat, run)
-        except Exception as error:  # whatever the lender raises, such as that the visitor's quota is used up
+        except BaseException as error:  # whatever the lender raises, such as that a quota is used up
             log.warning("a run on the lent device failed: %s", type(error).__name__)
             said = str(getattr(error, "message", error)).rstrip(".")  # str() of Gradio's errors quotes it
             sentence = f"There is no device for this text now: {said}. Please try again later."
         finally:
             self._board.leave(seat)
             del self._away[run]
-            for panel in open_panels:
-                run.push(EndEvent(panel, "error", sentence, 0.0, 0.0, ""))
+            run.end("error", sentence)
 
     def _ticks(self, request: RunRequest, seat: int) -> Iterator[list[Event]]:
         """In the forked process: one run, driven tick by tick; what happened, some ten times a second."""

@@ -71,6 +71,8 @@ class Row:
     slots: dict[str, Slot] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)  # answered so far
     position: int = 0  # how many of them
+    told: int = 0  # how many of those the run's owner has been sent
+    ended: bool = False  # it has left the engine
     first_s: float = 0.0
     drafting: Drafting | None = None  # None: nobody drafts for it
 
@@ -79,7 +81,9 @@ class Row:
         return self.tokens[-1] if self.tokens else self.run.request.prompts[role][-1]
 
     def settle(self) -> None:
-        """Roll the models back to the text, wherever they have read beyond it."""
+        """Roll the row back to what its owner knows, and its models wherever they have read beyond that."""
+        del self.tokens[self.told :]
+        self.position = self.told
         for role, slot in self.slots.items():
             slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
 
@@ -94,6 +98,7 @@ class Row:
         """Send a token of the text, the next that was not sent yet, to the run's owner."""
         piece = "" if is_stop else self.stream.push(record.id)
         self.run.push(TokenEvent(self.panel, record, piece, time.perf_counter() - self.run.submitted_s))
+        self.told += 1
 
     def end(self, finish_reason: str, error: str | None) -> None:
         """Send the last event. Slots are the engine's to free."""

@@ -5,7 +5,7 @@ Safe to use from any thread. Knows nothing of models and ticks.
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition
 
@@ -74,7 +74,7 @@ class Run:
         self.submitted_s = time.perf_counter()
         self._controls = dict(request.controls)
         self._events: deque[Event] = deque()
-        self._open_panels = len(request.panels)
+        self._open = set(range(len(request.panels)))  # panels that have not ended
         self._cancelled = False
         self._arrived = Condition()
         self._wake = wake
@@ -98,7 +98,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether every panel has ended (its events may still wait to be read)."""
-        return self._open_panels == 0
+        return not self._open
 
     def set_control(self, name: str, value: float) -> None:
         """Change a live control from the next token on. Raises InputError for a bad name or value."""
@@ -127,8 +127,18 @@ class Run:
         return events
 
     def push(self, event: Event) -> None:
-        """For the engine only."""
+        """For the engine only. A panel ends once: what comes for it after its end is dropped."""
         with self._arrived:
-            self._events.append(event)
-            self._open_panels -= isinstance(event, EndEvent)
+            if event.panel in self._open:
+                if isinstance(event, EndEvent):
+                    self._open.discard(event.panel)
+                self._events.append(event)
+                self._arrived.notify_all()
+
+    def end(self, finish_reason: str, error: str | None, panels: Iterable[int] = ()) -> None:
+        """For the engine only: end these panels, or all, where they have not ended."""
+        with self._arrived:
+            for panel in self._open.intersection(panels or self._open):
+                self._open.discard(panel)
+                self._events.append(EndEvent(panel, finish_reason, error, 0.0, 0.0, ""))
             self._arrived.notify_all()

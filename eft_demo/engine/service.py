@@ -6,7 +6,8 @@ Knows family and engine; knows no page and no command line.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eft_demo.engine.engine import PATIENCE_S, Engine
+from eft_demo.engine.decode import PATIENCE_S
+from eft_demo.engine.engine import Engine
 from eft_demo.engine.lent import Lend, LentEngine
 from eft_demo.engine.run import Run, RunRequest, Speculation
 from eft_demo.engine.thread import STOPPING, EngineThread
@@ -26,6 +27,7 @@ from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, 
 from eft_demo.weight_filter import OFF, WeightFilter
 
 AUTO = Speculation()
+HANG_S = 300.0  # one step of a large model on a CPU, a chunk of a prompt, takes a tenth of it
 NO_MODEL = "No model is loaded here, so nothing can be asked. The recorded runs can be played."
 Panels = tuple[tuple[str, Recipe], ...]
 THREE_PANELS: Panels = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
@@ -97,6 +99,16 @@ class Service:
     def alive(self) -> bool:
         """Whether the engine's thread runs."""
         return self.thread.alive
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine's thread has ended although nobody stopped it."""
+        return self.thread.dead
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the engine has work and has made no step for so long that none can be expected."""
+        return self.engine.silent_s > max(HANG_S, 2 * self.settings.deadline_s)
 
     def start(self) -> None:
         """Start the engine's thread. `load` has done so already."""

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from eft_demo.engine.account import account, draw, mix_rows
-from eft_demo.engine.forward import Forwards, ModelFailure
+from eft_demo.engine.forward import Forwards
 from eft_demo.engine.layout import Feed, Layout, arrange, dense
 from eft_demo.engine.rows import Row
+from eft_demo.engine.trouble import ModelFailure
 from eft_demo.errors import OutOfMemory
 from eft_demo.models.protocol import Slot
 from eft_demo.recipe import Recipe

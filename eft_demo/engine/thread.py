@@ -4,8 +4,10 @@ import logging
 from threading import Event, Thread
 
 from eft_demo.engine.engine import Engine
+from eft_demo.engine.trouble import EngineDead
 
 STOPPING = "The server is stopping, so this text ends here."
+RESTARTING = "The server is restarting, so runs have ended. Please reload the page in a minute."
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,13 @@ class EngineThread:
         """Whether it ticks or waits for work."""
         return self._thread.is_alive()
 
+    @property
+    def dead(self) -> bool:
+        """Whether it ended although nobody stopped it: its process can serve no run any more."""
+        return self._thread.ident is not None and not self.alive and not self._stopping.is_set()
+
     def stop(self, sentence: str = STOPPING) -> None:
-        """End all rows with that sentence, and the thread; returns when it is gone."""
+        """End all rows with that sentence, refuse new runs, and end the thread; returns when it is gone."""
         self._last_words = sentence
         self._stopping.set()
         with self.engine.wake:
@@ -41,12 +48,13 @@ class EngineThread:
             try:
                 if not self.engine.tick():
                     self._sleep()
-            except Exception:  # a bug must end its runs, not the thread that serves everybody
-                log.exception("a tick failed")
-                self.engine.fail_all(
-                    "The engine met an unexpected error, so this text ends here. Please try again."
-                )
-        self.engine.fail_all(self._last_words)
+            except EngineDead:
+                log.critical("the engine is dead")
+                return
+            except BaseException as error:  # whatever a library raises, this thread serves everybody
+                log.error("%s came out of a tick; the engine goes on", type(error).__name__)
+        refusal = RESTARTING if self._last_words == STOPPING else self._last_words
+        self.engine.close(self._last_words, refusal)
 
     def _sleep(self) -> None:
         with self.engine.wake:

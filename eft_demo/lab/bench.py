@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from eft_demo.engine.engine import PATIENCE_S, Engine
+from eft_demo.engine.decode import PATIENCE_S
+from eft_demo.engine.engine import Engine
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import RunRequest, Speculation
 from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
@@ -28,7 +29,7 @@ from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.larger import LARGE, larger_family
 from eft_demo.models import peer
-from eft_demo.models.dtype import DtypeChoice, choose_dtype
+from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import settle
 from eft_demo.sampling import Sampling
@@ -68,19 +69,20 @@ def bench(
     """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
     family = load_family(family_name, settings)
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
-    result["trios"] = [bench_trio(family, settings, choose_dtype(settings), pairs, new_tokens)]
+    dtype = choose_dtype(settings)
+    result["trios"] = [bench_trio(family, settings, dtype, compare_speed(settings), pairs, new_tokens)]
     if larger:
         with TemporaryDirectory() as folder:
             trio = larger_family(family, Path(folder))
-            dtype = choose_dtype(settings, (LARGE.feed_forward * 2, LARGE.hidden))
-            result["trios"].append(bench_trio(trio, settings, dtype, max(3, pairs // 5), new_tokens))
+            speed = compare_speed(settings, (LARGE.feed_forward * 2, LARGE.hidden))
+            result["trios"].append(bench_trio(trio, settings, dtype, speed, max(3, pairs // 5), new_tokens))
     result["machine"] = machine()  # now that the engine has chosen its threads
     result["app_start_s"] = app_start_s() if start_app else None
     return result
 
 
 def bench_trio(
-    family: Family, settings: Settings, dtype: DtypeChoice, pairs: int, new_tokens: int
+    family: Family, settings: Settings, dtype: DtypeChoice, speed: str, pairs: int, new_tokens: int
 ) -> dict[str, Any]:
     """The figures of one trio of models. A ratio above 1 says how many times as long the first takes."""
     few = max(3, pairs // 3)
@@ -94,7 +96,7 @@ def bench_trio(
     result = {
         "title": family.title,
         "dtype": str(dtype.dtype).removeprefix("torch."),
-        "dtype_reason": dtype.reason,
+        "dtype_reason": f"{dtype.reason} ({speed})",
         "large_over_small_time": engine.large_over_small(pairs),
         "three_panels_over_one_stream": shared.ratio,
         "three_panels_over_one_stream_quartiles": shared.quartiles,

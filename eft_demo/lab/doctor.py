@@ -27,7 +27,7 @@ from eft_demo.families.prompt import PLACEHOLDER, PromptFormat
 from eft_demo.families.weights import weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.lab.collect import collect
-from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import NONE
@@ -48,7 +48,7 @@ def examine(settings: Settings, family_name: str) -> list[Check]:
     checks.append(check("machine", lambda: _machine(settings)))
     checks.append(check("memory", _memory))
     checks.append(check("cache", lambda: _cache(settings)))
-    checks.append(check("dtype", lambda: choose_dtype(settings).reason))
+    checks.append(check("dtype", lambda: f"{choose_dtype(settings).reason}; {compare_speed(settings)}"))
     checks.append(check("catalogue", lambda: _catalogue(settings)))
     checks.append(check("plan", lambda: _plan(entry(), settings)))
     checks.append(check("family", lambda: _family(load_family(entry(), settings), entry())))

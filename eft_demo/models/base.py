@@ -48,13 +48,15 @@ def _step(
 class SlotModel:
     """A `LanguageModel` whose rows live in a `SlotCache`."""
 
+    section = 0  # of the cache, where several models share one
+
     def __init__(self, name: str, vocab: int, cache: SlotCache) -> None:
         self.name, self.vocab, self.context, self.cache = name, vocab, cache.context, cache
 
     def join(self) -> Slot:
         """A new, empty row. Raises OutOfMemory."""
         try:
-            return self.cache.join()
+            return self.cache.join(self.section)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -64,6 +66,10 @@ class SlotModel:
     def leave(self, slot: Slot) -> None:
         """Free the row."""
         self.cache.leave(slot)
+
+    def reset(self) -> None:
+        """Free every row, those of models that share the cache too."""
+        self.cache.reset()
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
         """Copy keys and values; no forward."""

@@ -1,11 +1,11 @@
-"""Which number format the weights get: the one that a short measurement on this processor favours.
+"""Which number format the weights get: bf16 where the processor has instructions for it, else float32.
 
-In float32 every further row costs another pass over the weights; in bfloat16, on processors that have it, a
-few rows cost what one costs, and that is what makes several panels as cheap as one.
+The format decides about texts, so it follows from the processor alone and is the same at every start,
+whatever else the machine does. With such instructions a few rows cost what one costs, and that is what makes
+several columns as cheap as one; without them a prompt, or a class, takes several times as long as in float32.
 """
 
 import time
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,14 @@ import torch.nn.functional as F
 
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-ROWS = 2  # the large base's rows when one person looks at three panels
+# As torch names them: x86 multiplies bf16 in vectors or in tiles, ARM in either of two kinds of vectors.
+BF16_INSTRUCTIONS = {
+    "avx512_bf16": "AVX512_BF16",
+    "amx_bf16": "AMX_BF16",
+    "bf16": "ARM BF16",
+    "sve_bf16": "ARM SVE BF16",
+}
+ROWS = 2  # the large base's rows when one person looks at three columns
 OUT, IN = 1536, 384  # a matrix of the bundled large base
 ROUNDS = 5
 # A forward finds none of its weights in the processor's nearer caches, so neither may the measurement.
@@ -27,36 +34,42 @@ class DtypeChoice(NamedTuple):
     reason: str
 
 
-def choose_dtype(settings: Settings, shape: tuple[int, int] = (OUT, IN)) -> DtypeChoice:
-    """What EFT_DTYPE says, or under `auto` what is faster here with matrices of `shape` (50 ms, once).
-
-    Measured with as many threads as an engine with these settings uses.
-    """
+def choose_dtype(settings: Settings) -> DtypeChoice:
+    """What EFT_DTYPE says, or under `auto` what this processor has instructions for."""
     if settings.dtype == "bf16":
         return DtypeChoice(torch.bfloat16, "bf16, as EFT_DTYPE says")
     if settings.dtype == "fp32":
         return DtypeChoice(torch.float32, "fp32, as EFT_DTYPE says")
-    threads = settings.threads or DEFAULT_THREADS
-    fp32_us, bf16_us = (_linear_us(dtype, shape, threads) for dtype in (torch.float32, torch.bfloat16))
-    times = f"{ROWS} rows take {bf16_us:.0f} µs in bf16 and {fp32_us:.0f} µs in fp32"
-    if bf16_us < fp32_us:
-        return DtypeChoice(torch.bfloat16, f"bf16, because here {times}")
-    return DtypeChoice(torch.float32, f"fp32, because here {times}")
+    if name := bf16_instructions():
+        return DtypeChoice(torch.bfloat16, f"bf16, because this processor has {name}")
+    return DtypeChoice(torch.float32, "fp32, because this processor has no bf16 instructions")
 
 
-@cache
-def _linear_us(dtype: torch.dtype, shape: tuple[int, int], threads: int) -> float:
-    """The best of several timings of a matrix product, in microseconds."""
+def bf16_instructions() -> str:
+    """The name of this processor's bf16 instructions, if it has any that torch uses, else ""."""
+    if not torch.backends.mkldnn.is_available():  # only that library's products use them
+        return ""
+    here = torch.cpu.get_capabilities()
+    return next((name for key, name in BF16_INSTRUCTIONS.items() if here.get(key)), "")
+
+
+def compare_speed(settings: Settings, shape: tuple[int, int] = (OUT, IN)) -> str:
+    """How long products with matrices of `shape` (out, in) take here in both formats, as a remark.
+
+    For whoever wants to know whether the choice is right here; it takes some 50 ms and decides nothing.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(settings.threads or DEFAULT_THREADS)
     try:
-        return _timed_us(dtype, shape)
+        fp32_us, bf16_us = (_timed_us(dtype, shape) for dtype in (torch.float32, torch.bfloat16))
     finally:
         torch.set_num_threads(before)
+    return f"{ROWS} rows take {bf16_us:.0f} µs in bf16 and {fp32_us:.0f} µs in fp32"
 
 
 @torch.inference_mode()
 def _timed_us(dtype: torch.dtype, shape: tuple[int, int]) -> float:
+    """The best of several timings, in microseconds."""
     calls = max(2, WEIGHTS_BYTES // (shape[0] * shape[1] * dtype.itemsize))
     weights = torch.ones(calls, *shape, dtype=dtype).unbind()
     rows = torch.ones(ROWS, shape[1], dtype=dtype)

@@ -28,11 +28,6 @@ class FusedQwen2(SlotModel):
         self.weights = fuse(shape, weights, vocab, dtype)
         self._pass = FusedPass([self.weights], context)
         self.group: SideBySide | None = None
-        self.section = 0  # of the group's cache
-
-    def join(self) -> Slot:
-        """A new, empty row."""
-        return self.cache.join(self.section)
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         return self._pass.logits(self.cache, (len(tokens),), tokens, mask, keep)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -180,7 +180,7 @@ def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Wa
     """From the best to the last resort."""
     wanted = settings.quantisation
     kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
-    chosen = choose_dtype(replace(settings, threads=engine_threads(entry, settings)))
+    chosen = choose_dtype(settings)
     gpus = [device for device in room if device != CPU]
     if entry.bundled or not gpus or settings.device == CPU:
         return [_Way(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]

@@ -28,11 +28,15 @@ class LanguageModel(Protocol):
     context: int  # tokens a slot can hold
 
     def join(self) -> Slot:
-        """A new, empty row."""
+        """A new, empty row. Where it raises, all other rows are as they were."""
         ...
 
     def leave(self, slot: Slot) -> None:
-        """Free the row. The handle must not be used again."""
+        """Free the row. Where it raises, all other rows are as they were, and it may be called again."""
+        ...
+
+    def reset(self) -> None:
+        """Free every row, whatever became of them; those of models that share a cache with this one too."""
         ...
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:

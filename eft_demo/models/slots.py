@@ -52,46 +52,74 @@ class SlotCache:
         self.end = 0  # longest row after the block
 
     def join(self, section: int = 0) -> Slot:
-        """A new, empty row at the end of its section."""
-        hole = len(self.slots)
-        for layer, store in enumerate(self.store):
-            if hole == len(store):
-                self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
-                self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
-        slot = Slot(hole)
+        """A new, empty row at the end of its section. Where it raises, all other rows are as they were."""
+        end = len(self.slots)
+        if end == len(self.store[-1]):
+            self._grow(end)
+        slot = Slot(end)
         self.slots.append(slot)
-        for later in reversed(range(section + 1, len(self._sizes))):
-            hole = self._move(hole - self._sizes[later], hole)
-        self._place(slot, hole)
-        self._sizes[section] += 1
-        for store in self.store:
-            # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
-            store[hole].zero_()
+        self._sizes[-1] += 1
+        try:
+            for later in reversed(range(section + 1, len(self._sizes))):
+                self._change_places(slot, slot.index + 1 - self._sizes[later])
+                self._hand_over(later, later - 1)
+            for store in self.store:
+                # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+                store[slot.index].zero_()
+        except BaseException:
+            self.leave(slot)
+            raise
         return slot
 
+    @torch.inference_mode(False)  # a tensor made in that mode may be written to in that mode only
+    def _grow(self, rows: int) -> None:
+        """Room for twice as many as these; where a layer finds none, the next call goes on with it."""
+        for layer, store in enumerate(self.store):
+            if rows == len(store):
+                self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
+                self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
+
     def leave(self, slot: Slot) -> None:
-        """Free the row; the last row of its section moves into its place, and so on."""
-        hole, end = slot.index, 0
+        """Free the row; the last row of its section moves into its place, and so on.
+
+        Where it raises, all other rows are as they were and it may be called again; once more after the row
+        is free does nothing.
+        """
+        if slot.index < 0:
+            return
+        end = 0
         for section, size in enumerate(self._sizes):
             end += size
-            if hole < end:
-                if end - size <= slot.index:
-                    self._sizes[section] -= 1
-                hole = self._move(end - 1, hole)
+            if slot.index < end:
+                # Last of its section and then first of the next: at every moment all rows are in order.
+                self._change_places(slot, end - 1)
+                if section + 1 < len(self._sizes):
+                    self._hand_over(section, section + 1)
+                    end -= 1
+        self._sizes[-1] -= 1
         self.slots.pop()
         slot.index = -1
 
-    def _move(self, source: int, target: int) -> int:
-        """Move a row into a hole. Returns the new hole: where it was."""
-        if source != target:
-            self._place(self.slots[source], target)
-            for store in self.store:
-                store[target] = store[source]
-        return source
+    def reset(self) -> None:
+        """Free every row."""
+        for slot in self.slots:
+            slot.index = -1
+        self.slots.clear()
+        self._sizes = [0] * len(self._sizes)
 
-    def _place(self, slot: Slot, index: int) -> None:
-        self.slots[index] = slot
-        slot.index = index
+    def _change_places(self, slot: Slot, target: int) -> None:
+        """Put a row that has nothing to lose where another stands, and that one where it stood."""
+        source, other = slot.index, self.slots[target]
+        if other is not slot:
+            for store in self.store:
+                store[source] = store[target]
+            self.slots[source], self.slots[target] = other, slot
+            other.index, slot.index = source, target
+
+    def _hand_over(self, section: int, neighbour: int) -> None:
+        """The row between two sections belongs to the other one now."""
+        self._sizes[section] -= 1
+        self._sizes[neighbour] += 1
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
         """Give `target` the tokens of `source`."""

@@ -38,9 +38,13 @@ class ToyModel:
 
     def leave(self, slot: Slot) -> None:
         """Free the row."""
-        del self.histories[slot]
+        self.histories.pop(slot, None)
         for index, other in enumerate(self.histories):
             other.index = index
+
+    def reset(self) -> None:
+        """Free every row."""
+        self.histories.clear()
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
         """Copy the tokens."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
+from eft_demo.engine.thread import RESTARTING
 from eft_demo.errors import EFTError, InputError
 from eft_demo.settings import show_value
 from eft_demo.ui import wire
@@ -23,7 +24,7 @@ from eft_demo.ui.kept import Kept, KeptRuns
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
-CLOSING = "The server is restarting, so runs have ended. Please reload the page in a minute."
+CLOSING = RESTARTING
 CHANGED = "Another family was loaded meanwhile: {title} runs now. Please reload the page to ask it."
 BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
 

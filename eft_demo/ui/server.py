@@ -33,6 +33,7 @@ PORTS_TRIED = 50
 # Ways past the queue and its checks, and what of Gradio this page has no use for: a link that would write a
 # person's page to the disk, a proxy, an editor of the program.
 CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+)(/|$)")
+WATCH_S = 0.5  # between two looks at the engine
 GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
 
 Scope = MutableMapping[str, Any]
@@ -41,14 +42,23 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def launch(demo: Page, settings: Settings) -> None:
-    """Serve the page until SIGTERM or Ctrl+C, then end the runs with a word to their pages and return."""
+    """Serve the page until SIGTERM or Ctrl+C, then end the runs with a word to their pages and return.
+
+    Raises SystemExit with a status of 1 if the engine dies: whatever supervises the process starts it anew.
+    """
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
     typer.echo(f"EFT Demo is at {start(demo, settings)}")
-    stopping.wait()
-    typer.echo("Stopping: no new runs, ending those going on.")
+    while not (dead := demo.service.dead) and not stopping.wait(WATCH_S):
+        pass
+    if dead:
+        typer.echo("The engine failed and cannot go on, so this process ends with status 1.", err=True)
+    else:
+        typer.echo("Stopping: no new runs, ending those going on.")
     stop(demo)
+    if dead:
+        raise SystemExit(1)
 
 
 def start(demo: Page, settings: Settings) -> str:
@@ -131,13 +141,14 @@ def free_port(host: str, wanted: int) -> int:
 
 
 def health(demo: Page) -> Callable[[Request], Response]:
-    """The health route: 200 while the engine's thread lives and the server is not closing, else 503."""
+    """The health route: 200 while the engine works and the server is not closing, else 503."""
 
     def healthz(request: Request) -> Response:
-        alive = demo.service.alive and not demo.live.closing
         engine = demo.service.engine
-        body = {"status": "ok" if alive else "down", "rows": engine.active_rows, "waiting": engine.waiting}
-        return JSONResponse(body, status_code=200 if alive else 503)
+        alive = demo.service.alive and not demo.live.closing
+        status = "down" if not alive else "hangs" if demo.service.hangs else "ok"
+        body = {"status": status, "rows": engine.active_rows, "waiting": engine.waiting}
+        return JSONResponse(body, status_code=200 if status == "ok" else 503)
 
     return healthz
 

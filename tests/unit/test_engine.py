@@ -500,7 +500,7 @@ def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(
     running: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("eft_demo.engine.engine.account", None)
+        patch.setattr("eft_demo.engine.decode.account", None)
         panels = read_all(running.submit(toy_request()))
         assert reasons(panels) == ["error"] * 3
         assert all("unexpected error" in str(panel.end.error) for panel in panels if panel.end)
