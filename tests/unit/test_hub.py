@@ -361,8 +361,13 @@ def spoil(folder: Path, name: str, content: bytes | None) -> None:
             "large_base .*damaged",
         ),
         ("large_base", "tokenizer.json", b"{", "tokenizer.json is damaged .*delete"),
-        ("small_base", "config.json", b"<html>", "small_base .*damaged .*delete"),
-        ("polite", "model.safetensors", b"version https://git-lfs", "polite .*damaged .*delete"),
+        ("small_base", "config.json", b"<html>", "small_base.*damaged.*web page.*delete"),
+        (
+            "polite",
+            "model.safetensors",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "polite.*git lfs pull",
+        ),
     ],
 )
 def test_a_corrupt_file_is_named_with_what_to_delete(
