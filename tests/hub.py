@@ -1,54 +1,222 @@
-"""A hub that is a folder: the library's questions and downloads answered from files, into a real cache."""
+"""A hub on this machine: a real HTTP server that answers the hub's library from folders, or fails as told.
 
-from collections.abc import Callable
+What the library raises is thus what the pinned version of it really raises.
+"""
+
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 CHUNK_BYTES = 50_000
+LOGIN_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Welcome to the hotel</title></head><form>Log in</form></html>"
+)
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request to a `FolderHub`."""
+
+    protocol_version = "HTTP/1.1"
+    hub: "FolderHub"
+
+    def do_GET(self) -> None:
+        self.hub.answer(self)
+
+    do_HEAD = do_GET
+
+    def do_CONNECT(self) -> None:
+        self.hub.tunnel(self)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def reply(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+Fault = Callable[[Request], None]
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Fault:
+    """An answer with this code; `X_Error_Code` stands for the header X-Error-Code."""
+    return lambda request: request.reply(code, body, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def login_page(request: Request) -> None:
+    """What a hotel's or a company's network answers to everything."""
+    request.reply(200, LOGIN_PAGE, {"Content-Type": "text/html"})
+
+
+def redirect(request: Request) -> None:
+    """To itself, for ever."""
+    request.reply(302, b"", {"Location": request.path})
+
+
+def drop(request: Request) -> None:
+    """The connection ends before there is an answer."""
+    request.connection.shutdown(socket.SHUT_RDWR)
+    request.close_connection = True
+
+
+def garbage(request: Request) -> None:
+    """Something that is not HTTP."""
+    request.wfile.write(b"\x00\x01SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    request.close_connection = True
+
+
+def hang(request: Request) -> None:
+    """No answer, until the hub closes."""
+    request.hub.closing.wait(60)
+    request.close_connection = True
+
+
+def drip(request: Request) -> None:
+    """An answer that never ends, a byte at a time: no read times out."""
+    request.send_response(200)
+    request.send_header("Content-Length", "1000000")
+    request.end_headers()
+    while not request.hub.closing.wait(0.02):
+        try:
+            request.wfile.write(b" ")
+        except OSError:
+            return
+
+
+def half(request: Request) -> None:
+    """A file whose second half never comes."""
+    content = request.hub.file_of(request)
+    if request.command == "HEAD" or content is None or "Range" in request.headers:
+        drop(request) if request.command != "HEAD" else request.hub.send_file(request)
+        return
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    request.wfile.write(content[: len(content) // 2])
+    request.close_connection = True
 
 
 class FolderHub:
-    """Repositories are the folders `root/owner/name`; `asked` lists what would have gone over the network."""
+    """Repositories are the folders `root/owner/name`; `asked` lists those asked about, in order."""
 
-    def __init__(self, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache
         self.asked: list[str] = []
-        self.fault: Exception | None = None  # raised by the next question
-        self.download_fault: Exception | None = None  # raised by the next download
-        self.faulty = ""  # the only repository that it is raised for; empty = all
+        self.fault: Fault | None = None  # how questions about a repository end
+        self.download_fault: Fault | None = None  # how requests for a file end
+        self.tunnel: Fault = status(502)  # what it answers as a proxy to who wants through
+        self.faulty = ""  # the only repository that they are for; empty = all
         self.on_chunk: Callable[[], None] = lambda: None
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", self._model_info)
-        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self._download)
+        self.closing = Event()
+        handler = type("Bound", (Request,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def speak_tls(self, certificate: Path, key: Path) -> None:
+        """Show this certificate to whoever comes from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
+    def close(self) -> None:
+        """End every answer that is under way, and the server."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
 
     def folder_of(self, repo: str) -> Path:
         """Where the cache keeps a repository's files once they are here."""
         return self.cache / f"models--{repo.replace('/', '--')}" / "snapshots" / SHA
 
-    def _model_info(self, repo: str, **options: Any) -> SimpleNamespace:
-        self.asked.append(repo)
-        if self.fault is not None and self.faulty in ("", repo):
-            raise self.fault
-        files = [path for path in sorted((self.root / repo).iterdir()) if path.is_file()]
-        siblings = [SimpleNamespace(rfilename=path.name, size=path.stat().st_size) for path in files]
-        return SimpleNamespace(sha=SHA, siblings=siblings, card_data=SimpleNamespace(license="mit"))
+    def answer(self, request: Request) -> None:
+        """Answer one request as the hub would."""
+        path = request.path.partition("?")[0].strip("/")
+        if path.startswith("api/models/"):
+            repo = "/".join(path.split("/")[2:4])
+            self.asked.append(repo)
+            self._go(self.fault, repo, request, self._send_facts)
+        else:
+            self._go(self.download_fault, "/".join(path.split("/")[:2]), request, self.send_file)
 
-    def _download(self, repo: str, name: str, *, revision: str, tqdm_class: Any) -> str:
-        if self.download_fault is not None:
-            raise self.download_fault
-        content, folder = (self.root / repo / name).read_bytes(), self.folder_of(repo)
-        folder.mkdir(parents=True, exist_ok=True)
-        bar = tqdm_class(total=len(content), name="bytes", unit="B", desc=name)
-        for start in range(0, len(content), CHUNK_BYTES):
+    def _go(self, fault: Fault | None, repo: str, request: Request, well: Fault) -> None:
+        (fault if fault is not None and self.faulty in ("", repo) else well)(request)
+
+    def _send_facts(self, request: Request) -> None:
+        repo = "/".join(request.path.partition("?")[0].strip("/").split("/")[2:4])
+        if not (self.root / repo).is_dir():
+            return request.reply(401, b"", {"X-Error-Code": "RepoNotFound"})
+        files = [path for path in sorted((self.root / repo).iterdir()) if path.is_file()]
+        siblings = [{"rfilename": path.name, "size": path.stat().st_size} for path in files]
+        facts = {"id": repo, "sha": SHA, "siblings": siblings, "cardData": {"license": "mit"}}
+        request.reply(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
+
+    def file_of(self, request: Request) -> bytes | None:
+        """The file that is asked for."""
+        repo, resolve, rest = request.path.strip("/").partition("/resolve/")
+        path = self.root / repo / rest.partition("/")[2]
+        return path.read_bytes() if resolve and path.is_file() else None
+
+    def send_file(self, request: Request) -> None:
+        """A file of a commit, or from where a range begins."""
+        content = self.file_of(request)
+        if content is None:
+            return request.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": SHA})
+        etag = f'"{hash(content) & (2**63 - 1):x}"'
+        first = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        request.send_response(206 if first else 200)
+        for header, value in (
+            ("ETag", etag),
+            ("X-Repo-Commit", SHA),
+            ("Content-Length", str(len(content) - first)),
+        ):
+            request.send_header(header, value)
+        request.end_headers()
+        if request.command == "HEAD":
+            return None
+        for start in range(first, len(content), CHUNK_BYTES):
             self.on_chunk()
-            bar.update(len(content[start : start + CHUNK_BYTES]))
-        (folder / name).write_bytes(content)
-        reference = folder.parent.parent / "refs" / "main"
-        reference.parent.mkdir(exist_ok=True)
-        reference.write_text(revision)
-        return str(folder / name)
+            request.wfile.write(content[start : start + CHUNK_BYTES])
+        return None
+
+
+@contextmanager
+def folder_hub(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderHub]:
+    """A hub that the library asks instead of the real one, with a cache of its own and short patience."""
+    hub = FolderHub(root, cache)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    # The library waits between its attempts, up to as long as a server asks for.
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01)))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    huggingface_hub.close_session()
+    try:
+        yield hub
+    finally:
+        hub.close()
+        for thread in enumerate_threads():  # whom nobody waits for any more ends now
+            if thread.name == "hub":
+                thread.join(10)
+        huggingface_hub.close_session()

@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from eft_demo.errors import FamilyError
+from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, read_text
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
-from eft_demo.families.weights import BROKEN, missing_files, weight_files
+from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.settings import show_value
 
 # What the library's own code runs and tests here hold against it. Anything else is refused unbuilt.
 MODEL_TYPES = (
     "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "llama", "olmo2", "qwen2", "qwen3",
 )  # fmt: skip
+# How large the largest that could be true is. Beyond, something would be built that no memory holds.
+NUMBERS = {
+    "vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_attention_heads": 10_000,
+    "num_hidden_layers": 10_000, "num_key_value_heads": 10_000, "num_kv_heads": 10_000, "head_dim": 100_000,
+    "intermediate_size": 10_000_000, "max_position_embeddings": 1_000_000_000,
+}  # fmt: skip
+REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -42,16 +49,15 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
         )
     try:
         config = read_config(checkpoint.path)
+        _check_kind(checkpoint, config)
+        tensors = len(headers(checkpoint.path))
+        _check_numbers(checkpoint, config, tensors)
         width = int(config["vocab_size"])
-        for path in weight_files(checkpoint.path):
-            with safe_open(path, framework="pt"):
-                pass
     except BROKEN as error:
         raise FamilyError(
             f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). "
             + checkpoint.way_out
         ) from None
-    _check_kind(checkpoint, config)
     if width < vocab:
         raise FamilyError(
             f"The model {checkpoint.role} knows {width:,} tokens and the tokenizer {vocab:,}: "
@@ -76,7 +82,7 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
 
 def read_config(folder: Path) -> Mapping[str, Any]:
     """config.json as data. Raises what weights.BROKEN lists."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads(read_text(folder / "config.json", MAX_JSON_BYTES))
     if not isinstance(config, dict):
         raise ValueError("config.json is no table of entries")
     return config
@@ -86,7 +92,7 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
     """The template in chat_template.jinja or tokenizer_config.json, or None if there is none."""
     config = _read_optional(checkpoint.path / "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
-    text = path.read_text(encoding="utf-8") if path.is_file() else config.get("chat_template")
+    text = read_text(path, MAX_TEMPLATE_BYTES) if path.is_file() else config.get("chat_template")
     if isinstance(text, list):  # older files hold several by name
         named = {str(item.get("name")): item.get("template") for item in text if isinstance(item, dict)}
         text = named.get("default")
@@ -122,6 +128,21 @@ def _check_kind(checkpoint: Checkpoint, config: Mapping[str, Any]) -> None:
         )
 
 
+def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: int) -> None:
+    """The numbers that say how large a model is are there and can be true. Raises FamilyError."""
+    for name, high in NUMBERS.items():
+        value = config.get(name)
+        if value is None and name not in REQUIRED_NUMBERS:
+            continue
+        # Each layer has several tensors: whoever names more would have as many built before that shows.
+        high = min(high, tensors) if name == "num_hidden_layers" else high
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
+            raise FamilyError(
+                f"The config.json of {checkpoint.role} in {checkpoint.path} is damaged: {name} must be a "
+                f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.way_out}"
+            )
+
+
 def _token(value: Any) -> str:
     """A token as tokenizer_config.json names it: a text, or a table with one."""
     return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")
@@ -130,8 +151,8 @@ def _token(value: Any) -> str:
 def _read_optional(path: Path) -> Mapping[str, Any]:
     """A JSON file that need not be there. What cannot be read counts as not there."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_text(path, MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

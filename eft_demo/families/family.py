@@ -69,7 +69,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
             checkpoints.check_adapter(checkpoint, roles)
     stop_ids = _stop_ids(entry, roles, codec, length)
     token_bytes = codec.token_bytes[:length]
-    templates = ((role, checkpoints.chat_template(checkpoint)) for role, checkpoint in roles.items())
+    templates = _templates(entry, roles)
     return Family(
         name=entry.name,
         title=entry.title,
@@ -83,7 +83,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         token_bytes=token_bytes,
         bos_id=_bos_id(entry, codec),
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
-        templates={role: template for role, template in templates if template is not None},
+        templates=templates,
     )
 
 
@@ -193,6 +193,17 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
         for checkpoint in roles.values():
             named |= checkpoints.stop_ids(checkpoint, codec)
     return frozenset(token_id for token_id in named if token_id < length)
+
+
+def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatTemplate]:
+    """Every role's chat template. Raises FamilyError where the family's own prompts cannot be written so."""
+    found = {role: checkpoints.chat_template(checkpoint) for role, checkpoint in roles.items()}
+    for role in roles:
+        try:
+            around(entry.roles[role].prompt, found[role])
+        except FamilyError as error:
+            raise FamilyError(f"The prompt of {role} in {entry.file} cannot be used. {error}") from None
+    return {role: template for role, template in found.items() if template is not None}
 
 
 def _bos_id(entry: Entry, codec: Codec) -> int | None:

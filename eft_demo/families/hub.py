@@ -1,21 +1,25 @@
-"""Repositories of the Hugging Face hub: found in the cache, downloaded with progress, faults as sentences.
+"""Repositories of the Hugging Face hub: found in the cache, downloaded with progress and within deadlines.
 
 Only what is needed comes: weights as safetensors, the tokenizer, the configuration; never code. Knows the
-hub's library; knows no models.
+hub's library; knows no models. What its faults mean stands in `hub_faults`.
 """
 
 from __future__ import annotations
 
-import errno
 import fnmatch
+import logging
+import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import Any
+from threading import Event, Thread
+from typing import Any, TypeVar
 
-from eft_demo.errors import Cancelled, FamilyError
+from eft_demo.errors import Cancelled, EFTError, FamilyError
+from eft_demo.families.hub_faults import cache_folder, not_the_hub, sentence_for, unreachable
 from eft_demo.families.weights import missing_files
 
 CONFIG_FILES = (
@@ -23,7 +27,12 @@ CONFIG_FILES = (
 )  # fmt: skip
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-TIMEOUT_S = 10.0  # of a question to the hub; downloads have their own
+TIMEOUT_S = 10.0  # between two bytes of an answer
+# Until a question is answered, or a file begins to come. The library's own timeouts start anew with every
+# byte and every attempt, and some of its requests have none.
+ANSWER_S = 60.0
+STALL_S = 300.0  # between two signs of a file that comes: the library gives one per 10 MB
+POLL_S = 0.1
 SPARE_DISK_BYTES = 1 << 30  # left free for everything else
 
 
@@ -44,10 +53,6 @@ def silent(stage: Stage) -> None:
     """For who does not want to know."""
 
 
-class HubUnreachable(FamilyError):
-    """There is no way to the hub now. What lies in the cache can be used all the same."""
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the hub says of a repository: its newest commit, the licence on its card, its files with sizes."""
@@ -66,20 +71,33 @@ class Watcher:
 
     def tell(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
         """Pass on how far it is. Raises Cancelled if somebody called it off."""
+        self.check()
+        self.progress(Stage(stage, what, done_bytes, total_bytes))
+
+    def check(self) -> None:
+        """Raises Cancelled if somebody called it off."""
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("Stopped, as asked. What was loaded before goes on.")
-        self.progress(Stage(stage, what, done_bytes, total_bytes))
 
 
 QUIET = Watcher()
+Answer = TypeVar("Answer")
+log = logging.getLogger(__name__)
 
 
 def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Path | None:
-    """Where the repository of a model or an adapter lies whole in the hub's cache, or None. No network."""
+    """Where the repository of a model or an adapter lies whole in the hub's cache, or None. No network.
+
+    Raises FamilyError for what is no name of a repository, or a cache that cannot be read.
+    """
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (a second, and Atlas does without)
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
     first = ADAPTER_FILES[0] if adapter else "config.json"
-    found = try_to_load_from_cache(repo, first, revision=revision)
+    try:
+        found = try_to_load_from_cache(repo, first, revision=revision)
+    except (HFValidationError, OSError) as error:
+        raise sentence_for(error, repo, revision) from None
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
@@ -93,8 +111,13 @@ def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = 
     if folder is not None:
         return folder
     watcher.tell("download", repo)
-    facts = look_up(repo, revision)
-    return _fetch(repo, facts.commit, _wanted(repo, facts.files, adapter), watcher)
+    facts = look_up(repo, revision, watcher)
+    wanted = _wanted(repo, facts.files, adapter)
+    folder = _fetch(repo, facts.commit, wanted, watcher)
+    if revision != facts.commit:
+        # Asked for by a branch's name, the library notes which commit that is: it is found again offline.
+        _get(repo, revision or "main", next(iter(wanted)), watcher, _Coming())
+    return folder
 
 
 def download_config(repo: str, facts: Facts) -> Path:
@@ -105,88 +128,109 @@ def download_config(repo: str, facts: Facts) -> Path:
     return _fetch(repo, facts.commit, wanted, QUIET)
 
 
-def look_up(repo: str, revision: str | None = None) -> Facts:
-    """Ask the hub about a repository. Raises FamilyError, HubUnreachable if there is no answer."""
+def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) -> Facts:
+    """Ask the hub about a repository. Raises FamilyError, HubUnreachable if there is no answer, Cancelled."""
     from huggingface_hub import HfApi  # noqa: PLC0415
 
-    try:
+    def ask() -> Facts:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-    except _faults() as error:
-        raise told(error, repo, revision) from None
-    files = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
-    licence = getattr(info.card_data, "license", None)
-    return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
+        files = {str(file.rfilename): max(int(file.size or 0), 0) for file in info.siblings or ()}
+        licence = getattr(info.card_data, "license", None)
+        if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
+            raise not_the_hub(repo)
+        return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
+
+    return _asked(ask, repo, revision, watcher, _Coming())
 
 
-def _fetch(repo: str, commit: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
-    """Download these files of a commit into the cache: their folder. Raises FamilyError or Cancelled."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415
-
-    total, done = sum(wanted.values()), 0
-    try:
-        _check_disk(repo, total)
-        for name, size in wanted.items():
-            watcher.tell("download", repo, done, total)
-            bar = _bar(watcher, repo, done, total)
-            path = hf_hub_download(repo, name, revision=commit, tqdm_class=bar)
-            done += size
+def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
+    """Download these files of a revision into the cache: their folder. Raises FamilyError or Cancelled."""
+    total, done, path = sum(wanted.values()), 0, ""
+    _check_disk(repo, total)
+    for name, size in wanted.items():
         watcher.tell("download", repo, done, total)
-    except _faults() as error:
-        raise told(error, repo, commit) from None
+        path = _get(repo, revision, name, watcher, _Coming(done, total))
+        done += size
+    watcher.tell("download", repo, done, total)
     return Path(path).parent
 
 
-def _faults() -> tuple[type[Exception], ...]:
-    """What the hub's library raises: its network errors are httpx's, its Rust part's a RuntimeError."""
-    import httpx  # noqa: PLC0415
-    from huggingface_hub import errors as hub  # noqa: PLC0415
+def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _Coming) -> str:
+    """The path of one file in the cache, downloaded if it is not there."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
 
-    return (OSError, ValueError, RuntimeError, httpx.HTTPError, hub.EntryNotFoundError, hub.XetDownloadError)
+    def get() -> str:
+        return hf_hub_download(repo, name, revision=revision, tqdm_class=coming.bar())
+
+    return _asked(get, repo, revision, watcher, coming)
 
 
-def told(error: Exception, repo: str, revision: str | None) -> FamilyError:
-    """What went wrong between here and the hub, as a sentence with the way out."""
-    from huggingface_hub import errors as hub  # noqa: PLC0415
+@dataclass(slots=True)
+class _Coming:
+    """A file that comes, as its progress bar counts it."""
 
-    page = f"https://huggingface.co/{repo}"
-    if isinstance(error, hub.GatedRepoError):
-        return FamilyError(
-            f"The repository {repo} is gated: its licence must be accepted first. Please accept it at "
-            f"{page}, make a read token in your account's settings, and start again with HF_TOKEN set to it."
-        )
-    if isinstance(error, hub.RevisionNotFoundError):
-        return FamilyError(
-            f"The repository {repo} has no revision {revision!r}. Please correct the revision in the family "
-            "file, or leave it out for the newest."
-        )
-    if isinstance(error, hub.RepositoryNotFoundError):
-        return FamilyError(
-            f"There is no repository {repo} on the hub, or it is private. Please check the name at {page}, "
-            "or set HF_TOKEN to a token of somebody who may read it."
-        )
-    if isinstance(error, (hub.EntryNotFoundError, hub.LocalEntryNotFoundError)) and not _is_offline(error):
-        return FamilyError(
-            f"A file of the repository {repo} is not there ({_brief(error)}). Please see {page}."
-        )
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return FamilyError(
-            f"The disk is full: {repo} could not be saved in {cache_folder()}. Please free some room, or "
-            "set HF_HOME to a folder on a larger disk."
-        )
-    if isinstance(error, hub.HFValidationError):
-        return FamilyError(
-            f"{repo!r} is no name of a repository. Please write owner/name in the family file."
-        )
-    if isinstance(error, hub.HfHubHTTPError) and (status := getattr(error.response, "status_code", 0)) < 500:
-        return FamilyError(
-            f"The hub refused {repo} (HTTP {status}). A token that has run out is the usual cause: please "
-            "set HF_TOKEN anew, or unset it for a public repository."
-        )
-    return HubUnreachable(
-        f"{repo} is not in the cache {cache_folder()}, and the hub cannot be reached ({_brief(error)}). "
-        "Please connect to the network and unset HF_HUB_OFFLINE, copy the cache from another machine, or "
-        "choose the bundled family."
-    )
+    done: int = 0  # bytes of the files before it
+    total: int = 0
+    seen: int = 0
+    begun: bool = False
+    given_up: bool = False  # nobody waits for it any more
+
+    def bar(self) -> Any:
+        """A progress bar class for the hub's library that shows nothing and counts."""
+        from tqdm.auto import tqdm  # noqa: PLC0415
+
+        coming = self
+
+        class Bar(tqdm):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                options.pop("name", None)
+                super().__init__(*args, **{**options, "disable": True})
+                coming.seen, coming.begun = int(options.get("initial") or 0), True
+
+            def update(self, n: float | None = 1) -> None:
+                if coming.given_up:
+                    raise Cancelled("Nobody waits for this file any more.")  # it stays partial
+                coming.seen += int(n or 0)
+
+        return Bar
+
+
+def _asked(
+    ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _Coming
+) -> Answer:
+    """What `ask` says, in a thread of its own: what hangs there holds up nobody for long.
+
+    Raises FamilyError for whatever the hub's library raises, HubUnreachable when the time is over, Cancelled.
+    """
+    answer: Future[Answer] = Future()
+    Thread(target=_run, args=(ask, answer), name="hub", daemon=True).start()
+    seen, since = coming.seen, time.monotonic()
+    try:
+        while not wait([answer], POLL_S).done:
+            watcher.check()
+            if coming.seen != seen:
+                seen, since = coming.seen, time.monotonic()
+                watcher.tell("download", repo, coming.done + seen, coming.total)
+            limit_s = STALL_S if coming.begun else ANSWER_S
+            if time.monotonic() - since > limit_s:
+                raise unreachable(repo, f"nothing came for {limit_s:.0f} seconds")
+        return answer.result()
+    except EFTError:
+        raise
+    except Exception as error:  # the library, the HTTP library under it and this machine raise what they like
+        log.debug("The hub's library raised", exc_info=True)
+        raise sentence_for(error, repo, revision) from None
+    finally:
+        coming.given_up = True
+
+
+def _run(ask: Callable[[], Answer], answer: Future[Answer]) -> None:
+    try:
+        answer.set_result(ask())
+    except Exception as error:
+        answer.set_exception(error)
+    except BaseException as error:  # the library's Rust part panics with one
+        answer.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int]:
@@ -209,8 +253,11 @@ def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int
 
 def _check_disk(repo: str, needed_bytes: int) -> None:
     """Refuse before the first byte what will not fit. The hub's library only warns."""
-    folder = nearest_folder(cache_folder())
-    free = shutil.disk_usage(folder).free
+    try:
+        folder = nearest_folder(cache_folder())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise sentence_for(error, repo, None) from None
     if needed_bytes + SPARE_DISK_BYTES > free:
         raise FamilyError(
             f"{repo} needs {needed_bytes / 1e9:.1f} GB on the disk and {folder} has {free / 1e9:.1f} GB free."
@@ -223,37 +270,3 @@ def nearest_folder(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
-
-
-def cache_folder() -> Path:
-    """Where the hub's library keeps what it has downloaded."""
-    from huggingface_hub import constants  # noqa: PLC0415
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def _bar(watcher: Watcher, repo: str, done: int, total: int) -> Any:
-    """A progress bar class for the hub's library that shows nothing and passes everything on."""
-    from tqdm.auto import tqdm  # noqa: PLC0415
-
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **{**options, "disable": True})
-            self.seen = int(options.get("initial") or 0)
-
-        def update(self, n: float | None = 1) -> None:
-            self.seen += int(n or 0)
-            watcher.tell(
-                "download", repo, done + self.seen, total
-            )  # may raise Cancelled: the file stays partial
-
-    return Bar
-
-
-def _is_offline(error: Exception) -> bool:
-    return "outgoing traffic" in str(error) or "internet connection" in str(error).lower()
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]

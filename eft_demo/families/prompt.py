@@ -6,14 +6,9 @@ can show and edit. Knows text; knows no token ids.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NoReturn
-
-import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.rendering import TemplateProblem, render
 from eft_demo.settings import show_value
 
 PLACEHOLDER = "{prompt}"
@@ -77,17 +72,12 @@ def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> Frame:
     messages = [*system, {"role": "user", "content": f" {_MARK} "}]
     try:
         # Qwen3's would otherwise have the answer begin with thoughts, which no base model has.
-        text = _compiled(template.text).render(
-            messages=messages,
-            add_generation_prompt=True,
-            tools=None,
-            enable_thinking=False,
-            **template.tokens,
-        )
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        text = render(template.text, messages, {**template.tokens, "enable_thinking": False})
+    except TemplateProblem as problem:
+        advice = "leave the system prompt empty, or choose" if system else "choose"
         raise FamilyError(
-            f"This model's chat template cannot write this prompt ({error}). Please leave the system prompt "
-            "empty, or choose the plain format for its role."
+            f"This model's chat template cannot write this prompt ({problem}). Please {advice} the plain "
+            "format for its role."
         ) from None
     parts = text.split(_MARK)
     if len(parts) != 2:
@@ -99,17 +89,3 @@ def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> Frame:
     if before.endswith(" ") and after.startswith(" "):
         return Frame(before[:-1], after[1:])
     return Frame(before, after, trims=True)
-
-
-@lru_cache(maxsize=64)
-def _compiled(template: str) -> jinja2.Template:
-    # The settings that transformers renders with; no clock, so that a prompt is the same tomorrow.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], keep_trailing_newline=False
-    )
-    environment.globals["raise_exception"] = _refuse
-    return environment.from_string(template)
-
-
-def _refuse(message: Any) -> NoReturn:
-    raise jinja2.TemplateError(str(message)[:200])

@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from eft_demo.errors import FamilyError
+from eft_demo.families.files import MAX_YAML_BYTES, read_text
 from eft_demo.settings import show_value
 
+MAX_ENTRIES = 5_000
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
 }  # fmt: skip
@@ -66,37 +68,50 @@ class Part:
 def read_yaml(path: Path, way_out: str) -> Part:
     """The whole file. Raises FamilyError if it cannot be read or is no YAML, with the line of the fault."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAX_YAML_BYTES)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
+        if root is not None:
+            return _part(root, value, path, "the file", way_out, [MAX_ENTRIES])
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {way_out}") from None
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise FamilyError(f"{path} cannot be read ({type(error).__name__}). {way_out}") from None
-    if root is None:
-        raise FamilyError(f"{path} is empty. {way_out}")
-    try:
-        return _part(root, value, path, "the file", way_out)
     except RecursionError:
-        raise FamilyError(f"{path} has an entry that holds itself. {way_out}") from None
+        raise FamilyError(
+            f"{path} has an entry that holds itself, or is nested too deeply. {way_out}"
+        ) from None
+    # What YAML makes of a date, a number and the like is Python's own.
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError) as error:
+        raise FamilyError(f"{path} cannot be read ({type(error).__name__}). {way_out}") from None
+    raise FamilyError(f"{path} is empty. {way_out}")
 
 
-def _part(node: yaml.Node, value: Any, path: Path, name: str, way_out: str) -> Part:
+def _part(node: yaml.Node, value: Any, path: Path, name: str, way_out: str, left: list[int]) -> Part:
+    """`left` counts down: an alias stands for all that it names, and a few lines of them for millions."""
+    left[0] -= 1
+    line = node.start_mark.line + 1
+    if left[0] < 0:
+        raise FamilyError(
+            f"{path}, line {line}: with what its aliases (*name) stand for, the file has more than "
+            f"{MAX_ENTRIES:,} entries. {way_out}"
+        )
     parts: dict[Any, Part] = {}
     prefix = "" if name == "the file" else f"{name}."
+    kind = {yaml.MappingNode: dict, yaml.SequenceNode: list}.get(type(node))
+    if kind is not None and not isinstance(value, kind):
+        raise FamilyError(f"{path}, line {line}: {name} has a tag ({node.tag}) of no use here. {way_out}")
     if isinstance(node, yaml.MappingNode):
         if len(node.value) != len(value):
-            line = node.start_mark.line + 1
             raise FamilyError(
                 f"{path}, line {line}: an entry of {name} stands twice, or is merged. {way_out}"
             )
         for (key_node, value_node), key in zip(node.value, value, strict=True):
             # The line of the key: an unknown or empty entry is best found there.
-            child = _part(value_node, value[key], path, f"{prefix}{key}", way_out)
-            line = key_node.start_mark.line + 1
-            parts[key] = Part(child.value, line, path, child.name, way_out, child.parts)
+            child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", way_out, left)
+            parts[key] = Part(
+                child.value, key_node.start_mark.line + 1, path, child.name, way_out, child.parts
+            )
     elif isinstance(node, yaml.SequenceNode):
         for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
-            parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", way_out)
-    return Part(value, node.start_mark.line + 1, path, name, way_out, parts)
+            parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", way_out, left)
+    return Part(value, line, path, name, way_out, parts)

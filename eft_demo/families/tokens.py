@@ -15,7 +15,9 @@ from tokenizers import Tokenizer
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.bytelevel import byte_alphabet
+from eft_demo.families.files import MAX_TOKENIZER_BYTES, read_text
 
+MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -64,13 +66,19 @@ def read_codec(path: Path, way_out: str) -> Codec:
     if not path.is_file():
         raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAX_TOKENIZER_BYTES)
+    except (OSError, ValueError) as error:
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
+    try:
         return make_codec(Tokenizer.from_str(text), json.loads(text))
     except FamilyError as error:
         raise FamilyError(f"The tokenizer {path}: {error} {way_out}") from None
-    except Exception as error:  # the library raises plain Exception for a file it cannot read
-        brief = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise FamilyError(f"The tokenizer {path} is damaged ({brief}). {way_out}") from None
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except (
+        BaseException
+    ) as error:  # plain Exception for a file it cannot read; a panic of Rust is not even one
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
 
 
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
@@ -104,8 +112,10 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
             "it is neither byte-level BPE nor of sentencepiece's kind, so no token has exact bytes."
         )
     vocab = tokenizer.get_vocab(with_added_tokens=True)
+    if (highest := max(vocab.values(), default=-1)) >= MAX_VOCAB:
+        raise FamilyError(f"it has a token of number {highest:,}, and the limit is {MAX_VOCAB:,}.")
     added = tokenizer.get_added_tokens_decoder()
-    token_bytes = [b""] * (max(vocab.values()) + 1)
+    token_bytes = [b""] * (highest + 1)
     for token, token_id in vocab.items():
         if token_id not in added:
             token_bytes[token_id] = spell(token)
@@ -142,3 +152,7 @@ def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
     inner = Tokenizer.from_str(changed)
     inner.encode_special_tokens = True
     return inner
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -22,7 +22,8 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import Entry, find_entry, list_entries
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
-from eft_demo.families.hub import cache_folder, nearest_folder
+from eft_demo.families.hub import nearest_folder
+from eft_demo.families.hub_faults import cache_folder
 from eft_demo.families.prompt import PLACEHOLDER, PromptFormat
 from eft_demo.families.weights import weight_files
 from eft_demo.lab.checks import Check, check

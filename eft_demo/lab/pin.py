@@ -14,7 +14,8 @@ from pathlib import Path
 from eft_demo.errors import EFTError, FamilyError
 from eft_demo.families.catalogue import Entry, RoleEntry, known_files, read_entry
 from eft_demo.families.checkpoint import read_config
-from eft_demo.families.hub import Facts, HubUnreachable, download_config, look_up
+from eft_demo.families.hub import Facts, download_config, look_up
+from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.families.schema import read_yaml
 from eft_demo.families.tokens import read_codec
 from eft_demo.families.vocabulary import compare_vocabularies

@@ -1,19 +1,19 @@
 """From a family's checkpoints to models ready for rows. Safetensors only, no code from checkpoints."""
 
-import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from eft_demo.errors import FamilyError, OutOfMemory
-from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.errors import EFTError, FamilyError, OutOfMemory
+from eft_demo.families.checkpoint import Checkpoint, read_config
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.weights import WEIGHTS, headers
+from eft_demo.models.base import SlotModel
 from eft_demo.models.fused import FusedQwen2, join_equals
 from eft_demo.models.fused_weights import Shape, fusable_shape
 from eft_demo.models.lora import AdapterGroup, AdapterModel, read_adapter
@@ -22,7 +22,7 @@ from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
 
-BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)  # what bad files make
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,16 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
 def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
     """The checkpoint by the fastest path that fits it. Raises FamilyError or OutOfMemory."""
     try:
-        config = json.loads((checkpoint.path / "config.json").read_text(encoding="utf-8"))
+        config = read_config(checkpoint.path)
         shape = fusable_shape(config)
         plain = how.quantisation == NONE and how.device == CPU and not config.get("quantization_config")
         if shape is None or how.by_library or not plain or not (checkpoint.path / WEIGHTS).is_file():
             return _load_by_library(family, checkpoint, how)
         return _load_fused(family, checkpoint, how.dtype, shape)
-    except (*BROKEN, ImportError) as error:
+    except EFTError:
+        raise
+    except Exception as error:  # strangers' files make the libraries raise whatever they like
+        log.debug("The model %s cannot be loaded", checkpoint.role, exc_info=True)
         if is_out_of_memory(error):
             failure: FamilyError | OutOfMemory = out_of_memory(checkpoint.role, "be loaded")
         else:
@@ -110,10 +113,7 @@ def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shap
     weights = load_file(checkpoint.path / WEIGHTS)
     context = min(family.context, shape.context)
     model = FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, dtype)
-    slot = model.join()
-    model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))  # fails here if a matrix has another size
-    model.leave(slot)
-    return model
+    return _tried(model)
 
 
 def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
@@ -123,4 +123,13 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> Langua
     check_shapes(checkpoint.role, headers(checkpoint.path), how.quantisation, how.device == CPU)
     model = read_pretrained(checkpoint.path, how.dtype, how.quantisation, how.device)
     limit = getattr(model.config, "max_position_embeddings", None) or family.context
-    return TransformersModel(checkpoint.role, model, min(family.context, limit), family.vocab, how.dtype)
+    context = min(family.context, limit)
+    return _tried(TransformersModel(checkpoint.role, model, context, family.vocab, how.dtype))
+
+
+def _tried(model: SlotModel) -> SlotModel:
+    """The model, after a step: what does not fit together fails here and not when somebody runs it."""
+    slot = model.join()
+    model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))
+    model.leave(slot)
+    return model

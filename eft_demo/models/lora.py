@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eft_demo.errors import FamilyError
+from eft_demo.families.files import MAX_JSON_BYTES, check_start, read_text
+from eft_demo.families.weights import BROKEN
 from eft_demo.models.base import SlotModel
 from eft_demo.models.protocol import Slot
 
@@ -37,6 +38,8 @@ UNKNOWN_KINDS = (
 )  # fmt: skip
 PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # other ways to start change the base too
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+# A stranger's regular expression: repeating what repeats, or repeating often, may take for ever.
+_WILD = re.compile(r"\)[*+?{]|([*+?{].*){4}", re.DOTALL)
 MERGE = "Please merge it into its base with PEFT's merge_and_unload() and name the merged model instead."
 
 
@@ -107,12 +110,13 @@ def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
     damaged, for kinds of adapter that are more than low-rank products, and for an adapter of another base.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(read_text(folder / CONFIG, MAX_JSON_BYTES))
+        check_start(folder / WEIGHTS)
         tensors = load_file(folder / WEIGHTS)
         _check_kind(folder, config)
         _check_base_name(folder, config, base_name)
         return _low_ranks(folder, config, tensors, base)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (*BROKEN, re.error) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FamilyError(
             f"The adapter in {folder} cannot be read ({reason}). It needs {CONFIG} and {WEIGHTS} as PEFT's "
@@ -174,6 +178,8 @@ def _low_ranks(
 def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
     """alpha / rank, or alpha / sqrt(rank) for rank-stabilised adapters; patterns name layers of their own."""
     patterns = config.get("alpha_pattern") or {}
+    if wild := [pattern for pattern in patterns if len(pattern) > 200 or _WILD.search(pattern)]:
+        raise ValueError(f"alpha_pattern has {wild[0][:60]!r}, which could take for ever to look for")
     own = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path))
     alpha = float(next(own, config["lora_alpha"]))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

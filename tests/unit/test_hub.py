@@ -1,36 +1,52 @@
 """Families from the hub: downloaded once with progress, called off, switched; faults as sentences."""
 
-import errno
 import gc
 import json
+import resource
 import shutil
+import subprocess
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
-import httpx
 import peft
 import pytest
 import torch
 import transformers
 import yaml
-from huggingface_hub import errors as hub_errors
+from huggingface_hub import constants
 
 from eft_demo.engine.service import Service, default_panels
 from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
-from eft_demo.families.hub import Stage, Watcher
+from eft_demo.families.hub import Stage, Watcher, look_up
+from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.lab.collect import collect
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import choice_of
 from eft_demo.settings import Settings
+from eft_demo.ui.switching import load_first
 from tests.checkpoints import ROLES, make_real_family
-from tests.hub import SHA, FolderHub
+from tests.hub import (
+    SHA,
+    Fault,
+    FolderHub,
+    Request,
+    drip,
+    drop,
+    folder_hub,
+    garbage,
+    half,
+    hang,
+    login_page,
+    redirect,
+    status,
+)
 
 FP32 = Settings(dtype="fp32", threads=1, max_rows=4)
 
@@ -45,9 +61,10 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderHub:
+def hub(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderHub]:
     shutil.copytree(originals, tmp_path / "hub")
-    return FolderHub(tmp_path / "hub", tmp_path / "cache", monkeypatch)
+    with folder_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -116,53 +133,177 @@ def test_loading_can_be_called_off(hub: FolderHub, entry: Entry) -> None:
         open_family(entry, FP32, watcher=Watcher(stop_at_second, cancel))
 
 
-def response(status: int) -> httpx.Response:
-    return httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co/api/models/me/x"))
-
-
-FAULTS = {
-    "gated": (
-        hub_errors.GatedRepoError("no", response=response(403)),
-        "is gated: .*accept it at https.*HF_TOKEN",
-    ),
+# What a network does -> what the sentence must say. In brackets: another sentence if files and not questions
+# end so. Every one is asked of a real server, so the classes are those that the pinned library raises.
+FAULTS: Mapping[str, tuple[Fault, str]] = {
+    "gated": (status(403, X_Error_Code="GatedRepo"), "is gated: .*accept it at http.*HF_TOKEN"),
     "missing": (
-        hub_errors.RepositoryNotFoundError("no", response=response(401)),
+        status(401, X_Error_Code="RepoNotFound"),
         "no repository me/large_base on the hub, or it is private.*check the name",
     ),
-    "revision": (
-        hub_errors.RevisionNotFoundError("no", response=response(404)),
-        "has no revision None.*correct the revision",
+    "revision": (status(404, X_Error_Code="RevisionNotFound"), "has no revision .*correct the revision"),
+    "file": (
+        status(404, X_Error_Code="EntryNotFound"),
+        "A file of the repository me/large_base is not there",
     ),
-    "offline": (
-        hub_errors.OfflineModeIsEnabled("offline"),
-        "cannot be reached.*unset HF_HUB_OFFLINE.*bundled",
-    ),
-    "no network": (
-        httpx.ConnectError("no route"),
-        "cannot be reached .ConnectError: no route.*connect to the network",
-    ),
-    "slow": (httpx.ReadTimeout("late"), "cannot be reached .ReadTimeout"),
-    "server": (hub_errors.HfHubHTTPError("500", response=response(503)), "cannot be reached"),
-    "token": (
-        hub_errors.HfHubHTTPError("401", response=response(401)),
-        "refused me/large_base .HTTP 401.*HF_TOKEN",
-    ),
-    "full disk": (OSError(errno.ENOSPC, "No space left on device"), "disk is full.*free some room.*HF_HOME"),
-    "name": (hub_errors.HFValidationError("bad"), "is no repository's name|is no name of a repository"),
+    "no such thing": (status(404), "has no repository me/large_base .HTTP 404.*HF_ENDPOINT"),
+    "token": (status(401), "refused me/large_base .HTTP 401.*HF_TOKEN"),
+    "forbidden": (status(403), "refused me/large_base .HTTP 403.*HF_TOKEN"),
+    "another code": (status(451), "refused me/large_base .HTTP 451"),
+    "proxy login": (status(407), "proxy .*asks for a login .HTTP 407.*HTTPS_PROXY"),
+    "range": (status(416), "HTTP 416.*delete .*models--me--large_base and start again"),
+    "too many": (status(429, Retry_After="86400"), "HTTP 429.*too many requests.*in 86400 seconds"),
+    "server": (status(500), "cannot be reached: .*HTTP 500.*try again later"),
+    "overloaded": (status(503), "cannot be reached: .*HTTP 503.*try again later"),
+    "login page": (login_page, "no answer of the hub: a login page.*log in"),
+    "nothing": (status(204), "no answer of the hub"),
+    "another service": (status(200, b"[]"), "no answer of the hub"),
+    "another answer": (status(200, b'{"id": "me/large_base"}'), "no answer of the hub"),
+    "endless redirects": (redirect, "cannot be reached .TooManyRedirects"),
+    "drop": (drop, "cannot be reached .RemoteProtocolError.*connect to the network.*bundled family"),
+    "garbage": (garbage, "cannot be reached .RemoteProtocolError"),
+    "hang": (hang, "cannot be reached .(ReadTimeout|nothing came)"),
 }
 
 
 @pytest.mark.parametrize("at_download", [False, True], ids=["asked", "downloading"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_of_the_hub_has_its_sentence(
-    hub: FolderHub, entry: Entry, fault: str, at_download: bool
+    hub: FolderHub, entry: Entry, fault: str, at_download: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error, sentence = FAULTS[fault]
+    answer, sentence = FAULTS[fault]
+    monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 3.0)
     if at_download:
-        hub.download_fault, sentence = error, sentence.replace("None", f"'{SHA}'")
+        hub.download_fault = answer
     else:
-        hub.fault = error
+        hub.fault = answer
     with pytest.raises(FamilyError, match=f"(?s){sentence}"):
+        open_family(entry, FP32)
+
+
+def test_an_answer_that_never_ends_ends_by_a_deadline(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 0.3)
+    hub.fault = drip
+    with pytest.raises(HubUnreachable, match="nothing came for 0 seconds"):
+        open_family(entry, FP32)
+
+
+def test_whoever_waits_for_a_hub_that_hangs_can_call_it_off(hub: FolderHub, entry: Entry) -> None:
+    cancel = Event()
+
+    def hang_and_cancel(request: Request) -> None:
+        cancel.set()
+        hang(request)
+
+    hub.download_fault = hang_and_cancel
+    with pytest.raises(Cancelled):
+        open_family(entry, FP32, watcher=Watcher(cancel=cancel))
+
+
+def test_half_a_file_is_not_taken_for_a_whole_one(hub: FolderHub, entry: Entry) -> None:
+    hub.download_fault = half
+    with pytest.raises(HubUnreachable, match="cannot be reached .RemoteProtocolError: peer closed"):
+        open_family(entry, FP32)
+    assert not choice_of(entry, FP32).here
+    hub.download_fault = None
+    assert set(open_family(entry, FP32).models) == set(ROLES)
+
+
+def test_no_server_at_all_is_a_sentence(hub: FolderHub, entry: Entry) -> None:
+    hub.close()
+    with pytest.raises(HubUnreachable, match="cannot be reached .ConnectError.*bundled family"):
+        open_family(entry, FP32)
+
+
+def test_offline_by_choice_is_a_sentence(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubUnreachable, match="cannot be reached .OfflineModeIsEnabled.*unset HF_HUB_OFFLINE"):
+        open_family(entry, FP32)
+    assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    ("proxy", "answer", "sentence"),
+    [
+        ("http://127.0.0.1:{port}", status(407), "proxy .*asks for a login .HTTP 407.*HTTPS_PROXY"),
+        ("http://127.0.0.1:{port}", status(502), "proxy .*cannot be used .ProxyError: 502"),
+        ("socks5://127.0.0.1:{port}", drop, "proxy .*cannot be used|cannot be reached"),
+        ("nonsense://127.0.0.1:{port}", drop, "cannot be reached|cannot be used"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, proxy: str, answer: Fault, sentence: str
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
+    monkeypatch.setenv("https_proxy", proxy.format(port=hub.endpoint.rpartition(":")[2]))
+    monkeypatch.delenv("no_proxy", raising=False)
+    hub.tunnel = answer
+    with pytest.raises(FamilyError, match=f"(?s){sentence}"):
+        look_up("me/large_base")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_a_certificate_that_is_not_trusted_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-keyout", str(key)]
+    subprocess.run(
+        ["openssl", "req", "-x509", *options, "-out", str(certificate)], check=True, capture_output=True
+    )
+    hub.speak_tls(certificate, key)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint.replace("http:", "https:"))
+    with pytest.raises(HubUnreachable, match="certificate .*not trusted .*SSL_CERT_FILE"):
+        open_family(entry, FP32)
+
+
+def test_the_app_starts_with_the_bundled_family_and_says_why(hub: FolderHub) -> None:
+    hub.close()
+    service, notice = load_first(replace(FP32, family="smollm2-tiny"))
+    try:
+        assert service.family.name == "atlas"
+        assert "SmolLM2-360M" in notice and "cannot be reached" in notice and "bundled family runs" in notice
+    finally:
+        service.stop()
+
+
+def test_a_limit_of_the_system_on_files_is_a_full_disk(hub: FolderHub, entry: Entry) -> None:
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # the system refuses what is written beyond
+    try:
+        with pytest.raises(FamilyError, match=r"(?s)disk is full.*free some room.*HF_HOME"):
+            open_family(entry, FP32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert set(open_family(entry, FP32).models) == set(ROLES)
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    with pytest.raises(FamilyError, match="could not be saved in .*NotADirectoryError.*HF_HOME"):
+        open_family(entry, FP32)
+
+
+@pytest.mark.parametrize("name", ["me/a b", "me/..", "me/x--y", "me/-", "me/" + "x" * 99])
+def test_what_is_no_name_of_a_repository_is_a_sentence(hub: FolderHub, entry: Entry, name: str) -> None:
+    large = replace(entry.roles["large_base"], repo=name)
+    with pytest.raises(FamilyError, match="is no name of a repository"):
+        open_family(replace(entry, roles={**entry.roles, "large_base": large}), FP32)
+
+
+def test_a_token_that_cannot_be_sent_is_a_sentence(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_\u00fc")
+    with pytest.raises(FamilyError, match="HF_TOKEN"):
         open_family(entry, FP32)
 
 
@@ -191,7 +332,9 @@ def test_a_pinned_revision_is_what_is_loaded(hub: FolderHub, entry: Entry) -> No
     pinned = replace(entry, roles={r: replace(role, revision=SHA) for r, role in entry.roles.items()})
     assert pinned.pinned and not entry.pinned
     open_family(pinned, FP32)
-    (hub.folder_of("me/large_base").parent.parent / "refs" / "main").write_text("f" * 40)
+    references = hub.folder_of("me/large_base").parent.parent / "refs"
+    references.mkdir()
+    (references / "main").write_text("f" * 40)
     hub.asked.clear()
     open_family(pinned, FP32)
     assert not hub.asked
@@ -218,8 +361,13 @@ def spoil(folder: Path, name: str, content: bytes | None) -> None:
             "large_base .*damaged",
         ),
         ("large_base", "tokenizer.json", b"{", "tokenizer.json is damaged .*delete"),
-        ("small_base", "config.json", b"<html>", "small_base .*damaged .*delete"),
-        ("polite", "model.safetensors", b"version https://git-lfs", "polite .*damaged .*delete"),
+        ("small_base", "config.json", b"<html>", "small_base.*damaged.*web page.*delete"),
+        (
+            "polite",
+            "model.safetensors",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "polite.*git lfs pull",
+        ),
     ],
 )
 def test_a_corrupt_file_is_named_with_what_to_delete(

@@ -3,12 +3,11 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
-from huggingface_hub import errors as hub_errors
 
 from eft_demo import cli
 from eft_demo.errors import FamilyError
@@ -18,7 +17,7 @@ from eft_demo.lab.checks import Check
 from eft_demo.lab.pin import pin, write_pins
 from eft_demo.settings import Settings
 from tests.checkpoints import ROLES, WIDTHS, make_real_family
-from tests.hub import SHA, FolderHub
+from tests.hub import SHA, FolderHub, drop, folder_hub, status
 
 FILE = """\
 # Where this comes from.
@@ -52,9 +51,10 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderHub:
+def hub(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderHub]:
     shutil.copytree(originals, tmp_path / "hub")
-    return FolderHub(tmp_path / "hub", tmp_path / "cache", monkeypatch)
+    with folder_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_family_is_pinned_and_the_rest_of_its_file_stays(hub: FolderHub, setti
 
 
 def test_without_network_it_says_so_and_checks_the_schema(hub: FolderHub, settings: Settings) -> None:
-    hub.fault = httpx.ConnectError("no route to host")
+    hub.fault = drop
     path = settings.assets / "families" / "real.yaml"
     (settings.assets / "families" / "wrong.yaml").write_text("title: 7\n")
     before = path.read_text()
@@ -104,9 +104,7 @@ def test_what_is_wrong_is_told_and_not_pinned(hub: FolderHub, settings: Settings
     path = settings.assets / "families" / "real.yaml"
     path.write_text(path.read_text().replace(f"width: {WIDTHS[1]}", "width: 999"))
     before = path.read_text()
-    hub.fault = hub_errors.GatedRepoError(
-        "no", response=httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
-    )
+    hub.fault = status(403, X_Error_Code="GatedRepo")
     hub.faulty = "me/polite"
     small, polite = failed(pin(settings))
     assert small.detail.startswith(f"me/small_base: width is {WIDTHS[1]} and not 999.")
@@ -139,7 +137,7 @@ def test_the_command_pins_and_tells(
     monkeypatch.setattr(sys, "argv", ["eft_demo", "doctor", "--pin", "--json"])
     cli.app(standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["ok"]
-    hub.fault = httpx.ConnectError("no route to host")
+    hub.fault = drop
     with pytest.raises(SystemExit):
         cli.app(standalone_mode=False)
     assert not json.loads(capsys.readouterr().out)["ok"]
