@@ -10,6 +10,7 @@ is asked for. The rooms, each importing only from those before it:
     errors, settings    sentences people see; every limit and switch
     recipe              which models are mixed, as a value and as text
     mixing, sampling    log-probs in, mixed log-probs and token ids out
+    made_with           what decided a run's numbers beside the question
     trace               what a run leaves behind, as JSON
     whatif              what another alpha would have chosen
     families/           which checkpoints belong together; tokenizer; prompt format

@@ -119,15 +119,21 @@ def to_html(run: RunTrace) -> str:
     return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def pieces_of(run: RunTrace) -> dict[int, bytes]:
+class Pieces(dict[int, bytes]):
+    """Token bytes of a run. A token that the run does not hold is `#7`, wherever it is shown."""
+
+    def __missing__(self, token: int) -> bytes:
+        return f"#{token}".encode()
+
+
+def pieces_of(run: RunTrace) -> Pieces:
     """Token id -> its bytes, as far as the run holds them."""
-    return {int(token): text.encode("utf-8", "surrogateescape") for token, text in run.pieces.items()}
+    return Pieces((int(token), text.encode("utf-8", "surrogateescape")) for token, text in run.pieces.items())
 
 
-def token_texts(panel: PanelTrace, pieces: dict[int, bytes]) -> list[str]:
+def token_texts(panel: PanelTrace, pieces: Pieces) -> list[str]:
     """What each token adds to the text; joined, the text. A half character waits for its other half."""
-    known = {record.id: pieces.get(record.id, b"") for record in panel.tokens}
-    stream = Utf8Stream(known)
+    stream = Utf8Stream(pieces)
     texts = [stream.push(record.id) for record in panel.tokens]
     if texts:
         texts[-1] += stream.flush()

@@ -242,7 +242,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
 def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path: Path) -> None:
     whole = json.dumps(RECORDED)
     files = {
-        "old.json": ('{"version": 1}', "version 2; got 1"),
+        "old.json": ('{"version": 1}', "version 2 to 4; got 1"),
         "cut.json": (whole[:5000], "not valid JSON"),
         "type.json": (
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),

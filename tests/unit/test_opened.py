@@ -75,9 +75,9 @@ def change(path: str, value: object) -> str:
 
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 3 and version 2; got 1"),
-    ("version", "2", "version 2; got '2'"),
-    ("version", 2.0, "version 2; got 2.0"),
+    ("version", 1, "version 2 to 4; got 1"),
+    ("version", "2", "version 2 to 4; got '2'"),
+    ("version", 2.0, "version 2 to 4; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
