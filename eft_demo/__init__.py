@@ -19,6 +19,7 @@ is asked for. The rooms, each importing only from those before it:
     atlas/              the bundled family: facts, corpus, training, quiz
     lab/                benchmarks and evaluations
     plots               a trace as figures
+    spreadsheet         text as a cell that stays text
     export, opened      a run as CSV, Markdown or one HTML file; a run that came as a file
     permalink           what to run, as a link
     plots_compare       several panels or alphas as figures

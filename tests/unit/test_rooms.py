@@ -22,7 +22,7 @@ ORDER = [
     ["engine"],
     ["atlas"],
     ["lab"],
-    ["plots"],
+    ["plots", "spreadsheet"],
     ["export", "permalink", "plots_compare"],
     ["opened"],
     ["ui"],
