@@ -21,6 +21,7 @@ is asked for. The rooms, each importing only from those before it:
     plots               a trace as figures
     spreadsheet         text as a cell that stays text
     export, opened      a run as CSV, Markdown or one HTML file; a run that came as a file
+    address             names and values out of an address that others have edited
     permalink           what to run, as a link
     plots_compare       several panels or alphas as figures
     ui/                 the page

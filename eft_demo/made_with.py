@@ -70,9 +70,9 @@ class MadeWith:
         return "; ".join([versions, *(f"{role} {model}" for role, model in self.models.items())])
 
 
-def to_short(made: MadeWith) -> str:
+def join_short(facts: Facts) -> str:
     """The facts as a link holds them: 0.1.0~2.13.0~5.23.0~bf16~cpu~3f2a91c0."""
-    return _SEPARATOR.join(made.facts)
+    return _SEPARATOR.join(facts)
 
 
 def read_short(text: str) -> Facts | None:
