@@ -24,6 +24,8 @@ from eft_demo.weight_filter import parse_weight_filter
 MAX_PANELS = 16
 MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
+MAX_TTFT_S = 1e6
+MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
 MAX_PIECE_CHARS = 1000
 MAX_MADE_CHARS = 200  # of a version, a repository and the like
 MAX_MODELS = 64
@@ -164,7 +166,9 @@ def _check_panel(panel: PanelTrace) -> None:
         raise _Unfit(f"its recipe cannot be read: {show_value(panel.recipe)}") from None
     if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
-    _check_finite("speed", panel.ttft_s, panel.tokens_per_s, panel.acceptance_rate or 0, panel.speedup or 0)
+    _check_finite("ttft_s", panel.ttft_s, most=MAX_TTFT_S)
+    _check_finite("speed", panel.tokens_per_s, panel.speedup or 0, most=MAX_SPEED)
+    _check_finite("acceptance_rate", panel.acceptance_rate or 0)
     for index, record in enumerate(panel.tokens):
         try:
             _check_record(recipe, record, index)
@@ -207,9 +211,9 @@ def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
         raise _Unfit("a log-prob must not be above 0")
 
 
-def _check_finite(what: str, *values: float) -> None:
-    if not all(math.isfinite(value) and abs(value) <= MAX_NATS for value in values):
-        raise _Unfit(f"{what} must be numbers of at most {MAX_NATS:,.0f}")
+def _check_finite(what: str, *values: float, most: float = MAX_NATS) -> None:
+    if not all(math.isfinite(value) and abs(value) <= most for value in values):
+        raise _Unfit(f"{what} must be numbers of at most {most:,.0f}")
 
 
 def _check_piece(token: str, text: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from eft_demo.engine.events import Event, TokenEvent
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
+from eft_demo.families.text import Utf8Stream
 from eft_demo.models.provenance import made_with
 from eft_demo.recipe import Recipe, parse
 from eft_demo.trace import OwnFormat, PanelTrace, RunTrace, gather_pieces
@@ -60,8 +61,7 @@ def make_trace(
     `panels` may be some of the request's and may still be growing. `known` is whether all of them were made
     here.
     """
-    # Copied first, for a token that comes meanwhile would be one without its text.
-    now = [replace(panel, tokens=list(panel.tokens)) for panel in panels]
+    now = [_as_it_stands(panel, service.family.token_bytes) for panel in panels]
     roles = roles_of(now)
     return RunTrace(
         family=service.family.name,
@@ -78,3 +78,16 @@ def make_trace(
         },
         made_with=made_with(service.family, service.plan, roles) if known else None,
     )
+
+
+def _as_it_stands(panel: PanelTrace, token_bytes: Sequence[bytes]) -> PanelTrace:
+    """A copy, for a token that comes while the trace is made would be one without its text.
+
+    The text of one that still streams is that of its tokens so far, half a character at the end included.
+    """
+    tokens = list(panel.tokens)
+    if panel.finish_reason:
+        return replace(panel, tokens=tokens)
+    stream = Utf8Stream(token_bytes)
+    text = "".join([*(stream.push(record.id) for record in tokens), stream.flush()])
+    return replace(panel, tokens=tokens, text=text)
