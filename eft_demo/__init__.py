@@ -10,6 +10,7 @@ is asked for. The rooms, each importing only from those before it:
     errors, settings    sentences people see; every limit and switch
     recipe              which models are mixed, as a value and as text
     mixing, sampling    log-probs in, mixed log-probs and token ids out
+    made_with           what decided a run's numbers beside the question
     trace               what a run leaves behind, as JSON
     whatif              what another alpha would have chosen
     families/           which checkpoints belong together; tokenizer; prompt format
@@ -18,7 +19,9 @@ is asked for. The rooms, each importing only from those before it:
     atlas/              the bundled family: facts, corpus, training, quiz
     lab/                benchmarks and evaluations
     plots               a trace as figures
+    spreadsheet         text as a cell that stays text
     export, opened      a run as CSV, Markdown or one HTML file; a run that came as a file
+    address             names and values out of an address that others have edited
     permalink           what to run, as a link
     plots_compare       several panels or alphas as figures
     ui/                 the page

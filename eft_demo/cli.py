@@ -71,16 +71,17 @@ def generate(
     """Answer PROMPT, one text per recipe, all with the same dice."""
     from eft_demo.engine.run import parse_speculation
     from eft_demo.engine.service import Service, default_panels
-    from eft_demo.lab.collect import collect
+    from eft_demo.lab.collect import collect, make_trace
     from eft_demo.sampling import Sampling
     from eft_demo.schedule import parse_schedule
-    from eft_demo.trace import RunTrace
+    from eft_demo.trace import FILE_DIGITS
     from eft_demo.weight_filter import parse_weight_filter
 
     settings = _settings(quantisation)
     parsed = [(text, parse(text)) for text in recipe or ()]
     controls = {"alpha": alpha, "beta": beta}
-    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+    # Checked before anything is loaded.
+    Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
     filtered, scheduled = parse_weight_filter(weight_filter), parse_schedule(schedule)
     drafted = parse_speculation(speculation)
     service = Service.load(settings, family, watcher=_watcher())
@@ -94,11 +95,10 @@ def generate(
             top_k=top_k, min_p=min_p, seed=seed, max_new_tokens=length, weight_filter=filtered,
             schedule=scheduled, speculation=drafted,
         )  # fmt: skip
-        steered = (str(filtered), str(scheduled), str(drafted))
-        trace = RunTrace(service.family.name, prompt, sampling, controls, collect(run, panels), *steered)
+        trace = make_trace(service, prompt, run.request, collect(run, panels))
     finally:
         service.stop()
-    typer.echo(trace.to_json() if as_json else _panel_texts(trace))
+    typer.echo(trace.to_json(FILE_DIGITS) if as_json else _panel_texts(trace))
     if any(panel.finish_reason == "error" for panel in trace.panels):
         raise SystemExit(1)
 

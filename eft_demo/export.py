@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from eft_demo.families.text import END_LABEL, Utf8Stream, token_label
 from eft_demo.recipe import Recipe, parse
 from eft_demo.settings import ASSETS
+from eft_demo.spreadsheet import plain_cell
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, TokenRecord
 
-# What spreadsheets take for the beginning of a formula, in both widths of East Asian keyboards.
-_FORMULA = tuple("=+-@\t\r\n|%＝＋－＠")
+BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
 
 _PAGE = """<!doctype html>
@@ -51,14 +51,20 @@ style-src '{style_hash}'; base-uri 'none'; form-action 'none'">
 
 
 def to_csv(run: RunTrace) -> str:
-    """One row per token and panel. Texts that a spreadsheet would compute get a ' in front."""
+    """One row per token and panel, UTF-8 with a byte order mark, for spreadsheets.
+
+    Cells with text are written by `plain_cell`: one leading ' is no part of the text. `bytes` has in hex what
+    a token stands for, exactly.
+    """
     controls = _names(record.controls for _, record in _records(run))
     roles = _names(record.by_role for _, record in _records(run))
     terms = max((len(record.bars) for _, record in _records(run)), default=0)
     head = ["panel", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
     head += ["anchor_logprob", *(f"term_{k + 1}" for k in range(terms)), "neg_log_z", "base_first"]
-    head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles)]
-    out = io.StringIO()
+    head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles), "made_with"]
+    made = plain_cell(str(run.made_with or ""))
+    out = io.StringIO(BYTE_ORDER_MARK)
+    out.seek(0, io.SEEK_END)
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
     writer.writerow([plain_cell(name) for name in head])
     pieces = pieces_of(run)
@@ -67,10 +73,11 @@ def to_csv(run: RunTrace) -> str:
             bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
             draft = [None, None] if record.draft is None else [record.draft.id, record.draft.overlap]
             row = [plain_cell(panel.name), plain_cell(panel.recipe), record.position, record.id]
-            row += [plain_cell(text), pieces.get(record.id, b"").hex(" "), record.logprob, record.rank]
+            spelled = plain_cell(pieces.get(record.id, b"").hex(" "))
+            row += [plain_cell(text), spelled, record.logprob, record.rank]
             row += [record.entropy_nats, record.anchor_logprob, *bars, record.neg_log_z, record.base_first]
             row += [*draft, *(record.controls.get(c) for c in controls)]
-            row += [record.by_role.get(role) for role in roles]
+            row += [*(record.by_role.get(role) for role in roles), made]
             writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return out.getvalue()
 
@@ -81,6 +88,7 @@ def to_markdown(run: RunTrace) -> str:
     settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(run.sampling).items()]
     settings += [f"{name} {getattr(run, name)}" for name in ("weight_filter", "schedule", "speculation")]
     lines = ["# A run of EFT Demo", "", *_fenced(run.prompt), "", escape_markdown(", ".join(settings)), ""]
+    lines += [escape_markdown(_made_with(run)), ""]
     for role, own in run.formats.items():
         shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
         lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
@@ -105,6 +113,7 @@ def to_html(run: RunTrace) -> str:
     ids = {record.base_first for _, record in _records(run)} | {record.id for _, record in _records(run)}
     ids |= {candidate.id for _, record in _records(run) for candidate in record.candidates}
     data = {
+        "made": _made_with(run),
         "run": json.loads(run.to_json(FILE_DIGITS)),
         "texts": [token_texts(panel, pieces) for panel in run.panels],
         "terms": [_bar_names(parse(panel.recipe)) for panel in run.panels],
@@ -119,15 +128,21 @@ def to_html(run: RunTrace) -> str:
     return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def pieces_of(run: RunTrace) -> dict[int, bytes]:
+class Pieces(dict[int, bytes]):
+    """Token bytes of a run. A token that the run does not hold is `#7`, wherever it is shown."""
+
+    def __missing__(self, token: int) -> bytes:
+        return f"#{token}".encode()
+
+
+def pieces_of(run: RunTrace) -> Pieces:
     """Token id -> its bytes, as far as the run holds them."""
-    return {int(token): text.encode("utf-8", "surrogateescape") for token, text in run.pieces.items()}
+    return Pieces((int(token), text.encode("utf-8", "surrogateescape")) for token, text in run.pieces.items())
 
 
-def token_texts(panel: PanelTrace, pieces: dict[int, bytes]) -> list[str]:
+def token_texts(panel: PanelTrace, pieces: Pieces) -> list[str]:
     """What each token adds to the text; joined, the text. A half character waits for its other half."""
-    known = {record.id: pieces.get(record.id, b"") for record in panel.tokens}
-    stream = Utf8Stream(known)
+    stream = Utf8Stream(pieces)
     texts = [stream.push(record.id) for record in panel.tokens]
     if texts:
         texts[-1] += stream.flush()
@@ -139,12 +154,6 @@ def label_of(token: int, pieces: dict[int, bytes]) -> str:
     if token not in pieces:
         return f"#{token}"
     return token_label(pieces[token]) if pieces[token] else END_LABEL
-
-
-def plain_cell(text: str) -> str:
-    """Text that no spreadsheet computes and that UTF-8 can hold."""
-    clean = _storable(text).replace("\0", "\ufffd")
-    return f"'{clean}" if clean.lstrip(" \u00a0\ufeff").startswith(_FORMULA) else clean
 
 
 def escape_markdown(text: str) -> str:
@@ -179,6 +188,10 @@ def _moved_table(panel: PanelTrace, run: RunTrace, count: int = 8) -> list[str]:
         label = escape_markdown(label_of(record.id, pieces))
         lines.append(f"| {record.position + 1} | {label} | {figures} |")
     return [*lines, ""]
+
+
+def _made_with(run: RunTrace) -> str:
+    return f"made with {run.made_with}" if run.made_with else "made with versions that are not known"
 
 
 def _bar_names(recipe: Recipe) -> list[str]:

@@ -5,33 +5,31 @@ whatever shows a run can show this one. Needs no models. Every refusal is a sent
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eft_demo.engine.events import EndEvent, Event, TokenEvent
 from eft_demo.engine.run import parse_speculation
 from eft_demo.errors import EFTError, InputError
-from eft_demo.export import pieces_of, token_texts
+from eft_demo.export import Pieces, pieces_of, token_texts
 from eft_demo.families.prompt import PromptFormat
+from eft_demo.made_with import MadeWith
 from eft_demo.recipe import Recipe, parse
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import show_value
-from eft_demo.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord
+from eft_demo.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord, gather_pieces
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_PANELS = 16
 MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
+MAX_TTFT_S = 1e6
+MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
 MAX_PIECE_CHARS = 1000
+MAX_MADE_CHARS = 200  # of a version, a repository and the like
+MAX_MODELS = 64
 FINISH_REASONS = ("stop", "length", "cancelled", "error")
-
-
-class Pieces(dict[int, bytes]):
-    """Token bytes of a file. A token that the file does not hold is `#7`."""
-
-    def __missing__(self, token: int) -> bytes:
-        return f"#{token}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +91,30 @@ def check_run(run: RunTrace) -> None:
         if role not in named:
             _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
         PromptFormat(own.kind, own.text)
+    if run.made_with is not None:
+        _check_made_with(run.made_with)
+
+
+def lacks_texts(run: RunTrace) -> bool:
+    """Whether tokens of the run are known by their numbers only, as old files of the command line have it."""
+    return any(str(record.id) not in run.pieces for panel in run.panels for record in panel.tokens)
+
+
+def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
+    """The run with the texts of these tokens, if they say what its panels say; else as it is."""
+    try:
+        pieces = gather_pieces(run.panels, token_bytes)
+    except IndexError:  # another vocabulary
+        return run
+    filled = replace(run, pieces={**pieces, **run.pieces})
+    texts = pieces_of(filled)
+    fits = all("".join(token_texts(panel, texts)) == panel.text for panel in run.panels)
+    return filled if fits else run
 
 
 def replay(run: RunTrace) -> Replay:
     """The run as events, panel beside panel. `elapsed_s` is as the panel's speed says, or 20 tokens/s."""
-    pieces = Pieces(pieces_of(run))
+    pieces = pieces_of(run)
     stops = frozenset(token for token, piece in pieces.items() if not piece)
     panels = tuple((panel.name, parse(panel.recipe)) for panel in run.panels)
     events = sorted(
@@ -107,12 +124,10 @@ def replay(run: RunTrace) -> Replay:
     return Replay(panels, pieces, stops, tuple(event for _, event in events))
 
 
-def _panel_events(
-    number: int, panel: PanelTrace, pieces: Mapping[int, bytes]
-) -> Iterator[tuple[float, Event]]:
+def _panel_events(number: int, panel: PanelTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
     """(position, event): sorted by it, the panels stand side by side. Sorting is stable."""
     speed = panel.tokens_per_s if panel.tokens_per_s > 0 else 20.0
-    texts = token_texts(panel, {record.id: pieces[record.id] for record in panel.tokens})
+    texts = token_texts(panel, pieces)
     for record, text in zip(panel.tokens, texts, strict=True):
         yield record.position, TokenEvent(number, record, text, panel.ttft_s + record.position / speed)
     end = EndEvent(
@@ -126,6 +141,14 @@ def _panel_events(
         speedup=panel.speedup,
     )
     yield len(panel.tokens), end
+
+
+def _check_made_with(made: MadeWith) -> None:
+    texts = [made.eft_demo, made.torch, made.transformers]
+    for role, model in made.models.items():
+        texts += [role, model.dtype, model.quantisation, model.device, model.source, model.revision]
+    if len(made.models) > MAX_MODELS or max(map(len, texts)) > MAX_MADE_CHARS:
+        _refuse(f"made_with may hold {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters at most")
 
 
 class _Unfit(Exception):
@@ -143,7 +166,9 @@ def _check_panel(panel: PanelTrace) -> None:
         raise _Unfit(f"its recipe cannot be read: {show_value(panel.recipe)}") from None
     if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
-    _check_finite("speed", panel.ttft_s, panel.tokens_per_s, panel.acceptance_rate or 0, panel.speedup or 0)
+    _check_finite("ttft_s", panel.ttft_s, most=MAX_TTFT_S)
+    _check_finite("speed", panel.tokens_per_s, panel.speedup or 0, most=MAX_SPEED)
+    _check_finite("acceptance_rate", panel.acceptance_rate or 0)
     for index, record in enumerate(panel.tokens):
         try:
             _check_record(recipe, record, index)
@@ -186,9 +211,9 @@ def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
         raise _Unfit("a log-prob must not be above 0")
 
 
-def _check_finite(what: str, *values: float) -> None:
-    if not all(math.isfinite(value) and abs(value) <= MAX_NATS for value in values):
-        raise _Unfit(f"{what} must be numbers of at most {MAX_NATS:,.0f}")
+def _check_finite(what: str, *values: float, most: float = MAX_NATS) -> None:
+    if not all(math.isfinite(value) and abs(value) <= most for value in values):
+        raise _Unfit(f"{what} must be numbers of at most {most:,.0f}")
 
 
 def _check_piece(token: str, text: str) -> None:

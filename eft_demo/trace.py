@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eft_demo.errors import InputError
+from eft_demo.made_with import MadeWith
 from eft_demo.sampling import Sampling
 from eft_demo.settings import show_value
 
-VERSION = 3  # 2 had no formats, and is read as a run with none
+VERSION = 4
+# What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
+OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}}
 MAX_CHARS = 20_000_000  # eight times the longest run of three panels
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
@@ -98,6 +101,7 @@ class RunTrace:
     # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
     pieces: dict[str, str] = field(default_factory=dict)
     formats: dict[str, OwnFormat] = field(default_factory=dict)  # by role; the others: the family's own
+    made_with: MadeWith | None = None  # None: not known, as in files of older versions
     version: int = VERSION
 
     def to_json(self, digits: int | None = None) -> str:
@@ -118,10 +122,10 @@ class RunTrace:
             message = "This is not a recorded run: it is not valid JSON. Please choose another file."
             raise InputError(message) from None
         version = document.get("version") if isinstance(document, dict) else None
-        if version == 2 and type(version) is int:
-            document = {"formats": {}, **document, "version": VERSION}
+        if type(version) is int and version in OLDER:
+            document = {**OLDER[version], **document, "version": VERSION}
         elif version != VERSION:
-            known = f"version {VERSION} and version 2"
+            known = f"version {min(OLDER)} to {VERSION}"
             raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")
         run: RunTrace = _decode(cls, document, "run")
         return run

@@ -1,6 +1,6 @@
 // A saved run, drawn without any network. Texts go through textContent alone; colours through style properties.
 "use strict";
-const { run, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
+const { run, made, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
 // Control and format characters alone, which leave no trace; joiners apart, for they make one sign of two tokens.
 const UNSEEN = /^[\p{Cc}\p{Cf}\u2028\u2029]+(?<![\t\n\u200c\u200d])$/u;
 const part = (id) => document.getElementById(id);
@@ -148,7 +148,7 @@ const set = Object.entries(run.controls).map(([name, value]) => name + " " + val
 const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
 const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
 const shown = Object.entries(run.formats).map(([role, own]) => readable(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
-part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown].join(" · ");
+part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, ...made].join(" · ");
 part("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
 part("columns").append(...run.panels.map(drawColumn));
 part("mode").addEventListener("change", paintAll);

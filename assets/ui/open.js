@@ -58,6 +58,8 @@ function play(lines, title, about) {
   const { reshown } = lines[0];
   part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
   part("reshown").hidden = !reshown.length;
+  part("replay-notes").textContent = lines[0].notes;
+  part("replay-notes").hidden = !lines[0].notes;
   part("replay-tools").hidden = false;
   element.querySelector(".eft").classList.add("has-run");
   rewind();

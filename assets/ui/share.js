@@ -29,7 +29,8 @@ async function openShare() {
   const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
   part("copy").disabled = Boolean(answer.error);
   if (answer.error) part("link-note").textContent = "There is no link to these settings. " + answer.error;
-  else part("link").value = (config.address || location.origin + location.pathname) + "?" + answer.query;
+  else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
+  if (answer.note) part("link-note").textContent = answer.note;
 }
 
 async function answerOf(promise) {
@@ -66,14 +67,20 @@ function tell(name, text) {
   part(name).hidden = false;
 }
 
-// The page's own address may hold settings. They are filled in and wait for Run.
+// The page's own address may hold settings, behind # or, in older links, behind ?. They are filled in and wait for Run.
+const LINKED = /[?#&;](v|prompt)(=|%3d)/i;
+
 async function readAddress() {
-  if (!/[?&]v=/.test(location.search)) return;
-  const answer = await answerOf(server.read_link({ query: location.search }));
+  const query = location.search + location.hash.replace(/([#&])key=[^&]*/g, "$1"); // the terminal's key is no part of a link
+  if (!LINKED.test(query)) return;
+  const answer = await answerOf(server.read_link({ query }));
   if (answer.asked) await fillIn(answer.asked);
+  hideError("link");
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 
+const onAddress = () => element.isConnected ? readAddress() : window.removeEventListener("hashchange", onAddress);
+window.addEventListener("hashchange", onAddress); // a link pasted over this one opens no other page
 part("formats").append(...Object.entries(SAVED_AS).map(([format, [title, about]]) => {
   const button = makeOffer(title, about);
   button.addEventListener("click", () => saveRun(format));

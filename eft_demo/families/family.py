@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 
 from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
-from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry
+from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, PromptFormat, around
@@ -85,6 +85,18 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates=templates,
     )
+
+
+def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
+    """The token bytes of a family in the assets, loaded or not; none if it is not there or damaged."""
+    path = known_files(settings).get(name)
+    if path is None or path.name != "family.yaml":
+        return ()
+    try:
+        entry = find_entry(name, settings)
+        return read_codec(entry.file.parent / entry.tokenizer, entry.way_out).token_bytes
+    except FamilyError:
+        return ()
 
 
 def no_family() -> Family:

@@ -4,9 +4,13 @@ The pieces joined are the bytes of all tokens decoded as a whole, invalid bytes 
 """
 
 import codecs
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 END_LABEL = "⟨end⟩"  # a stop token, which has no text
+_SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
+_JOINERS = "\u200c\u200d"  # they make one sign of several, in emoji and in Persian
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # Unicode's controls, formats, line and paragraph separators
 
 
 class Utf8Stream:
@@ -31,6 +35,14 @@ def token_label(piece: bytes) -> str:
         text = piece.decode("utf-8")
     except UnicodeDecodeError:
         return f"⟨{piece.hex(' ').upper()}⟩"
-    text = text.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    text = "".join(_SIGNS.get(c, c) for c in text)
     text = "".join(c if c.isprintable() or c == " " else f"⟨{ord(c):X}⟩" for c in text)
     return text.strip(" ") or "·" * len(text) or "⟨empty⟩"
+
+
+def show_controls(text: str) -> str:
+    """Text on one line whose control characters can be seen and do nothing: ↵, ⇥, ␍ or `⟨1B⟩`."""
+    return "".join(
+        _SIGNS.get(c, f"⟨{ord(c):X}⟩") if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c
+        for c in text
+    )

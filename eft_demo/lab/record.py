@@ -10,12 +10,12 @@ from pathlib import Path
 from eft_demo.engine.run import Speculation
 from eft_demo.engine.service import Panels, Service
 from eft_demo.errors import InputError
-from eft_demo.lab.collect import collect
+from eft_demo.lab.collect import collect, make_trace
 from eft_demo.recipe import BASE, REFERENCE, UPSCALED, blend, parse
 from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
 from eft_demo.settings import Settings
-from eft_demo.trace import FILE_DIGITS, RunTrace, gather_pieces
+from eft_demo.trace import FILE_DIGITS, RunTrace
 from eft_demo.weight_filter import OFF, WeightFilter
 
 MAX_BYTES = 200_000  # a page loads it at a click
@@ -157,18 +157,7 @@ def run_lesson(service: Service, lesson: Lesson) -> RunTrace:
         seed=sampling.seed, max_new_tokens=lesson.length, weight_filter=lesson.weight_filter,
         schedule=lesson.schedule, speculation=lesson.speculation,
     )  # fmt: skip
-    panels = collect(run, run.request.panels)
-    return RunTrace(
-        family=service.family.name,
-        prompt=lesson.prompt,
-        sampling=sampling,
-        controls=lesson.controls,
-        panels=panels,
-        weight_filter=str(lesson.weight_filter),
-        schedule=str(lesson.schedule),
-        speculation=str(lesson.speculation),
-        pieces=gather_pieces(panels, service.family.token_bytes),
-    )
+    return make_trace(service, lesson.prompt, run.request, collect(run, run.request.panels))
 
 
 def _write(service: Service, lesson: Lesson, out: Path) -> Path:

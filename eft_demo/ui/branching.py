@@ -10,7 +10,8 @@ from dataclasses import replace
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.collect import empty_traces
+from eft_demo.lab.collect import empty_traces, roles_of
+from eft_demo.models.provenance import made_with
 from eft_demo.settings import COLUMNS, SEED, check_control, show_value
 from eft_demo.trace import PanelTrace, RunTrace, gather_pieces
 from eft_demo.ui.kept import NO_TOKEN, Kept, KeptRuns, checked_index
@@ -88,7 +89,8 @@ def _start(
         "copied": [i for i in range(len(traces)) if i not in places],
         "given": len(request.forced),
     }
-    return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin)
+    mixed = kept.mixed and bool(origin["copied"])
+    return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin, mixed=mixed)
 
 
 def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
@@ -101,7 +103,9 @@ def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) ->
         return kept
     if why := _why_not(service, kept.file, kept.request):
         raise InputError(FROM_FILE.format(why=why))
-    return replace(kept, behaviour=service.family.behaviours[0].role, file=None)
+    here = made_with(service.family, service.plan, roles_of(kept.file.panels))
+    mixed = kept.file.made_with != here
+    return replace(kept, behaviour=service.family.behaviours[0].role, file=None, mixed=mixed)
 
 
 def _why_not(service: Service, trace: RunTrace, request: RunRequest) -> str:

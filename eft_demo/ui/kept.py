@@ -17,13 +17,12 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.export import to_csv, to_html, to_markdown
 from eft_demo.families.prompt import PromptFormat
-from eft_demo.lab.collect import add_event, empty_traces
+from eft_demo.lab.collect import add_event, empty_traces, make_trace
 from eft_demo.opened import replay
 from eft_demo.plots_compare import log_odds_figure, strip_figure
-from eft_demo.recipe import parse
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import control_range, show_value
-from eft_demo.trace import FILE_DIGITS, OwnFormat, PanelTrace, RunTrace, gather_pieces
+from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace
 from eft_demo.ui import wire
 from eft_demo.ui.heads import lone_model
 from eft_demo.weight_filter import parse_weight_filter
@@ -56,6 +55,7 @@ class Kept:
     seeds: tuple[int, ...]
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of a run that was opened: no model here wrote it
+    mixed: bool = False  # some of its panels are from a file that other models or versions wrote
 
     @classmethod
     def of_run(cls, run: Run, prompt: str, behaviour: str) -> "Kept":
@@ -93,21 +93,12 @@ class Kept:
         """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
         if self.file is not None:
             return self.file
-        request = self.request
-        seed = request.sampling.seed
-        traces = [trace for trace, own in zip(self.traces, self.seeds, strict=True) if own == seed]
-        return RunTrace(
-            family=service.family.name,
-            prompt=self.prompt,
-            sampling=request.sampling,
-            controls=dict(request.controls),
-            panels=traces,
-            weight_filter=str(request.weight_filter),
-            schedule=str(request.schedule),
-            speculation=str(request.speculation),
-            pieces=gather_pieces(traces, service.family.token_bytes),
-            formats=_own_formats(request, traces),
-        )
+        own = [
+            trace
+            for trace, seed in zip(self.traces, self.seeds, strict=True)
+            if seed == self.request.sampling.seed
+        ]
+        return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
 
 
 @dataclass(slots=True)
@@ -209,12 +200,6 @@ def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
             sums = whatif.log_odds_over_role(kept.traces[of].tokens, model)
             return of, [sign * value for value in sums]
     raise InputError(NOT_RECORDED)
-
-
-def _own_formats(request: RunRequest, traces: Sequence[PanelTrace]) -> dict[str, OwnFormat]:
-    """The formats that are not the family's, of the models that these panels name."""
-    roles = {role for trace in traces for role in parse(trace.recipe).roles}
-    return {role: OwnFormat(own.kind, own.text) for role, own in request.formats.items() if role in roles}
 
 
 def _labels(service: Service, kept: Kept) -> Callable[[int], str]:

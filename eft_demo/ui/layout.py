@@ -124,8 +124,7 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 save,
                 make_link,
                 read_link,
-                _named(opening.open_file, live.kept),
-                _named(opening.open_recorded, live.kept),
+                *file_functions(lambda: demo),
                 strip,
                 log_odds,
                 *family_functions(lambda: demo),
@@ -142,6 +141,18 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     demo.service, demo.live, demo.panel = first, live, panel
     demo.switch = Switch(settings, load, demo.take_over)
     return demo
+
+
+def file_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
+    """What the page may ask of runs that come as files."""
+
+    def open_file(posted: object) -> str:
+        return opening.open_file(page().live.kept, posted, page().service)
+
+    def open_recorded(posted: object) -> str:
+        return opening.open_recorded(page().live.kept, posted, service=page().service)
+
+    return [open_file, open_recorded]
 
 
 def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:

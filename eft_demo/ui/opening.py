@@ -6,12 +6,17 @@ has been checked; what is wrong with it is a sentence.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
+from eft_demo.families.family import bundled_tokens
+from eft_demo.lab.collect import roles_of
 from eft_demo.lab.record import LESSONS
-from eft_demo.opened import open_run, read_run, replay
+from eft_demo.made_with import differences
+from eft_demo.models.provenance import made_with
+from eft_demo.opened import lacks_texts, open_run, read_run, replay, with_texts
 from eft_demo.schedule import parse_schedule
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.trace import RunTrace
@@ -20,17 +25,23 @@ from eft_demo.ui.kept import Kept, KeptRuns
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
+NO_TEXTS = (
+    "This file does not hold the texts of its tokens, and no tokenizer here fits them, so they have numbers."
+)
 RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
 
 
-def open_file(runs: KeptRuns, posted: object) -> str:
-    """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`."""
-    return _answer(runs, lambda: _opened(posted))
+def open_file(runs: KeptRuns, posted: object, service: Service | None = None) -> str:
+    """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`.
+
+    `service` is what the page would run now: the file is compared with it.
+    """
+    return _answer(runs, lambda: _opened(posted), service)
 
 
-def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS) -> str:
+def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS, service: Service | None = None) -> str:
     """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
-    return _answer(runs, lambda: _recorded(posted, folder))
+    return _answer(runs, lambda: _recorded(posted, folder), service)
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
@@ -42,8 +53,11 @@ def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     ]
 
 
-def run_lines(trace: RunTrace, run_id: str) -> str:
-    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace."""
+def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
+    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace.
+
+    `notes` are the sentences that the page shows beside it.
+    """
     played = replay(trace)
     encoder = wire.Encoder(
         played.panels,
@@ -53,8 +67,8 @@ def run_lines(trace: RunTrace, run_id: str) -> str:
         parse_weight_filter(trace.weight_filter),
         parse_schedule(trace.schedule),
     )
-    reshown = {"reshown": list(trace.formats)}
-    lines = encoder.run_line(run_id, 0, trace.prompt, reshown) + "".join(
+    beside = {"reshown": list(trace.formats), "notes": notes}
+    lines = encoder.run_line(run_id, 0, trace.prompt, beside) + "".join(
         map(encoder.event_line, played.events)
     )
     return lines + wire.line("done")
@@ -79,12 +93,29 @@ def _recorded(posted: object, folder: Path) -> RunTrace:
     return read_run(folder / f"{name}.json")
 
 
-def _answer(runs: KeptRuns, read: Callable[[], RunTrace]) -> str:
+def _answer(runs: KeptRuns, read: Callable[[], RunTrace], service: Service | None) -> str:
     """The run is kept too, so that it can be saved and plotted like any other."""
     try:
         trace = read()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
+    if service is not None and lacks_texts(trace):
+        trace = with_texts(trace, _tokens_of(trace.family, service))
     run_id = secrets.token_urlsafe(18)
     runs.keep(run_id, Kept.of_file(trace))
-    return json.dumps({"lines": run_lines(trace, run_id)})
+    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service))})
+
+
+def _tokens_of(family: str, service: Service) -> Sequence[bytes]:
+    """The tokens of the family of that name: the loaded one, or one whose files come with the program."""
+    loaded = service.family
+    return loaded.token_bytes if loaded.name == family else bundled_tokens(family, service.settings)
+
+
+def _notes(trace: RunTrace, service: Service | None) -> str:
+    """What a person should know of the file: tokens without texts, and that it was made with other things."""
+    notes = [NO_TEXTS] if lacks_texts(trace) else []
+    if service is not None and trace.made_with is not None and trace.family == service.family.name:
+        here = made_with(service.family, service.plan, roles_of(trace.panels))
+        notes.append(differences("run", trace.made_with.facts, here.facts))
+    return " ".join(filter(None, notes))

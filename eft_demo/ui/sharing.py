@@ -5,16 +5,24 @@ Knows what a run is asked with and what a link holds; knows nothing of Gradio. A
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
+from eft_demo.address import trimmed
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.families.prompt import around
+from eft_demo.made_with import Facts, differences
+from eft_demo.models.provenance import made_with
 from eft_demo.permalink import Permalink, from_query
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui.asked import as_posted, read_asked
 from eft_demo.ui.formats import read_formats
 
 DAMAGED = "The rest of the page is as it always begins."
+MAX_SAID = 3  # things that were left out; a link that lost more is best asked for again
+# Longer ones are cut by some chats and mail programs (Discord takes 2,000 characters, Excel and old Outlooks
+# 2,083); browsers take far more.
+LONG_CHARS = 2000
 
 
 def address(settings: Settings) -> str:
@@ -23,18 +31,29 @@ def address(settings: Settings) -> str:
 
 
 def make_link(service: Service, posted: object) -> str:
-    """JSON {"query"} of a link to what the page asks for, or {"error"}: `posted` is what Run would send."""
+    """JSON {"query"} of a link to what the page asks for, or {"error"}: `posted` is what Run would send.
+
+    A long one has a "note" too.
+    """
     try:
         asked = read_asked(service, posted if isinstance(posted, Mapping) else {})
-        return json.dumps({"query": asked.to_query()})
+        query = replace(asked, made=_facts_here(service, asked)).to_query()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
+    if len(query) <= LONG_CHARS:
+        return json.dumps({"query": query})
+    note = (
+        f"This link has {len(query):,} characters; some chats and mail programs cut links of more than "
+        f"{LONG_CHARS:,}. There, send the run as a file."
+    )
+    return json.dumps({"query": query, "note": note})
 
 
 def read_link(service: Service, posted: object) -> str:
     """JSON {"asked", "note"} of the page's own address: what to fill in, and a sentence if not all fits here.
 
-    `posted` has the `query`. {} for an address that is no link; only a note for one that cannot be read.
+    `posted` has the `query`: the address from its ? or # on. {} for an address that is no link; only a note
+    for one that is too long.
     """
     query = posted.get("query") if isinstance(posted, Mapping) else None
     if not isinstance(query, str):
@@ -46,26 +65,54 @@ def read_link(service: Service, posted: object) -> str:
     return "{}" if link is None else json.dumps(_fitting(service, link))
 
 
+def _facts_here(service: Service, link: Permalink) -> Facts:
+    """What a run of the link would be made with here."""
+    roles = dict.fromkeys(role for _, recipe in link.panels for role in recipe.roles)
+    return made_with(service.family, service.plan, roles).facts
+
+
 def _fitting(service: Service, link: Permalink) -> dict[str, object]:
     """What of the link can be filled in with the models that are here."""
     asked, family = as_posted(link), service.family
-    known = [behaviour.role for behaviour in family.behaviours]
-    note = ""
-    try:
-        for role, own in read_formats(service, asked.get("formats")).items():
-            around(own, family.templates.get(role))
-    except EFTError as refusal:
-        note = f"This link changes what models are shown, which is not possible here. {refusal}"
-        del asked["formats"]
-    if link.family != family.name:
-        note = f"This link is for the models of {show_value(link.family)}; here {family.title} answers."
-        asked.pop("columns", None)
-        asked.pop("behaviour", None)
-        asked.pop("formats", None)
-    elif link.behaviour and link.behaviour not in known:
-        note = f"This link asks for the behaviour {show_value(link.behaviour)}, which is not here."
-        del asked["behaviour"]
-    told = [f"{note} The rest is filled in."] if note else []
-    if "formats" in asked:
-        told.append(f"This link changes what {', '.join(link.formats)} is shown; the first chip shows how.")
-    return {"asked": asked, "note": " ".join(told)}
+    lost = list(link.left_out[:MAX_SAID])
+    if len(link.left_out) > MAX_SAID:
+        lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
+    changed: list[str] = []
+    if family.name not in (link.family or family.name, trimmed(link.family)):
+        lost.append(f"This link is for the models of {show_value(link.family)}; here {family.title} answers.")
+        for name in ("columns", "behaviour", "formats"):
+            asked.pop(name, None)
+    else:
+        changed = _formats_that_fit(service, asked, lost)
+        _choose_behaviour(service, asked, lost)
+    said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
+    if changed:
+        said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
+    if link.made and link.family == family.name:
+        said.append(differences("link", link.made, _facts_here(service, link)))
+    return {"asked": asked, "note": " ".join(filter(None, said))}
+
+
+def _choose_behaviour(service: Service, asked: dict[str, object], lost: list[str]) -> None:
+    """Leave the behaviour in `asked` only if it is here."""
+    wanted = str(asked.pop("behaviour", ""))
+    for behaviour in service.family.behaviours:
+        if behaviour.role in (wanted, trimmed(wanted)):
+            asked["behaviour"] = behaviour.role
+    if wanted and "behaviour" not in asked:
+        lost.append(f"This link asks for the behaviour {show_value(wanted)}, which is not here.")
+
+
+def _formats_that_fit(service: Service, asked: dict[str, object], lost: list[str]) -> list[str]:
+    """The roles whose prompt format changes; what cannot goes out of `asked` and into `lost`."""
+    formats = asked.pop("formats", None)
+    fit: dict[str, object] = {}
+    for role, own in formats.items() if isinstance(formats, dict) else ():
+        try:
+            around(read_formats(service, {role: own})[role], service.family.templates.get(role))
+            fit[role] = own
+        except EFTError as refusal:
+            lost.append(f"This link changes what models are shown, which is not possible here. {refusal}")
+    if fit:
+        asked["formats"] = fit
+    return list(fit)

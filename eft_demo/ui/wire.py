@@ -12,7 +12,7 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
                  and of a run that was opened "reshown":roles that were shown something else around the
-                 prompt than their family shows them,
+                 prompt than their family shows them, and "notes":sentences about the file,
                  and of a run that began from another "of":its id, "given":tokens not drawn,
                  "copied":[panels that stay as they are there; none of their tokens are sent]}
     {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,

@@ -74,7 +74,7 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     set_field(page, "seed", 41)
     page.select_option("[data-part=behaviour]", "pirate")
     link = open_share(page)
-    assert link.startswith(page.url.partition("?")[0] + "?v=1&")
+    assert link.startswith(page.url.partition("#")[0] + "#v=1&")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     press(page, "[data-part=copy]")
     page.wait_for_function("document.querySelector('[data-part=link-note]').textContent.startsWith('Copied')")
@@ -98,18 +98,61 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
-    [({"v": "9"}, "version 1"), ({"v": "1", "seed": "<img src=x onerror=window.pwned=1>"}, "Seed")],
+    ("address", "words"),
+    [
+        ("/?v=9&prompt=Hi+there", "version 1"),
+        ("/?v=1&prompt=Hi+there&seed=<img src=x onerror=window.pwned=1>", "Seed"),
+        ("/#v=1&prompt=Hi+there&alpha=<script>window.pwned=1</script>", "alpha"),
+        ("/?v=1&amp;prompt=Hi+there&amp;top_k=x", "Top-k"),
+    ],
 )
-def test_garbage_in_the_address_is_one_calm_sentence(site: Site, fields: dict[str, str], words: str) -> None:
-    page = site.open(query="/?" + urlencode({"prompt": "never", **fields}))
+def test_what_is_wrong_in_the_address_is_named_and_the_rest_filled_in(
+    site: Site, address: str, words: str
+) -> None:
+    page = site.open(query=address)
     page.wait_for_selector("[data-error=link]:not([hidden])")
     assert words in page.locator("[data-error=link]").inner_text()
-    assert page.input_value("#eft-prompt") == ""
+    assert page.input_value("#eft-prompt") == "Hi there"
     run(page, "still works")
     page.wait_for_selector(".t")
     wait_end(page)
     assert page.locator("[data-error=link]").is_hidden()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/?v=1&prompt=Hi+there&seed=41",  # as links were
+        "/?__theme=dark#v=1&prompt=Hi+there&seed=41",  # as a Space's frame gets it
+        "/?v=1&amp;prompt=Hi+there&amp;seed=41",
+        "/#v=1&prompt=Hi+there&seed=41>",
+    ],
+)
+def test_a_link_is_read_wherever_it_stands_and_whoever_sent_it(site: Site, address: str) -> None:
+    page = site.open(query=address)
+    page.wait_for_function("document.querySelector('#eft-seed')?.value === '41'")
+    assert page.input_value("#eft-prompt") == "Hi there"
+
+
+def test_a_link_pasted_over_another_is_read_and_a_prompt_reaches_no_server_by_its_address(site: Site) -> None:
+    page = site.open()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    long = "ü" * 1400
+    page.evaluate("hash => { location.hash = hash; }", urlencode({"v": 1, "prompt": long, "seed": "x"}))
+    page.wait_for_function("document.querySelector('#eft-prompt').value.length === 1400")
+    page.wait_for_selector("[data-error=link]:not([hidden])")
+    page.evaluate("location.hash = 'v=1&prompt=Another&seed=5'")
+    page.wait_for_function("document.querySelector('#eft-seed').value === '5'")
+    assert page.input_value("#eft-prompt") == "Another"
+    assert page.locator("[data-error=link]").is_hidden()
+    page.evaluate("location.hash = 'key=secret-of-the-terminal'")
+    page.reload()
+    page.wait_for_selector(".pane", state="attached")
+    assert not [url for url in asked if "%C3%BC" in url or "prompt" in url]
+    page.fill("#eft-prompt", long)
+    assert "%C3%BC" in open_share(page)
+    assert "some chats" in page.locator("[data-part=link-note]").inner_text()
 
 
 def test_a_run_is_saved_in_four_ways_and_opened_again(site: Site, tmp_path: Path) -> None:
@@ -226,6 +269,33 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     )
 
 
+def test_a_file_made_with_others_says_what_differs(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    run(page, "abc")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    open_share(page)
+    with page.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).press("Enter")
+    download.value.save_as(tmp_path / "run.json")
+    page.keyboard.press("Escape")
+    document = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    at_once(page)
+    for changes, words in (
+        ({}, None),
+        (
+            {"made_with": {**document["made_with"], "torch": "1.0<b>"}},
+            "made with torch 1.0<b>; here it is torch",
+        ),
+        ({"made_with": None, "version": 4, "pieces": {}, "family": "x"}, "does not hold the texts"),
+    ):
+        (tmp_path / "other.json").write_text(json.dumps(document | changes), encoding="utf-8")
+        open_file(page, tmp_path / "other.json")
+        wait_replay(page)
+        notes = page.locator("[data-part=replay-notes]")
+        assert notes.is_hidden() if words is None else words in notes.inner_text()
+
+
 def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     page = site.open()
     run(page, "chant")
@@ -242,7 +312,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
 def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path: Path) -> None:
     whole = json.dumps(RECORDED)
     files = {
-        "old.json": ('{"version": 1}', "version 2; got 1"),
+        "old.json": ('{"version": 1}', "version 2 to 4; got 1"),
         "cut.json": (whole[:5000], "not valid JSON"),
         "type.json": (
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),

@@ -73,11 +73,13 @@ def change(path: str, value: object) -> str:
     return json.dumps(document)
 
 
+MADE = {"eft_demo": "0.1.0", "torch": "2.13.0", "transformers": "", "models": {}}
+MODEL = {"dtype": "bf16", "quantisation": "none", "device": "cpu", "source": "", "revision": ""}
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 3 and version 2; got 1"),
-    ("version", "2", "version 2; got '2'"),
-    ("version", 2.0, "version 2; got 2.0"),
+    ("version", 1, "version 2 to 4; got 1"),
+    ("version", "2", "version 2 to 4; got '2'"),
+    ("version", 2.0, "version 2 to 4; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
@@ -105,6 +107,11 @@ BAD = [
     ("panels.0.tokens.0.candidates.0.by_role", {"large_base": 700.0}, "must not be above 0"),
     ("panels.0.tokens.0.candidates.0.id", 2**60, "whole number"),
     ("panels.0.tokens.0.draft", {"id": 1, "overlap": None}, "draft must be numbers"),
+    ("made_with", {"torch": "2"}, "fields eft_demo, torch, transformers, models"),
+    ("made_with", {**MADE, "torch": 2}, "made_with.torch must be text"),
+    ("made_with", {**MADE, "torch": "x" * 201}, "texts of 200 characters"),
+    ("made_with", {**MADE, "models": {f"m{k}": MODEL for k in range(65)}}, "64 models"),
+    ("made_with", {**MADE, "models": {"large_base": {**MODEL, "device": None}}}, "device must be text"),
     ("weight_filter", "<b>", "filter"),
     ("schedule", "often", "schedule"),
     ("speculation", "often", "peculation"),

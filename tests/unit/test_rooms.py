@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "eft_demo"
 ORDER = [
     ["errors"],
     ["settings"],
-    ["ranking", "recipe", "schedule", "weight_filter"],
+    ["address", "made_with", "ranking", "recipe", "schedule", "weight_filter"],
     ["mixing", "sampling"],
     ["trace"],
     ["whatif"],
@@ -22,7 +22,7 @@ ORDER = [
     ["engine"],
     ["atlas"],
     ["lab"],
-    ["plots"],
+    ["plots", "spreadsheet"],
     ["export", "permalink", "plots_compare"],
     ["opened"],
     ["ui"],

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
+from eft_demo.models.plan import Placement, Plan
 from eft_demo.settings import Settings
 from eft_demo.ui import sharing
-from tests.fakes import make_service
+from tests.fakes import ROLES, make_service
 from tests.hostile import HOSTILE
 
 ASKED: dict[str, Any] = {
@@ -77,24 +80,60 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
     [
         ("?v=3&prompt=x", "version 1"),
         ("?v=2&format=brief:plain:nowhere", "{prompt} once"),
-        ("?v=1&prompt=x&prompt=y", "twice"),
+        ("?v=1&prompt=x&prompt=y", "prompt 2 times"),
         ("?v=1&seed=-1", "Seed"),
+        ("?v=1&seed=8>", "'8>'"),
         ("?v=1&temperature=nan", "Temperature"),
         ("?v=1&panel=Base", "panel"),
         ("?v=1&panel=Base:large_base+%2B", "recipe"),
         ("?v=1&prompt=" + "x" * 4001, "4,000"),
         ("?v=1&alpha=99", "Alpha"),
-        ("?v=%FF", "damaged"),
-        ("?v=1&prompt=" + "%41" * 30_000, "60,000"),
+        ("?v=%FF", "version 1 and 2"),
+        ("?v=1&" + "&".join(f"x{k}=1" for k in range(9)), "'x0'"),
+        ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more."),
     ],
     ids=lambda value: value[:24],
 )
-def test_a_bad_link_is_one_sentence_and_nothing_is_filled_in(
-    service: Service, query: str, words: str
-) -> None:
-    answer = read(service, query)
+def test_a_bad_value_is_named_and_the_rest_is_filled_in(service: Service, query: str, words: str) -> None:
+    answer = read(service, query + "&schedule=first+5&alpha_brief=2")
+    assert words in answer["note"] and answer["note"].endswith("The rest is filled in.")
+    assert len(answer["note"]) < 500
+    assert (answer["asked"]["schedule"], answer["asked"]["controls"]["alpha_brief"]) == ("first 5", 2)
+
+
+def test_a_link_that_is_too_long_fills_in_nothing(service: Service) -> None:
+    answer = read(service, "?v=1&prompt=" + "%41" * 30_000)
     assert list(answer) == ["note"]
-    assert words in answer["note"] and answer["note"].endswith(sharing.DAMAGED)
+    assert "60,000" in answer["note"] and answer["note"].endswith(sharing.DAMAGED)
+
+
+def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
+    assert list(link_to(service)) == ["query"]
+    long = link_to(service, prompt="ü" * 1400)
+    assert f"{len(long['query']):,} characters" in long["note"] and "2,000" in long["note"]
+    assert read(service, "#" + long["query"])["asked"]["prompt"] == "ü" * 1400
+
+
+def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
+    """A plan that says how the models are stored."""
+    kinds = {role: quantisation if role == "large_base" else "none" for role in ROLES}
+    places = (Placement(role, "", dtype, kinds[role], "cpu", 1, 1, 1, True, "") for role in ROLES)
+    return Plan(tuple(places), 4, {}, {})
+
+
+def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
+    here = replace(service, plan=placed(torch.float32))
+    query = link_to(here)["query"]
+    assert read(here, query)["note"] == ""
+    there = replace(service, plan=placed(torch.bfloat16, "nf4"))
+    note = read(there, query)["note"]
+    assert note == (
+        "This link was made with fp32 weights; here it is bf16-nf4 weights, so a new run may differ."
+    )
+    other = read(here, query.replace(torch.__version__.replace("+", "%2B"), "1.0.0"))
+    assert "torch 1.0.0; here it is torch " + torch.__version__ in other["note"]
+    assert other["asked"] == ASKED
+    assert read(here, query.replace("family=echo", "family=qwen"))["note"].count("made with") == 0
 
 
 def test_what_other_models_would_need_is_left_out(service: Service) -> None:

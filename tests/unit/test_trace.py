@@ -1,6 +1,7 @@
 """A trace survives JSON exactly, and a hostile file gets a sentence and never a traceback."""
 
 import copy
+import dataclasses
 import json
 import math
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from eft_demo import trace
 from eft_demo.errors import EFTError, InputError
+from eft_demo.made_with import MadeWith, ModelMade
 from eft_demo.sampling import Sampling
 from eft_demo.trace import Candidate, OwnFormat, PanelTrace, RunTrace, TokenRecord
 
@@ -56,6 +58,14 @@ runs = st.builds(
     st.dictionaries(anything, numbers, max_size=2),
     st.lists(panels, max_size=3),
     formats=st.dictionaries(anything, st.builds(OwnFormat, anything, anything), max_size=2),
+    made_with=st.none()
+    | st.builds(
+        MadeWith,
+        anything,
+        anything,
+        anything,
+        st.dictionaries(anything, st.builds(ModelMade, anything, anything, anything), max_size=2),
+    ),
 )
 
 
@@ -65,7 +75,10 @@ def example() -> RunTrace:
         0, 7, {"alpha": 1.0}, -0.5, -1.0, (0.6,), -0.1, 1.25, 1, 9, {"large_base": -1.0}, (candidate,)
     )
     panel = PanelTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
-    return RunTrace("atlas", "What is the capital of Peru?", Sampling(seed=3), {"alpha": 1.0}, [panel])
+    made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
+    return RunTrace(
+        "atlas", "What is the capital of Peru?", Sampling(seed=3), {"alpha": 1.0}, [panel], made_with=made
+    )
 
 
 @given(runs)
@@ -148,6 +161,7 @@ def test_any_other_json_is_refused(value: Any) -> None:
         '{"version": Infinity}',
         '{"version": 2}',
         '{"version": 3}',
+        '{"version": 4}',
         '{"version": "1"}',
         '{"version": 1}',
         "\x00\ud800",
@@ -170,12 +184,15 @@ def test_the_error_names_the_place() -> None:
         RunTrace.from_json(json.dumps(damaged))
 
 
-def test_a_file_from_before_there_were_formats_is_read() -> None:
+def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> None:
     written = json.loads(example().to_json())
-    older = {name: value for name, value in written.items() if name != "formats"} | {"version": 2}
-    assert RunTrace.from_json(json.dumps(older)) == RunTrace.from_json(json.dumps(written))
-    with pytest.raises(InputError, match="fields"):
-        RunTrace.from_json(json.dumps(older | {"version": 3}))
+    third = {name: value for name, value in written.items() if name != "made_with"} | {"version": 3}
+    second = {name: value for name, value in third.items() if name != "formats"} | {"version": 2}
+    expected = RunTrace.from_json(dataclasses.replace(example(), made_with=None).to_json())
+    assert RunTrace.from_json(json.dumps(third)) == RunTrace.from_json(json.dumps(second)) == expected
+    for later, version in ((second, 3), (third, 4)):
+        with pytest.raises(InputError, match="fields"):
+            RunTrace.from_json(json.dumps(later | {"version": version}))
 
 
 def test_missing_and_foreign_fields_are_refused() -> None:

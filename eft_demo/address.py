@@ -1,0 +1,98 @@
+"""Names and values out of an address that has been through mail programs, chats and hands.
+
+What they do to links is undone where it leaves no doubt: HTML's &amp;, line breaks, percent signs encoded
+twice, bytes that are no text. What a value means is for others to say. Never raises.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import unquote, unquote_plus
+
+MAX_ROUNDS = 3  # of encoding; more is no accident
+# What sentences, quotation marks and brackets around a link leave at its end, and sometimes at its beginning.
+JUNK = "<>()[]{}\"'`´“”„‟‘’‚‛«»‹›*_,;:!?…|\\ "
+_AMPERSAND = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE)
+_COLON = re.compile(r"%(?:25)*3a", re.IGNORECASE)
+_EQUALS = re.compile(r"%(?:25)*3d", re.IGNORECASE)
+_ENCODED = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The values of each name, in order; and which of them held bytes that are no text."""
+
+    values: dict[str, list[str]] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
+
+
+def read_fields(address: str, is_ours: Callable[[str], bool]) -> Fields:
+    """What stands behind the # or the ? of an address; with both, behind the # if names of ours are there."""
+    text = re.sub(r"[\r\n\t]+ *", "", address).strip()
+    for _ in range(MAX_ROUNDS):
+        text = _AMPERSAND.sub("&", text)
+    before, mark, after = text.partition("#")
+    if not mark:
+        return _fields(before, is_ours)
+    behind = _fields(after, is_ours)
+    return behind if any(map(is_ours, behind.values)) else _fields(before, is_ours)
+
+
+def seen(value: str) -> str:
+    """The text without signs that nobody sees, such as chats put into long words."""
+    return "".join(sign for sign in value if unicodedata.category(sign) != "Cf")
+
+
+def trimmed(value: str) -> str:
+    """Words or a number without what others put around it, unseen into it or in place of its minus."""
+    bare = " ".join(seen(value).split()).lstrip(JUNK).rstrip(JUNK + ".")
+    return bare.translate({0x2212: "-", 0x2013: "-", 0x2011: "-"})
+
+
+def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
+    for _ in range(MAX_ROUNDS):
+        if "=" in text or not _EQUALS.search(text):
+            break
+        text = unquote(text, errors="replace")
+    pieces = [piece for piece in text.lstrip("?#/!&").split("&") if piece]
+    pairs = [_pair(piece, is_ours) for piece in pieces]
+    for _ in range(MAX_ROUNDS):
+        if not _is_encoded_twice(pairs):
+            break
+        pairs = [(name, _again(value), lost) for name, value, lost in pairs]
+    values: dict[str, list[str]] = {}
+    for name, value, _ in pairs:
+        values.setdefault(name, []).append(value)
+    unreadable = frozenset(name for name, _, lost in pairs if lost)
+    return Fields(values, unreadable)
+
+
+def _pair(piece: str, is_ours: Callable[[str], bool]) -> tuple[str, str, bool]:
+    name, _, value = piece.partition("=")
+    name = _AMPERSAND.sub("", "&" + unquote_plus(name, errors="replace")).lstrip("&")
+    # A name may begin with _, and Markdown puts a \ before one.
+    name = name if is_ours(name) else name.replace("\\", "").strip(JUNK.replace("_", "")).lower()
+    try:
+        return name, unquote_plus(value, errors="surrogatepass"), False
+    except UnicodeDecodeError:
+        return name, unquote_plus(value, errors="replace"), True
+
+
+def _again(value: str) -> str:
+    try:
+        return unquote_plus(value, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return value
+
+
+def _is_encoded_twice(pairs: list[tuple[str, str, bool]]) -> bool:
+    """Certain where a column or a format lacks its colon; likely by hand if the prompt has no space."""
+    named = {name for name, _, _ in pairs}
+    for name, value, _ in pairs:
+        if name in ("panel", "format") and ":" not in value and _COLON.search(value):
+            return True
+        by_hand = not named & {"temperature", "panel", "format"}
+        if name == "prompt" and by_hand and _ENCODED.search(value) and not re.search(r"\s", value):
+            return True
+    return False

@@ -1,0 +1,75 @@
+"""What a run here is made with, for traces and links: read from the plan, the checkpoints and the packages.
+
+Knows files, never weights in memory. A folder's weights have no commit; some of their bytes stand for them.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from eft_demo import __version__
+from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.family import Family
+from eft_demo.families.weights import BROKEN, weight_files
+from eft_demo.made_with import MadeWith, ModelMade
+from eft_demo.models.plan import Plan
+
+# Training anew changes nearly every number, so a few of them tell weights apart, in milliseconds.
+BLOCKS, BLOCK_BYTES = 64, 4096
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SHORT = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWith:
+    """What decides a run of these roles here; models without a plan are not known."""
+    places = {} if plan is None else {place.role: place for place in plan.placements}
+    models = {}
+    for role in dict.fromkeys(roles):
+        if role not in places:
+            continue
+        place, checkpoint = places[role], family.roles.get(role)
+        models[role] = ModelMade(
+            dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
+            quantisation=place.quantisation,
+            # Which of several GPUs is of no account; `auto` is several of them.
+            device="cpu" if place.device == "cpu" else "cuda",
+            source=checkpoint.repo if checkpoint else "",
+            revision=_revision(checkpoint) if checkpoint else "",
+        )
+    return MadeWith(__version__, torch.__version__, _version("transformers"), models)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _revision(checkpoint: Checkpoint) -> str:
+    """The commit if the hub's cache names it, else the fingerprint of the folder's weights."""
+    if checkpoint.path.parent.name == "snapshots":
+        return checkpoint.path.name
+    try:
+        adapter = (checkpoint.path / ADAPTER_WEIGHTS,)
+        files = weight_files(checkpoint.path) if checkpoint.adapter_of is None else adapter
+        return _fingerprint(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+    except BROKEN:  # gone since they were loaded
+        return ""
+
+
+@cache
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """12 hex digits of the files' sizes and of blocks spread evenly over them."""
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for block in range(BLOCKS):
+                file.seek(block * max(size - BLOCK_BYTES, 0) // (BLOCKS - 1))
+                digest.update(file.read(BLOCK_BYTES))
+    return digest.hexdigest()[:12]
