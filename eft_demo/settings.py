@@ -163,7 +163,7 @@ class Settings:
     zero_gpu: bool = False  # a Space whose GPU is lent for a run at a time; such a Space sets it itself
     assets: Path = ASSETS
     family: str = "atlas"  # which family the app starts with
-    switch: str = "auto"  # who may load another: auto = a person at this machine, on, off
+    switch: str = "auto"  # who may load another: auto = whoever opens the link the terminal prints, on, off
     threads: int = 0  # for torch; 0 = 1 for the bundled family, else one per CPU
     dtype: str = "auto"  # auto = bf16 where a short measurement shows that it wins
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4

@@ -17,10 +17,11 @@ from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
 from eft_demo.ui.space import lender
-from eft_demo.ui.switching import OVER, Load, Switch, Visitor, load_chosen, load_first
+from eft_demo.ui.switching import OVER, Load, Switch, load_chosen, load_first
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
+    "key.js",
     "whatif.js",
     "sentences.js",
     "stream.js",
@@ -148,16 +149,16 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     """What the page may ask of the family menu, by the names that it calls them by."""
 
     def family_menu(posted: object, request: gr.Request) -> str:
-        return menu.menu(page().service, page().switch, _visitor(request), posted)
+        return menu.menu(page().service, page().switch, request.headers, posted)
 
     def load_family(posted: object, request: gr.Request) -> str:
-        return menu.load_family(page().switch, _visitor(request), posted)
+        return menu.load_family(page().switch, request.headers, posted)
 
     def measure_quantisation(posted: object, request: gr.Request) -> str:
-        return menu.measure_quantisation(page().switch, _visitor(request), posted)
+        return menu.measure_quantisation(page().switch, request.headers, posted)
 
     def cancel_loading(posted: object, request: gr.Request) -> str:
-        return menu.cancel_loading(page().switch, _visitor(request))
+        return menu.cancel_loading(page().switch, request.headers, posted)
 
     def loading(posted: object) -> str:
         return menu.loading(page().switch)
@@ -166,10 +167,6 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
         return formats.preview(page().service, posted)
 
     return [family_menu, load_family, measure_quantisation, cancel_loading, loading, show_format]
-
-
-def _visitor(request: gr.Request) -> Visitor:
-    return Visitor(request.client.host if request.client else "", request.headers)
 
 
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
