@@ -7,7 +7,6 @@ Knows token ids, recipes and models; knows nothing of prompts as text, of pages 
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from threading import Condition
 
 import torch
@@ -20,8 +19,9 @@ from eft_demo.engine.pace import PLAIN, ROUND, Pace
 from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, given_now, read_given
+from eft_demo.engine.shares import check_places, next_run
 from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
-from eft_demo.errors import OutOfMemory, Overloaded
+from eft_demo.errors import OutOfMemory
 from eft_demo.families.text import Utf8Stream
 from eft_demo.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
@@ -85,12 +85,7 @@ class Engine:
         """Queue a run. Raises InputError if it can never run here, Overloaded if too many wait already."""
         self._check(request)
         with self.wake:
-            ahead = self._queue_with(len(request.panels)) - 1
-            if ahead >= self.settings.max_waiting:
-                raise Overloaded(
-                    f"All places are taken and {ahead} others are waiting already. "
-                    "Please try again in a moment."
-                )
+            check_places(request, self._waiting, self._rows, self.settings)
             run = Run(request, self.wake, self.settings.allow_negative_alpha)
             self._waiting.append(run)
             self.wake.notify_all()
@@ -117,19 +112,10 @@ class Engine:
     def _check(self, request: RunRequest) -> None:
         check_request(request, self.models, len(self.token_bytes), self.settings)
 
-    def _queue_with(self, panels: int) -> int:
-        """How many runs must wait if one of so many panels joins. Those that find free rows do not count."""
-        free = self.settings.max_rows - self.active_rows
-        sizes = [*(len(run.request.panels) for run in self._waiting), panels]
-        return sum(taken > free for taken in accumulate(sizes))
-
     def _admit(self) -> None:
-        while (
-            self._waiting
-            and self.active_rows + len(self._waiting[0].request.panels) <= self.settings.max_rows
-        ):
+        while self._waiting and (run := next_run(self._waiting_now(), self._rows, self.settings)):
             with self.wake:
-                run = self._waiting.popleft()
+                self._waiting.remove(run)
             rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
             self._rows += rows
             prefills: dict[str, Prefill] = {}

@@ -17,20 +17,21 @@ from eft_demo.settings import ASSETS, show_value
 from eft_demo.trace import RunTrace
 from eft_demo.ui import wire
 from eft_demo.ui.kept import Kept, KeptRuns
+from eft_demo.ui.visitors import Visitor
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
 RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
 
 
-def open_file(runs: KeptRuns, posted: object) -> str:
+def open_file(runs: KeptRuns, posted: object, visitor: Visitor | None = None) -> str:
     """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`."""
-    return _answer(runs, lambda: _opened(posted))
+    return _answer(runs, lambda: _opened(posted), visitor)
 
 
-def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS) -> str:
+def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS, visitor: Visitor | None = None) -> str:
     """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
-    return _answer(runs, lambda: _recorded(posted, folder))
+    return _answer(runs, lambda: _recorded(posted, folder), visitor)
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
@@ -79,12 +80,13 @@ def _recorded(posted: object, folder: Path) -> RunTrace:
     return read_run(folder / f"{name}.json")
 
 
-def _answer(runs: KeptRuns, read: Callable[[], RunTrace]) -> str:
+def _answer(runs: KeptRuns, read: Callable[[], RunTrace], visitor: Visitor | None) -> str:
     """The run is kept too, so that it can be saved and plotted like any other."""
     try:
         trace = read()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     run_id = secrets.token_urlsafe(18)
-    runs.keep(run_id, Kept.of_file(trace))
+    runs.keep(run_id, Kept.of_file(trace), visitor)
+    runs.pack(run_id)
     return json.dumps({"lines": run_lines(trace, run_id)})

@@ -25,6 +25,7 @@ from eft_demo.errors import InputError
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.switching import has_key
+from eft_demo.ui.visitors import Listening
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
@@ -92,7 +93,7 @@ def start(demo: Page, settings: Settings) -> str:
             "redoc_url": None,
             "openapi_url": None,
             "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
-            "middleware": [Middleware(Gate)],
+            "middleware": [Middleware(Gate), Middleware(Listening, streams=demo.live.streams)],
         },
     )
     host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
