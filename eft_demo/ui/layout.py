@@ -142,11 +142,10 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
     """What takes the server long enough that others would feel it: one piece at a time, in fair turns."""
 
     async def in_turn(request: gr.Request, work: Callable[[Visitor], str]) -> str:
-        http = request.request
-        body = await http.json()  # Gradio has read it already
+        body = await request.json()  # read already; only here Gradio does not say whose session it is
         visitor = Visitor(str(body.get("session_hash")), _address(request))
         try:
-            return await turns.take(visitor, partial(work, visitor), http.is_disconnected)
+            return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
         except EFTError as refusal:
             return json.dumps({"error": str(refusal)})
 
