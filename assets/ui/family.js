@@ -42,11 +42,14 @@ async function openFamily() {
 }
 
 async function readMenu() {
+  let answer;
   try {
-    menu = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
+    answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
+  if (answer.error) return tellFamily(answer.error);
+  menu = answer;
   showMenu();
   if (menu.progress.state === "loading") watchLoading();
 }

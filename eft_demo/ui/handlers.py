@@ -7,7 +7,7 @@ checked here or in the service, and every refusal is a sentence in the place whe
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -29,6 +29,9 @@ CLOSING = "The server is restarting, so runs have ended. Please reload the page 
 UNHEARD = "Nobody listened to this run for {:g} s, so it has ended. Please press Run again."
 CHANGED = "Another family was loaded meanwhile: {title} runs now. Please reload the page to ask it."
 BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
+
+Begun = tuple[Run, Kept]
+InTurn = Callable[[Callable[[], Begun]], Begun]  # does heavy work when its turn comes
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class LiveRuns:
     closing: bool = False
     serial: int = 0
     _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all that go on
+    _starting: set[str] = field(default_factory=set)  # begun, and no run yet
     _lock: Lock = field(default_factory=Lock)
 
     def begin(self, visitor: Visitor, settings: Settings) -> str:
@@ -80,11 +84,19 @@ class LiveRuns:
                 )
             run_id = secrets.token_urlsafe(18)
             self._starts = {**recent, run_id: Start(visitor, now_s)}
+            self._starting.add(run_id)
         return run_id
+
+    def began(self, run_id: str, run: Run | None) -> None:
+        """That run goes on from now on; None if it came to nothing."""
+        with self._lock:
+            self._starting.discard(run_id)
+            if run is not None:
+                self.by_id[run_id] = run
 
     def _goes(self, run_id: str) -> bool:
         run = self.by_id.get(run_id)
-        return run is not None and not run.cancelled and not run.done
+        return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
 
     def renew(self) -> None:
         """Another family is in use: the token ids in what was kept mean something else to it."""
@@ -99,18 +111,23 @@ class LiveRuns:
 
 
 def stream_run(
-    service: Service, live: LiveRuns, posted: object, visitor: Visitor | None = None
+    service: Service,
+    live: LiveRuns,
+    posted: object,
+    visitor: Visitor | None = None,
+    in_turn: InTurn = lambda work: work(),
 ) -> Iterator[str]:
     """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone.
 
-    A `visitor` is bound by the limits, and heard through an event stream; None is whoever reads this itself.
+    A `visitor` is bound by the limits and listens through an event stream; None is whoever reads this itself.
+    `in_turn` begins what takes long to begin.
     """
     text = ""
     request = posted if isinstance(posted, Mapping) else {}
     nonce = _nonce(request.get("n"))
     place = "prompt" if request.get("kind") is None else "branch"
     try:
-        for piece in _run_lines(service, live, request, nonce, visitor):
+        for piece in _run_lines(service, live, request, nonce, visitor, in_turn):
             text += piece
             yield text
     except FieldError as refusal:
@@ -123,7 +140,12 @@ def stream_run(
 
 
 def _run_lines(
-    service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int, visitor: Visitor | None
+    service: Service,
+    live: LiveRuns,
+    request: Mapping[str, object],
+    nonce: int,
+    visitor: Visitor | None,
+    in_turn: InTurn,
 ) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
@@ -133,8 +155,11 @@ def _run_lines(
     if visitor is not None and not live.streams.wait(visitor, settings):
         raise EFTError(UNHEARD.format(settings.listen_s))  # before it takes anything from others
     run_id = live.begin(visitor, settings) if visitor else secrets.token_urlsafe(18)
-    run, kept = _start(service, live.kept, request, visitor.address if visitor else "")
-    live.by_id[run_id] = run
+    run = None
+    try:
+        run, kept = _start(service, live.kept, request, visitor.address if visitor else "", in_turn)
+    finally:
+        live.began(run_id, run)
     live.kept.keep(run_id, kept, visitor)
     try:
         asked, family = kept.request, service.family
@@ -160,13 +185,15 @@ def _run_lines(
         live.kept.pack(run_id)
 
 
-def _start(service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str) -> tuple[Run, Kept]:
+def _start(
+    service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str, in_turn: InTurn
+) -> Begun:
     """What the page asks for: a `branch` of a kept run, the `same` text for all its panels, or a new run."""
     kind = request.get("kind")
     if kind == "branch":
-        return start_branch(service, runs, request, owner)
+        return in_turn(lambda: start_branch(service, runs, request, owner))
     if kind == "same":
-        return start_same_text(service, runs, request, owner)
+        return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     asked = read_asked(service, request)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 
+import anyio.from_thread
 import gradio as gr
 
 from eft_demo.engine.service import Service
@@ -96,7 +97,14 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
 
     def run_eft(event: gr.EventData, request: gr.Request) -> Iterator[str]:
         visitor = Visitor(request.session_hash or "", _address(request))
-        yield from handlers.stream_run(demo.service, live, event._data, visitor)
+
+        async def has_gone() -> bool:
+            return not live.streams.is_read(visitor.session, settings.blocked_s)
+
+        def in_turn(work: Callable[[], handlers.Begun]) -> handlers.Begun:
+            return anyio.from_thread.run(turns.take, visitor, work, has_gone)  # Gradio calls this in a thread
+
+        yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
         forget(demo, live.streams.forgotten())
 
     def check_columns(posted: object) -> str:
@@ -166,7 +174,11 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             request, lambda visitor: opening.open_recorded(page().live.kept, posted, visitor=visitor)
         )
 
-    return [save, strip, log_odds, open_file, open_recorded]
+    async def family_menu(posted: object, request: gr.Request) -> str:
+        headers = request.headers
+        return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
+
+    return [save, strip, log_odds, open_file, open_recorded, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
@@ -183,9 +195,6 @@ def _address(request: gr.Request) -> str:
 def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     """What the page may ask of the family menu, by the names that it calls them by."""
 
-    def family_menu(posted: object, request: gr.Request) -> str:
-        return menu.menu(page().service, page().switch, request.headers, posted)
-
     def load_family(posted: object, request: gr.Request) -> str:
         return menu.load_family(page().switch, request.headers, posted)
 
@@ -201,7 +210,7 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def show_format(posted: object) -> str:
         return formats.preview(page().service, posted)
 
-    return [family_menu, load_family, measure_quantisation, cancel_loading, loading, show_format]
+    return [load_family, measure_quantisation, cancel_loading, loading, show_format]
 
 
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:

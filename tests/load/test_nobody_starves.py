@@ -39,9 +39,9 @@ class Place:
         config = self.demo.config
         return config["dependencies"][0]["id"], config["dependencies"][0]["outputs"][0]
 
-    def post(self, client: httpx.Client, session: str, prompt: str, length: int = 8) -> None:
+    def post(self, client: httpx.Client, session: str, prompt: str, length: int = 8, **more: object) -> None:
         fn, component = self.ids
-        data = {**ASKED, "n": 1, "prompt": prompt, "length": length}
+        data = {**ASKED, "n": 1, "prompt": prompt, "length": length, **more}
         body = {"data": [], "event_data": data, "fn_index": fn, "trigger_id": component}
         answer = client.post("/gradio_api/queue/join", json={**body, "session_hash": session})
         assert answer.status_code == 200, answer.text
@@ -52,9 +52,11 @@ class Place:
         assert answer.status_code == 200, answer.text
         return json.loads(answer.json())
 
-    def run(self, client: httpx.Client, session: str, prompt: str, length: int = 8) -> list[dict[str, Any]]:
+    def run(
+        self, client: httpx.Client, session: str, prompt: str, length: int = 8, **more: object
+    ) -> list[dict[str, Any]]:
         """The lines of a run, as a page reads it."""
-        self.post(client, session, prompt, length)
+        self.post(client, session, prompt, length, **more)
         return read(client, session)
 
 
@@ -160,3 +162,5 @@ def test_opening_many_files_at_once_is_one_piece_of_work_at_a_time(place: Place)
         assert len(opened) - len(refusals) >= SETTINGS.max_heavy_each
         assert all(f"{SETTINGS.max_heavy_each} is the most" in sentence for sentence in refusals)
         assert not sentence(place.run(client, "v", "Hi"))
+        branch = place.run(client, "v", "", kind="branch", run=run, panel=2, position=3)
+        assert branch[0]["of"] == run and branch[-1]["k"] == "done" and not sentence(branch)
