@@ -23,7 +23,7 @@ from eft_demo.settings import Settings
 FORGET_S = 60.0  # after it got no run, a session that never listened may be forgotten
 MINUTE_S = 60.0
 # While Python computes, every step of the engine waits this long for its turn, some hundred times a token.
-# With Python's own 5 ms a run takes five times as long beside one heavy piece of work, with this hardly.
+# With Python's own 5 ms a run takes five times as long beside heavy work; with this, hardly longer.
 SWITCH_S = 0.0001
 
 Scope = MutableMapping[str, Any]
