@@ -149,6 +149,18 @@ NO_FAMILY = "none"  # no model at all: a page for what was recorded
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
 WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
+_COUNTS = (
+    "max_runs_each",
+    "max_runs_per_minute",
+    "max_unheard",
+    "max_kept_runs",
+    "max_opened_files",
+    "max_kept_mb",
+    "keep_minutes",
+    "max_strip_tokens",
+    "max_heavy_each",
+    "max_heavy_address",
+)
 _YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
 _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -163,7 +175,7 @@ class Settings:
     zero_gpu: bool = False  # a Space whose GPU is lent for a run at a time; such a Space sets it itself
     assets: Path = ASSETS
     family: str = "atlas"  # which family the app starts with
-    switch: str = "auto"  # who may load another: auto = a person at this machine, on, off
+    switch: str = "auto"  # who may load another: auto = whoever opens the link the terminal prints, on, off
     threads: int = 0  # for torch; 0 = 1 for the bundled family, else one per CPU
     dtype: str = "auto"  # auto = bf16 where the processor has instructions for it
     quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
@@ -176,6 +188,21 @@ class Settings:
     default_new_tokens: int = 96
     max_rows: int = 48  # one row per panel; 16 people with three panels each
     max_waiting: int = 32  # beyond this a newcomer is told so at once and not left waiting
+    # A visitor is a page. An address may be that of a class, or of all behind a server that names no other.
+    max_runs_each: int = 3  # at once per page: the one it shows, and those that it is just leaving
+    max_runs_per_minute: int = 600  # per address: thirty people, each with a run every three seconds
+    max_share: float = 0.875  # of rows and of places for one address: a class has room, others find some
+    listen_s: float = 5.0  # a run begins when its page listens; a page that does not for so long gets none
+    max_unheard: int = 32  # runs of all that wait for that; of those beyond it the oldest ends
+    blocked_s: float = 20.0  # a page that takes nothing of its stream for so long has gone; its run ends
+    max_kept_runs: int = 32  # per page: a tree of branches; the oldest goes first
+    max_opened_files: int = 12  # per page, counted apart: a page loaded again opens its last 8 runs
+    max_kept_mb: int = 64  # packed, for the runs of all, and as much for opened files: 900 of default length
+    keep_minutes: int = 120  # after its last use: a double lesson
+    max_strip_tokens: int = 1024  # of the plot over alpha: 13 choices each, half a second in all
+    max_heavy_each: int = 8  # files, plots and openings that wait per page; one at a time is made
+    max_heavy_address: int = 40  # the same per address: a class that saves its runs as the bell rings
+    max_heavy_s: float = 30.0  # a minute per address for all of that: half of one processor
     deadline_s: float = 120.0  # a run that takes longer has been forgotten by somebody
     updates_per_s: float = 10.0  # smooth to the eye; more only loads the browser
     candidates: int = 8  # listed per token: what fits beside the text without scrolling
@@ -188,6 +215,12 @@ class Settings:
         check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_ROWS", self.max_rows, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
+        for name in _COUNTS:
+            check_number(f"EFT_{name.upper()}", getattr(self, name), 1, 1_000_000, integer=True)
+        check_number("EFT_MAX_SHARE", self.max_share, 0, 1, above_low=True)
+        check_number("EFT_LISTEN_S", self.listen_s, 0, 600, above_low=True)
+        check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
+        check_number("EFT_MAX_HEAVY_S", self.max_heavy_s, 0, 60, above_low=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)

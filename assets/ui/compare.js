@@ -102,6 +102,8 @@ async function drawTab() {
     }
   }
   if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
+  note.textContent = drawn[name].figure.note || "";
+  note.hidden = !note.textContent;
   if (name === "odds") part("odds-of").textContent = " The text is that of " + run.panels[columnOfTab()].name + ".";
   const fresh = !box.data;
   await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);

@@ -42,11 +42,14 @@ async function openFamily() {
 }
 
 async function readMenu() {
+  let answer;
   try {
-    menu = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined }));
+    answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
+  if (answer.error) return tellFamily(answer.error);
+  menu = answer;
   showMenu();
   if (menu.progress.state === "loading") watchLoading();
 }
@@ -140,7 +143,7 @@ async function beginFamily(ask, stage) {
   part("family-report").hidden = true;
   let sentence = "The server could not be reached. Please try again, or reload the page.";
   try {
-    sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value });
+    sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value, key: keyHeld() });
   } catch { /* the sentence says it */ }
   tellFamily(sentence);
   if (sentence) return false;
@@ -151,7 +154,7 @@ async function beginFamily(ask, stage) {
 
 async function cancelLoading() {
   try {
-    tellFamily(await server.cancel_loading({}));
+    tellFamily(await server.cancel_loading({ key: keyHeld() }));
   } catch {
     tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
@@ -292,3 +295,4 @@ part("family-quantisation").addEventListener("change", readMenu);
 part("family-load").addEventListener("click", loadFamily);
 part("family-measure").addEventListener("click", measureFamily);
 part("family-cancel").addEventListener("click", cancelLoading);
+window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // perhaps with the key

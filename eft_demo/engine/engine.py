@@ -57,7 +57,7 @@ class Engine:
         self.forwards = Forwards(models, groups, control_tokens, clock)
         self.stop_ids = frozenset(control_tokens.stops)
         self.token_bytes = token_bytes
-        self._queue = Waiting()
+        self._queue = Waiting(settings)
         self.wake = self._queue.wake  # notified when there is something to do
         self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
         self._rows: list[Row] = []  # every row that holds slots
@@ -92,7 +92,7 @@ class Engine:
         """
         self._check(request)
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
-        self._queue.add(run, self.settings.max_rows - self.active_rows, self.settings.max_waiting)
+        self._queue.add(run, self._rows)
         return run
 
     @torch.inference_mode()
@@ -185,7 +185,7 @@ class Engine:
         check_request(request, self.models, len(self.token_bytes), self.settings)
 
     def _admit(self) -> None:
-        while (run := self._queue.take(self.settings.max_rows - self.active_rows)) is not None:
+        while (run := self._queue.take(self._rows)) is not None:
             try:
                 outcome = attempt(partial(self._let_in, run))
             except BaseException as error:

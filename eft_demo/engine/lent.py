@@ -19,6 +19,7 @@ from typing import Any
 from eft_demo.engine.engine import PREFILL_CHUNK, Engine
 from eft_demo.engine.events import Event
 from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.shares import places_of_one
 from eft_demo.errors import InputError, Overloaded
 
 # Upper limits, chosen and not measured: moving the weights onto the device comes out of the run's time, and
@@ -104,6 +105,12 @@ class LentEngine(Engine):
                 f"A run may have {MAX_CONTROLS} live controls; this has {len(request.controls)}."
             )
         self._queue.check_open()
+        limit = places_of_one(self.settings)
+        if request.owner and sum(run.request.owner == request.owner for run in list(self._away)) > limit:
+            raise Overloaded(
+                f"{limit} runs from your address wait for the device already, and that is the most, so that "
+                "others find a place. Please try again in a minute."
+            )
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
         seat = self._board.take(run)
         self._away[run] = len(request.panels)

@@ -63,6 +63,7 @@ class RunRequest:
     speculation: Speculation = Speculation("off")
     # What a person put around the prompt of a role instead of the family's own; `prompts` hold it already.
     formats: Mapping[str, PromptFormat] = field(default_factory=dict)
+    owner: str = ""  # whose it is, for sharing rows and places; "": nobody's share is counted
 
 
 class Run:

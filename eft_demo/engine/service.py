@@ -136,10 +136,12 @@ class Service:
         speculation: Speculation = AUTO,
         forced: Sequence[int] = (),
         formats: Mapping[str, PromptFormat] | None = None,
+        owner: str = "",
     ) -> Run:
         """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking.
 
-        `formats` says, by role, what a model is shown around the prompt where it is not the family's way.
+        `formats` says, by role, what a model is shown around the prompt where it is not the family's way;
+        `owner` whose share of rows and places it takes.
         """
         text = self.check_prompt(prompt)
         tuned = self.check_behaviour(behaviour)
@@ -160,6 +162,7 @@ class Service:
                 schedule=schedule,
                 speculation=speculation,
                 formats=formats or {},
+                owner=owner,
             )
         )
 

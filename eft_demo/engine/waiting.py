@@ -1,47 +1,46 @@
-"""The runs that wait for rows. Safe to use from any thread; knows runs and counts, no models."""
+"""The runs that wait for rows. Safe to use from any thread; knows runs and who shares rows, no models."""
 
 from collections import deque
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Sequence
 from threading import Condition
 
+from eft_demo.engine.rows import Row
 from eft_demo.engine.run import Run
+from eft_demo.engine.shares import check_places, next_run
 from eft_demo.errors import Overloaded
+from eft_demo.settings import Settings
 
 
 class Waiting:
     """A queue of runs in order of arrival. `wake` guards it and is notified when one has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.wake = Condition()
+        self._settings = settings
         self._runs: deque[Run] = deque()
         self._closed = ""
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, run: Run, free: int, most: int) -> None:
-        """Queue a run; those that find room in `free` rows do not count among the `most` that may wait.
+    def add(self, run: Run, rows: Sequence[Row]) -> None:
+        """Queue a run; `rows` are those in use now.
 
-        Raises Overloaded if it would be one too many, or if the queue is closed.
+        Raises Overloaded if it would be one too many, for all or for its owner, or if the queue is closed.
         """
         with self.wake:
             self.check_open()
-            sizes = [len(other.request.panels) for other in (*self._runs, run)]
-            ahead = sum(taken > free for taken in accumulate(sizes)) - 1
-            if ahead >= most:
-                raise Overloaded(
-                    f"All places are taken and {ahead} others are waiting already. "
-                    "Please try again in a moment."
-                )
+            check_places(run.request, self._runs, rows, self._settings)
             self._runs.append(run)
             self.wake.notify_all()
 
-    def take(self, free: int) -> Run | None:
-        """The first run, if it fits into so many rows."""
+    def take(self, rows: Sequence[Row]) -> Run | None:
+        """The next run that may begin beside these rows, if there is one. It waits no more."""
         with self.wake:
-            fits = self._runs and len(self._runs[0].request.panels) <= free
-            return self._runs.popleft() if fits else None
+            run = next_run(self._runs, rows, self._settings)
+            if run is not None:
+                self._runs.remove(run)
+            return run
 
     def take_out(self, unwanted: Callable[[Run], bool]) -> list[Run]:
         """The runs of which that is true; they wait no more."""

@@ -107,8 +107,8 @@ def as_posted(link: Permalink) -> dict[str, object]:
     return posted
 
 
-def start_asked(service: Service, asked: Permalink) -> Run:
-    """Start what was asked. Raises InputError or Overloaded."""
+def start_asked(service: Service, asked: Permalink, owner: str = "") -> Run:
+    """Start what was asked, in the `owner`'s share of rows. Raises InputError or Overloaded."""
     sampling = asked.sampling
     return service.start_run(
         asked.prompt,
@@ -125,6 +125,7 @@ def start_asked(service: Service, asked: Permalink) -> Run:
         schedule=asked.schedule,
         speculation=asked.speculation,
         formats=asked.formats,
+        owner=owner,
     )
 
 

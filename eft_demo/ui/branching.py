@@ -20,7 +20,9 @@ FROM_FILE = "This run came from a file, and no model here can go on from it: {wh
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
-def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> tuple[Run, Kept]:
+def start_branch(
+    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, Kept]:
     """Write a panel of a kept run anew from one of its tokens on; the other panels stay as they are.
 
     `posted` has `run`, `panel`, `position` (tokens kept), and where given: `token` (the id of a candidate
@@ -39,18 +41,20 @@ def start_branch(service: Service, runs: KeptRuns, posted: Mapping[str, object])
         forced.append(token)
     places = tuple(range(len(kept.traces))) if posted.get("all") else (index,)
     length = max(kept.request.max_new_tokens, len(forced))
-    request = replace(kept.request, forced=tuple(forced), max_new_tokens=length)
+    request = replace(kept.request, forced=tuple(forced), max_new_tokens=length, owner=owner)
     return _start(service, kept, posted, request, places)
 
 
-def start_same_text(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> tuple[Run, Kept]:
+def start_same_text(
+    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, Kept]:
     """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
     kept = _to_go_on(service, runs, posted)
     tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
     if not tokens:
         raise InputError(NO_TEXT)
     forced = tuple(record.id for record in tokens)
-    request = replace(kept.request, forced=forced, max_new_tokens=len(forced))
+    request = replace(kept.request, forced=forced, max_new_tokens=len(forced), owner=owner)
     return _start(service, kept, posted, request, tuple(range(len(kept.traces))))
 
 
@@ -79,6 +83,7 @@ def _start(
         speculation=request.speculation,
         forced=request.forced,
         formats=request.formats,
+        owner=request.owner,
     )
     fresh = empty_traces(request.panels)
     traces = [fresh[i] if i in places else _as_it_is(trace) for i, trace in enumerate(kept.traces)]

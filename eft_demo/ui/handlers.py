@@ -7,41 +7,97 @@ checked here or in the service, and every refusal is a sentence in the place whe
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.engine.thread import RESTARTING
-from eft_demo.errors import EFTError, InputError
-from eft_demo.settings import show_value
+from eft_demo.errors import EFTError, InputError, Overloaded
+from eft_demo.settings import Settings, show_value
 from eft_demo.ui import wire
 from eft_demo.ui.asked import read_asked, read_steering, start_asked
 from eft_demo.ui.branching import start_branch, start_same_text
 from eft_demo.ui.columns import FieldError
 from eft_demo.ui.kept import Kept, KeptRuns
+from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
 GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
 CLOSING = RESTARTING
+UNHEARD = "Nobody listened to this run for {:g} s, so it has ended. Please press Run again."
 CHANGED = "Another family was loaded meanwhile: {title} runs now. Please reload the page to ask it."
 BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
 
+Begun = tuple[Run, Kept]
+InTurn = Callable[[Callable[[], Begun]], Begun]  # does heavy work when its turn comes
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """That a visitor began a run, and when."""
+
+    visitor: Visitor
+    at_s: float
 
 
 @dataclass(slots=True)
 class LiveRuns:
     """The runs that are going on, by their unguessable id; and `kept`, which has the last ones to their ends.
 
-    `closing` refuses new ones. `serial` counts the families that have been in use.
+    `closing` refuses new ones. `serial` counts the families that have been in use. `streams` knows who
+    listens.
     """
 
     by_id: dict[str, Run] = field(default_factory=dict)
     kept: KeptRuns = field(default_factory=KeptRuns)
+    streams: Streams = field(default_factory=Streams)
     closing: bool = False
     serial: int = 0
+    _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all that go on
+    _starting: set[str] = field(default_factory=set)  # begun, and no run yet
+    _lock: Lock = field(default_factory=Lock)
+
+    def begin(self, visitor: Visitor, settings: Settings) -> str:
+        """An id for a run of this visitor. Raises Overloaded where they have enough of them."""
+        now_s = time.monotonic()
+        with self._lock:
+            recent = {
+                run_id: start
+                for run_id, start in self._starts.items()
+                if run_id in self.by_id or start.at_s > now_s - MINUTE_S
+            }
+            own = [run_id for run_id, start in recent.items() if start.visitor == visitor]
+            if (going := sum(map(self._goes, own))) >= (most := settings.max_runs_each):
+                raise Overloaded(
+                    f"{going} runs of this page are going on, and {most} is the most at once. "
+                    "Please stop one, or wait until it has ended."
+                )
+            minute = [s for s in recent.values() if s.visitor.address == visitor.address]
+            if len(minute) >= settings.max_runs_per_minute:
+                raise Overloaded(
+                    f"Your address has begun {len(minute)} runs within a minute, and "
+                    f"{settings.max_runs_per_minute} is the most. Please try again in a moment."
+                )
+            run_id = secrets.token_urlsafe(18)
+            self._starts = {**recent, run_id: Start(visitor, now_s)}
+            self._starting.add(run_id)
+        return run_id
+
+    def began(self, run_id: str, run: Run | None) -> None:
+        """That run goes on from now on; None if it came to nothing."""
+        with self._lock:
+            self._starting.discard(run_id)
+            if run is not None:
+                self.by_id[run_id] = run
+
+    def _goes(self, run_id: str) -> bool:
+        run = self.by_id.get(run_id)
+        return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
 
     def renew(self) -> None:
         """Another family is in use: the token ids in what was kept mean something else to it."""
@@ -55,14 +111,24 @@ class LiveRuns:
             run.cancel()
 
 
-def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str]:
-    """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone."""
+def stream_run(
+    service: Service,
+    live: LiveRuns,
+    posted: object,
+    visitor: Visitor | None = None,
+    in_turn: InTurn = lambda work: work(),
+) -> Iterator[str]:
+    """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone.
+
+    A `visitor` is bound by the limits and listens through an event stream; None is whoever reads this itself.
+    `in_turn` begins what takes long to begin.
+    """
     text = ""
     request = posted if isinstance(posted, Mapping) else {}
     nonce = _nonce(request.get("n"))
     place = "prompt" if request.get("kind") is None else "branch"
     try:
-        for piece in _run_lines(service, live, request, nonce):
+        for piece in _run_lines(service, live, request, nonce, visitor, in_turn):
             text += piece
             yield text
     except FieldError as refusal:
@@ -74,15 +140,28 @@ def stream_run(service: Service, live: LiveRuns, posted: object) -> Iterator[str
         yield text + _refusal(nonce, place, BUG)
 
 
-def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], nonce: int) -> Iterator[str]:
+def _run_lines(
+    service: Service,
+    live: LiveRuns,
+    request: Mapping[str, object],
+    nonce: int,
+    visitor: Visitor | None,
+    in_turn: InTurn,
+) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
     if request.get("serial", live.serial) != live.serial:
         raise EFTError(CHANGED.format(title=service.family.title))
-    run, kept = _start(service, live.kept, request)
-    run_id = secrets.token_urlsafe(18)
-    live.by_id[run_id] = run
-    live.kept.keep(run_id, kept)
+    settings = service.settings
+    if visitor is not None and not live.streams.wait(visitor, settings):
+        raise EFTError(UNHEARD.format(settings.listen_s))  # before it takes anything from others
+    run_id = live.begin(visitor, settings) if visitor else secrets.token_urlsafe(18)
+    run = None
+    try:
+        run, kept = _start(service, live.kept, request, visitor.address if visitor else "", in_turn)
+    finally:
+        live.began(run_id, run)
+    live.kept.keep(run_id, kept, visitor)
     try:
         asked, family = kept.request, service.family
         encoder = wire.Encoder(
@@ -94,26 +173,32 @@ def _run_lines(service: Service, live: LiveRuns, request: Mapping[str, object], 
             asked.schedule,
         )
         yield encoder.run_line(run_id, nonce, kept.prompt, kept.origin)
-        yield from _event_lines(service, run, kept, encoder)
+        for lines in _event_lines(service, run, kept, encoder):
+            yield lines
+            if visitor is not None and not live.streams.is_read(visitor.session, settings.blocked_s):
+                raise EFTError(UNHEARD.format(settings.blocked_s))
         if live.closing:
             yield wire.error_line("prompt", CLOSING)
         yield rows_line(service) + wire.line("done")
     finally:
         run.cancel()
         del live.by_id[run_id]
+        live.kept.pack(run_id)
 
 
-def _start(service: Service, runs: KeptRuns, request: Mapping[str, object]) -> tuple[Run, Kept]:
+def _start(
+    service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str, in_turn: InTurn
+) -> Begun:
     """What the page asks for: a `branch` of a kept run, the `same` text for all its panels, or a new run."""
     kind = request.get("kind")
     if kind == "branch":
-        return start_branch(service, runs, request)
+        return in_turn(lambda: start_branch(service, runs, request, owner))
     if kind == "same":
-        return start_same_text(service, runs, request)
+        return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
     asked = read_asked(service, request)
-    run = start_asked(service, asked)
+    run = start_asked(service, asked, owner)
     return run, Kept.of_run(run, asked.prompt, asked.behaviour)
 
 

@@ -5,10 +5,8 @@ of what it was shown; each is looked up here, and a place that is not there is a
 """
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
 
 from eft_demo import whatif
 from eft_demo.engine.events import Event
@@ -25,9 +23,10 @@ from eft_demo.settings import control_range, show_value
 from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace
 from eft_demo.ui import wire
 from eft_demo.ui.heads import lone_model
+from eft_demo.ui.shelf import Shelf
+from eft_demo.ui.visitors import Visitor
 from eft_demo.weight_filter import parse_weight_filter
 
-MAX_KEPT = 64  # some 2 MB each at the default length
 GONE = "That run is no longer kept here. Please press Run again."
 NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
 NOT_RECORDED = (
@@ -101,29 +100,16 @@ class Kept:
         return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
 
 
-@dataclass(slots=True)
-class KeptRuns:
-    """The last runs of everybody, by their unguessable ids; the oldest goes first."""
+class KeptRuns(Shelf[Kept]):
+    """The last runs of everybody, by their unguessable ids."""
 
-    by_id: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
-    lock: Lock = field(default_factory=Lock)
-
-    def keep(self, run_id: str, kept: Kept) -> None:
-        """Keep a run from its beginning; whoever reads its events hands them to its `add`."""
-        with self.lock:
-            self.by_id[run_id] = kept
-            while len(self.by_id) > MAX_KEPT:
-                self.by_id.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self.lock:
-            self.by_id.clear()
+    def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
+        """Keep a run from its beginning; whoever reads its events hands them to its `add`, then packs it."""
+        self.put(run_id, kept, visitor, opened=kept.file is not None)
 
     def find(self, run_id: object) -> Kept:
         """The run of that id. Raises InputError."""
-        with self.lock:
-            kept = self.by_id.get(run_id) if isinstance(run_id, str) else None
+        kept = self.get(run_id) if isinstance(run_id, str) else None
         if kept is None:
             raise InputError(GONE)
         return kept
@@ -146,7 +132,8 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
 def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     """JSON of a figure: what each value of a control would choose. `posted` has `run`, `panel`, `control`.
 
-    {"error"} with a sentence where there is nothing to show.
+    Of a text too long for it the beginning, with a `note` that says so. {"error"} with a sentence where there
+    is nothing to show.
     """
     asked = posted if isinstance(posted, Mapping) else {}
     try:
@@ -158,15 +145,17 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
             raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    request, tokens = kept.request, list(kept.traces[index].tokens)
+    request, whole, most = kept.request, list(kept.traces[index].tokens), service.settings.max_strip_tokens
+    tokens = whole[:most]
     sampling = replace(request.sampling, seed=kept.seeds[index])
     run = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
     values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
     rows = whatif.strip(run, tokens, str(name), values)
     label = _labels(service, kept)
-    return json.dumps(
-        strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
-    )
+    figure = strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
+    if len(whole) > most:
+        figure["note"] = f"The plot shows the first {most:,} of {len(whole):,} tokens, the most it may."
+    return json.dumps(figure)
 
 
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:

@@ -5,22 +5,27 @@ No text of a person or a model ever passes a template: the skeleton has no place
 textContent only.
 """
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 
+import anyio.from_thread
 import gradio as gr
 
 from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError
 from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
 from eft_demo.ui.space import lender
-from eft_demo.ui.switching import OVER, Load, Switch, Visitor, load_chosen, load_first
+from eft_demo.ui.switching import OVER, Load, Switch, load_chosen, load_first
+from eft_demo.ui.visitors import Turns, Visitor, network
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
+    "key.js",
     "whatif.js",
     "sentences.js",
     "stream.js",
@@ -58,7 +63,7 @@ HELP = {
     "seed": "same seed, same dice in every column",
     "length": "tokens per column at most",
 }
-MAX_PARALLEL_RUNS = 96  # the engine decides who waits; this only keeps Gradio from doing so first
+MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from doing so first
 
 
 class Page(gr.Blocks):
@@ -87,28 +92,29 @@ def open_page(settings: Settings) -> Page:
 
 def build_demo(first: Service, settings: Settings, notice: str = "", load: Load = load_chosen) -> Page:
     """The whole page, served by `first` to begin with. Nothing is started."""
-    live = handlers.LiveRuns()
+    live = handlers.LiveRuns(kept=kept.KeptRuns(settings))
+    turns = Turns(settings)
 
-    def run_eft(event: gr.EventData) -> Iterator[str]:
-        yield from handlers.stream_run(demo.service, live, event._data)
+    def run_eft(event: gr.EventData, request: gr.Request) -> Iterator[str]:
+        visitor = Visitor(request.session_hash or "", _address(request))
+
+        async def has_gone() -> bool:
+            return not live.streams.is_read(visitor.session, settings.blocked_s)
+
+        def in_turn(work: Callable[[], handlers.Begun]) -> handlers.Begun:
+            return anyio.from_thread.run(turns.take, visitor, work, has_gone)  # Gradio calls this in a thread
+
+        yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
+        forget(demo, live.streams.forgotten())
 
     def check_columns(posted: object) -> str:
         return columns.check_columns(demo.service, posted)
-
-    def save(posted: object) -> str:
-        return kept.save(demo.service, live.kept, posted)
 
     def make_link(posted: object) -> str:
         return sharing.make_link(demo.service, posted)
 
     def read_link(posted: object) -> str:
         return sharing.read_link(demo.service, posted)
-
-    def strip(posted: object) -> str:
-        return kept.strip(demo.service, live.kept, posted)
-
-    def log_odds(posted: object) -> str:
-        return kept.log_odds(demo.service, live.kept, posted)
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
@@ -121,12 +127,9 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 _named(handlers.steer, live),
                 _named(handlers.stop, live),
                 check_columns,
-                save,
                 make_link,
                 read_link,
-                *file_functions(lambda: demo),
-                strip,
-                log_odds,
+                *heavy_functions(lambda: demo, turns),
                 *family_functions(lambda: demo),
             ],
         )
@@ -143,32 +146,68 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     return demo
 
 
-def file_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """What the page may ask of runs that come as files."""
+def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
+    """What takes the server long enough that others would feel it: one piece at a time, in fair turns."""
 
-    def open_file(posted: object) -> str:
-        return opening.open_file(page().live.kept, posted, page().service)
+    async def in_turn(request: gr.Request, work: Callable[[Visitor], str]) -> str:
+        body = await request.json()  # read already; only here Gradio does not say whose session it is
+        visitor = Visitor(str(body.get("session_hash")), _address(request))
+        try:
+            return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
+        except EFTError as refusal:
+            return json.dumps({"error": str(refusal)})
 
-    def open_recorded(posted: object) -> str:
-        return opening.open_recorded(page().live.kept, posted, service=page().service)
+    async def save(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.save(page().service, page().live.kept, posted))
 
-    return [open_file, open_recorded]
+    async def strip(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.strip(page().service, page().live.kept, posted))
+
+    async def log_odds(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
+
+    async def open_file(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request, lambda visitor: opening.open_file(page().live.kept, posted, page().service, visitor)
+        )
+
+    async def open_recorded(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request,
+            lambda visitor: opening.open_recorded(
+                page().live.kept, posted, service=page().service, visitor=visitor
+            ),
+        )
+
+    async def family_menu(posted: object, request: gr.Request) -> str:
+        headers = request.headers
+        return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
+
+    return [save, strip, log_odds, open_file, open_recorded, family_menu]
+
+
+def forget(page: Page, sessions: Iterable[str]) -> None:
+    """Let go of what Gradio keeps for sessions until they listen, and for ever if they never do."""
+    for session in sessions:
+        page._queue.pending_messages_per_session.pop(session, None)
+        page._queue.pending_event_ids_session.pop(session, None)
+
+
+def _address(request: gr.Request) -> str:
+    return network(request.client.host) if request.client else ""
 
 
 def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     """What the page may ask of the family menu, by the names that it calls them by."""
 
-    def family_menu(posted: object, request: gr.Request) -> str:
-        return menu.menu(page().service, page().switch, _visitor(request), posted)
-
     def load_family(posted: object, request: gr.Request) -> str:
-        return menu.load_family(page().switch, _visitor(request), posted)
+        return menu.load_family(page().switch, request.headers, posted)
 
     def measure_quantisation(posted: object, request: gr.Request) -> str:
-        return menu.measure_quantisation(page().switch, _visitor(request), posted)
+        return menu.measure_quantisation(page().switch, request.headers, posted)
 
     def cancel_loading(posted: object, request: gr.Request) -> str:
-        return menu.cancel_loading(page().switch, _visitor(request))
+        return menu.cancel_loading(page().switch, request.headers, posted)
 
     def loading(posted: object) -> str:
         return menu.loading(page().switch)
@@ -176,11 +215,7 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def show_format(posted: object) -> str:
         return formats.preview(page().service, posted)
 
-    return [family_menu, load_family, measure_quantisation, cancel_loading, loading, show_format]
-
-
-def _visitor(request: gr.Request) -> Visitor:
-    return Visitor(request.client.host if request.client else "", request.headers)
+    return [load_family, measure_quantisation, cancel_loading, loading, show_format]
 
 
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:

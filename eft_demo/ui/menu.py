@@ -15,11 +15,13 @@ from eft_demo.families.catalogue import Entry, find_entry, known_files
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import Choice, Plan, choice_of
 from eft_demo.settings import NO_FAMILY, QUANTISATIONS, Settings, show_value
-from eft_demo.ui.switching import Switch, Visitor, why_not
+from eft_demo.ui.switching import Claim, Switch, why_not
+
+Headers = Mapping[str, str]
 
 
-def menu(service: Service, switch: Switch, visitor: Visitor, posted: object) -> str:
-    """JSON of all that the menu shows. `posted` may have the `quantisation` to plan with."""
+def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> str:
+    """JSON of all that the menu shows. `posted` may have the `quantisation` to plan with, and the `key`."""
     request = posted if isinstance(posted, Mapping) else {}
     wanted = request.get("quantisation", switch.settings.quantisation)
     if wanted not in QUANTISATIONS:
@@ -34,27 +36,30 @@ def menu(service: Service, switch: Switch, visitor: Visitor, posted: object) -> 
             "problems": problems,
             "quantisation": wanted,
             "quantisations": list(QUANTISATIONS),
-            "why_not": why_not(switch.settings, visitor),
+            "why_not": _why_not(switch, headers, posted),
             "progress": _progress(switch),
         }
     )
 
 
-def load_family(switch: Switch, visitor: Visitor, posted: object) -> str:
-    """Begin to load the family `posted` names, with its `quantisation`. A sentence, or "" if it began."""
-    return _begin(switch, switch.start, visitor, posted)
+def load_family(switch: Switch, headers: Headers, posted: object) -> str:
+    """Begin to load the family `posted` names, with its `quantisation`. A sentence, or "" if it began.
+
+    Like all that acts on everybody, `posted` needs the `key`.
+    """
+    return _begin(switch, switch.start, headers, posted)
 
 
-def measure_quantisation(switch: Switch, visitor: Visitor, posted: object) -> str:
+def measure_quantisation(switch: Switch, headers: Headers, posted: object) -> str:
     """Begin to measure what the `quantisation` changes in the `family`. A sentence, or "" if it began."""
-    return _begin(switch, switch.measure, visitor, posted)
+    return _begin(switch, switch.measure, headers, posted)
 
 
-def _begin(switch: Switch, begin: Callable[[str, object], None], visitor: Visitor, posted: object) -> str:
+def _begin(switch: Switch, begin: Callable[[str, object], None], headers: Headers, posted: object) -> str:
     request = posted if isinstance(posted, Mapping) else {}
     name = request.get("family")
     try:
-        if reason := why_not(switch.settings, visitor):
+        if reason := _why_not(switch, headers, posted):
             raise InputError(reason)
         known = names(switch.settings)
         if not isinstance(name, str) or name not in known:
@@ -70,12 +75,17 @@ def loading(switch: Switch) -> str:
     return json.dumps(_progress(switch))
 
 
-def cancel_loading(switch: Switch, visitor: Visitor) -> str:
+def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
     """Stop what is loaded or measured. A sentence, or "" if all is well."""
-    reason = why_not(switch.settings, visitor)
+    reason = _why_not(switch, headers, posted)
     if not reason:
         switch.cancel()
     return reason
+
+
+def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
+    key = posted.get("key") if isinstance(posted, Mapping) else None
+    return why_not(switch.settings, switch.key, Claim(key, headers))
 
 
 def names(settings: Settings) -> dict[str, str]:

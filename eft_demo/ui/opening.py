@@ -22,6 +22,7 @@ from eft_demo.settings import ASSETS, show_value
 from eft_demo.trace import RunTrace
 from eft_demo.ui import wire
 from eft_demo.ui.kept import Kept, KeptRuns
+from eft_demo.ui.visitors import Visitor
 from eft_demo.weight_filter import parse_weight_filter
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
@@ -31,17 +32,25 @@ NO_TEXTS = (
 RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
 
 
-def open_file(runs: KeptRuns, posted: object, service: Service | None = None) -> str:
+def open_file(
+    runs: KeptRuns, posted: object, service: Service | None = None, visitor: Visitor | None = None
+) -> str:
     """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`.
 
     `service` is what the page would run now: the file is compared with it.
     """
-    return _answer(runs, lambda: _opened(posted), service)
+    return _answer(runs, lambda: _opened(posted), visitor, service)
 
 
-def open_recorded(runs: KeptRuns, posted: object, folder: Path = RUNS, service: Service | None = None) -> str:
+def open_recorded(
+    runs: KeptRuns,
+    posted: object,
+    folder: Path = RUNS,
+    service: Service | None = None,
+    visitor: Visitor | None = None,
+) -> str:
     """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
-    return _answer(runs, lambda: _recorded(posted, folder), service)
+    return _answer(runs, lambda: _recorded(posted, folder), visitor, service)
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
@@ -93,7 +102,9 @@ def _recorded(posted: object, folder: Path) -> RunTrace:
     return read_run(folder / f"{name}.json")
 
 
-def _answer(runs: KeptRuns, read: Callable[[], RunTrace], service: Service | None) -> str:
+def _answer(
+    runs: KeptRuns, read: Callable[[], RunTrace], visitor: Visitor | None, service: Service | None
+) -> str:
     """The run is kept too, so that it can be saved and plotted like any other."""
     try:
         trace = read()
@@ -102,7 +113,8 @@ def _answer(runs: KeptRuns, read: Callable[[], RunTrace], service: Service | Non
     if service is not None and lacks_texts(trace):
         trace = with_texts(trace, _tokens_of(trace.family, service))
     run_id = secrets.token_urlsafe(18)
-    runs.keep(run_id, Kept.of_file(trace))
+    runs.keep(run_id, Kept.of_file(trace), visitor)
+    runs.pack(run_id)
     return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service))})
 
 

@@ -24,6 +24,8 @@ from starlette.routing import Route
 from eft_demo.errors import InputError
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
+from eft_demo.ui.switching import has_key
+from eft_demo.ui.visitors import Listening
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
@@ -49,7 +51,7 @@ def launch(demo: Page, settings: Settings) -> None:
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
-    typer.echo(f"EFT Demo is at {start(demo, settings)}")
+    typer.echo(welcome(start(demo, settings), demo.switch.key if has_key(settings) else ""))
     while not (dead := demo.service.dead) and not stopping.wait(WATCH_S):
         pass
     if dead:
@@ -59,6 +61,16 @@ def launch(demo: Page, settings: Settings) -> None:
     stop(demo)
     if dead:
         raise SystemExit(1)
+
+
+def welcome(url: str, key: str) -> str:
+    """What the terminal says at the start. The link with the key is for whoever sits at it."""
+    if not key:
+        return f"EFT Demo is at {url}"
+    return (
+        f"EFT Demo is at {url}/#key={key}\n"
+        f"Whoever opens that link may load other models for everybody; all others open {url}"
+    )
 
 
 def start(demo: Page, settings: Settings) -> str:
@@ -91,7 +103,7 @@ def start(demo: Page, settings: Settings) -> str:
             "redoc_url": None,
             "openapi_url": None,
             "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
-            "middleware": [Middleware(Gate)],
+            "middleware": [Middleware(Gate), Middleware(Listening, streams=demo.live.streams)],
         },
     )
     host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host

@@ -1,11 +1,16 @@
 """Another family for everybody: who may load one, how far it has come, the moment when it takes over.
 
 The family in use stays until the new one is ready; if that fails or is stopped, it simply goes on. Knows
-services and how a request came in; knows nothing of Gradio.
+services and what a request brought along; knows nothing of Gradio.
+
+The right to act for everybody follows from a secret, never from an address or a missing header: behind
+a proxy every stranger has the address of this machine. The key is made at the start, the terminal prints a
+link that has it behind the `#`, which browsers send to no server, and the page posts it with what needs it.
 """
 
+import hmac
 import logging
-import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
@@ -15,10 +20,8 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, InputError
 from eft_demo.families.hub import QUIET, Stage, Watcher
 from eft_demo.models.memory import free_unused
-from eft_demo.settings import BUNDLED, LOOPBACK, NO_FAMILY, QUANTISATIONS, Settings, show_value
+from eft_demo.settings import BUNDLED, NO_FAMILY, QUANTISATIONS, Settings, show_value
 
-# What proxies add: whoever comes through one sits at another machine, whatever the address says.
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 BUSY = "A family is being loaded or measured already. Please wait for it, or cancel it first."
 BUG = "The program made a mistake while loading; its log says which. What was loaded before goes on."
 OVER = "The family was changed to {title}, so this text ends here. Please reload the page and run again."
@@ -55,15 +58,18 @@ def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, s
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """How a request came in: the address of the other end, and the headers that tell of its way here."""
+class Claim:
+    """What a request says for itself: the key that it posted, if any, and its headers."""
 
-    address: str
+    key: object
     headers: Mapping[str, str]
 
 
-def why_not(settings: Settings, visitor: Visitor) -> str:
-    """Why this visitor may not load another family for everybody, with the way out; "" if they may."""
+def why_not(settings: Settings, key: str, claim: Claim) -> str:
+    """Why this request may not load another family for everybody, with the way out; "" if it may.
+
+    `key` is the server's own.
+    """
     if settings.zero_gpu:
         return (
             "On ZeroGPU models are loaded once, when the Space starts. Duplicate the Space and set the "
@@ -71,38 +77,39 @@ def why_not(settings: Settings, visitor: Visitor) -> str:
         )
     if settings.switch == "off":
         return "Whoever runs this app has switched this off (EFT_SWITCH=off)."
-    if not _from_own_page(visitor.headers):
-        return "Only this app's own page may ask for that. Please open it and use its menu."
     if settings.switch == "on":
-        return ""
+        if _from_own_page(claim.headers):
+            return ""
+        return "Only this app's own page may ask for that. Please open it and use its menu."
     if settings.space:
         return (
             "This is a Space, and another family would be loaded for everybody. Duplicate it to choose "
             "yourself, with the variable EFT_FAMILY or, for its page, EFT_SWITCH=on."
         )
-    if settings.host not in LOOPBACK:
+    # No other site's page can have the key, so where the request comes from says nothing more.
+    if not _is_key(claim.key, key):
         return (
-            f"This app listens on {settings.host}, so others use it too, and another family would be "
-            "loaded for everybody. Whoever runs it may allow that with EFT_SWITCH=on."
-        )
-    if visitor.address not in LOOPBACK or not _addressed_here(visitor.headers):
-        return (
-            "Only a person at the machine that runs this app may load another family. Whoever runs it may "
-            "allow it to everybody with EFT_SWITCH=on."
+            "Another family would be loaded for everybody, so it takes the link that the terminal printed "
+            "when this app started: its end, #key=..., is the right to do it. Please open that link. Whoever "
+            "runs this app may allow it to everybody with EFT_SWITCH=on."
         )
     return ""
+
+
+def has_key(settings: Settings) -> bool:
+    """Whether a key gives any right under these settings."""
+    return settings.switch == "auto" and not settings.space and not settings.zero_gpu
+
+
+def _is_key(posted: object, key: str) -> bool:
+    """Compared in the same time, however much of it is right."""
+    return isinstance(posted, str) and posted.isascii() and hmac.compare_digest(posted, key)
 
 
 def _from_own_page(headers: Mapping[str, str]) -> bool:
     """No other site's page made this request: its origin, if it says one, is the host that it asks."""
     origin = headers.get("origin")
     return origin is None or origin.partition("://")[2] == headers.get("host", "")
-
-
-def _addressed_here(headers: Mapping[str, str]) -> bool:
-    """The request names this machine and came through no proxy. A name that merely leads here is no proof."""
-    name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
-    return name in LOOPBACK and not any(header in headers for header in FORWARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,10 @@ def _size(count: int) -> str:
 
 
 class Switch:
-    """Loads one family at a time beside the one in use, in a thread of its own."""
+    """Loads one family at a time beside the one in use, in a thread of its own.
+
+    `key` is the secret that gives the right to ask for it; it goes to the terminal and nowhere else.
+    """
 
     def __init__(
         self,
@@ -151,6 +161,7 @@ class Switch:
         measure: Callable[[Settings, Watcher], str] = what_quantising_changes,
     ) -> None:
         self.settings = settings
+        self.key = secrets.token_urlsafe(18)
         self._load, self._take_over, self._measure = load, take_over, measure
         self._lock = Lock()
         self._progress = Progress()

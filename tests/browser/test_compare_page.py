@@ -33,7 +33,7 @@ def site() -> Iterator[Site]:
         chances = {token: dict.fromkeys(recipe.roles, -2.0) for token in range(9)}
         script.write(p, [make_record(recipe, t, chances, position=i) for i, t in enumerate(TEXTS[p])])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handlers, "stream_run", lambda *args: script.stream_run(*args))
+        patch.setattr(handlers, "stream_run", lambda *args: script.stream_run(*args[:3]))
         with serving(make_service(Settings())) as site:
             yield site
 

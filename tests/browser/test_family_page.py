@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -43,10 +43,10 @@ class Site:
     demo: Page
     browser: object
 
-    def open(self) -> "sync_api.Page":
+    def open(self, fragment: str = "") -> "sync_api.Page":
         page = self.browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         page.set_default_timeout(SLOW_MS)
-        page.goto(self.url)
+        page.goto(self.url + fragment)
         page.wait_for_selector(".family-chip")
         return page
 
@@ -72,7 +72,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator["sync_api.Page"]:
-    page = site.open()
+    """A page that was opened by the link with the key."""
+    page = site.open(f"/#key={site.demo.switch.key}")
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
@@ -241,14 +242,31 @@ def write_format(page: "sync_api.Page", text: str) -> None:
     page.dispatch_event("[data-role=brief] textarea", "change")
 
 
-def test_whoever_may_not_load_is_told_why(page: "sync_api.Page", site: Site):
-    mine = site.demo.switch.settings
-    site.demo.switch.settings = replace(mine, host="0.0.0.0")
+def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api.Page", site: Site):
+    key = site.demo.switch.key
+    assert page.url == site.url + "/" and key not in page.evaluate("location.href")
+    page.reload()
     open_menu(page)
-    choose(page, "other")
-    assert "listens on 0.0.0.0" in page.text_content("[data-part=family-why-not]")
-    assert page.is_disabled("[data-part=family-load]")
-    site.demo.switch.settings = mine
+    page.wait_for_selector("[data-part=family-load]:enabled")
+    page.keyboard.press("Escape")
+    page.fill("#eft-prompt", "Hi")
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    assert key not in page.input_value("[data-part=link]")
+    assert not page.evaluate("key => document.documentElement.outerHTML.includes(key)", key)
+
+
+def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: Site):
+    stranger = site.open()
+    open_menu(stranger)
+    choose(stranger, "other")
+    assert "link that the terminal printed" in stranger.text_content("[data-part=family-why-not]")
+    assert stranger.is_disabled("[data-part=family-load]")
+    # The link is put into the address bar of the page that is open: nothing is loaded anew.
+    stranger.evaluate("key => { location.hash = 'a=b&key=' + key; }", site.demo.switch.key)
+    stranger.wait_for_selector("[data-part=family-load]:enabled")
+    assert stranger.url == site.url + "/#a=b"
+    stranger.context.close()
 
 
 def test_another_family_takes_over_and_other_pages_are_told(page: "sync_api.Page", site: Site):

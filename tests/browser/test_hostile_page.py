@@ -197,7 +197,7 @@ def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.
     tree = Tree([("Up-scaled", UPSCALED)], [b"", *pieces])
     chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
     tree.write(0, [make_record(UPSCALED, token, chances, position=token - 1) for token in chances])
-    monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args))
+    monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args[:3]))
     page = site.open()
     run(page, "x")
     page.wait_for_function("n => document.querySelectorAll('.t').length === n", arg=len(pieces))

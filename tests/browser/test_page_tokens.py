@@ -71,7 +71,7 @@ def stage() -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         stage = Stage("", browser)
-        patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args))
+        patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args[:3]))
         demo = build_demo(service, settings)
         stage.url = server.start(demo, settings)
         yield stage

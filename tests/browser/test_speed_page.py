@@ -85,7 +85,7 @@ def stream() -> Iterator[Stream]:
     stream = Stream()
     with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        patch.setattr(handlers, "stream_run", lambda *args: stream.stream_run(*args))
+        patch.setattr(handlers, "stream_run", lambda *args: stream.stream_run(*args[:3]))
         demo = build_demo(service, settings)
         url = server.start(demo, settings)
         stream.page = browser.new_page(viewport={"width": 1400, "height": 1400})

@@ -212,7 +212,7 @@ def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) ->
     figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
     assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
     stored = runs.find("a")
-    runs.by_id["b"] = replace(stored, traces=[stored.traces[0], replace(stored.traces[1], tokens=[])])
+    runs.keep("b", replace(stored, traces=[stored.traces[0], replace(stored.traces[1], tokens=[])]))
     assert (
         "different texts"
         in json.loads(kept.log_odds(service, runs, {"run": "b", "ours": 0, "theirs": 1}))["error"]
@@ -271,14 +271,25 @@ def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
         start_branch(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
 
 
-def test_the_oldest_run_goes_first(runs: KeptRuns, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MAX_KEPT", 2)
-    mine = KeptRuns()
-    run = service.start_run("x", "assistant", max_new_tokens=1)
-    stored = Kept.of_run(run, "x", "assistant")
-    finish((run, stored))
-    for run_id in ("1", "2", "3"):
-        mine.keep(run_id, stored)
-    assert list(mine.by_id) == ["2", "3"]
+def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns) -> None:
+    mine, stored = KeptRuns(), runs.find("a")
+    mine.keep("a", stored)
+    mine.pack("a")
+    again = mine.find("a")
+    assert again == stored and again is not stored
+    mine.pack("a")
+    assert mine.find("a").trace(service) == stored.trace(service)
+    branch = {"run": "a", "panel": 2, "position": 3}
+    assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
     with pytest.raises(InputError, match="no longer kept"):
         mine.find("1")
+
+
+def test_a_plot_of_a_very_long_text_shows_its_beginning_and_says_so(runs: KeptRuns) -> None:
+    short = make_service(Settings(max_strip_tokens=5))
+    try:
+        figure = json.loads(kept.strip(short, runs, {"run": "a", "panel": 2}))
+    finally:
+        short.stop()
+    assert len(figure["data"][0]["x"]) == 5
+    assert "first 5 of " in figure["note"]

@@ -13,11 +13,10 @@ from eft_demo.engine.service import Service
 from eft_demo.families.hub import Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import menu
-from eft_demo.ui.switching import Switch, Visitor, load_chosen
+from eft_demo.ui.switching import Switch, load_chosen
 from tests.tiny import make_family
 
-HERE = Visitor("127.0.0.1", {"host": "localhost:7860"})
-ELSEWHERE = Visitor("192.168.1.7", {"host": "localhost:7860"})
+HERE = {"host": "localhost:7860"}
 HUB = """title: From the hub
 licence: MIT
 context: 64
@@ -56,12 +55,19 @@ def make_switch(settings: Settings, load: Any = load_chosen) -> Switch:
     return Switch(settings, load, lambda service: None)
 
 
-def told(service: Service, switch: Switch, posted: object = None, who: Visitor = HERE) -> dict[str, Any]:
-    return json.loads(menu.menu(service, switch, who, posted))
+def with_key(switch: Switch, posted: object = None) -> object:
+    """What the page posts that was opened by the link with the key."""
+    return {**posted, "key": switch.key} if isinstance(posted, dict) else posted
+
+
+def told(service: Service, switch: Switch, posted: object = None) -> dict[str, Any]:
+    return json.loads(menu.menu(service, switch, HERE, posted))
 
 
 def test_it_tells_of_every_family_and_what_each_takes_here(service: Service, settings: Settings) -> None:
-    shown = told(service, make_switch(settings))
+    switch = make_switch(settings)
+    shown = told(service, switch, {"key": switch.key})
+    assert switch.key not in json.dumps(shown)
     assert (shown["now"], shown["title"], shown["why_not"]) == ("one", "Tiny", "")
     by_name = {choice["name"]: choice for choice in shown["choices"]}
     assert set(by_name) == {"one", "hub", "mine"}
@@ -97,12 +103,12 @@ def test_a_plan_follows_the_quantisation(service: Service, settings: Settings) -
 
 @pytest.mark.parametrize(
     "posted",
-    [None, {}, [], "one", {"family": None}, {"family": ["one"]}, {"family": "../../etc/passwd"},
+    [{}, {"family": None}, {"family": ["one"]}, {"family": "../../etc/passwd"},
      {"family": "/etc/passwd"}, {"family": "mine.yaml"}, {"family": "</script>"}],
 )  # fmt: skip
 def test_only_families_of_the_menu_can_be_named(settings: Settings, posted: object) -> None:
     switch = make_switch(settings, lambda *_: pytest.fail("it must not load"))
-    assert "There is no family" in menu.load_family(switch, HERE, posted)
+    assert "There is no family" in menu.load_family(switch, HERE, with_key(switch, posted))
     assert switch.progress.state == "idle"
 
 
@@ -115,22 +121,30 @@ def test_the_file_that_the_app_was_started_with_is_named_without_its_path(settin
         begun.set()
 
     switch = make_switch(settings, load)
-    assert menu.load_family(switch, HERE, {"family": "mine", "quantisation": "int8"}) == ""
+    assert menu.load_family(switch, HERE, with_key(switch, {"family": "mine", "quantisation": "int8"})) == ""
     assert begun.wait(30) and asked == [settings.family]
     assert json.loads(menu.loading(switch))["family"] == "mine"
 
 
-def test_strangers_may_look_and_nothing_else(service: Service, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "posted", [None, [], "one", 5, {}, {"key": ""}, {"key": None}, {"key": ["x"]}, {"key": "x"}]
+)
+def test_without_the_key_one_may_look_and_nothing_else(
+    service: Service, settings: Settings, posted: object
+) -> None:
     switch = make_switch(settings, lambda *_: pytest.fail("it must not load"))
-    reason = told(service, switch, None, ELSEWHERE)["why_not"]
-    assert "Only a person at the machine" in reason
-    assert menu.load_family(switch, ELSEWHERE, {"family": "one"}) == reason
-    assert menu.cancel_loading(switch, ELSEWHERE) == reason
+    asked = {"family": "one", "quantisation": "nf4", **posted} if isinstance(posted, dict) else posted
+    reason = told(service, switch, asked)["why_not"]
+    assert "link that the terminal printed" in reason and switch.key not in reason
+    for ask in (menu.load_family, menu.measure_quantisation, menu.cancel_loading):
+        assert ask(switch, HERE, asked) == reason
+    assert switch.progress.state == "idle"
 
 
 def test_a_wrong_quantisation_is_a_sentence(settings: Settings) -> None:
-    posted = {"family": "one", "quantisation": {"x": 1}}
-    assert "Quantisation is one of" in menu.load_family(make_switch(settings), HERE, posted)
+    switch = make_switch(settings)
+    posted = with_key(switch, {"family": "one", "quantisation": {"x": 1}})
+    assert "Quantisation is one of" in menu.load_family(switch, HERE, posted)
 
 
 def test_a_family_may_vanish(service: Service, settings: Settings, tmp_path: Path) -> None:

@@ -19,44 +19,58 @@ from eft_demo.families.hub import Stage, Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import menu, switching
 from eft_demo.ui.layout import Page, build_demo
-from eft_demo.ui.switching import Progress, Switch, Visitor, load_chosen, load_first, why_not
+from eft_demo.ui.switching import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
 from tests.tiny import make_family
 
-HERE = Visitor("127.0.0.1", {"host": "localhost:7860", "origin": "http://localhost:7860"})
+KEY = "the-key-that-the-terminal-printed"
+HERE = {"host": "localhost:7860", "origin": "http://localhost:7860"}
+FOREIGN = {**HERE, "origin": "http://evil.example"}
+NEEDS_KEY = "link that the terminal printed.*EFT_SWITCH=on"
 WAIT_S = 30.0  # a busy machine is not a failure
 
 
-def visitor(address: str = "127.0.0.1", **headers: str) -> Visitor:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Visitor(address, {**HERE.headers, **named})
-
-
 @pytest.mark.parametrize(
-    ("settings", "who", "reason"),
+    ("settings", "claim", "reason"),
     [
-        ({}, HERE, ""),
-        ({}, Visitor("::1", {"host": "[::1]:7860"}), ""),
-        ({}, visitor("192.168.1.7"), "Only a person at the machine"),
-        ({}, visitor(x_forwarded_for="8.8.8.8"), "Only a person at the machine"),
-        ({}, visitor(forwarded="for=8.8.8.8"), "Only a person at the machine"),
-        ({}, visitor(host="evil.example", origin="http://evil.example"), "Only a person at the machine"),
-        ({}, visitor(host=""), "Only this app's own page"),
-        ({}, Visitor("127.0.0.1", {"host": "]["}), "Only a person at the machine"),
-        ({}, Visitor("127.0.0.1", {"host": "localhost.evil.example"}), "Only a person at the machine"),
-        ({}, visitor(origin="http://evil.example"), "Only this app's own page"),
-        ({}, visitor(origin="null"), "Only this app's own page"),
-        ({"host": "0.0.0.0"}, HERE, "listens on 0.0.0.0.*EFT_SWITCH=on"),
-        ({"host": "0.0.0.0", "switch": "on"}, visitor("192.168.1.7"), ""),
-        ({"switch": "on"}, visitor(origin="http://evil.example"), "Only this app's own page"),
-        ({"switch": "off"}, HERE, "EFT_SWITCH=off"),
-        ({"space": "me/eft", "host": "0.0.0.0"}, HERE, "This is a Space.*Duplicate"),
-        ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, HERE, ""),
-        ({"zero_gpu": True, "switch": "on"}, HERE, "On ZeroGPU.*EFT_FAMILY"),
+        ({}, Claim(KEY, HERE), ""),
+        ({}, Claim(KEY, {}), ""),
+        ({}, Claim(KEY, {"host": "behind.a.proxy", "x-forwarded-for": "8.8.8.8"}), ""),
+        ({"host": "0.0.0.0"}, Claim(KEY, HERE), ""),
+        # What a stranger behind a bare proxy sends looks like a person at this machine, but for the key.
+        ({}, Claim(None, HERE), NEEDS_KEY),
+        ({}, Claim(None, {"host": "127.0.0.1:7860"}), NEEDS_KEY),
+        ({}, Claim("", HERE), NEEDS_KEY),
+        ({}, Claim(KEY[:-1], HERE), NEEDS_KEY),
+        ({}, Claim(KEY + "x", HERE), NEEDS_KEY),
+        ({}, Claim([KEY], HERE), NEEDS_KEY),
+        ({}, Claim({"key": KEY}, HERE), NEEDS_KEY),
+        ({}, Claim("é\ud800", HERE), NEEDS_KEY),
+        ({}, Claim(0, HERE), NEEDS_KEY),
+        ({"host": "0.0.0.0"}, Claim(None, HERE), NEEDS_KEY),
+        ({"host": "0.0.0.0", "switch": "on"}, Claim(None, HERE), ""),
+        ({"switch": "on"}, Claim(KEY, FOREIGN), "Only this app's own page"),
+        ({"switch": "on"}, Claim(None, {**HERE, "origin": "null"}), "Only this app's own page"),
+        ({"switch": "off"}, Claim(KEY, HERE), "EFT_SWITCH=off"),
+        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "This is a Space.*Duplicate"),
+        ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, Claim(None, HERE), ""),
+        ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
 )
-def test_who_may(settings: dict[str, object], who: Visitor, reason: str) -> None:
-    said = why_not(replace(Settings(), **settings), who)
+def test_who_may(settings: dict[str, object], claim: Claim, reason: str) -> None:
+    said = why_not(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
+    assert KEY not in said
+
+
+def test_a_key_is_printed_only_where_it_gives_a_right() -> None:
+    assert has_key(Settings())
+    for settings in ({"switch": "on"}, {"switch": "off"}, {"space": "me/eft"}, {"zero_gpu": True}):
+        assert not has_key(replace(Settings(), **settings))
+
+
+def test_every_start_has_a_key_of_its_own_that_cannot_be_guessed() -> None:
+    keys = {make_switch(lambda *_: "")[0].key for _ in range(20)}
+    assert len(keys) == 20 and min(map(len, keys)) >= 24
 
 
 def until(switch: Switch, *states: str) -> Progress:
