@@ -148,7 +148,7 @@ const set = Object.entries(run.controls).map(([name, value]) => name + " " + val
 const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
 const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
 const shown = Object.entries(run.formats).map(([role, own]) => readable(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
-part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, ...made].join(" · ");
+part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
 part("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
 part("columns").append(...run.panels.map(drawColumn));
 part("mode").addEventListener("change", paintAll);

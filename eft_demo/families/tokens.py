@@ -5,6 +5,7 @@ sentencepiece, which writes a space as U+2581 and bytes it has no token for as <
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.bytelevel import byte_alphabet
 from eft_demo.families.files import MAX_TOKENIZER_BYTES, read_text
 
+MAX_GROWTH = 100  # of a text by its normalizer; sentencepiece's writes three bytes for a space
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -36,7 +38,7 @@ class Codec:
 
     def encode(self, text: str) -> list[int]:
         """The ids of text in which nothing is a control token, whatever it looks like."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return _encode(self.tokenizer, text)
 
     def encode_around(self, before: str, text: str, after: str) -> list[int]:
         """The ids of the three as one text; in `before` and `after` control tokens count as such."""
@@ -50,7 +52,7 @@ class Codec:
                 ids.append(self.control_ids[piece])
             elif piece:
                 tokenizer = self.inner if index else self.tokenizer
-                ids += tokenizer.encode(piece, add_special_tokens=False).ids
+                ids += _encode(tokenizer, piece)
         return ids
 
     def _split(self, text: str) -> list[str]:
@@ -84,6 +86,10 @@ def read_codec(path: Path, way_out: str) -> Codec:
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
     """What there is to know about a tokenizer; `description` is its file as data."""
     described = json.loads(tokenizer.to_str()) if description is None else description
+    if (growth := _growth(described.get("normalizer"))) > MAX_GROWTH:
+        raise FamilyError(
+            f"its normalizer makes a text {growth:,.0f} times as long; the limit is {MAX_GROWTH}."
+        )
     begins = tokenizer.encode("", add_special_tokens=True).ids
     added = tokenizer.get_added_tokens_decoder()
     control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -112,6 +118,8 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
             "it is neither byte-level BPE nor of sentencepiece's kind, so no token has exact bytes."
         )
     vocab = tokenizer.get_vocab(with_added_tokens=True)
+    if not vocab:
+        raise FamilyError("it has no tokens.")
     if (highest := max(vocab.values(), default=-1)) >= MAX_VOCAB:
         raise FamilyError(f"it has a token of number {highest:,}, and the limit is {MAX_VOCAB:,}.")
     added = tokenizer.get_added_tokens_decoder()
@@ -143,6 +151,20 @@ def _types(step: Any) -> Iterable[str]:
             yield from _types(inner)
 
 
+def _growth(step: Any) -> float:
+    """How many times as long a text may become by what a normalizer's steps put in the place of its parts."""
+    if not isinstance(step, Mapping):
+        return 1
+    steps = step.get("normalizers")
+    if isinstance(steps, list):
+        return math.prod(_growth(inner) for inner in steps)
+    content, pattern = step.get("content"), step.get("pattern")
+    if not isinstance(content, str):
+        return 1
+    replaced = pattern.get("String") if isinstance(pattern, Mapping) else None
+    return max(1.0, len(content) / max(1, len(replaced or "")))
+
+
 def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
     """The same without the space that a Metaspace step of scheme `first` puts before a text."""
     text = json.dumps(described)
@@ -152,6 +174,19 @@ def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
     inner = Tokenizer.from_str(changed)
     inner.encode_special_tokens = True
     return inner
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text. Raises FamilyError where the library panics, as when a pattern takes too long."""
+    try:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic of Rust is no Exception
+        raise FamilyError(
+            f"The family's tokenizer cannot read this text ({_brief(error)}). Please change the text, or "
+            "choose another family."
+        ) from None
 
 
 def _brief(error: BaseException) -> str:

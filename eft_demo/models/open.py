@@ -14,6 +14,7 @@ from eft_demo.families.catalogue import Entry, find_entry
 from eft_demo.families.family import Family, chosen_roles, load_family
 from eft_demo.families.hub import QUIET, Watcher, download
 from eft_demo.models.load import load_models
+from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan, engine_threads, make_plan
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.settings import Settings
@@ -47,6 +48,16 @@ def open_family(
     fit in, and Cancelled if the watcher calls it off. Nothing is left behind then but finished downloads.
     """
     entry = find_entry(family, settings) if isinstance(family, str) else family
+    try:
+        return _open(entry, settings, roles, watcher)
+    except (RuntimeError, MemoryError) as error:  # wherever in all this memory ran out
+        if not is_out_of_memory(error):
+            raise
+    free_unused()
+    raise out_of_memory(entry.title, "be loaded")
+
+
+def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher: Watcher) -> Opened:
     wanted = chosen_roles(entry, roles)
     make_plan(entry, settings, wanted).check()  # before a byte is downloaded
     folders = {role: fetch(entry, role, watcher) for role in wanted}

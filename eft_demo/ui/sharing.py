@@ -67,18 +67,21 @@ def read_link(service: Service, posted: object) -> str:
 
 def _facts_here(service: Service, link: Permalink) -> Facts:
     """What a run of the link would be made with here."""
-    roles = dict.fromkeys(role for _, recipe in link.panels for role in recipe.roles)
+    tuned = {"small_tuned": link.behaviour} if link.behaviour else {}
+    roles = dict.fromkeys(role for _, recipe in link.panels for role in recipe.with_roles(tuned).roles)
     return made_with(service.family, service.plan, roles).facts
 
 
 def _fitting(service: Service, link: Permalink) -> dict[str, object]:
     """What of the link can be filled in with the models that are here."""
     asked, family = as_posted(link), service.family
-    lost = list(link.left_out[:MAX_SAID])
+    lost = ["This link is damaged."] if link.left_out else []
+    lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:
         lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
     changed: list[str] = []
-    if family.name not in (link.family or family.name, trimmed(link.family)):
+    is_for_us = family.name in (link.family or family.name, trimmed(link.family))
+    if not is_for_us:
         lost.append(f"This link is for the models of {show_value(link.family)}; here {family.title} answers.")
         for name in ("columns", "behaviour", "formats"):
             asked.pop(name, None)
@@ -88,7 +91,7 @@ def _fitting(service: Service, link: Permalink) -> dict[str, object]:
     said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
     if changed:
         said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
-    if link.made and link.family == family.name:
+    if link.made and is_for_us:
         said.append(differences("link", link.made, _facts_here(service, link)))
     return {"asked": asked, "note": " ".join(filter(None, said))}
 
