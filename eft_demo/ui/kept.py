@@ -91,11 +91,11 @@ class Kept:
 
     def trace(self, service: Service) -> RunTrace:
         """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
-        if self.file is not None:
-            return self.file
         request = self.request
         seed = request.sampling.seed
         traces = [trace for trace, own in zip(self.traces, self.seeds, strict=True) if own == seed]
+        if self.file is not None:
+            return replace(self.file, panels=traces)
         return RunTrace(
             family=service.family.name,
             prompt=self.prompt,

@@ -13,7 +13,7 @@ import gradio as gr
 from eft_demo.engine.service import Service
 from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
+from eft_demo.ui import columns, formats, handed_back, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
 from eft_demo.ui.space import lender
@@ -24,6 +24,7 @@ SCRIPTS = (  # in this order, in one scope
     "whatif.js",
     "sentences.js",
     "stream.js",
+    "connection.js",
     "tokens.js",
     "colour.js",
     "plot.js",
@@ -42,6 +43,7 @@ SCRIPTS = (  # in this order, in one scope
     "family.js",
     "share.js",
     "open.js",
+    "memory.js",
     "controls.js",
 )
 EXAMPLES = (
@@ -110,6 +112,9 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     def log_odds(posted: object) -> str:
         return kept.log_odds(demo.service, live.kept, posted)
 
+    def hand_back(posted: object) -> str:
+        return handed_back.hand_back(demo.service, live.kept, posted)
+
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
@@ -126,6 +131,8 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 read_link,
                 _named(opening.open_file, live.kept),
                 _named(opening.open_recorded, live.kept),
+                _named(handed_back.still_kept, live.kept),
+                hand_back,
                 strip,
                 log_odds,
                 *family_functions(lambda: demo),
