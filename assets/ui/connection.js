@@ -116,7 +116,8 @@ let serverThen = String(window.gradio_config?.app_id);
 
 async function onLost() {
   if (!element.isConnected || leaving) return;
-  cutRun = cutOff() || cutRun;
+  const cutNow = cutOff();
+  cutRun ||= cutNow;
   if (lostAt) return;
   lostAt = Date.now();
   notice("The connection to the server is lost. Your texts are here. This page waits for the server" + CUT_WORDS[cutRun] + ".");

@@ -62,8 +62,8 @@ function write(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + keyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => textOf(kept, panel)]);
-    texts.set("eft-run:" + entry + ":" + keyOf(one), [one.id, () => headOf(kept)]);
+    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + keyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
+    texts.set("eft-run:" + entry + ":" + keyOf(one), [one.id, () => storedHead(kept)]);
   }
   let size = 0;
   const fresh = [];
@@ -127,12 +127,12 @@ function wholeOf(one) {
   return tape.whole;
 }
 
-function headOf({ labels, bytes, panels, ...first }) {
+function storedHead({ labels, bytes, panels, ...first }) {
   const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: keyOf(tokens) }));
   return JSON.stringify({ ...first, panels: heads });
 }
 
-function textOf({ labels, bytes }, { tokens, ended }) {
+function storedText({ labels, bytes }, { tokens, ended }) {
   const w = {};
   for (const id of tokens.flatMap((token) => [token.i, token.b, ...(token.d ? [token.d[0]] : []), ...token.c.map(([other]) => other)]))
     w[id] ??= bytes.has(id) ? [labels.get(id), bytes.get(id)] : labels.get(id);
@@ -150,6 +150,7 @@ function bringBack() {
   if (!store) return showMemory([]), false;
   const id = ownMemory();
   entry = id || Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
+  markEntry(); // a page that is closing can do so no more
   try {
     return Boolean(id) && restore(id);
   } catch { // damaged, or of another version: without it
@@ -285,7 +286,7 @@ async function regain(one) {
   if (kept) return "";
   if (!one.formats) return "The server has this run no more. Please open its file again.";
   const { prompt, sampling, filter, factors, formats } = one;
-  const columns = one.panels.map((panel) => ({ name: panel.name, recipe: panel.recipe, roles: panel.roles, seed: panel.sampling.seed, ...JSON.parse(textOf(one, panel)) }));
+  const columns = one.panels.map((panel) => ({ name: panel.name, roles: panel.roles, terms: panel.terms, seed: panel.sampling.seed, ...JSON.parse(storedText(one, panel)) }));
   const answer = await answerOf(server.hand_back({ prompt, sampling, filter, factors, formats, columns, controls: slidersOf(one.panels), family: config.chips[0] }));
   if (answer.run) one.id = answer.run, saveSoon();
   return answer.error || "";

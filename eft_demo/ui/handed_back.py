@@ -13,9 +13,10 @@ from typing import Any
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.opened import open_run
-from eft_demo.sampling import Sampling
 from eft_demo.families.text import END_LABEL
+from eft_demo.opened import open_run
+from eft_demo.recipe import Recipe, Term
+from eft_demo.sampling import Sampling
 from eft_demo.schedule import CONSTANT, Schedule
 from eft_demo.settings import SEED
 from eft_demo.trace import PanelTrace, RunTrace
@@ -102,7 +103,7 @@ def _panel(column: Json) -> Json:
     return {
         **asdict(PanelTrace("", "")),
         "name": column["name"],
-        "recipe": column["recipe"],
+        "recipe": str(_recipe(column["roles"], column["terms"])),
         "tokens": tokens,
         "text": "".join(token["s"] for token in column["t"]) + (end.get("s") or ""),
         "finish_reason": why if why in ENDINGS else "cancelled",
@@ -112,6 +113,22 @@ def _panel(column: Json) -> Json:
         "acceptance_rate": end.get("acc"),
         "speedup": end.get("speedup"),
     }
+
+
+def _recipe(roles: Sequence[str], terms: list[Any]) -> Recipe:
+    """What the page was sent of it: the text in a column's head may be the short one of a lone model."""
+    return Recipe(
+        roles[0],
+        tuple(
+            Term(
+                weight if control is None else control,
+                roles[plus],
+                roles[minus],
+                1 if control is None else weight,
+            )
+            for weight, control, plus, minus in terms
+        ),
+    )
 
 
 def _token(token: Json, position: int, roles: Sequence[str], values: Json) -> Json:
