@@ -1,4 +1,4 @@
-"""A wire between a browser and a server that can be cut and mended: a small TCP proxy on a port of its own."""
+"""A wire between a browser and a server that can be cut and mended: a small TCP proxy."""
 
 import socket
 import struct

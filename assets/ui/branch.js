@@ -39,7 +39,7 @@ function placeRun() {
   if (parent && asking.kind === "same") parent.same.set(asking.panel, run);
   else {
     const { panel = null, position = 0, token = null, all = false } = parent ? asking : {};
-    const node = { id: nodes.size, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
+    const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
     if (!parent) node.id = 0, nodes = new Map();
     nodes.set(node.id, node);
     history = parent ? grownBy(history, node.id) : startHistory(0);

@@ -120,7 +120,7 @@ async function onLost() {
   cutRun ||= cutNow;
   if (lostAt) return;
   lostAt = Date.now();
-  notice("The connection to the server is lost. Your texts are here. This page waits for the server" + CUT_WORDS[cutRun] + ".");
+  notice("The connection to the server is lost. Your texts are here" + CUT_WORDS[cutRun] + ". This page waits for the server.");
   let server = "";
   while (!(server = await serverNow())) {
     await pause(PROBE_MS);

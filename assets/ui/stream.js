@@ -131,6 +131,7 @@ function onDone() {
 // Ask the server for a run; `about` is kept for when its first line comes.
 function ask(request, about) {
   clearErrors();
+  if (!lostAt) notice("");
   leave();
   stopWanted = false;
   asking = about;

@@ -39,7 +39,7 @@ def still_kept(runs: KeptRuns, posted: object) -> str:
 
 
 def hand_back(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON {"run": its new id}, or {"error"}. `posted` is what the page's `handedBack` makes of a run."""
+    """JSON {"run": its new id}, or {"error"}. `posted` is what `regain` in memory.js makes of a run."""
     try:
         kept = _read(service, posted)
     except EFTError as refusal:
@@ -117,18 +117,13 @@ def _panel(column: Json) -> Json:
 
 def _recipe(roles: Sequence[str], terms: list[Any]) -> Recipe:
     """What the page was sent of it: the text in a column's head may be the short one of a lone model."""
-    return Recipe(
-        roles[0],
-        tuple(
-            Term(
-                weight if control is None else control,
-                roles[plus],
-                roles[minus],
-                1 if control is None else weight,
-            )
-            for weight, control, plus, minus in terms
-        ),
-    )
+    return Recipe(roles[0], tuple(_term(roles, *term) for term in terms))
+
+
+def _term(roles: Sequence[str], number: float, control: str | None, plus: int, minus: int) -> Term:
+    if control is None:
+        return Term(number, roles[plus], roles[minus])
+    return Term(control, roles[plus], roles[minus], number)
 
 
 def _token(token: Json, position: int, roles: Sequence[str], values: Json) -> Json:

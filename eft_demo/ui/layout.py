@@ -112,9 +112,6 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     def log_odds(posted: object) -> str:
         return kept.log_odds(demo.service, live.kept, posted)
 
-    def hand_back(posted: object) -> str:
-        return handed_back.hand_back(demo.service, live.kept, posted)
-
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
@@ -131,8 +128,7 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 read_link,
                 _named(opening.open_file, live.kept),
                 _named(opening.open_recorded, live.kept),
-                _named(handed_back.still_kept, live.kept),
-                hand_back,
+                *returning_functions(lambda: demo),
                 strip,
                 log_odds,
                 *family_functions(lambda: demo),
@@ -149,6 +145,18 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
     demo.service, demo.live, demo.panel = first, live, panel
     demo.switch = Switch(settings, load, demo.take_over)
     return demo
+
+
+def returning_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
+    """What the page asks before it goes on from a run that the server may have no more."""
+
+    def still_kept(posted: object) -> str:
+        return handed_back.still_kept(page().live.kept, posted)
+
+    def hand_back(posted: object) -> str:
+        return handed_back.hand_back(page().service, page().live.kept, posted)
+
+    return [still_kept, hand_back]
 
 
 def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
