@@ -139,7 +139,7 @@ function storedText({ labels, bytes }, { tokens, ended }) {
   const t = tokens.map(({ k, p, n, w: told, v, r, b, ...token }, i) => ({
     ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }),
   }));
-  return JSON.stringify({ w, t, end: ended });
+  return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // what the page noted down is worked out anew
 }
 
 // ---- bringing back
@@ -167,6 +167,7 @@ const storedTab = (key) => {
   try {
     return JSON.parse(store.getItem(key)) || {};
   } catch {
+    store.removeItem(key);
     return {};
   }
 };

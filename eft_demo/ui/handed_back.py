@@ -53,7 +53,7 @@ def _read(service: Service, posted: object) -> Kept:
     try:
         document, seeds = _document(service, posted)
         trace = open_run(json.dumps(document, allow_nan=False))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
         raise InputError(UNREADABLE) from None
     return replace(Kept.of_file(trace), seeds=seeds)
 
