@@ -39,7 +39,7 @@ function placeRun() {
   if (parent && asking.kind === "same") parent.same.set(asking.panel, run);
   else {
     const { panel = null, position = 0, token = null, all = false } = parent ? asking : {};
-    const node = { id: nodes.size, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
+    const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
     if (!parent) node.id = 0, nodes = new Map();
     nodes.set(node.id, node);
     history = parent ? grownBy(history, node.id) : startHistory(0);
@@ -58,20 +58,24 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((column) => column.sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;
   const every = all || sameOf(node) !== null; // of one text for all, all go on
-  const request = { run: run.id, panel: p, position, all: every, controls: slidersOf(run.panels) };
+  const request = { panel: p, position, all: every, controls: slidersOf(run.panels) };
   if (token !== null) request.token = token;
   const about = { kind: "branch", parent: node.id, panel: p, position, token, all: every };
   const focus = element.querySelector(".candidates, .text, .as-if, .tree")?.contains(document.activeElement) || document.activeElement?.matches(".t, .cand, .node");
-  samples = Array.from({ length: Number(part("samples").value) }, (_, k) => ({ request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus }));
+  samples = Array.from({ length: Number(part("samples").value) }, (_, k) => ({ origin: run, request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus }));
   if (running) forgetStream();
   nextSample();
 }
 
-function nextSample() {
+async function nextSample() {
   if (running || !samples.length) return;
-  const { request, about, focus } = samples.shift();
+  const [sample] = samples, { origin, request, about, focus } = sample;
+  const refusal = await regain(origin);
+  if (running || samples[0] !== sample) return; // something else was asked for meanwhile
+  samples.shift();
+  if (refusal) return forgetSamples(), showError("branch", refusal);
   back = { p: about.panel, i: about.position, focus };
-  ask({ kind: "branch", ...request }, about);
+  ask({ kind: "branch", run: origin.id, ...request }, about);
 }
 
 function forgetSamples() {

@@ -25,12 +25,15 @@ function drawModes() {
   });
 }
 
-function showSame(p) {
+async function showSame(p) {
   const node = currentNode(), there = node.same.get(p);
   if (there) return show(there);
   if (running) forgetStream();
   endTape();
   if (!node.run.panels[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
+  const refusal = await regain(node.run);
+  if (running || node !== currentNode()) return;
+  if (refusal) return showError("branch", refusal), drawModes();
   ask({ kind: "same", run: node.run.id, panel: p, controls: slidersOf(node.run.panels) }, { kind: "same", parent: node.id, panel: p });
 }
 
@@ -91,6 +94,8 @@ async function drawTab() {
     const kept = drawn[name];
     drawn[name] = { key, figure: null };
     try {
+      await regain(run);
+      request.run = run.id;
       const answer = JSON.parse(await (name === "strip" ? server.strip(request) : server.log_odds(request)));
       if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
       if (drawn[name].key !== key) return;

@@ -18,7 +18,7 @@ function startPage(page) {
   startFamily(page);
   makeGallery(part("gallery"));
   if (page.absent) showAbsent();
-  readAddress();
+  if (!bringBack()) readAddress();
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 

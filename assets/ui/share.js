@@ -53,6 +53,7 @@ async function copyLink() {
 
 async function saveRun(format) {
   part("share-error").hidden = true;
+  await regain(run);
   const answer = await answerOf(server.save({ run: run.id, format }));
   if (answer.error) return tell("share-error", answer.error);
   const link = el("a");

@@ -16,6 +16,7 @@ let seen = 0; // characters of the current stream already read
 let running = false;
 let lastNews = 0;
 let stopWanted = false;
+let askedFormats = {}; // what was asked for of what models are shown
 let asking = null; // what the run under way is, where it begins from another: see branch.js
 const stopped = new Set(); // runs already told to stop
 
@@ -38,6 +39,7 @@ function take(lines) {
   if (asIf) asIfSoon(); // a replay goes on
   drawSoon();
   compareSoon();
+  saveSoon();
 }
 
 function onLine(line) {
@@ -47,12 +49,17 @@ function onLine(line) {
   if (reader) reader(line);
 }
 
-function onRun(line) {
-  if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
+function makeRun(line) {
   const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, lowest: config.controls.alpha.low, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
   const parent = line.of && runOf(line.of);
   for (const p of line.copied || []) Object.assign(panels[p], parent.panels[p]); // their tokens are not sent again
-  run = { ...line, labels: new Map(parent ? parent.labels : []), bytes: new Map(parent ? parent.bytes : []), panels };
+  return { ...line, labels: new Map(parent ? parent.labels : []), bytes: new Map(parent ? parent.bytes : []), panels };
+}
+
+function onRun(line) {
+  if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
+  run = makeRun(line);
+  run.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   selected = null;
   asIf = null;
   tellAsIf();
@@ -67,19 +74,26 @@ function onRun(line) {
   else sendControls(); // moved before the run had a name
 }
 
-function onToken(token) {
-  for (const [id, told] of Object.entries(token.w || {})) {
+function addLabels(to, labels) {
+  for (const [id, told] of Object.entries(labels || {})) {
     const [label, bytes] = Array.isArray(told) ? told : [told];
-    run.labels.set(Number(id), label);
-    if (bytes !== undefined) run.bytes.set(Number(id), bytes);
+    to.labels.set(Number(id), label);
+    if (bytes !== undefined) to.bytes.set(Number(id), bytes);
   }
-  const panel = run.panels[token.p];
-  // what goes without saying on the wire
+}
+
+function record(panel, token) { // with what goes without saying on the wire
   panel.v = token.v ??= panel.v;
   token.r ??= 1;
   token.b ??= token.i;
   token.n = panel.tokens.length;
   panel.tokens.push(token);
+}
+
+function onToken(token) {
+  const panel = run.panels[token.p];
+  addLabels(run, token.w);
+  record(panel, token);
   growColumn(panel);
   addToken(panel, token);
   if (token.p === plotted) addBars(token);
@@ -117,9 +131,11 @@ function onDone() {
 // Ask the server for a run; `about` is kept for when its first line comes.
 function ask(request, about) {
   clearErrors();
+  if (!lostAt) notice("");
   leave();
   stopWanted = false;
   asking = about;
+  askedFormats = structuredClone(request.formats || {});
   setRunning(true);
   trigger("eft_run", { n: nonce, ...request });
 }

@@ -157,7 +157,7 @@ function speedText(panel) {
 
 function ending(panel) {
   const why = panel.ended ? panel.ended.why : "";
-  return { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[why] || why;
+  return { stop: "finished", length: "length reached", cancelled: "stopped", cut: "cut off", error: "error" }[why] || why;
 }
 
 function endColumn(panel, line) {
@@ -167,7 +167,7 @@ function endColumn(panel, line) {
   caret?.remove();
   if (!view.text.hasChildNodes()) {
     view.text.classList.add("empty");
-    view.text.dataset.empty = line.why === "cancelled" ? "Stopped before the first token." : "It had nothing to say.";
+    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";
   }
   if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
   else if (!panel.tokens.length) view.speed.textContent = "no tokens";

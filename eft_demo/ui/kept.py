@@ -90,13 +90,13 @@ class Kept:
 
     def trace(self, service: Service) -> RunTrace:
         """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
-        if self.file is not None:
-            return self.file
         own = [
             trace
             for trace, seed in zip(self.traces, self.seeds, strict=True)
             if seed == self.request.sampling.seed
         ]
+        if self.file is not None:
+            return replace(self.file, panels=own)
         return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
 
 

@@ -16,7 +16,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, formats, handlers, kept, menu, opening, sharing, wire
+from eft_demo.ui import columns, formats, handed_back, handlers, kept, menu, opening, sharing, wire
 from eft_demo.ui.asked import sampling_ranges
 from eft_demo.ui.columns import FIRST, introduce, presets
 from eft_demo.ui.space import lender
@@ -29,6 +29,7 @@ SCRIPTS = (  # in this order, in one scope
     "whatif.js",
     "sentences.js",
     "stream.js",
+    "connection.js",
     "tokens.js",
     "colour.js",
     "plot.js",
@@ -47,6 +48,7 @@ SCRIPTS = (  # in this order, in one scope
     "family.js",
     "share.js",
     "open.js",
+    "memory.js",
     "controls.js",
 )
 EXAMPLES = (
@@ -129,6 +131,7 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
                 check_columns,
                 make_link,
                 read_link,
+                _named(handed_back.still_kept, live.kept),
                 *heavy_functions(lambda: demo, turns),
                 *family_functions(lambda: demo),
             ],
@@ -183,7 +186,13 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
         headers = request.headers
         return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
 
-    return [save, strip, log_odds, open_file, open_recorded, family_menu]
+    async def hand_back(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request,
+            lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
+        )
+
+    return [save, strip, log_odds, open_file, open_recorded, hand_back, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:

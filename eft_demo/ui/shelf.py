@@ -81,6 +81,12 @@ class Shelf(Generic[T]):
         unpacked: T = pickle.loads(zlib.decompress(packed))  # noqa: S301 (made by `pack`, above)
         return unpacked
 
+    def holds(self, name: object) -> bool:
+        """Whether the thing of that name is here still."""
+        with self._lock:
+            self._drop_unused()
+            return name in self.by_id if isinstance(name, str) else False
+
     def clear(self) -> None:
         """Forget all."""
         with self._lock:

@@ -166,9 +166,10 @@ class Encoder:
     def _new_labels(self, ids: set[int]) -> dict[int, str | tuple[str, str]]:
         new = ids - self.sent
         self.sent |= new
-        return {token_id: self._told(token_id) for token_id in sorted(new)}
+        return {token_id: self.shown(token_id) for token_id in sorted(new)}
 
-    def _told(self, token_id: int) -> str | tuple[str, str]:
+    def shown(self, token_id: int) -> str | tuple[str, str]:
+        """The label as "w" has it, with the bytes in hex where it cannot show them."""
         label, piece = self.label(token_id), self.token_bytes[token_id]
         plain = piece.removeprefix(b" ").decode("utf-8", "replace") == label
         return label if plain else (label, piece.hex(" ").upper())

@@ -1,0 +1,299 @@
+"""Nothing is lost: a cut wire, a killed server, a reload, Back; storage refused, full or damaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import Page, build_demo
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, run, texts, wait_end
+from tests.wire_cutter import wire_to
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+NOTICE = "[data-part=notice-text]"
+REFUSED = """Object.defineProperty(window, 'sessionStorage', {
+    get() { throw new DOMException('refused', 'SecurityError'); } })"""
+FILL = """() => {
+    for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}
+}"""
+SERVER = """
+import sys
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import build_demo
+from tests.fakes import make_service
+settings = Settings(port=int(sys.argv[1]))
+server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settings)
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Page]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings, pause_s=0.02)
+    demo = build_demo(service, settings)
+    demo.url = server.start(demo, settings)
+    yield demo
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    """A browser of one person; an exception in a page of it fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(SLOW_MS)
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    yield context
+    context.close()
+    assert errors == []
+
+
+def visit(context: Any, url: str) -> Any:
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector(".pane", state="attached")
+    return page
+
+
+def again(page: Any) -> None:
+    page.reload()
+    page.wait_for_selector(".pane", state="attached")
+
+
+def notice(page: Any, words: str) -> str:
+    """The note, once it holds these words."""
+    page.wait_for_function(
+        "words => document.querySelector('[data-part=notice-text]')?.textContent.includes(words)", arg=words
+    )
+    text: str = page.locator(NOTICE).inner_text()
+    return text
+
+
+def wait_tokens(page: Any, count: int = 8) -> None:
+    page.wait_for_function("n => document.querySelectorAll('.pane.up .t').length > n", arg=count)
+
+
+def branch(page: Any, index: int) -> None:
+    """Write on with other dice from a token of the last column."""
+    nodes = page.locator(".node").count()
+    page.locator(".pane.up .t").nth(index).press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_function("n => document.querySelectorAll('.node').length > n", arg=nodes)
+    wait_end(page)
+
+
+def endings(page: Any) -> list[str]:
+    found: list[str] = page.locator(".pane .foot b").all_inner_texts()
+    return found
+
+
+def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
+    with wire_to(demo.server_port) as wire:
+        page = visit(context, f"http://127.0.0.1:{wire.port}")
+        page.evaluate("window.stayed = true")
+        run(page, "chant")
+        wait_tokens(page)
+        wire.cut()
+        notice(page, "is lost")
+        before = texts(page)
+        assert all(ending.startswith("cut off") for ending in endings(page)) and len(before[2]) > 8
+        assert page.locator("[data-part=stop]").is_disabled()
+        page.keyboard.press("Control+Enter")  # asked for while nobody answers
+        page.wait_for_selector("[data-part=stop]:disabled")
+        assert texts(page) == before
+        for _ in range(int(SLOW_MS / 50)):  # the server has ended the run too, and its rows are free
+            if not demo.live.by_id and not demo.service.engine.active_rows:
+                break
+            page.wait_for_timeout(50)
+        assert not demo.live.by_id and not demo.service.engine.active_rows
+        wire.mend()
+        said = notice(page, "was lost for")
+        assert "ended at that point" in said and "Run again" in said
+        assert texts(page) == before and page.input_value("#eft-prompt") == "chant"
+        branch(page, 3)  # the text that was cut can be gone on from
+        run(page, "Hello")
+        page.wait_for_function("document.querySelector('.pane.up .text').textContent === 'Hello'")
+        wait_end(page)
+        assert page.evaluate("window.stayed") and not page.locator(".toast-wrap .error").count()
+
+
+def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    branch(page, 1)
+    shown = texts(page)
+    page.fill("#eft-prompt", "half typed <b>")
+    page.eval_on_selector("#eft-top_p", "f => { f.value = '0.8'; f.dispatchEvent(new Event('input')); }")
+    page.select_option("[data-part=behaviour]", "pirate")
+    page.click("[aria-controls=eft-method]")
+    page.select_option("#eft-schedule", "warmup")
+    page.focus("#eft-alpha")
+    page.keyboard.press("End")
+    again(page)
+    assert "here again" in notice(page, "here again")
+    assert texts(page) == shown and page.locator(".node").count() == 2
+    assert page.input_value("#eft-prompt") == "half typed <b>"
+    assert page.input_value("#eft-top_p") == "0.8" and page.input_value("#eft-schedule") == "warmup"
+    assert page.input_value("[data-part=behaviour]") == "pirate"
+    assert page.locator("[data-part=alpha-value]").inner_text() == "3.00"
+    page.keyboard.press("Control+z")
+    assert texts(page) != shown and texts(page)[2] == "abcdef"
+    branch(page, 2)  # the server goes on from a text that came back
+    assert page.locator(".node").count() == 2  # the first branch was undone
+    page.fill("#eft-prompt", "chant")
+    page.keyboard.press("Control+Enter")
+    wait_tokens(page)
+    again(page)
+    assert "ended when the page was left" in notice(page, "ended")
+    assert all(ending.startswith("cut off") for ending in endings(page)) and len(texts(page)[2]) > 4
+    again(page)
+    notice(page, "here again.")
+
+    other = visit(context, demo.url)  # another tab knows nothing of it
+    assert other.locator("[data-part=notice]").is_hidden() and other.input_value("#eft-prompt") == ""
+    page.goto("data:text/html,elsewhere")
+    page.go_back()
+    page.wait_for_selector(".t")
+    assert page.input_value("#eft-prompt") == "chant"
+    page.click("[data-part=forget]")
+    page.click("[data-part=forget]")
+    page.wait_for_selector(".pane .empty")
+    assert page.input_value("#eft-prompt") == "" and page.locator("[data-part=notice]").is_hidden()
+
+
+@contextmanager
+def served(port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server process of its own, killed without a word in the end."""
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port)], cwd=root, stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout
+    line = next(line for line in process.stdout if "is at" in line)
+    yield process, int(line.split(":")[-1].split("/")[0])
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context: Any, tmp_path: Path) -> None:
+    with served(0) as (_, port):
+        page = visit(context, f"http://127.0.0.1:{port}")
+        page.evaluate("window.stayed = true")
+        run(page, "abcdef")
+        page.wait_for_selector(".t")
+        wait_end(page)
+        branch(page, 1)
+        first = texts(page)
+        run(page, "chant")
+        wait_tokens(page)
+    notice(page, "is lost")
+    cut = texts(page)
+    with served(port):
+        assert "started anew" in notice(page, "was lost for")
+        assert texts(page) == cut and page.evaluate("window.stayed")
+        branch(page, 3)  # the new server knows nothing of that run, until the page hands it back
+        assert texts(page)[2].startswith(cut[2][:3]) and page.locator("[data-error=branch]").is_hidden()
+        page.keyboard.press("Control+z")
+        page.click("[data-part=share]")
+        with page.expect_download() as download:
+            page.locator("[data-part=formats] button").nth(1).click()
+        download.value.save_as(tmp_path / "run.json")
+        saved = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+        assert [panel["text"] for panel in saved["panels"]] == cut and saved["family"] == "echo"
+        assert first != cut
+
+
+def test_a_link_is_obeyed_and_later_edits_survive_a_reload(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.fill("#eft-prompt", "mine")
+    page.goto(demo.url + "/?v=1&prompt=theirs")
+    page.wait_for_function("document.querySelector('#eft-prompt')?.value === 'theirs'")
+    page.fill("#eft-prompt", "theirs, changed")
+    again(page)
+    page.wait_for_function("document.querySelector('#eft-prompt')?.value === 'theirs, changed'")
+    page.go_back()
+    page.wait_for_function("document.querySelector('#eft-prompt')?.value === 'mine'")
+    page.goto(demo.url + "/?v=1&prompt=theirs")
+    page.wait_for_function("document.querySelector('#eft-prompt')?.value === 'theirs'")
+
+
+def works(page: Any) -> None:
+    run(page, "Hello")
+    page.wait_for_function("document.querySelector('.pane.up .text').textContent === 'Hello'")
+    wait_end(page)
+
+
+def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, browser: Any) -> None:
+    page = visit(context, demo.url)
+    page.evaluate(
+        "for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}"
+    )
+    works(page)
+    again(page)
+    works(page)
+    refused = browser.new_context()
+    refused.add_init_script(REFUSED)
+    page = visit(refused, demo.url)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    works(page)
+    assert "keeps nothing" in page.locator("[data-part=memory-note]").inner_text()
+    again(page)
+    works(page)
+    refused.close()
+    assert errors == []
+
+
+DAMAGES = [  # (kind of stored value, what becomes of one)
+    ("tab", """() => '{'"""),
+    ("tab", """text => text.replace('"version":1', '"version":0')"""),
+    ("tab", """text => text.replace('"nodes":[', '"nodes":[{"id": 0, "run": "<img src=x>", "same": 7},')"""),
+    ("tab", """text => text.replace('"alpha":1', '"alpha":"<b>"')"""),
+    ("run", """() => '{"panels":[{}]}'"""),
+    ("text", """text => text.replaceAll('"y":[', '"y":["<img src=x onerror=window.pwned=1>",')"""),
+]
+DAMAGE = """([kind, change]) => {
+    for (const key of Object.keys(sessionStorage).filter((key) => key.startsWith('eft-' + kind))) {
+        const before = sessionStorage[key];
+        sessionStorage[key] = eval(change)(before);
+        if (sessionStorage[key] === before) throw new Error('nothing was damaged');
+    }
+}"""
+
+
+def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    works(page)
+    for kind, change in DAMAGES:
+        page.goto(demo.url + "/healthz")  # the same origin without our page
+        page.evaluate(DAMAGE, [kind, change])
+        page.goto(demo.url)
+        page.wait_for_selector(".pane .empty")
+        assert not page.locator(".t").count() and not page.evaluate("window.pwned")
+        works(page)
+    again(page)
+    notice(page, "here again")
