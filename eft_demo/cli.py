@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from eft_demo.environment import blamed, leave_lost_folder
 from eft_demo.errors import EFTError
 from eft_demo.recipe import parse
 from eft_demo.settings import ALPHA, BETA, MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
     from eft_demo.trace import PanelTrace, RunTrace
 
 app = typer.Typer(
-    help="Emulated fine-tuning, from the command line. The page is started by app.py.",
+    help="Emulated fine-tuning: the page (start), and everything else from the command line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,13 +41,71 @@ Quantisation = Annotated[
 ]
 
 
-def main() -> None:
-    """Run the command of sys.argv."""
+def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
+    """Run the command of sys.argv, and end with its exit code."""
+    prepare()
+    leave_lost_folder()
+    code: object = 0
     try:
-        app(prog_name="python -m eft_demo")
+        commands(prog_name=name)
     except EFTError as error:
-        typer.echo(str(error), err=True)
-        raise SystemExit(2) from None
+        complain(str(error))
+        code = 2
+    except SystemExit as ended:
+        code = ended.code
+    except OSError as error:
+        if (code := lost_output(error)) is None:
+            raise
+    except Exception as error:
+        if (reason := blamed(error)) is None:
+            raise
+        complain(str(reason))
+        code = 2
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = lost_output(error) or NOT_WRITTEN
+    raise SystemExit(code)
+
+
+@app.command()
+def start(
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; 0.0.0.0 and :: are for everybody.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; if it is in use, the next free one.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of models, such as qwen2.5.")] = None,
+    family_file: Annotated[Path | None, typer.Option(help="A family file of your own.")] = None,
+    quantisation: Quantisation = None,
+) -> None:
+    """Start the page and serve it until Ctrl+C."""
+    chosen = str(family_file or family or "")
+    given = {"host": host, "port": port, "family": chosen, "quantisation": quantisation}
+    with Lasting():
+        try:
+            settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
+            from eft_demo.ui.layout import open_page
+            from eft_demo.ui.server import launch
+
+            launch(open_page(settings), settings)
+        except BaseException as error:
+            _end_failed_start(error)
+
+
+def _end_failed_start(error: BaseException) -> NoReturn:
+    """Say in a sentence why the page cannot start and end the process, whatever threads are under way.
+
+    A mistake of the program shows its traceback.
+    """
+    reason = error if isinstance(error, (EFTError, SystemExit)) else blamed(error)
+    if reason is None:
+        traceback.print_exception(error)
+    else:
+        complain(f"EFT Demo cannot start. {reason}")
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    os._exit(1)
 
 
 @app.command()
@@ -98,7 +160,7 @@ def generate(
         trace = RunTrace(service.family.name, prompt, sampling, controls, collect(run, panels), *steered)
     finally:
         service.stop()
-    typer.echo(trace.to_json() if as_json else _panel_texts(trace))
+    say(trace.to_json() if as_json else _panel_texts(trace))
     if any(panel.finish_reason == "error" for panel in trace.panels):
         raise SystemExit(1)
 
@@ -116,7 +178,7 @@ def evaluate(
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
     result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
-    typer.echo(json.dumps(result) if as_json else quiz.to_markdown(result))
+    say(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 
 @app.command()
@@ -134,7 +196,7 @@ def bench(
     result = lab.bench(
         Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app, larger=larger
     )
-    typer.echo(json.dumps(result) if as_json else lab.to_markdown(result))
+    say(json.dumps(result) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -147,7 +209,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    typer.echo(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    say(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -165,7 +227,7 @@ def train_atlas(
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
         train(out_dir, work, stage=stage, minutes=minutes)
     places = {"out": str(out_dir), "work": str(work)}
-    typer.echo(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
+    say(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
 
 
 @app.command()
@@ -179,7 +241,7 @@ def record(
 
     settings = Settings.from_env()
     paths = [str(path) for path in record_runs(settings, out or settings.assets / "runs", name)]
-    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))
+    say(json.dumps(paths) if as_json else "\n".join(paths))
 
 
 @app.command()
@@ -200,10 +262,10 @@ def doctor(
     settings = _settings(quantisation)
     checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
-        typer.echo(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
+        say(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
+            say(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
 
@@ -219,9 +281,9 @@ def _watcher() -> Watcher:
 
     def tell(stage: Stage) -> None:
         done, total = stage.done_bytes / 1e9, stage.total_bytes / 1e9
-        typer.echo(f"\r{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB\x1b[K", err=True, nl=False)
+        complain(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
         if stage.done_bytes == stage.total_bytes:
-            typer.echo("\r\x1b[K", err=True, nl=False)
+            complain("", end="\x1b[K")
 
     return Watcher(tell) if sys.stderr.isatty() else QUIET
 
