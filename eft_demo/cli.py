@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from eft_demo.environment import blamed, leave_lost_folder
 from eft_demo.errors import EFTError
@@ -33,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 FamilyName = Annotated[str, typer.Option("--family", help="Family of models, or a file of your own.")]
 Quantisation = Annotated[
@@ -54,19 +57,34 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     except SystemExit as ended:
         code = ended.code
     except OSError as error:
-        if (code := lost_output(error)) is None:
+        if not lost_output(error):
             raise
+        code = NOT_WRITTEN
     except Exception as error:
         if (reason := blamed(error)) is None:
             raise
         complain(str(reason))
         code = 2
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as error:
-        code = lost_output(error) or NOT_WRITTEN
+        lost_output(error)
+        code = NOT_WRITTEN
     raise SystemExit(code)
+
+
+class FreeText(TyperCommand):
+    """A command whose argument is a text. It may begin with a dash, unless it looks like an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, but -5 and "- a list" are texts; where -x is refused, the way out is named."""
+        ctx.ignore_unknown_options = any(arg[:1] == "-" and not _OPTION.fullmatch(arg) for arg in args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if not getattr(error, "possibilities", True):  # an option that resembles none
+                error.message += ". A text that begins like an option goes behind two dashes: -- TEXT"
+            raise
 
 
 @app.command()
@@ -103,12 +121,11 @@ def _end_failed_start(error: BaseException) -> NoReturn:
         traceback.print_exception(error)
     else:
         complain(f"EFT Demo cannot start. {reason}")
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    sys.stdout.flush()
     os._exit(1)
 
 
-@app.command()
+@app.command(cls=FreeText)
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
     recipe: Annotated[list[str] | None, typer.Option(help="One text each; default: three panels.")] = None,

@@ -3,6 +3,7 @@
 Knows streams and characters; knows nothing of what is written.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -16,8 +17,10 @@ from typing import IO, TextIO
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
-BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
-NOT_WRITTEN = 1
+NOT_WRITTEN = 1  # the exit code
+_NOT_WRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+# In the order of their numbers, so that each gets its own when it is opened where it was closed.
+_STREAMS = (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 
 
 def visible(text: str) -> str:
@@ -34,21 +37,25 @@ def _shown(character: str) -> str:
 
 def say(text: str) -> None:
     """Print `text` to stdout: as it is into files and pipes, on a terminal with control characters shown."""
-    if sys.stdout is not None:
-        print(visible(text) if sys.stdout.isatty() else text, flush=True)
+    print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def complain(text: str, end: str = "\n") -> None:
     """Print `text` to stderr with control characters shown. It is no error if that cannot be written."""
     try:
-        if sys.stderr is not None:
-            print(visible(text), file=sys.stderr, flush=True, end=end)
+        print(visible(text), file=sys.stderr, flush=True, end=end)
     except OSError:
         drop(sys.stderr)
 
 
 def prepare() -> None:
-    """Make stdout, stderr and the log fit for any text: what an encoding lacks comes out as \\ufffd."""
+    """Make stdin, stdout, stderr and the log fit for any text, also where they are closed.
+
+    What an encoding lacks comes out as \\ufffd and the like. Writing to a closed stdout is still an error.
+    """
+    for name, mode, flags in _STREAMS:
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -63,32 +70,25 @@ class _Visible(logging.Formatter):
         return visible(super().format(record))
 
 
-def lost_output(error: OSError) -> int | None:
-    """The exit code if `error` is output that could not be written, after a sentence about it; else None.
+def lost_output(error: OSError) -> bool:
+    """Whether `error` is output that could not be written; if so, a sentence says it.
 
     Nobody is left to read the rest of a closed pipe, so that ends without a word.
     """
-    if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF,
-                                                         errno.EFBIG, errno.EDQUOT):  # fmt: skip
-        return None
+    if error.filename is not None or error.errno not in _NOT_WRITABLE:
+        return False
     drop(sys.stdout)
-    if error.errno == errno.EPIPE:
-        return BROKEN_PIPE
-    complain(f"The output could not be written ({error.strerror}). Please write it to another place.")
-    return NOT_WRITTEN
+    if error.errno != errno.EPIPE:
+        complain(f"The output could not be written ({error.strerror}). Please write it to another place.")
+    return True
 
 
-def drop(stream: IO[str] | None) -> None:
+def drop(stream: IO[str]) -> None:
     """Let what is still buffered in `stream` go nowhere, so that Python need not fail again when it ends."""
-    if stream is None:
-        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
+    with contextlib.suppress(OSError, ValueError):  # it has no number, or is closed
         os.dup2(nowhere, stream.fileno())
-    except (OSError, ValueError):
-        pass
-    finally:
-        os.close(nowhere)
+    os.close(nowhere)
 
 
 class Lasting:
@@ -96,7 +96,7 @@ class Lasting:
 
     def __enter__(self) -> "Lasting":
         self.old = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (stream and _Lossy(stream) for stream in self.old)
+        sys.stdout, sys.stderr = (_Lossy(stream) for stream in self.old)
         return self
 
     def __exit__(
