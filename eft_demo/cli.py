@@ -21,8 +21,9 @@ from typer.core import TyperCommand
 
 from eft_demo.environment import blamed, leave_lost_folder
 from eft_demo.errors import EFTError
+from eft_demo.machine import check_start, shortage
 from eft_demo.recipe import parse
-from eft_demo.settings import ALPHA, BETA, MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.settings import ALPHA, BETA, MIN_P, NO_FAMILY, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
 from eft_demo.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 
 if TYPE_CHECKING:
@@ -56,12 +57,10 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
         code = 2
     except SystemExit as ended:
         code = ended.code
-    except OSError as error:
-        if not lost_output(error):
-            raise
-        code = NOT_WRITTEN
     except Exception as error:
-        if (reason := blamed(error)) is None:
+        if isinstance(error, OSError) and lost_output(error):
+            raise SystemExit(NOT_WRITTEN) from None
+        if not (reason := shortage(error) or blamed(error)):
             raise
         complain(str(reason))
         code = 2
@@ -103,6 +102,7 @@ def start(
     with Lasting():
         try:
             settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
+            check_start(with_models=settings.family != NO_FAMILY)
             from eft_demo.ui.layout import open_page
             from eft_demo.ui.server import launch
 
@@ -116,11 +116,11 @@ def _end_failed_start(error: BaseException) -> NoReturn:
 
     A mistake of the program shows its traceback.
     """
-    reason = error if isinstance(error, (EFTError, SystemExit)) else blamed(error)
-    if reason is None:
-        traceback.print_exception(error)
-    else:
+    reason = error if isinstance(error, (EFTError, SystemExit)) else shortage(error) or blamed(error)
+    if reason:
         complain(f"EFT Demo cannot start. {reason}")
+    else:
+        traceback.print_exception(error)
     sys.stdout.flush()
     os._exit(1)
 

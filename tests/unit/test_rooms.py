@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "eft_demo"
 # A room imports only from itself and from lines above its own; rooms on one line do not know each other.
 ORDER = [
     ["errors"],
-    ["environment", "terminal"],
+    ["environment", "machine", "terminal"],
     ["settings"],
     ["ranking", "recipe", "schedule", "weight_filter"],
     ["mixing", "sampling"],

@@ -150,9 +150,7 @@ def test_any_user_in_any_folder_on_a_disk_that_takes_nothing(tmp_path: Path) -> 
         ([], {"GRADIO_SERVER_PORT": "garbage"}, "GRADIO_SERVER_PORT"),
         ([], {"HF_HUB_DOWNLOAD_TIMEOUT": "garbage"}, "HF_HUB_DOWNLOAD_TIMEOUT"),
         ([], {"PYTORCH_JIT": "garbage"}, "PYTORCH_JIT"),
-        ([], {"TORCH_LOGS": "garbage"}, "TORCH_LOGS"),
         (["--nonsense"], {"TERMINAL_WIDTH": "garbage"}, "TERMINAL_WIDTH"),
-        (["--host", "nosuch.invalid"], {}, "--host"),
     ],
 )
 def test_what_stops_the_start_is_one_sentence_and_ends_it(
@@ -163,4 +161,19 @@ def test_what_stops_the_start_is_one_sentence_and_ends_it(
         command, env={**OWN, **surroundings}, capture_output=True, text=True, timeout=SLOW_S, check=False
     )
     assert ended.returncode in (1, 2) and named in ended.stderr
+    assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "family", "named"),
+    [
+        ("--as=500000000", "none", "RLIMIT_AS"),
+        ("--as=900000000", "atlas", "RLIMIT_AS"),
+        ("--data=300000000", "atlas", "RLIMIT_DATA"),
+    ],
+)
+def test_too_little_memory_is_one_sentence(limit: str, family: str, named: str) -> None:
+    command = ["prlimit", limit, *PAGE_ALONE[:2], "--family", family, "--port", "0"]
+    ended = subprocess.run(command, env=OWN, capture_output=True, text=True, timeout=SLOW_S, check=False)
+    assert ended.returncode == 1 and named in ended.stderr
     assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
