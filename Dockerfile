@@ -11,8 +11,6 @@ ENV HOME=/home/user \
     PYTHONUNBUFFERED=1 \
     EFT_HOST=0.0.0.0 \
     EFT_PORT=7860 \
-    GRADIO_ANALYTICS_ENABLED=False \
-    GRADIO_TEMP_DIR=/home/user/tmp \
     HF_HOME=/home/user/.cache/huggingface
 WORKDIR /home/user/app
 
@@ -27,5 +25,5 @@ COPY --chown=1000 eft_demo eft_demo
 
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"EFT_PORT\"]}/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"EFT_PORT\"]}/healthz', timeout=4)"]
 ENTRYPOINT ["python", "app.py"]

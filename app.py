@@ -1,40 +1,27 @@
-"""Start EFT Demo: settings -> family -> page -> launch. `from app import demo` is the page, not launched."""
+"""Start EFT Demo, as `python -m eft_demo start` does. `from app import demo` is the page, not launched."""
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from typer import Option, run
+from typer import Typer
 
-from eft_demo.errors import EFTError
+from eft_demo import cli
 from eft_demo.settings import Settings
-from eft_demo.ui.layout import Page, open_page
-from eft_demo.ui.server import launch
+
+if TYPE_CHECKING:
+    from eft_demo.ui.layout import Page
 
 
-def start(
-    host: Annotated[str | None, Option(help="Where to listen; 0.0.0.0 is for everybody.")] = None,
-    port: Annotated[int | None, Option(help="Port; if it is taken, the next free one.")] = None,
-    family: Annotated[str | None, Option(help="Family of models, such as qwen2.5.")] = None,
-    family_file: Annotated[Path | None, Option(help="A family file of your own.")] = None,
-    quant: Annotated[str | None, Option("--quant", "--quantisation", help="none, int8, nf4, fp4")] = None,
-) -> None:
-    """Start the app and serve its page until Ctrl+C."""
-    given = {"host": host, "port": port, "family": str(family_file or family or ""), "quantisation": quant}
-    try:
-        settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})
-        launch(open_page(settings), settings)
-    except EFTError as error:
-        raise SystemExit(f"EFT Demo cannot start. {error}") from None
-
-
-def __getattr__(name: str) -> Page:
+def __getattr__(name: str) -> "Page":
     """`demo`, built when first asked for, so that importing this module costs and starts nothing."""
     if name != "demo":
         raise AttributeError(name)
+    from eft_demo.ui.layout import open_page  # noqa: PLC0415 (gradio and torch take seconds)
+
     globals()["demo"] = page = open_page(Settings.from_env())
     return page
 
 
 if __name__ == "__main__":
-    run(start)
+    only = Typer(add_completion=False, pretty_exceptions_enable=False)
+    only.command()(cli.start)
+    cli.main(only, "python app.py")

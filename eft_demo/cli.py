@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import sys
+import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
+from eft_demo.environment import blamed, leave_lost_folder
 from eft_demo.errors import EFTError
+from eft_demo.machine import check_start, shortage
 from eft_demo.recipe import parse
-from eft_demo.settings import ALPHA, BETA, MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.settings import ALPHA, BETA, MIN_P, NO_FAMILY, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
     from eft_demo.trace import PanelTrace, RunTrace
 
 app = typer.Typer(
-    help="Emulated fine-tuning, from the command line. The page is started by app.py.",
+    help="Emulated fine-tuning: the page (start), and everything else from the command line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 FamilyName = Annotated[str, typer.Option("--family", help="Family of models, or a file of your own.")]
 Quantisation = Annotated[
@@ -37,16 +45,87 @@ Quantisation = Annotated[
 ]
 
 
-def main() -> None:
-    """Run the command of sys.argv."""
+def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
+    """Run the command of sys.argv, and end with its exit code."""
+    prepare()
+    leave_lost_folder()
+    code: object = 0
     try:
-        app(prog_name="python -m eft_demo")
+        commands(prog_name=name)
     except EFTError as error:
-        typer.echo(str(error), err=True)
-        raise SystemExit(2) from None
+        complain(str(error))
+        code = 2
+    except SystemExit as ended:
+        code = ended.code
+    except Exception as error:
+        if isinstance(error, OSError) and lost_output(error):
+            raise SystemExit(NOT_WRITTEN) from None
+        if not (reason := shortage(error) or blamed(error)):
+            raise
+        complain(str(reason))
+        code = 2
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        lost_output(error)
+        code = NOT_WRITTEN
+    raise SystemExit(code)
+
+
+class FreeText(TyperCommand):
+    """A command whose argument is a text. It may begin with a dash, unless it looks like an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, but -5 and "- a list" are texts; where -x is refused, the way out is named."""
+        ctx.ignore_unknown_options = any(arg[:1] == "-" and not _OPTION.fullmatch(arg) for arg in args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if not getattr(error, "possibilities", True):  # an option that resembles none
+                error.message += ". A text that begins like an option goes behind two dashes: -- TEXT"
+            raise
 
 
 @app.command()
+def start(
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; 0.0.0.0 and :: are for everybody.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; if it is in use, the next free one.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of models, such as qwen2.5.")] = None,
+    family_file: Annotated[Path | None, typer.Option(help="A family file of your own.")] = None,
+    quantisation: Quantisation = None,
+) -> None:
+    """Start the page and serve it until Ctrl+C."""
+    chosen = str(family_file or family or "")
+    given = {"host": host, "port": port, "family": chosen, "quantisation": quantisation}
+    with Lasting():
+        try:
+            settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
+            check_start(with_models=settings.family != NO_FAMILY)
+            from eft_demo.ui.layout import open_page
+            from eft_demo.ui.server import launch
+
+            launch(open_page(settings), settings)
+        except BaseException as error:
+            _end_failed_start(error)
+
+
+def _end_failed_start(error: BaseException) -> NoReturn:
+    """Say in a sentence why the page cannot start and end the process, whatever threads are under way.
+
+    A mistake of the program shows its traceback.
+    """
+    reason = error if isinstance(error, (EFTError, SystemExit)) else shortage(error) or blamed(error)
+    if reason:
+        complain(f"EFT Demo cannot start. {reason}")
+    else:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    os._exit(1)
+
+
+@app.command(cls=FreeText)
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
     recipe: Annotated[list[str] | None, typer.Option(help="One text each; default: three panels.")] = None,
@@ -98,7 +177,7 @@ def generate(
         trace = make_trace(service, prompt, run.request, collect(run, panels))
     finally:
         service.stop()
-    typer.echo(trace.to_json(FILE_DIGITS) if as_json else _panel_texts(trace))
+    say(trace.to_json(FILE_DIGITS) if as_json else _panel_texts(trace))
     if any(panel.finish_reason == "error" for panel in trace.panels):
         raise SystemExit(1)
 
@@ -116,7 +195,7 @@ def evaluate(
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
     result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
-    typer.echo(json.dumps(result) if as_json else quiz.to_markdown(result))
+    say(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 
 @app.command()
@@ -134,7 +213,7 @@ def bench(
     result = lab.bench(
         Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app, larger=larger
     )
-    typer.echo(json.dumps(result) if as_json else lab.to_markdown(result))
+    say(json.dumps(result) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -147,7 +226,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    typer.echo(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    say(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -165,7 +244,7 @@ def train_atlas(
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
         train(out_dir, work, stage=stage, minutes=minutes)
     places = {"out": str(out_dir), "work": str(work)}
-    typer.echo(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
+    say(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
 
 
 @app.command()
@@ -179,7 +258,7 @@ def record(
 
     settings = Settings.from_env()
     paths = [str(path) for path in record_runs(settings, out or settings.assets / "runs", name)]
-    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))
+    say(json.dumps(paths) if as_json else "\n".join(paths))
 
 
 @app.command()
@@ -200,10 +279,10 @@ def doctor(
     settings = _settings(quantisation)
     checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
-        typer.echo(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
+        say(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
+            say(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
 
@@ -219,9 +298,9 @@ def _watcher() -> Watcher:
 
     def tell(stage: Stage) -> None:
         done, total = stage.done_bytes / 1e9, stage.total_bytes / 1e9
-        typer.echo(f"\r{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB\x1b[K", err=True, nl=False)
+        complain(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
         if stage.done_bytes == stage.total_bytes:
-            typer.echo("\r\x1b[K", err=True, nl=False)
+            complain("", end="\x1b[K")
 
     return Watcher(tell) if sys.stderr.isatty() else QUIET
 

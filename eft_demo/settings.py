@@ -1,15 +1,15 @@
-"""Every limit and every switch, each with its reason. The only reader of the environment.
+"""Every limit and every switch, each with its reason. What this app reads of the environment.
 
 Knows numbers and names; knows nothing of models, text or pages.
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from eft_demo.environment import given
 from eft_demo.errors import InputError
 
 DTYPES = ("auto", "bf16", "fp32")
@@ -235,11 +235,12 @@ class Settings:
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Settings from EFT_HOST, EFT_PORT, ...: one variable per field, the field's name in capitals.
 
         Raises InputError naming the variable if its value cannot be used.
         """
+        environ = given() if environ is None else environ
         settings = cls()
         changes: dict[str, object] = {}
         for field in fields(cls):

@@ -3,20 +3,18 @@
 import ctypes
 import gc
 import sys
-from pathlib import Path
 
-import psutil
 import torch
 
 from eft_demo.errors import OutOfMemory
+from eft_demo.machine import free_bytes, is_memory_error
 
 CPU = "cpu"
-NO_LIMIT = 1 << 62
 
 
 def free_memory() -> dict[str, int]:
     """Bytes free on every device that models may stand on: the CPU's memory, and each GPU's."""
-    free = {CPU: min(psutil.virtual_memory().available, _container_limit())}
+    free = {CPU: free_bytes()}
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free[f"cuda:{index}"] = torch.cuda.mem_get_info(index)[0]
     return free
@@ -45,11 +43,8 @@ def settle() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had no room. On a CPU, torch says so in the text of a RuntimeError only."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("allocate memory" in text or "out of memory" in text)
+    """Whether a device had no room."""
+    return isinstance(error, torch.OutOfMemoryError) or is_memory_error(error)
 
 
 def out_of_memory(model: str, attempt: str) -> OutOfMemory:
@@ -59,13 +54,3 @@ def out_of_memory(model: str, attempt: str) -> OutOfMemory:
         f"There is not enough memory for {model} to {attempt} (free: {free}). Please shorten the text, show "
         "fewer panels, store the large model with --quantisation nf4, or choose a smaller family."
     )
-
-
-def _container_limit() -> int:
-    """What the container leaves of the machine's memory, in bytes."""
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return NO_LIMIT
-    return NO_LIMIT if limit == "max" else max(int(limit) - used, 0)

@@ -3,13 +3,12 @@
 Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
 """
 
-import errno
 import json
 import re
 import signal
-import socket
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from eft_demo.errors import InputError
-from eft_demo.settings import Settings, show_value
+from eft_demo.settings import Settings
+from eft_demo.ui import serving
 from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.switching import has_key
 from eft_demo.ui.visitors import Listening
@@ -31,7 +30,6 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
 MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string, where every quote takes two
-PORTS_TRIED = 50
 # Ways past the queue and its checks, and what of Gradio this page has no use for: a link that would write a
 # person's page to the disk, a proxy, an editor of the program.
 CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+)(/|$)")
@@ -75,20 +73,27 @@ def welcome(url: str, key: str) -> str:
 
 def start(demo: Page, settings: Settings) -> str:
     """Start serving in the background and return the address. Raises InputError if no port is free."""
-    port = free_port(settings.host, settings.port)
+    sockets = serving.listen(settings.host, settings.port)
+    port = serving.port_of(sockets)
     if port != settings.port and settings.port:
         typer.echo(f"Port {settings.port} is in use, so this server takes {port}.")
     demo.queue(max_size=MAX_PARALLEL_RUNS, api_open=False, default_concurrency_limit=MAX_PARALLEL_RUNS)
+    # Gradio sets up its page in `launch`, and ZeroGPU its GPU. A page that seems to be running already gets
+    # no server from it, and no requests to that, which would go through the proxies of the environment.
+    demo.local_url = serving.address(settings.host, port)
+    demo.is_running, demo.has_launched, demo.is_colab = True, True, False
     demo.launch(
-        server_name=settings.host,
-        server_port=port,
+        _frontend=False,
         prevent_thread_lock=True,
+        inline=False,
         quiet=True,
         share=False,
         show_error=False,
+        root_path="",
         ssr_mode=False,
         run_history=False,
         mcp_server=False,
+        num_workers=0,
         pwa=False,
         enable_monitoring=False,
         footer_links=[],
@@ -102,12 +107,23 @@ def start(demo: Page, settings: Settings) -> str:
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
+            "lifespan": lambda app: _queue_runs(demo, app),
             "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
             "middleware": [Middleware(Gate), Middleware(Listening, streams=demo.live.streams)],
         },
     )
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
-    return f"http://{host}:{port}"
+    demo.server = serving.Server(demo.app, sockets)
+    demo.server.start()
+    return demo.local_url
+
+
+@asynccontextmanager
+async def _queue_runs(demo: Page, app: gr.routes.App) -> AsyncIterator[None]:
+    """Start Gradio's queue in the server's loop, before the first request is taken."""
+    demo.run_startup_events()
+    await demo.run_extra_startup_events()
+    app.startup_events_triggered = True
+    yield
 
 
 def page_theme() -> gr.themes.Base:
@@ -127,29 +143,6 @@ def stop(demo: Page) -> None:
         waited.wait(0.1)
     waited.wait(0.2)  # the last lines are on their way
     demo.close(verbose=False)
-
-
-def free_port(host: str, wanted: int) -> int:
-    """`wanted`, or the next free port above it; 0 means any.
-
-    Raises InputError if the next 50 are taken, or the address is none of this machine's.
-    """
-    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                    raise InputError(
-                        f"This machine cannot listen on {show_value(host)} ({error.strerror}). "
-                        "Choose another address with --host, such as 127.0.0.1 or 0.0.0.0."
-                    ) from None
-                continue
-            return int(probe.getsockname()[1])
-    raise InputError(
-        f"No port from {wanted} to {wanted + PORTS_TRIED - 1} is free on {host}. Choose another with --port."
-    )
 
 
 def health(demo: Page) -> Callable[[Request], Response]:

@@ -93,6 +93,28 @@ def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> 
     assert "% of drafts accepted, " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("prompt", ["-5 + 3 = ?", "- one\n- two", "--- a line", "-?", "--5 is what?"])
+def test_a_prompt_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, prompt: str) -> None:
+    assert run_cli(monkeypatch, "generate", prompt, *QUICK, "--json") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).prompt == prompt
+
+
+def test_a_prompt_that_looks_like_an_option_goes_behind_two_dashes(
+    monkeypatch: Patch, capsys: Capture
+) -> None:
+    assert run_cli(monkeypatch, "generate", "-x", *QUICK) == 2
+    assert "-- TEXT" in " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert run_cli(monkeypatch, "generate", *QUICK, "--json", "--", "-x") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).prompt == "-x"
+    assert run_cli(monkeypatch, "generate", "-5 + 3", *QUICK, "--alhpa", "1") == 2
+
+
+@pytest.mark.parametrize("option", [("--alpha", "-1"), ("--alpha=-1",), ("--recipe", "-small_base")])
+def test_a_value_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, option: tuple[str, ...]) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *option) == 2
+    assert "option" not in capsys.readouterr().err
+
+
 def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture) -> None:
     assert run_cli(monkeypatch, "generate", "Hi", *QUICK) == 0
     out = capsys.readouterr().out
@@ -214,8 +236,8 @@ def test_compare_takes_turns() -> None:
 def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
     broken = tmp_path / "app.py"
     broken.write_text("raise SystemExit('no weights')")
-    with pytest.raises(EFTError, match=r"app\.py by hand"):
-        app_start.app_start_s(broken)
+    with pytest.raises(EFTError, match=r"by hand.*app\.py"):
+        app_start.app_start_s((sys.executable, str(broken)))
 
 
 @pytest.mark.parametrize(

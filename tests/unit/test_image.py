@@ -3,6 +3,7 @@
 import os
 import shutil
 import site
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo.ui.server import free_port
 from tests.image import Image, ignored, instructions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,8 @@ def test_the_steps_run_as_nobody_special_and_the_app_says_that_it_is_well(folder
     image = Image(folder / "image", ROOT, python, readable_packages(folder))
     image.build()
     assert not list((folder / "image").rglob(".git")) and (image.cwd / "app.py").is_file()
-    port = str(free_port("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
     listen = {"EFT_HOST": "127.0.0.1", "EFT_PORT": port, "HF_HUB_OFFLINE": "1"}
     app = image.run(image.entrypoint, **listen)
     try:

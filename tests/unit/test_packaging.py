@@ -1,9 +1,16 @@
 """What is declared in several places is the same in all of them, and every pin is exact."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
+import httpx
+import pytest
 import yaml
 
 import eft_demo
@@ -87,3 +94,40 @@ def test_version_and_licence() -> None:
 
 def test_app_py_stays_small() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) <= 40
+
+
+def test_what_is_installed_starts_the_page_from_any_folder(tmp_path: Path) -> None:
+    """The wheel, but for the weights, unpacked as pip does it; what it needs is installed here."""
+    setuptools = pytest.importorskip("setuptools", minversion="77", reason="the wheel is built by setuptools")
+    assert setuptools
+    source, site, elsewhere = tmp_path / "source", tmp_path / "site", tmp_path / "elsewhere"
+    for name in ("eft_demo", "assets"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+        )
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    shutil.rmtree(source)
+    (commands,) = site.glob("*.dist-info/entry_points.txt")
+    assert "eft-demo = eft_demo.cli:main" in commands.read_text()
+    elsewhere.mkdir()
+    code = "from eft_demo.cli import main; main()"  # what pip writes into the command
+    app = subprocess.Popen(
+        [sys.executable, "-c", code, "start", "--port", "0", "--family", "none"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = app.stdout.readline().removeprefix("EFT Demo is at ").strip().split("#")[0]
+    try:
+        assert "EFT Demo" in httpx.get(address, trust_env=False, timeout=60).text
+    finally:
+        app.terminate()
+        _, complaints = app.communicate(timeout=60)
+    assert app.returncode == 0 and complaints == ""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,6 @@ import httpx
 import pytest
 
 from eft_demo.engine.service import NO_MODEL, Service
-from eft_demo.errors import InputError
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers, server
 from eft_demo.ui.asked import sampling_ranges
@@ -185,26 +183,6 @@ def test_the_terminal_prints_the_link_with_the_key():
     said = server.welcome("http://localhost:7860", "abc")
     assert said.startswith("EFT Demo is at http://localhost:7860/#key=abc\n")
     assert server.welcome("http://localhost:7860", "") == "EFT Demo is at http://localhost:7860"
-
-
-def test_the_next_free_port_is_taken():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert port < server.free_port("127.0.0.1", port) < port + server.PORTS_TRIED
-
-
-def test_no_free_port_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(socket.socket, "bind", lambda *_: (_ for _ in ()).throw(OSError))
-    with pytest.raises(InputError, match="No port from 7860"):
-        server.free_port("127.0.0.1", 7860)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "::1"])
-def test_an_address_that_is_not_ours_is_a_sentence(host: str):
-    with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
-        server.free_port(host, 7860)
 
 
 def test_a_persons_own_assets_hold_families_and_not_the_page(page: tuple[Page, str], tmp_path: Path):

@@ -1,0 +1,103 @@
+"""What libraries read in the environment: which variables are kept from them, and which one stopped a start.
+
+Knows the names that other programs use; `settings` knows our own.
+"""
+
+import linecache
+import os
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from eft_demo.errors import EFTError
+
+# This page neither takes nor gives files, so Gradio gets no folder: whatever lies in one would be served.
+NO_FOLDER = "/nonexistent/eft-demo"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{3,}")
+_READS = re.compile(r"environ|getenv")
+_NEAR = 3  # lines around the one that failed: a variable is often read just above the line that trips over it
+_LEAST = 3  # characters of a value before it counts as evidence: "1" stands in too many messages
+_NETWORK = re.compile(r".*_proxy|ssl_cert_file|ssl_cert_dir|sslkeylogfile|(requests|curl)_ca_bundle", re.I)
+_kept: dict[str, str] = {}
+
+
+def given() -> Mapping[str, str]:
+    """The environment as it was set, with what `keep_from_gradio` has taken out of it."""
+    return {**_kept, **os.environ}
+
+
+def keep_from_gradio() -> None:
+    """Take all GRADIO_ variables out of this process's environment. To be called before Gradio is imported.
+
+    Gradio lets them open a public tunnel, serve folders, load an API for agents, watch files or change the
+    port. What the app takes over from them (`settings.HOSTED_NAMES`) is read from `given`.
+    """
+    for name in [name for name in os.environ if name.upper().startswith("GRADIO_")]:
+        _kept[name] = os.environ.pop(name)
+    os.environ["GRADIO_TEMP_DIR"] = NO_FOLDER
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+def leave_lost_folder() -> None:
+    """Go to the root folder if the one that this process was started in is gone: libraries ask for it."""
+    try:
+        os.getcwd()
+    except OSError:
+        os.chdir("/")
+
+
+@contextmanager
+def without_network() -> Iterator[None]:
+    """Without the variables about proxies and certificates, while Gradio is imported.
+
+    It makes a client then, for what this page has no use for, and would fail on any that is not right.
+    Downloads of models come later, and do use them.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _NETWORK.fullmatch(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def blamed(error: BaseException) -> EFTError | None:
+    """The sentence for an error that a variable of the environment seems to have caused; None for any other.
+
+    Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
+    the message.
+    """
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    found = sorted(_named(error)) or sorted(_quoted(error))
+    if not found:
+        return None
+    names = " or ".join(found)
+    return EFTError(
+        f"A library does not accept the environment variable {names} ({said}). "
+        f"Please correct it, or remove it: unset {' '.join(found)}."
+    )
+
+
+def _named(error: BaseException) -> set[str]:
+    words = set(_NAME.findall(str(error)))
+    if "proxy" in str(error).lower():  # which one, the message does not say
+        words.update(name for name in os.environ if name.lower().endswith("_proxy"))
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code.co_filename
+        lines = [linecache.getline(code, near) for near in range(line - _NEAR, line + _NEAR + 1)]
+        if any(_READS.search(text) for text in lines):
+            words.update(_NAME.findall(" ".join(lines)))
+    return words & _shouted()
+
+
+def _quoted(error: BaseException) -> Iterator[str]:
+    for name in _shouted():
+        value = os.environ[name]
+        if len(value) >= _LEAST and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error)):
+            yield name
+
+
+def _shouted() -> set[str]:
+    """The variables that can be blamed: those in capitals, but for what every shell sets."""
+    everyday = {"HOME", "PATH", "USER", "SHELL", "TERM", "LANG", "PWD", "OLDPWD", "LOGNAME", "HOSTNAME"}
+    return {name for name in os.environ if name.isupper() or name.endswith("_proxy")} - everyday

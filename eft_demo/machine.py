@@ -1,0 +1,151 @@
+"""What this process may still take of its machine: memory under every limit that holds, threads, files.
+
+Knows the operating system; knows nothing of models, and needs no torch, so that it can speak before that is
+imported.
+"""
+
+import errno
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from eft_demo.errors import OutOfMemory
+
+# Bytes used and addresses reserved by the start, as measured with a CPU build of torch and rounded down: with
+# the bundled family, and without any. What needs more is caught when it fails.
+START, START_OF_PAGE = (430_000_000, 1_100_000_000), (300_000_000, 750_000_000)
+_GROUPS = Path("/proc/self/cgroup")
+_MOUNTS = Path("/proc/self/mountinfo")
+# Of a control group: the files of its limits and of what it uses, and what of that is a mere cache.
+_Files = tuple[tuple[str, ...], str, str]
+_VERSION_1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = (("memory.max", "memory.high"), "memory.current", "inactive_file")
+_LACKS = ("allocate memory", "out of memory", "bad_alloc", "failed to map segment", "start new thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one limit leaves, in bytes. `addresses`: it counts what is reserved and not only what is used."""
+
+    limit: str
+    free_bytes: int
+    addresses: bool = False
+
+
+def rooms(groups: Path = _GROUPS, mounts: Path = _MOUNTS) -> list[Room]:
+    """What the machine leaves, and every limit that is set for this process."""
+    found = [Room("this machine", psutil.virtual_memory().available), *_group_rooms(groups, mounts)]
+    if sys.platform == "linux":
+        own = psutil.Process().memory_info()
+        for name, option, taken in (("RLIMIT_AS", "-v", own.vms), ("RLIMIT_DATA", "-d", own.data)):
+            if (limit := _own_limit(name)) is not None:
+                room = max(limit - taken, 0)
+                found.append(Room(f"{name} (ulimit {option})", room, addresses=name == "RLIMIT_AS"))
+    return found
+
+
+def free_bytes() -> int:
+    """What this process may still take: the least that any limit leaves."""
+    return min(room.free_bytes for room in rooms())
+
+
+def check_start(with_models: bool) -> None:
+    """Raises OutOfMemory where the start cannot succeed. Some libraries end such a process by a signal."""
+    for room in rooms():
+        needed = (START if with_models else START_OF_PAGE)[room.addresses]
+        if room.free_bytes < needed:
+            raise OutOfMemory(
+                f"There is not enough memory to start: {room.limit} leaves {room.free_bytes / 1e9:.2f} GB, "
+                f"and {needed / 1e9:.2f} GB are the least. Please raise that limit, or use a larger machine."
+            )
+
+
+def shortage(error: BaseException | None) -> str:
+    """The sentence for an error that means too little memory, too few threads or files; else "".
+
+    So does one that was raised while such an error was handled: little works where nothing is left.
+    """
+    while error is not None and not (sentence := _lacking(error)):
+        error = error.__cause__ or error.__context__
+    return "" if error is None else sentence
+
+
+def _lacking(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        limit = _own_limit("RLIMIT_NOFILE")
+        return f"Too few files may be open at once ({limit}). Please raise that limit: ulimit -n 1024."
+    if not is_memory_error(error):
+        return ""
+    tightest = min(rooms(), key=lambda room: room.free_bytes)
+    also = ""
+    if "thread" in str(error):
+        also = f", or the number of threads is limited to {_own_limit('RLIMIT_NPROC')} (ulimit -u)"
+    return (
+        f"There is not enough memory: {tightest.limit} leaves {tightest.free_bytes / 1e9:.2f} GB{also}. "
+        "Please raise that limit, or use a larger machine."
+    )
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether there was no room for memory or a thread. Many libraries say so in the text only."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, (RuntimeError, ImportError, OSError)) and any(s in str(error) for s in _LACKS)
+
+
+def _own_limit(name: str) -> int | None:
+    """A limit of this process, such as RLIMIT_AS; None where it has none. Linux only."""
+    soft, _ = psutil.Process().rlimit(getattr(psutil, name))
+    return None if soft == psutil.RLIM_INFINITY else int(soft)
+
+
+def _group_rooms(groups: Path, mounts: Path) -> Iterator[Room]:
+    """What each control group leaves that this process is in, from its own up to the root's."""
+    for folder, (limits, used, cache) in _group_folders(groups, mounts):
+        try:
+            taken = int((folder / used).read_text()) - _reclaimable(folder / "memory.stat", cache)
+            least = min(_limit(folder / name) for name in limits)
+        except (OSError, ValueError):
+            continue  # the root has no such files
+        if least < psutil.virtual_memory().total:  # version 1 writes no limit as a huge number
+            yield Room(f"the control group {folder}", max(int(least) - taken, 0))
+
+
+def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, _Files]]:
+    """Folders of this process's memory groups, each with the names that its version gives the files."""
+    try:
+        lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
+        mounted = [_mount(line) for line in mounts.read_text().splitlines()]
+    except (OSError, ValueError, IndexError):
+        return
+    for number, controllers, path in lines:
+        kind, files = ("cgroup2", _VERSION_2) if number == "0" else ("cgroup", _VERSION_1)
+        for found, options, root, place in mounted:
+            if found == kind and (
+                number == "0" or "memory" in controllers.split(",") and "memory" in options
+            ):
+                # In a container the mount may begin at the container's own group.
+                inside = path.removeprefix(root if root != "/" else "").strip("/")
+                own = place / inside
+                yield from ((folder, files) for folder in (own, *own.parents) if folder.is_relative_to(place))
+
+
+def _mount(line: str) -> tuple[str, list[str], str, Path]:
+    """Kind, options, root within the hierarchy, and place of a line of mountinfo."""
+    where, what = line.split(" - ", 1)
+    fields, (kind, _, options) = where.split(" "), what.split(" ", 2)
+    return kind, options.split(","), fields[3], Path(fields[4])
+
+
+def _limit(file: Path) -> float:
+    text = file.read_text().strip() if file.exists() else "max"
+    return float("inf") if text == "max" else int(text)
+
+
+def _reclaimable(file: Path, name: str) -> int:
+    """Files kept in memory that the group counts and would give back first."""
+    found: Mapping[str, str] = dict(line.split(" ", 1) for line in file.read_text().splitlines())
+    return int(found.get(name, 0))

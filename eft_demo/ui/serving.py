@@ -1,0 +1,139 @@
+"""Where the page is served: sockets by address family, and the thread that answers on them.
+
+Knows addresses and uvicorn; knows nothing of routes or of the page. No request of our own is ever made to
+see whether it works, so no proxy, certificate or name server can stand in between.
+"""
+
+import contextlib
+import errno
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+
+import uvicorn
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.settings import show_value
+
+PORTS_TRIED = 50
+ANY = ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost")  # a person at this machine says localhost to these
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_POLL_S = 0.005
+
+
+def listen(host: str, wanted: int) -> list[socket.socket]:
+    """Sockets bound to `host`, one per address that it stands for, all on one port.
+
+    The port is `wanted`, or the next free one above it; 0 means any. `::` is for IPv4 too. Raises InputError
+    if the next 50 are in use, if this process may not have the port, or if the address is not this machine's.
+    """
+    places = _places(host)
+    last = min(wanted + PORTS_TRIED, 65536) - 1
+    for port in range(wanted, last + 1):
+        try:
+            return list(_bind(host, places, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise _refusal(host, port, error) from None
+    ports = f"No port from {wanted} to {last} is" if wanted < last else f"Port {wanted} is not"
+    raise InputError(f"{ports} free on {host}. Please choose another with --port; 0 takes any.")
+
+
+def port_of(sockets: Sequence[socket.socket]) -> int:
+    """The port that all of them share."""
+    return int(sockets[0].getsockname()[1])
+
+
+def address(host: str, port: int) -> str:
+    """The address that a browser at this machine opens: IPv6 in brackets, a zone's % written as %25."""
+    name = host.strip("[]")
+    if name in ("0.0.0.0", "::", "127.0.0.1"):
+        name = "localhost"
+    return f"http://[{name.replace('%', '%25')}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _places(host: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    """Family and address of everything that `host` stands for. Raises InputError if that is no host."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, ValueError) as error:  # ValueError: a name that cannot be written as one
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        raise InputError(
+            f"The host {show_value(host)} is not known here ({reason}). Please choose another address with "
+            "--host, such as 127.0.0.1 or 0.0.0.0, without http:// and without a port."
+        ) from None
+    return list(dict.fromkeys((family, address) for family, *_, address in found))  # type: ignore[misc]
+
+
+def _bind(
+    host: str, places: list[tuple[socket.AddressFamily, tuple[str, int]]], port: int
+) -> Iterator[socket.socket]:
+    """Bind every place that this machine has. Raises OSError if one is in use or none is there."""
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, (name, _, *rest) in places:
+        try:
+            bound.append(_bound(family, (name, port_of(bound) if bound else port, *rest)))
+        except OSError as error:
+            if error.errno in _NOT_HERE:  # localhost may name an IPv6 address where IPv6 is off
+                missing = error
+                continue
+            for one in bound:
+                one.close()
+            raise
+    if not bound:
+        raise missing or OSError(errno.EADDRNOTAVAIL, "no address")
+    return iter(bound)
+
+
+def _bound(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place[0] != "::"))
+        one.bind(place)
+        one.listen()  # only now is it sure that nobody else has the port
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _refusal(host: str, port: int, error: OSError) -> InputError:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError(
+            f"This user may not listen on port {port}: ports below 1024 need the rights of root. "
+            "Please choose another with --port, such as 7860."
+        )
+    return InputError(
+        f"This machine cannot listen on {show_value(host)} ({error.strerror}). "
+        "Please choose another address with --host, such as 127.0.0.1 or 0.0.0.0."
+    )
+
+
+class Server(uvicorn.Server):
+    """Uvicorn in a thread of its own. `close` is what Gradio calls when its page is closed."""
+
+    def __init__(self, app: object, sockets: Sequence[socket.socket]) -> None:
+        # What the environment could decide (the number of workers, a file of settings) is said here.
+        super().__init__(uvicorn.Config(app, log_level="warning", log_config=None, workers=1, lifespan="on"))
+        self.sockets = list(sockets)
+        self.thread = threading.Thread(target=self._serve_all, name="server", daemon=True)
+
+    def _serve_all(self) -> None:
+        with contextlib.suppress(SystemExit):  # uvicorn's way to give up; `start` sees that it ended
+            self.run(sockets=self.sockets)
+
+    def start(self) -> None:
+        """Serve in the background from now on. Raises EFTError if the server ends before it has begun."""
+        self.thread.start()
+        while not self.started:
+            self.thread.join(_POLL_S)
+            if not self.thread.is_alive():
+                raise EFTError("The server ended while it started; the lines above say why.")
+
+    def close(self) -> None:
+        """Take no more requests, let those going on end, and give the port back."""
+        self.should_exit = True
+        self.thread.join(timeout=5)

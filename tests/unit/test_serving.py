@@ -1,0 +1,123 @@
+"""Sockets for every form of address, and a sentence for each that cannot be had."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.ui import serving
+
+HAS_IPV6 = socket.has_ipv6
+try:
+    socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+except OSError:
+    HAS_IPV6 = False
+ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+
+
+def taken(host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, 0), family=family)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "reached"),
+    [
+        ("127.0.0.1", "http://localhost:", ["127.0.0.1"]),
+        ("0.0.0.0", "http://localhost:", ["127.0.0.1"]),
+        ("localhost", "http://localhost:", ["127.0.0.1"]),
+        ("127.0.0.2", "http://127.0.0.2:", ["127.0.0.2"]),
+        pytest.param("::1", "http://[::1]:", ["[::1]"], marks=ipv6),
+        pytest.param("[::1]", "http://[::1]:", ["[::1]"], marks=ipv6),
+        pytest.param("::", "http://localhost:", ["[::1]", "127.0.0.1"], marks=ipv6),
+    ],
+)
+def test_every_form_of_address_is_served_and_shown_as_a_browser_needs_it(
+    host: str, shown: str, reached: list[str]
+) -> None:
+    sockets = serving.listen(host, 0)
+    port = serving.port_of(sockets)
+    assert serving.address(host, port) == f"{shown}{port}"
+    server = serving.Server(Starlette(), sockets)
+    server.start()
+    try:
+        for name in reached:
+            assert httpx.get(f"http://{name}:{port}/", trust_env=False).status_code == 404
+    finally:
+        server.close()
+
+
+def test_a_zone_is_written_as_addresses_want_it() -> None:
+    assert serving.address("fe80::1%eth0", 80) == "http://[fe80::1%25eth0]:80"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", pytest.param("::1", marks=ipv6)])
+def test_the_next_free_port_is_taken(host: str) -> None:
+    with taken("127.0.0.1" if host == "localhost" else host) as other:
+        port = other.getsockname()[1]
+        sockets = serving.listen(host, port)
+        assert port < serving.port_of(sockets) < port + serving.PORTS_TRIED
+        for one in sockets:
+            one.close()
+
+
+def refuse_with(number: int) -> Callable[..., None]:
+    def bind(*_: object) -> None:
+        raise OSError(number, errno.errorcode[number])
+
+    return bind
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted", "said"),
+    [
+        (errno.EADDRINUSE, 7860, "No port from 7860 to 7909"),
+        (errno.EADDRINUSE, 65530, "No port from 65530 to 65535"),
+        (errno.EADDRINUSE, 65535, "Port 65535 is not free"),
+        (errno.EACCES, 80, "port 80.*root.*--port"),
+        (errno.EAFNOSUPPORT, 7860, "cannot listen on '127.0.0.1'.*--host"),
+        (errno.ENOBUFS, 7860, "cannot listen on '127.0.0.1'"),
+    ],
+)
+def test_a_port_that_cannot_be_had_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, number: int, wanted: int, said: str
+) -> None:
+    monkeypatch.setattr(socket.socket, "bind", refuse_with(number))
+    with pytest.raises(InputError, match=said):
+        serving.listen("127.0.0.1", wanted)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_that_is_not_ours_is_a_sentence(host: str) -> None:
+    with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
+        serving.listen(host, 7860)
+
+
+@pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
+def test_what_is_no_host_is_a_sentence(host: str) -> None:
+    with pytest.raises(InputError, match="is not known here.*--host"):
+        serving.listen(host, 7860)
+
+
+def test_where_ipv6_is_off_localhost_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),  # nobody's address
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    (only,) = serving.listen("localhost", 0)
+    assert only.family == socket.AF_INET
+    only.close()
+
+
+def test_a_server_that_ends_while_it_starts_is_a_sentence() -> None:
+    async def broken(scope: object, receive: object, send: object) -> None:
+        raise ValueError
+
+    server = serving.Server(broken, serving.listen("127.0.0.1", 0))
+    with pytest.raises(EFTError, match="ended while it started"):
+        server.start()
