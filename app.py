@@ -18,9 +18,11 @@ def start(
     family: Annotated[str | None, Option(help="Family of models, such as qwen2.5.")] = None,
     family_file: Annotated[Path | None, Option(help="A family file of your own.")] = None,
     quant: Annotated[str | None, Option("--quant", "--quantisation", help="none, int8, nf4, fp4")] = None,
+    root_path: Annotated[str | None, Option(help="The path under which a proxy leads here.")] = None,
 ) -> None:
     """Start the app and serve its page until Ctrl+C."""
     given = {"host": host, "port": port, "family": str(family_file or family or ""), "quantisation": quant}
+    given["root_path"] = root_path
     try:
         settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})
         launch(open_page(settings), settings)
