@@ -19,6 +19,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 GUESSED_FROM = (b"x-gradio-server", b"x-forwarded-host", b"x-forwarded-proto")
 HERE = b"."  # Gradio's page resolves this against its own address
 HEAD = b"<head>"
+ICON = b'\n<link rel="icon" href="./favicon.ico">'  # or the browser asks the root of the site
+MANIFEST = b'href="/manifest.json"'
 
 
 class OwnAddress:
@@ -26,7 +28,7 @@ class OwnAddress:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.early = HEAD + b"\n<script>\n" + asset("early.js").encode() + b"</script>"
+        self.head = HEAD + b"\n<script>\n" + asset("early.js").encode() + b"</script>" + ICON
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,10 +36,10 @@ class OwnAddress:
             return
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in GUESSED_FROM]
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
-        await self.app(scope, receive, self._with_early(send) if scope["path"] == "/" else send)
+        await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
 
-    def _with_early(self, send: Send) -> Send:
-        """`send` that puts our script first into the head of the page."""
+    def _as_ours(self, send: Send) -> Send:
+        """`send` that puts our script first into the page's head, and leaves no link to the site's root."""
         start: list[Message] = []
         body = bytearray()
 
@@ -48,7 +50,8 @@ class OwnAddress:
             body.extend(message.get("body", b""))
             if message.get("more_body"):
                 return
-            page = bytes(body).replace(HEAD, self.early, 1)
+            page = bytes(body).replace(HEAD, self.head, 1)
+            page = page.replace(MANIFEST, MANIFEST.replace(b"/", b"./"), 1)
             headers = [(name, value) for name, value in start[0]["headers"] if name != b"content-length"]
             headers.append((b"content-length", str(len(page)).encode()))
             await send({**start[0], "headers": headers})

@@ -1,0 +1,210 @@
+"""The page behind a real nginx, and as on a Space: it works from its own address."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import build_demo
+from tests import nginx
+from tests.fakes import CHANT, make_service
+from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, playwright, run, texts, wait_end
+
+pytestmark = [*BROWSER_MARKS, nginx.needs_nginx]
+TOKENS = 60
+PAUSE_S = 0.02  # so a run takes more than a second
+# Chromium takes names under .localhost for secure; under this one it sends no Sec-Fetch headers.
+NAME = "eft.test"
+PLAIN = "location / { proxy_pass http://127.0.0.1:PORT; }"
+LAYOUTS = {
+    "bare": ("/", PLAIN),
+    "host": ("/", "location / { proxy_pass http://127.0.0.1:PORT; proxy_set_header Host $host; }"),
+    "stripped": ("/tools/eft/", "location /tools/eft/ { proxy_pass http://127.0.0.1:PORT/; }"),
+    "without the last slash": ("/tools/eft", "location /tools/eft { proxy_pass http://127.0.0.1:PORT/; }"),
+    "not stripped": (
+        "/tools/eft/",
+        "proxy_set_header X-Forwarded-Prefix /tools/eft; "
+        "location /tools/eft/ { proxy_pass http://127.0.0.1:PORT; }",
+    ),
+    "chunked": (
+        "/",
+        "proxy_http_version 1.1; proxy_request_buffering off; proxy_set_header Connection ''; " + PLAIN,
+    ),
+    "wrong words": (
+        "/",
+        "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
+    ),
+}
+WATCH = """() => {
+  window.arrivals = new Set();
+  const look = () => {
+    arrivals.add(document.querySelectorAll('.pane .t').length);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[int]:
+    """The port of a page whose models take their time."""
+    settings = replace(Settings(), port=0)
+    service = make_service(settings, PAUSE_S)
+    demo = build_demo(service, settings)
+    yield urlsplit(server.start(demo, settings)).port or 0
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def addresses(app: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where the page is, by layout: one nginx with a server for each."""
+    ports = {name: nginx.free_port() for name in LAYOUTS}
+    blocks = [
+        nginx.server_block(ports[name], inside.replace("PORT", str(app)))
+        for name, (_, inside) in LAYOUTS.items()
+    ]
+    with nginx.running(tmp_path_factory.mktemp("nginx"), "\n".join(blocks), list(ports.values())):
+        yield {name: f"http://{NAME}:{ports[name]}{path}" for name, (path, _) in LAYOUTS.items()}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    arguments = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+def listen(page: Any, origin: str) -> list[str]:
+    """What the page complains of, and whatever it asks of another origin."""
+    complaints: list[str] = []
+    own = (origin + "/", "data:", "blob:")
+    page.set_default_timeout(SLOW_MS)
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
+    return complaints
+
+
+def use(page: Any, address: str, folder: Path) -> None:
+    """What a person does: run, watch, look at the plot, share, save, open. `page` may be a frame."""
+    top = page if hasattr(page, "context") else page.page
+    page.wait_for_selector(".pane", state="attached")
+    assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--body-text-color')"), "no theme"
+    assert page.evaluate("document.fonts.ready.then(() => document.fonts.check('16px \"Source Sans Pro\"'))")
+    page.evaluate(WATCH)
+    run(page if page is top else _Frame(page), CHANT, TOKENS)
+    page.wait_for_selector(".t")
+    wait_end(page)
+    assert [len(text) for text in texts(page)] == [TOKENS] * 3
+    # Ten updates a second are asked for; behind a proxy that collects them it would be one or two.
+    assert len(page.evaluate("[...arrivals]")) > 5
+    page.wait_for_function("document.querySelector('.plot')?.data?.[0].x.length > 0")
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    assert page.input_value("[data-part=link]").startswith(address)
+    with top.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).click()
+    download.value.save_as(folder / "run.json")
+    assert json.loads((folder / "run.json").read_text())
+    page.locator("dialog[open]").press("Escape")
+    page.click("[data-part=open]")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.set_input_files("[data-part=file]", folder / "run.json")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    assert [len(text) for text in texts(page)] == [TOKENS] * 3
+
+
+class _Frame:
+    """A frame with its page's keyboard, for steps that press keys."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame, self.keyboard = frame, frame.page.keyboard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._frame, name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_page_works_from_its_own_address(
+    layout: str, addresses: dict[str, str], browser: Any, tmp_path: Path
+) -> None:
+    address = addresses[layout]
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    complaints = listen(page, address.removesuffix(urlsplit(address).path))
+    page.goto(address)
+    use(page, address.rstrip("/") + "/", tmp_path)
+    page.context.close()
+    assert not complaints
+
+
+def test_as_on_a_space(tmp_path: Path) -> None:
+    """In a frame of another origin, under a root path, and in a browser that refuses cookies and storage."""
+    settings = replace(
+        Settings(), port=0, space="somebody/eft", root_path="/proxied", allowed_hosts="*.localhost"
+    )
+    service = make_service(settings, PAUSE_S)
+    demo = build_demo(service, settings)
+    address = f"http://space.localhost:{urlsplit(server.start(demo, settings)).port}/proxied/"
+    profile = tmp_path / "profile" / "Default"
+    profile.mkdir(parents=True)
+    refusing = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Preferences").write_text(json.dumps(refusing))
+    around = f"<iframe src='{address}' width=1300 height=900 sandbox='{SANDBOX}'></iframe>"
+    try:
+        with playwright.sync_playwright() as driver:
+            context = driver.chromium.launch_persistent_context(
+                tmp_path / "profile",
+                executable_path=CHROMIUM,
+                args=ARGUMENTS,
+                viewport={"width": 1400, "height": 1000},
+            )
+            page = context.new_page()
+            complaints = listen(page, address.removesuffix("/proxied/"))
+            page.route(
+                "https://huggingface.co/**", lambda r: r.fulfill(body=around, content_type="text/html")
+            )
+            page.goto("https://huggingface.co/spaces/somebody/eft")
+            page.wait_for_selector("iframe")
+            frame = page.wait_for_selector("iframe").content_frame()
+            assert frame.evaluate("(() => { try { localStorage; return false } catch { return true } })()")
+            use(frame, "https://huggingface.co/spaces/somebody/eft?", tmp_path)
+            context.close()
+    finally:
+        server.stop(demo)
+        service.stop()
+    assert [text for text in complaints if not text.startswith("https://huggingface.co/")] == []
+
+
+# What the hub's own page allows its frame; and this machine may be asked for in a frame of a public page.
+SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
+]
+
+
+def test_another_site_may_not_frame_the_page(app: int, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(SLOW_MS)
+    refused: list[str] = []
+    page.on("console", lambda m: refused.append(m.text) if "frame-ancestors" in m.text else None)
+    page.route(
+        "http://evil.test/", lambda r: r.fulfill(body=FRAMED.format(app=app), content_type="text/html")
+    )
+    page.goto("http://evil.test/")
+    page.wait_for_function("window.loaded")
+    assert refused and not page.frames[1].url.startswith("http://127.0.0.1")
+    page.context.close()
+
+
+FRAMED = "<iframe src='http://127.0.0.1:{app}/' onload='window.loaded = true'></iframe>"
