@@ -42,8 +42,11 @@ def free_port() -> int:
 
 
 def server_block(port: int, inside: str) -> str:
-    """A server that listens there for any name."""
-    return f"server {{ listen 127.0.0.1:{port}; {inside} }}"
+    """A server there: `inside` is what it does for any name, or a whole server block, moved to this port."""
+    listen = f"listen 127.0.0.1:{port};"
+    if inside.startswith("server {"):
+        return inside.replace("listen 80;", listen)
+    return f"server {{ {listen} {inside} }}"
 
 
 @contextmanager
