@@ -31,9 +31,17 @@ function startFamily(page) {
   for (const role of Object.keys(ownFormats)) delete ownFormats[role];
   tellFormats();
   if (page.notice) showError("family-notice", page.notice);
-  const kept = sessionStorage.getItem("eft-prompt");
-  sessionStorage.removeItem("eft-prompt");
+  const kept = keptPrompt()?.getItem("eft-prompt");
+  keptPrompt()?.removeItem("eft-prompt");
   if (kept) { part("prompt").value = kept; fitPrompt(); say(page.chips[0] + " runs now."); }
+}
+
+function keptPrompt() { // a browser that refuses cookies refuses this too
+  try {
+    return sessionStorage;
+  } catch {
+    return null;
+  }
 }
 
 async function openFamily() {
@@ -180,7 +188,7 @@ async function watchLoading() {
 // The whole page is drawn from what it was told of its family, so it begins anew with the other one.
 function followFamily() {
   if (!loadedHere) return tellFamily("Another family runs now. Reload the page to ask it.");
-  sessionStorage.setItem("eft-prompt", part("prompt").value);
+  keptPrompt()?.setItem("eft-prompt", part("prompt").value);
   location.reload();
 }
 

@@ -36,6 +36,8 @@ class OwnAddress:
             return
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in GUESSED_FROM]
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
+        if scope["path"] in ("/", "/config"):  # what stands behind the ? is for our page; Gradio knows others
+            scope["query_string"] = b""
         await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
 
     def _as_ours(self, send: Send) -> Send:

@@ -87,6 +87,7 @@ class Connection(H11Protocol):
         super().__init__(*args, **kwargs)
         self.since = time.monotonic()
         self._deadline: asyncio.TimerHandle | None = None
+        self._lingering = False
 
     @property
     def asking(self) -> bool:
@@ -114,11 +115,15 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect(None)  # the head is here; the gate waits for the body
+        elif self._lingering and self.conn.their_state is not h11.SEND_BODY:
+            self._lingering = False  # the rest of what was refused is here: it may ask again
+            self._expect(HEAD_S)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.since = time.monotonic()
         if self.conn.their_state is h11.SEND_BODY:
+            self._lingering = True
             self._expect(LINGER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:

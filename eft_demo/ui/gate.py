@@ -20,15 +20,19 @@ from eft_demo.ui.address import App, Message, Receive, Scope, Send
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
 MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string, where every quote takes two
-MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies that are still coming in
+MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies that are still coming in; beyond it only small ones may
+SMALL_BODY_BYTES = 64_000  # a run has a few thousand
 # A body has this long, and a second more for so many bytes: a slow line may send, a dripping one may not.
 BODY_S = 20.0
-BODY_BYTES_PER_S = 20_000
+BODY_BYTES_PER_S = 50_000
 # All that the page posts to.
 POSTED = re.compile(r"/gradio_api/(queue/join|component_server|cancel|reset)/?")
 # What of Gradio this page has no use for: ways past the queue and its checks, a link that would write a
 # person's page to the disk, a proxy, an editor of the program.
-CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+)(/|$)")
+CLOSED = re.compile(
+    r"(/gradio_api)?/(runs?|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+|custom_component|stream|svelte|"
+    r"upload_progress|openapi\.json|logout|pwa_icon)(/|$)"
+)
 ALWAYS_OPEN = "/healthz"
 PAGE_HEADER = "x-eft-page"  # set by early.js
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -120,7 +124,7 @@ class Gate:
                 f"This app is not known by the name {name}. Whoever runs it may allow the name with "
                 "EFT_ALLOWED_HOSTS, for example where a proxy leads here (docs/deploying.md).",
             )
-        if CLOSED.search(path):
+        if CLOSED.match(path):
             return Refusal(404, ONLY_THE_PAGE)
         return None if method in SAFE else _refused_post(path, headers)
 
@@ -170,7 +174,7 @@ class Gate:
                 self._under_way += len(piece)
                 if len(body) > limit:
                     raise _Refused(_too_large(limit))
-                if self._under_way > MAX_BYTES_UNDER_WAY:
+                if self._under_way > MAX_BYTES_UNDER_WAY and len(body) > SMALL_BODY_BYTES:
                     raise _Refused(Refusal(503, "Too much is being sent here at once. Please try again."))
                 if not message.get("more_body"):
                     return bytes(body)

@@ -15,6 +15,7 @@ from pathlib import Path
 import gradio as gr
 import plotly
 import typer
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -77,6 +78,7 @@ def start(demo: Page, settings: Settings) -> str:
             "openapi_url": None,
             "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
             "middleware": [Middleware(OwnAddress)],
+            "exception_handlers": {RequestValidationError: not_as_asked},
             "lifespan": gated(demo, settings),
         },
     )
@@ -176,6 +178,11 @@ def unknown(demo: Page) -> Unknown:
 
 def _known(number: object, known: Mapping[int, object]) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number in known
+
+
+def not_as_asked(request: Request, error: Exception) -> Response:
+    """The answer to a post that Gradio cannot read; its own repeats the post, which may be no text at all."""
+    return JSONResponse({"detail": "What was posted is not what this page posts."}, status_code=422)
 
 
 def plotly_js(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The gate, over HTTP on a running page: other sites, foreign names, odd bodies, and what does not exist."""
 
+import http.client
 import json
 import logging
 import socket
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import gate, server
+from eft_demo.ui import connections, gate, server
 from eft_demo.ui.layout import Page, build_demo
 from tests.fakes import make_service
 
@@ -90,10 +91,28 @@ def test_no_other_site_may_ask_before_or_read(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/login"), ("POST", "/gradio_api/stream/x"), ("PUT", JOIN), ("POST", "/"), ("DELETE", CALL)],
+    [
+        ("POST", "/login"),
+        ("POST", "/gradio_api/process_recording"),
+        ("POST", "/gradio_api/stream/x"),
+        ("POST", "/"),
+        ("PUT", JOIN),
+        ("DELETE", CALL),
+        ("GET", "/gradio_api/custom_component/x/client/component/y.js"),
+        ("GET", "/gradio_api/openapi.json"),
+        ("GET", "/gradio_api/upload_progress?upload_id=x"),
+        ("GET", "/logout"),
+    ],
 )
-def test_nothing_else_can_be_posted_to(client: httpx.Client, method: str, path: str) -> None:
-    assert client.request(method, path, json={"session_hash": "x", "fn_index": 0}).status_code in (404, 405)
+def test_nothing_else_is_served(client: httpx.Client, method: str, path: str) -> None:
+    body = None if method == "GET" else {"session_hash": "x", "fn_index": 0}
+    assert client.request(method, path, json=body).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("query", ["page=none", "deep_link=../../x", "page=%00&deep_link", "v=1&prompt=Hi"])
+def test_a_query_is_for_the_page_and_nothing_of_gradios(client: httpx.Client, query: str) -> None:
+    assert client.get(f"/?{query}").text == client.get("/").text
+    assert client.get(f"/config?{query}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -188,6 +207,7 @@ UNKNOWN = [
     (JOIN, {"fn_index": None}),
     (JOIN, {"fn_index": "0"}),
     (JOIN, {"fn_index": 0, "data": "x"}),
+    (JOIN, {"fn_index": 0, "data": "\ud800"}),
     (JOIN, {"fn_index": 0, "trigger_id": "x"}),
     (JOIN, {"fn_index": 0, "session_hash": 5}),
     ("/gradio_api/cancel", {}),
@@ -263,6 +283,23 @@ def test_a_length_that_is_too_great_or_none_at_all(page: tuple[Page, str]) -> No
     assert post_raw(page[1], "Content-Length: -1\r\n", iter(())).startswith("HTTP/1.1 400")
 
 
+def test_after_a_refusal_the_connection_serves_on(
+    page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_S", 0.2)
+    line = http.client.HTTPConnection("127.0.0.1", urlsplit(page[1]).port or 0, timeout=20)
+    line.putrequest("POST", "/gradio_api/run/x")
+    line.putheader("Content-Length", "9")
+    line.endheaders()
+    refused = line.getresponse()
+    assert refused.status == 404 and refused.read()
+    line.send(b"{}       ")  # late, but whole
+    time.sleep(0.5)
+    line.request("GET", "/healthz")
+    assert line.getresponse().status == 200
+    line.close()
+
+
 def test_a_chunked_body_is_taken(client: httpx.Client, page: tuple[Page, str]) -> None:
     body = json.dumps(asked(page)).encode()
     answer = client.post(
@@ -290,8 +327,9 @@ def test_bodies_that_come_at_once_have_a_limit_together(
     page: tuple[Page, str], client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "MAX_BYTES_UNDER_WAY", 500)
-    answer = client.post(CALL, json=asked(page, data="x" * 1000))
+    answer = client.post(CALL, json=asked(page, data="x" * 2 * gate.SMALL_BODY_BYTES))
     assert answer.status_code == 503
+    assert client.post(CALL, json=asked(page, data="x" * 1000)).status_code == 200
     monkeypatch.undo()
     assert client.post(CALL, json=asked(page)).status_code == 200
 
