@@ -1,8 +1,10 @@
 // Runs in the head, before anything of Gradio's. It knows the one thing that the server cannot: the page's own address.
 
 (() => {
-  // Without its last slash a sub-path would lose its last part: everything here is relative to the page.
-  if (!location.pathname.endsWith("/")) location.replace(location.pathname + "/" + location.search + location.hash);
+  // Without its last slash a sub-path would lose its last part: everything here is relative to the page. Once only: a
+  // proxy may insist on leaving the slash out.
+  const came = performance.getEntriesByType("navigation")[0];
+  if (!location.pathname.endsWith("/") && !came?.redirectCount) location.replace(location.pathname + "/" + location.search + location.hash);
   // Another site's page cannot send this header without asking first, which the server never allows. So it shows that a
   // post is our own, also behind a proxy that hides the public address from the server.
   const send = window.fetch;

@@ -226,7 +226,8 @@ def test_what_does_not_exist_is_a_sentence(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with caplog.at_level(logging.INFO):
-        answer = client.post(path, json=asked(page, **changes))
+        body = json.dumps(asked(page, **changes))
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500 and answer.json()["detail"], answer.text
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
 
