@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything in one command on a bare Debian or Ubuntu with Python 3.11 or newer, and nothing reachable but a package index.
-#   bash run.sh [--host H] [--port P] [--family F | --family-file FILE] [--quant KIND]    install on first use, then start the app
+#   bash run.sh [--host H] [--port P] [--family F | --family-file FILE] [--quant KIND] [--root-path P]    install on first use, then start the app
 #   bash run.sh test [options of pytest]    the same, then lint, types and all tests
 # EFT_VENV names another folder for the virtual environment. pip's own settings (PIP_EXTRA_INDEX_URL, pip.conf) hold.
 set -euo pipefail
@@ -25,10 +25,10 @@ as_root() {  # sudo may ask for a password only where there is a person to ask
     if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
 }
 
-apt_install() {
+apt_install() {  # without starting what a package brings as a service: the tests start their own nginx
     command -v apt-get >/dev/null || return 1
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2 &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
+        as_root env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$@" >&2
 }
 
 make_venv() {  # Debian splits ensurepip off into python3-venv
@@ -66,10 +66,17 @@ ensure_browser() {
     apt_install chromium fonts-dejavu-core || say "not possible here: the browser tests will be skipped. As root: apt-get install chromium"
 }
 
+ensure_nginx() {
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null && return
+    say "no nginx found; trying apt-get install nginx"
+    apt_install nginx || say "not possible here: the tests behind a proxy will be skipped. As root: apt-get install nginx"
+}
+
 if [ "${1:-}" = test ]; then
     shift
     install requirements-dev.txt
     ensure_browser
+    ensure_nginx
     status=0
     "$venv/bin/python" -m ruff check --output-format concise . || status=1
     "$venv/bin/python" -m mypy || status=1

@@ -95,10 +95,11 @@ def start(
     family: Annotated[str | None, typer.Option(help="Family of models, such as qwen2.5.")] = None,
     family_file: Annotated[Path | None, typer.Option(help="A family file of your own.")] = None,
     quantisation: Quantisation = None,
+    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy leads here.")] = None,
 ) -> None:
     """Start the page and serve it until Ctrl+C."""
-    chosen = str(family_file or family or "")
-    given = {"host": host, "port": port, "family": chosen, "quantisation": quantisation}
+    given = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
+    given |= {"family": str(family_file or family or "")}
     with Lasting():
         try:
             settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]

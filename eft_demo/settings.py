@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from eft_demo.environment import given
 from eft_demo.errors import InputError
@@ -140,6 +141,7 @@ UNDOING = (
 HOSTED_NAMES: Mapping[str, str] = {
     "host": "GRADIO_SERVER_NAME",
     "port": "GRADIO_SERVER_PORT",
+    "root_path": "GRADIO_ROOT_PATH",
     "space": "SPACE_ID",
     "zero_gpu": "SPACES_ZERO_GPU",
 }
@@ -162,6 +164,8 @@ _COUNTS = (
     "max_heavy_address",
 )
 _YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
+_ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
 _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -171,6 +175,8 @@ class Settings:
 
     host: str = "127.0.0.1"  # only this machine, unless asked otherwise
     port: int = 7860
+    root_path: str = ""  # the path under which a proxy leads here, such as /tools/eft
+    allowed_hosts: str = ""  # names under which the app may be asked for, such as eft.example.org, *.lab
     space: str = ""  # owner/name of the Hugging Face Space this is; a Space sets it itself
     zero_gpu: bool = False  # a Space whose GPU is lent for a run at a time; such a Space sets it itself
     assets: Path = ASSETS
@@ -231,8 +237,25 @@ class Settings:
                 )
         if self.space and not _SPACE_ID.fullmatch(self.space):
             raise InputError(f"EFT_SPACE must be owner/name; got {show_value(self.space)}.")
+        self._check_addresses()
         # A lower maximum lowers the default with it, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
+
+    def _check_addresses(self) -> None:
+        path = self.root_path
+        if "://" in path:  # Gradio's own variable may hold a whole address
+            path = urlsplit(path).path
+        path = path.rstrip("/")
+        if not _ROOT_PATH.fullmatch(path):
+            shown = show_value(self.root_path)
+            raise InputError(f"EFT_ROOT_PATH must be a path such as /tools/eft; got {shown}.")
+        object.__setattr__(self, "root_path", path)
+        for name in self.allowed_hosts.replace(",", " ").split():
+            if not _HOST.fullmatch(name):
+                raise InputError(
+                    "EFT_ALLOWED_HOSTS must be names such as eft.example.org, without http:// and port; got "
+                    f"{show_value(name)}."
+                )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -25,6 +25,7 @@ OTHERS = {
     "requirements.txt": "What the app needs, exact",
     "requirements-dev.txt": "What the tests need on top",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
+    "docs/deploying.md": "Behind a proxy: its lines, the variables, health",
     "Dockerfile": "The app in a container, as a user without rights",
     ".ci/run": "What CI runs: the README's test command in a fresh environment",
 }

@@ -3,18 +3,17 @@
 Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
 """
 
-import json
 import re
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import plotly
 import typer
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -22,23 +21,18 @@ from starlette.routing import Route
 
 from eft_demo.settings import Settings
 from eft_demo.ui import serving
+from eft_demo.ui.address import OwnAddress
+from eft_demo.ui.connections import bound
+from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
 from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.switching import has_key
 from eft_demo.ui.visitors import Listening
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-# A prompt far too long must still arrive whole, or it could not be answered with a sentence.
-MAX_BODY_BYTES = 1_000_000
-MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string, where every quote takes two
-# Ways past the queue and its checks, and what of Gradio this page has no use for: a link that would write a
-# person's page to the disk, a proxy, an editor of the program.
-CLOSED = re.compile(r"^(/gradio_api)?/(run|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+)(/|$)")
 WATCH_S = 0.5  # between two looks at the engine
 GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
+NOT_HERE = "This server does not know that {}. Please reload the page."
 
 
 def launch(demo: Page, settings: Settings) -> None:
@@ -89,7 +83,7 @@ def start(demo: Page, settings: Settings) -> str:
         quiet=True,
         share=False,
         show_error=False,
-        root_path="",
+        root_path="",  # the page knows its own address, see address.py
         ssr_mode=False,
         run_history=False,
         mcp_server=False,
@@ -109,11 +103,14 @@ def start(demo: Page, settings: Settings) -> str:
             "openapi_url": None,
             "lifespan": lambda app: _queue_runs(demo, app),
             "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
-            "middleware": [Middleware(Gate), Middleware(Listening, streams=demo.live.streams)],
+            "middleware": [Middleware(OwnAddress), Middleware(Listening, streams=demo.live.streams)],
+            "exception_handlers": {RequestValidationError: not_as_asked},
         },
     )
-    demo.server = serving.Server(demo.app, sockets)
+    # The gate stands before Gradio's own middleware, which would answer other sites.
+    demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()
+    bound(demo.server)
     return demo.local_url
 
 
@@ -158,63 +155,41 @@ def health(demo: Page) -> Callable[[Request], Response]:
     return healthz
 
 
+def unknown(demo: Page) -> Unknown:
+    """What refuses events, functions and sessions that are not here: Gradio takes each for a bug of ours."""
+
+    def check(path: str, query: Mapping[str, str], posted: object) -> Refusal | None:
+        if not isinstance(posted, dict):
+            streams = demo._queue.pending_messages_per_session
+            lost = path.rstrip("/").endswith("/queue/data") and query.get("session_hash") not in streams
+            odd = "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
+            return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
+        session = posted.get("session_hash")
+        if not (isinstance(session, str) and SESSION.fullmatch(session)):
+            return Refusal(400, "What is posted here must name its session (session_hash).")
+        if "/queue/join" in path and not _known(posted.get("fn_index"), demo.fns):
+            return Refusal(404, NOT_HERE.format("event"))
+        if "/component_server" not in path:
+            return None
+        component, name = posted.get("component_id"), posted.get("fn_name")
+        block = demo.blocks[component] if _known(component, demo.blocks) else None
+        offered = getattr(getattr(block, str(name), None), "_is_server_fn", False)
+        return None if offered else Refusal(404, NOT_HERE.format("function"))
+
+    return check
+
+
+def _known(number: object, known: Mapping[int, object]) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number in known
+
+
+def not_as_asked(request: Request, error: Exception) -> Response:
+    """The answer to a post that Gradio cannot read; its own repeats the post, which may be no text at all."""
+    return JSONResponse({"detail": "What was posted is not what this page posts."}, status_code=422)
+
+
 def plotly_js(request: Request) -> Response:
     """Plotly's own script from the installed package: nothing is fetched from elsewhere."""
     return FileResponse(
         PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"}
     )
-
-
-class Gate:
-    """ASGI middleware: no uploads, no huge bodies, and headers that keep browsers from guessing types."""
-
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        refusal = _refusal(scope)
-        if refusal is not None:
-            await _answer(_with_headers(send), *refusal)
-            return
-        await self.app(scope, receive, _with_headers(send))
-
-
-def _refusal(scope: Scope) -> tuple[int, str] | None:
-    """Status and sentence for a request that is not let in."""
-    if CLOSED.search(scope["path"]):
-        return 404, "This app is used through its page; it has no other interface."
-    if scope["method"] not in ("POST", "PUT", "PATCH"):
-        return None
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    if "/upload" in scope["path"] or headers.get("content-type", "").lower().startswith("multipart/"):
-        return 403, "This app takes no files."
-    length = headers.get("content-length", "")
-    if not length.isdecimal():
-        return 411, "A request must say its length (Content-Length)."
-    limit = MAX_FILE_BODY_BYTES if scope["path"].rstrip("/").endswith("/component_server") else MAX_BODY_BYTES
-    if int(length) > limit:
-        return (
-            413,
-            f"A request may have {limit:,} bytes; this one has {int(length):,}. Send less text.",
-        )
-    return None
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            added = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-            message = {**message, "headers": [*message.get("headers", []), *added]}
-        await send(message)
-
-    return sending
-
-
-async def _answer(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"detail": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -108,12 +108,30 @@ def test_settings_come_from_the_environment() -> None:
         ("EFT_MAX_ROWS", "0"),
         ("EFT_MAX_NEW_TOKENS", "-1"),
         ("EFT_THREADS", "9" * 5000),
+        ("EFT_ROOT_PATH", "tools/eft"),
+        ("EFT_ROOT_PATH", "/tools/eft?x"),
+        ("EFT_ALLOWED_HOSTS", "https://eft.example"),
+        ("EFT_ALLOWED_HOSTS", "eft.example:443"),
+        ("EFT_ALLOWED_HOSTS", "eft.example, *"),
     ],
     ids=lambda text: text[:20],
 )
 def test_a_bad_variable_is_named(variable: str, text: str) -> None:
     with pytest.raises(InputError, match=variable):
         Settings.from_env({variable: text})
+
+
+@pytest.mark.parametrize(
+    ("environ", "path"),
+    [
+        ({"EFT_ROOT_PATH": "/tools/eft/"}, "/tools/eft"),
+        ({"EFT_ROOT_PATH": "/"}, ""),
+        ({"GRADIO_ROOT_PATH": "https://example.org/tools/eft"}, "/tools/eft"),
+        ({"GRADIO_ROOT_PATH": "/theirs", "EFT_ROOT_PATH": "/ours"}, "/ours"),
+    ],
+)
+def test_the_root_path_is_a_path_without_its_last_slash(environ: dict[str, str], path: str) -> None:
+    assert Settings.from_env(environ).root_path == path
 
 
 def test_a_lower_maximum_lowers_the_default_length() -> None:

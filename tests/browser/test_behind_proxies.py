@@ -1,0 +1,256 @@
+"""The page behind a real nginx, and as on a Space: it works from its own address."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import server
+from eft_demo.ui.layout import build_demo
+from tests import nginx
+from tests.fakes import CHANT, make_service
+from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, playwright, run, texts, wait_end
+
+pytestmark = [*BROWSER_MARKS, nginx.needs_nginx]
+TOKENS = 60
+PAUSE_S = 0.02  # so a run takes more than a second
+# Chromium takes names under .localhost for secure; under this one it sends no Sec-Fetch headers.
+NAME = "eft.test"
+PLAIN = "location / { proxy_pass http://127.0.0.1:PORT; }"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
+WHOLE, UNDER_A_PATH = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+LAYOUTS = {
+    "the document": ("/", WHOLE),
+    "the document, under a path": ("/tools/eft/", UNDER_A_PATH),
+    "bare": ("/", PLAIN),
+    "host": ("/", "location / { proxy_pass http://127.0.0.1:PORT; proxy_set_header Host $host; }"),
+    "stripped": ("/tools/eft/", "location /tools/eft/ { proxy_pass http://127.0.0.1:PORT/; }"),
+    "without the last slash": ("/tools/eft", "location /tools/eft { proxy_pass http://127.0.0.1:PORT/; }"),
+    "not stripped": (
+        "/tools/eft/",
+        "proxy_set_header X-Forwarded-Prefix /tools/eft; "
+        "location /tools/eft/ { proxy_pass http://127.0.0.1:PORT; }",
+    ),
+    "no slash": (
+        "/eft",
+        "location = /eft/ { return 302 $scheme://$http_host/eft; } "
+        "location = /eft { proxy_pass http://127.0.0.1:PORT/; }",
+    ),
+    "chunked": (
+        "/",
+        "proxy_http_version 1.1; proxy_request_buffering off; proxy_set_header Connection ''; " + PLAIN,
+    ),
+    "wrong words": (
+        "/",
+        "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
+    ),
+}
+# What the hub's own page allows its frame; and this machine may be asked for in a frame of a public page.
+SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
+]
+FONT_IS_HERE = (
+    "[...document.fonts].some((font) => font.status === 'loaded' && font.family.includes('Source'))"
+)
+LONG = "ü" * 1400  # each takes six bytes in an address, and nginx takes 8 kB
+NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+WATCH = """() => {
+  window.arrivals = new Set();
+  const look = () => {
+    arrivals.add(document.querySelectorAll('.pane .t').length);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[int]:
+    """The port of a page whose models take their time."""
+    settings = replace(Settings(), port=0)
+    service = make_service(settings, PAUSE_S)
+    demo = build_demo(service, settings)
+    yield urlsplit(server.start(demo, settings)).port or 0
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def addresses(app: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where the page is, by layout: one nginx with a server for each."""
+    ports = {name: nginx.free_port() for name in LAYOUTS}
+    blocks = [
+        nginx.server_block(ports[name], inside.replace("PORT", str(app)).replace("7860", str(app)))
+        for name, (_, inside) in LAYOUTS.items()
+    ]
+    with nginx.running(tmp_path_factory.mktemp("nginx"), "\n".join(blocks), list(ports.values())):
+        yield {
+            name: f"http://{'eft.example.org' if inside == WHOLE else NAME}:{ports[name]}{path}"
+            for name, (path, inside) in LAYOUTS.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Any) -> Iterator[Any]:
+    rules = ",".join(f"MAP {name} 127.0.0.1" for name in (NAME, "eft.example.org"))
+    arguments = [*ARGUMENTS, f"--host-resolver-rules={rules}"]
+    chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    yield chromium
+    chromium.close()
+
+
+def listen(page: Any, origin: str) -> list[str]:
+    """What the page complains of, and whatever it asks of another origin."""
+    complaints: list[str] = []
+    own = (origin + "/", "data:", "blob:")
+    page.set_default_timeout(SLOW_MS)
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
+    return complaints
+
+
+def use(page: Any, address: str, folder: Path) -> None:
+    """What a person does: run, watch, look at the plot, share, save, open. `page` may be a frame."""
+    top = page if hasattr(page, "context") else page.page
+    page.wait_for_selector(".pane", state="attached")
+    assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--body-text-color')"), "no theme"
+    page.wait_for_function(FONT_IS_HERE)
+    page.evaluate(WATCH)
+    run(page if page is top else _Frame(page), CHANT, TOKENS)
+    page.wait_for_selector(".t")
+    wait_end(page)
+    assert [len(text) for text in texts(page)] == [TOKENS] * 3
+    # Ten updates a second are asked for; not all came at the end.
+    assert len(page.evaluate("[...arrivals]")) > 5
+    page.wait_for_function("document.querySelector('.plot')?.data?.[0].x.length > 0")
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    assert page.input_value("[data-part=link]").startswith(address)
+    with top.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).click()
+    download.value.save_as(folder / "run.json")
+    assert json.loads((folder / "run.json").read_text())
+    page.locator("dialog[open]").press("Escape")
+    page.click("[data-part=open]")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.set_input_files("[data-part=file]", folder / "run.json")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    assert [len(text) for text in texts(page)] == [TOKENS] * 3
+
+
+class _Frame:
+    """A frame with its page's keyboard, for steps that press keys."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame, self.keyboard = frame, frame.page.keyboard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._frame, name)
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "no slash"])
+def test_the_page_works_from_its_own_address(
+    layout: str, addresses: dict[str, str], browser: Any, tmp_path: Path
+) -> None:
+    address = addresses[layout]
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    complaints = listen(page, address.removesuffix(urlsplit(address).path))
+    page.goto(address)
+    use(page, address.rstrip("/") + "/", tmp_path)
+    page.context.close()
+    # Without its slash the page has asked for two files beside the wrong path before it moved on.
+    assert complaints == ([] if address.endswith("/") else [NOT_FOUND] * len(complaints))
+
+
+def test_as_on_a_space(driver: Any, tmp_path: Path) -> None:
+    """In a frame of another origin, under a root path, and in a browser that refuses cookies and storage."""
+    settings = replace(
+        Settings(), port=0, space="somebody/eft", root_path="/proxied", allowed_hosts="*.localhost"
+    )
+    service = make_service(settings, PAUSE_S)
+    demo = build_demo(service, settings)
+    address = f"http://space.localhost:{urlsplit(server.start(demo, settings)).port}/proxied/"
+    profile = tmp_path / "profile" / "Default"
+    profile.mkdir(parents=True)
+    refusing = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Preferences").write_text(json.dumps(refusing))
+    context = driver.chromium.launch_persistent_context(
+        profile.parent, executable_path=CHROMIUM, args=ARGUMENTS, viewport={"width": 1400, "height": 1000}
+    )
+    page = context.new_page()
+    complaints = listen(page, address.removesuffix("/proxied/"))
+    around = f"<iframe src='{address}' width=1300 height=900 sandbox='{SANDBOX}'></iframe>"
+    page.route("https://huggingface.co/**", lambda r: r.fulfill(body=around, content_type="text/html"))
+    page.goto("https://huggingface.co/spaces/somebody/eft")
+    frame = page.wait_for_selector("iframe").content_frame()
+    frame.wait_for_selector(".pane", state="attached")
+    assert frame.evaluate("() => { try { return !localStorage } catch { return true } }"), "storage is there"
+    use(frame, "https://huggingface.co/spaces/somebody/eft", tmp_path)
+    context.close()
+    server.stop(demo)
+    service.stop()
+    assert [text for text in complaints if not text.startswith("https://huggingface.co/")] == []
+
+
+def test_a_long_link_opens_behind_a_proxy(addresses: dict[str, str], browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(SLOW_MS)
+    page = context.new_page()
+    page.goto(addresses["the document"])
+    page.wait_for_selector(".pane", state="attached")
+    page.fill("#eft-prompt", LONG)
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    other = context.new_page()
+    other.goto(page.input_value("[data-part=link]"))
+    other.wait_for_function("(text) => document.querySelector('#eft-prompt')?.value === text", arg=LONG)
+    context.close()
+
+
+@pytest.mark.parametrize("layout", ["bare", "chunked", "the document"])
+def test_the_first_line_of_a_stream_does_not_wait_for_more(addresses: dict[str, str], layout: str) -> None:
+    # A proxy that collects would pass on thirteen bytes only with the next four thousand, hours later.
+    url = f"http://127.0.0.1:{urlsplit(addresses[layout]).port}/gradio_api/heartbeat/abc123"
+    with httpx.stream("GET", url, timeout=20, trust_env=False) as stream:
+        assert next(stream.iter_lines()) == "data: ALIVE"
+
+
+def test_a_proxy_that_insists_on_no_slash_is_no_endless_loop(addresses: dict[str, str], browser: Any) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url) if r.is_navigation_request() else None)
+    page.goto(addresses["no slash"])
+    page.wait_for_load_state("networkidle")
+    assert 0 < len(asked) <= 3
+    page.context.close()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_our_own_site_may_frame_the_page(app: int, browser: Any, own: bool) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(SLOW_MS)
+    inner = f"http://127.0.0.1:{app}/"
+    outer = inner + "around" if own else f"http://{NAME}/"
+    around = f"<iframe src='{inner}' onload='window.loaded = true'></iframe>"
+    page.route(outer, lambda r: r.fulfill(body=around, content_type="text/html"))
+    page.goto(outer)
+    page.wait_for_function("window.loaded")
+    assert (page.frames[1].url == inner) is own
+    page.context.close()
