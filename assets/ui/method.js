@@ -37,7 +37,7 @@ function makeMethod(name, title, kinds) {
   menu.append(...Object.entries(kinds).map(([kind, { title }]) => Object.assign(el("option", "", title), { value: kind })));
   label.htmlFor = menu.id;
   const more = el("label", "method-value");
-  const value = Object.assign(el("input"), { id: menu.id + "-value" });
+  const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off", autocomplete: "off" });
   more.append(value, el("span"));
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;

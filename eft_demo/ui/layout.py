@@ -21,6 +21,8 @@ from eft_demo.ui.switching import OVER, Load, Switch, Visitor, load_chosen, load
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
+    "keys.js",
+    "text.js",
     "whatif.js",
     "sentences.js",
     "stream.js",
@@ -42,6 +44,9 @@ SCRIPTS = (  # in this order, in one scope
     "family.js",
     "share.js",
     "open.js",
+    "drop.js",
+    "print.js",
+    "theme.js",
     "controls.js",
 )
 EXAMPLES = (
