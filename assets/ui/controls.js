@@ -58,7 +58,7 @@ function makeField(name, field) {
   const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
   slider.setAttribute("aria-label", field.name);
   slider.addEventListener("input", () => { number.value = slider.value; summarise(); hideError(name); });
-  number.addEventListener("input", () => { slider.value = number.value; summarise(); hideError(name); });
+  number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; summarise(); hideError(name); });
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;
   sentence.setAttribute("role", "alert");
@@ -67,6 +67,8 @@ function makeField(name, field) {
   return box;
 }
 
+// What a browser took for no number it does not hand over; an emptied field is something else, and posts null.
+const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
 const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
 function summarise() {
@@ -88,7 +90,7 @@ function startRun() {
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
 function askedNow() {
   const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
-  for (const input of fieldInputs()) asked[input.dataset.field] = input.valueAsNumber;
+  for (const input of fieldInputs()) asked[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
   return asked;
 }
 
