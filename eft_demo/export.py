@@ -23,6 +23,7 @@ from eft_demo.trace import FILE_DIGITS, PanelTrace, RunTrace, TokenRecord
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
 
+_PAGE_SCRIPTS = ("ui/keys.js", "ui/text.js", "export/page.js")  # one script, in this order
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -119,13 +120,16 @@ def to_html(run: RunTrace) -> str:
         "terms": [_bar_names(parse(panel.recipe)) for panel in run.panels],
         "labels": {token: label_of(token, pieces) for token in sorted(ids)},
     }
-    style, script = (
-        (ASSETS / "export" / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
+    style = _page_asset("export/page.css")
+    script = "\n".join(['"use strict";', *map(_page_asset, _PAGE_SCRIPTS)])
     # Replaced one after the other, the data last: nothing in it is ever looked at again.
     page = _PAGE.replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
     page = page.replace("{style}", style).replace("{script}", script)
     return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _page_asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 class Pieces(dict[int, bytes]):

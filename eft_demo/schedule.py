@@ -68,6 +68,8 @@ def parse_schedule(text: object) -> Schedule:
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS or not text.split():
         raise InputError(f"There is no schedule {show_value(text)}. {WAY_OUT}")
     kind, *rest = text.split()
+    if kind in ("warmup", "first") and not rest:
+        raise InputError(f"The number of tokens of the schedule {kind} is empty. {WAY_OUT}")
     try:
         if kind == "list":
             return Schedule(kind, factors=tuple(map(float, rest)))

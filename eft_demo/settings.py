@@ -27,12 +27,15 @@ def check_number(
     """Return `value` as an int or a finite float within [low, high], or (low, high] if `above_low`.
 
     Raises InputError for anything else: text, None, booleans, NaN, infinities, fractions where whole
-    numbers are wanted. Values come from pages and files, so no type is taken on trust.
+    numbers are wanted. Values come from pages and files, so no type is taken on trust. None and blank text
+    are what an emptied field posts.
     """
     kind = "a whole number" if integer else "a number"
     wanted = f"{kind} above {low:g} and up to {high:g}" if above_low else f"{kind} from {low:g} to {high:g}"
     if integer:
         wanted = f"{kind} from {low:.0f} to {high:.0f}"
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise InputError(f"{name} is empty. Please enter {wanted}.")
     message = f"{name} must be {wanted}; got {show_value(value)}. Please choose a value in that range."
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(message)

@@ -51,6 +51,8 @@ def parse_weight_filter(text: object) -> WeightFilter:
         raise InputError(f"There is no weight filter {show_value(text)}. {WAY_OUT}")
     if text.split() == ["off"]:
         return OFF
+    if text.split() in (["top-p"], ["mask"]):
+        raise InputError(f"The value of the weight filter {text.strip()} is empty. {WAY_OUT}")
     kinds = {name: kind for kind, name in _NAMES.items() if kind != "off"}
     try:
         name, value = text.split()

@@ -1,8 +1,6 @@
-// A saved run, drawn without any network. Texts go through textContent alone; colours through style properties.
-"use strict";
+// A saved run, drawn without any network, with the page's own keys.js and text.js before this. Texts go through
+// textContent alone; colours through style properties.
 const { run, made, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
-// Control and format characters alone, which leave no trace; joiners apart, for they make one sign of two tokens.
-const UNSEEN = /^[\p{Cc}\p{Cf}\u2028\u2029]+(?<![\t\n\u200c\u200d])$/u;
 const part = (id) => document.getElementById(id);
 const spans = [];
 let at = { p: 0, i: 0 };
@@ -46,12 +44,13 @@ function paintAll() {
 
 function drawColumn(panel, p) {
   const pane = el("section", "pane");
-  const text = el("div", "text");
+  const text = verbatim(el("div", "text"));
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", "Text of the column " + panel.name);
+  const joining = JOINING.test(texts[p].join(""));
   spans[p] = panel.tokens.map((token, i) => {
-    const span = el("span", "t", texts[p][i] || labels[token.id]);
-    if (UNSEEN.test(texts[p][i])) span.dataset.unseen = labels[token.id];
+    const isPart = run.pieces[token.id] && joining; // of no width: letters join across it
+    const span = showText(el("span", "t"), texts[p][i] || (isPart ? "" : labels[token.id]));
     span.dataset.p = p;
     span.dataset.i = i;
     span.tabIndex = i === 0 ? 0 : -1;
@@ -62,7 +61,7 @@ function drawColumn(panel, p) {
   });
   text.append(...spans[p]);
   const why = { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[panel.finish_reason] || panel.finish_reason;
-  pane.append(el("h2", "", panel.name), el("div", "recipe", panel.recipe), text, el("div", "foot", why + " · " + panel.tokens.length + " tokens"));
+  pane.append(verbatim(showText(el("h2"), panel.name)), verbatim(el("div", "recipe", panel.recipe)), text, el("div", "foot", why + " · " + panel.tokens.length + " tokens"));
   if (panel.error) pane.append(el("p", "", panel.error));
   return pane;
 }
@@ -87,7 +86,7 @@ function select(p, i, focus) {
 
 function drawCard(p, i) {
   const panel = run.panels[p], token = panel.tokens[i];
-  part("title").textContent = "“" + labels[token.id] + "” · token " + (i + 1) + " of " + panel.tokens.length + " · " + panel.name;
+  showPieces(part("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + panel.tokens.length + " · ", panel.name]);
   const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
   part("note").textContent = ["id " + token.id, "probability " + percent(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
   part("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
@@ -98,7 +97,7 @@ function candidateTable(token) {
   const table = tableOf(["candidate", ...roles.map(readable), "mix"]);
   for (const candidate of token.candidates) {
     const row = el("tr", candidate.id === token.id ? "chosen" : "");
-    row.append(headOf(labels[candidate.id]), ...roles.map((role) => meter(candidate.by_role[role], role)), meter(candidate.logprob, "mix"));
+    row.append(verbatim(headOf(labels[candidate.id])), ...roles.map((role) => meter(candidate.by_role[role], role)), meter(candidate.logprob, "mix"));
     table.tBodies[0].append(row);
   }
   return table;
@@ -143,7 +142,7 @@ function walk(key) {
 }
 
 document.title = run.prompt.slice(0, 60) + " · EFT Demo";
-part("prompt").textContent = run.prompt;
+verbatim(showText(part("prompt"), run.prompt));
 const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
 const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
 const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
@@ -154,7 +153,7 @@ part("columns").append(...run.panels.map(drawColumn));
 part("mode").addEventListener("change", paintAll);
 part("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
 part("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
-part("columns").addEventListener("keydown", (event) => { if (walk(event.key)) event.preventDefault(); });
+onKeys(part("columns"), walk);
 paintAll();
 const first = run.panels.findLastIndex((panel) => panel.tokens.length);
 if (first >= 0) select(first, 0, false);

@@ -168,8 +168,8 @@ function nodeItem(node) {
   item.setAttribute("aria-selected", current);
   item.tabIndex = current ? 0 : -1;
   item.style.setProperty("--depth", depthOf(node));
-  if (node.parent === null) item.append(el("b", "", "First text"), el("span", "", openingOf(node)));
-  else item.append(el("b", "", quote(run0(node, node.position))), el("span", "", placeOf(node)), el("span", "next", openingOf(node)));
+  if (node.parent === null) item.append(el("b", "", "First text"), verbatim(el("span", "", openingOf(node))));
+  else item.append(verbatim(el("b", "", quote(run0(node, node.position)))), el("span", "", placeOf(node)), verbatim(el("span", "next", openingOf(node))));
   return item;
 }
 
@@ -195,27 +195,26 @@ function openingOf(node) { // what comes behind the place of parting
   return cut.length > 60 ? cut.slice(0, 59).join("") + "…" : cut.join("");
 }
 
-function walkTree(event) {
+function walkTree(key, event) {
   const item = event.target.closest(".node");
-  if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!item) return false;
   const items = [...part("tree").children], id = Number(item.dataset.id), at = items.indexOf(item);
   const itemOf = (other) => items.find((one) => Number(one.dataset.id) === other);
   const goal = {
     ArrowDown: () => items[at + 1], ArrowUp: () => items[at - 1], Home: () => items[0], End: () => items.at(-1),
     ArrowLeft: () => itemOf(nodes.get(id).parent), ArrowRight: () => itemOf(childrenOf(id)[0]),
-  }[event.key];
+  }[key];
   if (goal) {
     const next = goal();
     if (next) for (const one of items) one.tabIndex = one === next ? 0 : -1;
     next?.focus();
-  } else if (event.key === "Enter" || event.key === " ") go(lookingAt(history, id));
-  else if (event.key === "Delete") go(without(history, id, (other) => nodes.get(other).parent));
-  else return;
-  event.preventDefault();
-  event.stopPropagation();
+  } else if (key === "Enter" || key === " ") go(lookingAt(history, id));
+  else if (key === "Delete") go(without(history, id, (other) => nodes.get(other).parent));
+  else return false;
+  return true;
 }
 
-part("tree").addEventListener("keydown", walkTree);
+onKeys(part("tree"), walkTree);
 part("tree").addEventListener("click", (event) => {
   const item = event.target.closest(".node");
   if (item) go(lookingAt(history, Number(item.dataset.id))), part("tree").querySelector("[aria-selected=true]")?.focus();
@@ -226,14 +225,12 @@ part("write-on").addEventListener("click", () => rewrite(false));
 
 // ---- keys
 
-function onBranchKey(event) {
-  if (isTyping(event.target) || event.altKey || dialogIsOpen()) return;
-  const key = event.key.toLowerCase(), control = event.ctrlKey || event.metaKey;
-  if (control && key === "z") history && go(event.shiftKey ? redone(history) : undone(history));
-  else if (control && key === "y") history && go(redone(history));
-  else if (!control && key === "r") rewrite(event.shiftKey);
-  else return;
-  event.preventDefault();
+function onBranchKey(key, event) {
+  if (!isOurs(event.target) || isTyping(event.target) || dialogIsOpen()) return false;
+  if (history && key === "Ctrl+z") go(undone(history));
+  else if (history && (key === "Ctrl+y" || key === "Ctrl+Shift+z")) go(redone(history));
+  else if (key === "r" || key === "Shift+r") rewrite(key === "Shift+r");
+  else return false;
+  return true;
 }
-const onBranchKeyIfHere = (event) => element.isConnected ? onBranchKey(event) : document.removeEventListener("keydown", onBranchKeyIfHere);
-document.addEventListener("keydown", onBranchKeyIfHere);
+onKeys(document, onBranchKey, () => element.isConnected);

@@ -29,8 +29,8 @@ function emptyCard() {
 function drawCard() {
   keepRoom();
   const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
-  part("card-title").textContent = titleOf(panel, i);
-  part("card-note").textContent = noteOf(panel, token);
+  showPieces(part("card-title"), titleOf(panel, i));
+  showPieces(part("card-note"), noteOf(panel, token));
   const table = tableOf(panel, token), focused = document.activeElement?.matches(".cand") && document.activeElement.dataset.id;
   part("card-table").replaceChildren(table);
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
@@ -41,8 +41,8 @@ function drawCard() {
 }
 
 function titleOf(panel, i) {
-  const label = run.labels.get(panel.tokens[i].i), word = wordAround(panel.tokens, i);
-  return quote(label) + (word.length > label.length ? " in " + word : "") + " · token " + (i + 1) + " of " + panel.tokens.length;
+  const label = run.labels.get(panel.tokens[i].i), word = wordAround(panel.tokens, i), at = " · token " + (i + 1) + " of " + panel.tokens.length;
+  return ["“", label, ...(word.length > label.length ? ["” in ", word, at] : ["”" + at])];
 }
 
 const verdictOf = (panel, token) => [explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)];
@@ -66,8 +66,8 @@ function keepRoom() {
   const step = Math.ceil(count / MEASURED);
   const sample = run.panels.flatMap((panel) => panel.tokens.filter((token) => token.n % step === 0).map((token) => [panel, token]));
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
-  part("card-title").textContent = longest((panel, token) => titleOf(panel, token.n), (text) => text.length);
-  part("card-note").textContent = longest(noteOf, (text) => text.length);
+  showPieces(part("card-title"), longest((panel, token) => titleOf(panel, token.n), (pieces) => pieces.join("").length));
+  showPieces(part("card-note"), longest(noteOf, (pieces) => pieces.join("").length));
   drawVerdict(longest(verdictOf, (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
   for (const panel of run.panels.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(panel.tokens, (token) => token.c.length);
@@ -89,7 +89,7 @@ function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
 
 function noteOf(panel, token) {
   const shift = shiftOf(token);
-  const notes = [panel.name, "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
+  const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
   if (panel.terms.length) {
     const by = " by " + pusherOf(panel).name;
     notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
@@ -98,7 +98,7 @@ function noteOf(panel, token) {
   notes.push("id " + token.i);
   const bytes = run.bytes.get(token.i);
   if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text of its own");
-  return notes.join(" · ");
+  return ["", panel.name, notes.join(" · ")];
 }
 
 function tableOf(panel, token) {
@@ -119,7 +119,7 @@ function tableOf(panel, token) {
 
 // The rank of the token under every model, and in the mix. Exact while few are ahead of it; else at least so far down.
 function ranksOf(panel, token) {
-  const foot = el("tfoot"), row = el("tr"), name = el("th", "", "rank of " + quote(run.labels.get(token.i)));
+  const foot = el("tfoot"), row = el("tr"), name = showPieces(el("th"), ["rank of “", run.labels.get(token.i), "”"]);
   name.scope = "row";
   const ranks = token.q || panel.roles.map((_, place) => rankUnder(token, 2 + place));
   row.append(name, ...ranks.map((rank) => el("td", "", rank < 0 ? "≥ " + -rank : String(rank))), el("td", "", String(token.r)));
@@ -152,7 +152,7 @@ function rowOf([id, mix, ...roles], token, panel, alone) {
   const label = run.labels.get(id);
   // "Sw" and " Sw" are two tokens and look alike: their numbers tell them apart
   const twin = token.c.some(([other]) => other !== id && run.labels.get(other) === label);
-  const name = el("th"), button = el("button", "cand", twin ? label + " #" + id : label);
+  const name = el("th"), button = verbatim(el("button", "cand", twin ? label + " #" + id : label));
   name.scope = "row";
   button.type = "button";
   button.dataset.id = row.dataset.id = id;
@@ -184,8 +184,7 @@ function drawVerdict(sentences) { // each is plain text and token text in turn
   verdict.hidden = !said.length;
   verdict.replaceChildren(...said.map((pieces) => {
     const sentence = el("span", "said");
-    sentence.append(...pieces.map((piece, i) => (i % 2 ? el("b", "", piece) : document.createTextNode(piece))));
-    return sentence;
+    return showPieces(sentence, pieces, "b");
   }));
 }
 
@@ -223,15 +222,14 @@ for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"
   });
   part("card-table").addEventListener(exit, () => selected && glance(null));
 }
-part("card-table").addEventListener("keydown", (event) => {
+onKeys(part("card-table"), (key, event) => {
   const row = event.target.closest("tbody tr");
-  if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!row) return false;
   const rows = candidateRows(), at = rows.indexOf(row);
-  const step = { ArrowDown: 1, ArrowUp: -1, Home: -at, End: rows.length - 1 - at }[event.key];
+  const step = { ArrowDown: 1, ArrowUp: -1, Home: -at, End: rows.length - 1 - at }[key];
   if (step !== undefined) rows[Math.max(0, Math.min(rows.length - 1, at + step))].querySelector(".cand").focus();
-  else if (event.key === " ") compareWith(Number(row.dataset.id));
-  else if (event.key === "Escape" && !running) select(selected.p, selected.i, true);
-  else return;
-  event.preventDefault();
-  event.stopPropagation();
+  else if (key === " ") compareWith(Number(row.dataset.id));
+  else if (key === "Escape" && !running) select(selected.p, selected.i, true);
+  else return false;
+  return true;
 });

@@ -27,7 +27,8 @@ function makeChoice(column, index) {
   remove.disabled = chosen.length === 1;
   remove.title = "Remove column " + n;
   remove.setAttribute("aria-label", remove.title);
-  const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocomplete: "off", value: column.text });
+  const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocomplete: "off", autocapitalize: "off", value: column.text });
+  text.setAttribute("autocorrect", "off");
   text.setAttribute("aria-label", "Recipe of column " + n);
   text.setAttribute("aria-describedby", "eft-recipe-error-" + index);
   const sentence = el("div", "sentence");
@@ -38,14 +39,14 @@ function makeChoice(column, index) {
   menu.addEventListener("change", () => pickPreset(index, config.presets[menu.value]));
   remove.addEventListener("click", () => removeColumn(index));
   text.addEventListener("input", () => typeRecipe(index, text.value));
-  text.addEventListener("keydown", (event) => event.key === "Enter" && !event.ctrlKey && !event.metaKey && event.preventDefault());
+  onKeys(text, (key) => key === "Enter" || key === "Shift+Enter"); // a recipe is one line
   const head = el("div", "choice-head");
   head.append(label, remove);
   box.append(head, menu, text, el("small"), sentence);
   return box;
 }
 
-const choiceBox = (index) => part("chooser").children[index];
+const choiceBox = (index) => part("chooser").querySelectorAll(".choice")[index];
 
 function pickPreset(index, preset) {
   if (!preset) return choiceBox(index).querySelector("textarea").focus(); // to be typed
@@ -123,7 +124,7 @@ function sentenceParts(text) {
   const [sentence, line, caret] = text.split("\n");
   if (caret === undefined) return [text];
   const characters = [...line], at = caret.length - 1;
-  const shown = el("code", "pointed");
+  const shown = verbatim(el("code", "pointed"));
   shown.append(characters.slice(0, at).join(""), el("mark", "", characters[at] || "\u00a0"), characters.slice(at + 1).join(""));
   return [sentence, shown];
 }

@@ -13,16 +13,22 @@ function drawModes() {
   part("mode-same").checked = of !== null;
   part("mode-same").disabled = choice.disabled = !ready;
   const names = node ? node.run.panels.map((panel) => panel.name) : [];
-  if ([...choice.options].map((option) => option.text).join("\n") !== names.join("\n")) {
-    choice.replaceChildren(...names.map((name, p) => Object.assign(el("option", "", name), { value: p })));
-    choice.value = node?.run.account ?? names.length - 1;
-  }
+  if (offerColumns(choice, names)) choice.value = node?.run.account ?? names.length - 1;
   if (of !== null) choice.value = of;
   element.querySelector(".eft").classList.toggle("same-text", of !== null && of !== undefined);
   run?.panels.forEach((panel, p) => {
-    const about = part("columns").children[p]?.querySelector(".what");
+    const about = paneOf(p)?.querySelector(".what");
     if (about) about.textContent = of === null || of === undefined ? panel.about : p === of ? "Wrote this text; every column scores it" : "Scores the text of " + run.panels[of].name;
   });
+}
+
+// A choice among these columns; whether it is a new one. What the options say may have been translated since.
+function offerColumns(choice, names) {
+  const key = names.join("\n");
+  if (choice.dataset.names === key) return false;
+  choice.dataset.names = key;
+  choice.replaceChildren(...names.map((name, value) => Object.assign(el("option", "", name), { value })));
+  return true;
 }
 
 async function showSame(p) {
@@ -61,10 +67,7 @@ function openTab(name) {
 function startTabs() { // what was drawn is of another text
   const names = run.panels.map((panel) => panel.name);
   for (const [side, p] of [["ours", run.account ?? names.length - 1], ["theirs", 0], ["stripped", plotted]]) {
-    const choice = part(side);
-    if ([...choice.options].map((option) => option.text).join("\n") === names.join("\n")) continue;
-    choice.replaceChildren(...names.map((name, value) => Object.assign(el("option", "", name), { value })));
-    choice.value = p;
+    if (offerColumns(part(side), names)) part(side).value = p;
   }
   part("stripped").value = plotted;
 }
@@ -155,12 +158,12 @@ function onTabClick(event) {
 }
 
 for (const name of TABS) part("tab-" + name).addEventListener("click", () => openTab(name));
-part("tabs").addEventListener("keydown", (event) => {
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!step) return;
-  event.preventDefault();
+onKeys(part("tabs"), (key) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+  if (!step) return false;
   openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
   part("tab-" + tab).focus();
+  return true;
 });
 for (const name of ["odds", "strip"]) {
   boxOf(name).addEventListener("click", onTabClick);

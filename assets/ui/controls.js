@@ -1,5 +1,6 @@
 // The controls: prompt, Run, Stop, manner, sampling; keys; errors in the place where they belong.
 
+const TOUCH = matchMedia("(pointer: coarse)");
 const NEWS_LATE_MS = 6000; // the server speaks at least once a second
 let rowsChip = null;
 
@@ -23,13 +24,13 @@ function startPage(page) {
 }
 
 function makeChip(text) { // the fact, with its reason in the tooltip
-  const chip = el("span", "chip", text.split(", because")[0]);
+  const chip = el("span", "chip", NO_HOVER.matches ? text : text.split(", because")[0]);
   chip.title = text;
   return chip;
 }
 
 function makeExample(text) {
-  const link = el("a", "", text);
+  const link = verbatim(el("a", "", text));
   link.href = "#";
   link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -50,14 +51,14 @@ function makeOption(behaviour) {
 function makeField(name, field) {
   const box = el("div", "field");
   const label = el("label", "", field.name);
-  const number = Object.assign(el("input"), { type: "number", id: "eft-" + name, min: field.low, max: field.high, step: "any", value: field.value });
+  const number = Object.assign(el("input"), { type: "number", inputMode: field.step === 1 ? "numeric" : "decimal", id: "eft-" + name, min: field.low, max: field.high, step: "any", value: field.value });
   number.dataset.field = name;
   label.htmlFor = number.id;
   label.append(number);
   const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
   slider.setAttribute("aria-label", field.name);
   slider.addEventListener("input", () => { number.value = slider.value; summarise(); hideError(name); });
-  number.addEventListener("input", () => { slider.value = number.value; summarise(); hideError(name); });
+  number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; summarise(); hideError(name); });
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;
   sentence.setAttribute("role", "alert");
@@ -66,6 +67,8 @@ function makeField(name, field) {
   return box;
 }
 
+// What a browser took for no number it does not hand over; an emptied field is something else, and posts null.
+const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
 const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
 function summarise() {
@@ -87,7 +90,7 @@ function startRun() {
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
 function askedNow() {
   const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
-  for (const input of fieldInputs()) asked[input.dataset.field] = input.valueAsNumber;
+  for (const input of fieldInputs()) asked[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
   return asked;
 }
 
@@ -167,19 +170,25 @@ function fitPrompt() {
   prompt.style.height = Math.min(prompt.scrollHeight + 3, window.innerHeight * 0.4) + "px";
 }
 
-function onKey(event) {
-  if (dialogIsOpen()) return; // it has the keys to itself
-  if (event.key === "?" && !isTyping(event.target)) return void (event.preventDefault(), openDialog("help"));
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return void (event.preventDefault(), startRun());
-  if (event.key === "Escape") return running ? stopRun() : pauseReplay() || widen(null);
-  const onToken = event.target.closest?.(".t, .plot, .text");
-  if (!onToken || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches(".t") && (event.key === "Enter" || event.key === " ")) {
-    event.preventDefault();
-    selectSpan(event.target, true);
-    return event.key === "Enter" ? focusCandidates() : undefined;
+function onKey(key, { target }) {
+  if (!isOurs(target) || dialogIsOpen()) return false; // a dialog has the keys to itself
+  if ((key === "?" || key === "؟") && !isTyping(target)) return openDialog("help"), true;
+  if (key === "Ctrl+Enter") return startRun(), true;
+  if (key === "Escape") return stopOrStepBack();
+  const span = target.closest(".t");
+  if (span && (key === "Enter" || key === " ")) {
+    selectSpan(span, true);
+    if (key === "Enter") focusCandidates();
+    return true;
   }
-  if (walk(event.key)) event.preventDefault();
+  return Boolean(target.closest(".plot, .text")) && walk(key);
+}
+
+function stopOrStepBack() { // whether there was anything to stop, to pause or to step back from
+  const wasWide = wide !== null;
+  if (running) stopRun();
+  else if (!pauseReplay()) return widen(null), wasWide;
+  return true;
 }
 
 function selectSpan(span, focus) {
@@ -189,26 +198,29 @@ function selectSpan(span, focus) {
 part("form").addEventListener("submit", (event) => (event.preventDefault(), startRun()));
 part("stop").addEventListener("click", stopRun);
 part("prompt").addEventListener("input", fitPrompt);
-part("prompt").addEventListener("keydown", (event) => {
-  const plainEnter = event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.isComposing;
-  if (plainEnter) event.preventDefault(), startRun();
+onKeys(part("prompt"), (key) => {
+  if (key !== "Enter" || TOUCH.matches) return false; // a touch keyboard has no other key for a second line, and Run is in sight
+  startRun();
+  return true;
 });
+pressOnce(element);
 part("behaviour").addEventListener("change", checkColumns);
 for (const button of openers())
   button.addEventListener("click", () => openDrawer(button.getAttribute("aria-expanded") === "true" ? "" : button.getAttribute("aria-controls")));
-part("columns").addEventListener("click", (event) => event.target.matches(".t") && selectSpan(event.target, true));
+part("columns").addEventListener("click", (event) => {
+  const span = tokenAt(event);
+  if (span) selectSpan(span, true);
+});
 part("columns").addEventListener("focusin", (event) => {
-  const span = event.target.matches(".t") && event.target;
+  const span = tokenAt(event);
   if (span && !span.hasAttribute("aria-pressed") && span.matches(":focus-visible")) selectSpan(span, false);
 });
 part("plot").addEventListener("click", onPlotClick);
 part("colour").addEventListener("change", () => chooseColour(part("colour").value));
 part("numbers").addEventListener("change", () => part("columns").classList.toggle("numbers", part("numbers").checked));
 part("plotted").addEventListener("change", () => choosePlot(Number(part("plotted").value)));
-part("theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 
-const onKeyIfHere = (event) => element.isConnected ? onKey(event) : document.removeEventListener("keydown", onKeyIfHere);
-document.addEventListener("keydown", onKeyIfHere);
+onKeys(document, onKey, () => element.isConnected);
 new MutationObserver(drawSoonest).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 onNewWidth(part("plot"), drawSoon);
 setInterval(() => {

@@ -3,22 +3,23 @@
 
 const dialogOf = (name) => element.querySelector('dialog[data-dialog="' + name + '"]');
 const dialogIsOpen = () => element.querySelector("dialog[open]") !== null;
+const isOurs = (target) => target === document.body || element.contains(target); // not what an extension put beside the page
 const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
 
 function openDialog(name) {
   if (!dialogIsOpen()) dialogOf(name).showModal();
 }
 
-function goRound(event) {
-  if (event.key !== "Tab") return;
-  const stops = [...event.currentTarget.querySelectorAll("button, input, select")].filter((stop) => !stop.disabled && stop.offsetParent);
-  if (document.activeElement !== stops.at(event.shiftKey ? 0 : -1)) return;
-  event.preventDefault();
-  stops.at(event.shiftKey ? -1 : 0).focus();
+function goRound(dialog, key) {
+  if (key !== "Tab" && key !== "Shift+Tab") return false;
+  const stops = [...dialog.querySelectorAll("button, input, select")].filter((stop) => !stop.disabled && stop.offsetParent);
+  if (document.activeElement !== stops.at(key === "Tab" ? -1 : 0)) return false;
+  stops.at(key === "Tab" ? 0 : -1).focus();
+  return true;
 }
 
 for (const dialog of element.querySelectorAll("dialog")) {
-  dialog.addEventListener("keydown", goRound);
+  onKeys(dialog, (key) => goRound(dialog, key));
   dialog.addEventListener("click", (event) => (event.target === dialog || event.target.closest(".close")) && dialog.close());
 }
 part("help").addEventListener("click", () => openDialog("help"));
@@ -36,7 +37,7 @@ function widenButton(panel, p) {
 
 function widen(p) {
   wide = p;
-  [...part("columns").children].forEach((column, k) => {
+  part("columns").querySelectorAll(".pane").forEach((column, k) => {
     column.classList.toggle("wide", k === p);
     column.querySelector(".widen").setAttribute("aria-pressed", String(k === p));
   });

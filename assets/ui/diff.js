@@ -87,7 +87,7 @@ function drawDiff() {
   const [from, to] = ["from", "to"].map((side) => run.panels[Number(part("compare-" + side).value)]);
   const pieces = wordDiff(textOf(from), textOf(to)), differing = part("differing").checked;
   part("diff").replaceChildren(...(pieces || [["same", TOO_LONG]]).map(([kind, text]) =>
-    kind === "same" && differing && pieces ? el("span", "gap", " … ") : el(KINDS[kind], kind, text)));
+    kind === "same" && differing && pieces ? el("span", "gap", " … ") : showText(el(KINDS[kind], kind), text)));
 }
 
 // What is asked for and out of date is drawn, at most so often while text streams.
@@ -111,7 +111,7 @@ function startCompare() {
   const names = run.panels.map((panel) => panel.name), last = names.length - 1;
   part("compare").hidden = last < 1;
   for (const [side, p] of [["from", last - 1], ["to", last]]) {
-    part("compare-" + side).replaceChildren(...names.map((name, value) => Object.assign(el("option", "", name), { value })));
+    offerColumns(part("compare-" + side), names);
     part("compare-" + side).value = Math.max(0, p);
   }
   compareSoon();

@@ -40,7 +40,7 @@ function levelText(panel, token, id) {
 
 function fall([before, bold], rows, unit, total) {
   const box = el("div", "fall"), head = el("h3");
-  head.append(document.createTextNode(before), el("b", "", bold), el("span", "", unit));
+  head.append(before, verbatim(el("b", "", bold)), el("span", "", unit));
   const list = el("dl");
   const ends = rows.reduce((sums, [, value]) => [...sums, sums.at(-1) + (Number.isFinite(value) ? value : 0)], [0]);
   const low = Math.min(...ends), high = Math.max(...ends), span = high - low || 1;
@@ -51,7 +51,7 @@ function fall([before, bold], rows, unit, total) {
     bar.style.setProperty("--c", colour);
     track.style.setProperty("--zero", (100 * (0 - low)) / span + "%");
     track.append(bar);
-    const term = el("dt", "", shortName(name));
+    const term = el("dt", "", NO_HOVER.matches ? name : shortName(name));
     term.title = name;
     row.append(term, track, el("dd", "", plainSigned(value)));
     return row;

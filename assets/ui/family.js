@@ -219,7 +219,7 @@ function makeFormat(format) {
   summary.append(state);
   const kind = el("select");
   kind.append(...format.kinds.map((name) => Object.assign(el("option", "", KIND_NAMES[name]), { value: name })));
-  const text = Object.assign(el("textarea"), { rows: 3, spellcheck: false });
+  const text = verbatim(Object.assign(el("textarea"), { rows: 3, spellcheck: false }));
   const labels = [el("label", "", "Way of asking "), el("label", "", "")];
   const hint = el("span");
   labels[0].append(kind);
@@ -227,7 +227,7 @@ function makeFormat(format) {
   const sentence = el("p", "sentence");
   sentence.setAttribute("role", "alert");
   sentence.hidden = true;
-  const whole = el("pre", "whole");
+  const whole = verbatim(el("pre", "whole"));
   whole.tabIndex = 0;
   whole.setAttribute("role", "group");
   whole.setAttribute("aria-label", "All that " + roleName(format.role) + " is shown");
@@ -267,7 +267,7 @@ async function checkFormat(fields) {
   sentence.textContent = answer.error || "";
   sentence.hidden = !answer.error;
   if (answer.error) return;
-  whole.textContent = answer.text;
+  showText(whole, answer.text);
   if (asked.kind === format.kind && asked.text === format.text) delete ownFormats[format.role];
   else ownFormats[format.role] = { kind: asked.kind, text: asked.text };
   showFormatState(fields);

@@ -22,11 +22,17 @@ const DRAFTS = {
   off: { title: "off", help: () => "every token takes a forward of every model" },
 };
 const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculation", DRAFTS] };
-const counted = (n) => (n === 1 ? "one token" : n + " tokens");
+const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" : n) + " tokens");
 
 function makeMethods() {
   part("methods").replaceChildren(...Object.entries(METHODS).map(([name, [title, kinds]]) => makeMethod(name, title, kinds)));
-  Object.keys(METHODS).forEach(showMethod);
+  for (const name of Object.keys(METHODS)) fillMethod(name), showMethod(name);
+}
+
+function fillMethod(name) { // with the value that a kind begins with; a person may empty it
+  const { menu, value } = methodParts(name), kind = METHODS[name][1][menu.value];
+  value.type = "text"; // else a list would not go in
+  value.value = kind.value ?? kind.text ?? "";
 }
 
 function makeMethod(name, title, kinds) {
@@ -37,13 +43,13 @@ function makeMethod(name, title, kinds) {
   menu.append(...Object.entries(kinds).map(([kind, { title }]) => Object.assign(el("option", "", title), { value: kind })));
   label.htmlFor = menu.id;
   const more = el("label", "method-value");
-  const value = Object.assign(el("input"), { id: menu.id + "-value" });
+  const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off", autocomplete: "off" });
   more.append(value, el("span"));
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;
   sentence.setAttribute("role", "alert");
   sentence.hidden = true;
-  menu.addEventListener("change", () => { value.value = ""; showMethod(name); });
+  menu.addEventListener("change", () => { fillMethod(name); showMethod(name); });
   value.addEventListener("input", () => showMethod(name));
   box.append(label, menu, more, el("small"), sentence);
   if (name === "schedule") box.append(document.createElementNS(SVG, "svg"));
@@ -61,7 +67,6 @@ function showMethod(name) {
   value.type = kind.text === undefined ? "number" : "text";
   Object.assign(value, kind.unit === "tokens" ? { min: kind.least ?? 1, step: 1 } : { min: 0, step: "any" });
   value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, with spaces between");
-  if (value.value === "") value.value = kind.value ?? kind.text ?? "";
   more.querySelector("span").textContent = kind.unit || "";
   help.textContent = kind.help(value.valueAsNumber);
   hideError(name);
@@ -73,7 +78,7 @@ function showMethod(name) {
 function methodNow() {
   return Object.fromEntries(Object.keys(METHODS).map((name) => {
     const { menu, more, value } = methodParts(name);
-    return [name, more.hidden ? menu.value : menu.value + " " + value.value];
+    return [name, more.hidden ? menu.value : menu.value + " " + (noNumber(value) ?? value.value)];
   }));
 }
 

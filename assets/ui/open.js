@@ -27,11 +27,16 @@ async function openChosen() {
   const [file] = part("file").files;
   part("file").value = ""; // so that the same file can be chosen again
   part("open-error").hidden = true;
-  if (!file) return;
+  if (file) await openFile(file);
+}
+
+async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return tell("open-error", "A recorded run may have " + config.max_file_bytes.toLocaleString("en") + " bytes here; " + file.name + " has " +
+    return openDialog("open"), tell("open-error", "A recorded run may have " + config.max_file_bytes.toLocaleString("en") + " bytes here; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
-  await openRun(server.open_file({ text: await file.text() }), file.name, "");
+  const text = await file.text().catch(() => null);
+  if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
+  await openRun(server.open_file({ text }), file.name, "");
 }
 
 async function openRun(promise, title, about) {
@@ -52,9 +57,9 @@ function play(lines, title, about) {
   const first = { ...lines[0], n: nonce, recorded: true };
   tape = { first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now(), beat: setInterval(onBeat, BEAT_MS) };
   part("replay").hidden = false;
-  part("replay-title").textContent = title;
+  showText(part("replay-title"), title);
   part("replay-about").textContent = about;
-  part("replay-prompt").textContent = lines[0].prompt;
+  showText(part("replay-prompt"), lines[0].prompt);
   const { reshown } = lines[0];
   part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
   part("reshown").hidden = !reshown.length;

@@ -31,13 +31,13 @@ function movePad(values) {
   setControls(Object.fromEntries(Object.entries(values).map(([axis, value]) => [axis, Math.round(onPad(value) / PAD_STEP) * PAD_STEP])));
 }
 
-function onPadKey(event) {
-  const move = PAD_KEYS[event.key];
-  if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
+function onPadKey(key) {
+  const move = PAD_KEYS[key.replace("Shift+", "")];
+  if (!move) return false;
   const [axis, step] = move;
-  movePad({ [axis]: onPad(controls[axis]) + step * (event.shiftKey ? PAD_LEAP / PAD_STEP : 1) });
+  movePad({ [axis]: onPad(controls[axis]) + step * (key.startsWith("Shift+") ? PAD_LEAP / PAD_STEP : 1) });
   holdPad(axis);
+  return true;
 }
 
 function holdPad(axis) { // the slider of this axis has the focus, and Tab comes back to it
@@ -55,6 +55,6 @@ function onPadPointer(event) {
   movePad({ alpha: (event.clientX - box.left) / box.width, beta: (box.bottom - event.clientY) / box.height });
 }
 
-part("pad").addEventListener("keydown", onPadKey);
+onKeys(part("pad"), onPadKey);
 for (const type of ["pointerdown", "pointermove"]) part("pad").addEventListener(type, onPadPointer);
 for (const axis of PAD_AXES) padInput(axis).addEventListener("input", () => movePad({ [axis]: padInput(axis).valueAsNumber }));

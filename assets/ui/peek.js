@@ -36,8 +36,8 @@ function drawPeek(panel, i, span) {
   const list = el("div", "peek-rows");
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
     list.append(peekRow(panel, token, row));
-  const nodes = [el("b", "", titleOf(panel, i)), el("span", "", facts.join(" · ")), list];
-  if (token.would !== undefined && token.would !== token.i) nodes.push(el("span", "peek-would", "here it would say " + quote(run.labels.get(token.would))));
+  const nodes = [showPieces(el("b"), titleOf(panel, i)), el("span", "", facts.join(" · ")), list];
+  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
   box.replaceChildren(...nodes);
   box.hidden = false;
   const at = span.getBoundingClientRect(), size = box.getBoundingClientRect();
@@ -55,12 +55,12 @@ function peekRow(panel, token, [id, mix, anchor]) { // the mix over the anchor a
     bar.style.setProperty("--c", colour);
     bars.append(bar);
   }
-  row.append(el("span", "", run.labels.get(id)), bars, el("span", "", decimal(mix)));
+  row.append(verbatim(el("span", "", run.labels.get(id))), bars, el("span", "", decimal(mix)));
   return row;
 }
 
-part("columns").addEventListener("mouseover", (event) => event.target.matches(".t") && peekSoon(event.target));
-part("columns").addEventListener("mouseout", (event) => event.target.matches(".t") && peekSoon(null));
+part("columns").addEventListener("mouseover", (event) => tokenAt(event) && peekSoon(tokenAt(event)));
+part("columns").addEventListener("mouseout", (event) => tokenAt(event) && peekSoon(null));
 part("columns").addEventListener("focusin", (event) => event.target.matches(".t:focus-visible") && peekSoon(event.target));
-part("columns").addEventListener("focusout", (event) => event.target.matches(".t") && peekSoon(null));
+part("columns").addEventListener("focusout", (event) => tokenAt(event) && peekSoon(null));
 for (const name of ["scroll", "resize", "pointerdown"]) window.addEventListener(name, () => part("peek")?.hidden === false && peekSoon(null), { capture: true, passive: true });

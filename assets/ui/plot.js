@@ -31,7 +31,7 @@ function startPlot(p = run.account ?? run.panels.length - 1) {
 function choosePlot(p) {
   plotted = p;
   part("plotted").value = p;
-  [...part("columns").children].forEach((column, k) => column.classList.toggle("plotted", k === p));
+  part("columns").querySelectorAll(".pane").forEach((column, k) => column.classList.toggle("plotted", k === p));
   ownView = null;
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));

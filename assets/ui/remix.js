@@ -110,7 +110,7 @@ function tellAsIf() {
   if (first === undefined) texts.push("No token of " + panel.name + " would change.");
   else texts.push(asIf.counts[p] + " of " + n + " tokens of " + panel.name + " would change, first token " + (first + 1) + ": ",
     run.labels.get(panel.tokens[first].i), panel.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(panel.remixed[first].would), ".");
-  part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? el("b", "", text) : document.createTextNode(text))));
+  part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;
 }
 

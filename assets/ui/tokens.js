@@ -1,15 +1,17 @@
 // The columns: every token a span that can be focused, coloured by what tuning did to its log-prob.
 
-// Control and format characters alone, which leave no trace; joiners apart, for they make one sign of two tokens.
-const UNSEEN = /^[\p{Cc}\p{Cf}\u2028\u2029]+(?<![\t\u200c\u200d])$/u;
+const NO_HOVER = matchMedia("(hover: none)"); // what a tooltip would say is written out there
+const paneOf = (p) => part("columns").querySelectorAll(".pane")[p];
+const tokenAt = (event) => event.target.closest(".t"); // a translator or an extension may have put elements inside
 let selected = null; // {p, i}: panel and index
 
 const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
 
 function showRecipe(place, recipe) { // differences short, whole in the tooltip
   const differences = readable(recipe).replaceAll("(large_base − small_base)", "Δsize").replace(/\((\w+) − \w+_base\)/g, "Δ$1");
-  place.textContent = differences.replace(/^(\w+ \+ [αβ]·Δ)\w+$/, "$1");
+  place.textContent = NO_HOVER.matches ? readable(recipe) : differences.replace(/^(\w+ \+ [αβ]·Δ)\w+$/, "$1");
   place.title = readable(recipe);
+  place.translate = false;
 }
 
 function makeColumns(panels) {
@@ -20,13 +22,13 @@ function makeColumns(panels) {
 
 function makeColumn(panel, p) {
   const column = el("section", "pane " + panel.kind);
-  const title = el("h2", "", panel.name);
+  const title = verbatim(showText(el("h2"), panel.name));
   title.addEventListener("click", () => run && choosePlot(p));
   const top = el("div", "pane-top");
   const recipe = el("code", "recipe");
   showRecipe(recipe, panel.recipe);
   top.append(title, recipe, widenButton(panel, p));
-  const text = el("div", "text empty");
+  const text = verbatim(el("div", "text empty"));
   text.dataset.p = p;
   text.dataset.empty = "Its text appears here.";
   text.setAttribute("role", "group");
@@ -41,9 +43,10 @@ function makeColumn(panel, p) {
 }
 
 function columnParts(p) {
-  const column = part("columns").children[p];
+  const column = paneOf(p);
   return {
     text: column.querySelector(".text"),
+    caret: el("span", "caret"),
     sentence: column.querySelector(".sentence"),
     speed: column.querySelector(".foot span"),
     drafts: column.querySelector(".foot .drafts"),
@@ -56,7 +59,7 @@ function startColumns() {
   makeColumns(run.panels);
   run.panels.forEach((panel, p) => {
     panel.view = columnParts(p);
-    panel.view.text.replaceChildren(el("span", "caret"));
+    panel.view.text.replaceChildren(panel.view.caret);
     panel.view.text.classList.remove("empty");
     panel.view.speed.textContent = "waiting for the first token";
     panel.spans = [];
@@ -73,15 +76,20 @@ const shiftOf = (token) => { // what the terms did to the chosen token, in nats
 
 function addToken(panel, token) {
   const index = token.n;
-  const box = panel.view.text;
   const span = makeSpan(panel, token, index);
   // Leading space stays outside the span, so that colour and outline hug the word.
-  const space = token.s.trim() ? token.s.match(/^\s*/)[0] : "";
-  span.textContent = token.s.slice(space.length);
-  const caret = box.querySelector(".caret");
-  if (space) box.insertBefore(index ? document.createTextNode(space) : el("span", "lead", space), caret);
-  box.insertBefore(span, caret);
+  const space = token.s.trim() ? token.s.match(/^[^\S\ufeff\u2028\u2029]*/)[0] : "";
+  showText(span, token.s.slice(space.length));
+  if (JOINING.test(token.s)) panel.view.text.classList.add("joining");
+  if (space) write(panel, index ? space : el("span", "lead", space));
+  write(panel, span);
   panel.spans.push(span);
+}
+
+// At the end of the text, before the caret; which a translator may have moved or wrapped.
+function write({ view: { text, caret } }, node) {
+  if (caret.parentNode === text) caret.before(node);
+  else text.append(node);
 }
 
 // Once per update and column, for reading a height makes the browser lay out everything anew.
@@ -116,14 +124,13 @@ function makeSpan(panel, token, index) {
   if (token.z) kind.push("stop-token");
   else if (!token.s) kind.push("part"); // its character ends with a later token
   else if (!token.s.trim() && token.s.includes("\n")) kind.push("nl");
-  else if (UNSEEN.test(token.s)) kind.push("ghost"), (span.dataset.label = run.labels.get(token.i));
   span.dataset.kind = kind.join(" ");
   paint(panel, token, span);
   for (const { name, value } of turnsAt(panel, index)) {
     const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
     turn.dataset.name = symbolOf(name);
     turn.dataset.value = value.toFixed(2);
-    panel.view.text.insertBefore(turn, panel.view.text.querySelector(".caret"));
+    write(panel, turn);
   }
   return span;
 }
@@ -162,9 +169,8 @@ function ending(panel) {
 
 function endColumn(panel, line) {
   const view = panel.view;
-  const caret = view.text.querySelector(".caret");
-  if (line.s) view.text.insertBefore(document.createTextNode(line.s), caret);
-  caret?.remove();
+  if (line.s) write(panel, line.s);
+  view.caret.remove();
   if (!view.text.hasChildNodes()) {
     view.text.classList.add("empty");
     view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";

@@ -26,6 +26,8 @@ from eft_demo.ui.visitors import Turns, Visitor, network
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 SCRIPTS = (  # in this order, in one scope
     "key.js",
+    "keys.js",
+    "text.js",
     "whatif.js",
     "sentences.js",
     "stream.js",
@@ -49,6 +51,9 @@ SCRIPTS = (  # in this order, in one scope
     "share.js",
     "open.js",
     "memory.js",
+    "drop.js",
+    "print.js",
+    "theme.js",
     "controls.js",
 )
 EXAMPLES = (

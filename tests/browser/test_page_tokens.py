@@ -272,7 +272,7 @@ def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
         token.evaluate("token => token.click()")
         assert f"“{label}”" in page.locator("[data-part=card-title]").inner_text()
         assert label in token.get_attribute("aria-label")
-    ghosts = page.locator(".t.ghost").evaluate_all(
+    ghosts = page.locator(".t .sign").evaluate_all(
         "all => all.map(t => getComputedStyle(t, '::before').content.split('\"')[1])"
     )
     assert ghosts == ["⟨200B⟩", "⟨7⟩"]

@@ -98,9 +98,14 @@ def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> No
 @pytest.mark.parametrize(
     ("change", "where", "words"),
     [
-        ({"controls": {"alpha": 1, "beta": 1}}, "alpha_pirate", "alpha_pirate must be a number"),
+        ({"controls": {"alpha": 1, "beta": 1}}, "alpha_pirate", "alpha_pirate is empty. Please enter a number"),
         ({"controls": {**POSTED["controls"], "beta": -1}}, "beta", "Beta must be a number from 0 to 3"),
-        ({"controls": [1]}, "alpha_pirate", "got None"),
+        ({"controls": [1]}, "alpha_pirate", "alpha_pirate is empty"),
+        ({"temperature": None}, "temperature", "Temperature is empty. Please enter a number from 0 to 2"),
+        ({"seed": ""}, "seed", "Seed is empty. Please enter a whole number"),
+        ({"length": " "}, "length", "Length is empty"),
+        ({"schedule": "warmup "}, "schedule", "number of tokens of the schedule warmup is empty"),
+        ({"filter": "top-p "}, "filter", "value of the weight filter top-p is empty"),
         ({"min_p": 2}, "min_p", "Min-p must be"),
         ({"schedule": "warmup 0"}, "schedule", "number of tokens"),
         ({"schedule": "list 0 2"}, "schedule", "factor"),

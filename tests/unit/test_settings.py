@@ -32,9 +32,10 @@ def test_any_value_is_a_number_within_limits_or_a_sentence(value: Any, integer: 
     try:
         number = check_number("Alpha", value, 0, 3, integer=integer)
     except InputError as error:
-        assert (
-            str(error).startswith("Alpha must be a") and "from 0 to 3" in str(error) and "got" in str(error)
-        )
+        empty = value is None or (isinstance(value, str) and not value.strip())
+        assert str(error).startswith("Alpha is empty" if empty else "Alpha must be a")
+        assert "from 0 to 3" in str(error) and "None" not in str(error)
+        assert empty or "got" in str(error)
         assert len(str(error)) < 200
     else:
         assert 0 <= number <= 3 and type(number) is (int if integer else float)

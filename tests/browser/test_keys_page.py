@@ -1,0 +1,196 @@
+"""Keys: an input method, the browser's shortcuts and a held key get nothing done that nobody asked for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eft_demo import export
+from eft_demo.settings import Settings
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
+from tests.unit.test_export import run_that_says
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+
+# Remembers who listens to keys, and how many runs the page asks for.
+WATCH = """(() => {
+  const add = EventTarget.prototype.addEventListener;
+  window.listeners = new Set();
+  EventTarget.prototype.addEventListener = function (type, ...rest) {
+    if (type.startsWith("key") && (this === document || this instanceof Element)) window.listeners.add(this);
+    return add.call(this, type, ...rest);
+  };
+  const ask = window.fetch;
+  window.asked = 0;
+  window.fetch = (...args) => (String(args[0]?.url || args[0]).includes("queue/join") && (window.asked += 1), ask(...args));
+})()"""
+# Sends every key to every place that listens and to what has the focus there; returns what was taken.
+SEND = """([keys, init]) => {
+  const places = [...window.listeners].filter((place) => place === document ? true : place.isConnected && place.closest(".eft"));
+  const targets = places.flatMap((place) => place === document ? [document.body]
+    : [place, ...place.querySelectorAll("button, input, textarea, .t, .node, .cand")].slice(0, 6));
+  const taken = [];
+  for (const target of new Set(targets))
+    for (const key of keys) {
+      const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...init });
+      target.dispatchEvent(event);
+      if (event.defaultPrevented) taken.push(key + " at " + (target.dataset?.part || target.id || target.className || target.tagName));
+    }
+  return [targets.length, taken];
+}"""
+KEYS = ["Enter", " ", "Escape", "Delete", "ArrowRight", "ArrowDown", "Home", "End", "Tab", "?", "r", "R", "z", "y"]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05)) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def watched(site: Site) -> Any:
+    page = site.browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.add_init_script(WATCH)
+    site.listen(page)
+    page.goto(site.url)
+    page.wait_for_selector(".pane")
+    return page
+
+
+def asked(page: Any) -> int:
+    return int(page.evaluate("window.asked"))
+
+
+def with_branches(site: Site) -> Any:
+    """A page on which everything that listens to keys is there: tokens, candidates, a tree, a chooser."""
+    page = watched(site)
+    run(page, "gold", 8)
+    wait_end(page)
+    page.locator(".pane.up .t").first.click()
+    page.keyboard.press("r")
+    page.wait_for_selector(".node")
+    wait_end(page)
+    page.click("[aria-controls=eft-columns]")
+    return page
+
+
+@pytest.mark.parametrize("init", [{"keyCode": 229}, {"isComposing": True}, {"keyCode": 229, "isComposing": True}])
+def test_no_handler_takes_a_key_of_an_input_method(site: Site, init: dict[str, object]) -> None:
+    page = with_branches(site)
+    run(page, "chant", 256)
+    page.wait_for_selector(".t")
+    before = asked(page)
+    places, taken = page.evaluate(SEND, [KEYS, init])
+    assert places > 10 and taken == []
+    assert asked(page) == before
+    assert page.locator("[data-part=stop]").is_enabled()  # it still runs
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("Escape")
+    wait_end(page)
+
+
+@pytest.mark.parametrize("modifiers", [{"altKey": True}, {"ctrlKey": True, "altKey": True}, {"metaKey": True}])
+def test_no_handler_takes_a_shortcut_of_the_browser(site: Site, modifiers: dict[str, object]) -> None:
+    page = with_branches(site)
+    ours = {"Enter", "z", "y"} if "metaKey" in modifiers else set()  # run, undo, redo
+    places, taken = page.evaluate(SEND, [[key for key in KEYS if key not in ours], modifiers])
+    assert places > 10 and taken == []
+    assert asked(page) == 2
+
+
+def test_an_accent_that_is_half_typed_and_altgr_are_nothing_of_ours(site: Site) -> None:
+    page = with_branches(site)
+    assert page.evaluate(SEND, [["Dead", "Process", "Unidentified"], {}])[1] == []
+    assert page.evaluate(SEND, [["r", "?", "Enter"], {"modifierAltGraph": True}])[1] == []
+    assert asked(page) == 2
+
+
+def test_enter_that_ends_a_composition_runs_nothing_and_the_next_one_runs(site: Site) -> None:
+    """As Safari has it: compositionend first, then Enter with the key code 229. Here with real events."""
+    page = watched(site)
+    page.focus("#eft-prompt")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Input.imeSetComposition", {"text": "日本", "selectionStart": 2, "selectionEnd": 2})
+    devtools.send("Input.insertText", {"text": "日本の首都は"})
+    key = {"type": "rawKeyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229}
+    devtools.send("Input.dispatchKeyEvent", key)
+    devtools.send("Input.dispatchKeyEvent", {**key, "type": "keyUp"})
+    assert page.input_value("#eft-prompt") == "日本の首都は"
+    assert asked(page) == 0
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.asked === 1")
+    wait_end(page)
+
+
+@pytest.mark.parametrize("place", ["#eft-prompt", "[data-part=run]", ".examples a"])
+def test_enter_that_is_held_down_runs_once(site: Site, place: str) -> None:
+    page = watched(site)
+    page.fill("#eft-prompt", "gold")
+    page.focus(place)
+    for _ in range(4):  # playwright marks those after the first as repeats
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    wait_end(page)
+    assert asked(page) == 1
+    assert "\n" not in page.input_value("#eft-prompt")
+
+
+def test_enter_held_on_a_token_goes_to_its_candidates_and_writes_nothing_on(site: Site) -> None:
+    page = watched(site)
+    run(page, "gold", 8)
+    wait_end(page)
+    page.locator(".pane.up .t").first.focus()
+    for _ in range(4):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    assert page.evaluate("document.activeElement.className").startswith("cand")
+    assert asked(page) == 1
+
+
+def test_a_letter_counts_where_another_script_has_its_place_and_whatever_caps_lock_says(site: Site) -> None:
+    page = watched(site)
+    run(page, "gold", 8)
+    wait_end(page)
+    page.locator(".pane.up .t").first.click()
+    send = """([key, code, init]) => document.activeElement.dispatchEvent(
+        new KeyboardEvent("keydown", { key, code, bubbles: true, cancelable: true, ...init }))"""
+    page.evaluate(send, ["к", "KeyR", {}])
+    page.wait_for_selector(".node")
+    wait_end(page)
+    assert page.locator("[data-part=undo]").is_enabled()
+    page.evaluate(send, ["Z", "KeyZ", {"ctrlKey": True}])  # with caps lock
+    assert page.locator("[data-part=redo]").is_enabled()
+
+
+def test_a_key_typed_into_what_an_extension_put_beside_the_page_is_not_ours(site: Site) -> None:
+    page = watched(site)
+    run(page, "gold", 8)
+    wait_end(page)
+    page.evaluate(
+        "() => { const box = document.createElement('div'); box.contentEditable = true; box.id = 'extension';"
+        "document.body.append(box); box.focus(); }"
+    )
+    page.keyboard.type("r?R")
+    assert page.locator("#extension").inner_text() == "r?R"
+    assert asked(page) == 1
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any) -> None:
+    path = tmp_path / "run.html"
+    path.write_text(export.to_html(run_that_says("Lima")), encoding="utf-8")
+    page = site.browser.new_page()
+    page.goto(path.as_uri())
+    page.locator(".t").first.focus()
+    send = """init => { const event = new KeyboardEvent("keydown", { key: "End", bubbles: true, cancelable: true, ...init });
+        document.activeElement.dispatchEvent(event); return event.defaultPrevented; }"""
+    for init in ({"keyCode": 229}, {"isComposing": True}, {"ctrlKey": True}, {"altKey": True}, {"metaKey": True}):
+        assert page.evaluate(send, init) is False
+    assert page.evaluate(send, {}) is True

@@ -1,0 +1,279 @@
+"""Texts of any script, direction and character, and whoever changes the page's texts while it writes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo import export
+from eft_demo.recipe import BASE, UPSCALED
+from eft_demo.sampling import Sampling
+from eft_demo.settings import Settings
+from eft_demo.trace import PanelTrace, RunTrace
+from tests.fakes import make_service
+from tests.records import make_record
+from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+
+ARABIC = "مرحبا بالعالم Fine-Tuning رائع."
+# Each cut where its signs belong together: into letters, or into bytes of them.
+JOINED = {
+    "Arabic": list("مرحبا"),
+    "Arabic in bytes": [chr(0xDC00 + byte) for byte in "سلام".encode()],
+    "Devanagari": list("क्षत्रिय"),
+    "Thai": list("ที่นี่"),
+    "emoji": ["👩", "\u200d", "🚀", "👍", "🏽", "🇵", "🇪"],
+    "accents": ["e", "\u0301", "o", "\u0308"],
+    "Hangul": list("\u1112\u1161\u11ab"),
+}
+# How much wider the tokens stand than the same letters in one piece, and than each letter alone.
+WIDTHS = """text => {
+  const spans = [...text.querySelectorAll(".t")], range = document.createRange();
+  range.setStartBefore(spans[0]);
+  range.setEndAfter(spans.at(-1));
+  const probe = document.createElement("span");
+  probe.style.cssText = "position: absolute; white-space: pre; font: " + getComputedStyle(text).font;
+  probe.dir = "auto";
+  document.body.append(probe);
+  probe.textContent = text.textContent;
+  const whole = probe.getBoundingClientRect().width;
+  probe.remove();
+  return [range.getBoundingClientRect().width, whole];
+}"""
+# Where each token with a text stands, from left to right: their indices in the order of the eye.
+ORDER = """text => [...text.querySelectorAll(".t")].map((t, i) => [i, t.getBoundingClientRect()])
+  .filter(([, at]) => at.width > 0).sort(([, a], [, b]) => a.top - b.top > 9 ? 1 : b.top - a.top > 9 ? -1 : a.left - b.left).map(([i]) => i)"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.03)) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] = ("Base", "Up")) -> RunTrace:
+    """Two columns that say these pieces; in the second, tuning pushed each by more than a nat."""
+    ids = {piece: number for number, piece in enumerate(dict.fromkeys(pieces), 1)}
+    panels = []
+    for name, recipe in zip(names, (BASE, UPSCALED), strict=True):
+        records = []
+        for position, piece in enumerate(pieces):
+            chances = {ids[piece]: {role: -4.0 if role.endswith("_base") else -0.5 for role in recipe.roles}}
+            records.append(make_record(recipe, ids[piece], chances, position=position))
+        panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
+    texts = {str(number): piece for piece, number in ids.items()}
+    return RunTrace("atlas", prompt, Sampling(), {"alpha": 1.0}, panels, pieces=texts)
+
+
+def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
+    page = site.open(**context)
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.click("[data-part=open]")
+    file = {"name": "run.json", "mimeType": "application/json", "buffer": trace.to_json().encode("ascii")}
+    page.set_input_files("[data-part=file]", file)
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    return page
+
+
+def saved(site: Site, trace: RunTrace, tmp_path: Path) -> Any:
+    path = tmp_path / "run.html"
+    path.write_text(export.to_html(trace), encoding="utf-8")
+    page = site.browser.new_page()
+    page.on("pageerror", lambda error: site.complaints.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".t", state="attached")
+    return page
+
+
+@pytest.mark.parametrize("script", JOINED)
+def test_letters_join_across_tokens(site: Site, script: str, tmp_path: Path) -> None:
+    trace = said(JOINED[script])
+    page = opened(site, trace)
+    page.wait_for_selector(".t.strong.raised", state="attached")
+    for colour in ("tuning", "probability", "rank", "flip"):
+        page.select_option("[data-part=colour]", colour)
+        for column in page.locator(".pane .text").all():
+            tokens, whole = column.evaluate(WIDTHS)
+            assert abs(tokens - whole) < 1, (colour, tokens, whole)
+    page = saved(site, trace, tmp_path)
+    tokens, whole = page.locator(".pane .text").last.evaluate(WIDTHS)
+    assert abs(tokens - whole) < 1
+
+
+def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site, tmp_path: Path) -> None:
+    pieces = ["مرحبا", " Fine", "-Tuning", " رائع", ".", "\n", "Then English", "."]
+    trace = said(pieces, prompt=ARABIC, names=(ARABIC, "Up"))
+    page = opened(site, trace)
+    page.fill("#eft-prompt", ARABIC)
+    direction = "e => getComputedStyle(e).direction"
+    for place in ("#eft-prompt", ".pane .text", ".pane h2", "[data-part=replay-prompt]"):
+        assert page.locator(place).first.evaluate(direction) == "rtl", place
+    order = page.locator(".pane .text").first.evaluate(ORDER)
+    # The Arabic line from right to left, the English inside it and below it from left to right.
+    assert [i for i in order if i != 5] == [4, 3, 1, 2, 0, 6, 7]
+    assert page.locator(".pane .text").first.evaluate("e => getComputedStyle(e).textAlign") == "start"
+    left, right = (page.locator(".pane .t").nth(i).evaluate("t => t.getBoundingClientRect().left") for i in (6, 0))
+    assert right - left > 60  # each paragraph begins on its own side
+    page.locator(".pane .t").first.dispatch_event("click")
+    assert page.locator(".cand").first.evaluate(direction) == "rtl"
+    for place in (".eft", "[data-part=card-title]", ".foot", ".recipe"):
+        assert page.locator(place).first.evaluate(direction) == "ltr", place
+    page.click("[data-part=compare] summary")
+    page.wait_for_selector("[data-part=diff] span")
+    assert page.locator("[data-part=diff]").evaluate(direction) == "rtl"
+    page.check("[data-part=numbers]")
+    assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
+    page = saved(site, trace, tmp_path)
+    for place in ("#prompt", ".pane .text", ".pane h2"):
+        assert page.locator(place).first.evaluate(direction) == "rtl", place
+    assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
+
+
+@pytest.mark.parametrize("control", ["\u202e", "\u202b", "\u2067", "\u2069", "\u2066\u202e"])
+def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
+    site: Site, control: str, tmp_path: Path
+) -> None:
+    trace = said(["one", " two", control, " three", " four" + control + "five", " six"], names=(f"a{control}b", "Up"))
+    page = opened(site, trace)
+    names = [f"⟨{ord(character):X}⟩" for character in control]
+    for page in (page, saved(site, trace, tmp_path)):
+        assert page.locator(".pane .text").first.evaluate(ORDER) == [0, 1, 2, 3, 4, 5]
+        shown = page.locator(".pane .text").first.evaluate(
+            "text => [...text.querySelectorAll('.sign')].map(sign => getComputedStyle(sign, '::before').content)"
+        )
+        assert [label.split('"')[1] for label in shown] == names * 2
+        assert page.locator(".pane .text").first.evaluate("text => text.textContent") == "".join(
+            trace.pieces[str(record.id)] for record in trace.panels[0].tokens
+        )
+
+
+def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(site: Site) -> None:
+    flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    pieces = ["a\x00b", "\x1b[2J", "so\u00adft", "\ufeffx", "\u061c", "क्\u200dष", "👩\u200d🚀", flag, "\U000e0041", "a\tb\n"]
+    page = opened(site, said(pieces))
+    shown = page.locator(".pane .text").first.evaluate(
+        "text => [...text.querySelectorAll('.sign')].map(sign => sign.dataset.label)"
+    )
+    assert shown == ["⟨0⟩", "⟨1B⟩", "⟨AD⟩", "⟨FEFF⟩", "⟨61C⟩", "⟨E0041⟩"]
+    assert texts(page)[0] == "".join(pieces)
+
+
+# What the translators of browsers, and extensions that mark words, do to every text of the page that they may touch.
+WRAP = """(word) => {
+  const walker = document.createTreeWalker(document.querySelector(".eft"), NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  for (const node of nodes) {
+    const at = node.parentElement;
+    if (!at || at.closest("textarea, option, svg, font") || !node.data.trim()) continue;
+    if (word) at.replaceChild(Object.assign(document.createElement("span"), { className: "word", textContent: node.data }), node);
+    else {
+      const outer = document.createElement("font"), inner = document.createElement("font");
+      inner.textContent = node.data;
+      outer.append(inner);
+      at.replaceChild(outer, node);
+    }
+  }
+}"""
+
+
+@pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
+def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> None:
+    page = site.open()
+    run(page, "How do chemists write gold?", 40)
+    wait_end(page)
+    page.evaluate(WRAP, word)
+    said_there = texts(page)[0]
+    token = page.locator(".pane .t").nth(4)
+    inner = token.locator("font font, .word").first
+    inner.click()
+    assert token.get_attribute("aria-pressed") == "true"
+    assert "token 5 of" in page.locator("[data-part=card-title]").inner_text()
+    page.locator(".pane .t").nth(7).locator("font font, .word").first.hover()
+    page.wait_for_selector("[data-part=peek]:not([hidden])")
+    assert "token 8 of" in page.locator("[data-part=peek]").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".pane .t").nth(5).get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.className").startswith("cand")
+    page.evaluate(WRAP, word)
+    page.locator(".candidates tbody tr").nth(1).locator("font font, .word").first.click()  # a branch
+    page.wait_for_selector(".node")
+    wait_end(page)
+    assert page.locator(".pane").count() == 3
+    page.evaluate(WRAP, word)
+    page.locator(".node").first.locator("font font, .word").first.click()
+    assert texts(page)[0] == said_there
+
+
+@pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
+def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: bool) -> None:
+    page = site.open()
+    run(page, "chant", 40)
+    for count in (3, 9, 20):
+        page.wait_for_function("n => document.querySelectorAll('.pane .t').length > n", arg=count)
+        page.evaluate(WRAP, word)
+        # and the caret is wrapped, moved to the front, or gone; a stranger's element stands among the columns
+        page.evaluate(
+            """n => { const caret = document.querySelector(".pane .caret"), text = caret?.closest(".text");
+               document.querySelector(".columns").prepend(document.createElement("grammar-helper"));
+               if (n === 3) caret.replaceWith(Object.assign(document.createElement("font"), { id: "wrap" })), document.getElementById("wrap").append(caret);
+               else if (n === 9 && caret) text.prepend(caret);
+               else caret?.remove(); }""",
+            count,
+        )
+    wait_end(page)
+    assert page.locator(".pane").first.locator(".t").count() == 40
+    first = page.locator(".pane .text").first.evaluate("text => [...text.querySelectorAll('.t')].map(t => t.textContent).join('')")
+    assert first == "l" * 40
+    assert page.locator(".pane .widen").count() == 3
+    page.locator(".pane .widen").nth(2).click()
+    assert "wide" in page.locator(".pane").nth(2).get_attribute("class")
+
+
+def test_choices_stay_as_chosen_though_their_options_are_translated(site: Site) -> None:
+    page = site.open()
+    run(page, "gold", 8)
+    wait_end(page)
+    page.select_option("[data-part=same-of]", "0")
+    page.evaluate("for (const option of document.querySelectorAll('option')) option.textContent = 'traduit'")
+    page.locator(".pane.up .t").first.click()
+    page.keyboard.press("r")
+    page.wait_for_selector(".node")
+    wait_end(page)
+    assert page.input_value("[data-part=same-of]") == "0"
+
+
+def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    run(page, "How do chemists write gold?", 60)
+    wait_end(page)
+    page.locator(".pane.up .t").nth(2).click()
+    page.keyboard.press("r")
+    page.wait_for_selector(".node")
+    wait_end(page)
+    page.click("[data-part=compare] summary")
+    page.wait_for_selector("[data-part=diff] > *")
+    page.wait_for_selector(".plot .barlayer .point")
+    page.locator(".pane.up .t").nth(1).hover()
+    page.wait_for_selector("[data-part=peek]:not([hidden])")
+    places = [".text", ".cand", ".node b", ".diff > *", ".plot text", ".peek b", ".fall h3 b", ".said b",
+              "[data-part=card-title] bdi", ".candidates tfoot bdi", ".examples a", "#eft-prompt", ".recipe"]  # fmt: skip
+    kept = "place => [...document.querySelectorAll(place)].map(e => [e.closest('[translate=no]') !== null, e.closest('.notranslate') !== null])"
+    for place in places:
+        found = page.evaluate(kept, place)
+        assert found and all(no for no, _ in found), place
+    assert page.locator("h1, .hint").first.evaluate("e => e.translate")  # the page's own words may be
+    page = saved(site, said(["Lima", " is"]), tmp_path)
+    for place in (".text", "#prompt", "#title bdi", "tbody th"):
+        found = page.evaluate(kept, place)
+        assert found[0] == [True, True], place

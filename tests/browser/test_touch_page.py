@@ -1,0 +1,321 @@
+"""A phone, an emptied field, a remembered theme, a print, a dropped file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo import export
+from eft_demo.settings import Settings
+from tests.browser.test_text_page import said
+from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, Site, run, serving, violations, wait_end
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving(make_service(Settings())) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    yield
+    site.close_pages()
+
+
+# ---- a phone
+
+
+def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    page.tap("#eft-prompt")
+    page.keyboard.type("one")
+    page.keyboard.press("Enter")
+    page.keyboard.type("two")
+    assert page.input_value("#eft-prompt") == "one\ntwo"
+    assert page.locator(".pane .t").count() == 0
+    assert page.get_attribute("#eft-prompt", "enterkeyhint") == "enter"
+    button = page.locator("[data-part=run]")
+    assert button.is_visible() and "↵" not in button.inner_text()  # no key is promised
+    button.tap()
+    wait_end(page)
+    assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
+
+
+def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    run(page, "gold", 20)
+    wait_end(page)
+    page.click(".family-chip")
+    page.wait_for_selector(".family-choice")
+    page.keyboard.press("Escape")
+    for drawer in ("eft-columns", "eft-sampling", "eft-method"):
+        page.click(f"[aria-controls={drawer}]")
+        small = page.evaluate(
+            """() => [...document.querySelectorAll("input:not([type=range], [type=checkbox], [type=radio]), select, textarea")]
+                .filter((field) => parseFloat(getComputedStyle(field).fontSize) < 16).map((field) => field.outerHTML.slice(0, 90))"""
+        )
+        assert small == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert violations(page) == []
+
+
+def test_on_a_desk_fields_look_as_before_and_enter_runs(site: Site) -> None:
+    page = site.open()
+    assert page.evaluate("getComputedStyle(document.querySelector('.colour-by select')).fontSize") == "15px"
+    assert page.locator("[data-part=run] kbd").is_visible()
+    page.fill("#eft-prompt", "gold")
+    page.press("#eft-prompt", "Enter")
+    wait_end(page)
+    assert page.locator(".pane .t").count() > 0
+
+
+def test_a_keyboard_of_glass_is_asked_for_what_a_field_takes(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    modes = {name: page.get_attribute(f"#eft-{name}", "inputmode") for name in ("temperature", "top_k", "seed")}
+    assert modes == {"temperature": "decimal", "top_k": "numeric", "seed": "numeric"}
+    recipe = page.locator("#eft-recipe-0")
+    for name, value in {"autocapitalize": "off", "autocorrect": "off", "spellcheck": "false"}.items():
+        assert recipe.get_attribute(name) == value, name
+
+
+def test_where_nothing_hovers_what_a_tooltip_says_is_written_out(site: Site) -> None:
+    desk, phone = site.open(), site.open(360, 740, **PHONE)
+    for place in (".pane.up .recipe", ".chip:not(.family-chip)"):
+        whole = desk.locator(place).first.get_attribute("title")
+        assert phone.locator(place).first.inner_text() == whole, place
+    assert desk.locator(".pane.up .recipe").inner_text() != desk.locator(".pane.up .recipe").get_attribute("title")
+
+
+# ---- an emptied field
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p", "seed", "length"])
+def test_an_emptied_field_is_called_empty_with_a_way_out(site: Site, name: str) -> None:
+    page = site.open()
+    page.fill("#eft-prompt", "gold")
+    page.click("[aria-controls=eft-sampling]")
+    before = page.locator(f".field:has(#eft-{name}) input").evaluate_all("all => all.map(input => input.value)")
+    page.fill(f"#eft-{name}", "")
+    page.click("[data-part=run]")
+    page.wait_for_selector(f"[data-error={name}]:not([hidden])")
+    sentence = page.locator(f"[data-error={name}]").inner_text()
+    assert "is empty. Please enter a" in sentence and "None" not in sentence and "NaN" not in sentence
+    assert page.locator(f".field:has(#eft-{name}) input").evaluate_all("all => all.map(i => i.value)")[1:] == before[1:]
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link-note]').textContent.includes('is empty')")
+
+
+def test_letters_in_a_number_are_not_called_empty(site: Site) -> None:
+    page = site.open()
+    page.fill("#eft-prompt", "gold")
+    page.click("[aria-controls=eft-sampling]")
+    page.fill("#eft-seed", "")
+    page.type("#eft-seed", "1e")
+    page.click("[data-part=run]")
+    page.wait_for_selector("[data-error=seed]:not([hidden])")
+    assert "got 'not a number'" in page.locator("[data-error=seed]").inner_text()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("schedule", "warmup"), ("schedule", "first"), ("filter", "top-p"), ("filter", "mask")])
+def test_an_emptied_number_of_the_method_stays_empty_and_is_called_so(site: Site, name: str, kind: str) -> None:
+    page = site.open()
+    page.fill("#eft-prompt", "gold")
+    page.click("[aria-controls=eft-method]")
+    page.select_option(f"#eft-{name}", kind)
+    assert page.input_value(f"#eft-{name}-value") != ""
+    page.fill(f"#eft-{name}-value", "")
+    assert page.input_value(f"#eft-{name}-value") == ""
+    assert "NaN" not in page.locator(".eft").inner_text()
+    page.click("[data-part=run]")
+    page.wait_for_selector(f"[data-error={name}]:not([hidden])")
+    assert "is empty" in page.locator(f"[data-error={name}]").inner_text()
+
+
+# ---- the theme
+
+
+def is_dark(page: Any) -> bool:
+    dark: bool = page.evaluate("document.body.classList.contains('dark')")
+    return dark
+
+
+def reopened(page: Any) -> Any:
+    page.reload()
+    page.wait_for_selector(".pane", state="attached")
+    return page
+
+
+def test_a_chosen_theme_is_remembered_and_till_then_the_system_decides(site: Site) -> None:
+    page = site.open(color_scheme="light")
+    assert not is_dark(page)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.body.classList.contains('dark')")
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("!document.body.classList.contains('dark')")
+    page.click("[data-part=theme]")
+    assert is_dark(page) and is_dark(reopened(page))
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate("new Promise(done => requestAnimationFrame(() => done(document.body.classList.contains('dark'))))")
+    other = page.context.new_page()  # another page of the same browser
+    site.listen(other)
+    other.goto(site.url)
+    other.wait_for_selector(".pane")
+    assert is_dark(other)
+    page.goto(site.url + "/?__theme=light")  # the address decides for its page
+    page.wait_for_selector(".pane")
+    assert not is_dark(page)
+    page.goto(site.url)
+    page.wait_for_selector(".pane")
+    page.click("[data-part=theme]")  # as the system has it: no choice any more
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.body.classList.contains('dark')")
+
+
+def test_a_browser_that_refuses_to_keep_anything_still_shows_the_page(site: Site) -> None:
+    page = site.browser.new_context().new_page()
+    site.listen(page)
+    page.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage'])"
+        " Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError'); } });"
+    )
+    page.goto(site.url)
+    page.wait_for_selector(".pane")
+    page.click("[data-part=theme]")
+    assert is_dark(page)
+    assert not is_dark(reopened(page))
+    site.complaints[:] = [text for text in site.complaints if "denied" not in text]  # those of Gradio's own scripts
+
+
+# ---- a print
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_print_is_dark_on_white_and_has_nothing_to_press(site: Site, theme: str) -> None:
+    page = site.open(1280, 720, query=f"/?__theme={theme}")
+    prompt = "How do chemists write gold?"
+    run(page, prompt, 80)
+    wait_end(page)
+    assert pages_of(page.pdf(format="A4")) == 1
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("button:visible, input:visible, select:visible, textarea:visible, kbd:visible").count() == len(
+        page.locator(".cand:visible").all()  # the names of the candidates are text on paper
+    )
+    assert page.locator("[data-part=printed-prompt]").inner_text() == prompt
+    assert "α 1.00" in page.locator("[data-part=printed-settings]").inner_text()
+    assert "seed 0" in page.locator("[data-part=printed-settings]").inner_text()
+    ground = page.evaluate("['body', '.gradio-container', '.pane'].map(e => getComputedStyle(document.querySelector(e)).backgroundColor)")
+    assert set(ground) <= {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
+    pale = page.evaluate(PALE)
+    assert pale == []
+    assert page.evaluate("getComputedStyle(document.querySelector('.t')).printColorAdjust") == "exact"
+    page.emulate_media(media="screen")
+    assert page.locator("[data-part=run]").is_visible() and not page.locator(".printed").is_visible()
+
+
+# What is written so that white paper would not show it: less than 4.5 to 1 against white.
+PALE = """() => {
+  const light = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), pale = new Set();
+  while (walker.nextNode()) {
+    const at = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !at.checkVisibility() || at.closest("script, style, .unseen")) continue;
+    const [r, g, b] = getComputedStyle(at).color.match(/[\\d.]+/g).map(Number);
+    if (1.05 / (0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b) + 0.05) < 4.5) pale.add(at.outerHTML.slice(0, 80));
+  }
+  return [...pale];
+}"""
+
+
+def pages_of(pdf: bytes) -> int:
+    return pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") + pdf.count(b"/Type /Page/")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_saved_page_prints_dark_on_white(site: Site, theme: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    path.write_text(export.to_html(said(["Lima", " is", " it"])), encoding="utf-8")
+    page = site.browser.new_context(color_scheme=theme).new_page()
+    page.goto(path.as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate(PALE) == []
+    assert page.locator("select:visible").count() == 0
+    assert pages_of(page.pdf(format="A4")) == 1
+
+
+# ---- a dropped file
+
+DROP = """([files, folder]) => {
+  const transfer = new DataTransfer();
+  for (const [name, text] of files) transfer.items.add(new File([text], name));
+  if (folder) Object.defineProperty(DataTransferItem.prototype, "webkitGetAsEntry", { value: () => ({ isDirectory: true }), configurable: true });
+  const send = (type, target) => {
+    const event = new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true });
+    target.dispatchEvent(event);
+    return event.defaultPrevented;
+  };
+  const target = document.querySelector(window.dropAt || "body");
+  const over = [send("dragenter", target), send("dragover", target)];
+  const shown = document.querySelector(".eft").classList.contains("dropping");
+  return [...over, send("drop", target), shown, document.querySelector(".eft").classList.contains("dropping")];
+}"""
+
+
+@pytest.mark.parametrize("place", ["body", "#eft-prompt", ".pane .text", "[data-part=run]"])
+def test_a_run_that_is_dropped_anywhere_opens(site: Site, place: str) -> None:
+    page = site.open()
+    page.evaluate("place => { window.dropAt = place; }", place)
+    trace = said(["Lima", " is", " it"]).to_json()
+    assert page.evaluate(DROP, [[["mine.json", trace]], False]) == [True, True, True, True, False]
+    page.wait_for_selector("[data-part=replay]:visible")
+    assert page.locator("[data-part=replay-title]").inner_text() == "mine.json"
+    assert page.url.startswith(site.url)
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "words"),
+    [
+        ([["a.json", "{}"], ["b.json", "{}"]], False, "2 files were dropped"),
+        ([["holiday", ""]], True, "holiday is a folder"),
+        ([["photo.png", "\u0089PNG"]], False, "JSON"),
+        ([["empty.json", ""]], False, "JSON"),
+        ([["big.json", "x" * 9_000_000]], False, "bytes"),
+        ([["other.json", json.dumps({"hello": 1})]], False, "run"),
+    ],
+)
+def test_what_cannot_be_opened_gets_a_sentence_wherever_one_is(
+    site: Site, files: list[list[str]], folder: bool, words: str
+) -> None:
+    page = site.open()
+    page.click("[data-part=help]")  # a dialog is open
+    page.evaluate(DROP, [files, folder])
+    page.wait_for_selector("[data-part=open-error]:visible")
+    assert words in page.locator("[data-part=open-error]").inner_text()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=replay]").is_hidden()
+
+
+def test_a_drag_that_leaves_without_a_word_is_forgotten_and_text_may_still_be_dragged(site: Site) -> None:
+    page = site.open()
+    page.evaluate(
+        """() => { const transfer = new DataTransfer(); transfer.items.add(new File(["x"], "x.json"));
+           document.body.dispatchEvent(new DragEvent("dragover", { dataTransfer: transfer, bubbles: true, cancelable: true })); }"""
+    )
+    page.wait_for_selector(".eft.dropping", state="attached")
+    page.wait_for_selector(".eft:not(.dropping)", state="attached")
+    taken = """([type, place]) => { const transfer = new DataTransfer(); transfer.setData(type, "https://example.org");
+        const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+        document.querySelector(place).dispatchEvent(event); return event.defaultPrevented; }"""
+    assert page.evaluate(taken, ["text/plain", "#eft-prompt"]) is False
+    assert page.evaluate(taken, ["text/uri-list", "#eft-prompt"]) is False
+    assert page.evaluate(taken, ["text/uri-list", "body"]) is True  # it would be followed
