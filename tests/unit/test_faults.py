@@ -229,8 +229,8 @@ def test_another_family_may_take_over_while_columns_stream(
         old, new = page.service, service()
         streaming = [replace(request, max_new_tokens=200, forced=()) for request in atlas_requests]
         runs = [old.engine.submit(request) for request in (*streaming, *streaming)]
-        while not all(run.events(5.0) for run in runs):
-            pass
+        for run in runs:
+            assert run.events(60.0), "all of them stream"
         new.start()
         page.take_over(new)
         assert not old.alive and not old.dead and not new.dead
@@ -241,7 +241,8 @@ def test_another_family_may_take_over_while_columns_stream(
         run = new.engine.submit(atlas_requests[0])
         events: list[Event] = []
         while not run.done:
-            events += run.events(5.0)
+            assert (more := run.events(60.0))
+            events += more
         assert told(run, [*events, *run.events()]) == atlas_alone[0]
     page.service.stop()
 
