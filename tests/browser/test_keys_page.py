@@ -40,7 +40,22 @@ SEND = """([keys, init]) => {
     }
   return [targets.length, taken];
 }"""
-KEYS = ["Enter", " ", "Escape", "Delete", "ArrowRight", "ArrowDown", "Home", "End", "Tab", "?", "r", "R", "z", "y"]
+KEYS = [
+    "Enter",
+    " ",
+    "Escape",
+    "Delete",
+    "ArrowRight",
+    "ArrowDown",
+    "Home",
+    "End",
+    "Tab",
+    "?",
+    "r",
+    "R",
+    "z",
+    "y",
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +96,9 @@ def with_branches(site: Site) -> Any:
     return page
 
 
-@pytest.mark.parametrize("init", [{"keyCode": 229}, {"isComposing": True}, {"keyCode": 229, "isComposing": True}])
+@pytest.mark.parametrize(
+    "init", [{"keyCode": 229}, {"isComposing": True}, {"keyCode": 229, "isComposing": True}]
+)
 def test_no_handler_takes_a_key_of_an_input_method(site: Site, init: dict[str, object]) -> None:
     page = with_branches(site)
     run(page, "chant", 256)
@@ -96,7 +113,9 @@ def test_no_handler_takes_a_key_of_an_input_method(site: Site, init: dict[str, o
     wait_end(page)
 
 
-@pytest.mark.parametrize("modifiers", [{"altKey": True}, {"ctrlKey": True, "altKey": True}, {"metaKey": True}])
+@pytest.mark.parametrize(
+    "modifiers", [{"altKey": True}, {"ctrlKey": True, "altKey": True}, {"metaKey": True}]
+)
 def test_no_handler_takes_a_shortcut_of_the_browser(site: Site, modifiers: dict[str, object]) -> None:
     page = with_branches(site)
     ours = {"Enter", "z", "y"} if "metaKey" in modifiers else set()  # run, undo, redo
@@ -191,6 +210,12 @@ def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any)
     page.locator(".t").first.focus()
     send = """init => { const event = new KeyboardEvent("keydown", { key: "End", bubbles: true, cancelable: true, ...init });
         document.activeElement.dispatchEvent(event); return event.defaultPrevented; }"""
-    for init in ({"keyCode": 229}, {"isComposing": True}, {"ctrlKey": True}, {"altKey": True}, {"metaKey": True}):
+    for init in (
+        {"keyCode": 229},
+        {"isComposing": True},
+        {"ctrlKey": True},
+        {"altKey": True},
+        {"metaKey": True},
+    ):
         assert page.evaluate(send, init) is False
     assert page.evaluate(send, {}) is True

@@ -19,11 +19,21 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 pytestmark = BROWSER_MARKS
 
 ARABIC = "مرحبا بالعالم Fine-Tuning رائع."
+
+
+def in_bytes(text: str) -> list[str]:
+    """A token per byte, as families have it that have not learnt the script."""
+    return [bytes([byte]).decode("utf-8", "surrogateescape") for byte in text.encode()]
+
+
 # Each cut where its signs belong together: into letters, or into bytes of them.
 JOINED = {
     "Arabic": list("مرحبا"),
-    "Arabic in bytes": [chr(0xDC00 + byte) for byte in "سلام".encode()],
+    "Arabic in bytes": in_bytes("سلام"),
     "Devanagari": list("क्षत्रिय"),
+    "Devanagari in bytes": in_bytes("क्षत्रिय"),
+    "emoji in bytes": in_bytes("👩\u200d🚀👍🏽"),
+    "accents in bytes": in_bytes("e\u0301o\u0308"),
     "Thai": list("ที่นี่"),
     "emoji": ["👩", "\u200d", "🚀", "👍", "🏽", "🇵", "🇪"],
     "accents": ["e", "\u0301", "o", "\u0308"],
@@ -121,7 +131,9 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
     # The Arabic line from right to left, the English inside it and below it from left to right.
     assert [i for i in order if i != 5] == [4, 3, 1, 2, 0, 6, 7]
     assert page.locator(".pane .text").first.evaluate("e => getComputedStyle(e).textAlign") == "start"
-    left, right = (page.locator(".pane .t").nth(i).evaluate("t => t.getBoundingClientRect().left") for i in (6, 0))
+    left, right = (
+        page.locator(".pane .t").nth(i).evaluate("t => t.getBoundingClientRect().left") for i in (6, 0)
+    )
     assert right - left > 60  # each paragraph begins on its own side
     page.locator(".pane .t").first.dispatch_event("click")
     assert page.locator(".cand").first.evaluate(direction) == "rtl"
@@ -142,7 +154,9 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
 def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
     site: Site, control: str, tmp_path: Path
 ) -> None:
-    trace = said(["one", " two", control, " three", " four" + control + "five", " six"], names=(f"a{control}b", "Up"))
+    trace = said(
+        ["one", " two", control, " three", " four" + control + "five", " six"], names=(f"a{control}b", "Up")
+    )
     page = opened(site, trace)
     names = [f"⟨{ord(character):X}⟩" for character in control]
     for page in (page, saved(site, trace, tmp_path)):
@@ -158,7 +172,18 @@ def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
 
 def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(site: Site) -> None:
     flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
-    pieces = ["a\x00b", "\x1b[2J", "so\u00adft", "\ufeffx", "\u061c", "क्\u200dष", "👩\u200d🚀", flag, "\U000e0041", "a\tb\n"]
+    pieces = [
+        "a\x00b",
+        "\x1b[2J",
+        "so\u00adft",
+        "\ufeffx",
+        "\u061c",
+        "क्\u200dष",
+        "👩\u200d🚀",
+        flag,
+        "\U000e0041",
+        "a\tb\n",
+    ]
     page = opened(site, said(pieces))
     shown = page.locator(".pane .text").first.evaluate(
         "text => [...text.querySelectorAll('.sign')].map(sign => sign.dataset.label)"
@@ -233,7 +258,9 @@ def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: 
         )
     wait_end(page)
     assert page.locator(".pane").first.locator(".t").count() == 40
-    first = page.locator(".pane .text").first.evaluate("text => [...text.querySelectorAll('.t')].map(t => t.textContent).join('')")
+    first = page.locator(".pane .text").first.evaluate(
+        "text => [...text.querySelectorAll('.t')].map(t => t.textContent).join('')"
+    )
     assert first == "l" * 40
     assert page.locator(".pane .widen").count() == 3
     page.locator(".pane .widen").nth(2).click()

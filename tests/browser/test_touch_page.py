@@ -79,7 +79,9 @@ def test_on_a_desk_fields_look_as_before_and_enter_runs(site: Site) -> None:
 
 def test_a_keyboard_of_glass_is_asked_for_what_a_field_takes(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
-    modes = {name: page.get_attribute(f"#eft-{name}", "inputmode") for name in ("temperature", "top_k", "seed")}
+    modes = {
+        name: page.get_attribute(f"#eft-{name}", "inputmode") for name in ("temperature", "top_k", "seed")
+    }
     assert modes == {"temperature": "decimal", "top_k": "numeric", "seed": "numeric"}
     recipe = page.locator("#eft-recipe-0")
     for name, value in {"autocapitalize": "off", "autocorrect": "off", "spellcheck": "false"}.items():
@@ -91,7 +93,9 @@ def test_where_nothing_hovers_what_a_tooltip_says_is_written_out(site: Site) -> 
     for place in (".pane.up .recipe", ".chip:not(.family-chip)"):
         whole = desk.locator(place).first.get_attribute("title")
         assert phone.locator(place).first.inner_text() == whole, place
-    assert desk.locator(".pane.up .recipe").inner_text() != desk.locator(".pane.up .recipe").get_attribute("title")
+    assert desk.locator(".pane.up .recipe").inner_text() != desk.locator(".pane.up .recipe").get_attribute(
+        "title"
+    )
 
 
 # ---- an emptied field
@@ -102,13 +106,18 @@ def test_an_emptied_field_is_called_empty_with_a_way_out(site: Site, name: str) 
     page = site.open()
     page.fill("#eft-prompt", "gold")
     page.click("[aria-controls=eft-sampling]")
-    before = page.locator(f".field:has(#eft-{name}) input").evaluate_all("all => all.map(input => input.value)")
+    before = page.locator(f".field:has(#eft-{name}) input").evaluate_all(
+        "all => all.map(input => input.value)"
+    )
     page.fill(f"#eft-{name}", "")
     page.click("[data-part=run]")
     page.wait_for_selector(f"[data-error={name}]:not([hidden])")
     sentence = page.locator(f"[data-error={name}]").inner_text()
     assert "is empty. Please enter a" in sentence and "None" not in sentence and "NaN" not in sentence
-    assert page.locator(f".field:has(#eft-{name}) input").evaluate_all("all => all.map(i => i.value)")[1:] == before[1:]
+    assert (
+        page.locator(f".field:has(#eft-{name}) input").evaluate_all("all => all.map(i => i.value)")[1:]
+        == before[1:]
+    )
     page.click("[data-part=share]")
     page.wait_for_function("document.querySelector('[data-part=link-note]').textContent.includes('is empty')")
 
@@ -124,8 +133,12 @@ def test_letters_in_a_number_are_not_called_empty(site: Site) -> None:
     assert "got 'not a number'" in page.locator("[data-error=seed]").inner_text()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("schedule", "warmup"), ("schedule", "first"), ("filter", "top-p"), ("filter", "mask")])
-def test_an_emptied_number_of_the_method_stays_empty_and_is_called_so(site: Site, name: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("schedule", "warmup"), ("schedule", "first"), ("filter", "top-p"), ("filter", "mask")]
+)
+def test_an_emptied_number_of_the_method_stays_empty_and_is_called_so(
+    site: Site, name: str, kind: str
+) -> None:
     page = site.open()
     page.fill("#eft-prompt", "gold")
     page.click("[aria-controls=eft-method]")
@@ -164,7 +177,9 @@ def test_a_chosen_theme_is_remembered_and_till_then_the_system_decides(site: Sit
     assert is_dark(page) and is_dark(reopened(page))
     page.emulate_media(color_scheme="dark")
     page.emulate_media(color_scheme="light")
-    assert page.evaluate("new Promise(done => requestAnimationFrame(() => done(document.body.classList.contains('dark'))))")
+    assert page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => done(document.body.classList.contains('dark'))))"
+    )
     other = page.context.new_page()  # another page of the same browser
     site.listen(other)
     other.goto(site.url)
@@ -192,7 +207,9 @@ def test_a_browser_that_refuses_to_keep_anything_still_shows_the_page(site: Site
     page.click("[data-part=theme]")
     assert is_dark(page)
     assert not is_dark(reopened(page))
-    site.complaints[:] = [text for text in site.complaints if "denied" not in text]  # those of Gradio's own scripts
+    site.complaints[:] = [
+        text for text in site.complaints if "denied" not in text
+    ]  # those of Gradio's own scripts
 
 
 # ---- a print
@@ -207,13 +224,17 @@ def test_a_print_is_dark_on_white_and_has_nothing_to_press(site: Site, theme: st
     assert pages_of(page.pdf(format="A4")) == 1
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("button:visible, input:visible, select:visible, textarea:visible, kbd:visible").count() == len(
+    assert page.locator(
+        "button:visible, input:visible, select:visible, textarea:visible, kbd:visible"
+    ).count() == len(
         page.locator(".cand:visible").all()  # the names of the candidates are text on paper
     )
     assert page.locator("[data-part=printed-prompt]").inner_text() == prompt
     assert "α 1.00" in page.locator("[data-part=printed-settings]").inner_text()
     assert "seed 0" in page.locator("[data-part=printed-settings]").inner_text()
-    ground = page.evaluate("['body', '.gradio-container', '.pane'].map(e => getComputedStyle(document.querySelector(e)).backgroundColor)")
+    ground = page.evaluate(
+        "['body', '.gradio-container', '.pane'].map(e => getComputedStyle(document.querySelector(e)).backgroundColor)"
+    )
     assert set(ground) <= {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
     pale = page.evaluate(PALE)
     assert pale == []
