@@ -82,7 +82,6 @@ GRADIO = {
     "GRADIO_WATCH_DIRS": "/",
     "GRADIO_VIBE_MODE": "1",
     "GRADIO_RUN_HISTORY": "true",
-    "GRADIO_ROOT_PATH": "/elsewhere",
     "GRADIO_ANALYTICS_ENABLED": "True",
     "GRADIO_IS_E2E_TEST": "1",
 } | dict.fromkeys(
