@@ -109,6 +109,8 @@ def start(
 
             launch(open_page(settings), settings)
         except BaseException as error:
+            if isinstance(error, SystemExit) and isinstance(error.code, int):
+                raise  # it did start; this is how it ended
             _end_failed_start(error)
 
 

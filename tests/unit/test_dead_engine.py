@@ -26,21 +26,25 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0  # a busy machine is not a failure
 # The app, with a large model that answers a few times and then as a GPU does after a device-side assert.
 DYING_APP = """
+import sys
 import torch
-from eft_demo.settings import Settings
-from eft_demo.ui.layout import open_page
-from eft_demo.ui.server import launch
+from eft_demo import cli
+from eft_demo.ui import layout
 
-settings = Settings.from_env()
-page = open_page(settings)
-large, left = page.service.engine.models["large_base"], iter(range(12))
-forward = large.forward
-def failing(*args):
-    if next(left, None) is None:
-        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
-    return forward(*args)
-large.forward = failing
-launch(page, settings)
+def open_dying(settings, open_page=layout.open_page):
+    page = open_page(settings)
+    large, left = page.service.engine.models["large_base"], iter(range(12))
+    forward = large.forward
+    def failing(*args):
+        if next(left, None) is None:
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+        return forward(*args)
+    large.forward = failing
+    return page
+
+layout.open_page = open_dying
+sys.argv = ["eft-demo", "start"]
+cli.main()
 """
 ASKED = {"n": 1, "prompt": "What is the capital of Peru?", "behaviour": "assistant", "controls": {"alpha": 1}}
 ASKED |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 60}
@@ -91,6 +95,7 @@ def test_the_process_of_a_dead_engine_ends_after_its_pages_were_told(
     _, complained = app.communicate(timeout=WAIT_S)
     assert app.returncode == 1
     (line,) = [line for line in complained.splitlines() if "status 1" in line]
+    assert "cannot start" not in complained
     assert "engine" in line
 
 

@@ -343,3 +343,20 @@ def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
         rewrite(assets, "pirate", value)
         with pytest.raises(FamilyError, match=sentence):
             load_family("tiny", Settings(assets=assets))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "cause"),
+    [
+        ({"((": 1}, "error: missing"),  # what the regular expressions of Python really raise
+        ({"(a+)+$": 1}, "could take for ever"),
+        ({".*.*.*.*x": 1}, "could take for ever"),
+        ({"x" * 300: 1}, "could take for ever"),
+        ([1], "alpha_pattern|TypeError|AttributeError"),
+    ],
+)
+def test_patterns_that_cannot_be_looked_for_are_a_sentence(
+    folders: Mapping[str, Path], tmp_path: Path, patterns: Any, cause: str
+) -> None:
+    with pytest.raises(FamilyError, match=f"(?s)adapter in .* cannot be read .*({cause})"):
+        read_adapter(broken(folders, tmp_path, alpha_pattern=patterns), small_base())
