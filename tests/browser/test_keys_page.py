@@ -24,11 +24,14 @@ WATCH = """(() => {
   };
   const ask = window.fetch;
   window.asked = 0;
-  window.fetch = (...args) => (String(args[0]?.url || args[0]).includes("queue/join") && (window.asked += 1), ask(...args));
+  window.fetch = (...args) => {
+    if (String(args[0]?.url || args[0]).includes("queue/join")) window.asked += 1;
+    return ask(...args);
+  };
 })()"""
 # Sends every key to every place that listens and to what has the focus there; returns what was taken.
 SEND = """([keys, init]) => {
-  const places = [...window.listeners].filter((place) => place === document ? true : place.isConnected && place.closest(".eft"));
+  const places = [...window.listeners].filter((place) => place === document || place.closest(".eft"));
   const targets = places.flatMap((place) => place === document ? [document.body]
     : [place, ...place.querySelectorAll("button, input, textarea, .t, .node, .cand")].slice(0, 6));
   const taken = [];
@@ -36,7 +39,7 @@ SEND = """([keys, init]) => {
     for (const key of keys) {
       const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...init });
       target.dispatchEvent(event);
-      if (event.defaultPrevented) taken.push(key + " at " + (target.dataset?.part || target.id || target.className || target.tagName));
+      if (event.defaultPrevented) taken.push(key + " at " + target.outerHTML.slice(0, 60));
     }
   return [targets.length, taken];
 }"""
@@ -208,8 +211,11 @@ def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any)
     page = site.browser.new_page()
     page.goto(path.as_uri())
     page.locator(".t").first.focus()
-    send = """init => { const event = new KeyboardEvent("keydown", { key: "End", bubbles: true, cancelable: true, ...init });
-        document.activeElement.dispatchEvent(event); return event.defaultPrevented; }"""
+    send = """init => {
+        const event = new KeyboardEvent("keydown", { key: "End", bubbles: true, cancelable: true, ...init });
+        document.activeElement.dispatchEvent(event);
+        return event.defaultPrevented;
+    }"""
     for init in (
         {"keyCode": 229},
         {"isComposing": True},

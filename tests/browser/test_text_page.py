@@ -55,7 +55,8 @@ WIDTHS = """text => {
 }"""
 # Where each token with a text stands, from left to right: their indices in the order of the eye.
 ORDER = """text => [...text.querySelectorAll(".t")].map((t, i) => [i, t.getBoundingClientRect()])
-  .filter(([, at]) => at.width > 0).sort(([, a], [, b]) => a.top - b.top > 9 ? 1 : b.top - a.top > 9 ? -1 : a.left - b.left).map(([i]) => i)"""
+  .filter(([, at]) => at.width > 0)
+  .sort(([, a], [, b]) => Math.abs(a.top - b.top) > 9 ? a.top - b.top : a.left - b.left).map(([i]) => i)"""
 
 
 @pytest.fixture(scope="module")
@@ -159,15 +160,15 @@ def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
     )
     page = opened(site, trace)
     names = [f"⟨{ord(character):X}⟩" for character in control]
-    for page in (page, saved(site, trace, tmp_path)):
-        assert page.locator(".pane .text").first.evaluate(ORDER) == [0, 1, 2, 3, 4, 5]
-        shown = page.locator(".pane .text").first.evaluate(
-            "text => [...text.querySelectorAll('.sign')].map(sign => getComputedStyle(sign, '::before').content)"
+    for shown_on in (page, saved(site, trace, tmp_path)):
+        column = shown_on.locator(".pane .text").first
+        assert column.evaluate(ORDER) == [0, 1, 2, 3, 4, 5]
+        shown = column.locator(".sign").evaluate_all(
+            "all => all.map(sign => getComputedStyle(sign, '::before').content)"
         )
         assert [label.split('"')[1] for label in shown] == names * 2
-        assert page.locator(".pane .text").first.evaluate("text => text.textContent") == "".join(
-            trace.pieces[str(record.id)] for record in trace.panels[0].tokens
-        )
+        said_there = "".join(trace.pieces[str(record.id)] for record in trace.panels[0].tokens)
+        assert column.evaluate("text => text.textContent") == said_there
 
 
 def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(site: Site) -> None:
@@ -192,7 +193,7 @@ def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(
     assert texts(page)[0] == "".join(pieces)
 
 
-# What the translators of browsers, and extensions that mark words, do to every text of the page that they may touch.
+# What the translators of browsers, and extensions that mark words, do to every text of the page.
 WRAP = """(word) => {
   const walker = document.createTreeWalker(document.querySelector(".eft"), NodeFilter.SHOW_TEXT);
   const nodes = [];
@@ -200,8 +201,11 @@ WRAP = """(word) => {
   for (const node of nodes) {
     const at = node.parentElement;
     if (!at || at.closest("textarea, option, svg, font") || !node.data.trim()) continue;
-    if (word) at.replaceChild(Object.assign(document.createElement("span"), { className: "word", textContent: node.data }), node);
-    else {
+    if (word) {
+      const span = Object.assign(document.createElement("span"), { className: "word" });
+      at.replaceChild(span, node);
+      span.append(node);
+    } else {
       const outer = document.createElement("font"), inner = document.createElement("font");
       inner.textContent = node.data;
       outer.append(inner);
@@ -224,8 +228,9 @@ def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> N
     assert token.get_attribute("aria-pressed") == "true"
     assert "token 5 of" in page.locator("[data-part=card-title]").inner_text()
     page.locator(".pane .t").nth(7).locator("font font, .word").first.hover()
-    page.wait_for_selector("[data-part=peek]:not([hidden])")
-    assert "token 8 of" in page.locator("[data-part=peek]").inner_text()
+    page.wait_for_function(
+        "document.querySelector('[data-part=peek]:not([hidden])')?.textContent.includes('token 8 of')"
+    )
     page.keyboard.press("ArrowRight")
     assert page.locator(".pane .t").nth(5).get_attribute("aria-pressed") == "true"
     page.keyboard.press("Enter")
@@ -251,7 +256,8 @@ def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: 
         page.evaluate(
             """n => { const caret = document.querySelector(".pane .caret"), text = caret?.closest(".text");
                document.querySelector(".columns").prepend(document.createElement("grammar-helper"));
-               if (n === 3) caret.replaceWith(Object.assign(document.createElement("font"), { id: "wrap" })), document.getElementById("wrap").append(caret);
+               const wrap = document.createElement("font");
+               if (n === 3) caret.replaceWith(wrap), wrap.append(caret);
                else if (n === 9 && caret) text.prepend(caret);
                else caret?.remove(); }""",
             count,
@@ -294,8 +300,10 @@ def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: P
     page.locator(".pane.up .t").nth(1).hover()
     page.wait_for_selector("[data-part=peek]:not([hidden])")
     places = [".text", ".cand", ".node b", ".diff > *", ".plot text", ".peek b", ".fall h3 b", ".said b",
-              "[data-part=card-title] bdi", ".candidates tfoot bdi", ".examples a", "#eft-prompt", ".recipe"]  # fmt: skip
-    kept = "place => [...document.querySelectorAll(place)].map(e => [e.closest('[translate=no]') !== null, e.closest('.notranslate') !== null])"
+              "[data-part=card-title] bdi", ".candidates tfoot bdi", ".examples a", "#eft-prompt",
+              ".recipe"]  # fmt: skip
+    kept = """place => [...document.querySelectorAll(place)]
+        .map((e) => ["[translate=no]", ".notranslate"].map((mark) => e.closest(mark) !== null))"""
     for place in places:
         found = page.evaluate(kept, place)
         assert found and all(no for no, _ in found), place

@@ -1,4 +1,4 @@
-"""Every handler of a key goes through the one function that leaves input methods and the browser's shortcuts alone."""
+"""Every handler of a key goes through the one that leaves input methods and the browser's shortcuts alone."""
 
 import re
 from pathlib import Path
