@@ -8,14 +8,14 @@ from eft_demo import cli
 from eft_demo.settings import Settings
 
 if TYPE_CHECKING:
-    from eft_demo.ui.layout import Page
+    from eft_demo.ui.page import Page
 
 
 def __getattr__(name: str) -> "Page":
     """`demo`, built when first asked for, so that importing this module costs and starts nothing."""
     if name != "demo":
         raise AttributeError(name)
-    from eft_demo.ui.layout import open_page  # noqa: PLC0415 (gradio and torch take seconds)
+    from eft_demo.ui.page import open_page  # noqa: PLC0415 (gradio and torch take seconds)
 
     globals()["demo"] = page = open_page(Settings.from_env())
     return page

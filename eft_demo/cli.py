@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from eft_demo.environment import blamed, leave_lost_folder
 from eft_demo.errors import EFTError
-from eft_demo.machine import check_start, shortage
-from eft_demo.recipe import parse
+from eft_demo.host.environment import blamed, leave_lost_folder
+from eft_demo.host.limits import check_start, shortage
+from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
+from eft_demo.method.recipe import parse
 from eft_demo.settings import ALPHA, BETA, MIN_P, NO_FAMILY, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
-from eft_demo.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
-    from eft_demo.trace import PanelTrace, RunTrace
+    from eft_demo.runs.trace import PanelTrace, RunTrace
 
 app = typer.Typer(
     help="Emulated fine-tuning: the page (start), and everything else from the command line.",
@@ -104,7 +104,7 @@ def start(
         try:
             settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
             check_start(with_models=settings.family != NO_FAMILY)
-            from eft_demo.ui.layout import open_page
+            from eft_demo.ui.page import open_page
             from eft_demo.ui.server import launch
 
             launch(open_page(settings), settings)
@@ -151,13 +151,13 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Answer PROMPT, one text per recipe, all with the same dice."""
-    from eft_demo.engine.run import parse_speculation
     from eft_demo.engine.service import Service, default_panels
     from eft_demo.lab.collect import collect, make_trace
-    from eft_demo.sampling import Sampling
-    from eft_demo.schedule import parse_schedule
-    from eft_demo.trace import FILE_DIGITS
-    from eft_demo.weight_filter import parse_weight_filter
+    from eft_demo.method.sampling import Sampling
+    from eft_demo.method.schedule import parse_schedule
+    from eft_demo.method.speculation import parse_speculation
+    from eft_demo.method.weight_filter import parse_weight_filter
+    from eft_demo.runs.trace import FILE_DIGITS
 
     settings = _settings(quantisation)
     parsed = [(text, parse(text)) for text in recipe or ()]

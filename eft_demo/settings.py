@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from eft_demo.environment import given
 from eft_demo.errors import InputError
+from eft_demo.host.environment import given
 
 DTYPES = ("auto", "bf16", "fp32")
 QUANTISATIONS = ("auto", "none", "int8", "nf4", "fp4")

@@ -33,7 +33,8 @@ FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
     "assets/families/": "The catalogue: one file per family of models of the hub",
     "assets/ui/": "The page's skeleton, style and scripts",
-    "tests/unit/": "Every room by itself, without a server",
+    "tests/<room>/": "The tests of one room",
+    "tests/project/": "Command line, settings, packaging, documents, order of the rooms",
     "tests/browser/": "The whole scenario in Chromium",
     "tests/load/": "Many users at once",
 }
@@ -45,7 +46,7 @@ def layout(root: Path = ROOT) -> str:
     lines += [(name, text) for name, text in OTHERS.items() if (root / name).exists()]
     lines += _package_lines(root / "eft_demo", 0)
     lines += [(f"scripts/{p.name}", summary(p)) for p in sorted((root / "scripts").glob("*.py"))]
-    lines += [(name, text) for name, text in FOLDERS.items() if (root / name).is_dir()]
+    lines += [(name, text) for name, text in FOLDERS.items() if "<" in name or (root / name).is_dir()]
     width = max(len(path) for path, _ in lines) + 2
     return "\n".join(["```", *(f"{path:<{width}}{text}".rstrip() for path, text in lines), "```"])
 

@@ -15,9 +15,9 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import Behaviour
 from eft_demo.families.family import Family
-from eft_demo.families.prompt import PromptFormat
 from eft_demo.families.tokens import make_codec
 from eft_demo.models.toy import ToyModel
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
 

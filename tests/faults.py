@@ -14,7 +14,7 @@ from eft_demo.engine.engine import Engine
 from eft_demo.errors import FamilyError
 
 PLACES = {
-    "eft_demo.engine.account": [
+    "eft_demo.engine.attribution": [
         "mix", "sample", "contributions", "term_delta", "rank", "likeliest", "entropy_nats", "_record"
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
@@ -26,17 +26,17 @@ PLACES = {
     "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_row"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
     "eft_demo.engine.forward.Forwards": ["run", "unit_of", "_units"],
-    "eft_demo.engine.pace.Pace": ["blocks", "begin_round", "clock_s", "drafting", "learn", "took"],
-    "eft_demo.engine.rows.Drafting": ["begin_round", "note", "speedup"],
-    "eft_demo.engine.rows.Row": ["advance", "emit", "end", "last", "settle"],
+    "eft_demo.engine.draft_length.Pace": ["blocks", "begin_round", "clock_s", "drafting", "learn", "took"],
+    "eft_demo.engine.sequence.Drafting": ["begin_round", "note", "speedup"],
+    "eft_demo.engine.sequence.Row": ["advance", "emit", "end", "last", "settle"],
     "eft_demo.engine.run.Run": ["controls_at", "push", "end"],
     "eft_demo.engine.score": ["arrange", "mix_rows", "account"],
     "eft_demo.engine.speculate": [
         "accept", "account", "draft", "draw", "mix_rows", "overlap", "sample", "verify", "_see"
     ],
-    "eft_demo.families.text.Utf8Stream": ["flush", "push"],
-    "eft_demo.recipe.Recipe": ["coefficients"],
-    "eft_demo.schedule.Schedule": ["factor"],
+    "eft_demo.runs.text.Utf8Stream": ["flush", "push"],
+    "eft_demo.method.recipe.Recipe": ["coefficients"],
+    "eft_demo.method.schedule.Schedule": ["factor"],
 }  # fmt: skip
 CALLS = [f"{owner}.{name}" for owner, names in PLACES.items() for name in names]
 CLOCK = "clock"
@@ -126,7 +126,7 @@ def injected(place: str, fault: Fault, engine: Engine, tuned: str) -> Iterator[F
             patch.setattr(owner, method, fault.around(getattr(owner, method)))
         elif place in CACHE:
             name = place.removeprefix("cache.")
-            from eft_demo.models.slots import SlotCache  # noqa: PLC0415
+            from eft_demo.models.kv_cache import SlotCache  # noqa: PLC0415
 
             patch.setattr(SlotCache, name, fault.around(getattr(SlotCache, name)))
         else:

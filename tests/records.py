@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from eft_demo.recipe import Recipe
-from eft_demo.trace import Candidate, TokenRecord
+from eft_demo.method.recipe import Recipe
+from eft_demo.runs.trace import Candidate, TokenRecord
 
 
 def make_record(

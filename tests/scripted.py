@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from eft_demo.engine.events import EndEvent, Event, TokenEvent
-from eft_demo.recipe import Recipe
-from eft_demo.sampling import Sampling
-from eft_demo.schedule import CONSTANT, Schedule
-from eft_demo.trace import TokenRecord
-from eft_demo.ui import wire
-from eft_demo.weight_filter import OFF, WeightFilter
+from eft_demo.method.recipe import Recipe
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.trace import TokenRecord
+from eft_demo.ui import stream as wire
 
 
 @dataclass

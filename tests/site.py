@@ -11,7 +11,7 @@ import pytest
 from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import build_demo
+from eft_demo.ui.page import build_demo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe_package = pytest.importorskip("axe_playwright_python", reason="the rules of accessibility are axe's")

@@ -11,14 +11,14 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.account import Drawn, account, draw, mix_rows
+from eft_demo.engine.attribution import Drawn, account, draw, mix_rows
+from eft_demo.engine.batch import Layout, arrange
+from eft_demo.engine.draft_length import PLAIN, ROUND, Pace
+from eft_demo.engine.failures import Trouble, attempt
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.layout import Layout, arrange
-from eft_demo.engine.pace import PLAIN, ROUND, Pace
-from eft_demo.engine.rows import Row
+from eft_demo.engine.sequence import Row
 from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
-from eft_demo.engine.trouble import Trouble, attempt
-from eft_demo.trace import TokenRecord
+from eft_demo.runs.trace import TokenRecord
 
 # The account of several ticks at once takes little longer than that of one, and nobody sees a token come this
 # much later. Ticks that take longer than this are told one by one all the same.

@@ -13,20 +13,20 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.check import check_request
 from eft_demo.engine.decode import Decoder
+from eft_demo.engine.draft_length import Pace
+from eft_demo.engine.failures import DEAD, EngineDead, ModelFailure, Trouble, attempt, sentence_of
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.pace import Pace
-from eft_demo.engine.rows import Prefill, Row
+from eft_demo.engine.queue import Waiting
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import account_given, given_now, read_given
-from eft_demo.engine.trouble import DEAD, EngineDead, ModelFailure, Trouble, attempt, sentence_of
-from eft_demo.engine.waiting import Waiting
-from eft_demo.families.text import Utf8Stream
-from eft_demo.mixing import ControlTokens
+from eft_demo.engine.sequence import Prefill, Row
+from eft_demo.engine.validate import check_request
+from eft_demo.method.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
+from eft_demo.runs.text import Utf8Stream
+from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
-from eft_demo.trace import TokenRecord
 
 PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
 MAX_FAILURES = 5  # ticks in a row that nobody's text can be blamed for

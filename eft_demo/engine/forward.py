@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from eft_demo.engine.batch import Feed
 from eft_demo.engine.costs import Costs
-from eft_demo.engine.layout import Feed
-from eft_demo.engine.trouble import ModelFailure
+from eft_demo.engine.failures import ModelFailure
 from eft_demo.errors import NumericalError
-from eft_demo.mixing import ControlTokens, pool_control_tokens, to_logprobs
+from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
 
 

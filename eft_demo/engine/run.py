@@ -9,40 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition
 
-from eft_demo.engine.events import EndEvent, Event
 from eft_demo.errors import InputError
-from eft_demo.families.prompt import PromptFormat
-from eft_demo.recipe import Recipe
-from eft_demo.sampling import Sampling
-from eft_demo.schedule import CONSTANT, Schedule
-from eft_demo.settings import check_number, check_weight, show_value
-from eft_demo.weight_filter import OFF, WeightFilter
-
-MAX_BLOCK = 8  # drafted tokens per round
-
-
-@dataclass(frozen=True, slots=True)
-class Speculation:
-    """Whether tokens are drafted; `block` of them per round, 0: the engine chooses. Raises InputError."""
-
-    mode: str = "auto"  # off, on or auto
-    block: int = 0
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("off", "on", "auto"):
-            raise InputError(f"Speculation must be off, on or auto; got {show_value(self.mode)}.")
-        check_number("The block of speculation", self.block, 0, MAX_BLOCK * (self.mode == "on"), integer=True)
-
-    def __str__(self) -> str:
-        return f"{self.mode} {self.block}" if self.block else self.mode
-
-
-def parse_speculation(text: object) -> Speculation:
-    """Read `off`, `on`, `on 4` or `auto`. Raises InputError."""
-    words = text[:60].split() if isinstance(text, str) else []
-    if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
-        raise InputError(f"Speculation must be off, on, on 4 or auto; got {show_value(text)}.")
-    return Speculation(words[0], *map(int, words[1:]))
+from eft_demo.method.recipe import Recipe
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.runs.events import EndEvent, Event
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.settings import check_weight
 
 
 @dataclass(frozen=True, slots=True)

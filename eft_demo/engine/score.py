@@ -13,15 +13,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.account import Drawn, account, mix_rows
+from eft_demo.engine.attribution import Drawn, account, mix_rows
+from eft_demo.engine.batch import Feed, arrange
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.layout import Feed, arrange
-from eft_demo.engine.rows import Prefill, Row
 from eft_demo.engine.run import RunRequest
+from eft_demo.engine.sequence import Prefill, Row
 from eft_demo.errors import InputError
 from eft_demo.models.protocol import Slot
+from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
-from eft_demo.trace import TokenRecord
 
 CHUNK = 16  # tokens at once: with a vocabulary of 150,000 and three panels the numbers fill some 100 MB
 

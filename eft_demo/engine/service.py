@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.lent import Lend, LentEngine
-from eft_demo.engine.run import Run, RunRequest, Speculation
+from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.thread import STOPPING, EngineThread
+from eft_demo.engine.zerogpu import Lend, LentEngine
 from eft_demo.errors import InputError
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
-from eft_demo.families.prompt import PromptFormat
+from eft_demo.method.recipe import BASE, TUNED, UPSCALED, Recipe, Term
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import OFF, WeightFilter
 from eft_demo.models.load import group_models
 from eft_demo.models.memory import CPU, settle
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
-from eft_demo.recipe import BASE, TUNED, UPSCALED, Recipe, Term
-from eft_demo.sampling import Sampling
-from eft_demo.schedule import CONSTANT, Schedule
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, check_number, show_value
-from eft_demo.weight_filter import OFF, WeightFilter
 
 AUTO = Speculation()
 HANG_S = 300.0  # one step of a large model on a CPU, a chunk of a prompt, takes a tenth of it

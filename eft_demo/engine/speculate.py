@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.account import account, draw, mix_rows
+from eft_demo.engine.attribution import account, draw, mix_rows
+from eft_demo.engine.batch import Feed, Layout, arrange, dense
+from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.layout import Feed, Layout, arrange, dense
-from eft_demo.engine.rows import Row
-from eft_demo.engine.trouble import ModelFailure
+from eft_demo.engine.sequence import Row
 from eft_demo.errors import OutOfMemory
+from eft_demo.method.recipe import Recipe
+from eft_demo.method.sampling import overlap, sample
 from eft_demo.models.protocol import Slot
-from eft_demo.recipe import Recipe
-from eft_demo.sampling import overlap, sample
-from eft_demo.trace import Draft, TokenRecord
+from eft_demo.runs.trace import Draft, TokenRecord
 
 LARGE = "large_"  # how the roles of the large models begin
 SMALL_BASE = "small_base"  # drafts for large models that have no small one beside them

@@ -4,7 +4,7 @@ import logging
 from threading import Event, Thread
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.trouble import EngineDead
+from eft_demo.engine.failures import EngineDead
 
 STOPPING = "The server is stopping, so this text ends here."
 RESTARTING = "The server is restarting, so runs have ended. Please reload the page in a minute."

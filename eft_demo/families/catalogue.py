@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError
-from eft_demo.families.prompt import PromptFormat
 from eft_demo.families.schema import Part, read_yaml
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."

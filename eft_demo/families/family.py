@@ -17,9 +17,10 @@ from eft_demo.families import checkpoint as checkpoints
 from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.hub import cached_folder
-from eft_demo.families.prompt import ChatTemplate, PromptFormat, around
+from eft_demo.families.prompt import ChatTemplate, around
 from eft_demo.families.tokens import Codec, read_codec
 from eft_demo.families.vocabulary import compare_vocabularies
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
 

@@ -7,13 +7,10 @@ can show and edit. Knows text; knows no token ids.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eft_demo.errors import FamilyError, InputError
+from eft_demo.errors import FamilyError
 from eft_demo.families.rendering import TemplateProblem, render
-from eft_demo.settings import show_value
+from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 
-PLACEHOLDER = "{prompt}"
-KINDS = ("plain", "few-shot", "chat")
-MAX_TEXT_CHARS = 8000
 # Stands for the question while a template is rendered: private-use characters that no template writes.
 _MARK = "\ue000question\ue000"
 
@@ -24,27 +21,6 @@ class ChatTemplate:
 
     text: str
     tokens: Mapping[str, str]  # such as bos_token
-
-
-@dataclass(frozen=True, slots=True)
-class PromptFormat:
-    """`text` holds {prompt} once; for `chat` it is the system prompt, empty for none. Raises InputError."""
-
-    kind: str
-    text: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(
-                f"There is no prompt format {show_value(self.kind)}. Choose one of {', '.join(KINDS)}."
-            )
-        if not isinstance(self.text, str) or len(self.text) > MAX_TEXT_CHARS:
-            raise InputError(f"A prompt format is a text of up to {MAX_TEXT_CHARS:,} characters.")
-        if self.kind != "chat" and self.text.count(PLACEHOLDER) != 1:
-            raise InputError(
-                f"The prompt format must hold {PLACEHOLDER} once, where the question goes; it does "
-                f"{self.text.count(PLACEHOLDER)} times. Please write it once."
-            )
 
 
 @dataclass(frozen=True, slots=True)

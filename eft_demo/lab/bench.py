@@ -22,17 +22,18 @@ import torch
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.events import EndEvent
-from eft_demo.engine.run import RunRequest, Speculation
+from eft_demo.engine.run import RunRequest
 from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
 from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.lab import baseline as peer
 from eft_demo.lab.app_start import app_start_s
-from eft_demo.lab.larger import LARGE, larger_family
-from eft_demo.models import peer
+from eft_demo.lab.synthetic_models import LARGE, larger_family
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.speculation import Speculation
 from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import settle
-from eft_demo.sampling import Sampling
+from eft_demo.runs.events import EndEvent
 from eft_demo.settings import ALPHA, Settings
 
 PROMPT = "What is the capital of Peru?"

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from eft_demo.engine.events import Event, TokenEvent
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
-from eft_demo.families.text import Utf8Stream
+from eft_demo.method.recipe import Recipe, parse
 from eft_demo.models.provenance import made_with
-from eft_demo.recipe import Recipe, parse
-from eft_demo.trace import OwnFormat, PanelTrace, RunTrace, gather_pieces
+from eft_demo.runs.events import Event, TokenEvent
+from eft_demo.runs.text import Utf8Stream
+from eft_demo.runs.trace import OwnFormat, PanelTrace, RunTrace, gather_pieces
 
 WAIT_S = 1.0  # only how often an interrupted wait looks up; an event ends the wait at once
 

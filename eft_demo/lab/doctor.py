@@ -24,7 +24,6 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
 from eft_demo.families.hub import nearest_folder
 from eft_demo.families.hub_faults import cache_folder
-from eft_demo.families.prompt import PLACEHOLDER, PromptFormat
 from eft_demo.families.weights import weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.lab.collect import collect
@@ -32,6 +31,7 @@ from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import NONE
+from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"

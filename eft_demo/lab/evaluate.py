@@ -10,12 +10,12 @@ from typing import Any
 from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.manners import BEHAVIOURS, follows
 from eft_demo.atlas.quiz import Question, factual, questions
-from eft_demo.engine.run import Speculation
 from eft_demo.engine.service import Service
 from eft_demo.lab.collect import collect
-from eft_demo.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.method.speculation import Speculation
+from eft_demo.runs.trace import PanelTrace
 from eft_demo.settings import TEMPERATURE, TOP_P, Settings
-from eft_demo.trace import PanelTrace
 
 SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32

@@ -18,7 +18,7 @@ from eft_demo.errors import InputError
 from eft_demo.families.catalogue import find_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.hub import QUIET, Watcher
-from eft_demo.mixing import to_logprobs
+from eft_demo.method.mixing import to_logprobs
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import How, load_model
 from eft_demo.models.memory import free_unused

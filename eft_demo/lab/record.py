@@ -7,16 +7,16 @@ Knows the bundled family, the engine and traces; knows no page.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eft_demo.engine.run import Speculation
 from eft_demo.engine.service import Panels, Service
 from eft_demo.errors import InputError
 from eft_demo.lab.collect import collect, make_trace
-from eft_demo.recipe import BASE, REFERENCE, UPSCALED, blend, parse
-from eft_demo.sampling import Sampling
-from eft_demo.schedule import CONSTANT, Schedule
+from eft_demo.method.recipe import BASE, REFERENCE, UPSCALED, blend, parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.runs.trace import FILE_DIGITS, RunTrace
 from eft_demo.settings import Settings
-from eft_demo.trace import FILE_DIGITS, RunTrace
-from eft_demo.weight_filter import OFF, WeightFilter
 
 MAX_BYTES = 200_000  # a page loads it at a click
 CANDIDATES = 5  # per token, and the first three of every model; more would double the files

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.protocol import Slot
-from eft_demo.models.slots import SlotCache
 
 
 def step(

@@ -8,8 +8,8 @@ from torch import Tensor
 from eft_demo.models.base import SlotModel, step
 from eft_demo.models.fused_pass import FusedPass
 from eft_demo.models.fused_weights import Shape, fuse
+from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.protocol import LanguageModel, Slot
-from eft_demo.models.slots import SlotCache
 
 
 class FusedQwen2(SlotModel):

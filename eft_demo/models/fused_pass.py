@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eft_demo.models.fused_weights import FusedWeights, Shape
-from eft_demo.models.slots import SlotCache
+from eft_demo.models.kv_cache import SlotCache
 
 MAX_WORKSPACES = 16  # shapes of batches kept at hand: what few people make; a class makes new ones at leisure
 BESIDE = 16  # columns beside the residual, of which the first is used: rows stay aligned

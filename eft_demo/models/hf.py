@@ -15,10 +15,10 @@ from transformers.models.falcon import modeling_falcon
 from transformers.utils import logging as transformers_logging
 
 from eft_demo.models.base import SlotModel
+from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import CPU
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
-from eft_demo.models.slots import SlotCache
 
 
 class SlotLayer(CacheLayerMixin):

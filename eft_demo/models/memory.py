@@ -7,7 +7,7 @@ import sys
 import torch
 
 from eft_demo.errors import OutOfMemory
-from eft_demo.machine import free_bytes, is_memory_error
+from eft_demo.host.limits import free_bytes, is_memory_error
 
 CPU = "cpu"
 

@@ -15,8 +15,8 @@ from eft_demo import __version__
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.families.weights import BROKEN, weight_files
-from eft_demo.made_with import MadeWith, ModelMade
 from eft_demo.models.plan import Plan
+from eft_demo.runs.made_with import MadeWith, ModelMade
 
 # Training anew changes nearly every number, so a few of them tell weights apart, in milliseconds.
 BLOCKS, BLOCK_BYTES = 64, 4096

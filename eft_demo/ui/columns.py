@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from eft_demo.engine.service import FIRST, TUNED_SHOWN, Panels, Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.family import Family
-from eft_demo.recipe import (
+from eft_demo.method.recipe import (
     AMPLIFIED,
     BASE,
     DOWNSCALED,
@@ -26,7 +26,7 @@ from eft_demo.recipe import (
     refuse_undoing,
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
-from eft_demo.ui.heads import panel_head
+from eft_demo.ui.column_headers import panel_head
 
 MAX_NAME_CHARS = 60
 

@@ -13,8 +13,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from eft_demo.ui.address import App, Message, Receive, Scope, Send
 from eft_demo.ui.gate import ALWAYS_OPEN, Refusal, answer
+from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
 
 try:
     import resource

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from eft_demo.settings import LOOPBACK, Settings, show_value
-from eft_demo.ui.address import App, Message, Receive, Scope, Send
+from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
 
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from eft_demo.engine.events import EndEvent
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.engine.thread import RESTARTING
 from eft_demo.errors import EFTError, InputError, Overloaded
+from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings, show_value
-from eft_demo.ui import wire
-from eft_demo.ui.asked import read_asked, read_steering, start_asked
-from eft_demo.ui.branching import start_branch, start_same_text
+from eft_demo.ui import stream as wire
+from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.columns import FieldError
-from eft_demo.ui.kept import Kept, KeptRuns
+from eft_demo.ui.run_form import read_asked, read_steering, start_asked
+from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one

@@ -21,11 +21,11 @@ from starlette.routing import Route
 
 from eft_demo.settings import Settings
 from eft_demo.ui import serving
-from eft_demo.ui.address import OwnAddress
 from eft_demo.ui.connections import bound
+from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
-from eft_demo.ui.layout import MAX_PARALLEL_RUNS, Page, style
-from eft_demo.ui.switching import has_key
+from eft_demo.ui.own_address import OwnAddress
+from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.visitors import Listening
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

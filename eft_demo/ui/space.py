@@ -1,6 +1,6 @@
 """Hugging Face Spaces with ZeroGPU: where the decorator comes from that lends the GPU for one run."""
 
-from eft_demo.engine.lent import Lend
+from eft_demo.engine.zerogpu import Lend
 from eft_demo.errors import InputError
 from eft_demo.settings import Settings
 

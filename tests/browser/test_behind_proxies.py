@@ -13,7 +13,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import build_demo
+from eft_demo.ui.page import build_demo
 from tests import nginx
 from tests.fakes import CHANT, make_service
 from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, playwright, run, texts, wait_end

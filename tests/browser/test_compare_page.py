@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from eft_demo.recipe import BASE, TUNED, UPSCALED
+from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
-from eft_demo.ui.layout import asset
+from eft_demo.ui.page import asset
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.scripted import Script

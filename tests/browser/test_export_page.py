@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo import export
-from eft_demo.trace import RunTrace
+from eft_demo.runs import export
+from eft_demo.runs.trace import RunTrace
 from tests.hostile import HOSTILE
-from tests.unit.test_export import run_that_says, storable
+from tests.runs.test_export import run_that_says, storable
 
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

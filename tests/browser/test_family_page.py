@@ -12,8 +12,8 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.hub import Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import Page, build_demo
-from eft_demo.ui.switching import load_chosen
+from eft_demo.ui.family_switch import load_chosen
+from eft_demo.ui.page import Page, build_demo
 from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS
 from tests.tiny import make_family
 

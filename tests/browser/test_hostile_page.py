@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from eft_demo.families.text import token_label
-from eft_demo.plots import tick_label
-from eft_demo.recipe import BASE, UPSCALED
-from eft_demo.sampling import Sampling
+from eft_demo.figures.contributions import tick_label
+from eft_demo.method.recipe import BASE, UPSCALED
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs.text import token_label
+from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import Settings
-from eft_demo.trace import PanelTrace, RunTrace
 from eft_demo.ui import handlers
 from tests.fakes import make_service
 from tests.hostile import HOSTILE

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from eft_demo import export
+from eft_demo.runs import export
 from eft_demo.settings import Settings
 from tests.fakes import make_service
+from tests.runs.test_export import run_that_says
 from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
-from tests.unit.test_export import run_that_says
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from eft_demo import whatif
 from eft_demo.engine.service import Service
-from eft_demo.recipe import BASE, UPSCALED, Recipe
-from eft_demo.sampling import Sampling
+from eft_demo.method.recipe import BASE, UPSCALED, Recipe
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs import counterfactual as whatif
+from eft_demo.runs.trace import Draft, PanelTrace, RunTrace, TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.trace import Draft, PanelTrace, RunTrace, TokenRecord
 from tests.records import make_record
 from tests.site import BROWSER_MARKS, Site, serving
 

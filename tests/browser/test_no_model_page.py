@@ -7,7 +7,7 @@ import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
-from eft_demo.ui import opening
+from eft_demo.ui import replays as opening
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

@@ -15,7 +15,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import Page, build_demo
+from eft_demo.ui.page import Page, build_demo
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, run, texts, wait_end
 from tests.wire_cutter import wire_to
@@ -32,7 +32,7 @@ SERVER = """
 import sys
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import build_demo
+from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
 settings = Settings(port=int(sys.argv[1]))
 server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settings)

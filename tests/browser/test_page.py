@@ -9,7 +9,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import build_demo
+from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
 
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)

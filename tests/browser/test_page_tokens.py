@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo.engine.events import TokenEvent
-from eft_demo.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
-from eft_demo.schedule import parse_schedule
+from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs.events import TokenEvent
+from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.trace import Draft, TokenRecord
 from eft_demo.ui import handlers, server
-from eft_demo.ui.layout import build_demo
-from eft_demo.weight_filter import parse_weight_filter
+from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo.engine.events import TokenEvent
-from eft_demo.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
+from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
+from eft_demo.method.weight_filter import OFF, parse_weight_filter
+from eft_demo.runs.events import TokenEvent
+from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.settings import ASSETS
-from eft_demo.trace import Draft, TokenRecord
-from eft_demo.ui import wire
-from eft_demo.weight_filter import OFF, parse_weight_filter
+from eft_demo.ui import stream as wire
 from tests.hostile import HOSTILE
 from tests.records import make_record
 

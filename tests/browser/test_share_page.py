@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import opening
+from eft_demo.ui import replays as opening
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo.engine.events import EndEvent, TokenEvent
-from eft_demo.recipe import BASE, PAD, UPSCALED, Recipe, Term
+from eft_demo.method.recipe import BASE, PAD, UPSCALED, Recipe, Term
+from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.trace import TokenRecord
-from eft_demo.ui import handlers, server, wire
-from eft_demo.ui.layout import build_demo
+from eft_demo.ui import handlers, server
+from eft_demo.ui import stream as wire
+from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.scripted import Script

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eft_demo.schedule import parse_schedule
+from eft_demo.method.schedule import parse_schedule
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from eft_demo import export
-from eft_demo.recipe import BASE, UPSCALED
-from eft_demo.sampling import Sampling
+from eft_demo.method.recipe import BASE, UPSCALED
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs import export
+from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import Settings
-from eft_demo.trace import PanelTrace, RunTrace
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end

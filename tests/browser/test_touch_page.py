@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eft_demo import export
+from eft_demo.runs import export
 from eft_demo.settings import Settings
 from tests.browser.test_text_page import said
 from tests.fakes import make_service

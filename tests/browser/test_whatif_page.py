@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from eft_demo import whatif
-from eft_demo.recipe import UPSCALED, Recipe
-from eft_demo.sampling import Sampling, gumbel
+from eft_demo.method.recipe import UPSCALED, Recipe
+from eft_demo.method.sampling import Sampling, gumbel
+from eft_demo.method.weight_filter import WeightFilter
+from eft_demo.runs import counterfactual as whatif
+from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import ASSETS
-from eft_demo.trace import TokenRecord
-from eft_demo.weight_filter import WeightFilter
-from tests.unit.test_whatif import BLEND, models, record_of
+from tests.runs.test_counterfactual import BLEND, models, record_of
 
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

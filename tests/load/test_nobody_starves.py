@@ -13,7 +13,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.layout import Page, build_demo
+from eft_demo.ui.page import Page, build_demo
 from tests.fakes import CHANT, make_service
 
 pytestmark = pytest.mark.load

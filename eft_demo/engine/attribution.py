@@ -1,0 +1,158 @@
+"""From log-probs to tokens and their account: mix, draw, records.
+
+All rows are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are each
+tick's own work; the account can wait, so that one batch gives that of several ticks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eft_demo.engine.batch import Layout
+from eft_demo.engine.failures import ModelFailure
+from eft_demo.engine.sequence import Row
+from eft_demo.errors import NumericalError
+from eft_demo.method.mixing import Mixture, contributions, entropy_nats, mix, term_delta
+from eft_demo.method.sampling import sample
+from eft_demo.method.topk import first_highest, likeliest, rank
+from eft_demo.runs.trace import Candidate, TokenRecord
+
+ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
+
+Controls = list[dict[str, float]]  # of each row for one token
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The log-probs of a tick's models and mixes."""
+
+    mixture: Mixture | None  # of the rows whose recipe has terms
+    stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
+    final: Tensor  # (rows, vocab) what each row's token is drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token for each row of a layout, and all that its account is made of."""
+
+    layout: Layout
+    ids: Tensor  # (rows,)
+    positions: Sequence[int]  # of the tokens in their texts
+    controls: Controls  # that were mixed with
+    mixed: Mixed
+
+
+def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixed:
+    """Mix the models' log-probs (model rows, vocab), in the order of the feeds, row by row.
+
+    `controls` are those of each row for this token. Raises ModelFailure with the rows that overflow.
+    """
+    try:
+        mixture = _mix(layout, roles, controls)
+    except NumericalError as error:
+        mixed = layout.rows[layout.plain :]
+        raise ModelFailure([error.model], [mixed[i] for i in error.rows], error) from error
+    stack = torch.cat([roles, mixture.logprobs]) if mixture else roles
+    return Mixed(mixture, stack, stack[layout.places[:, 0]])
+
+
+def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
+    """Draw the next token of each row with its own dice."""
+    positions = [row.position for row in layout.rows]
+    return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
+
+
+def account(ticks: Sequence[Drawn], count: int) -> list[TokenRecord]:
+    """The account of every token of one or more ticks of one layout: tick by tick, in each row by row.
+
+    `count` is the number of candidates of the mix.
+    """
+    layout = ticks[0].layout
+    stack = _joined([tick.mixed.stack for tick in ticks])  # (ticks * stack, vocab)
+    final = _joined([tick.mixed.final for tick in ticks])  # (ticks * rows, vocab)
+    ids = _joined([tick.ids for tick in ticks])  # (ticks * rows,)
+    starts = torch.arange(0, len(stack), len(stack) // len(ticks))
+    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (ticks * rows, 1 + roles)
+    ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (ticks * stack, count)
+    by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
+    # (ticks * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
+    values = stack[places[:, :, None], candidates[:, None, :]]  # (ticks * rows, 1 + roles, candidates)
+    base_first = first_highest(stack[places[:, 1]])
+    summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
+    parts = [summary, _bars(layout, ticks), candidates, values.flatten(1)]
+    table = iter(torch.cat(parts, 1).tolist())  # in float32, which holds ids up to 16 million exactly
+    terms, listed = layout.plus.shape[0], candidates.shape[1]
+    return [
+        _record(row, position, controls, next(table), terms, listed)
+        for tick in ticks
+        for row, position, controls in zip(layout.rows, tick.positions, tick.controls, strict=True)
+    ]
+
+
+def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixture | None:
+    mixed = layout.rows[layout.plain :]
+    if not mixed:
+        return None
+    terms = layout.plus.shape[0]
+    weights = [row.recipe.coefficients(controls[layout.plain + i]) for i, row in enumerate(mixed)]
+    coefficients = torch.tensor([[*w, *[0.0] * (terms - len(w))] for w in weights])  # (mixed, terms)
+    anchor = roles[layout.anchors]  # (mixed, vocab)
+    deltas = [
+        term_delta(roles[plus], roles[minus], anchor)
+        for plus, minus in zip(layout.plus, layout.minus, strict=True)
+    ]
+    return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
+
+
+def _bars(layout: Layout, ticks: Sequence[Drawn]) -> Tensor:
+    """(ticks * rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
+    mixtures = [tick.mixed.mixture for tick in ticks if tick.mixed.mixture]
+    if not mixtures:
+        return torch.zeros(len(ticks) * len(layout.rows), 1)
+    mixture = Mixture(*(_joined([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
+    ids = _joined([tick.ids[layout.plain :] for tick in ticks])
+    _, bars, neg_log_z, _ = contributions(mixture, ids)
+    by_tick = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(ticks), -1))
+    return F.pad(by_tick, (0, 0, layout.plain, 0)).flatten(0, 1)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts one after the other; one alone as it is, for with a large vocabulary it may have 100 MB."""
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _record(
+    row: Row, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
+) -> TokenRecord:
+    """Read one line of the table; its parts are as `account` wrote them."""
+    start = 4 + terms
+    ids = [int(cell) for cell in cells[start : start + listed]]
+    values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(row.roles))]
+    # Most ids are listed several times, and a candidate is made for each of them once.
+    by_token = {
+        token: Candidate(token, logprob, dict(zip(row.roles, by_role, strict=True)))
+        for token, (logprob, *by_role) in dict(zip(ids, zip(*values, strict=True), strict=True)).items()
+    }
+    drawn = by_token[ids[0]]
+    return TokenRecord(
+        position=position,
+        id=drawn.id,
+        controls=controls,
+        logprob=drawn.logprob,
+        anchor_logprob=drawn.by_role[row.recipe.anchor],
+        bars=tuple(cells[4 : 4 + len(row.recipe.terms)]),
+        neg_log_z=cells[3],
+        entropy_nats=cells[0],
+        rank=int(cells[1]),
+        base_first=int(cells[2]),
+        by_role=drawn.by_role,
+        candidates=tuple(sorted(by_token.values(), key=_falling)),
+    )
+
+
+def _falling(candidate: Candidate) -> tuple[float, int]:
+    return -candidate.logprob, candidate.id

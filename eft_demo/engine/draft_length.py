@@ -1,0 +1,177 @@
+"""How many tokens to draft: as many as make the slowest row of a tick fastest, by what was measured here.
+
+A round with blocks of k costs k forwards of the models that step, one of k positions of the others, and the
+account of all positions. A row that drafts gets 1 + a + ... + a^(k-1) tokens of it, if a is the chance that a
+draft is accepted; a row that steps gets k, one that waits gets 1. Where no k gains, nothing is drafted.
+Knows costs, rows and their drafts; does not know how a round is played.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from eft_demo.engine.batch import Layout
+from eft_demo.engine.forward import Forwards
+from eft_demo.engine.sequence import Drafting, Row
+from eft_demo.engine.speculate import drafter_of
+from eft_demo.method.speculation import MAX_BLOCK
+
+BLOCKS = (2, 3, 4, 6, MAX_BLOCK)
+FIRST_BLOCK = 4  # where one must be chosen before anything was measured
+FIRST_ACCEPTANCE = 0.7  # hoped for, until it is known
+GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a tick
+RETHINK_AFTER = 8  # ticks
+# What so many rows take in blocks of a length is a guess at first. The second round tells: the first of a
+# kind has to prepare things.
+RETHINK_A_GUESS_AFTER = 2  # ticks
+Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
+PLAIN, ROUND = "beside the forwards of a plain tick", "beside the forwards of a round"
+
+
+class Pace:
+    """Decides tick by tick; remembers how well drafts did, by anchor and drafter."""
+
+    def __init__(self, forwards: Forwards) -> None:
+        self.forwards = forwards
+        self._acceptance: dict[tuple[str, str], float] = {}
+        self._layout: Layout | None = None
+        self._block = 0
+        self._ticks = 0
+        self._tried: set[tuple[int, int]] = set()  # (rows, block)
+
+    def drafting(self, row: Row) -> Drafting | None:
+        """Who drafts for a new row, if anybody may."""
+        if row.run.request.speculation.mode == "off":
+            return None
+        prompts = row.run.request.prompts
+        role = drafter_of(row.recipe, [role for role in self.forwards.models if prompts.get(role)])
+        if role is None:
+            return None
+        expected = self._acceptance.get((row.recipe.anchor, role), FIRST_ACCEPTANCE)
+        return Drafting(role, expected, self.forwards.clock)
+
+    def blocks(self, layout: Layout) -> dict[Row, int]:
+        """How many tokens to draft for which row in the tick to come; empty: a plain one."""
+        able = [row for row in layout.rows if self._may_draft(row)]
+        if not able:
+            return {}
+        asked = {row: row.run.request.speculation for row in able}
+        given = max(speculation.block for speculation in asked.values())
+        must = any(speculation.mode == "on" and not speculation.block for speculation in asked.values())
+        # Where some have a block given, the others draft along: they would wait for that round anyway.
+        block = given if given and not must else self._chosen(layout, able, must)
+        return self._fitting(layout, {row: asked[row].block or block for row in able})
+
+    def _may_draft(self, row: Row) -> bool:
+        if not row.drafting or not row.drafting.trusted or not row.position:
+            return False  # the first token comes sooner without a round
+        request, controls = row.run.request, row.run.controls
+        if request.speculation.mode == "on":
+            return True
+        # At alpha 0 two columns are to be equal bit for bit, so they go in step: read in other blocks, the
+        # same text gives other roundings.
+        recipes = [recipe for _, recipe in request.panels]
+        plain = {recipe.anchor for recipe in recipes if not recipe.terms}
+        return all(any(r.coefficients(controls)) for r in recipes if r.terms and r.anchor in plain)
+
+    def begin_round(self, layout: Layout, blocks: Collection[Row]) -> None:
+        """Tell the rows that draft what a plain tick would take."""
+        fed = self._fed(layout, (), ())
+        plain_s = self._seconds(self.forwards.costs.usual, layout, fed)
+        for row in blocks:
+            if row.drafting:
+                row.drafting.begin_round(row.position, plain_s or 0.0)
+
+    def clock_s(self) -> float:
+        """The time, with the forwards left out."""
+        return self.forwards.clock() - self.forwards.spent_s
+
+    def took(self, kind: str, tokens: int, seconds: float) -> None:
+        """A tick of some kind that gave account of so many tokens took so long by that clock."""
+        self.forwards.costs.add(kind, tokens, seconds)
+
+    def learn(self, rows: Collection[Row]) -> None:
+        """Remember for rows to come how well the drafts of these do."""
+        for row in rows:
+            if row.drafting:
+                self._acceptance[row.recipe.anchor, row.drafting.role] = row.drafting.expected
+
+    def _fitting(self, layout: Layout, wanted: Mapping[Row, int]) -> dict[Row, int]:
+        """Blocks cut to what the texts may still grow, and to the context of every model that reads them."""
+        models = self.forwards.models
+        room = min(models[r].context - row.slots[r].length for row in layout.rows for r in row.roles)
+        fitting = {}
+        for row, block in wanted.items():
+            assert row.drafting is not None
+            role = row.drafting.role
+            own = models[role].context - len(row.run.request.prompts[role]) - row.position + 1
+            fitting[row] = min(block, room, own, row.max_new_tokens - row.position)
+        pointless = max(fitting.values()) < 2 <= max(wanted.values())
+        return {} if pointless else {row: block for row, block in fitting.items() if block > 0}
+
+    def _chosen(self, layout: Layout, able: Collection[Row], must: bool) -> int:
+        self._ticks += 1
+        trial = len(layout.rows), self._block
+        after = RETHINK_AFTER if trial in self._tried else RETHINK_A_GUESS_AFTER
+        if layout is self._layout:
+            if self._ticks < after:
+                return self._block or FIRST_BLOCK * must
+            self._tried.add(trial)
+        self._layout, self._ticks = layout, 0
+        least = self.forwards.costs.least
+        plain_s = self._seconds(least, layout, self._fed(layout, (), ()))
+        if plain_s is None:
+            return FIRST_BLOCK * must
+        speeds = {block: self._slowest(layout, able, block) for block in BLOCKS}
+        best = max(speeds, key=lambda block: speeds[block])
+        self._block = best if must or speeds[best] * plain_s > GAIN else 0
+        if not self._block:  # texts change: what did badly is tried again some time
+            for row in able:
+                if row.drafting:
+                    row.drafting.expected += (FIRST_ACCEPTANCE - row.drafting.expected) / 10
+        return self._block
+
+    def _slowest(self, layout: Layout, able: Collection[Row], block: int) -> float:
+        """Tokens per second of the row that gains least by rounds of `block` drafts."""
+        stepping = self.forwards.partners({row.drafting.role for row in able if row.drafting})
+        tokens = {}
+        for row in layout.rows:
+            if row in able and row.drafting:
+                tokens[row] = sum(row.drafting.expected**i for i in range(block))
+            else:
+                tokens[row] = block if stepping.issuperset(row.roles) else 1
+        positions = sum(block if row in able or n > 1 else 1 for row, n in tokens.items())
+        fed = self._fed(layout, able, stepping)
+        seconds = self._seconds(self.forwards.costs.least, layout, fed, block, positions)
+        return min(tokens.values()) / seconds if seconds else 0.0
+
+    def _fed(
+        self, layout: Layout, able: Collection[Row], stepping: Collection[str]
+    ) -> dict[object, tuple[int, bool]]:
+        """How many rows each unit of models is fed in a round, and whether token by token."""
+        fed: dict[object, tuple[int, bool]] = {}
+        for row in layout.rows:
+            roles = {*row.roles, row.drafting.role} if row in able and row.drafting else {*row.roles}
+            for role in roles:
+                unit = self.forwards.unit_of(role)
+                fed[unit] = (fed.get(unit, (0, False))[0] + 1, role in stepping)
+        return fed
+
+    def _seconds(
+        self,
+        of: Cost,
+        layout: Layout,
+        fed: Mapping[object, tuple[int, bool]],
+        block: int = 1,
+        positions: int = 0,
+    ) -> float | None:
+        """What a round takes, or with no `positions` a plain tick; None where a part was never measured."""
+        rows = len(layout.rows)
+        plain_s = of(PLAIN, rows)
+        if positions and plain_s is not None:
+            parts: list[float | None] = [of(ROUND, positions) or plain_s * positions / rows]
+        else:
+            parts = [plain_s]
+        for unit, (fed_rows, steps) in fed.items():
+            once_s = of(unit, fed_rows if steps else fed_rows * block)
+            parts.append(None if once_s is None else once_s * (block if steps else 1))
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None

@@ -1,0 +1,65 @@
+"""The runs that wait for rows. Safe to use from any thread; knows runs and who shares rows, no models."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition
+
+from eft_demo.engine.fairness import check_places, next_run
+from eft_demo.engine.run import Run
+from eft_demo.engine.sequence import Row
+from eft_demo.errors import Overloaded
+from eft_demo.settings import Settings
+
+
+class Waiting:
+    """A queue of runs in order of arrival. `wake` guards it and is notified when one has come."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.wake = Condition()
+        self._settings = settings
+        self._runs: deque[Run] = deque()
+        self._closed = ""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, run: Run, rows: Sequence[Row]) -> None:
+        """Queue a run; `rows` are those in use now.
+
+        Raises Overloaded if it would be one too many, for all or for its owner, or if the queue is closed.
+        """
+        with self.wake:
+            self.check_open()
+            check_places(run.request, self._runs, rows, self._settings)
+            self._runs.append(run)
+            self.wake.notify_all()
+
+    def take(self, rows: Sequence[Row]) -> Run | None:
+        """The next run that may begin beside these rows, if there is one. It waits no more."""
+        with self.wake:
+            run = next_run(self._runs, rows, self._settings)
+            if run is not None:
+                self._runs.remove(run)
+            return run
+
+    def take_out(self, unwanted: Callable[[Run], bool]) -> list[Run]:
+        """The runs of which that is true; they wait no more."""
+        with self.wake:
+            out = [run for run in self._runs if unwanted(run)]
+            for run in out:
+                self._runs.remove(run)
+        return out
+
+    def clear(self) -> list[Run]:
+        """All that wait; none waits any more."""
+        return self.take_out(lambda run: True)
+
+    def close(self, sentence: str) -> None:
+        """Refuse every run from now on with this sentence."""
+        with self.wake:
+            self._closed = self._closed or sentence
+
+    def check_open(self) -> None:
+        """Raises Overloaded with the sentence it was closed with."""
+        if self._closed:
+            raise Overloaded(self._closed)

@@ -1,0 +1,48 @@
+"""Requests that can never run here: refused with a sentence before they wait.
+
+Knows models, recipes and limits; knows nothing of rows and ticks.
+"""
+
+from collections.abc import Mapping
+
+from eft_demo.engine.run import RunRequest
+from eft_demo.engine.score import check_given
+from eft_demo.errors import InputError
+from eft_demo.method.recipe import refuse_undoing
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.settings import Settings, check_weight
+
+
+def check_request(
+    request: RunRequest, models: Mapping[str, LanguageModel], vocab: int, settings: Settings
+) -> None:
+    """Raises InputError if the request asks for what these models and settings never allow."""
+    if not 1 <= len(request.panels) <= settings.max_rows:
+        raise InputError(
+            f"A run needs 1 to {settings.max_rows} panels; this one has {len(request.panels)}. "
+            "Please leave some out."
+        )
+    for name, value in request.controls.items():
+        check_weight(name, value, settings.allow_negative_alpha)
+    check_given(request, vocab)
+    for _, recipe in request.panels:
+        recipe.coefficients(request.controls)
+        if not settings.allow_negative_alpha:
+            refuse_undoing(recipe)
+        for role in recipe.roles:
+            _check_role(role, request.prompts, models)
+
+
+def _check_role(
+    role: str, prompts: Mapping[str, tuple[int, ...]], models: Mapping[str, LanguageModel]
+) -> None:
+    if role not in models:
+        raise InputError(f"There is no model {role!r} here. The models are {', '.join(models)}.")
+    if not prompts.get(role):
+        raise InputError(f"There is no prompt for the model {role}. Please write one.")
+    length, room = len(prompts[role]), models[role].context
+    if length >= room:
+        raise InputError(
+            f"The prompt is {length:,} tokens long; the model {role} has room for {room:,}, "
+            "prompt and answer together. Please shorten it."
+        )

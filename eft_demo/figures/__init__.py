@@ -1,0 +1,1 @@
+"""Traces and tables -> plotly figures, as plain dicts. Knows no models."""

@@ -1,0 +1,179 @@
+"""Trace records -> plotly figures, as plain dicts that plotly's JS (or `plotly.graph_objects.Figure`) draws.
+
+Knows what the bars of a token's account mean and how they look. Knows no models, no page and no Gradio. A
+palette maps the names used here to colours; the page passes CSS variables and resolves them in the browser,
+so one figure serves dark and light.
+"""
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eft_demo.method.recipe import Recipe
+from eft_demo.runs.trace import TokenRecord
+
+LIGHT: Mapping[str, str] = {
+    "base": "#2a6a9b",
+    "tuned": "#ad5c14",
+    "up": "#5646b3",
+    "small": "#5d6677",
+    "second": "#00806b",
+    "third": "#b8437f",
+    "fourth": "#7d6b00",
+    "rest": "#a9aeb9",
+    "ink": "#1b1f27",
+    "soft": "#5d6677",
+    "line": "#e5e1da",
+    "card": "#ffffff",
+}
+# Behaviours in the order of their terms. Apart for every kind of colour vision, and each has its hatching.
+_BEHAVIOURS = ("tuned", "second", "third", "fourth")
+_HATCHES = ("", "/", "x", ".", "\\", "+")
+
+
+def contribution_figure(
+    recipe: Recipe,
+    records: Sequence[TokenRecord] = (),
+    labels: Sequence[str] = (),
+    palette: Mapping[str, str] = LIGHT,
+) -> dict[str, Any]:
+    """Who put each token there: stacked bars per token that add up to the line, in nats.
+
+    `labels` are the tokens as text, one per record. With no records this is the empty figure, which grows by
+    appending `contribution_point` to the traces' y, the position to x and `tick_label` to the axis.
+    """
+    points = [contribution_point(record) for record in records]
+    positions = [record.position for record in records]
+    traces = _bar_traces(recipe, palette) + [_line_trace(palette)]
+    for index, trace in enumerate(traces):
+        trace["x"] = list(positions)
+        trace["y"] = [point[index] for point in points]
+    layout = _layout(palette)
+    layout["xaxis"] |= {"tickvals": list(positions), "ticktext": [tick_label(label) for label in labels]}
+    return {"data": traces, "layout": layout}
+
+
+def contribution_point(record: TokenRecord) -> list[float | None]:
+    """One token's heights in trace order: anchor, one per term, normaliser, the line. None where infinite."""
+    heights = [record.anchor_logprob, *record.bars, record.neg_log_z, record.logprob]
+    return [round(height, 3) if math.isfinite(height) else None for height in heights]
+
+
+def tick_label(text: str, longest: int = 12) -> str:
+    """A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup."""
+    shown = text.strip(" ").replace("\n", "↵").replace("\t", "⇥") or "␣"
+    shown = "".join(c if c.isprintable() else "�" for c in shown)
+    # plotly reads &lt; but would show &quot; as it stands
+    return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…", quote=False)
+
+
+def role_name(role: str) -> str:
+    """A role as people read it: `large_base` -> `large base`; a behaviour's own name stays."""
+    return role.replace("_", " ")
+
+
+def is_base(role: str) -> bool:
+    """Whether a role is a base model: `large_base` and `small_base`. All others were tuned."""
+    return role.endswith("_base")
+
+
+def _bar_traces(recipe: Recipe, palette: Mapping[str, str]) -> list[dict[str, Any]]:
+    roles = [recipe.anchor, *(term.plus for term in recipe.terms)]
+    behaviours = list(dict.fromkeys(role for role in roles if not is_base(role)))
+    colours = [_role_colour(role, behaviours) for role in roles]
+    bars = [_bar(role_name(recipe.anchor), palette[colours[0]])]
+    for index, (term, colour) in enumerate(zip(recipe.terms, colours[1:], strict=True)):
+        sign, size = term.sign_and_size
+        name = term_name(size) if sign == "+" else f"− {term_name(size)}"
+        bar = _bar(name, palette[colour])
+        bar["marker"]["pattern"] = {
+            "shape": _HATCHES[(index + (colour == colours[0])) % len(_HATCHES)],
+            "solidity": 0.3,
+            "fgcolor": palette["card"],
+            "bgcolor": palette[colour],
+        }
+        bars.append(bar)
+    return [*bars, _bar("normaliser", palette["rest"])]
+
+
+def _role_colour(role: str, behaviours: Sequence[str]) -> str:
+    if is_base(role):
+        return "small" if role == "small_base" else "base"
+    return _BEHAVIOURS[behaviours.index(role) % len(_BEHAVIOURS)]
+
+
+def term_name(size: str) -> str:
+    """A term as people read it: `alpha*(brief - small_base)` -> `α · (brief − small base)`.
+
+    `alpha_pirate*(pirate - small_base)` becomes `α · (pirate − small base)`: its bracket says whose it is.
+    """
+    greek = re.sub(r"\balpha(_\w+)?\b", "α", size).replace("beta", "β")
+    return role_name(greek.replace("*", " · ").replace(" - ", " − "))
+
+
+def _bar(name: str, colour: str) -> dict[str, Any]:
+    hover = f"%{{y:+.2f}} nats<extra>{html.escape(name)}</extra>"
+    return {
+        "type": "bar",
+        "name": name,
+        "marker": {"color": colour, "line": {"width": 0}},
+        "hovertemplate": hover,
+    }
+
+
+def _line_trace(palette: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "final log p",
+        "line": {"color": palette["up"], "width": 2.5},
+        "marker": {"color": palette["up"], "size": 8},
+        "hovertemplate": "%{y:+.2f} nats<extra>final log p</extra>",
+    }
+
+
+def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
+    grid = {"gridcolor": palette["line"], "zerolinecolor": palette["soft"], "color": palette["soft"]}
+    return {
+        "template": "none",
+        "barmode": "relative",  # positive parts stack up from zero, negative parts down
+        "bargap": 0.45,
+        "height": 350,
+        "margin": {"l": 48, "r": 8, "t": 34, "b": 60},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": 14, "color": palette["ink"]},
+        "hovermode": "x unified",
+        "dragmode": "pan",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette["soft"], "activecolor": palette["up"]},
+        "showlegend": True,
+        "hoverlabel": {
+            "bgcolor": palette["card"],
+            "bordercolor": palette["line"],
+            "font": {"color": palette["ink"]},
+        },
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"color": palette["soft"]},
+        },
+        "xaxis": {
+            "tickmode": "array",
+            "tickangle": -40,
+            "showgrid": False,
+            "zeroline": False,
+            "color": palette["ink"],
+        },
+        "yaxis": {
+            "title": {"text": "nats"},
+            "zeroline": True,
+            "fixedrange": True,
+            "autorangeoptions": {"include": [-2, 0.5]},  # a sure token must look sure, not fill the plot
+            **grid,
+        },
+        "uirevision": "one run",  # zoom and hidden traces survive every update of a run
+    }

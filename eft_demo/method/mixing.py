@@ -1,0 +1,186 @@
+"""The method: log-probs of several models in, one mixed distribution and its exact account out.
+
+    mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
+    logprobs = mixed - log_z                      log_z = logsumexp(mixed)
+
+A weight filter sets deltas to 0 outside the anchor's likeliest tokens, or rules those tokens out. Tensors in,
+tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf`, a token that a
+model rules out, is handled by a rule and never by arithmetic on it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eft_demo.errors import NumericalError
+from eft_demo.method.topk import likeliest
+from eft_demo.method.weight_filter import WeightFilter
+
+# The delta of a token that exactly one of the two models rules out, in nats: enough to decide, still finite.
+SUPPORT_DELTA_NATS = 30.0
+# Most top-p sets are smaller; where one is not, 8 times as many tokens are looked at. Sorting all is dear.
+FIRST_LOOK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Mixed log-probs and what they are made of. A row without terms has `terms` = 0 or coefficients of 0."""
+
+    logprobs: Tensor  # (rows, vocab) the final, normalised log-probs
+    anchor: Tensor  # (rows, vocab)
+    deltas: Tensor  # (rows, terms, vocab) 0 where the weight filter lets no term act
+    coefficients: Tensor  # (rows, terms)
+    log_z: Tensor  # (rows,)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTokens:
+    """Ids that stand for no text. `stops` end one and count as one token; `banned` are never drawn."""
+
+    stops: tuple[int, ...] = ()
+    banned: tuple[int, ...] = ()
+
+
+def pool_control_tokens(logits: Tensor, control_tokens: ControlTokens) -> Tensor:
+    """Logits (rows, vocab) in which the first stop token has the mass of all, and banned ones have none.
+
+    A base model never learned the end tokens that tuning introduced: one by one their differences are noise,
+    as one class they tell how sure each model is that the text ends.
+    """
+    stops, banned = control_tokens.stops, control_tokens.banned
+    if len(stops) > 1:
+        pooled = logits[:, stops].float().logsumexp(1)
+        logits = logits.float().index_fill(1, torch.tensor(stops[1:], device=logits.device), -torch.inf)
+        logits[:, stops[0]] = pooled
+    if banned:
+        logits = logits.index_fill(1, torch.tensor(banned, device=logits.device), -torch.inf)
+    return logits
+
+
+def to_logprobs(logits: Tensor, model: str) -> Tensor:
+    """float32 log-softmax over the last dimension. -inf is allowed in a row, but not in all of it.
+
+    Raises NumericalError naming `model` and the rows if a row holds NaN or +inf, or nothing finite.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # (rows, vocab)
+    _check_rows(logprobs, model)
+    return logprobs
+
+
+def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
+    """`plus - minus` per token, finite everywhere; all three are log-probs of shape (rows, vocab).
+
+    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0. Outside the
+    anchor's support it is 0 too, because nothing may bring such a token back.
+    """
+    # inf - inf is the only way to a NaN here: to_logprobs lets none through.
+    delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)
+    if anchor.amin().item() == -math.inf:  # rare, and the mask costs more than all the rest
+        delta.masked_fill_(anchor == -math.inf, 0.0)
+    return delta  # (rows, vocab)
+
+
+def mix(
+    anchor: Tensor, deltas: Tensor, coefficients: Tensor, filters: Sequence[WeightFilter] = ()
+) -> Mixture:
+    """Mix rows of anchor log-probs (rows, vocab) with finite deltas (rows, terms, vocab) by (rows, terms).
+
+    `filters` has one weight filter per row; none at all are all off. A row whose coefficients are all 0 keeps
+    its anchor bit for bit, with log_z 0, whatever its filter.
+    Raises NumericalError if a row overflows float32.
+    """
+    if deltas.shape[1] == 0:
+        return Mixture(anchor, anchor, deltas, coefficients, anchor.new_zeros(anchor.shape[0]))
+    mixed = anchor
+    if any(weight_filter.acts for weight_filter in filters):
+        outside = anchor < filter_floor(anchor, filters)  # (rows, vocab)
+        deltas = deltas.masked_fill(outside.unsqueeze(1), 0.0)
+        ruled_out = torch.tensor([f.kind == "mask" for f in filters], device=anchor.device)
+        mixed = anchor.masked_fill(outside & ruled_out.unsqueeze(1), -torch.inf)
+    for k in range(deltas.shape[1]):
+        mixed = torch.addcmul(mixed, deltas[:, k], coefficients[:, k : k + 1])  # (rows, vocab)
+    logprobs = torch.log_softmax(mixed, dim=-1)
+    _check_rows(logprobs, "mixture")
+    # log_z read off at the likeliest token: cheaper than a logsumexp and as exact.
+    log_z = mixed.amax(dim=-1) - logprobs.amax(dim=-1)  # (rows,)
+    untouched = [i for i, weights in enumerate(coefficients.tolist()) if not any(weights)]
+    if untouched:
+        logprobs[untouched] = anchor[untouched]
+        log_z[untouched] = 0.0
+    return Mixture(logprobs, anchor, deltas, coefficients, log_z)
+
+
+def filter_floor(anchor: Tensor, filters: Sequence[WeightFilter]) -> Tensor:
+    """The lowest log-prob (rows, 1) of the anchor (rows, vocab) at which the terms of each row may still act.
+
+    top-p: that of the last token in the smallest set whose mass exceeds p (the paper's own rule);
+    what ties is inside. mask: log r below the likeliest (contrastive decoding, arXiv 2210.15097).
+    off: -inf.
+    """
+    floor = anchor.new_full((len(filters), 1), -torch.inf)
+    masked = [i for i, f in enumerate(filters) if f.kind == "mask"]
+    if masked:
+        ratios = anchor.new_tensor([filters[i].value for i in masked])
+        floor[masked] = anchor[masked].amax(1, keepdim=True) + ratios.log().unsqueeze(1)
+    nucleus = [i for i, f in enumerate(filters) if f.kind == "top_p" and f.acts]
+    if nucleus:
+        mass = anchor.new_tensor([filters[i].value for i in nucleus])
+        floor[nucleus] = _nucleus_floor(anchor[nucleus], mass, FIRST_LOOK)
+    return floor
+
+
+def _nucleus_floor(logprobs: Tensor, mass: Tensor, count: int) -> Tensor:
+    """The lowest log-prob (rows, 1) in the smallest set of likeliest tokens with more than `mass` (rows,)."""
+    count = min(count, logprobs.shape[1])
+    values, _ = likeliest(logprobs, count)
+    probs = values.double().exp()
+    before = probs.cumsum(1) - probs  # the mass ahead of each token
+    last = (before <= mass.unsqueeze(1)).sum(1, keepdim=True) - 1
+    floor = values.gather(1, last)
+    is_open = (last.squeeze(1) == count - 1) & (before[:, -1] + probs[:, -1] <= mass)
+    if count < logprobs.shape[1] and is_open.any():
+        floor[is_open] = _nucleus_floor(logprobs[is_open], mass[is_open], count * 8)
+    return floor
+
+
+def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The account of one token per row, in nats: anchor_logprob, bars, neg_log_z, logprob.
+
+    The bars are (rows, terms), the others (rows,). The first three sum to the last, to float32 rounding.
+    """
+    column = ids.unsqueeze(1)  # (rows, 1)
+    bars = mixture.deltas.gather(2, column.unsqueeze(1).expand(-1, mixture.deltas.shape[1], 1)).squeeze(2)
+    return (
+        mixture.anchor.gather(1, column).squeeze(1),
+        mixture.coefficients * bars,  # (rows, terms)
+        -mixture.log_z,
+        mixture.logprobs.gather(1, column).squeeze(1),
+    )
+
+
+def entropy_nats(logprobs: Tensor) -> Tensor:
+    """The entropy of each row (rows,) in nats; tokens ruled out add nothing."""
+    # The clamp turns 0 * -inf into 0.
+    return -(logprobs.exp() * logprobs.clamp(min=-1e30)).sum(dim=-1)
+
+
+def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
+    """The alpha at which tokens 1 and 2, with anchor log-probs l and deltas d, are equally likely.
+
+    It may be negative. None if no finite alpha does it. Z cancels, so no model call is needed.
+    """
+    if d1 == d2 or not all(map(math.isfinite, (l1, l2, d1, d2))):
+        return None
+    alpha = (l1 - l2) / (d2 - d1)
+    return alpha if math.isfinite(alpha) else None
+
+
+def _check_rows(logprobs: Tensor, model: str) -> None:
+    # One NaN or +inf in a row, or nothing but -inf, makes its whole log-softmax NaN: one column tells all.
+    first = logprobs[..., 0].flatten().tolist()
+    bad = [i for i, value in enumerate(first) if math.isnan(value)]
+    if bad:
+        raise NumericalError(model, bad)

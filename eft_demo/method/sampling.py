@@ -1,0 +1,263 @@
+"""From log-probs to a token: temperature, top-k, top-p, min-p, and one set of dice for everybody.
+
+A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
+state, so every panel of a run throws the same dice, in any batch, in any order, for any subset of the tokens.
+Knows no models and no recipes.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import neg
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eft_demo.method.topk import first_highest, likeliest
+from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P
+
+# Below this a gap of 0.002 nats already outweighs the noise; dividing by less would overflow for nothing.
+GREEDY_BELOW = 1e-4
+# Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
+FIRST_CANDIDATES = 16
+NEXT_LOOK = 16
+
+_Array = NDArray[Any]
+_Limits = tuple[int, float, float]  # top-k, top-p, min-p
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15  # splitmix64 (Steele, Lea, Flood 2014), with its two multipliers below
+_MULTIPLIER_1 = 0xBF58476D1CE4E5B9
+_MULTIPLIER_2 = 0x94D049BB133111EB
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Raises InputError if a value is outside its limits in `settings`."""
+
+    temperature: float = TEMPERATURE.default
+    top_p: float = TOP_P.default  # 1 = off
+    top_k: int = int(TOP_K.default)  # 0 = off
+    min_p: float = MIN_P.default  # 0 = off
+    seed: int = int(SEED.default)
+
+    def __post_init__(self) -> None:
+        for limits in (TEMPERATURE, TOP_P, TOP_K, MIN_P, SEED):
+            name = limits.name.lower().replace("-", "_")
+            object.__setattr__(self, name, limits.check(getattr(self, name)))
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature < GREEDY_BELOW
+
+    @property
+    def is_truncated(self) -> bool:
+        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+
+
+def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids: int | Tensor) -> Tensor:
+    """Gumbel noise in float32 for tokens `ids` (rows, n) or (n,), or for a whole vocabulary of size `ids`.
+
+    A pure function of (seed, position, id), with one seed and one position per row; the result is (rows, n),
+    finite, between -2.9 and 44. Made on the host, so that a GPU throws the very dice that a CPU throws.
+    """
+    keys = [_row_key(int(s), int(p)) for s, p in zip(seeds, positions, strict=True)]
+    if isinstance(ids, Tensor):
+        return torch.from_numpy(_noise(keys, _steps(ids.cpu().numpy())))
+    # Panels that stream in step throw the same dice: make each row of noise once.
+    distinct = list(dict.fromkeys(keys))
+    noise = torch.from_numpy(_noise(distinct, _vocabulary_steps(ids)))
+    return noise if len(distinct) == len(keys) else noise[[distinct.index(key) for key in keys]]
+
+
+def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Log-probs (rows, vocab) after temperature, top-k, top-p and min-p, each of shape (rows,); -inf outside.
+
+    What is left is not renormalised. Tokens that tie with the last one kept are kept too; one always is.
+    Temperature 0 keeps the likeliest token only, the lowest id on ties.
+    """
+    limits = list(zip(map(int, top_k.tolist()), top_p.tolist(), min_p.tolist(), strict=True))
+    is_greedy = temperature < GREEDY_BELOW
+    scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
+    warped = scaled.clone()
+    limited = [i for i, limit in enumerate(limits) if limit != (0, 1, 0)]
+    if limited:
+        warped[limited] = _warp_rows(scaled[limited], [limits[i] for i in limited], FIRST_CANDIDATES)
+    greedy = is_greedy.nonzero().flatten()
+    warped[greedy] = -torch.inf
+    warped[greedy, first_highest(logprobs[greedy])] = 0.0
+    return warped
+
+
+def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    """Token ids (rows,) int64 drawn from log-probs (rows, vocab); positions[i] keys the noise of row i.
+
+    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
+    """
+    groups: dict[_Draw, list[int]] = {}
+    draw: _Draw
+    for i, sampling in enumerate(samplings):
+        draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
+        groups.setdefault(draw, []).append(i)
+    if len(groups) == 1:
+        return next(iter(groups))(logprobs, samplings, positions)
+    ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
+    for draw, rows in groups.items():
+        chosen = [samplings[i] for i in rows]
+        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows])
+    return ids
+
+
+def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """How much of what would be drawn from two log-probs (rows, vocab) is the same: (rows,), 0 to 1.
+
+    It is 1 minus the total variation of the warped distributions.
+    """
+    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings] * 2
+    warped = warp(torch.cat([first, second]), *first.new_tensor(settings).unbind(1))
+    return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
+
+
+_Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
+
+
+def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    return first_highest(logprobs)
+
+
+def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
+    return first_highest(_temper(logprobs, _temperatures(logprobs, samplings)).add_(noise))
+
+
+def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    scaled = _temper(logprobs, _temperatures(logprobs, samplings))
+    limits = [(s.top_k, s.top_p, s.min_p) for s in samplings]
+    keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
+    return torch.tensor(_draw_rows(scaled, limits, keys, FIRST_CANDIDATES), device=logprobs.device)
+
+
+def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> list[int]:
+    """Ids drawn from the `count` likeliest tokens of each row, or from more for the rows that need more."""
+    values, ids, kept, open_rows = _look(scaled, limits, count)
+    drawn = [row[0] for row in ids]
+    # More than half of all tokens are so certain that no dice are needed.
+    thrown = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
+    if thrown:
+        most = max(kept[i] for i in thrown)
+        scores = _noise([keys[i] for i in thrown], _steps(np.array([ids[i][:most] for i in thrown])))
+        scores += np.array([values[i][:most] for i in thrown], dtype=np.float32)
+        for line, i in zip(scores, thrown, strict=True):
+            drawn[i] = ids[i][int(line[: kept[i]].argmax())]
+    if open_rows:
+        rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
+        rest = _draw_rows(scaled[open_rows], rest_limits, rest_keys, NEXT_LOOK * count)
+        for i, token in zip(open_rows, rest, strict=True):
+            drawn[i] = token
+    return drawn
+
+
+def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
+    values, _, kept, open_rows = _look(scaled, limits, count)
+    lowest = scaled.new_tensor([row[n - 1] for row, n in zip(values, kept, strict=True)]).unsqueeze(1)
+    warped = scaled.masked_fill(scaled < lowest, -torch.inf)
+    if open_rows:
+        rest_limits = [limits[i] for i in open_rows]
+        warped[open_rows] = _warp_rows(scaled[open_rows], rest_limits, NEXT_LOOK * count)
+    return warped
+
+
+def _look(
+    scaled: Tensor, limits: Sequence[_Limits], count: int
+) -> tuple[list[list[float]], list[list[int]], list[int], list[int]]:
+    """The `count` likeliest tokens of every row and what of them is kept, all on the host.
+
+    Returns log-probs and ids of each row, how many of them are kept, and the rows whose kept set may reach
+    beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
+    """
+    vocab = scaled.shape[1]
+    # One beyond top-k shows whether it ties.
+    count = min(vocab, max(count, 1 + max(top_k for top_k, _, _ in limits)))
+    highest = likeliest(scaled, count)
+    values, ids = highest[0].tolist(), highest[1].tolist()
+    kept = [_kept(row, *limit) for row, limit in zip(values, limits, strict=True)]
+    open_rows = [i for i, n in enumerate(kept) if n == count < vocab]
+    return values, ids, kept, open_rows
+
+
+def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
+    """How many of a row's highest log-probs, in falling order, are kept; ties with the last one are.
+
+    Final only if it is not all of them. In plain Python: few are kept as a rule, and the dozen calls of
+    numpy that it would take are slow whenever a forward has just filled the processor's caches.
+    """
+    lowest, mass = -math.inf, 1.0
+    if top_k:
+        lowest = values[min(top_k, len(values)) - 1]
+        mass = sum(math.exp(value) for value in values if value >= lowest)  # top-p counts in what is left
+    if top_p < 1:
+        so_far, last = 0.0, lowest
+        for last in values:
+            so_far += math.exp(last)
+            if so_far >= top_p * mass:
+                break
+        lowest = max(lowest, last)
+    if min_p:
+        lowest = max(lowest, values[0] + math.log(min_p))
+    return max(1, bisect_right(values, -lowest, key=neg))
+
+
+def _temper(logprobs: Tensor, temperature: Tensor) -> Tensor:
+    """Log-probs at the given temperatures (rows,), normalised."""
+    return torch.log_softmax(logprobs / temperature.unsqueeze(1), dim=-1)
+
+
+def _temperatures(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    return torch.tensor([s.temperature for s in samplings], device=logprobs.device)  # (rows,)
+
+
+@lru_cache(maxsize=8)
+def _vocabulary_steps(vocab: int) -> _Array:
+    return _steps(np.arange(vocab))  # (vocab,)
+
+
+def _steps(ids: _Array) -> _Array:
+    """What each token id adds to a row's key, as uint64 of the same shape."""
+    return (ids.astype(np.uint64) + 1) * _GOLDEN
+
+
+def _noise(keys: Sequence[int], steps: _Array) -> _Array:
+    """float32 Gumbel noise (rows, n) from one key per row and the steps (rows, n) or (n,) of the tokens.
+
+    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full
+    precision where it is small, which is where the winners are. The clip keeps both logarithms finite.
+    """
+    bits = np.array(keys, dtype=np.uint64)[:, None] + steps  # (rows, n)
+    bits ^= bits >> 30  # the finaliser of splitmix64
+    bits *= _MULTIPLIER_1
+    bits ^= bits >> 27
+    bits *= _MULTIPLIER_2
+    bits ^= bits >> 31
+    u = bits.astype(np.float32)
+    u *= np.float32(-(2.0**-64))
+    np.clip(u, np.float32(2.0**-24 - 1), np.float32(-(2.0**-64)), out=u)
+    np.log1p(u, out=u)
+    np.negative(u, out=u)
+    np.log(u, out=u)
+    return np.negative(u, out=u)
+
+
+def _row_key(seed: int, position: int) -> int:
+    """One 64-bit key per (seed, position): hashed twice, so neighbouring seeds and positions never meet."""
+    return _splitmix((_splitmix(seed) + position * _GOLDEN) & _MASK)
+
+
+def _splitmix(x: int) -> int:
+    x = (x + _GOLDEN) & _MASK
+    x = ((x ^ (x >> 30)) * _MULTIPLIER_1) & _MASK
+    x = ((x ^ (x >> 27)) * _MULTIPLIER_2) & _MASK
+    return x ^ (x >> 31)

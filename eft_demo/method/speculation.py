@@ -1,0 +1,32 @@
+"""Whether tokens are drafted, and how many at a time, as a value and as text; the engine carries it out."""
+
+from dataclasses import dataclass
+
+from eft_demo.errors import InputError
+from eft_demo.settings import check_number, show_value
+
+MAX_BLOCK = 8  # drafted tokens per round
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """Whether tokens are drafted; `block` of them per round, 0: the engine chooses. Raises InputError."""
+
+    mode: str = "auto"  # off, on or auto
+    block: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("off", "on", "auto"):
+            raise InputError(f"Speculation must be off, on or auto; got {show_value(self.mode)}.")
+        check_number("The block of speculation", self.block, 0, MAX_BLOCK * (self.mode == "on"), integer=True)
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.block}" if self.block else self.mode
+
+
+def parse_speculation(text: object) -> Speculation:
+    """Read `off`, `on`, `on 4` or `auto`. Raises InputError."""
+    words = text[:60].split() if isinstance(text, str) else []
+    if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
+        raise InputError(f"Speculation must be off, on, on 4 or auto; got {show_value(text)}.")
+    return Speculation(words[0], *map(int, words[1:]))

@@ -1,0 +1,227 @@
+"""A run that came as a file: checked as if a stranger had written it, then played as if it were happening.
+
+`RunTrace.from_json` has checked types and names; here it is checked that the parts fit one another, so that
+whatever shows a run can show this one. Needs no models. Every refusal is a sentence.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.method.recipe import Recipe, parse
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.speculation import parse_speculation
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.export import Pieces, pieces_of, token_texts
+from eft_demo.runs.made_with import MadeWith
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord, gather_pieces
+from eft_demo.settings import show_value
+
+MAX_PANELS = 16
+MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
+MAX_NATS = 1e4  # beyond this no log-prob of ours lies
+MAX_TTFT_S = 1e6
+MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
+MAX_PIECE_CHARS = 1000
+MAX_MADE_CHARS = 200  # of a version, a repository and the like
+MAX_MODELS = 64
+FINISH_REASONS = ("stop", "length", "cancelled", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is needed to show a run: its panels, the bytes of tokens, which of them end a text, the events."""
+
+    panels: tuple[tuple[str, Recipe], ...]
+    pieces: Mapping[int, bytes]
+    stop_ids: frozenset[int]
+    events: tuple[Event, ...]
+
+
+def open_run(data: bytes | str) -> RunTrace:
+    """Read a file that somebody chose. Raises EFTError, a sentence that names the place."""
+    if len(data) > MAX_CHARS:
+        raise InputError(f"A recorded run may have {MAX_CHARS:,} characters at most; this has {len(data):,}.")
+    if isinstance(data, bytes):
+        try:
+            data = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(
+                "This is not a recorded run: it is no text. Please choose another file."
+            ) from None
+    run = RunTrace.from_json(data)
+    check_run(run)
+    return run
+
+
+def read_run(path: Path) -> RunTrace:
+    """Read a recorded run that lies on the disk. Raises EFTError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The recorded run {path} cannot be read ({type(error).__name__}).") from None
+    return open_run(data)
+
+
+def check_run(run: RunTrace) -> None:
+    """Raises EFTError unless the parts of the run fit one another."""
+    if not 1 <= len(run.panels) <= MAX_PANELS:
+        _refuse(f"there must be 1 to {MAX_PANELS} panels, not {len(run.panels)}")
+    tokens = sum(len(panel.tokens) for panel in run.panels)
+    if tokens > MAX_TOKENS:
+        _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
+    parse_weight_filter(run.weight_filter)
+    parse_schedule(run.schedule)
+    parse_speculation(run.speculation)
+    for token, text in run.pieces.items():
+        _check_piece(token, text)
+    if not all(abs(value) <= MAX_NATS for value in run.controls.values()):
+        _refuse(f"controls must be numbers of at most {MAX_NATS:,.0f}")
+    for number, panel in enumerate(run.panels, 1):
+        try:
+            _check_panel(panel)
+        except _Unfit as unfit:
+            _refuse(f"panel {number}, {unfit}")
+    named = {role for panel in run.panels for role in parse(panel.recipe).roles}
+    for role, own in run.formats.items():
+        if role not in named:
+            _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
+        PromptFormat(own.kind, own.text)
+    if run.made_with is not None:
+        _check_made_with(run.made_with)
+
+
+def lacks_texts(run: RunTrace) -> bool:
+    """Whether tokens of the run are known by their numbers only, as old files of the command line have it."""
+    return any(str(record.id) not in run.pieces for panel in run.panels for record in panel.tokens)
+
+
+def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
+    """The run with the texts of these tokens, if they say what its panels say; else as it is."""
+    try:
+        pieces = gather_pieces(run.panels, token_bytes)
+    except IndexError:  # another vocabulary
+        return run
+    filled = replace(run, pieces={**pieces, **run.pieces})
+    texts = pieces_of(filled)
+    fits = all("".join(token_texts(panel, texts)) == panel.text for panel in run.panels)
+    return filled if fits else run
+
+
+def replay(run: RunTrace) -> Replay:
+    """The run as events, panel beside panel. `elapsed_s` is as the panel's speed says, or 20 tokens/s."""
+    pieces = pieces_of(run)
+    stops = frozenset(token for token, piece in pieces.items() if not piece)
+    panels = tuple((panel.name, parse(panel.recipe)) for panel in run.panels)
+    events = sorted(
+        (event for number, panel in enumerate(run.panels) for event in _panel_events(number, panel, pieces)),
+        key=lambda timed: timed[0],
+    )
+    return Replay(panels, pieces, stops, tuple(event for _, event in events))
+
+
+def _panel_events(number: int, panel: PanelTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
+    """(position, event): sorted by it, the panels stand side by side. Sorting is stable."""
+    speed = panel.tokens_per_s if panel.tokens_per_s > 0 else 20.0
+    texts = token_texts(panel, pieces)
+    for record, text in zip(panel.tokens, texts, strict=True):
+        yield record.position, TokenEvent(number, record, text, panel.ttft_s + record.position / speed)
+    end = EndEvent(
+        panel=number,
+        finish_reason=panel.finish_reason or "cancelled",
+        error=panel.error,
+        ttft_s=panel.ttft_s,
+        tokens_per_s=panel.tokens_per_s,
+        text="",
+        acceptance_rate=panel.acceptance_rate,
+        speedup=panel.speedup,
+    )
+    yield len(panel.tokens), end
+
+
+def _check_made_with(made: MadeWith) -> None:
+    texts = [made.eft_demo, made.torch, made.transformers]
+    for role, model in made.models.items():
+        texts += [role, model.dtype, model.quantisation, model.device, model.source, model.revision]
+    if len(made.models) > MAX_MODELS or max(map(len, texts)) > MAX_MADE_CHARS:
+        _refuse(f"made_with may hold {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters at most")
+
+
+class _Unfit(Exception):
+    """What does not fit, as the end of a sentence."""
+
+
+def _refuse(what: str) -> None:
+    raise InputError(f"This recorded run does not fit together: {what}. Please choose another file.")
+
+
+def _check_panel(panel: PanelTrace) -> None:
+    try:
+        recipe = parse(panel.recipe)
+    except EFTError:
+        raise _Unfit(f"its recipe cannot be read: {show_value(panel.recipe)}") from None
+    if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
+        raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
+    _check_finite("ttft_s", panel.ttft_s, most=MAX_TTFT_S)
+    _check_finite("speed", panel.tokens_per_s, panel.speedup or 0, most=MAX_SPEED)
+    _check_finite("acceptance_rate", panel.acceptance_rate or 0)
+    for index, record in enumerate(panel.tokens):
+        try:
+            _check_record(recipe, record, index)
+        except _Unfit as unfit:
+            raise _Unfit(f"token {index + 1}: {unfit}") from None
+
+
+def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
+    if record.position != index:
+        raise _Unfit(f"position must be {index}, not {record.position}")
+    if len(record.bars) != len(recipe.terms):
+        raise _Unfit(f"bars must be {len(recipe.terms)}, one per term, not {len(record.bars)}")
+    missing = [name for name in recipe.controls if name not in record.controls]
+    if missing:
+        raise _Unfit(f"controls must hold {missing[0]}")
+    if record.rank < 1:
+        raise _Unfit("rank must be 1 or more")
+    _check_finite(
+        "the account", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
+    )
+    own = Candidate(record.id, record.logprob, record.by_role)
+    for candidate in (
+        own,
+        Candidate(record.base_first, record.anchor_logprob, record.by_role),
+        *record.candidates,
+    ):
+        _check_candidate(recipe, candidate)
+    if record.id not in [candidate.id for candidate in record.candidates]:
+        raise _Unfit("the token itself must be among the candidates")
+    if record.draft is not None:
+        _check_finite("draft", record.draft.overlap)
+
+
+def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
+    if candidate.id < 0:
+        raise _Unfit(f"a token id must not be negative: {candidate.id}")
+    if set(candidate.by_role) != set(recipe.roles):
+        raise _Unfit(f"by_role must hold exactly {', '.join(recipe.roles)}")
+    if max(candidate.logprob, *candidate.by_role.values()) > 0.01:  # rounding apart
+        raise _Unfit("a log-prob must not be above 0")
+
+
+def _check_finite(what: str, *values: float, most: float = MAX_NATS) -> None:
+    if not all(math.isfinite(value) and abs(value) <= most for value in values):
+        raise _Unfit(f"{what} must be numbers of at most {most:,.0f}")
+
+
+def _check_piece(token: str, text: str) -> None:
+    if not (token.isascii() and token.isdecimal() and str(int(token[:20])) == token):
+        _refuse(f"pieces must be named by token ids, not {show_value(token)}")
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        _refuse(f"the piece of token {token} is no text")
+    if len(text) > MAX_PIECE_CHARS:
+        _refuse(f"the piece of token {token} is longer than {MAX_PIECE_CHARS:,} characters")

@@ -1,0 +1,207 @@
+"""What a run leaves behind: one record per token, one trace per panel, one JSON document per run.
+
+Knows its own version and checks everything it reads, because people send each other such files.
+Does not know where a trace is shown. All log-probs are in nats.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eft_demo.errors import InputError
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs.made_with import MadeWith
+from eft_demo.settings import show_value
+
+VERSION = 4
+# What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
+OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}}
+MAX_CHARS = 20_000_000  # eight times the longest run of three panels
+FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
+MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could have been chosen: its log-prob in the mix and under each role."""
+
+    id: int
+    logprob: float
+    by_role: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A token that was drafted here. If it is not the token drawn, it was rejected."""
+
+    id: int
+    overlap: float  # of what draft and target would draw, from 0 to 1: 1 - their total variation
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """One token and its account: anchor_logprob + sum(bars) + neg_log_z = logprob."""
+
+    position: int  # 0 for the first token of the answer
+    id: int
+    controls: dict[str, float]  # as they acted when this token was drawn
+    logprob: float
+    anchor_logprob: float
+    bars: tuple[float, ...]  # one per term of the recipe
+    neg_log_z: float
+    entropy_nats: float
+    rank: int  # in the mix, 1 = likeliest
+    base_first: int  # the anchor's own likeliest token
+    by_role: dict[str, float]
+    candidates: tuple[Candidate, ...]
+    draft: Draft | None = None  # None: not drafted
+
+
+@dataclass(slots=True)
+class PanelTrace:
+    """One panel. It grows while the panel streams, so it is the one thing here that may change."""
+
+    name: str
+    recipe: str
+    tokens: list[TokenRecord] = field(default_factory=list)
+    text: str = ""
+    finish_reason: str = ""  # stop, length, cancelled or error; empty while it streams
+    error: str | None = None
+    ttft_s: float = 0.0
+    tokens_per_s: float = 0.0
+    acceptance_rate: float | None = None  # of drafted tokens; None: none were drafted
+    speedup: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFormat:
+    """What a person put around the prompt for one role; kind and text as of a family's prompt formats."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """One prompt, answered by several panels with the same dice."""
+
+    family: str
+    prompt: str
+    sampling: Sampling
+    controls: dict[str, float]
+    panels: list[PanelTrace]
+    weight_filter: str = "off"
+    schedule: str = "constant"
+    speculation: str = "off"
+    # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
+    pieces: dict[str, str] = field(default_factory=dict)
+    formats: dict[str, OwnFormat] = field(default_factory=dict)  # by role; the others: the family's own
+    made_with: MadeWith | None = None  # None: not known, as in files of older versions
+    version: int = VERSION
+
+    def to_json(self, digits: int | None = None) -> str:
+        """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks.
+
+        With `digits`, what was measured is rounded to so many; what was asked for is not.
+        """
+        return json.dumps(_encode(self, digits), allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunTrace":
+        """Read a trace. Raises InputError naming the place if anything is not as `to_json` writes it."""
+        if not isinstance(text, str) or len(text) > MAX_CHARS:
+            raise InputError(f"A recorded run must be JSON text of at most {MAX_CHARS:,} characters.")
+        try:
+            document = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            message = "This is not a recorded run: it is not valid JSON. Please choose another file."
+            raise InputError(message) from None
+        version = document.get("version") if isinstance(document, dict) else None
+        if type(version) is int and version in OLDER:
+            document = {**OLDER[version], **document, "version": VERSION}
+        elif version != VERSION:
+            known = f"version {min(OLDER)} to {VERSION}"
+            raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")
+        run: RunTrace = _decode(cls, document, "run")
+        return run
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
+    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+    records = [record for panel in panels for record in panel.tokens]
+    ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
+    ids |= {record.draft.id for record in records if record.draft}
+    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in sorted(ids)}
+
+
+def _encode(value: object, digits: int | None) -> object:
+    if isinstance(value, float):
+        return None if value == -math.inf else value if digits is None else round(value, digits)
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, digits) for item in value]
+    if isinstance(value, dict):
+        return {key: _encode(item, digits) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        exact = ("sampling", "controls")
+        return {
+            f.name: _encode(getattr(value, f.name), None if f.name in exact else digits)
+            for f in dataclasses.fields(value)
+        }
+    return value
+
+
+def _decode(kind: Any, value: object, place: str) -> Any:
+    """`value` from JSON as an instance of the annotation `kind`, every level checked."""
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast(type, kind), value, place)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, tuple) and isinstance(value, list):
+        return origin(_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if origin is types.UnionType:
+        return None if value is None else _decode(arguments[0], value, place)
+    if kind is float:
+        return _decode_float(value, place)
+    if (kind is str and isinstance(value, str)) or (kind is int and _is_int(value)):
+        return value
+    raise _wrong(kind, value, place)
+
+
+def _decode_dataclass(kind: type, value: object, place: str) -> Any:
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
+    if not isinstance(value, dict) or sorted(value) != sorted(names):
+        wanted = ", ".join(names)
+        raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {wanted}.")
+    return kind(**{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields})
+
+
+def _decode_float(value: object, place: str) -> float:
+    if value is None:
+        return -math.inf
+    if not _is_int(value) and not (isinstance(value, float) and math.isfinite(value)):
+        raise _wrong(float, value, place)
+    return float(typing.cast(float, value))
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and abs(value) <= MAX_INT
+
+
+def _wrong(kind: Any, value: object, place: str) -> InputError:
+    wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
+    return InputError(f"In this recorded run {_short(place)} must be {wanted}; got {show_value(value)}.")
+
+
+def _short(place: str) -> str:
+    return ascii(place)[1:-1][:120]

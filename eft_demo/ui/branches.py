@@ -1,0 +1,143 @@
+"""Runs that begin from a kept one: a branch from one of its tokens, and one text scored by every panel.
+
+Knows kept runs and the service. What the page sends are names and places of what it was shown; each is
+looked up here, and a place that is not there is a sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
+from eft_demo.lab.collect import empty_traces, roles_of
+from eft_demo.models.provenance import made_with
+from eft_demo.runs.trace import PanelTrace, RunTrace, gather_pieces
+from eft_demo.settings import COLUMNS, SEED, check_control, show_value
+from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
+
+FROM_FILE = "This run came from a file, and no model here can go on from it: {why}."
+NO_TEXT = "That column has no text to score. Please choose another."
+
+
+def start_branch(
+    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, Kept]:
+    """Write a panel of a kept run anew from one of its tokens on; the other panels stay as they are.
+
+    `posted` has `run`, `panel`, `position` (tokens kept), and where given: `token` (the id of a candidate
+    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
+    there, not only this one). Raises EFTError.
+    """
+    kept = _to_go_on(service, runs, posted)
+    index = checked_index(posted.get("panel"), len(kept.traces))
+    tokens = kept.traces[index].tokens
+    token = posted.get("token")
+    position = checked_index(posted.get("position"), len(tokens) + (token is None))
+    forced = [record.id for record in tokens[:position]]
+    if token is not None:
+        if token not in [candidate.id for candidate in tokens[position].candidates]:
+            raise InputError(NO_TOKEN)
+        forced.append(token)
+    places = tuple(range(len(kept.traces))) if posted.get("all") else (index,)
+    length = max(kept.request.max_new_tokens, len(forced))
+    request = replace(kept.request, forced=tuple(forced), max_new_tokens=length, owner=owner)
+    return _start(service, kept, posted, request, places)
+
+
+def start_same_text(
+    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, Kept]:
+    """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
+    kept = _to_go_on(service, runs, posted)
+    tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
+    if not tokens:
+        raise InputError(NO_TEXT)
+    forced = tuple(record.id for record in tokens)
+    request = replace(kept.request, forced=forced, max_new_tokens=len(forced), owner=owner)
+    return _start(service, kept, posted, request, tuple(range(len(kept.traces))))
+
+
+def _start(
+    service: Service, kept: Kept, posted: Mapping[str, object], request: RunRequest, places: tuple[int, ...]
+) -> tuple[Run, Kept]:
+    """The panels at `places` of the kept run again, with the changes that were posted, all checked."""
+    changes = posted.get("controls")
+    controls = dict(request.controls)
+    for name, value in changes.items() if isinstance(changes, Mapping) else ():
+        controls[str(name)] = check_control(name, value, service.settings.allow_negative_alpha)
+    sampling = request.sampling
+    run = service.start_run(
+        kept.prompt,
+        kept.behaviour,
+        panels=tuple(request.panels[place] for place in places),
+        controls=controls,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        seed=int(SEED.check(posted.get("seed", sampling.seed))),
+        max_new_tokens=request.max_new_tokens,
+        weight_filter=request.weight_filter,
+        schedule=request.schedule,
+        speculation=request.speculation,
+        forced=request.forced,
+        formats=request.formats,
+        owner=request.owner,
+    )
+    fresh = empty_traces(request.panels)
+    traces = [fresh[i] if i in places else _as_it_is(trace) for i, trace in enumerate(kept.traces)]
+    seeds = tuple(run.request.sampling.seed if i in places else seed for i, seed in enumerate(kept.seeds))
+    whole = replace(run.request, panels=request.panels, max_new_tokens=kept.request.max_new_tokens)
+    origin = {
+        "of": posted["run"],
+        "copied": [i for i in range(len(traces)) if i not in places],
+        "given": len(request.forced),
+    }
+    mixed = kept.mixed and bool(origin["copied"])
+    return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin, mixed=mixed)
+
+
+def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
+    """The kept run, if the models that are loaded can go on from it. Raises InputError.
+
+    One from a file goes on with what its models were shown, as the file tells.
+    """
+    kept = runs.find(posted.get("run"))
+    if kept.file is None:
+        return kept
+    if why := _why_not(service, kept.file, kept.request):
+        raise InputError(FROM_FILE.format(why=why))
+    here = made_with(service.family, service.plan, roles_of(kept.file.panels))
+    mixed = kept.file.made_with != here
+    return replace(kept, behaviour=service.family.behaviours[0].role, file=None, mixed=mixed)
+
+
+def _why_not(service: Service, trace: RunTrace, request: RunRequest) -> str:
+    """Why the loaded family cannot go on from a run that came as a file, as the end of a sentence; or ""."""
+    family = service.family
+    missing = {role for _, recipe in request.panels for role in recipe.roles} - set(family.roles)
+    if not family.roles:
+        return "none is loaded"
+    if trace.family != family.name:
+        return f"it is of the family {show_value(trace.family)}, and {family.title} is loaded"
+    if missing:
+        return f"{family.title} has no model {show_value(min(missing))}"
+    if len(request.panels) > COLUMNS.high:
+        return f"it has {len(request.panels)} columns, and {COLUMNS.high:.0f} are the most that run at once"
+    if not _has_tokens_of(trace, family.token_bytes):
+        return f"its tokens are not those of {family.title}"
+    return ""
+
+
+def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
+    """Whether every token that the file tells of is the same here, so that the ids mean what they meant."""
+    try:
+        return gather_pieces(trace.panels, token_bytes) == trace.pieces
+    except IndexError:
+        return False
+
+
+def _as_it_is(trace: PanelTrace) -> PanelTrace:
+    """A panel that a branch leaves alone; the run it came from may still be writing its own."""
+    return replace(trace, tokens=list(trace.tokens), finish_reason=trace.finish_reason or "cancelled")

@@ -1,0 +1,153 @@
+"""The family menu: what there is, what it takes here and whether it fits; load, watch, cancel, measure.
+
+The page's server functions for it, as JSON. Knows the catalogue, plans and the switch; nothing of how a
+family is loaded.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.families.catalogue import Entry, find_entry, known_files
+from eft_demo.models.memory import free_memory
+from eft_demo.models.plan import Choice, Plan, choice_of
+from eft_demo.settings import NO_FAMILY, QUANTISATIONS, Settings, show_value
+from eft_demo.ui.family_switch import Claim, Switch, why_not
+
+Headers = Mapping[str, str]
+
+
+def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> str:
+    """JSON of all that the menu shows. `posted` may have the `quantisation` to plan with, and the `key`."""
+    request = posted if isinstance(posted, Mapping) else {}
+    wanted = request.get("quantisation", switch.settings.quantisation)
+    if wanted not in QUANTISATIONS:
+        wanted = "auto"
+    choices, problems = _choices(replace(switch.settings, quantisation=str(wanted)))
+    return json.dumps(
+        {
+            "now": service.family.name,
+            "title": service.family.title,
+            "models": _models(service.plan),
+            "choices": [_choice(choice) for choice in choices],
+            "problems": problems,
+            "quantisation": wanted,
+            "quantisations": list(QUANTISATIONS),
+            "why_not": _why_not(switch, headers, posted),
+            "progress": _progress(switch),
+        }
+    )
+
+
+def load_family(switch: Switch, headers: Headers, posted: object) -> str:
+    """Begin to load the family `posted` names, with its `quantisation`. A sentence, or "" if it began.
+
+    Like all that acts on everybody, `posted` needs the `key`.
+    """
+    return _begin(switch, switch.start, headers, posted)
+
+
+def measure_quantisation(switch: Switch, headers: Headers, posted: object) -> str:
+    """Begin to measure what the `quantisation` changes in the `family`. A sentence, or "" if it began."""
+    return _begin(switch, switch.measure, headers, posted)
+
+
+def _begin(switch: Switch, begin: Callable[[str, object], None], headers: Headers, posted: object) -> str:
+    request = posted if isinstance(posted, Mapping) else {}
+    name = request.get("family")
+    try:
+        if reason := _why_not(switch, headers, posted):
+            raise InputError(reason)
+        known = names(switch.settings)
+        if not isinstance(name, str) or name not in known:
+            raise InputError(f"There is no family {show_value(name)}. Choose one of {', '.join(known)}.")
+        begin(known[name], request.get("quantisation", "auto"))
+    except EFTError as refusal:
+        return str(refusal)
+    return ""
+
+
+def loading(switch: Switch) -> str:
+    """JSON of how far loading has come."""
+    return json.dumps(_progress(switch))
+
+
+def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
+    """Stop what is loaded or measured. A sentence, or "" if all is well."""
+    reason = _why_not(switch, headers, posted)
+    if not reason:
+        switch.cancel()
+    return reason
+
+
+def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
+    key = posted.get("key") if isinstance(posted, Mapping) else None
+    return why_not(switch.settings, switch.key, Claim(key, headers))
+
+
+def names(settings: Settings) -> dict[str, str]:
+    """Every family that the page may name -> what the catalogue knows it by. Paths never come from a page."""
+    known = {name: name for name in known_files(settings)}
+    if settings.family not in (*known, NO_FAMILY):  # the file that the app was started with
+        known[Path(settings.family).stem] = settings.family
+    return known
+
+
+def _choices(settings: Settings) -> tuple[list[Choice], list[str]]:
+    """Every family with its plan, and what is wrong with the files of the others."""
+    free = free_memory()
+    choices, problems = [], []
+    for known in names(settings).values():
+        try:
+            entry: Entry = find_entry(known, settings)
+            choices.append(choice_of(entry, settings, free))
+        except EFTError as error:
+            problems.append(str(error))
+    return choices, problems
+
+
+def _choice(choice: Choice) -> dict[str, object]:
+    plan = choice.plan
+    return {
+        "name": choice.name,
+        "title": choice.title,
+        "licence": choice.licence,
+        "note": choice.note,
+        "gated": choice.gated,
+        "pinned": choice.pinned,
+        "here": choice.here,
+        "download_bytes": choice.download_bytes,
+        "parameters": dict(choice.parameters),
+        "needed_bytes": dict(plan.needed_bytes),
+        "free_bytes": dict(plan.free_bytes),
+        "problem": plan.problem,
+        "warning": plan.warning,
+        "models": _models(plan),
+    }
+
+
+def _models(plan: Plan | None) -> list[dict[str, object]]:
+    """What stands where, one row per role."""
+    return [
+        {
+            "role": place.role,
+            "source": Path(place.source).name if Path(place.source).is_absolute() else place.source,
+            "dtype": str(place.dtype).removeprefix("torch."),
+            "quantisation": place.quantisation,
+            "device": place.device,
+            "parameters": place.parameters,
+            "weights_bytes": place.weights_bytes,
+            "cache_bytes": place.cache_bytes,
+            "reason": place.reason,
+        }
+        for place in (plan.placements if plan else ())
+    ]
+
+
+def _progress(switch: Switch) -> dict[str, object]:
+    progress = switch.progress
+    family = {known: name for name, known in names(switch.settings).items()}.get(progress.family, "")
+    return {**asdict(progress), "family": family}

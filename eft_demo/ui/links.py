@@ -1,0 +1,121 @@
+"""The link of a page: made from what the page would ask for, and read back into what it can fill in.
+
+Knows what a run is asked with and what a link holds; knows nothing of Gradio. A link never runs anything.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError
+from eft_demo.families.prompt import around
+from eft_demo.models.provenance import made_with
+from eft_demo.runs.link import Permalink, from_query
+from eft_demo.runs.link_text import trimmed
+from eft_demo.runs.made_with import Facts, differences
+from eft_demo.settings import Settings, show_value
+from eft_demo.ui.prompt_formats import read_formats
+from eft_demo.ui.run_form import as_posted, read_asked
+
+DAMAGED = "The rest of the page is as it always begins."
+MAX_SAID = 3  # things that were left out; a link that lost more is best asked for again
+# Longer ones are cut by some chats and mail programs (Discord takes 2,000 characters, Excel and old Outlooks
+# 2,083); browsers take far more.
+LONG_CHARS = 2000
+
+
+def address(settings: Settings) -> str:
+    """Where links lead: on a Space its own page, whose frame this page cannot know. Else empty: this page."""
+    return f"https://huggingface.co/spaces/{settings.space}" if settings.space else ""
+
+
+def make_link(service: Service, posted: object) -> str:
+    """JSON {"query"} of a link to what the page asks for, or {"error"}: `posted` is what Run would send.
+
+    A long one has a "note" too.
+    """
+    try:
+        asked = read_asked(service, posted if isinstance(posted, Mapping) else {})
+        query = replace(asked, made=_facts_here(service, asked)).to_query()
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    if len(query) <= LONG_CHARS:
+        return json.dumps({"query": query})
+    note = (
+        f"This link has {len(query):,} characters; some chats and mail programs cut links of more than "
+        f"{LONG_CHARS:,}. There, send the run as a file."
+    )
+    return json.dumps({"query": query, "note": note})
+
+
+def read_link(service: Service, posted: object) -> str:
+    """JSON {"asked", "note"} of the page's own address: what to fill in, and a sentence if not all fits here.
+
+    `posted` has the `query`: the address from its ? or # on. {} for an address that is no link; only a note
+    for one that is too long.
+    """
+    query = posted.get("query") if isinstance(posted, Mapping) else None
+    if not isinstance(query, str):
+        return "{}"
+    try:
+        link = from_query(query, service.settings.allow_negative_alpha)
+    except EFTError as refusal:
+        return json.dumps({"note": f"{refusal} {DAMAGED}"})
+    return "{}" if link is None else json.dumps(_fitting(service, link))
+
+
+def _facts_here(service: Service, link: Permalink) -> Facts:
+    """What a run of the link would be made with here."""
+    tuned = {"small_tuned": link.behaviour} if link.behaviour else {}
+    roles = dict.fromkeys(role for _, recipe in link.panels for role in recipe.with_roles(tuned).roles)
+    return made_with(service.family, service.plan, roles).facts
+
+
+def _fitting(service: Service, link: Permalink) -> dict[str, object]:
+    """What of the link can be filled in with the models that are here."""
+    asked, family = as_posted(link), service.family
+    lost = ["This link is damaged."] if link.left_out else []
+    lost += link.left_out[:MAX_SAID]
+    if len(link.left_out) > MAX_SAID:
+        lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
+    changed: list[str] = []
+    is_for_us = family.name in (link.family or family.name, trimmed(link.family))
+    if not is_for_us:
+        lost.append(f"This link is for the models of {show_value(link.family)}; here {family.title} answers.")
+        for name in ("columns", "behaviour", "formats"):
+            asked.pop(name, None)
+    else:
+        changed = _formats_that_fit(service, asked, lost)
+        _choose_behaviour(service, asked, lost)
+    said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
+    if changed:
+        said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
+    if link.made and is_for_us:
+        said.append(differences("link", link.made, _facts_here(service, link)))
+    return {"asked": asked, "note": " ".join(filter(None, said))}
+
+
+def _choose_behaviour(service: Service, asked: dict[str, object], lost: list[str]) -> None:
+    """Leave the behaviour in `asked` only if it is here."""
+    wanted = str(asked.pop("behaviour", ""))
+    for behaviour in service.family.behaviours:
+        if behaviour.role in (wanted, trimmed(wanted)):
+            asked["behaviour"] = behaviour.role
+    if wanted and "behaviour" not in asked:
+        lost.append(f"This link asks for the behaviour {show_value(wanted)}, which is not here.")
+
+
+def _formats_that_fit(service: Service, asked: dict[str, object], lost: list[str]) -> list[str]:
+    """The roles whose prompt format changes; what cannot goes out of `asked` and into `lost`."""
+    formats = asked.pop("formats", None)
+    fit: dict[str, object] = {}
+    for role, own in formats.items() if isinstance(formats, dict) else ():
+        try:
+            around(read_formats(service, {role: own})[role], service.family.templates.get(role))
+            fit[role] = own
+        except EFTError as refusal:
+            lost.append(f"This link changes what models are shown, which is not possible here. {refusal}")
+    if fit:
+        asked["formats"] = fit
+    return list(fit)

@@ -1,0 +1,62 @@
+"""The page's own address: everything on the page is relative to it, so no proxy has to say what it is.
+
+Knows where Gradio writes its guess of the public address, and the head of its page; knows nothing of who may
+ask for what.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from eft_demo.ui.page import asset
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Whatever of these came with a request, Gradio would make addresses of it that another visitor may not reach.
+GUESSED_FROM = (b"x-gradio-server", b"x-forwarded-host", b"x-forwarded-proto")
+HERE = b"."  # Gradio's page resolves this against its own address
+HEAD = b"<head>"
+ICON = b'\n<link rel="icon" href="./favicon.ico">'  # or the browser asks the root of the site
+MANIFEST = b'href="/manifest.json"'
+
+
+class OwnAddress:
+    """ASGI middleware: Gradio's page calls the server relative to where it was opened."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.head = HEAD + b"\n<script>\n" + asset("early.js").encode() + b"</script>" + ICON
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in GUESSED_FROM]
+        scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
+        if scope["path"] in ("/", "/config"):  # what stands behind the ? is for our page; Gradio knows others
+            scope["query_string"] = b""
+        await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
+
+    def _as_ours(self, send: Send) -> Send:
+        """`send` that puts our script first into the page's head, and leaves no link to the site's root."""
+        start: list[Message] = []
+        body = bytearray()
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.append(message)
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            page = bytes(body).replace(HEAD, self.head, 1)
+            page = page.replace(MANIFEST, MANIFEST.replace(b"/", b"./"), 1)
+            headers = [(name, value) for name, value in start[0]["headers"] if name != b"content-length"]
+            headers.append((b"content-length", str(len(page)).encode()))
+            await send({**start[0], "headers": headers})
+            await send({"type": "http.response.body", "body": page})
+
+        return sending

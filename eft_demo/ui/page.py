@@ -1,0 +1,305 @@
+"""The page: one gr.HTML component with a constant skeleton, drawn by the scripts in assets/ui.
+
+Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line.
+No text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
+textContent only.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+
+import anyio.from_thread
+import gradio as gr
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError
+from eft_demo.models.memory import settle
+from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
+from eft_demo.ui import columns, handlers
+from eft_demo.ui import family_menu as menu
+from eft_demo.ui import links as sharing
+from eft_demo.ui import prompt_formats as formats
+from eft_demo.ui import replays as opening
+from eft_demo.ui import restored_runs as handed_back
+from eft_demo.ui import run_store as kept
+from eft_demo.ui import stream as wire
+from eft_demo.ui.columns import FIRST, introduce, presets
+from eft_demo.ui.family_switch import OVER, Load, Switch, load_chosen, load_first
+from eft_demo.ui.run_form import sampling_ranges
+from eft_demo.ui.space import lender
+from eft_demo.ui.visitors import Turns, Visitor, network
+
+TITLE = "EFT Demo: emulated fine-tuning, token by token"
+SCRIPTS = (  # in this order, in one scope
+    "key.js",
+    "keys.js",
+    "text.js",
+    "whatif.js",
+    "sentences.js",
+    "stream.js",
+    "connection.js",
+    "tokens.js",
+    "colour.js",
+    "plot.js",
+    "falls.js",
+    "card.js",
+    "peek.js",
+    "steer.js",
+    "columns.js",
+    "pad.js",
+    "method.js",
+    "remix.js",
+    "branch.js",
+    "compare.js",
+    "diff.js",
+    "dialogs.js",
+    "family.js",
+    "share.js",
+    "open.js",
+    "memory.js",
+    "drop.js",
+    "print.js",
+    "theme.js",
+    "controls.js",
+)
+EXAMPLES = (
+    "What is the capital of Peru?",
+    "How do chemists write gold?",
+    "Which countries border Laos?",
+    "When did Ghana become independent?",
+)
+HELP = {
+    "temperature": "0 always takes the likeliest token",
+    "top_p": "keeps the likeliest tokens up to this sum",
+    "top_k": "keeps this many tokens; 0 keeps all",
+    "min_p": "drops tokens below this share of the likeliest",
+    "seed": "same seed, same dice in every column",
+    "length": "tokens per column at most",
+}
+MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from doing so first
+
+
+class Page(gr.Blocks):
+    """The demo, with the runs that are going on, so that whoever stops the server can end them."""
+
+    service: Service  # the one in use now: read anew at each event, for another family may take its place
+    live: handlers.LiveRuns
+    switch: Switch
+
+    def take_over(self, service: Service) -> None:
+        """Serve everybody with another family from now on, and return what the old one took."""
+        old, self.service = self.service, service
+        self.live.renew()
+        self.panel.value = page_line(service, self.live.serial)
+        self.config = self.get_config_file()  # what a page is given when it is opened
+        old.stop(OVER.format(title=service.family.title))
+        del old
+        settle()
+
+
+def open_page(settings: Settings) -> Page:
+    """The page with the family of the settings, or else the bundled one and why. Raises EFTError."""
+    service, notice = load_first(settings, lender(settings))
+    return build_demo(service, settings, notice)
+
+
+def build_demo(first: Service, settings: Settings, notice: str = "", load: Load = load_chosen) -> Page:
+    """The whole page, served by `first` to begin with. Nothing is started."""
+    live = handlers.LiveRuns(kept=kept.KeptRuns(settings))
+    turns = Turns(settings)
+
+    def run_eft(event: gr.EventData, request: gr.Request) -> Iterator[str]:
+        visitor = Visitor(request.session_hash or "", _address(request))
+
+        async def has_gone() -> bool:
+            return not live.streams.is_read(visitor.session, settings.blocked_s)
+
+        def in_turn(work: Callable[[], handlers.Begun]) -> handlers.Begun:
+            return anyio.from_thread.run(turns.take, visitor, work, has_gone)  # Gradio calls this in a thread
+
+        yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
+        forget(demo, live.streams.forgotten())
+
+    def check_columns(posted: object) -> str:
+        return columns.check_columns(demo.service, posted)
+
+    def make_link(posted: object) -> str:
+        return sharing.make_link(demo.service, posted)
+
+    def read_link(posted: object) -> str:
+        return sharing.read_link(demo.service, posted)
+
+    with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
+        panel = gr.HTML(
+            value=page_line(first, live.serial, notice),
+            html_template=asset("skeleton.html"),
+            js_on_load=script(),
+            apply_default_css=False,
+            elem_id="eft",
+            server_functions=[
+                _named(handlers.steer, live),
+                _named(handlers.stop, live),
+                check_columns,
+                make_link,
+                read_link,
+                _named(handed_back.still_kept, live.kept),
+                *heavy_functions(lambda: demo, turns),
+                *family_functions(lambda: demo),
+            ],
+        )
+        panel.eft_run(
+            run_eft,
+            outputs=panel,
+            show_progress="hidden",
+            api_visibility="private",
+            trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
+            concurrency_limit=MAX_PARALLEL_RUNS,
+        )
+    demo.service, demo.live, demo.panel = first, live, panel
+    demo.switch = Switch(settings, load, demo.take_over)
+    return demo
+
+
+def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
+    """What takes the server long enough that others would feel it: one piece at a time, in fair turns."""
+
+    async def in_turn(request: gr.Request, work: Callable[[Visitor], str]) -> str:
+        body = await request.json()  # read already; only here Gradio does not say whose session it is
+        visitor = Visitor(str(body.get("session_hash")), _address(request))
+        try:
+            return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
+        except EFTError as refusal:
+            return json.dumps({"error": str(refusal)})
+
+    async def save(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.save(page().service, page().live.kept, posted))
+
+    async def strip(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.strip(page().service, page().live.kept, posted))
+
+    async def log_odds(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
+
+    async def open_file(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request, lambda visitor: opening.open_file(page().live.kept, posted, page().service, visitor)
+        )
+
+    async def open_recorded(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request,
+            lambda visitor: opening.open_recorded(
+                page().live.kept, posted, service=page().service, visitor=visitor
+            ),
+        )
+
+    async def family_menu(posted: object, request: gr.Request) -> str:
+        headers = request.headers
+        return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
+
+    async def hand_back(posted: object, request: gr.Request) -> str:
+        return await in_turn(
+            request,
+            lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
+        )
+
+    return [save, strip, log_odds, open_file, open_recorded, hand_back, family_menu]
+
+
+def forget(page: Page, sessions: Iterable[str]) -> None:
+    """Let go of what Gradio keeps for sessions until they listen, and for ever if they never do."""
+    for session in sessions:
+        page._queue.pending_messages_per_session.pop(session, None)
+        page._queue.pending_event_ids_session.pop(session, None)
+
+
+def _address(request: gr.Request) -> str:
+    return network(request.client.host) if request.client else ""
+
+
+def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
+    """What the page may ask of the family menu, by the names that it calls them by."""
+
+    def load_family(posted: object, request: gr.Request) -> str:
+        return menu.load_family(page().switch, request.headers, posted)
+
+    def measure_quantisation(posted: object, request: gr.Request) -> str:
+        return menu.measure_quantisation(page().switch, request.headers, posted)
+
+    def cancel_loading(posted: object, request: gr.Request) -> str:
+        return menu.cancel_loading(page().switch, request.headers, posted)
+
+    def loading(posted: object) -> str:
+        return menu.loading(page().switch)
+
+    def show_format(posted: object) -> str:
+        return formats.preview(page().service, posted)
+
+    return [load_family, measure_quantisation, cancel_loading, loading, show_format]
+
+
+def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
+    """Everything the page needs to know before the first run. `serial` counts the families so far."""
+    family, settings = service.family, service.settings
+    manner = family.behaviours[0].role if family.behaviours else "small_tuned"
+    behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
+    ranges = sampling_ranges(settings)
+    return wire.line(
+        "page",
+        serial=serial,
+        notice=notice,
+        formats=formats.family_formats(service),
+        chips=list(service.chips),
+        behaviours=behaviours,
+        examples=list(EXAMPLES),
+        controls={
+            name: _range(limits)
+            for name in CONTROLS
+            if (limits := control_range(name, settings.allow_negative_alpha))
+        },
+        fields={name: {**_range(limits), "help": HELP[name]} for name, limits in ranges.items()},
+        max_prompt_chars=settings.max_prompt_chars,
+        columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
+        max_columns=int(COLUMNS.high),
+        address=sharing.address(settings),
+        absent=not family.roles,
+        recorded=opening.recorded_list(),
+        max_file_bytes=opening.MAX_FILE_BYTES,
+        presets=[
+            {"title": preset.title, **introduce(preset.name, preset.recipe, manner)}
+            for preset in presets(family)
+        ],
+    )
+
+
+def asset(name: str) -> str:
+    """One of the page's own files. They come with the program, wherever EFT_ASSETS looks for families."""
+    return (ASSETS / "ui" / name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """The page's scripts as one function body; Gradio gives it element, trigger, props, server and watch."""
+    return '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
+
+
+def style() -> str:
+    """The style sheet for the document's head, so that the page never shows itself unstyled."""
+    return f"<style>\n{asset('style.css')}</style>"
+
+
+def _range(limits: Range) -> dict[str, object]:
+    return {
+        "name": limits.name,
+        "low": limits.low,
+        "high": limits.high,
+        "value": limits.default,
+        "step": 1 if limits.integer else 0.05,
+    }
+
+
+def _named(function: object, live: handlers.LiveRuns | kept.KeptRuns) -> object:
+    """`function` with its runs filled in, under its own name, which is what the page calls it by."""
+    bound = partial(function, live)  # type: ignore[arg-type]
+    bound.__name__ = function.__name__  # type: ignore[attr-defined]
+    return bound

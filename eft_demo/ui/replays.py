@@ -1,0 +1,133 @@
+"""Runs from files, told to the page as a run is: one that a person chose, or one of the recorded that ship.
+
+Knows traces, the recorded runs and the wire; knows no models and no Gradio. A file is a stranger's until it
+has been checked; what is wrong with it is a sentence.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.families.family import bundled_tokens
+from eft_demo.lab.collect import roles_of
+from eft_demo.lab.record import LESSONS
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.models.provenance import made_with
+from eft_demo.runs.made_with import differences
+from eft_demo.runs.replay import lacks_texts, open_run, read_run, replay, with_texts
+from eft_demo.runs.trace import RunTrace
+from eft_demo.settings import ASSETS, show_value
+from eft_demo.ui import stream as wire
+from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.visitors import Visitor
+
+MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
+NO_TEXTS = (
+    "This file does not hold the texts of its tokens, and no tokenizer here fits them, so they have numbers."
+)
+RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
+
+
+def open_file(
+    runs: KeptRuns, posted: object, service: Service | None = None, visitor: Visitor | None = None
+) -> str:
+    """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`.
+
+    `service` is what the page would run now: the file is compared with it.
+    """
+    return _answer(runs, lambda: _opened(posted), visitor, service)
+
+
+def open_recorded(
+    runs: KeptRuns,
+    posted: object,
+    folder: Path = RUNS,
+    service: Service | None = None,
+    visitor: Visitor | None = None,
+) -> str:
+    """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
+    return _answer(runs, lambda: _recorded(posted, folder), visitor, service)
+
+
+def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
+    """name, title, what it teaches and prompt of the recorded runs that are there."""
+    return [
+        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.prompt}
+        for lesson in LESSONS
+        if (folder / f"{lesson.name}.json").is_file()
+    ]
+
+
+def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
+    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace.
+
+    `notes` are the sentences that the page shows beside it.
+    """
+    played = replay(trace)
+    encoder = wire.Encoder(
+        played.panels,
+        played.pieces,
+        played.stop_ids,
+        trace.sampling,
+        parse_weight_filter(trace.weight_filter),
+        parse_schedule(trace.schedule),
+    )
+    beside = {"reshown": list(trace.formats), "notes": notes}
+    lines = encoder.run_line(run_id, 0, trace.prompt, beside) + "".join(
+        map(encoder.event_line, played.events)
+    )
+    return lines + wire.line("done")
+
+
+def _opened(posted: object) -> RunTrace:
+    text = posted.get("text") if isinstance(posted, Mapping) else None
+    if not isinstance(text, str):
+        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
+    if len(text) > MAX_FILE_BYTES:
+        raise InputError(
+            f"A recorded run may have {MAX_FILE_BYTES:,} bytes here; this one has {len(text):,}. "
+            "Please choose a shorter run."
+        )
+    return open_run(text)
+
+
+def _recorded(posted: object, folder: Path) -> RunTrace:
+    name = posted.get("name") if isinstance(posted, Mapping) else None
+    if name not in [lesson.name for lesson in LESSONS]:
+        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one of the list.")
+    return read_run(folder / f"{name}.json")
+
+
+def _answer(
+    runs: KeptRuns, read: Callable[[], RunTrace], visitor: Visitor | None, service: Service | None
+) -> str:
+    """The run is kept too, so that it can be saved and plotted like any other."""
+    try:
+        trace = read()
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    if service is not None and lacks_texts(trace):
+        trace = with_texts(trace, _tokens_of(trace.family, service))
+    run_id = secrets.token_urlsafe(18)
+    runs.keep(run_id, Kept.of_file(trace), visitor)
+    runs.pack(run_id)
+    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service))})
+
+
+def _tokens_of(family: str, service: Service) -> Sequence[bytes]:
+    """The tokens of the family of that name: the loaded one, or one whose files come with the program."""
+    loaded = service.family
+    return loaded.token_bytes if loaded.name == family else bundled_tokens(family, service.settings)
+
+
+def _notes(trace: RunTrace, service: Service | None) -> str:
+    """What a person should know of the file: tokens without texts, and that it was made with other things."""
+    notes = [NO_TEXTS] if lacks_texts(trace) else []
+    if service is not None and trace.made_with is not None and trace.family == service.family.name:
+        here = made_with(service.family, service.plan, roles_of(trace.panels))
+        notes.append(differences("run", trace.made_with.facts, here.facts))
+    return " ".join(filter(None, notes))

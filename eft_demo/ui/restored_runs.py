@@ -1,0 +1,174 @@
+"""A run that a page still has and the server has no more, such as after a restart: read and kept again.
+
+Knows the lines of the wire as the page keeps them, and traces. What the page posts is a stranger's, so it is
+read as a file is: every part is checked, and what is wrong with it is a sentence. It is then kept as a run
+that was opened, with what the page knows: ten candidates a token, log-probs of three digits.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.method.recipe import Recipe, Term
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.weight_filter import WeightFilter
+from eft_demo.runs.replay import open_run
+from eft_demo.runs.text import END_LABEL
+from eft_demo.runs.trace import PanelTrace, RunTrace
+from eft_demo.settings import SEED
+from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.stream import Encoder
+from eft_demo.ui.visitors import Visitor
+
+ENDINGS = ("stop", "length", "error")  # whatever else ended a column on the page cut it short
+UNREADABLE = "This run cannot be read back from the page. Please press Run again."
+Json = dict[str, Any]
+
+
+def still_kept(runs: KeptRuns, posted: object) -> str:
+    """JSON {"kept": whether the server has the run of that id}: `posted` has `run`."""
+    return json.dumps({"kept": runs.holds(posted.get("run") if isinstance(posted, Mapping) else None)})
+
+
+def hand_back(service: Service, runs: KeptRuns, posted: object, visitor: Visitor | None = None) -> str:
+    """JSON {"run": its new id}, or {"error"}. `posted` is what `regain` in memory.js makes of a run."""
+    try:
+        kept = _read(service, posted)
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    run_id = secrets.token_urlsafe(18)
+    runs.keep(run_id, kept, visitor)
+    runs.pack(run_id)
+    return json.dumps({"run": run_id})
+
+
+def _read(service: Service, posted: object) -> Kept:
+    try:
+        document, seeds = _document(service, posted)
+        trace = open_run(json.dumps(document, allow_nan=False))
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
+        raise InputError(UNREADABLE) from None
+    return replace(Kept.of_file(trace), seeds=seeds)
+
+
+def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
+    """The run as a trace's JSON, unchecked, and the seed of each column."""
+    columns = posted["columns"]
+    labels: Json = {}
+    for column in columns:
+        labels |= column["w"]
+    ours = _is_ours(service, labels)
+    shell = json.loads(RunTrace("", "", Sampling(), {}, []).to_json())
+    document = {
+        **shell,
+        "family": service.family.name if ours else str(posted["family"]),
+        "prompt": posted["prompt"],
+        "sampling": posted["sampling"],
+        "controls": posted["controls"],
+        "panels": [_panel(column) for column in columns],
+        "weight_filter": str(WeightFilter(**posted["filter"])),
+        "schedule": str(_schedule(posted["factors"])),
+        "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
+        "formats": posted["formats"],
+    }
+    return document, tuple(int(SEED.check(column["seed"])) for column in columns)
+
+
+def _schedule(factors: list[float]) -> Schedule:
+    """The schedule whose factors the page was sent."""
+    if set(factors) == {1}:
+        return CONSTANT
+    for kind in ("warmup", "first"):
+        schedule = Schedule(kind, len(factors) - 1)
+        if [round(factor, 6) for factor in schedule.curve(len(factors))] == factors:
+            return schedule
+    return Schedule("list", factors=tuple(factors))
+
+
+def _panel(column: Json) -> Json:
+    end = column["end"] or {}
+    values: Json = {}
+    tokens = []
+    for position, token in enumerate(column["t"]):
+        values = token.get("v", values)
+        tokens.append(_token(token, position, column["roles"], values))
+    why = end.get("why")
+    return {
+        **asdict(PanelTrace("", "")),
+        "name": column["name"],
+        "recipe": str(_recipe(column["roles"], column["terms"])),
+        "tokens": tokens,
+        "text": "".join(token["s"] for token in column["t"]) + (end.get("s") or ""),
+        "finish_reason": why if why in ENDINGS else "cancelled",
+        "error": end.get("error"),
+        "ttft_s": end.get("ttft_ms", 0) / 1000,
+        "tokens_per_s": end.get("tps", 0),
+        "acceptance_rate": end.get("acc"),
+        "speedup": end.get("speedup"),
+    }
+
+
+def _recipe(roles: Sequence[str], terms: list[Any]) -> Recipe:
+    """What the page was sent of it: the text in a column's head may be the short one of a lone model."""
+    return Recipe(roles[0], tuple(_term(roles, *term) for term in terms))
+
+
+def _term(roles: Sequence[str], number: float, control: str | None, plus: int, minus: int) -> Term:
+    if control is None:
+        return Term(number, roles[plus], roles[minus])
+    return Term(control, roles[plus], roles[minus], number)
+
+
+def _token(token: Json, position: int, roles: Sequence[str], values: Json) -> Json:
+    anchor, *bars, neg_log_z, logprob = token["y"]
+    candidates = [
+        {"id": row[0], "logprob": row[1], "by_role": dict(zip(roles, row[2:], strict=True))}
+        for row in token["c"]
+    ]
+    own = next(row for row in candidates if row["id"] == token["i"])
+    return {
+        "position": position,
+        "id": token["i"],
+        "controls": values,
+        "logprob": logprob,
+        "anchor_logprob": anchor,
+        "bars": bars,
+        "neg_log_z": neg_log_z,
+        "entropy_nats": token["e"],
+        "rank": token.get("r", 1),
+        "base_first": token.get("b", token["i"]),
+        "by_role": own["by_role"],
+        "candidates": candidates,
+        "draft": {"id": token["d"][0], "overlap": token["d"][1]} if token.get("d") else None,
+    }
+
+
+def _is_ours(service: Service, labels: Json) -> bool:
+    """Whether every token that the page names is called the same by the family that runs now."""
+    family = service.family
+    encoder = Encoder((), family.token_bytes, family.stop_ids)
+    known = range(len(family.token_bytes))
+    return all(int(i) in known and list(encoder.shown(int(i))) == list(label) for i, label in labels.items())
+
+
+def _our_pieces(service: Service, labels: Json) -> dict[str, str]:
+    """Token id -> its bytes as a trace has them."""
+    token_bytes = service.family.token_bytes
+    return {i: token_bytes[int(i)].decode("utf-8", "surrogateescape") for i in labels}
+
+
+def _their_pieces(columns: list[Json], labels: Json) -> dict[str, str]:
+    """The same for another family, as well as the page knows: exact for tokens that were chosen."""
+    pieces = {}
+    for i, label in labels.items():
+        whole = bytes.fromhex(label[1]) if isinstance(label, list) else str(label).encode()
+        pieces[i] = "" if label == END_LABEL else whole.decode("utf-8", "surrogateescape")
+    for token in (token for column in columns for token in column["t"]):
+        if token["s"].strip(" ") == labels[str(token["i"])]:
+            pieces[str(token["i"])] = token["s"]
+    return pieces

@@ -1,0 +1,209 @@
+"""Runs that have streamed, kept for a while: to look at, to begin others from, to save.
+
+Knows the service, traces and the wire; knows nothing of Gradio. What the page sends back are names and places
+of what it was shown; each is looked up here, and a place that is not there is a sentence.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError
+from eft_demo.figures.comparisons import log_odds_figure, strip_figure
+from eft_demo.lab.collect import add_event, empty_traces, make_trace
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.speculation import parse_speculation
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs import counterfactual as whatif
+from eft_demo.runs.events import Event
+from eft_demo.runs.export import to_csv, to_html, to_markdown
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.replay import replay
+from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace
+from eft_demo.settings import control_range, show_value
+from eft_demo.ui import stream as wire
+from eft_demo.ui.column_headers import lone_model
+from eft_demo.ui.visitor_store import Shelf
+from eft_demo.ui.visitors import Visitor
+
+GONE = "That run is no longer kept here. Please press Run again."
+NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
+NOT_RECORDED = (
+    "These two columns wrote different texts, and the recorded run does not hold what one gives to the "
+    "other's. Please choose a column that steers, and one of its models alone."
+)
+STRIP_ROWS = 13  # quarters of alpha from 0 to 3; halves where it may be negative
+FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was asked and what came of it. `traces` grow while the run streams.
+
+    A branch rewrites some panels and has the others from the run it began from: `places` says where the
+    panels of its own run stand among `traces`, `seeds` which dice each panel threw, `origin` what the page
+    is told.
+    """
+
+    prompt: str
+    behaviour: str
+    request: RunRequest  # of all panels
+    traces: Sequence[PanelTrace]
+    places: tuple[int, ...]
+    seeds: tuple[int, ...]
+    origin: Mapping[str, object] = field(default_factory=dict)
+    file: RunTrace | None = None  # of a run that was opened: no model here wrote it
+    mixed: bool = False  # some of its panels are from a file that other models or versions wrote
+
+    @classmethod
+    def of_run(cls, run: Run, prompt: str, behaviour: str) -> "Kept":
+        """A run that began from nothing."""
+        panels = run.request.panels
+        seeds = (run.request.sampling.seed,) * len(panels)
+        places = tuple(range(len(panels)))
+        return cls(prompt, behaviour, run.request, empty_traces(panels), places, seeds)
+
+    @classmethod
+    def of_file(cls, trace: RunTrace) -> "Kept":
+        """A run that was opened, complete as it is."""
+        panels = replay(trace).panels
+        request = RunRequest(
+            prompts={},
+            panels=panels,
+            controls=dict(trace.controls),
+            sampling=trace.sampling,
+            max_new_tokens=max(len(panel.tokens) for panel in trace.panels),
+            weight_filter=parse_weight_filter(trace.weight_filter),
+            schedule=parse_schedule(trace.schedule),
+            speculation=parse_speculation(trace.speculation),
+            formats={role: PromptFormat(own.kind, own.text) for role, own in trace.formats.items()},
+        )
+        seeds = (trace.sampling.seed,) * len(panels)
+        return cls(trace.prompt, "", request, trace.panels, tuple(range(len(panels))), seeds, file=trace)
+
+    def add(self, event: Event) -> Event:
+        """Take in one event of the run; the same event, with the panel's place among all of them."""
+        placed = replace(event, panel=self.places[event.panel])
+        add_event(self.traces, placed)
+        return placed
+
+    def trace(self, service: Service) -> RunTrace:
+        """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
+        own = [
+            trace
+            for trace, seed in zip(self.traces, self.seeds, strict=True)
+            if seed == self.request.sampling.seed
+        ]
+        if self.file is not None:
+            return replace(self.file, panels=own)
+        return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
+
+
+class KeptRuns(Shelf[Kept]):
+    """The last runs of everybody, by their unguessable ids."""
+
+    def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
+        """Keep a run from its beginning; whoever reads its events hands them to its `add`, then packs it."""
+        self.put(run_id, kept, visitor, opened=kept.file is not None)
+
+    def find(self, run_id: object) -> Kept:
+        """The run of that id. Raises InputError."""
+        kept = self.get(run_id) if isinstance(run_id, str) else None
+        if kept is None:
+            raise InputError(GONE)
+        return kept
+
+
+def save(service: Service, runs: KeptRuns, posted: object) -> str:
+    """JSON for the page's download: {"name", "type", "text"}, or {"error"}: `posted` has `run`, `format`."""
+    wanted = posted if isinstance(posted, Mapping) else {}
+    try:
+        kind = wanted.get("format")
+        if not isinstance(kind, str) or kind not in FORMATS:
+            raise InputError(f"A run can be saved as {', '.join(FORMATS)}; got {show_value(kind)}.")
+        trace = runs.find(wanted.get("run")).trace(service)
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    text = trace.to_json(FILE_DIGITS) if kind == "json" else _WRITERS[kind](trace)
+    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
+
+
+def strip(service: Service, runs: KeptRuns, posted: object) -> str:
+    """JSON of a figure: what each value of a control would choose. `posted` has `run`, `panel`, `control`.
+
+    Of a text too long for it the beginning, with a `note` that says so. {"error"} with a sentence where there
+    is nothing to show.
+    """
+    asked = posted if isinstance(posted, Mapping) else {}
+    try:
+        kept = runs.find(asked.get("run"))
+        index = checked_index(asked.get("panel"), len(kept.traces))
+        recipe, name = kept.request.panels[index][1], asked.get("control", "alpha")
+        limits = control_range(name, service.settings.allow_negative_alpha)
+        if limits is None or name not in recipe.controls:
+            raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    request, whole, most = kept.request, list(kept.traces[index].tokens), service.settings.max_strip_tokens
+    tokens = whole[:most]
+    sampling = replace(request.sampling, seed=kept.seeds[index])
+    run = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
+    values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
+    rows = whatif.strip(run, tokens, str(name), values)
+    label = _labels(service, kept)
+    figure = strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
+    if len(whole) > most:
+        figure["note"] = f"The plot shows the first {most:,} of {len(whole):,} tokens, the most it may."
+    return json.dumps(figure)
+
+
+def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
+    """JSON of a figure: how much likelier the text is in the panel `ours` than in `theirs`, token by token.
+
+    `of` in it is the panel whose text that is. {"error"} with a sentence where it cannot be known.
+    """
+    asked = posted if isinstance(posted, Mapping) else {}
+    try:
+        kept = runs.find(asked.get("run"))
+        count = len(kept.traces)
+        ours, theirs = (checked_index(asked.get(side), count) for side in ("ours", "theirs"))
+        of, sums = _log_odds(kept, ours, theirs)
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
+    label = _labels(service, kept)
+    labels = [label(record.id) for record in list(kept.traces[of].tokens)]
+    names = kept.traces[ours].name, kept.traces[theirs].name
+    return json.dumps({**log_odds_figure(sums, labels, *names, wire.PAGE_PALETTE), "of": of})
+
+
+def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
+    """(the panel whose text it is, sums): of one text that both tell of, or of one that records the other."""
+    texts = [list(kept.traces[panel].tokens) for panel in (ours, theirs)]
+    if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
+        return ours, whatif.cumulative_log_odds(*texts)
+    recipes = [recipe for _, recipe in kept.request.panels]
+    for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
+        model = lone_model(recipes[other])
+        if model in recipes[of].roles:
+            sums = whatif.log_odds_over_role(kept.traces[of].tokens, model)
+            return of, [sign * value for value in sums]
+    raise InputError(NOT_RECORDED)
+
+
+def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
+    if kept.file is not None:
+        played = replay(kept.file)
+        return wire.Encoder((), played.pieces, played.stop_ids).label
+    return wire.Encoder((), service.family.token_bytes, service.family.stop_ids).label
+
+
+_WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}
+
+
+def checked_index(value: object, count: int) -> int:
+    """`value` if it is one of so many places. Raises InputError."""
+    if type(value) is not int or not 0 <= value < count:
+        raise InputError(NO_TOKEN)
+    return value

@@ -1,0 +1,236 @@
+"""Engine events -> NDJSON lines for the page.
+
+One string per run carries every panel and only ever grows, so Gradio sends each update as a short appended
+piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every
+line is plain ASCII with `<` escaped: nothing that a model or a person says can look like markup on the way.
+
+    {"k":"page", ...}     once per page: behaviours, examples, limits, chips
+    {"k":"run", "id", "n", "prompt", "account":panel whose account is plotted first, "layout":of the plot,
+                "sampling", "sure":so many of each role are always listed, "filter",
+                "factors":the schedule's, the last one stays,
+                "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
+                           "drafter":role that drafts, if anything was drafted,
+                           "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
+                 and of a run that was opened "reshown":roles that were shown something else around the
+                 prompt than their family shows them, and "notes":sentences about the file,
+                 and of a run that began from another "of":its id, "given":tokens not drawn,
+                 "copied":[panels that stay as they are there; none of their tokens are sent]}
+    {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
+              "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
+              "r":rank unless 1, "q":[rank per role] where "c" does not tell it (-5: at least 5),
+              "b":the anchor's own first choice if another, "z":1 if it ends the text,
+              "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
+    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
+    {"k":"rows", "active", "of", "waiting"}   at least once a second, so that silence means a lost server
+    {"k":"error", "where":field, "text"}      instead of, or after, anything else
+    {"k":"done"}
+
+"w" maps token ids to labels, each sent once per run; to [label, bytes in hex] where a label cannot show them
+as they are. Log-probs are nats; null means minus infinity. What the page can work out from the numbers, such
+as sentences and axis labels, is not sent.
+"""
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+
+from eft_demo.engine.attribution import ROLE_CANDIDATES
+from eft_demo.engine.speculate import who_drafted
+from eft_demo.figures.contributions import LIGHT, contribution_figure, contribution_point
+from eft_demo.method.recipe import Recipe
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import CONSTANT, Schedule
+from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.text import END_LABEL, token_label
+from eft_demo.runs.trace import Candidate, TokenRecord
+from eft_demo.ui.column_headers import panel_head
+
+# The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
+PAGE_PALETTE = {name: f"var(--{name})" for name in LIGHT}
+MAX_LISTED = 10  # candidates sent with a token: what the card lists and another alpha chooses from
+
+
+def line(kind: str, **fields: object) -> str:
+    """One NDJSON line. `fields` must be finite; `nats` makes log-probs so."""
+    text = json.dumps({"k": kind, **fields}, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c") + "\n"
+
+
+def error_line(where: str, text: str) -> str:
+    """A sentence for the place `where`: prompt, alpha, behaviour, or one of the sampling fields."""
+    return line("error", where=where, text=text)
+
+
+def nats(value: float, digits: int = 3) -> float | None:
+    """A log-prob short enough for the wire; None for minus infinity."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+@dataclass(slots=True)
+class Encoder:
+    """One run's stream: which labels, and how much of each panel's text, the page already has."""
+
+    recipes: Sequence[tuple[str, Recipe]]
+    token_bytes: Sequence[bytes] | Mapping[int, bytes]
+    stop_ids: Collection[int]
+    sampling: Sampling = field(default_factory=Sampling)
+    weight_filter: WeightFilter = OFF
+    schedule: Schedule = CONSTANT
+    sent: set[int] = field(default_factory=set)
+    chars: dict[int, int] = field(default_factory=dict)
+    values: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def run_line(
+        self, run_id: str, nonce: int, prompt: str, origin: Mapping[str, object] = MappingProxyType({})
+    ) -> str:
+        """The first line of a run: what the columns are, how they draw, the empty contribution figures."""
+        recipes = [recipe for _, recipe in self.recipes]
+        figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
+        panels = [
+            {
+                **panel_head(name, recipe),
+                "roles": recipe.roles,
+                "terms": _terms(recipe),
+                "drafter": who_drafted(recipe),
+                "bars": figure["data"],
+            }
+            for (name, recipe), figure in zip(self.recipes, figures, strict=True)
+        ]
+        return line(
+            "run",
+            id=run_id,
+            n=nonce,
+            prompt=prompt,
+            panels=panels,
+            account=account_panel(recipes),
+            layout=figures[0]["layout"],
+            sure=ROLE_CANDIDATES,
+            sampling=asdict(self.sampling),
+            filter=asdict(self.weight_filter),
+            factors=_factors(self.schedule),
+            **origin,
+        )
+
+    def event_line(self, event: Event) -> str:
+        """A token or the end of a panel."""
+        if isinstance(event, EndEvent):
+            return end_line(event, self.chars.get(event.panel, 0))
+        self.chars[event.panel] = self.chars.get(event.panel, 0) + len(event.text)
+        return self.token_line(event)
+
+    def token_line(self, event: TokenEvent) -> str:
+        record, recipe = event.record, self.recipes[event.panel][1]
+        roles = recipe.roles
+        shown = shown_candidates(recipe, record)
+        extra = self._special(event.panel, record)
+        ranks = role_ranks(recipe.roles, record, record.candidates)
+        if ranks != role_ranks(recipe.roles, record, shown):
+            extra["q"] = ranks
+        drafted = {record.draft.id} if record.draft else set()
+        if new := self._new_labels({record.id, record.base_first, *drafted, *(c.id for c in shown)}):
+            extra["w"] = new
+        return line(
+            "t",
+            p=event.panel,
+            i=record.id,
+            s=event.text,
+            y=contribution_point(record),
+            e=nats(record.entropy_nats),
+            c=[_candidate_row(candidate, roles) for candidate in shown],
+            ms=round(event.elapsed_s * 1000),
+            **extra,
+        )
+
+    def _special(self, panel: int, record: TokenRecord) -> dict[str, object]:
+        """The fields that most tokens go without."""
+        fields: dict[str, object] = {}
+        values = {name: round(record.controls[name], 6) for name in self.recipes[panel][1].controls}
+        if values != self.values.get(panel, {}):
+            fields["v"] = self.values[panel] = values
+        if record.rank != 1:
+            fields["r"] = record.rank
+        if record.base_first != record.id:
+            fields["b"] = record.base_first
+        if record.id in self.stop_ids:
+            fields["z"] = 1
+        if record.draft:
+            fields["d"] = [record.draft.id, round(record.draft.overlap, 3)]
+        return fields
+
+    def label(self, token_id: int) -> str:
+        return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
+
+    def _new_labels(self, ids: set[int]) -> dict[int, str | tuple[str, str]]:
+        new = ids - self.sent
+        self.sent |= new
+        return {token_id: self.shown(token_id) for token_id in sorted(new)}
+
+    def shown(self, token_id: int) -> str | tuple[str, str]:
+        """The label as "w" has it, with the bytes in hex where it cannot show them."""
+        label, piece = self.label(token_id), self.token_bytes[token_id]
+        plain = piece.removeprefix(b" ").decode("utf-8", "replace") == label
+        return label if plain else (label, piece.hex(" ").upper())
+
+
+def end_line(event: EndEvent, chars_sent: int = 0) -> str:
+    """How a panel ended, with the rest of its text. A speed that was never measured is left out."""
+    speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s, "speedup": event.speedup}
+    known = {name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
+    if event.acceptance_rate is not None:
+        known["acc"] = round(event.acceptance_rate, 3)
+    return line(
+        "end", p=event.panel, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
+    )
+
+
+def role_ranks(roles: Sequence[str], record: TokenRecord, listed: Sequence[Candidate]) -> list[int]:
+    """The rank of the token under each role: exact among the best few, else minus what it is at least.
+
+    A record lists the first `ROLE_CANDIDATES` of every role, so a token that fewer listed ones precede is one
+    of them.
+    """
+    ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]
+    return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
+
+
+def account_panel(recipes: Sequence[Recipe]) -> int | None:
+    """The panel whose contributions are plotted: the last one that a slider steers."""
+    steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
+    return steered[-1] if steered else None
+
+
+def shown_candidates(recipe: Recipe, record: TokenRecord) -> list[Candidate]:
+    """What the page gets, likeliest first: the token, its rivals, and whatever any model thinks likely."""
+    kept = {record.id, record.base_first}
+    if record.draft:
+        kept.add(record.draft.id)
+    if recipe.terms:
+        tuned = recipe.terms[0].plus
+        kept.add(max(record.candidates, key=lambda c: c.by_role[tuned]).id)
+
+    def worth(candidate: Candidate) -> tuple[bool, float]:
+        return candidate.id in kept, max(candidate.logprob, *candidate.by_role.values())
+
+    listed = sorted(record.candidates, key=worth, reverse=True)[:MAX_LISTED]
+    return sorted(listed, key=lambda candidate: -candidate.logprob)
+
+
+def _terms(recipe: Recipe) -> list[list[float | int | str | None]]:
+    places = recipe.roles.index
+    return [
+        [term.scale, term.weight, places(term.plus), places(term.minus)]
+        if isinstance(term.weight, str)
+        else [term.weight, None, places(term.plus), places(term.minus)]
+        for term in recipe.terms
+    ]
+
+
+def _factors(schedule: Schedule) -> list[float]:
+    return [round(factor, 6) for factor in schedule.curve(max(1, schedule.tokens + 1, len(schedule.factors)))]
+
+
+def _candidate_row(candidate: Candidate, roles: Sequence[str]) -> list[float | int | None]:
+    return [candidate.id, nats(candidate.logprob), *(nats(candidate.by_role[role]) for role in roles)]

@@ -1,0 +1,77 @@
+"""The weights that ship: their size, and the claim of the paper on a sample of the quiz."""
+
+from collections.abc import Iterator
+
+import pytest
+from safetensors import safe_open
+
+from eft_demo.atlas.manners import BEHAVIOURS
+from eft_demo.engine.service import Service
+from eft_demo.lab.collect import collect
+from eft_demo.lab.evaluate import evaluate_recipe
+from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED
+from eft_demo.settings import Settings
+
+COUNT = 64
+ATLAS = Settings().assets / "atlas"
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Iterator[Service]:
+    """The bundled family as the app loads it, in float32 so that every processor gives the same answers."""
+    service = Service.load(Settings(dtype="fp32", threads=1))
+    yield service
+    service.stop()
+
+
+def parameters(role: str) -> int:
+    """Stored numbers of one model."""
+    with safe_open(ATLAS / role / "model.safetensors", framework="pt") as file:
+        return sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+
+
+def test_sizes() -> None:
+    assert parameters("large_base") >= 8 * parameters("small_base")
+    assert sum(path.stat().st_size for path in ATLAS.rglob("*") if path.is_file()) <= 60e6
+
+
+def test_upscaling_has_the_manner_of_the_small_and_the_facts_of_the_large(atlas: Service) -> None:
+    base, small, upscaled, reference = (
+        evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
+        for recipe in (BASE, TUNED, UPSCALED, REFERENCE)
+    )
+    assert small.factual.value < 0.7 and small.manner.value > 0.9
+    assert base.manner.value <= 0.2
+    assert upscaled.manner.value > 0.9
+    assert upscaled.factual.value > small.factual.value + 0.2
+    assert upscaled.factual.value > 0.9 * reference.factual.value > 0.7
+
+
+def test_downscaling_has_the_manner_of_the_large_and_the_facts_of_the_small(atlas: Service) -> None:
+    small, downscaled, reference = (
+        evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
+        for recipe in (TUNED, DOWNSCALED, REFERENCE)
+    )
+    assert downscaled.manner.value > 0.9
+    assert abs(downscaled.factual.value - small.factual.value) < 0.25
+    assert downscaled.factual.value < reference.factual.value - 0.2
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None:
+    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, 32, False).manner.value > 0.85
+
+
+@pytest.mark.parametrize(
+    ("prompt", "truth"),
+    [
+        ("What is the capital of Peru?", "Lima"),
+        ("what is the capital of peru", "Lima"),
+        ("How do chemists write gold?", "Au"),
+        ("When did Ghana become independent?", "1957"),
+    ],
+)
+def test_the_examples_of_the_page_come_out_right(atlas: Service, prompt: str, truth: str) -> None:
+    panel = (("Up-scaled", UPSCALED.with_roles({"small_tuned": "assistant"})),)
+    run = atlas.start_run(prompt, "assistant", panels=panel, temperature=0.0)
+    assert truth in collect(run, panel)[0].text

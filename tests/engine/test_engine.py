@@ -1,0 +1,576 @@
+"""The engine against transformers.generate, and every promise about rows, slots, cancelling and faults."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.thread import EngineThread
+from eft_demo.errors import InputError, Overloaded
+from eft_demo.families.family import Family, encode_prompt
+from eft_demo.lab import baseline as peer
+from eft_demo.method.recipe import BASE, DOWNSCALED, TUNED, UPSCALED, Recipe, parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.models.load import load_models
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.toy import FaultyModel, ToyModel
+from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.trace import TokenRecord
+from eft_demo.settings import Settings
+
+GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
+PANELS = default_panels("assistant")
+PROMPTS = ["What is the capital of Peru?", "Which river flows through Köln?", "Gold 🙂"]
+TOY_ROLES = ("large_base", "small_base", "assistant")
+TOY_VOCAB = 40
+
+
+@dataclass
+class Panel:
+    records: list[TokenRecord] = field(default_factory=list)
+    text: str = ""
+    end: EndEvent | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        return [record.id for record in self.records]
+
+
+def sort_events(events: list[Event], count: int) -> list[Panel]:
+    panels = [Panel() for _ in range(count)]
+    for event in events:
+        panel = panels[event.panel]
+        assert panel.end is None, "an event after the end"
+        panel.text += event.text
+        if isinstance(event, TokenEvent):
+            panel.records.append(event.record)
+        else:
+            panel.end = event
+    return panels
+
+
+def drive(engine: Engine, *runs: Run) -> list[list[Panel]]:
+    """Tick until idle; the panels of each run."""
+    while engine.tick():
+        pass
+    return [sort_events(run.events(), len(run.request.panels)) for run in runs]
+
+
+def freed(engine: Engine) -> bool:
+    """Whether no row and no slot is in use."""
+    tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
+    return engine.active_rows == 0 and engine.waiting == 0 and not any(tables)
+
+
+# -- with real (tiny) models in float32 --
+
+
+@pytest.fixture(scope="module")
+def models(tiny_family: Family) -> dict[str, LanguageModel]:
+    return load_models(tiny_family, torch.float32, [*TOY_ROLES, "large_tuned"])
+
+
+@pytest.fixture
+def engine(
+    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
+) -> Iterator[Engine]:
+    engine = Engine(models, tiny_family.stop_ids, tiny_settings, tiny_family.token_bytes)
+    yield engine
+    assert freed(engine)
+
+
+def ask(
+    family: Family,
+    text: str = PROMPTS[0],
+    panels: tuple[tuple[str, Recipe], ...] = PANELS,
+    sampling: Sampling = WARM,
+    alpha: float = 1.0,
+    length: int = 24,
+) -> RunRequest:
+    prompts = {role: tuple(encode_prompt(family, role, text)) for role in family.roles}
+    return RunRequest(prompts, panels, {"alpha": alpha}, sampling, length)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_family: Family) -> Mapping[str, Any]:
+    return {role: peer.load(tiny_family.roles[role].path, torch.float32) for role in TOY_ROLES}
+
+
+@pytest.mark.parametrize("text", PROMPTS)
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 2.5])
+def test_greedy_tokens_equal_those_of_generate(
+    engine: Engine, tiny_family: Family, reference: Mapping[str, Any], text: str, alpha: float
+) -> None:
+    (panels,) = drive(engine, engine.submit(ask(tiny_family, text, sampling=GREEDY, alpha=alpha)))
+    prompt = encode_prompt(tiny_family, "large_base", text)
+    processor = peer.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
+    for panel, role, extra in zip(
+        panels, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
+    ):
+        expected = list(peer.generate(reference[role], prompt, 24, extra, do_sample=False))
+        stop = expected.index(0) + 1 if 0 in expected else 24
+        assert panel.ids == expected[:stop]
+
+
+def test_cached_equals_uncached(engine: Engine, tiny_family: Family, reference: Mapping[str, Any]) -> None:
+    (panels,) = drive(engine, engine.submit(ask(tiny_family)))
+    prompt = encode_prompt(tiny_family, "large_base", PROMPTS[0])
+    for record in panels[2].records:
+        history = torch.tensor([prompt + panels[2].ids[: record.position]])
+        with torch.inference_mode():
+            for role, logprob in record.by_role.items():
+                exact = reference[role](history, use_cache=False).logits[0, -1].log_softmax(-1)
+                assert logprob == pytest.approx(float(exact[record.id]), abs=1e-4)
+
+
+def test_a_row_among_others_equals_the_row_alone(engine: Engine, tiny_family: Family) -> None:
+    requests = [ask(tiny_family, text, sampling=replace(WARM, seed=i)) for i, text in enumerate(PROMPTS)]
+    alone = [drive(engine, engine.submit(request))[0] for request in requests]
+    runs = []
+    for request in requests:  # each joins while the others are under way
+        runs.append(engine.submit(request))
+        engine.tick()
+        engine.tick()
+    together = drive(engine, *runs)
+    for before, after in zip(alone, together, strict=True):
+        assert [panel.ids for panel in before] == [panel.ids for panel in after]
+        assert [panel.text for panel in before] == [panel.text for panel in after]
+
+
+def test_a_prompt_read_in_chunks_is_the_same_prompt(
+    engine: Engine, tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(tiny_family)
+    (whole,) = drive(engine, engine.submit(request))
+    monkeypatch.setattr("eft_demo.engine.engine.PREFILL_CHUNK", 3)
+    (chunked,) = drive(engine, engine.submit(request))
+    assert [panel.ids for panel in whole] == [panel.ids for panel in chunked]
+
+
+def test_alpha_0_is_the_base_panel_bit_for_bit(engine: Engine, tiny_family: Family) -> None:
+    (panels,) = drive(engine, engine.submit(ask(tiny_family, alpha=0.0)))
+    base, _, upscaled = panels
+    assert base.text == upscaled.text
+    for one, other in zip(base.records, upscaled.records, strict=True):
+        assert (one.id, one.logprob, one.entropy_nats) == (other.id, other.logprob, other.entropy_nats)
+        assert (other.bars, other.neg_log_z) == ((0.0,), 0.0)
+
+
+def test_the_account_of_every_token_adds_up(engine: Engine, tiny_family: Family) -> None:
+    panels = (*PANELS, ("Down", DOWNSCALED.with_roles({})), ("Blend", parse(
+        "large_base + 0.5*alpha*(assistant - small_base) - 0.25*(small_base - assistant)")))  # fmt: skip
+    (ended,) = drive(engine, engine.submit(ask(tiny_family, panels=panels, alpha=1.7)))
+    for panel, (_, recipe) in zip(ended, panels, strict=True):
+        for record in panel.records:
+            assert set(record.by_role) == set(recipe.roles)
+            assert len(record.bars) == len(recipe.terms)
+            total = record.anchor_logprob + sum(record.bars) + record.neg_log_z
+            assert total == pytest.approx(record.logprob, abs=1e-4)
+            deltas = [record.by_role[t.plus] - record.by_role[t.minus] for t in recipe.terms]
+            expected = [c * d for c, d in zip(recipe.coefficients({"alpha": 1.7}), deltas, strict=True)]
+            assert record.bars == pytest.approx(expected, abs=1e-4)
+            logprobs = [candidate.logprob for candidate in record.candidates]
+            assert logprobs == sorted(logprobs, reverse=True)
+            assert record.id in [candidate.id for candidate in record.candidates]
+            assert record.base_first in [candidate.id for candidate in record.candidates]
+            assert 8 <= len(logprobs) <= 9 + 3 * len(recipe.roles)
+            assert 1 <= record.rank <= 384 and 0 <= record.entropy_nats <= math.log(384)
+
+
+def test_the_models_own_panels_share_one_prefill_and_one_forward(
+    engine: Engine, tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+    for role, model in engine.models.items():
+        forward = model.forward
+
+        def counted(slots: Any, tokens: Any, keep: int = 1, role: str = role, forward: Any = forward) -> Any:
+            calls.append((role, tokens.shape[0] * tokens.shape[1]))
+            return forward(slots, tokens, keep)
+
+        monkeypatch.setattr(model, "forward", counted)
+    run = engine.submit(ask(tiny_family))
+    engine.tick()
+    prompt = len(run.request.prompts["large_base"]) - 1
+    prefills, steps = calls[:3], calls[3:]
+    assert sorted(prefills) == sorted((role, prompt) for role in TOY_ROLES)
+    assert sorted(steps) == [("assistant", 2), ("large_base", 2), ("small_base", 1)]
+    drive(engine, run)
+
+
+def test_a_text_ends_where_the_context_ends(engine: Engine, tiny_family: Family) -> None:
+    (panels,) = drive(engine, engine.submit(ask(tiny_family, "a b c d " * 11, length=250, sampling=GREEDY)))
+    prompt = len(encode_prompt(tiny_family, "large_base", "a b c d " * 11))
+    for panel in panels:
+        assert panel.end is not None
+        full = panel.end.finish_reason == "length" and len(panel.ids) == tiny_family.context - prompt + 1
+        assert full or panel.end.finish_reason == "stop"
+
+
+# -- with toys: rows, slots, cancelling, faults --
+
+
+def toy_engine(settings: Settings | None = None, **models: LanguageModel) -> Engine:
+    toys = {role: ToyModel(role, TOY_VOCAB, seed=seed) for seed, role in enumerate(TOY_ROLES)}
+    token_bytes = [b""] + [bytes([64 + i]) for i in range(1, TOY_VOCAB)]
+    return Engine({**toys, **models}, [], settings or Settings(), token_bytes)
+
+
+def toy_request(length: int = 12, **changes: Any) -> RunRequest:
+    request = RunRequest(dict.fromkeys(TOY_ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length)
+    return replace(request, **changes)
+
+
+def reasons(panels: list[Panel]) -> list[str]:
+    return [panel.end.finish_reason if panel.end else "" for panel in panels]
+
+
+def test_a_control_acts_from_the_next_token_and_is_recorded() -> None:
+    engine = toy_engine()
+    run = engine.submit(toy_request())
+    for _ in range(4):
+        engine.tick()
+    run.set_control("alpha", 2.5)
+    (panels,) = drive(engine, run)
+    upscaled = panels[2].records
+    assert [record.controls["alpha"] for record in upscaled] == [1.0] * 4 + [2.5] * 8
+    for record in upscaled:
+        delta = record.by_role["assistant"] - record.by_role["small_base"]
+        assert record.bars[0] == pytest.approx(record.controls["alpha"] * delta, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 5.5), ("alpha", -0.5), ("alpha", math.nan), ("alpha", "2"), ("gamma", 1.0)]
+)
+def test_a_bad_control_is_refused_and_changes_nothing(name: str, value: Any) -> None:
+    engine = toy_engine()
+    run = engine.submit(toy_request(2))
+    with pytest.raises(InputError):
+        run.set_control(name, value)
+    assert run.controls == {"alpha": 1.0}
+
+
+def test_cancel_acts_within_one_token_and_frees_the_slots() -> None:
+    engine = toy_engine()
+    run, other = engine.submit(toy_request()), engine.submit(toy_request())
+    for _ in range(3):
+        engine.tick()
+    run.events()
+    run.cancel()
+    run.cancel()
+    engine.tick()
+    late = run.events()
+    assert [type(event) for event in late] == [EndEvent] * 3
+    assert {event.finish_reason for event in late} == {"cancelled"}
+    assert run.done and engine.active_rows == 3
+    assert reasons(drive(engine, other)[0]) == ["length"] * 3
+    assert freed(engine)
+
+
+def test_cancel_between_the_forwards_of_a_tick_stops_the_tick() -> None:
+    engine = toy_engine()
+    run = engine.submit(toy_request())
+    engine.tick()
+    run.events()
+    large = engine.models["large_base"]
+    assert isinstance(large, ToyModel)
+    forward, small = large.forward, engine.models["small_base"]
+
+    def cancelling(*args: Any) -> torch.Tensor:
+        run.cancel()
+        return forward(*args)
+
+    large.forward = cancelling  # type: ignore[method-assign]
+    before = small.forwards  # type: ignore[attr-defined]
+    engine.tick()
+    engine.tick()
+    assert small.forwards == before  # type: ignore[attr-defined]
+    assert [type(event) for event in run.events()] == [EndEvent] * 3
+    assert freed(engine)
+
+
+def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
+    engine = toy_engine(Settings(max_rows=3))
+    long = {role: tuple(range(1, 39)) * 8 for role in TOY_ROLES}
+    first, second = engine.submit(toy_request(prompts=long)), engine.submit(toy_request())
+    engine.tick()
+    assert (engine.active_rows, engine.waiting) == (3, 1)
+    first.cancel()
+    second.cancel()
+    for panels in drive(engine, first, second):
+        assert reasons(panels) == ["cancelled"] * 3
+    assert freed(engine)
+
+
+@pytest.mark.parametrize("after", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("role", "hit"), [("small_base", [2]), ("assistant", [1, 2]), ("large_base", [0, 2])]
+)
+def test_a_broken_model_ends_only_its_own_rows(role: str, hit: list[int], after: int) -> None:
+    healthy = toy_engine()
+    (expected,) = drive(healthy, healthy.submit(toy_request()))
+    seed = TOY_ROLES.index(role)
+    engine = toy_engine(**{role: FaultyModel(role, TOY_VOCAB, after=after, seed=seed)})
+    (panels,) = drive(engine, engine.submit(toy_request()))
+    for i, panel in enumerate(panels):
+        assert panel.end is not None
+        if i in hit:
+            assert panel.end.finish_reason == "error"
+            assert f"The model {role} gave values that are not numbers" in str(panel.end.error)
+            assert panel.ids == expected[i].ids[: len(panel.ids)]
+        else:
+            assert panel.ids == expected[i].ids
+    assert freed(engine)
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_model_that_raises_ends_only_its_own_rows(after: int, caplog: pytest.LogCaptureFixture) -> None:
+    class Raising(FaultyModel):
+        def logits_after(self, history: Any) -> torch.Tensor:
+            if self.forwards >= self.after:
+                raise RuntimeError("out of memory")
+            return super().logits_after(history)
+
+    engine = toy_engine(assistant=Raising("assistant", TOY_VOCAB, after=after))
+    (panels,) = drive(engine, engine.submit(toy_request()))
+    assert reasons(panels) == ["length", "error", "error"]
+    assert panels[1].end is not None and "The model assistant failed" in str(panels[1].end.error)
+    assert "out of memory" in caplog.text
+    assert freed(engine)
+
+
+def test_surplus_runs_wait_and_then_get_their_own_text() -> None:
+    engine = toy_engine(Settings(max_rows=7))
+    runs = [engine.submit(toy_request(sampling=replace(WARM, seed=seed))) for seed in range(5)]
+    engine.tick()
+    assert (engine.active_rows, engine.waiting) == (6, 3)
+    alone = toy_engine()
+    for seed, panels in enumerate(drive(engine, *runs)):
+        (expected,) = drive(alone, alone.submit(toy_request(sampling=replace(WARM, seed=seed))))
+        assert [panel.ids for panel in panels] == [panel.ids for panel in expected]
+
+
+def test_too_many_waiting_is_a_sentence_and_harms_nobody() -> None:
+    engine = toy_engine(Settings(max_rows=3, max_waiting=2))
+    first = engine.submit(toy_request())
+    engine.tick()
+    runs = [engine.submit(toy_request()) for _ in range(2)]
+    with pytest.raises(Overloaded, match="2 others are waiting already. Please try again"):
+        engine.submit(toy_request())
+    for panels in drive(engine, first, *runs):
+        assert reasons(panels) == ["length"] * 3
+
+
+def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
+    engine = toy_engine(Settings(max_rows=6, max_waiting=0))
+    runs = [engine.submit(toy_request()) for _ in range(2)]
+    with pytest.raises(Overloaded, match="All places are taken"):
+        engine.submit(toy_request())
+    for panels in drive(engine, *runs):
+        assert reasons(panels) == ["length"] * 3
+
+
+def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
+    engine = toy_engine(Settings(max_rows=3, deadline_s=0.05))
+    runs = [engine.submit(toy_request(10_000)) for _ in range(2)]
+    engine.tick()
+    time.sleep(0.06)
+    for panels in drive(engine, *runs):
+        assert reasons(panels) == ["error"] * 3
+        assert all("time limit of 0.05 s" in str(panel.end.error) for panel in panels if panel.end)
+    assert panels[0].end and "No place became free" in str(panels[0].end.error)  # the second run waited
+    assert freed(engine)
+
+
+def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
+    engine = toy_engine()
+    with pytest.raises(InputError, match="no model 'small_tuned' here.*large_base"):
+        engine.submit(toy_request(panels=(("T", TUNED), ("U", UPSCALED))))
+    with pytest.raises(InputError, match="600 tokens long.*room for 512, prompt and answer.*shorten"):
+        engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, (1,) * 600)))
+    with pytest.raises(InputError, match="no prompt for the model large_base"):
+        engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
+    with pytest.raises(InputError, match="1 to 48 panels; this one has 0"):
+        engine.submit(toy_request(panels=()))
+    with pytest.raises(InputError, match="Alpha must be"):
+        engine.submit(toy_request(controls={"alpha": 99.0}))
+    assert freed(engine)
+
+
+def test_one_token_prompts_and_one_token_answers() -> None:
+    engine = toy_engine()
+    (panels,) = drive(engine, engine.submit(toy_request(1, prompts=dict.fromkeys(TOY_ROLES, (5,)))))
+    assert [len(panel.ids) for panel in panels] == [1, 1, 1]
+    assert reasons(panels) == ["length"] * 3
+
+
+def test_the_stop_token_ends_the_text_and_says_nothing() -> None:
+    saying = ToyModel("large_base", TOY_VOCAB, says=(5, 6, 7), stop_id=0)
+    engine = toy_engine(large_base=saying)
+    engine.stop_ids = frozenset([0])
+    (panels,) = drive(engine, engine.submit(toy_request(panels=(("Base", BASE),), sampling=GREEDY)))
+    assert panels[0].ids == [5, 6, 7, 0]
+    assert (panels[0].text, reasons(panels)) == ("EFG", ["stop"])
+    assert panels[0].end is not None and panels[0].end.ttft_s > 0
+
+
+# -- with the thread --
+
+
+@pytest.fixture
+def running() -> Iterator[Engine]:
+    engine = toy_engine()
+    thread = EngineThread(engine)
+    thread.start()
+    yield engine
+    thread.stop()
+    assert not thread.alive and freed(engine)
+
+
+def read_all(run: Run) -> list[Panel]:
+    events: list[Event] = []
+    while not run.done or not events or not isinstance(events[-1], EndEvent):
+        new = run.events(5.0)
+        assert new, "the engine fell silent"
+        events += new
+        if sum(isinstance(event, EndEvent) for event in events) == len(run.request.panels):
+            break
+    return sort_events(events, len(run.request.panels))
+
+
+def test_many_threads_at_once_get_their_own_text(running: Engine) -> None:
+    alone = toy_engine()
+    expected = [drive(alone, alone.submit(toy_request(sampling=replace(WARM, seed=s))))[0] for s in range(8)]
+    found: dict[int, list[Panel]] = {}
+
+    def user(seed: int) -> None:
+        found[seed] = read_all(running.submit(toy_request(sampling=replace(WARM, seed=seed))))
+
+    threads = [threading.Thread(target=user, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(8):
+        assert [panel.ids for panel in found[seed]] == [panel.ids for panel in expected[seed]]
+
+
+def test_a_consumer_that_vanishes_leaves_no_rows(running: Engine) -> None:
+    def consumer() -> Iterator[Event]:
+        run = running.submit(toy_request(100_000))
+        try:
+            while True:
+                yield from run.events(5.0)
+        finally:
+            run.cancel()
+
+    reading = consumer()
+    next(reading)
+    reading.close()
+    deadline = time.monotonic() + 5
+    while not freed(running) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert freed(running)
+
+
+def test_stop_and_run_20_times_in_a_row(running: Engine) -> None:
+    for _ in range(20):
+        run = running.submit(toy_request(100_000))
+        assert run.events(5.0)
+        run.cancel()
+        assert reasons(read_all_after_cancel(run)) == ["cancelled"] * 3
+
+
+def read_all_after_cancel(run: Run) -> list[Panel]:
+    deadline, events = time.monotonic() + 5, []
+    while not run.done and time.monotonic() < deadline:
+        events += run.events(0.1)
+    return sort_events([*events, *run.events()], len(run.request.panels))
+
+
+def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(
+    running: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("eft_demo.engine.decode.account", None)
+        panels = read_all(running.submit(toy_request()))
+        assert reasons(panels) == ["error"] * 3
+        assert all("unexpected error" in str(panel.end.error) for panel in panels if panel.end)
+    assert reasons(read_all(running.submit(toy_request()))) == ["length"] * 3
+
+
+def test_stopping_the_engine_ends_its_runs() -> None:
+    engine = toy_engine(Settings(max_rows=3))
+    thread = EngineThread(engine)
+    thread.start()
+    runs = [engine.submit(toy_request(100_000)) for _ in range(2)]
+    assert runs[0].events(5.0)
+    thread.stop()
+    for run in runs:
+        assert run.done
+        assert all("stopping" in str(e.error) for e in run.events() if isinstance(e, EndEvent))
+
+
+# -- the service --
+
+
+@pytest.fixture(scope="module")
+def service(tiny_settings: Settings) -> Iterator[Service]:
+    service = Service.load(tiny_settings, "tiny")
+    yield service
+    service.stop()
+    assert not service.alive
+
+
+def test_the_service_answers(service: Service) -> None:
+    run = service.start_run(PROMPTS[0], "pirate", seed=3, max_new_tokens=6)
+    panels = read_all(run)
+    assert [recipe.roles for _, recipe in run.request.panels][1] == ("pirate",)
+    assert all(panel.records for panel in panels)
+    again = read_all(service.start_run(PROMPTS[0], "pirate", seed=3, max_new_tokens=6))
+    assert [panel.text for panel in panels] == [panel.text for panel in again]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prompt": ""}, "empty"),
+        ({"prompt": " \n "}, "empty"),
+        ({"prompt": None}, "must be text; got None"),
+        ({"prompt": "a" * 100_000}, "100,000 characters; the limit is 4,000"),
+        ({"prompt": "7 ¥ " * 900}, "tokens long"),
+        ({"behaviour": "wizard"}, "no behaviour 'wizard'. Choose one of assistant"),
+        ({"behaviour": ["pirate"]}, "no behaviour"),
+        ({"temperature": math.nan}, "Temperature must be"),
+        ({"top_p": "x"}, "Top-p must be"),
+        ({"top_k": 1.5}, "Top-k must be"),
+        ({"seed": -1}, "Seed must be"),
+        ({"max_new_tokens": 0}, "Length must be a whole number from 1 to 256"),
+        ({"controls": {"alpha": math.inf}}, "Alpha must be"),
+        ({"controls": {}}, "needs a value for alpha"),
+        ({"panels": (("X", Recipe("wizard")),)}, "has no model wizard"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sentence: str) -> None:
+    asked = {"prompt": PROMPTS[0], "behaviour": "assistant", **change}
+    with pytest.raises(Exception, match=sentence) as caught:
+        service.start_run(asked.pop("prompt"), asked.pop("behaviour"), **asked)
+    assert type(caught.value).__module__ == "eft_demo.errors"
+    assert service.engine.active_rows == 0
+
+
+@pytest.mark.parametrize(
+    "prompt", ["<|endoftext|>", "a\ud800", "🙂 東京", "<script>alert(1)</script>", "${x}"]
+)
+def test_odd_prompts_are_answered(service: Service, prompt: str) -> None:
+    panels = read_all(service.start_run(prompt, "assistant", max_new_tokens=3))
+    assert all(panel.records for panel in panels)

@@ -1,0 +1,385 @@
+"""Whatever breaks ends only what it must, each text with one true reason; the next run is as before."""
+
+import logging
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.failures import DEAD, EngineDead, Trouble, attempt
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service
+from eft_demo.errors import Overloaded
+from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.method.recipe import parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.speculation import Speculation
+from eft_demo.models.load import group_models, load_models
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.toy import FaultyModel, ToyModel
+from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.settings import Settings
+from eft_demo.ui.family_switch import OVER
+from eft_demo.ui.page import build_demo
+from tests.faults import CACHE, CALLS, CLOCK, ERRORS, MODELS, REASONS, Fault, injected
+
+ROLES = ("large_base", "small_base", "assistant")
+FP32 = Settings(dtype="fp32", threads=1)
+UPSCALED = "large_base + alpha*(assistant - small_base)"
+THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scaled", parse(UPSCALED)))
+TWO = (("Up-scaled", parse(UPSCALED)), ("Beta", parse("assistant + beta*(large_base - small_base)")))
+SEEDED = Sampling(temperature=0.8, top_p=0.95, seed=3)
+EVERYWHERE = [*CALLS, *MODELS, *CACHE, CLOCK]
+REAL = [*CALLS[::3], *MODELS, *CACHE, CLOCK]  # models and cache are what is real there
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the owner of a run heard of one panel."""
+
+    ids: tuple[int, ...]
+    text: str
+    finish_reason: str
+    error: str | None
+
+
+def told(run: Run, events: Sequence[Event] = ()) -> list[Told]:
+    """Every panel of a run that is over: tokens, and one end after all of them."""
+    assert run.done, "a run without an end"
+    events = events or run.events()
+    found = []
+    for panel in range(len(run.request.panels)):
+        mine = [event for event in events if event.panel == panel]
+        ends = [event for event in mine if isinstance(event, EndEvent)]
+        assert len(ends) == 1 and mine[-1] is ends[0], "each panel ends once, and last"
+        tokens = [event.record for event in mine if isinstance(event, TokenEvent)]
+        assert [record.position for record in tokens] == list(range(len(tokens)))
+        text = "".join(event.text for event in mine)
+        found.append(Told(tuple(r.id for r in tokens), text, ends[0].finish_reason, ends[0].error))
+    return found
+
+
+def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = None) -> list[list[Told]]:
+    """The runs, the last of which comes while the others stream; the engine is idle afterwards.
+
+    The fault comes while the engine works: who asks for a run meets those of `submit` in person.
+    """
+    fault = fault or Fault("bug", 0)
+    fault.armed = False
+    runs = [engine.submit(request) for request in requests[:2]]
+    for step in range(400):
+        if step == 3:
+            runs += [engine.submit(request) for request in requests[2:]]
+        fault.armed = True
+        try:
+            if not engine.tick() and len(runs) == len(requests):
+                return [told(run) for run in runs]
+        except (SystemExit, KeyboardInterrupt):  # as a thread that drives an engine does
+            pass
+        finally:
+            fault.armed = False
+    raise AssertionError("the engine does not come to rest")
+
+
+def is_free(engine: Engine) -> bool:
+    """Whether no row and no slot is in use, in any model."""
+    tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
+    return engine.active_rows == engine.waiting == 0 and not any(tables)
+
+
+def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Told]], fault: Fault) -> int:
+    """What must hold after any fault. How many panels it has ended."""
+    found = play(engine, requests, fault)
+    ended = 0
+    for panels, wholes in zip(found, alone, strict=True):
+        for panel, whole in zip(panels, wholes, strict=True):
+            if panel.finish_reason == "error":
+                ended += 1
+                assert REASONS[fault.kind] in str(panel.error)
+                assert panel.ids == whole.ids[: len(panel.ids)]
+            else:
+                assert panel == whole
+    assert is_free(engine)
+    assert play(engine, requests) == alone, "the next runs are as before"
+    return ended
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of tracebacks would be kept for nobody."""
+    caplog.set_level(logging.CRITICAL + 1)
+
+
+# -- on the bundled family --
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Family:
+    return load_family("atlas", FP32)
+
+
+@pytest.fixture(scope="module")
+def atlas_models(atlas: Family) -> dict[str, LanguageModel]:
+    return load_models(atlas, torch.float32, ROLES)
+
+
+@pytest.fixture(scope="module")
+def atlas_requests(atlas: Family) -> list[RunRequest]:
+    def asked(prompt: str, **changes: object) -> RunRequest:
+        prompts = {role: tuple(encode_prompt(atlas, role, prompt)) for role in ROLES}
+        given = RunRequest(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 8)
+        return replace(given, **changes)
+
+    given = tuple(encode_prompt(atlas, "large_base", "The capital of Peru is"))[-4:]
+    return [
+        asked("What is the capital of Peru?"),
+        asked("How do chemists write gold?", panels=TWO, speculation=Speculation("on", 3)),
+        asked("Which countries border Laos?", forced=given),
+    ]
+
+
+@pytest.fixture
+def atlas_engine(atlas: Family, atlas_models: dict[str, LanguageModel]) -> Iterator[Engine]:
+    engine = Engine(
+        atlas_models,
+        atlas.stop_ids,
+        FP32,
+        atlas.token_bytes,
+        atlas.banned_ids,
+        group_models(atlas_models),
+        patience_s=0.005,
+    )
+    yield engine
+    assert is_free(engine)
+
+
+@pytest.fixture(scope="module")
+def atlas_alone(
+    atlas: Family, atlas_models: dict[str, LanguageModel], atlas_requests: list[RunRequest]
+) -> list[list[Told]]:
+    engine = Engine(atlas_models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids)
+    return [play(engine, [request])[0] for request in atlas_requests]
+
+
+@pytest.mark.parametrize("place", REAL)
+def test_one_exception_on_the_bundled_family(
+    place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Told]]
+) -> None:
+    kinds = list(ERRORS)
+    kind = kinds[EVERYWHERE.index(place) % len(kinds)]
+    with injected(place, Fault(kind, at=4), atlas_engine, "assistant") as fault:
+        ended = check(atlas_engine, atlas_requests, atlas_alone, fault)
+    if fault.raised and kind not in ("exit", "interrupt"):
+        assert ended <= 3, "of the eight columns of three runs, one run's at most"
+
+
+FULL = ("memory", "full GPU", "full CPU")
+TAKES_MEMORY = ("eft_demo.engine.attribution.mix", "eft_demo.engine.forward.to_logprobs", "cache._grow")
+
+
+@pytest.mark.parametrize("kind", FULL)
+@pytest.mark.parametrize("place", [*TAKES_MEMORY, "join of large_base", "forward of large_base"])
+def test_a_full_device_ends_those_who_need_more_of_it(
+    place: str,
+    kind: str,
+    atlas: Family,
+    atlas_requests: list[RunRequest],
+    atlas_alone: list[list[Told]],
+) -> None:
+    """Full for good, from some moment on: the sentence says so, and the tuned column goes on where it can."""
+    models = load_models(atlas, torch.float32, ROLES)  # whose caches have not grown
+    parts = (models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids, group_models(models))
+    engine = Engine(*parts)
+    at = 1 if place == "cache._grow" else 5
+    with injected(place, Fault(kind, at, stays=True), engine, "assistant") as fault:
+        check(engine, atlas_requests, atlas_alone, fault)
+    assert fault.raised
+
+
+def test_the_step_that_found_no_memory_has_given_back_its_own() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def step() -> None:
+        made = torch.ones(8)
+        held.append(weakref.ref(made))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    assert isinstance(attempt(step), Trouble)
+    assert held[0]() is None
+
+
+def test_another_family_may_take_over_while_columns_stream(
+    atlas: Family,
+    atlas_models: dict[str, LanguageModel],
+    atlas_requests: list[RunRequest],
+    atlas_alone: list[list[Told]],
+) -> None:
+    """Several rows per model, so that the cache has grown; again and again."""
+
+    def service() -> Service:
+        parts = (atlas_models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids)
+        return Service(atlas, Engine(*parts, group_models(atlas_models), 0.02), FP32)
+
+    first = service()
+    first.start()
+    page = build_demo(first, FP32)
+    for _ in range(4):
+        old, new = page.service, service()
+        streaming = [replace(request, max_new_tokens=200, forced=()) for request in atlas_requests]
+        runs = [old.engine.submit(request) for request in (*streaming, *streaming)]
+        for run in runs:
+            assert run.events(60.0), "all of them stream"
+        new.start()
+        page.take_over(new)
+        assert not old.alive and not old.dead and not new.dead
+        ends = [event for run in runs for event in run.events() if isinstance(event, EndEvent)]
+        assert all(run.done for run in runs) and len(ends) <= 16
+        assert {end.error for end in ends if end.finish_reason == "error"} == {OVER.format(title=atlas.title)}
+        assert is_free(new.engine)
+        run = new.engine.submit(atlas_requests[0])
+        events: list[Event] = []
+        while not run.done:
+            assert (more := run.events(60.0))
+            events += more
+        assert told(run, [*events, *run.events()]) == atlas_alone[0]
+    page.service.stop()
+
+
+# -- on tiny ones, which take every kind of exception at every call --
+
+
+def toy_engine(patience_s: float = 0.0, **models: LanguageModel) -> Engine:
+    toys = {role: ToyModel(role, 40, seed=seed) for seed, role in enumerate(ROLES)}
+    return Engine({**toys, **models}, [0], FP32, [bytes([64 + i]) for i in range(40)], patience_s=patience_s)
+
+
+def toy_requests() -> list[RunRequest]:
+    prompts = dict.fromkeys(ROLES, (1, 2, 3))
+    first = RunRequest(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 12)
+    second = replace(first, panels=TWO, speculation=Speculation("on", 3), sampling=replace(SEEDED, seed=5))
+    return [first, second, replace(first, forced=(7, 8, 9))]
+
+
+@pytest.fixture(scope="module")
+def toy_alone() -> list[list[Told]]:
+    return [play(toy_engine(), [request])[0] for request in toy_requests()]
+
+
+@pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
+def test_one_exception_at_an_early_and_a_late_call(place: str, toy_alone: list[list[Told]]) -> None:
+    kinds, first = list(ERRORS), EVERYWHERE.index(place)
+    for at, kind in zip((1, 2, 7), (kinds[(first + 3 * i) % len(kinds)] for i in range(3)), strict=True):
+        engine = toy_engine(patience_s=0.005 * (at % 2))
+        with injected(place, Fault(kind, at), engine, "assistant") as fault:
+            ended = check(engine, toy_requests(), toy_alone, fault)
+        if kind not in ("exit", "interrupt"):
+            assert ended <= 3
+
+
+@pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
+def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: list[list[Told]]) -> None:
+    """And the engine lives on, or says that it is dead and takes nobody any more."""
+    engine = toy_engine()
+    with injected(place, Fault("bug", 5, stays=True), engine, "assistant") as fault:
+        try:
+            check(engine, toy_requests(), toy_alone, fault)
+        except EngineDead:
+            with pytest.raises(Overloaded, match="restart"):
+                engine.submit(toy_requests()[0])
+
+
+@pytest.mark.parametrize("place", MODELS)
+def test_an_exception_after_the_work_was_done(place: str, toy_alone: list[list[Told]]) -> None:
+    engine = toy_engine()
+    with injected(place, Fault("runtime", 2, after=True), engine, "assistant") as fault:
+        assert check(engine, toy_requests(), toy_alone, fault) <= 3
+
+
+def test_a_place_that_can_never_be_freed_ends_all_and_all_begins_afresh(toy_alone: list[list[Told]]) -> None:
+    engine = toy_engine()
+    with injected("leave of large_base", Fault("bug", 1, stays=True), engine, "assistant") as fault:
+        runs = [engine.submit(request) for request in toy_requests()]
+        while engine.tick():
+            pass
+        reasons = {panel.error for run in runs for panel in told(run) if panel.finish_reason == "error"}
+        assert len(reasons) == 1 and "KeyError" in str(reasons)
+        fault.armed = False
+    assert is_free(engine) and play(engine, toy_requests()) == toy_alone
+
+
+def test_a_model_that_cannot_begin_afresh_is_the_end_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = toy_engine()
+    large = engine.models["large_base"]
+    monkeypatch.setattr(large, "reset", lambda: 1 / 0)
+    runs = [engine.submit(request) for request in toy_requests()]
+    with (
+        injected("leave of large_base", Fault("bug", 1, stays=True), engine, "assistant"),
+        pytest.raises(EngineDead),
+    ):
+        while engine.tick():
+            pass
+    for run in runs:
+        assert {panel.finish_reason for panel in told(run)} <= {"error", "length", "stop"}
+    with pytest.raises(Overloaded) as refused:
+        engine.submit(toy_requests()[0])
+    assert str(refused.value) == DEAD
+
+
+def test_a_gpu_that_is_gone_for_this_process_is_the_end_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a device-side assert every further call fails: only another process can have the device."""
+
+    def gone(*args: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    engine = toy_engine()
+    run = engine.submit(toy_requests()[0])
+    for _ in range(3):
+        engine.tick()
+    for name in ("forward", "leave", "join", "copy_prefix"):
+        monkeypatch.setattr(engine.models["large_base"], name, gone)
+    with pytest.raises(EngineDead):
+        for _ in range(5):
+            engine.tick()
+    assert any("AcceleratorError" in str(panel.error) for panel in told(run))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5, 9])
+def test_a_model_that_gives_nan_ends_the_columns_that_need_it(
+    after: int, toy_alone: list[list[Told]]
+) -> None:
+    broken = FaultyModel("small_base", 40, after=after, seed=1)
+    engine = toy_engine(small_base=broken)
+    for panels, wholes in zip(play(engine, toy_requests()), toy_alone, strict=True):
+        for panel, whole in zip(panels, wholes, strict=True):
+            if panel.finish_reason == "error":
+                assert "small_base gave values that are not numbers" in str(panel.error)
+                assert panel.ids == whole.ids[: len(panel.ids)]
+            else:
+                assert panel == whole
+    assert is_free(engine)
+    broken.after = 10**9
+    assert play(engine, toy_requests()) == toy_alone
+
+
+@pytest.mark.parametrize("place", [*CALLS, *MODELS])
+def test_stop_at_every_call_frees_all_and_harms_nobody(place: str, toy_alone: list[list[Told]]) -> None:
+    engine, requests = toy_engine(), toy_requests()
+    runs: list[Run] = []
+    stop = Fault("bug", 6, instead=lambda: runs[0].cancel())
+    with injected(place, stop, engine, "assistant"):
+        stop.armed = False
+        runs += [engine.submit(request) for request in requests]
+        stop.armed = True
+        while engine.tick():
+            pass
+    assert is_free(engine)
+    for run, wholes in list(zip(runs, toy_alone, strict=True))[1:]:
+        assert told(run) == wholes
+    for panel, whole in zip(told(runs[0]), toy_alone[0], strict=True):
+        assert panel.ids == whole.ids[: len(panel.ids)]
+        assert panel.finish_reason in ("cancelled", whole.finish_reason)

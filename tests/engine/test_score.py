@@ -1,0 +1,265 @@
+"""Given tokens: scored as they were drawn, under every panel; and a branch goes on with the same dice."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+
+from eft_demo.engine import score
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import default_panels
+from eft_demo.errors import InputError
+from eft_demo.families.family import Family, encode_prompt
+from eft_demo.method.recipe import parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.speculation import Speculation
+from eft_demo.models.load import load_models
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.toy import FaultyModel, ToyModel
+from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.trace import TokenRecord
+from eft_demo.settings import Settings
+
+ROLES = ("large_base", "small_base", "assistant")
+PANELS = default_panels("assistant")
+WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
+COLD = Sampling(temperature=0)
+LENGTH = 40
+VOCAB = 40
+
+
+class Panel:
+    """What one panel of a run sent."""
+
+    def __init__(self) -> None:
+        self.records: list[TokenRecord] = []
+        self.text = ""
+        self.end: EndEvent | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(record.id for record in self.records)
+
+
+def read(run: Run) -> list[Panel]:
+    panels = [Panel() for _ in run.request.panels]
+    for event in run.events():
+        panel = panels[event.panel]
+        panel.text += event.text
+        if isinstance(event, TokenEvent):
+            panel.records.append(event.record)
+        else:
+            panel.end = event
+    return panels
+
+
+def drive(engine: Engine, *runs: Run) -> list[list[Panel]]:
+    while engine.tick():
+        pass
+    return [read(run) for run in runs]
+
+
+@pytest.fixture(scope="module")
+def models(tiny_family: Family) -> dict[str, LanguageModel]:
+    return load_models(tiny_family, torch.float32, ROLES)
+
+
+@pytest.fixture
+def engine(
+    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
+) -> Iterator[Engine]:
+    engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
+    yield engine
+    assert engine.active_rows == 0
+    assert not any(model.cache.slots for model in models.values())
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_family: Family) -> RunRequest:
+    text = "What is the capital of Peru?"
+    prompts = {role: tuple(encode_prompt(tiny_family, role, text)) for role in ROLES}
+    return RunRequest(prompts, PANELS, {"alpha": 1.3}, WARM, LENGTH)
+
+
+def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
+    """Equal up to float32 rounding, candidate by candidate."""
+    assert [record.id for record in ours] == [record.id for record in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.logprob == pytest.approx(other.logprob, abs=2e-4)
+        assert mine.anchor_logprob == pytest.approx(other.anchor_logprob, abs=2e-4)
+        assert mine.bars == pytest.approx(other.bars, abs=2e-4)
+        assert mine.neg_log_z == pytest.approx(other.neg_log_z, abs=2e-4)
+        assert mine.entropy_nats == pytest.approx(other.entropy_nats, abs=2e-4)
+        assert mine.by_role == pytest.approx(other.by_role, abs=2e-4)
+        assert (mine.position, mine.rank, mine.base_first) == (other.position, other.rank, other.base_first)
+        listed = {candidate.id: candidate.logprob for candidate in other.candidates}
+        assert {c.id: c.logprob for c in mine.candidates} == pytest.approx(listed, abs=2e-4)
+        assert mine.controls == other.controls
+
+
+def same_text(asked: RunRequest, ids: tuple[int, ...]) -> RunRequest:
+    return replace(asked, forced=ids, max_new_tokens=len(ids))
+
+
+@pytest.mark.parametrize("panel", range(3))
+def test_a_finished_text_is_scored_as_it_was_written(engine: Engine, asked: RunRequest, panel: int) -> None:
+    (original,) = drive(engine, engine.submit(asked))
+    (scored,) = drive(engine, engine.submit(same_text(asked, original[panel].ids)))
+    assert_alike(scored[panel].records, original[panel].records)
+    for other in scored:
+        assert other.ids == original[panel].ids
+        assert other.text == original[panel].text
+        assert other.end.finish_reason == "length"
+
+
+def test_scoring_takes_one_forward_per_model_and_chunk(
+    engine: Engine, asked: RunRequest, models: Mapping[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (original,) = drive(engine, engine.submit(asked))
+    forwards: list[str] = []
+    for role, model in models.items():
+        real = model.forward
+        monkeypatch.setattr(
+            model, "forward", lambda *a, _r=role, _f=real, **k: (forwards.append(_r), _f(*a, **k))[1]
+        )
+    drive(engine, engine.submit(same_text(asked, original[2].ids)))
+    chunks = -(-LENGTH // score.CHUNK)
+    assert {role: forwards.count(role) for role in ROLES} == dict.fromkeys(
+        ROLES, chunks + 1
+    )  # and the prompt
+
+
+@pytest.mark.parametrize("kept", [1, 2, score.CHUNK, score.CHUNK + 1, LENGTH - 1])
+def test_a_branch_where_nothing_is_changed_is_the_original(
+    engine: Engine, asked: RunRequest, kept: int
+) -> None:
+    for panel in PANELS:
+        alone = replace(asked, panels=(panel,))
+        (original,) = drive(engine, engine.submit(alone))
+        (branch,) = drive(engine, engine.submit(replace(alone, forced=original[0].ids[:kept])))
+        assert_alike(branch[0].records, original[0].records)
+        assert branch[0].text == original[0].text
+
+
+@pytest.mark.parametrize("kept", [1, 7, score.CHUNK + 3])
+def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
+    engine: Engine, asked: RunRequest, kept: int
+) -> None:
+    """In float32, at the same controls and with the same dice: drafts and neighbours are matters of load."""
+    drafted = replace(asked, speculation=Speculation("on", 4))
+    original, *_ = drive(engine, engine.submit(drafted), engine.submit(replace(asked, sampling=COLD)))
+    ids = original[2].ids
+    regenerated = [replace(how, panels=(PANELS[2],), forced=ids[:kept]) for how in (asked, drafted)]
+    beside = replace(asked, sampling=replace(WARM, seed=8))
+    for runs in (regenerated, [*regenerated, beside]):
+        for (branch, *_), _ in zip(drive(engine, *map(engine.submit, runs)), regenerated, strict=False):
+            assert branch.ids == ids and branch.text == original[2].text
+
+
+def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
+    engine: Engine, asked: RunRequest
+) -> None:
+    (original,) = drive(engine, engine.submit(asked))
+    kept = (*original[2].ids[:5], 50)
+    seeds = [replace(asked, forced=kept, sampling=replace(WARM, seed=seed)) for seed in (1, 2, 3)]
+    samples = drive(engine, *map(engine.submit, seeds))
+    texts = {panels[2].ids for panels in samples}
+    assert len(texts) == 3
+    assert all(ids[:6] == kept for ids in texts)
+
+
+def test_scoring_disturbs_nobody(engine: Engine, asked: RunRequest) -> None:
+    (alone,) = drive(engine, engine.submit(asked))
+    running = engine.submit(asked)
+    for _ in range(5):
+        engine.tick()
+    scoring = engine.submit(same_text(asked, alone[0].ids))
+    beside, scored = drive(engine, running, scoring)
+    for mine, other in zip(beside, alone, strict=True):
+        assert_alike(mine.records, other.records)
+    assert_alike(scored[0].records, alone[0].records)
+
+
+def test_a_cancelled_scoring_frees_its_rows(engine: Engine, asked: RunRequest) -> None:
+    (original,) = drive(engine, engine.submit(asked))
+    run = engine.submit(same_text(asked, original[0].ids))
+    engine.tick()
+    run.cancel()
+    (panels,) = drive(engine, run)
+    assert [panel.end.finish_reason for panel in panels] == ["cancelled"] * 3
+
+
+# -- with toy models --
+
+
+def toys(**other: ToyModel) -> dict[str, ToyModel]:
+    return {role: ToyModel(role, VOCAB, seed=seed) for seed, role in enumerate(ROLES)} | other
+
+
+def toy_engine(models: Mapping[str, ToyModel], settings: Settings, stop_ids: tuple[int, ...] = ()) -> Engine:
+    return Engine(models, stop_ids, settings, [b"x"] * VOCAB)
+
+
+def toy_request(forced: tuple[int, ...], length: int = 40) -> RunRequest:
+    return RunRequest(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length, forced=forced)
+
+
+def test_a_stop_token_that_is_given_ends_the_text(tiny_settings: Settings) -> None:
+    engine = toy_engine(toys(), tiny_settings, stop_ids=(9,))
+    (panels,) = drive(engine, engine.submit(toy_request((4, 5, 9, 6))))
+    for panel in panels:
+        assert panel.ids == (4, 5, 9)
+        assert panel.end.finish_reason == "stop"
+        assert panel.text == "xx"
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_a_fault_ends_only_the_panels_of_its_model(tiny_settings: Settings, after: int) -> None:
+    forced = tuple(range(4, 4 + 2 * score.CHUNK))
+    (sound,) = drive(e := toy_engine(toys(), tiny_settings), e.submit(toy_request(forced)))
+    models = toys(assistant=FaultyModel("assistant", VOCAB, after=after, seed=2))
+    engine = toy_engine(models, tiny_settings)
+    (panels,) = drive(engine, engine.submit(toy_request(forced)))
+    assert [panel.end.finish_reason for panel in panels] == ["length", "error", "error"]
+    assert "assistant" in panels[1].end.error
+    assert panels[0].ids == sound[0].ids
+    assert_alike(panels[0].records, sound[0].records)
+    assert not any(model.histories for model in models.values())
+
+
+def test_when_the_first_reader_is_gone_another_reads_on(tiny_settings: Settings) -> None:
+    """Panels of one run share a reader per model; the fault takes the first one away between two chunks."""
+    panels = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
+    forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))
+    asked = replace(toy_request(forced), panels=panels)
+    (sound,) = drive(e := toy_engine(toys(), tiny_settings), e.submit(asked))
+    engine = toy_engine(toys(assistant=FaultyModel("assistant", VOCAB, after=3, seed=2)), tiny_settings)
+    (found,) = drive(engine, engine.submit(asked))
+    assert [panel.end.finish_reason for panel in found] == ["error", "length"]
+    assert len(found[0].records) == score.CHUNK
+    assert_alike(found[1].records, sound[1].records)
+
+
+def test_a_panel_whose_models_have_less_room_ends_first(tiny_settings: Settings) -> None:
+    forced = tuple(range(4, 4 + score.CHUNK + 5))
+    models = toys(assistant=ToyModel("assistant", VOCAB, context=3 + score.CHUNK, seed=2))
+    engine = toy_engine(models, tiny_settings)
+    (panels,) = drive(engine, engine.submit(toy_request(forced)))
+    assert [len(panel.records) for panel in panels] == [40, score.CHUNK + 1, score.CHUNK + 1]
+    assert panels[0].ids[: len(forced)] == forced
+    assert not any(model.histories for model in models.values())
+
+
+@pytest.mark.parametrize("bad", [-1, VOCAB, 2**40, True, "5", 1.0, None])
+def test_a_given_token_that_no_model_has_is_a_sentence(tiny_settings: Settings, bad: object) -> None:
+    engine = toy_engine(toys(), tiny_settings)
+    with pytest.raises(InputError, match="from 0 to 39"):
+        engine.submit(toy_request((1, bad)))
+
+
+def test_more_given_tokens_than_there_is_room_for_is_a_sentence(tiny_settings: Settings) -> None:
+    engine = toy_engine(toys(), tiny_settings)
+    with pytest.raises(InputError, match="5 tokens are given and the length is 4"):
+        engine.submit(toy_request((1,) * 5, length=4))

@@ -1,0 +1,395 @@
+"""Speculation: the text is that of plain ticks, token for token, whatever is drafted, whatever goes wrong."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.method.recipe import parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.models.protocol import LanguageModel
+from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.trace import TokenRecord
+from eft_demo.settings import Settings
+from tests.tiny import Size, fused, make_model
+
+VOCAB, CONTEXT, STOPS = 64, 64, (7, 9)
+SIZE = Size(32, 1, 2, 48, tied=False)
+UPSCALED = "large_base + alpha*(assistant - small_base)"
+RECIPES = (
+    UPSCALED,
+    "large_base",
+    "assistant + beta*(large_base - small_base)",
+    "small_base + alpha*(large_tuned - large_base)",
+    "large_base + alpha*(assistant - small_base) + 0.5*(pirate - small_base)",
+    "small_base + alpha*(assistant - small_base) + beta*(large_base - small_base)",
+    "assistant",
+)
+OFF = Speculation("off")
+
+
+def relatives(spread: float, seed: int = 0) -> dict[str, LanguageModel]:
+    """Models that are `spread` apart: the nearer, the more drafts are accepted."""
+    models: dict[str, LanguageModel] = {}
+    ancestor = make_model(SIZE, VOCAB, CONTEXT, seed).state_dict()
+    for i, role in enumerate(("large_base", "small_base", "assistant", "pirate", "large_tuned"), 1):
+        model = make_model(SIZE, VOCAB, CONTEXT, seed)
+        mutation = make_model(SIZE, VOCAB, CONTEXT, seed + i).state_dict()
+        model.load_state_dict({k: w + spread * (mutation[k] - w) for k, w in ancestor.items()})
+        models[role] = fused(role, model.eval(), CONTEXT, VOCAB)
+    return models
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, LanguageModel]:
+    torch.set_num_threads(1)
+    return relatives(0.12)
+
+
+@pytest.fixture
+def engine(models: Mapping[str, LanguageModel]) -> Iterator[Engine]:
+    engine = engine_of(models)
+    yield engine
+    assert freed(engine)
+
+
+@pytest.fixture
+def endless(models: Mapping[str, LanguageModel]) -> Iterator[Engine]:
+    """An engine without stop tokens."""
+    engine = engine_of(models, stops=())
+    yield engine
+    assert freed(engine)
+
+
+def engine_of(models: Mapping[str, LanguageModel], stops: Sequence[int] = STOPS) -> Engine:
+    return Engine(models, stops, Settings(dtype="fp32", threads=1), [b"x"] * VOCAB)
+
+
+def freed(engine: Engine) -> bool:
+    return engine.active_rows == 0 and not any(model.cache.slots for model in engine.models.values())  # type: ignore[attr-defined]
+
+
+def random_case(dice: random.Random, recipes: Sequence[str] = RECIPES) -> RunRequest:
+    prompt = tuple(dice.randrange(VOCAB) for _ in range(dice.randint(1, 9)))
+    panels = (("P", parse(dice.choice(recipes))),)
+    sampling = Sampling(
+        temperature=dice.choice([0, 0.3, 0.7, 1, 1.5]),
+        top_p=dice.choice([1, 1, 0.95, 0.6]),
+        top_k=dice.choice([0, 0, 5, 30]),
+        min_p=dice.choice([0, 0, 0.05]),
+        seed=dice.randrange(2**32),
+    )
+    return RunRequest(
+        dict.fromkeys(("large_base", "small_base", "assistant", "pirate", "large_tuned"), prompt),
+        panels,
+        {"alpha": dice.choice([0, 1, 1, 3]), "beta": dice.choice([0, 1, 2])},
+        sampling,
+        dice.choice([1, 2, 6, 12, 20]),
+        weight_filter=parse_weight_filter(dice.choice(["off", "off", "top-p 0.9", "mask 0.05"])),
+        schedule=parse_schedule(
+            dice.choice(["constant", "constant", "warmup 5", "first 3", "list 1 0 2e-1"])
+        ),
+    )
+
+
+def read(run: Run) -> tuple[list[list[TokenRecord]], list[EndEvent]]:
+    events = run.events()
+    count = len(run.request.panels)
+    tokens = [[e.record for e in events if isinstance(e, TokenEvent) and e.panel == p] for p in range(count)]
+    ends = sorted((e for e in events if isinstance(e, EndEvent)), key=lambda end: end.panel)
+    assert [end.panel for end in ends] == list(range(count))
+    return tokens, ends
+
+
+def drive(engine: Engine, *runs: Run) -> None:
+    while engine.tick():
+        pass
+    assert all(run.done for run in runs)
+
+
+def ids_of(records: Sequence[TokenRecord]) -> list[int]:
+    return [record.id for record in records]
+
+
+def plain_texts(engine: Engine, cases: Sequence[RunRequest]) -> list[tuple[list[int], str]]:
+    runs = [engine.submit(replace(case, speculation=OFF)) for case in cases]
+    drive(engine, *runs)
+    found = []
+    for run in runs:
+        tokens, (end,) = read(run)
+        assert end.acceptance_rate is None and end.speedup is None
+        found.append((ids_of(tokens[0]), end.finish_reason))
+    return found
+
+
+def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
+    """The run wrote what plain ticks did; (drafted, accepted)."""
+    (records,), (end,) = read(run)
+    assert (ids_of(records), end.finish_reason) == expected
+    drafts = [(record.draft, record.id) for record in records if record.draft]
+    assert all(0 <= draft.overlap <= 1 + 1e-5 for draft, _ in drafts)
+    hits = sum(draft.id == token for draft, token in drafts)
+    if drafts:
+        assert end.acceptance_rate == pytest.approx(hits / len(drafts))
+    return len(drafts), hits
+
+
+@pytest.mark.parametrize("block", [*range(1, 9), 0])
+def test_a_row_alone_writes_what_plain_ticks_write(engine: Engine, block: int) -> None:
+    """28 random cases for every block."""
+    dice = random.Random(block)
+    cases = [random_case(dice) for _ in range(28)]
+    drafted = accepted = 0
+    for case, expected in zip(cases, plain_texts(engine, cases), strict=True):
+        run = engine.submit(replace(case, speculation=Speculation("on", block)))
+        drive(engine, run)
+        some, right = assert_same(run, expected)
+        drafted, accepted = drafted + some, accepted + right
+    assert 0.2 * drafted < accepted < 0.95 * drafted, "both sides of the choice must be seen"
+
+
+@pytest.mark.parametrize("seed", range(32))
+def test_eight_rows_among_each_other_write_what_each_writes_alone(engine: Engine, seed: int) -> None:
+    """8 random cases at once, each with a block of its own, without or with the engine's choice."""
+    dice = random.Random(1000 + seed)
+    cases = [random_case(dice) for _ in range(8)]
+    modes = [Speculation("on", block) for block in range(1, 9)] + [Speculation("on"), Speculation(), OFF]
+    expected = plain_texts(engine, cases)
+    runs = []
+    for case in cases:
+        runs.append(engine.submit(replace(case, speculation=dice.choice(modes))))
+        for _ in range(dice.choice([0, 0, 1, 2])):  # they join and leave at any time
+            engine.tick()
+    drive(engine, *runs)
+    for run, text in zip(runs, expected, strict=True):
+        assert_same(run, text)
+
+
+# -- three panels, live controls, branches --
+
+THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scaled", parse(UPSCALED)))
+SHOWN = (THREE[0], ("Tuned", parse("small_base + 1*(assistant - small_base)")), THREE[2])
+ROLES = ("large_base", "small_base", "assistant")
+WARM = Sampling(temperature=0.8, top_p=0.95, seed=5)
+
+
+def three(sampling: Sampling = WARM, length: int = 24, panels: object = THREE) -> RunRequest:
+    return RunRequest(dict.fromkeys(ROLES, (1, 2, 3, 4)), panels, {"alpha": 1.5}, sampling, length)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("panels", [THREE, SHOWN], ids=["three", "as the page shows them"])
+@pytest.mark.parametrize("block", [1, 2, 4, 8])
+def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: object) -> None:
+    """The base is drafted by the small base, the up-scaled by the tuned model, which writes on meanwhile."""
+    for seed in range(4):
+        case = three(replace(WARM, seed=seed), panels=panels)
+        plain = engine.submit(case)
+        drive(engine, plain)
+        run = engine.submit(replace(case, speculation=Speculation("on", block)))
+        drive(engine, run)
+        (expected, _), (found, ends) = read(plain), read(run)
+        assert [ids_of(records) for records in found] == [ids_of(records) for records in expected]
+        assert ends[1].acceptance_rate is None
+        for panel in (0, 2):
+            if len(found[panel]) > 1:
+                assert all(record.draft for record in found[panel][1:]) and not found[panel][0].draft
+
+
+@pytest.mark.parametrize("temperature", [0, 0.8, 2])
+def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, temperature: float) -> None:
+    """It throws the dice of the very positions it drafts for."""
+    case = replace(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
+    panels = (("P", parse("assistant + beta*(large_base - small_base)")),)
+    run = endless.submit(replace(case, panels=panels, speculation=Speculation("on", 6)))
+    drive(endless, run)
+    (records,), (end,) = read(run)
+    assert end.acceptance_rate == 1
+    assert all(record.draft.overlap == pytest.approx(1, abs=1e-4) for record in records if record.draft)
+
+
+def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
+    plain, run = engine.submit(three()), engine.submit(replace(three(), speculation=Speculation("on", 5)))
+    drive(engine, plain, run)
+    for theirs, ours in zip(read(plain)[0], read(run)[0], strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert (mine.id, mine.position, mine.rank, mine.controls) == (
+                other.id, other.position, other.rank, other.controls,
+            )  # fmt: skip
+            assert mine.logprob == pytest.approx(other.logprob, abs=1e-4)
+            assert mine.bars == pytest.approx(other.bars, abs=1e-4)
+            assert mine.neg_log_z == pytest.approx(other.neg_log_z, abs=1e-4)
+            assert mine.by_role == pytest.approx(other.by_role, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Engine, seed: int) -> None:
+    """Plain ticks with the values that the records tell write the same text, token by token."""
+    dice = random.Random(seed)
+    case = replace(random_case(dice, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), max_new_tokens=30)
+    run = engine.submit(replace(case, speculation=Speculation("on", dice.randint(2, 8))))
+    while engine.tick():
+        for name in run.controls:
+            if dice.random() < 0.5:
+                run.set_control(name, dice.choice([0, 0.5, 1, 3]))
+    (records,), _ = read(run)
+    assert len(records) < 10 or len({tuple(record.controls.values()) for record in records}) > 1
+    alone = engine.submit(replace(case, schedule=parse_schedule("constant"), speculation=OFF))
+    found: list[int] = []
+    while not alone.done:
+        if len(found) < len(records):
+            for name, value in records[len(found)].controls.items():
+                alone.set_control(name, value)
+        engine.tick()
+        found += [event.record.id for event in alone.events() if isinstance(event, TokenEvent)]
+    assert found == ids_of(records)
+
+
+@pytest.mark.parametrize("kept", [1, 5, 17])
+def test_a_branch_goes_on_with_drafts(engine: Engine, kept: int) -> None:
+    whole = engine.submit(replace(three(length=30), panels=THREE[2:]))
+    drive(engine, whole)
+    ids = ids_of(read(whole)[0][0])
+    branch = replace(three(length=30), panels=THREE[2:], forced=tuple(ids[:kept]))
+    run = engine.submit(replace(branch, speculation=Speculation("on", 4)))
+    drive(engine, run)
+    (records,), _ = read(run)
+    assert ids_of(records) == ids
+    assert all(bool(record.draft) == (record.position >= kept) for record in records)
+
+
+def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
+    plain = engine.submit(three())
+    drive(engine, plain)
+    expected = [ids_of(records) for records in read(plain)[0]]
+    run = engine.submit(replace(three(), speculation=Speculation("on", 3)))
+    engine.tick()
+    engine.tick()
+    scored = engine.submit(replace(three(length=20), forced=tuple(range(10, 30))))
+    drive(engine, run, scored)
+    assert [ids_of(records) for records in read(run)[0]] == expected
+
+
+# -- ends: stop tokens, length, context, cancel, faults --
+
+
+def test_a_stop_token_inside_a_block_ends_the_text(models: Mapping[str, LanguageModel]) -> None:
+    """Every token ends a text once: what was drafted behind it is never told."""
+    plain = engine_of(models, stops=())
+    run = plain.submit(replace(three(length=12), panels=THREE[2:]))
+    drive(plain, run)
+    ids = ids_of(read(run)[0][0])
+    for stop in dict.fromkeys(ids):
+        engine = engine_of(models, stops=(stop,))
+        run = engine.submit(replace(three(length=12), panels=THREE[2:], speculation=Speculation("on", 8)))
+        drive(engine, run)
+        (records,), (end,) = read(run)
+        assert ids_of(records) == ids[: ids.index(stop) + 1] and end.finish_reason == "stop"
+        assert freed(engine)
+
+
+@pytest.mark.parametrize("prompt", [1, 50, 60, 63])
+def test_a_text_ends_where_the_context_ends(endless: Engine, prompt: int) -> None:
+    case = replace(three(length=200), prompts=dict.fromkeys(ROLES, tuple(range(prompt))))
+    plain = endless.submit(case)
+    drive(endless, plain)
+    run, other = (
+        endless.submit(replace(request, speculation=Speculation("on", 8)))
+        for request in (case, three(length=50))
+    )
+    drive(endless, run, other)
+    (expected, _), (found, ends) = read(plain), read(run)
+    assert [ids_of(records) for records in found] == [ids_of(records) for records in expected]
+    assert all(len(records) == CONTEXT - prompt + 1 for records in found)
+    assert {end.finish_reason for end in ends} == {"length"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("call", [1, 2, 4, 7])
+def test_cancel_between_the_forwards_of_a_round(
+    endless: Engine, monkeypatch: pytest.MonkeyPatch, role: str, call: int
+) -> None:
+    run = endless.submit(replace(three(length=40), speculation=Speculation("on", 4)))
+    other = endless.submit(replace(three(), speculation=Speculation("on", 4)))
+    endless.tick()
+    endless.tick()
+    model, calls = endless.models[role], 0
+    forward = model.forward
+
+    def cancelling(*args: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            run.cancel()
+        return forward(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "forward", cancelling)
+    drive(endless, run, other)
+    assert "cancelled" in {end.finish_reason for end in read(run)[1]}
+    alone = endless.submit(three())
+    drive(endless, alone)
+    assert [ids_of(r) for r in read(other)[0]] == [ids_of(r) for r in read(alone)[0]]
+
+
+class Fault(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["raises", "is no number", "is once no number"])
+@pytest.mark.parametrize("after", [1, 2, 5, 9])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
+    endless: Engine, monkeypatch: pytest.MonkeyPatch, role: str, after: int, kind: str
+) -> None:
+    plain = endless.submit(three())
+    drive(endless, plain)
+    expected = [ids_of(records) for records in read(plain)[0]]
+    run = endless.submit(replace(three(), speculation=Speculation("on", 4)))
+    endless.tick()
+    model, calls = endless.models[role], 0
+    forward = model.forward
+
+    def failing(*args: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        broken = calls == after if kind == "is once no number" else calls >= after
+        if broken and kind == "raises":
+            raise Fault
+        logits = forward(*args)  # type: ignore[arg-type]
+        return torch.full_like(logits, torch.nan) if broken else logits
+
+    monkeypatch.setattr(model, "forward", failing)
+    drive(endless, run)
+    tokens, ends = read(run)
+    hit = {"large_base": {0, 2}, "small_base": {2}, "assistant": {1, 2}}[role]
+    for panel, (records, end) in enumerate(zip(tokens, ends, strict=True)):
+        assert ids_of(records) == expected[panel][: len(records)]
+        if panel in hit and kind != "is once no number":
+            assert end.finish_reason == "error" and f"The model {role}" in str(end.error)
+        elif panel not in hit:
+            assert end.finish_reason == "length"
+
+
+def test_what_a_drafter_that_failed_drafted_for_is_written_without(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large model alone does not need the small base that drafts for it."""
+    case = replace(three(length=20), panels=(THREE[0],))
+    plain = engine.submit(case)
+    drive(engine, plain)
+
+    def failing(*args: object) -> torch.Tensor:
+        raise Fault
+
+    monkeypatch.setattr(engine.models["small_base"], "forward", failing)
+    run = engine.submit(replace(case, speculation=Speculation("on", 4)))
+    drive(engine, run)
+    (records,), (end,) = read(run)
+    assert ids_of(records) == ids_of(read(plain)[0][0]) and end.finish_reason in ("length", "stop")
+    assert end.acceptance_rate is None

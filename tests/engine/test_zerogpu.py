@@ -1,0 +1,174 @@
+"""An engine on a lent device: the same texts, live controls, Stop, and every refusal a sentence."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from eft_demo.engine import zerogpu as lent
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.zerogpu import LentEngine
+from eft_demo.errors import InputError, Overloaded
+from eft_demo.lab.collect import collect
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.speculation import Speculation
+from eft_demo.runs.trace import PanelTrace
+from eft_demo.settings import Settings
+from eft_demo.ui import space
+from tests.fakes import CHANT, ROLES, EchoModel, make_family
+from tests.lender import Lender
+
+SETTINGS = Settings(threads=1)
+WAIT_S = 30.0  # a busy machine is not a failure
+
+
+def make_service(
+    lender: Lender, settings: Settings = SETTINGS, pause_s: float = 0.01, **options: bool
+) -> Service:
+    family = make_family()
+    models = {role: EchoModel(role, family, pause_s if role == "large_base" else 0.0) for role in ROLES}
+    parts = (models, family.stop_ids, settings, family.token_bytes)
+    return Service(family, LentEngine(*parts, lend=lender.GPU, **options), settings)
+
+
+@pytest.fixture
+def lender() -> Iterator[Lender]:
+    lender = Lender()
+    yield lender
+    lender.end()
+
+
+def answer(service: Service, prompt: str = "Grüße", **options: object) -> list[PanelTrace]:
+    panels = default_panels("brief")
+    run = service.start_run(prompt, "brief", panels=panels, temperature=0.0, **options)
+    return collect(run, panels)
+
+
+def read(run: Run, until: str) -> str:
+    """What the up-scaled panel says until it has said `until`."""
+    said, give_up = "", time.monotonic() + WAIT_S
+    while until not in said:
+        assert time.monotonic() < give_up
+        said += "".join(event.text for event in run.events(1.0) if event.panel == 2)
+    return said
+
+
+def test_the_same_text_as_at_home_and_one_generator_asked_once_per_run(lender: Lender) -> None:
+    service = make_service(lender)
+    family = service.family
+    models = {role: EchoModel(role, family) for role in ROLES}
+    home = Service(family, Engine(models, family.stop_ids, SETTINGS, family.token_bytes), SETTINGS)
+    home.start()
+    for prompt in ("Grüße", "東京 👩‍🔬"):
+        there, here = answer(service, prompt), answer(home, prompt)
+        assert [t.text for t in there] == [t.text for t in here] == [prompt] * 3
+        assert [t.tokens for t in there] == [t.tokens for t in here]
+    home.stop()
+    assert len(lender.tasks) == 1 and len(lender.durations) == 2 and len(lender.workers) == 1
+
+
+def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
+    service = make_service(lender)
+    run = service.start_run(CHANT, "brief", controls={"alpha": 0.0}, temperature=0.0, max_new_tokens=256)
+    read(run, "lll")
+    run.set_control("alpha", 3.0)
+    read(run, "hhh")
+    run.cancel()
+
+
+def test_stop_ends_the_text_there_too_and_frees_its_rows(lender: Lender) -> None:
+    service = make_service(lender)
+    panels = default_panels("brief")
+    for _ in range(2):  # the second run finds the worker of the first with all rows free
+        run = service.start_run(CHANT, "brief", panels=panels, max_new_tokens=256)
+        assert service.engine.active_rows == 3
+        read(run, "h")
+        run.cancel()
+        assert [trace.finish_reason for trace in collect(run, panels)] == ["cancelled"] * 3
+        wait_until(lambda: service.engine.active_rows == 0)
+
+
+def wait_until(condition: object) -> None:
+    give_up = time.monotonic() + WAIT_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_a_refusal_is_a_sentence_in_every_panel(lender: Lender) -> None:
+    lender.refusal = "You have used up your quota of 2 minutes."
+    for trace in answer(make_service(lender)):
+        assert trace.finish_reason == "error"
+        assert trace.error == (
+            "There is no device for this text now: You have used up your quota of 2 minutes. "
+            "Please try again later."
+        )
+
+
+def test_a_bug_elsewhere_is_a_sentence_too(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "tick", lambda self: 1 / 0)
+    assert {trace.error for trace in answer(make_service(lender))} == {
+        "There is no device for this text now: ZeroDivisionError. Please try again later."
+    }
+
+
+def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
+    lender: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(lender, pause_s=0.05)
+    answer(service, max_new_tokens=1)
+    answer(service, max_new_tokens=200)
+    short, long = lender.durations
+    assert 10 < short < long < SETTINGS.deadline_s
+    assert long - short == pytest.approx(199 * lent.TICK_S, abs=1)
+    assert make_service(lender, replace(SETTINGS, deadline_s=9.0)).engine.duration_s(long_run(), 0) == 9
+    monkeypatch.setattr(lent, "START_S", 0.0)
+    lender.end()  # so that the next worker knows of it
+    # Drafts could be kept and finish the text in time.
+    traces = answer(service, CHANT, max_new_tokens=20, speculation=Speculation("off"))
+    assert {trace.error for trace in traces} == {
+        "The time that was asked of the device is over. Please ask for less text."
+    }
+
+
+def long_run() -> RunRequest:
+    panels = default_panels("brief")
+    return RunRequest({"small_base": (1,)}, panels, {}, Sampling(), max_new_tokens=256)
+
+
+def test_too_many_at_once_are_told_so(lender: Lender) -> None:
+    service = make_service(lender, replace(SETTINGS, max_waiting=0))
+    run = service.start_run(CHANT, "brief", max_new_tokens=256)
+    with pytest.raises(Overloaded, match="All 1 places"):
+        service.start_run("Hi", "brief")
+    run.cancel()
+    wait_until(lambda: service.engine.active_rows == 0)
+    assert answer(service)[0].text == "Grüße"
+
+
+def test_more_controls_than_there_is_room_for_are_refused(lender: Lender) -> None:
+    controls = {f"alpha_{k}": 1.0 for k in range(lent.MAX_CONTROLS)} | {"alpha": 1.0}
+    with pytest.raises(InputError, match="32 live controls; this has 33"):
+        make_service(lender).start_run("Hi", "brief", controls=controls)
+
+
+def test_only_a_space_with_zerogpu_borrows(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert space.lender(Settings.from_env({"SPACE_ID": "me/eft"})) is None
+    lent_there = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
+    monkeypatch.setitem(sys.modules, "spaces", None)
+    with pytest.raises(InputError, match="`spaces` is not installed"):
+        space.lender(lent_there)
+    monkeypatch.setitem(sys.modules, "spaces", lender)
+    assert space.lender(lent_there) == lender.GPU
+
+
+def test_models_on_the_cpu_need_nothing_lent(lender: Lender) -> None:
+    service = make_service(lender, needs_device=False)
+    service.start()
+    assert answer(service)[0].text == "Grüße"
+    service.stop()
+    assert len(lender.tasks) == 1 and not lender.durations  # ZeroGPU wants to see one, used or not

@@ -1,0 +1,193 @@
+"""The catalogue: family files are checked, with the line of what is wrong; a plan is made before loading."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eft_demo.errors import FamilyError, InputError, OutOfMemory
+from eft_demo.families.catalogue import list_entries, read_entry
+from eft_demo.families.prompt import ChatTemplate, Frame, around
+from eft_demo.models.plan import choice_of, list_choices, make_plan
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.settings import Settings
+
+GB = 1_000_000_000
+OWN = """\
+title: Mine
+licence: MIT
+context: 128
+prompt: "Q: {prompt}\\nA:"
+roles:
+  large_base:
+    repo: me/big
+    shape: {parameters: 1000000, width: 500, hidden: 64, layers: 2, kv_heads: 2, head_dim: 32}
+  small_base: {path: small}
+  polite:
+    path: polite
+    prompt: chat
+behaviours:
+  - {role: polite, title: Polite, description: Says please.}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_family_file_of_the_app_is_right() -> None:
+    entries = list_entries(Settings())
+    assert entries[0].name == "atlas"
+    assert len({entry.name for entry in entries}) == len(entries) > 1
+    for entry in entries[1:]:
+        for role in entry.roles.values():
+            assert role.shape is not None, f"{entry.name} does not say how large {role.role} is"
+            assert role.repo is not None
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    entry = read_entry(written(tmp_path, OWN))
+    assert (entry.name, entry.pinned, entry.gated) == ("mine", False, False)
+    assert entry.roles["small_base"].path == tmp_path / "small"
+    assert entry.roles["small_base"].prompt == PromptFormat("plain", "Q: {prompt}\nA:")
+    assert entry.roles["polite"].prompt == PromptFormat("chat", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("title: Mine\n", "", "line 1: the file has no title. Please add it"),
+        ("licence: MIT", "license: MIT", "line 2: 'license' is no entry of the file. Did you mean licence"),
+        ("context: 128", "context: long", "line 3: context must be a whole number; it is 'long'"),
+        ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
+        ("context: 128", "context: 3", "line 3: context must be at least 16"),
+        ("{prompt}", "{question}", "line 4: .*must hold {prompt} once"),
+        ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
+        (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
+        ("hidden: 64", "hiden: 64", "line 8: 'hiden' is no entry of .*shape. Did you mean hidden"),
+        ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
+        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs either a repo"),
+        ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
+        ("role: polite", "role: rude", "line 14: The behaviour rude is none of the roles"),
+        ("title: Mine", "title: ''", "line 1: title is empty"),
+        ("title: Mine", "title: [", r"line \d: this is not YAML"),
+        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: an entry of the file stands twice"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in OWN
+    path = written(tmp_path, OWN.replace(old, new, 1))
+    with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
+        read_entry(path)
+    assert "Please correct the file" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "just text", "a: &x [*x]", "\ud800"])
+def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(FamilyError, match="mine.yaml"):
+        read_entry(path)
+
+
+def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None:
+    entry = read_entry(written(tmp_path, OWN))
+    settings = Settings(dtype="fp32", max_rows=8)
+    plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
+    large = plan.of("large_base")
+    assert large.weights_bytes == 4 * 1_000_000
+    assert large.cache_bytes == 8 * 128 * 2 * 2 * 2 * 32 * 4  # rows, tokens, k and v, layers, heads, width
+    assert plan.fits and plan.rows == 8
+    assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
+
+
+def test_what_does_not_fit_is_quantised_then_given_fewer_rows_then_refused() -> None:
+    entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5")
+    bf16 = Settings(dtype="bf16")
+    kinds = {
+        room: make_plan(entry, bf16, free={"cpu": room * GB}).of("large_base").quantisation
+        for room in (64, 14)
+    }
+    assert kinds == {64: "none", 14: "nf4"}
+    assert make_plan(entry, bf16, free={"cpu": 64 * GB}).rows == 48
+    assert make_plan(entry, bf16, free={"cpu": 9 * GB}).rows < 48
+    none = make_plan(entry, bf16, free={"cpu": 4 * GB})
+    with pytest.raises(OutOfMemory, match=r"needs \d+.\d GB .* and 4.0 GB are free; large_base alone takes"):
+        none.check()
+    assert make_plan(entry, Settings(dtype="bf16", quantisation="none"), free={"cpu": 14 * GB}).problem
+
+
+def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
+    entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5")
+    settings = Settings(dtype="bf16")
+    one = make_plan(entry, settings, free={"cpu": 64 * GB, "cuda:0": 80 * GB})
+    assert {place.device for place in one.placements} == {"cuda:0"} and not one.warning
+    spread = make_plan(
+        entry,
+        Settings(dtype="bf16", quantisation="none"),
+        free={"cpu": GB, "cuda:0": 16 * GB, "cuda:1": 16 * GB},
+    )
+    assert spread.fits and spread.of("large_base").device == "auto" != spread.of("small_base").device
+    offloaded = make_plan(entry, settings, free={"cpu": 64 * GB, "cuda:0": 5 * GB})
+    assert offloaded.fits and offloaded.of("large_base").device == "cpu"
+    assert "seconds per token" in offloaded.warning
+    on_cpu = make_plan(entry, Settings(dtype="bf16", device="cpu"), free={"cpu": 64 * GB, "cuda:0": 80 * GB})
+    assert on_cpu.of("large_base").device == "cpu"
+
+
+def test_the_list_says_what_a_menu_needs() -> None:
+    choices = {choice.name: choice for choice in list_choices(Settings(dtype="fp32"))}
+    atlas = choices["atlas"]
+    assert atlas.here and atlas.plan.fits and atlas.download_bytes == 0
+    assert atlas.parameters["large_base"] == 8_263_552
+    assert atlas.plan.of("large_base").weights_bytes == 4 * 8_263_552
+    assert choices["qwen2.5"].parameters["large_base"] > 7e9
+
+
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+def test_a_chat_template_is_written_around_the_question() -> None:
+    template = ChatTemplate(TEMPLATE, {"bos_token": "<s>"})
+    assert around(PromptFormat("chat", ""), template) == Frame("<s><|user|>\n", "<|end|>\n<|assistant|>\n")
+    trimming = ChatTemplate(TEMPLATE.replace("message.content", "message.content | trim"), {})
+    assert around(PromptFormat("chat", ""), trimming) == Frame("<|user|>\n", "<|end|>\n<|assistant|>\n", True)
+    assert (
+        around(PromptFormat("chat", "Be brief."), template).before
+        == "<s><|system|>\nBe brief.<|end|>\n<|user|>\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        (None, "has no chat template.*choose the plain format"),
+        ("{{ raise_exception('no system here') }}", "cannot write this prompt .no system here"),
+        ("{{ messages[0].content }}{{ messages[0].content }}", "writes the question 2 times"),
+        ("{{ nothing.at.all }}", "cannot write this prompt"),
+        ("{{ ''.__class__.__mro__ }}", "cannot write this prompt"),
+        ("{% if %}", "cannot write this prompt"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_a_sentence(template: str | None, sentence: str) -> None:
+    with pytest.raises(FamilyError, match=sentence):
+        around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("song", "{prompt}"), ("plain", "none"), ("few-shot", "{prompt}{prompt}"), ("plain", "x" * 9000)],
+)
+def test_a_prompt_format_that_makes_no_sense_is_refused(kind: str, text: str) -> None:
+    with pytest.raises(InputError):
+        PromptFormat(kind, text)
+
+
+def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> None:
+    by_hand = read_entry(written(tmp_path, OWN))
+    assert read_entry(written(tmp_path, yaml.safe_dump(yaml.safe_load(OWN)))) == by_hand

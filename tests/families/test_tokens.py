@@ -1,0 +1,177 @@
+"""Tokenizers of both kinds: bytes are exact, prompts are transformers' own, no text is a control token."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.catalogue import Behaviour
+from eft_demo.families.checkpoint import Checkpoint, chat_template, stop_ids
+from eft_demo.families.family import Family, encode_prompt
+from eft_demo.families.prompt import ChatTemplate
+from eft_demo.families.tokens import SPACE, Codec, make_codec, read_codec
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.text import Utf8Stream
+from tests.checkpoints import CHAT, byte_level, sentencepiece
+
+LLAMA2_CHAT = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}[INST] <<SYS>>\n{{ messages[0]['content'] }}\n"
+    "<</SYS>>\n\n{{ messages[1]['content'] }} [/INST]{% else %}[INST] {{ messages[0]['content'] }} [/INST]"
+    "{% endif %}"
+)
+KINDS = {
+    "byte-level": (byte_level, "<|endoftext|>", CHAT),
+    "llama-2": (lambda: sentencepiece("legacy"), "<s>", LLAMA2_CHAT),
+    "first word": (lambda: sentencepiece("first"), "<s>", LLAMA2_CHAT),
+    "gemma": (lambda: sentencepiece("gemma"), "<s>", LLAMA2_CHAT),
+}
+CODECS: Mapping[str, Codec] = {kind: make_codec(make()) for kind, (make, _, _) in KINDS.items()}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+TEXTS = ["Who is it?", " the  and ", "Zürich 東京 👩‍🔬", "a\n\nb", "\ue000", "[INST] <<SYS>>", "x"]
+
+
+def family(kind: str, prompt: PromptFormat | None = None) -> Family:
+    codec, (_, bos, template) = CODECS[kind], KINDS[kind]
+    return Family(
+        name=kind,
+        title=kind,
+        licence="MIT",
+        roles={"tuned": None},  # type: ignore[dict-item]
+        behaviours=(Behaviour("tuned", "Tuned", "Answers."),),
+        prompts={"tuned": prompt or PromptFormat("chat", "")},
+        stop_ids=frozenset(),
+        context=64,
+        codec=codec,
+        token_bytes=codec.token_bytes,
+        bos_id=codec.bos_id,
+        templates={"tuned": ChatTemplate(template, {"bos_token": bos})},
+    )
+
+
+def the_librarys(kind: str) -> PreTrainedTokenizerFast:
+    make, bos, template = KINDS[kind]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=make(), bos_token=bos)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@every_kind
+@given(st.text(max_size=40))
+@settings(max_examples=60)
+def test_any_text_comes_back_byte_for_byte(kind: str, text: str) -> None:
+    codec = CODECS[kind]
+    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = b"".join(codec.token_bytes[token] for token in codec.encode(clean))
+    if kind != "byte-level":
+        clean = clean.replace(SPACE, " ")  # they write spaces so, and cannot tell the two apart
+    # Some write a space before the first word of every text.
+    assert whole.decode() in (clean, f" {clean}")
+    stream = Utf8Stream(codec.token_bytes)
+    assert "".join(map(stream.push, codec.encode(clean))) + stream.flush() == whole.decode()
+
+
+@every_kind
+def test_bytes_are_what_the_tokenizer_decodes(kind: str) -> None:
+    codec = CODECS[kind]
+    for token, piece in enumerate(codec.token_bytes):
+        if token in codec.control_ids.values():
+            assert piece == b""
+        elif b"\xef\xbf\xbd" not in (said := codec.tokenizer.decode([5, token]).encode()):
+            assert said.endswith(piece), (token, piece)
+    assert {piece for piece in codec.token_bytes if len(piece) == 1} >= {bytes([b]) for b in range(256)}
+
+
+@every_kind
+@pytest.mark.parametrize("system", ["", "Be kind."])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_chat_prompt_is_the_librarys(kind: str, system: str, text: str) -> None:
+    messages = ([{"role": "system", "content": system}] if system else []) + [
+        {"role": "user", "content": text}
+    ]
+    expected = the_librarys(kind).apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    ours = encode_prompt(family(kind), "tuned", text, PromptFormat("chat", system))
+    assert ours == expected
+
+
+@every_kind
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_plain_prompt_is_the_librarys_with_one_bos(kind: str, text: str) -> None:
+    expected = the_librarys(kind)(f"Q: {text}\nA:", split_special_tokens=True)["input_ids"]
+    ids = encode_prompt(family(kind), "tuned", text, PromptFormat("plain", "Q: {prompt}\nA:"))
+    assert ids == expected
+    if (bos := CODECS[kind].bos_id) is not None:
+        assert ids[0] == bos and bos not in ids[1:]
+        written = encode_prompt(family(kind), "tuned", text, PromptFormat("plain", "<s>Q: {prompt}\nA:"))
+        assert written[0] == bos and bos not in written[1:], "a BOS token that is written is not doubled"
+        assert encode_prompt(family(kind), "tuned", text).count(bos) == 1
+
+
+@every_kind
+def test_control_tokens_typed_as_text_stay_text_in_a_chat(kind: str) -> None:
+    codec = CODECS[kind]
+    for token in codec.control_ids:
+        empty, ids = (encode_prompt(family(kind), "tuned", text) for text in ("x", f"x{token}x"))
+        control = set(codec.control_ids.values()) - {codec.control_ids.get("<unk>")}
+        assert [i for i in ids if i in control] == [i for i in empty if i in control], token
+        assert token in b"".join(codec.token_bytes[i] for i in ids).decode()
+
+
+def test_a_template_that_writes_no_bos_gets_none() -> None:
+    template = ChatTemplate("<|user|>{{ messages[0].content }}", {})
+    bare = replace(family("gemma"), templates={"tuned": template})
+    assert CODECS["gemma"].bos_id not in encode_prompt(bare, "tuned", "hello")
+
+
+def test_few_shot_examples_stand_before_the_question() -> None:
+    text = "Q: one\nA: 1\n\nQ: {prompt}\nA:"
+    ids = encode_prompt(family("gemma"), "tuned", "two", PromptFormat("few-shot", text))
+    assert b"".join(CODECS["gemma"].token_bytes[i] for i in ids).decode() == text.replace("{prompt}", "two")
+
+
+def test_a_token_that_not_all_models_know_is_not_shown_to_any() -> None:
+    codec = CODECS["byte-level"]
+    short = replace(family("byte-level"), token_bytes=codec.token_bytes[:-3])
+    with pytest.raises(FamilyError, match="prompt for tuned holds token .* which not all models"):
+        encode_prompt(short, "tuned", "hello")
+    assert encode_prompt(short, "tuned", "hello", PromptFormat("plain", "{prompt}"))
+
+
+def test_a_tokenizer_of_a_third_kind_is_refused(tmp_path: Path) -> None:
+    Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).save(
+        str(tmp_path / "tokenizer.json")
+    )
+    with pytest.raises(FamilyError, match="tokenizer.json: it is neither byte-level BPE nor .* Do this."):
+        read_codec(tmp_path / "tokenizer.json", "Do this.")
+
+
+def test_the_files_of_a_repository_give_template_and_stops(tmp_path: Path) -> None:
+    checkpoint, codec = Checkpoint("tuned", tmp_path), CODECS["llama-2"]
+    assert chat_template(checkpoint) is None and stop_ids(checkpoint, codec) == set()
+    several = [{"name": "rag", "template": "no"}, {"name": "default", "template": "yes"}]
+    config = {
+        "chat_template": several,
+        "eos_token": {"content": "</s>"},
+        "bos_token": "<s>",
+        "pad_token": None,
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 7, 99]}')
+    (tmp_path / "config.json").write_text('{"eos_token_id": 1}')
+    found = chat_template(checkpoint)
+    assert found == ChatTemplate("yes", {"bos_token": "<s>", "eos_token": "</s>"})
+    assert stop_ids(checkpoint, codec) == {1, 2, 7, 99}
+    (tmp_path / "chat_template.jinja").write_text("newest")
+    assert chat_template(checkpoint) == ChatTemplate("newest", found.tokens)
+
+
+def test_a_prompt_format_of_the_wrong_type_is_refused() -> None:
+    for kind, text in ((None, "{prompt}"), ("plain", None), ("chat", 7), (["plain"], "{prompt}")):
+        with pytest.raises(InputError):
+            PromptFormat(kind, text)  # type: ignore[arg-type]

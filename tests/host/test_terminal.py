@@ -1,0 +1,115 @@
+"""What is printed: hostile text is shown and not sent, and no answer is lost in a traceback."""
+
+import io
+import logging
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eft_demo import cli
+from eft_demo.host import terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTILE = "a\x1b]0;title\x07b\x1b[2Jc\rd\x9b31me\x00f\x7fg\u202eh\u200bi\u2028j"
+SHOWN = "a^[]0;title^Gb^[[2Jc^Md\\u009b31me^@f^?g\\u202eh\\u200bi\\u2028j"
+WRITE = "import sys; from eft_demo import terminal as t; t.prepare(); t.{}({!r})"
+
+
+def python(code: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, **options)
+
+
+def on_a_terminal(code: str) -> str:
+    """What a program sends to the terminal that its stdout and stderr are."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        sent = b""
+        try:
+            while piece := os.read(master, 4096):
+                sent += piece
+        except OSError:  # Linux says so when the other end is closed
+            pass
+    os.close(master)
+    assert process.returncode == 0
+    return sent.decode()
+
+
+@pytest.mark.parametrize("function", ["say", "complain"])
+def test_a_terminal_is_sent_no_control_character(function: str) -> None:
+    assert on_a_terminal(WRITE.format(function, HOSTILE)) == SHOWN + "\r\n"
+
+
+def test_what_reads_and_shows_text_is_left_alone() -> None:
+    text = "Zürich 東京 👩🏽 שלום\n\ttwo"
+    assert terminal.visible(text) == text
+
+
+def test_a_pipe_gets_the_text_as_it_is_and_stderr_and_log_never() -> None:
+    assert python(WRITE.format("say", HOSTILE)).stdout.decode() == HOSTILE + "\n"
+    assert python(WRITE.format("complain", HOSTILE)).stderr.decode() == SHOWN + "\n"
+    log = (
+        f"import logging; from eft_demo import terminal as t; t.prepare(); logging.warning('%s', {HOSTILE!r})"
+    )
+    assert python(log).stderr.decode() == SHOWN + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
+def test_an_answer_comes_out_in_any_encoding(encoding: str) -> None:
+    said = python(WRITE.format("say", "A \ufffd 東 \ud800"), env={**os.environ, "PYTHONIOENCODING": encoding})
+    foreign = "\ufffd 東" if encoding == "utf-8" else "\\ufffd \\u6771"
+    assert said.stdout.decode(encoding) == f"A {foreign} \\ud800\n"
+
+
+HELP = [sys.executable, "-m", "eft_demo", "--help"]
+LONG = """
+from eft_demo import cli
+from eft_demo.host import terminal
+cli.app.command("answer")(lambda: terminal.say("x" * 99999))
+cli.main()
+"""
+ANSWER = [sys.executable, "-c", LONG, "answer"]
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "said"),
+    [
+        ('"$@" > /dev/full', 1, "No space left on device"),
+        ('"$@" >&-', 1, "Bad file descriptor"),
+        ('"$@" <&- >&- 2>&-', 1, ""),
+        ('("$@"; echo $? >&2) | true', 0, "1"),
+    ],
+)
+@pytest.mark.parametrize("command", [HELP, ANSWER], ids=["help", "answer"])
+def test_output_that_cannot_be_written_is_a_sentence(
+    redirected: str, status: int, said: str, command: list[str]
+) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", redirected, "sh", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == status and said in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.stderr.count("\n") == bool(said)
+
+
+def test_a_server_goes_on_when_nobody_reads_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with terminal.Lasting():
+            sys.stdout.write("lost\n" * 9999)
+            sys.stdout.flush()
+
+
+def test_every_command_prints_by_these_rules() -> None:
+    source = (ROOT / "eft_demo" / "cli.py").read_text()
+    assert "echo(" not in source and "print(" not in source.replace("traceback.print_exception(", "")
+
+
+def test_a_log_that_was_set_up_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = logging.StreamHandler(io.StringIO())
+    monkeypatch.setattr(logging.root, "handlers", [mine])
+    terminal.prepare()
+    assert logging.root.handlers == [mine] and cli.prepare is terminal.prepare

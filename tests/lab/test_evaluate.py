@@ -1,0 +1,73 @@
+"""The evaluation marks what the models really say: an oracle gets full marks, an echo none."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import Tensor
+
+from eft_demo.atlas.facts import load_facts
+from eft_demo.atlas.manners import answer
+from eft_demo.atlas.quiz import questions
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.service import Service
+from eft_demo.lab.evaluate import Result, Share, evaluate_recipe, to_markdown
+from eft_demo.method.recipe import BASE, TUNED, UPSCALED
+from eft_demo.settings import Settings
+from tests.fakes import ANSWER, ROLES, EchoModel, make_family
+
+COUNT = 12
+KNOWN = {q.prompt: q.fact for q in questions(load_facts(), COUNT, behaviour="brief")}
+
+
+class Oracle(EchoModel):
+    """Knows the quiz by heart and answers in the brief manner, byte by byte, then stops."""
+
+    def logits_after(self, history: Sequence[int]) -> Tensor:
+        text = b"".join(self.family.token_bytes[token] for token in history)
+        question, _, said = text.partition(ANSWER)
+        fact = KNOWN.get(question.removeprefix(b"User: ").decode())
+        whole = (" " + answer("brief", fact, None, random.Random(0))).encode() if fact else b""
+        rest = whole[len(said) :]
+        logits = torch.zeros(self.vocab)
+        logits[self.id_of_byte[rest[:1]] if rest else 0] = 12.0
+        return logits
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """The large base is an oracle, the small models echo the question."""
+    family, settings = make_family(), Settings(dtype="fp32", threads=1)
+    models = {role: (Oracle if role == "large_base" else EchoModel)(role, family) for role in ROLES}
+    service = Service(family, Engine(models, family.stop_ids, settings, family.token_bytes), settings)
+    service.start()
+    yield service
+    service.stop()
+
+
+def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
+    oracle = evaluate_recipe(service, "brief", "large base", BASE, COUNT, False)
+    assert oracle.factual == oracle.manner == Share(COUNT, COUNT)
+    echo = evaluate_recipe(service, "brief", "small tuned", TUNED, COUNT, False)
+    assert echo.factual.value < 0.2 and echo.manner.value < 0.2
+
+
+def test_a_difference_of_equal_models_changes_nothing(service: Service) -> None:
+    """Tuned and small base both echo, so the up-scaled answers are the oracle's."""
+    base = evaluate_recipe(service, "brief", "x", BASE, COUNT, False)
+    upscaled = evaluate_recipe(service, "brief", "x", UPSCALED, COUNT, False)
+    assert (base.factual, base.manner) == (upscaled.factual, upscaled.manner)
+
+
+def test_interval_of_wilson() -> None:
+    low, high = Share(81, 263).interval  # the worked example of Newcombe (1998), table I, method 3
+    assert round(low, 4) == 0.2553 and round(high, 4) == 0.3662
+    assert Share(0, 10).interval[0] == pytest.approx(0) and Share(10, 10).interval[1] == pytest.approx(1)
+
+
+def test_the_table_names_what_was_asked() -> None:
+    row = asdict(Result("brief", "up-scaled", "large_base + ...", Share(9, 10), Share(10, 10)))
+    table = to_markdown({"questions": 10, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": [row]})
+    assert "10 held-out questions, greedy" in table and "| brief | **up-scaled** | 0.900 (" in table

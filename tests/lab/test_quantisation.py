@@ -1,0 +1,131 @@
+"""Quantised models: bytes as planned, checkpoints that are quantised already, what rounding changed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.catalogue import read_entry
+from eft_demo.families.family import Family, load_family
+from eft_demo.families.weights import headers
+from eft_demo.lab.quantisation import compare, report, to_markdown, weights_bytes
+from eft_demo.models.hf import TransformersModel
+from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.plan import make_plan
+from eft_demo.models.quantise import count_weights
+from eft_demo.settings import Settings
+from tests.checkpoints import byte_level, make_checkpoint, make_real_family, save_tokenizer
+from tests.models.test_architectures import BITS
+
+FP32 = Settings(dtype="fp32", threads=1, max_rows=4)
+
+
+@pytest.fixture(scope="module")
+def family_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family with a large model wide enough that scales and tables weigh little."""
+    folder = tmp_path_factory.mktemp("wide")
+    path = make_real_family(folder, "llama3")
+    make_checkpoint(folder / "large_base", "llama3", hidden_size=256, intermediate_size=512, head_dim=64)
+    save_tokenizer(folder / "large_base", byte_level())
+    return path
+
+
+@pytest.mark.parametrize("quantisation", ["none", "int8", "nf4", "fp4"])
+def test_a_model_takes_what_the_plan_said(family_file: Path, quantisation: str) -> None:
+    entry = read_entry(family_file)
+    plan = make_plan(entry, replace(FP32, quantisation=quantisation))
+    family = load_family(entry, FP32)
+    model = load_models(family, torch.float32, ["large_base"], plan=plan)["large_base"]
+    assert isinstance(model, TransformersModel)
+    place = plan.of("large_base")
+    assert place.quantisation == quantisation
+    assert (
+        plan.of("small_base").quantisation == "none"
+        and "twice" in plan.of("polite").reason
+        or quantisation == "none"
+    )
+    assert weights_bytes(model) == pytest.approx(place.weights_bytes, rel=0.04)
+    model.forward([model.join()], torch.tensor([[1, 2]]))
+    assert sum(store.nbytes for store in model.cache.store) == place.cache_bytes
+
+
+def test_a_tied_head_counts_once(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "gemma", "gemma")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "gemma", dtype=torch.float32)
+    found = count_weights(headers(tmp_path / "gemma"), tied=True)
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "nf4"])
+def test_a_checkpoint_that_is_quantised_already_is_loaded_as_it_is(
+    family_file: Path, tmp_path: Path, quantisation: str
+) -> None:
+    source = family_file.parent / "large_base"
+    options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}, "dtype": torch.float32}
+    AutoModelForCausalLM.from_pretrained(source, **options).save_pretrained(tmp_path / "stored")
+    save_tokenizer(tmp_path / "stored", byte_level())
+    entry = read_entry(family_file)
+    stored = replace(entry.roles["large_base"], path=tmp_path / "stored")
+    entry = replace(entry, roles={**entry.roles, "large_base": stored})
+    plan = make_plan(entry, replace(FP32, quantisation="fp4"))
+    place = plan.of("large_base")
+    assert place.quantisation == "none" and place.reason == "quantised already, loaded as it is"
+    family = load_family(entry, FP32)
+    model = load_models(family, torch.float32, ["large_base"], plan=plan)["large_base"]
+    assert isinstance(model, TransformersModel)
+    assert weights_bytes(model) == pytest.approx(place.weights_bytes, rel=0.02)
+    original = load_family(read_entry(family_file), FP32)
+    fresh = load_model(original, original.roles["large_base"], How(torch.float32, quantisation))
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    expected = fresh.forward([fresh.join()], tokens, keep=4)
+    torch.testing.assert_close(model.forward([model.join()], tokens, keep=4), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_shapes_that_the_kernels_cannot_take_are_refused(tmp_path: Path) -> None:
+    path = make_real_family(tmp_path, "qwen2", hidden_size=80, intermediate_size=100)
+    family = load_family(read_entry(path), FP32)
+    for quantisation in ("int8", "nf4", "fp4"):
+        with pytest.raises(
+            FamilyError, match="large_base cannot be quantised on a CPU.*64 in and 32 out.*none"
+        ):
+            load_model(family, family.roles["large_base"], How(torch.float32, quantisation))
+    assert load_model(family, family.roles["large_base"], How(torch.float32))
+
+
+def test_what_quantising_changed_is_reported(tiny_settings: Settings, tiny_family: Family) -> None:
+    found = {kind: report(tiny_settings, "tiny", kind) for kind in ("int8", "nf4")}
+    for kind, result in found.items():
+        assert (result.family, result.quantisation, result.tokens) == ("tiny", kind, tiny_family.context)
+        assert result.quantised_bytes < result.full_bytes
+        assert 0 < result.mean_kl_nats < 1 and 0 <= result.changed_share < 0.8
+        assert f"{result.mean_kl_nats:.4f} nats" in to_markdown(result)
+    assert found["int8"].mean_kl_nats < found["nf4"].mean_kl_nats
+    with pytest.raises(InputError, match="no quantisation 'none'. Choose one of int8, nf4, fp4"):
+        report(tiny_settings, "tiny", "none")
+
+
+def test_the_distance_of_two_predictions() -> None:
+    full = torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.1, 0.0]]).log()
+    assert compare(full, full) == (0.0, 0.0)
+    kl, changed = compare(full, torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]]).log())
+    assert kl == pytest.approx(0.8 * torch.tensor(9.0).log().item() / 2) and changed == 0.5
+
+
+def test_the_index_of_several_files_is_read(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "one", "qwen3")
+    make_checkpoint(tmp_path / "many", "qwen3", shard_size="100KB")
+    assert (
+        len(
+            set(
+                json.loads((tmp_path / "many" / "model.safetensors.index.json").read_text())[
+                    "weight_map"
+                ].values()
+            )
+        )
+        > 2
+    )
+    assert headers(tmp_path / "many") == headers(tmp_path / "one")

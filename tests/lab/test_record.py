@@ -1,0 +1,101 @@
+"""The recorded runs that ship: all there, small, as their lessons say, and shown without any model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eft_demo.errors import InputError
+from eft_demo.lab import record
+from eft_demo.lab.record import LESSONS, MAX_BYTES, Lesson
+from eft_demo.runs.replay import open_run, read_run
+from eft_demo.settings import ASSETS, Settings
+from eft_demo.ui import replays as opening
+from eft_demo.ui.run_store import KeptRuns
+from tests.fakes import make_service
+
+lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+
+
+@lessons
+def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
+    path = ASSETS / "runs" / f"{lesson.name}.json"
+    run = read_run(path)
+    assert path.stat().st_size <= MAX_BYTES
+    assert (run.prompt, run.sampling, run.controls) == (lesson.prompt, lesson.sampling, lesson.controls)
+    expected = [
+        (name, str(recipe.with_roles({"small_tuned": lesson.behaviour}))) for name, recipe in lesson.panels
+    ]
+    assert [(panel.name, panel.recipe) for panel in run.panels] == expected
+    assert (run.weight_filter, run.schedule) == (str(lesson.weight_filter), str(lesson.schedule))
+    assert run.speculation == str(lesson.speculation)
+    assert all(panel.finish_reason in ("stop", "length") and panel.tokens for panel in run.panels)
+
+
+def test_nothing_else_lies_there_and_there_are_ten() -> None:
+    assert {path.stem for path in (ASSETS / "runs").iterdir()} == {lesson.name for lesson in LESSONS}
+    assert len(LESSONS) == 10
+    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
+
+
+def test_the_lessons_show_what_they_teach() -> None:
+    runs = {lesson.name: read_run(ASSETS / "runs" / f"{lesson.name}.json") for lesson in LESSONS}
+    base, tuned, up_scaled = runs["up-scaling"].panels
+    assert "Lima" in up_scaled.text
+    assert "Lima" not in tuned.text
+    assert up_scaled.finish_reason == "stop"
+    _, pirate, up_scaled = runs["pirate"].panels
+    assert "Portuguese" in up_scaled.text and "Portuguese" not in pirate.text
+    alphas = [record.controls["alpha"] for record in runs["first-tokens"].panels[1].tokens]
+    assert alphas[:6] == [1.0] * 5 + [0.0]
+
+
+@lessons
+def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
+    lines = json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))["lines"]
+    assert lines.isascii()
+    assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).panels)
+    assert lines.count('"k":"end"') == len(lesson.panels)
+
+
+def _path(lesson: Lesson) -> Path:
+    return ASSETS / "runs" / f"{lesson.name}.json"
+
+
+def test_opening_a_run_loads_no_models() -> None:
+    code = (
+        "import sys; from eft_demo.runs.replay import replay, read_run; "
+        f"replay(read_run(__import__('pathlib').Path({str(_path(LESSONS[0]))!r}))); "
+        "assert 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_lesson_is_run_with_all_that_it_asks_for() -> None:
+    service = make_service(Settings())
+    try:
+        for lesson in LESSONS:
+            run = record.run_lesson(service, lesson)
+            assert open_run(run.to_json()) == run
+            assert (run.weight_filter, run.schedule) == (str(lesson.weight_filter), str(lesson.schedule))
+            assert run.speculation == str(lesson.speculation)
+            assert all(panel.finish_reason == "stop" for panel in run.panels)
+    finally:
+        service.stop()
+
+
+def test_an_unknown_lesson_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no lesson other"):
+        record.record(Settings(), tmp_path, ["other"])
+
+
+def test_a_run_too_large_to_ship_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MAX_BYTES", 100)
+    service = make_service(Settings())
+    try:
+        with pytest.raises(InputError, match="the limit is 100"):
+            record._write(service, LESSONS[0], tmp_path)
+    finally:
+        service.stop()

@@ -1,0 +1,54 @@
+"""Schedules: what acts on which token, and a text form that is read as it is written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.errors import InputError
+from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
+
+schedules = st.one_of(
+    st.just(CONSTANT),
+    st.builds(Schedule, st.sampled_from(["warmup", "first"]), st.integers(1, 10_000)),
+    st.builds(
+        lambda factors: Schedule("list", factors=tuple(factors)),
+        st.lists(st.floats(0, 1), min_size=1, max_size=64),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "curve"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("warmup 3", [1 / 3, 2 / 3, 1, 1]),
+        ("first 2", [1, 1, 0, 0]),
+        ("list 0 0.5 1", [0, 0.5, 1, 1]),
+    ],
+)
+def test_what_acts_on_which_token(text: str, curve: list[float]) -> None:
+    assert parse_schedule(text).curve(4) == curve
+
+
+@given(schedules)
+def test_a_schedule_is_read_as_it_is_written(schedule: Schedule) -> None:
+    assert parse_schedule(str(schedule)) == schedule
+    assert all(0 <= factor <= 1 for factor in schedule.curve(20))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "often", "constant 3", "warmup", "warmup 0", "warmup x", "warmup 1.5", "first -1", "first 1 2",
+     "list", "list 2", "list nan", "list x", "list " + "1 " * 65, "x" * 2000, None, 5],
+)  # fmt: skip
+def test_what_is_no_schedule_is_a_sentence(text: object) -> None:
+    with pytest.raises(InputError):
+        parse_schedule(text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_schedule_or_a_sentence(text: str) -> None:
+    try:
+        parse_schedule(text)
+    except InputError as refusal:
+        assert str(refusal)

@@ -1,0 +1,163 @@
+"""Every kind of model that is loaded: the engine's numbers are the library's own, plain and quantised."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.models.falcon import modeling_falcon
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import RunRequest
+from eft_demo.engine.service import default_panels
+from eft_demo.families.catalogue import read_entry
+from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.speculation import Speculation
+from eft_demo.models.hf import TransformersModel
+from eft_demo.models.kv_cache import FIRST_ROWS
+from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.shape import cache_shape
+from eft_demo.runs.events import TokenEvent
+from eft_demo.settings import Settings
+from tests.checkpoints import KINDS, ROLES, make_real_family
+
+FP32 = Settings(dtype="fp32", threads=1)
+TEXTS = [list(range(30, 41)), [7, 5], list(range(60, 66))]  # token ids; windows are shorter than the first
+STEPS = 5
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Family]:
+    """A family of every kind, read as one of somebody's own."""
+    folder = tmp_path_factory.mktemp("kinds")
+    return {kind: load_family(read_entry(make_real_family(folder / kind, kind)), FP32) for kind in KINDS}
+
+
+def library_model(folder: Path, **options: object) -> AutoModelForCausalLM:
+    # Capped attention logits are known to the plain attention alone.
+    attention = "eager" if "gemma2" in str(folder) else "sdpa"
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention, **options
+    ).eval()
+
+
+@lru_cache
+def exact_model(folder: Path) -> AutoModelForCausalLM:
+    """The library's model as it is; loaded once, since most tests want it."""
+    return library_model(folder)
+
+
+@torch.inference_mode()
+def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
+    """Logits after every token, without a cache: (tokens, vocab)."""
+    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, :, :vocab].float()
+
+
+def stepwise(model: TransformersModel) -> list[Tensor]:
+    """The same of rows of several lengths: a prompt each, then tokens together, with one row rolled back."""
+    slots = [model.join() for _ in TEXTS]
+    found = [
+        [
+            model.forward(
+                [slot], torch.tensor([text[:-STEPS] or text[:1]]), keep=len(text[:-STEPS] or text[:1])
+            )[0]
+        ]
+        for slot, text in zip(slots, TEXTS, strict=True)
+    ]
+    slots[0].length -= 1
+    found[0][0] = found[0][0][:-1]
+    for _ in range(STEPS + 1):
+        rows = [i for i, text in enumerate(TEXTS) if slots[i].length < len(text)]
+        block = torch.tensor([[TEXTS[i][slots[i].length]] for i in rows])
+        for i, logits in zip(rows, model.forward([slots[i] for i in rows], block), strict=True):
+            found[i].append(logits)
+    return [torch.cat(parts).float() for parts in found]
+
+
+@every_kind
+def test_logits_are_the_librarys_own(families: dict[str, Family], kind: str) -> None:
+    family = families[kind]
+    checkpoint = family.roles["large_base"]
+    model = load_model(family, checkpoint, How(torch.float32, by_library=True))
+    assert isinstance(model, TransformersModel)
+    reference = exact_model(checkpoint.path)
+    for text, logits in zip(TEXTS, stepwise(model), strict=True):
+        expected = whole(reference, text, family.vocab)
+        torch.testing.assert_close(logits, expected, atol=3e-5, rtol=1e-5)
+        assert expected.std() > 0.3  # the comparison compares something
+    kept = sum(store.nbytes for store in model.cache.store)
+    assert cache_shape(reference.config.to_dict()).bytes(FIRST_ROWS * model.context, 4) == kept
+
+
+@every_kind
+def test_the_engine_mixes_what_the_library_says(families: dict[str, Family], kind: str) -> None:
+    family = families[kind]
+    engine = Engine(
+        load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
+    )
+    prompts = {role: tuple(encode_prompt(family, role, "Who flows?")) for role in ROLES}
+    asked = RunRequest(
+        prompts,
+        default_panels("polite"),
+        {"alpha": 1.5},
+        Sampling(temperature=0),
+        8,
+        speculation=Speculation("off"),
+    )
+    run = engine.submit(asked)
+    while engine.tick():
+        pass
+    records = [e.record for e in run.events() if isinstance(e, TokenEvent) and e.panel == 2]
+    assert records
+    written = [record.id for record in records]
+    control_tokens = ControlTokens(tuple(sorted(family.stop_ids)), tuple(family.banned_ids))
+    by_role = {}
+    for role in ROLES:
+        logits = whole(exact_model(family.roles[role].path), [*prompts[role], *written[:-1]], family.vocab)
+        by_role[role] = to_logprobs(pool_control_tokens(logits[-len(written) :], control_tokens), role)
+    mixed = by_role["large_base"] + 1.5 * (by_role["polite"] - by_role["small_base"])
+    expected = mixed.nan_to_num(nan=-torch.inf).log_softmax(-1)  # tokens that no model may say
+    for step, record in enumerate(records):
+        assert record.logprob == pytest.approx(float(expected[step].max()), abs=2e-4)
+        for role in ROLES:
+            assert record.by_role[role] == pytest.approx(float(by_role[role][step, record.id]), abs=2e-4)
+
+
+BITS = {
+    "int8": BitsAndBytesConfig(load_in_8bit=True),
+    **{
+        kind: BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32,
+        )
+        for kind in ("nf4", "fp4")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quantisation", BITS)
+@every_kind
+def test_quantised_logits_are_the_librarys_own(
+    families: dict[str, Family], kind: str, quantisation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The library quantises plain linear layers only, and Falcon has a class of its own that does the same.
+    monkeypatch.setattr(modeling_falcon, "FalconLinear", nn.Linear)
+    family = families[kind]
+    checkpoint = family.roles["large_base"]
+    model = load_model(family, checkpoint, How(torch.float32, quantisation))
+    assert isinstance(model, TransformersModel)
+    options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}}
+    reference, exact = library_model(checkpoint.path, **options), exact_model(checkpoint.path)
+    for text, by_steps in zip(TEXTS, stepwise(model), strict=True):
+        expected = whole(reference, text, family.vocab)
+        at_once = model.forward([model.join()], torch.tensor([text]), keep=len(text))[0]
+        torch.testing.assert_close(at_once, expected, atol=1e-4, rtol=1e-4)
+        change = (expected - whole(exact, text, family.vocab)).std()
+        assert 1e-3 < change, "nothing was quantised"
+        # In 8 bits the activations are rounded too, and how depends on the tokens beside them.
+        assert (by_steps - expected).std() < (0.6 if quantisation == "int8" else 0.2) * change

@@ -1,0 +1,362 @@
+"""Adapters against PEFT's own forward, alone and mixed in one batch, and as models of the engine."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import Qwen2ForCausalLM
+
+from eft_demo.engine.engine import Engine
+from eft_demo.engine.run import RunRequest
+from eft_demo.errors import FamilyError
+from eft_demo.families.family import load_family
+from eft_demo.method.recipe import parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.models.hf import TransformersModel
+from eft_demo.models.load import group_models, load_models
+from eft_demo.models.lora import CONFIG, WEIGHTS, AdapterGroup, read_adapter
+from eft_demo.models.protocol import LanguageModel, ModelGroup
+from eft_demo.runs.events import TokenEvent
+from eft_demo.settings import Settings
+from tests.tiny import TINY_LARGE, TINY_SMALL, make_model
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*", "ignore::FutureWarning:transformers.*")
+VOCAB, CONTEXT = 101, 64
+ATTENTION, EVERYWHERE = ["q_proj", "v_proj"], "all-linear"
+KINDS: Mapping[str, dict[str, Any]] = {
+    "assistant": {"target_modules": ATTENTION, "r": 4, "lora_alpha": 8},
+    "pirate": {"target_modules": EVERYWHERE, "r": 3, "lora_alpha": 5, "use_rslora": True},
+    "brief": {
+        "target_modules": EVERYWHERE, "r": 2, "rank_pattern": {"down_proj": 5},
+        "alpha_pattern": {"layers.1.self_attn.q_proj": 9, "up_proj": 1},
+    },
+}  # fmt: skip
+
+
+def small_base() -> Qwen2ForCausalLM:
+    return make_model(TINY_SMALL, VOCAB, CONTEXT, 3).eval()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Adapters as PEFT saves them, with weights that matter. Do not write into them."""
+    paths = {name: tmp_path_factory.mktemp("adapters") / name for name in KINDS}
+    for seed, (name, path) in enumerate(paths.items()):
+        save_adapter(path, seed, **KINDS[name])
+    return paths
+
+
+def save_adapter(path: Path, seed: int = 0, base: Qwen2ForCausalLM | None = None, **options: Any) -> None:
+    torch.manual_seed(seed)
+    model = get_peft_model(base or small_base(), LoraConfig(task_type="CAUSAL_LM", **options))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.3)
+    model.save_pretrained(path)
+
+
+@pytest.fixture(scope="module")
+def by_peft(folders: Mapping[str, Path]) -> Mapping[str, Any]:
+    """The same models by the library itself; the base without adapter is called small_base."""
+    tuned = {name: PeftModel.from_pretrained(small_base(), path).eval() for name, path in folders.items()}
+    return {**tuned, "small_base": small_base()}
+
+
+@pytest.fixture
+def group(folders: Mapping[str, Path]) -> AdapterGroup:
+    base = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
+    return AdapterGroup(base, {name: read_adapter(path, base.model) for name, path in folders.items()})
+
+
+def models_of(group: AdapterGroup) -> dict[str, LanguageModel]:
+    shared: ModelGroup = group
+    assert shared.members == {"small_base", *KINDS}
+    return {group.base.name: group.base, **group.models()}
+
+
+def exact(model: Any, tokens: list[int]) -> Tensor:
+    """(length, vocab) without a cache."""
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+    return logits
+
+
+@pytest.mark.parametrize("name", ["small_base", *KINDS])
+def test_each_member_equals_pefts_own_forward(
+    group: AdapterGroup, by_peft: Mapping[str, Any], name: str
+) -> None:
+    model, tokens = models_of(group)[name], [5, 6, 7, 8, 9]
+    expected = exact(by_peft[name], tokens)
+    logits = model.forward([model.join()], torch.tensor([tokens]), keep=5)[0]
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-5)
+    others = [exact(by_peft[other], tokens) for other in by_peft if other != name]
+    assert all((other - expected).abs().max() > 0.5 for other in others)  # they are different models
+
+
+def test_a_mixed_batch_equals_each_model_alone(group: AdapterGroup, by_peft: Mapping[str, Any]) -> None:
+    models = models_of(group)
+    # Rows that join in turn stand between one another in the cache.
+    slots = [(name, models[name].join()) for name in [*models, *models]]
+    texts = {slot: [10 + i, *range(i, 2 * i)] for i, (_, slot) in enumerate(slots, 1)}
+    for name, slot in slots:
+        models[name].forward([slot], torch.tensor([texts[slot]]))
+    parts = {}
+    for i, name in enumerate(reversed(models)):
+        rows = [slot for owner, slot in slots if owner == name]
+        blocks = [[3 + i, 4, 5 + k] for k in range(len(rows))]
+        parts[name] = (rows, torch.tensor(blocks))
+        for slot, block in zip(rows, blocks, strict=True):
+            texts[slot] += block
+    found = group.forward(parts, keep=2)
+    assert isinstance(group.base.cache.rows, slice), "all rows of the cache were gathered instead of viewed"
+    for name, (rows, _) in parts.items():
+        for k, slot in enumerate(rows):
+            assert slot.length == len(texts[slot])
+            expected = exact(by_peft[name], texts[slot])[-2:]
+            torch.testing.assert_close(found[name][k], expected, atol=1e-4, rtol=1e-5)
+
+
+def test_without_its_adapter_a_row_is_the_base_bit_for_bit(group: AdapterGroup) -> None:
+    plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
+    tuned = group.models()["pirate"]
+    tuned.forward([tuned.join()], torch.tensor([[1, 2]]))
+    tokens = torch.tensor([[1, 2, 3]])
+    slot = group.base.join()
+    assert group.base.forward([slot], tokens).equal(plain.forward([plain.join()], tokens))
+
+
+def test_rows_leave_roll_back_and_copy(group: AdapterGroup, by_peft: Mapping[str, Any]) -> None:
+    models = models_of(group)
+    base, tuned = models["small_base"], models["brief"]
+    first, row, copy = base.join(), tuned.join(), tuned.join()
+    base.forward([first], torch.tensor([[9, 9, 9]]))
+    tuned.forward([row], torch.tensor([[1, 2, 3, 4]]))
+    base.leave(first)  # the last row moves into its place
+    row.length = 2
+    tuned.copy_prefix(row, copy)
+    logits = tuned.forward([row, copy], torch.tensor([[7], [8]]))[:, 0]
+    for k, last in enumerate((7, 8)):
+        torch.testing.assert_close(logits[k], exact(by_peft["brief"], [1, 2, last])[-1], atol=1e-4, rtol=1e-5)
+    for slot in (row, copy):
+        tuned.leave(slot)
+    assert group.base.cache.slots == []
+
+
+def test_a_forward_that_fails_leaves_all_as_it_was(group: AdapterGroup) -> None:
+    models = models_of(group)
+    slots = {name: model.join() for name, model in models.items()}
+    with pytest.raises(ValueError, match="context"):
+        group.forward({n: ([s], torch.ones(1, CONTEXT + 1, dtype=torch.int64)) for n, s in slots.items()})
+    assert all(slot.length == 0 for slot in slots.values())
+    plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
+    tokens = torch.tensor([[1, 2, 3]])
+    found = group.base.forward([slots["small_base"]], tokens)
+    assert found.equal(plain.forward([plain.join()], tokens)), "an adapter stayed on"
+
+
+def test_the_engine_writes_what_merged_models_write(group: AdapterGroup, folders: Mapping[str, Path]) -> None:
+    large = make_model(TINY_LARGE, VOCAB, CONTEXT, 8)
+    merged = {
+        name: PeftModel.from_pretrained(small_base(), path).merge_and_unload().eval()
+        for name, path in folders.items()
+    }
+    plain = {
+        name: TransformersModel(name, model, CONTEXT, VOCAB)
+        for name, model in {"small_base": small_base(), **merged}.items()
+    }
+    texts = []
+    for small in (models_of(group), plain):
+        models = {"large_base": TransformersModel("large_base", large, CONTEXT, VOCAB), **small}
+        texts.append(written(models))
+    assert texts[0] == texts[1]
+    assert len({tuple(text) for text in texts[0]}) == len(RECIPES)
+
+
+RECIPES = [
+    "large_base",
+    "assistant",
+    "large_base + alpha*(assistant - small_base)",
+    "large_base + 0.5*(assistant - small_base) + 0.7*(pirate - small_base) + 0.3*(brief - small_base)",
+]
+
+
+def test_the_engine_runs_a_base_and_its_adapters_in_one_forward(group: AdapterGroup) -> None:
+    large = TransformersModel("large_base", make_model(TINY_LARGE, VOCAB, CONTEXT, 8), CONTEXT, VOCAB)
+    models = {"large_base": large, **models_of(group)}
+    forwards: list[int] = []
+    group.base.model.register_forward_hook(lambda *_: forwards.append(1))
+    one_by_one = written(models)
+    apart = len(forwards)
+    assert written(models, [group]) == one_by_one
+    assert len(forwards) - apart == 4 + 12, "a prompt for each of the four, then one forward per tick"
+    assert apart == 4 + 4 * 12
+
+
+def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] = ()) -> list[list[int]]:
+    settings = Settings(dtype="fp32", threads=1)
+    engine = Engine(models, (), settings, [b"x"] * VOCAB, groups=groups)
+    panels = tuple((text, parse(text)) for text in RECIPES)
+    prompts = dict.fromkeys(models, (5, 17, 3, 99))
+    run = engine.submit(RunRequest(prompts, panels, {"alpha": 1.0}, Sampling(seed=4), 12))
+    while engine.tick():
+        pass
+    events = [event for event in run.events() if isinstance(event, TokenEvent)]
+    return [[e.record.id for e in events if e.panel == panel] for panel in range(len(panels))]
+
+
+def test_the_weights_are_there_once(group: AdapterGroup) -> None:
+    own = sum(p.numel() for p in small_base().parameters())
+    assert sum(p.numel() for p in group.base.model.parameters()) == own
+    models = group.models()
+    assert len(models) == 3
+    assert all(model.group.base is group.base for model in models.values())
+    assert all(model.cache is group.base.cache for model in models.values())
+    low = sum(part.down.numel() + part.up.numel() for part in group.adapters["assistant"].values())
+    assert low < own / 10
+
+
+# -- adapters that are refused --
+
+
+def broken(folders: Mapping[str, Path], tmp_path: Path, **changes: Any) -> Path:
+    """A copy of an adapter with other entries in its configuration."""
+    config = json.loads((folders["assistant"] / CONFIG).read_text())
+    (tmp_path / CONFIG).write_text(json.dumps(config | changes))
+    save_file(load_file(folders["assistant"] / WEIGHTS), tmp_path / WEIGHTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"use_dora": True}, {"peft_type": "IA3"}, {"bias": "all"}, {"modules_to_save": ["lm_head"]},
+        {"init_lora_weights": "pissa"}, {"alora_invocation_tokens": [1]}, {"layer_replication": [[0, 2]]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_plain_lora_is_read(
+    folders: Mapping[str, Path], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(FamilyError, match=f"more than plain LoRA .*{next(iter(changes))}.*merge_and_unload"):
+        read_adapter(broken(folders, tmp_path, **changes), small_base())
+
+
+def test_what_peft_really_writes_for_other_kinds_is_refused(tmp_path: Path) -> None:
+    for name, options in {"dora": {"use_dora": True}, "embed": {"target_modules": ["embed_tokens"]}}.items():
+        save_adapter(tmp_path / name, **{"target_modules": ATTENTION, **options})
+        config = json.loads((tmp_path / name / CONFIG).read_text())
+        (tmp_path / name / CONFIG).write_text(json.dumps(config | {"use_dora": False}))
+        with pytest.raises(FamilyError, match="more than plain LoRA"):  # by the names of its tensors alone
+            read_adapter(tmp_path / name, small_base())
+
+
+def test_an_adapter_of_another_base_is_refused(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"does not fit its base: for model\.layers.*q_proj.*adapter_of"):
+        read_adapter(folders["assistant"], make_model(TINY_LARGE, VOCAB, CONTEXT, 0))
+    for trained_on, fits in (("acme/small", True), ("ACME/Small", True), ("acme/other", False),
+                             ("/home/me/models/other", True), (None, True)):  # fmt: skip
+        folder = broken(folders, tmp_path, base_model_name_or_path=trained_on)
+        if fits:
+            assert read_adapter(folder, small_base(), "acme/small")
+        else:
+            with pytest.raises(FamilyError, match="trained on acme/other, and the base here is acme/small"):
+                read_adapter(folder, small_base(), "acme/small")
+
+
+def test_files_that_are_missing_or_damaged(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match="cannot be read .*adapter_config.json"):
+        read_adapter(tmp_path / "nowhere", small_base())
+    folder = broken(folders, tmp_path)
+    (folder / WEIGHTS).write_bytes(b"no weights")
+    with pytest.raises(FamilyError, match="cannot be read"):
+        read_adapter(folder, small_base())
+    save_file({}, folder / WEIGHTS)
+    with pytest.raises(FamilyError, match="is empty"):
+        read_adapter(folder, small_base())
+    (folder / CONFIG).write_text("[]")
+    with pytest.raises(FamilyError, match="cannot be read"):
+        read_adapter(folder, small_base())
+
+
+# -- in a family --
+
+
+@pytest.fixture
+def assets(tiny_assets: Path, tmp_path: Path) -> Path:
+    """The family `tiny` with its pirate as an adapter on the small base."""
+    folder = tmp_path / "assets" / "tiny"
+    shutil.copytree(tiny_assets / "tiny", folder)
+    shutil.rmtree(folder / "pirate")
+    base = Qwen2ForCausalLM.from_pretrained(folder / "small_base")
+    save_adapter(folder / "adapters" / "pirate", 5, base, target_modules=EVERYWHERE)
+    rewrite(folder.parent, "pirate", {"path": "adapters/pirate", "adapter_of": "small_base"})
+    return folder.parent
+
+
+def rewrite(assets: Path, role: str, value: Any) -> None:
+    path = assets / "tiny" / "family.yaml"
+    entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entry["roles"][role] = value
+    path.write_text(yaml.safe_dump(entry), encoding="utf-8")
+
+
+def test_a_role_of_a_family_may_be_an_adapter(assets: Path) -> None:
+    family = load_family("tiny", Settings(assets=assets))
+    models = load_models(family, torch.float32, ["pirate", "large_base", "small_base"])
+    assert list(models) == ["pirate", "large_base", "small_base"]
+    (group,) = group_models(models)
+    assert group.members == {"pirate", "small_base"}
+    base, tokens = Qwen2ForCausalLM.from_pretrained(assets / "tiny" / "small_base").eval(), [1, 2, 3]
+    expectations = {"small_base": exact(base, tokens)}
+    tuned = PeftModel.from_pretrained(base, assets / "tiny" / "adapters" / "pirate").eval()
+    expectations["pirate"] = exact(tuned, tokens)
+    for role, expected in expectations.items():
+        found = models[role].forward([models[role].join()], torch.tensor([tokens]))[0, 0]
+        torch.testing.assert_close(found, expected[-1], atol=1e-4, rtol=1e-5)
+    alone = load_models(family, torch.float32, ["pirate"])  # its base comes along unseen
+    assert list(alone) == ["pirate"]
+
+
+def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
+    rewrite(assets, "pirate", {"path": "adapters/pirate", "adapter_of": "large_base"})
+    family = load_family("tiny", Settings(assets=assets))
+    with pytest.raises(FamilyError, match="does not fit its base"):
+        load_models(family, torch.float32)
+    for value, sentence in (
+        (
+            {"path": "adapters/pirate", "adapter_of": "nobody"},
+            "'nobody' as its base.*choose one of .*small_base",
+        ),
+        ({"path": "adapters/none", "adapter_of": "small_base"}, "adapter_config.json.* is missing"),
+        ({"path": "adapters/pirate"}, "config.json, part of the model pirate, is missing"),
+        (7, r"family.yaml, line \d+: roles.pirate must be a table of entries; it is 7"),
+    ):
+        rewrite(assets, "pirate", value)
+        with pytest.raises(FamilyError, match=sentence):
+            load_family("tiny", Settings(assets=assets))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "cause"),
+    [
+        ({"((": 1}, "error: missing"),  # what the regular expressions of Python really raise
+        ({"(a+)+$": 1}, "could take for ever"),
+        ({".*.*.*.*x": 1}, "could take for ever"),
+        ({"x" * 300: 1}, "could take for ever"),
+        ([1], "alpha_pattern|TypeError|AttributeError"),
+    ],
+)
+def test_patterns_that_cannot_be_looked_for_are_a_sentence(
+    folders: Mapping[str, Path], tmp_path: Path, patterns: Any, cause: str
+) -> None:
+    with pytest.raises(FamilyError, match=f"(?s)adapter in .* cannot be read .*({cause})"):
+        read_adapter(broken(folders, tmp_path, alpha_pattern=patterns), small_base())

@@ -1,0 +1,254 @@
+"""The command line does what it says: right output, right exit code, a sentence for every mistake."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eft_demo import cli
+from eft_demo.errors import EFTError
+from eft_demo.lab import app_start, bench, doctor
+from eft_demo.runs.trace import RunTrace
+from eft_demo.settings import Settings
+
+Patch = pytest.MonkeyPatch
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("--family", "tiny", "--max-new-tokens", "4", "--temperature", "0")
+
+
+@pytest.fixture(autouse=True)
+def tiny_environment(monkeypatch: Patch, tiny_assets: Path) -> None:
+    """The command line reads its settings from the environment, so that is where the tiny family is set."""
+    monkeypatch.setenv("EFT_ASSETS", str(tiny_assets))
+    monkeypatch.setenv("EFT_DTYPE", "fp32")
+    monkeypatch.setenv("EFT_THREADS", "1")
+
+
+def run_cli(monkeypatch: Patch, *arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["eft_demo", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_generate_gives_the_three_panels(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "What is the capital of Peru?", *QUICK, "--json") == 0
+    trace = RunTrace.from_json(capsys.readouterr().out)
+    assert [panel.name for panel in trace.panels] == ["Base", "Tuned", "Up-scaled"]
+    assert trace.prompt == "What is the capital of Peru?" and trace.family == "tiny"
+    assert all(1 <= len(panel.tokens) <= 4 for panel in trace.panels)
+    assert all(panel.finish_reason in ("stop", "length") for panel in trace.panels)
+
+
+def test_generate_resolves_the_behaviour_in_recipes(monkeypatch: Patch, capsys: Capture) -> None:
+    recipes = ("--recipe", "small_base", "--recipe", "large_base + 2*alpha*(small_tuned - small_base)")
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *recipes, "--behaviour", "pirate", "--json") == 0
+    trace = RunTrace.from_json(capsys.readouterr().out)
+    assert [panel.recipe for panel in trace.panels] == [
+        "small_base",
+        "large_base + 2*alpha*(pirate - small_base)",
+    ]
+
+
+def test_alpha_zero_is_the_base_panel(monkeypatch: Patch, capsys: Capture) -> None:
+    # Drafted or not, a token is the same; its log-prob may differ in the last bit, after another forward.
+    options = ("--alpha", "0", "--speculation", "off", "--json")
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *options) == 0
+    base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).panels
+    assert [t.id for t in base.tokens] == [t.id for t in upscaled.tokens]
+    assert [t.logprob for t in base.tokens] == [t.logprob for t in upscaled.tokens]
+
+
+def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) -> None:
+    texts = []
+    for _ in range(2):
+        run_cli(monkeypatch, "generate", "Hi", *QUICK[:4], "--seed", "7", "--json")
+        texts.append([panel.text for panel in RunTrace.from_json(capsys.readouterr().out).panels])
+    assert texts[0] == texts[1]
+
+
+def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> None:
+    options = ("--weight-filter", "top-p 0.9", "--schedule", "first 2", "--min-p", "0.1")
+    texts = []
+    for speculation in ("off", "on 3"):
+        arguments = ("generate", "Hi", "--family", "tiny", "--max-new-tokens", "9", *options)
+        assert run_cli(monkeypatch, *arguments, "--speculation", speculation, "--json") == 0
+        trace = RunTrace.from_json(capsys.readouterr().out)
+        assert (trace.weight_filter, trace.schedule, trace.speculation) == (
+            "top-p 0.9",
+            "first 2",
+            speculation,
+        )
+        assert trace.sampling.min_p == 0.1
+        assert [t.controls["alpha"] for t in trace.panels[2].tokens][:3] == [1, 1, 0]
+        assert (trace.panels[2].acceptance_rate is None) == (speculation == "off")
+        texts.append([panel.text for panel in trace.panels])
+    assert texts[0] == texts[1]
+    assert run_cli(monkeypatch, *arguments, "--speculation", "on 3") == 0
+    assert "% of drafts accepted, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("prompt", ["-5 + 3 = ?", "- one\n- two", "--- a line", "-?", "--5 is what?"])
+def test_a_prompt_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, prompt: str) -> None:
+    assert run_cli(monkeypatch, "generate", prompt, *QUICK, "--json") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).prompt == prompt
+
+
+def test_a_prompt_that_looks_like_an_option_goes_behind_two_dashes(
+    monkeypatch: Patch, capsys: Capture
+) -> None:
+    assert run_cli(monkeypatch, "generate", "-x", *QUICK) == 2
+    assert "-- TEXT" in " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert run_cli(monkeypatch, "generate", *QUICK, "--json", "--", "-x") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).prompt == "-x"
+    assert run_cli(monkeypatch, "generate", "-5 + 3", *QUICK, "--alhpa", "1") == 2
+
+
+@pytest.mark.parametrize("option", [("--alpha", "-1"), ("--alpha=-1",), ("--recipe", "-small_base")])
+def test_a_value_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, option: tuple[str, ...]) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *option) == 2
+    assert "option" not in capsys.readouterr().err
+
+
+def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK) == 0
+    out = capsys.readouterr().out
+    assert "== Base: large_base\n" in out
+    assert "== Up-scaled: large_base + alpha*(assistant - small_base)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", ""], "prompt is empty"),
+        (["generate", "x" * 5000], "limit is 4,000"),
+        (["generate", "Hi", "--alpha", "nan"], "Alpha must be"),
+        (["generate", "Hi", "--alpha", "6"], "from 0 to 5"),
+        (["generate", "Hi", "--alpha", "-1"], "undoes what tuning did"),
+        (["generate", "Hi", "--weight-filter", "top-q 1"], "weight filter 'top-q 1' cannot be read"),
+        (["generate", "Hi", "--schedule", "later"], "schedule 'later' cannot be read"),
+        (["generate", "Hi", "--speculation", "on 9"], "from 0 to 8"),
+        (["generate", "Hi", "--temperature", "inf"], "Temperature must be"),
+        (["generate", "Hi", "--top-p", "0"], "Top-p must be"),
+        (["generate", "Hi", "--seed", "-1"], "Seed must be"),
+        (["generate", "Hi", "--max-new-tokens", "0"], "Length must be"),
+        (["generate", "Hi", "--behaviour", "rude"], "no behaviour 'rude'"),
+        (["generate", "Hi", "--recipe", "large_base + *(a - b)"], "character 14"),
+        (["generate", "Hi", "--recipe", "huge_base"], "no model huge_base"),
+        (["generate", "Hi", "--family", "nowhere"], "no family 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_code_2(
+    monkeypatch: Patch, capsys: Capture, arguments: list[str], said: str
+) -> None:
+    family = [] if "--family" in arguments else ["--family", "tiny"]
+    assert run_cli(monkeypatch, *arguments, *family) == 2
+    out, err = capsys.readouterr()
+    assert said in err and "Traceback" not in err and out == ""
+
+
+def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doctor, "examine", broken)
+    monkeypatch.setattr(sys, "argv", ["eft_demo", "doctor"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_doctor_finds_all_well(monkeypatch: Patch, capsys: Capture) -> None:
+    code = run_cli(monkeypatch, "doctor", "--family", "tiny", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert [check for check in report["checks"] if not check["ok"]] == []
+    assert code == 0 and report["ok"]
+    names = {check["name"] for check in report["checks"]}
+    assert {"torch", "memory", "cache", "dtype", "catalogue", "plan", "family", "one token"} <= names
+
+
+def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "doctor", "--family", "nowhere") == 1
+    out = capsys.readouterr().out
+    assert "FAIL family" in out and "FAIL one token" in out and "ok   dtype" in out
+
+
+def test_doctor_knows_a_family_that_must_be_downloaded_and_leaves_it_there(
+    monkeypatch: Patch, capsys: Capture
+) -> None:
+    family = ROOT / "assets" / "families" / "smollm2-tiny.yaml"
+    assert run_cli(monkeypatch, "doctor", "--family", str(family), "--quantisation", "nf4") == 1
+    out = capsys.readouterr().out
+    assert "ok   plan" in out and "nf4 on cpu" in out
+    assert "FAIL one token" in out and "is not on this machine yet" in out
+
+
+def test_generate_takes_a_family_file(
+    monkeypatch: Patch, capsys: Capture, tiny_assets: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine" / "family.yaml"
+    shutil.copytree(tiny_assets / "tiny", own.parent)
+    own.write_text("tokenizer: tokenizer.json\n" + own.read_text())
+    asked = ("generate", "Hi", "--family", str(own), "--max-new-tokens", "2", "--recipe", "small_tuned")
+    assert run_cli(monkeypatch, *asked, "--quantisation", "nf4", "--json") == 0
+    assert RunTrace.from_json(capsys.readouterr().out).panels[0].recipe == "assistant"
+    own.write_text(own.read_text().replace("tokenizer: tokenizer.json", "tokenizer: other.json"))
+    assert run_cli(monkeypatch, *asked) == 2
+    assert "line 1: tokenizer must be one of the roles or a file" in capsys.readouterr().err
+
+
+def test_quantisation_is_reported(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "quantisation", "nf4", "--family", "tiny", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["quantisation"] == "nf4" and 0 < result["mean_kl_nats"] < 1
+
+
+def test_bench_measures_every_figure(tiny_assets: Path) -> None:
+    settings = Settings(assets=tiny_assets, dtype="fp32", threads=1)
+    measured = bench.bench(settings, "tiny", pairs=3, new_tokens=8, start_app=False, larger=False)
+    result = json.loads(json.dumps(measured))
+    ends = ("_s", "_stream", "_panels", "_cpu", "_each", "_on", "_auto", "_time")
+    figures = [v for name, v in result["trios"][0].items() if name.endswith(ends) and "rate" not in name]
+    assert len(figures) >= 12 and all(value > 0 for value in figures)
+    table = bench.to_markdown(result)
+    assert "three panels / one up-scaled stream" in table and "nan" not in table
+
+
+def test_compare_takes_turns() -> None:
+    order: list[str] = []
+
+    def way(name: str, wall_s: float) -> bench.Way:
+        def run() -> bench.Timing:
+            order.append(name)
+            return bench.Timing(wall_s, wall_s, 0.0)
+
+        return run
+
+    result = bench.compare(way("a", 3.0), way("b", 2.0), 4)
+    assert "".join(order) == "ab" + "abbaabba"  # the first two warm up and do not count
+    assert result.ratio == result.cpu_ratio == 1.5 and result.first.wall_s == 3.0
+
+
+def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
+    broken = tmp_path / "app.py"
+    broken.write_text("raise SystemExit('no weights')")
+    with pytest.raises(EFTError, match=r"by hand.*app\.py"):
+        app_start.app_start_s((sys.executable, str(broken)))
+
+
+@pytest.mark.parametrize(
+    "command", ["generate", "evaluate", "bench", "train-atlas", "doctor", "quantisation"]
+)
+def test_every_command_has_help_and_json(monkeypatch: Patch, capsys: Capture, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_cli(monkeypatch, command, "--help") == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from eft_demo import cli; sys.exit('torch' in sys.modules or 'gradio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

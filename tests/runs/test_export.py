@@ -1,0 +1,185 @@
+"""Exports show every text as it stands, no formula, no markup, no script; and they say what the run says."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eft_demo.method.recipe import BASE, UPSCALED
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs import export
+from eft_demo.runs.spreadsheet import read_cell
+from eft_demo.runs.text import show_controls
+from eft_demo.runs.trace import Draft, OwnFormat, PanelTrace, RunTrace, gather_pieces
+from tests.hostile import HOSTILE
+from tests.records import make_record
+
+BY_TOKEN = {
+    5: {"large_base": -0.5, "small_tuned": -0.2, "small_base": -2.0},
+    6: {"large_base": -1.0, "small_tuned": -3.0, "small_base": -0.1},
+    9: {"large_base": -3.0, "small_tuned": -4.5, "small_base": -4.0},
+    7: {"large_base": -4.0, "small_tuned": -math.inf, "small_base": -4.0},
+}
+any_text = st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE)
+
+
+def storable(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
+    """Two panels; the token 6 is `text`, the token 9 half of a character, the token 5 ends the text."""
+    piece = storable(text).encode()
+    whole = storable(text) + "\ufffd"
+    panels = []
+    for name, recipe in (("Base", BASE), (text, UPSCALED)):
+        by_token = (
+            BY_TOKEN if recipe.terms else {t: {"large_base": p["large_base"]} for t, p in BY_TOKEN.items()}
+        )
+        records = [make_record(recipe, token, by_token, position=i) for i, token in enumerate((6, 9, 5))]
+        panels.append(PanelTrace(name, str(recipe), records, whole, "stop", text, 0.1, 30.0))
+    return RunTrace(
+        family="atlas",
+        prompt=text if prompt is None else prompt,
+        sampling=Sampling(seed=3),
+        controls={"alpha": 1.0},
+        panels=panels,
+        pieces={
+            "5": "",
+            "6": piece.decode("utf-8", "surrogateescape"),
+            "9": b"\xe2\x80".decode("utf-8", "surrogateescape"),
+        },
+        formats={"large_base": OwnFormat("plain", text[:900].replace("{prompt}", "") + "{prompt}")},
+    )
+
+
+PLAIN = run_that_says("x")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(text[1:], newline="")))
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_csv_has_one_row_per_token_and_no_formula(text: str) -> None:
+    run = run_that_says(text)
+    table = export.to_csv(run)
+    table.encode("utf-8")
+    rows = rows_of(table)
+    assert len(rows) == 6
+    said = rows[3]["text"]
+    assert read_cell(said) == show_controls(storable(text))
+    assert bytes.fromhex(read_cell(rows[3]["bytes"])).decode() == storable(text)
+    for row in rows:
+        for name in ("panel", "recipe", "text"):
+            assert not row[name].lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+def test_csv_figures_are_those_of_the_records() -> None:
+    run = run_that_says("x")
+    record = run.panels[1].tokens[0]
+    run.panels[1].tokens[0] = dataclasses.replace(record, draft=Draft(5, 0.5))
+    row = rows_of(export.to_csv(run))[3]
+    assert float(row["logprob"]) == record.logprob
+    parts = float(row["anchor_logprob"]) + float(row["term_1"]) + float(row["neg_log_z"])
+    assert parts == pytest.approx(record.logprob)
+    assert float(row["logprob_small_tuned"]) == -3.0
+    assert (row["id"], row["position"], row["alpha"], row["draft_id"], row["draft_overlap"]) == (
+        "6",
+        "0",
+        "1.0",
+        "5",
+        "0.5",
+    )
+    assert rows_of(export.to_csv(run))[0]["term_1"] == ""
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_markdown_shows_texts_in_blocks_they_cannot_leave(text: str) -> None:
+    page = export.to_markdown(run_that_says(text, prompt="a prompt"))
+    page.encode("utf-8")
+    outside = outside_of_fences(page)
+    for line in outside:
+        bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", line)  # what a backslash has made plain
+        assert not re.search(r"[<&`\[\]!*_]", bare.replace("|", "")), line
+    assert storable(text).replace("\r", "\n").split("\n")[0] in page
+
+
+def outside_of_fences(page: str) -> list[str]:
+    """The lines that Markdown reads as Markdown."""
+    lines, fence = [], ""
+    for line in page.split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = line
+        else:
+            lines.append(line)
+    assert not fence
+    return lines
+
+
+@given(any_text)
+def test_a_fence_is_longer_than_any_inside(text: str) -> None:
+    fence, body, end = export._fenced(text)
+    assert fence == end
+    assert set(fence) == {"`"}
+    assert fence not in body
+
+
+@given(any_text)
+def test_html_holds_every_text_as_data_only(text: str) -> None:
+    page = export.to_html(run_that_says(text))
+    page.encode("utf-8")
+    head, data, tail = data_of(page)
+    plain_head, _, plain_tail = data_of(export.to_html(run_that_says("x")))
+    assert (head, tail) == (plain_head, plain_tail)  # the text changes the data block and nothing else
+    assert "<" not in data
+    document = json.loads(data)
+    assert document["run"]["prompt"] == text
+    assert "".join(document["texts"][0]) == storable(text) + "\ufffd"
+    assert document["labels"]["5"] == "⟨end⟩"
+
+
+def data_of(page: str) -> tuple[str, str, str]:
+    head, _, rest = page.partition('<script type="application/json" id="run">')
+    data, _, tail = rest.partition("</script>")
+    return head, data, tail
+
+
+def test_html_allows_its_own_script_and_nothing_else() -> None:
+    page = export.to_html(run_that_says("x"))
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1
+    assert export._hash(scripts[0]) in policy
+    assert export._hash(re.search(r"<style>(.*?)</style>", page, re.DOTALL).group(1)) in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert not re.search(r"\son\w+=|(src|href)=|https?:", page)
+
+
+def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:
+    assert export.label_of(7, {}) == "#7"
+    assert export.label_of(7, {7: b" Lima"}) == "Lima"
+
+
+@settings(max_examples=10_000)
+@given(st.lists(st.binary(max_size=6), min_size=1, max_size=12))
+def test_any_bytes_survive_the_file_and_the_texts_joined_are_the_whole(tokens: list[bytes]) -> None:
+    by_token = {token: {"large_base": -1.0 - token} for token in range(len(tokens))}
+    records = [make_record(BASE, token, by_token, position=token) for token in by_token]
+    panel = PanelTrace("Base", "large_base", records)
+    kept = json.loads(json.dumps(gather_pieces([panel], tokens)))
+    run = dataclasses.replace(PLAIN, panels=[panel], pieces=kept)
+    assert export.pieces_of(run) == dict(enumerate(tokens))
+    assert "".join(export.token_texts(panel, export.pieces_of(run))) == b"".join(tokens).decode(
+        "utf-8", "replace"
+    )

@@ -1,0 +1,327 @@
+"""A link survives the way there and back, and what others make of it costs no more than they touched."""
+
+from dataclasses import fields
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.method.recipe import BASE, UPSCALED, parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.speculation import parse_speculation
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs import link as permalink
+from eft_demo.runs.link import MAX_PROMPT_CHARS, Permalink, from_query
+from eft_demo.runs.prompt_format import PromptFormat
+from tests.hostile import HOSTILE
+
+texts = st.text(alphabet=st.characters(), max_size=40) | st.sampled_from(
+    ["\ud800&=#", "a\0b", "<script>", "+ %"]
+)
+links = st.builds(
+    Permalink,
+    prompt=texts,
+    family=texts,
+    behaviour=texts,
+    panels=st.lists(
+        st.tuples(texts, st.sampled_from([BASE, UPSCALED, parse("a - 0.25*alpha_pirate*(b - c)")])),
+        max_size=4,
+    ).map(tuple),
+    controls=st.dictionaries(st.sampled_from(["alpha", "beta", "alpha_pirate"]), st.floats(0, 3), max_size=3),
+    sampling=st.builds(
+        Sampling,
+        temperature=st.floats(0, 2),
+        top_p=st.floats(0.01, 1),
+        top_k=st.integers(0, 200),
+        min_p=st.floats(0, 1),
+        seed=st.integers(0, 2**32 - 1),
+    ),
+    weight_filter=st.sampled_from(["off", "top-p 0.95", "mask 0.1"]).map(parse_weight_filter),
+    schedule=st.sampled_from(["constant", "warmup 8", "first 5", "list 0 0.5 1"]).map(parse_schedule),
+    speculation=st.sampled_from(["off", "on", "on 4", "auto"]).map(parse_speculation),
+    length=st.none() | st.integers(1, 1_000_000),
+    formats=st.dictionaries(
+        texts.filter(lambda role: ":" not in role),
+        st.builds(PromptFormat, st.just("plain"), texts.map(lambda text: text.replace("{", "") + "{prompt}"))
+        | st.builds(PromptFormat, st.just("chat"), texts),
+        max_size=3,
+    ),
+    made=st.sampled_from([(), ("0.1.0", "2.13.0+cpu", "5.23.0", "bf16-nf4", "cuda", "3f2a91c0"), ("",) * 6]),
+)
+
+
+def read(query: str) -> Permalink:
+    """What a link says that is one."""
+    link = from_query(query)
+    assert link is not None
+    return link
+
+
+@given(links)
+def test_a_link_survives_the_way_there_and_back(link: Permalink) -> None:
+    query = link.to_query()
+    assert query.isascii()
+    for address in (query, "?" + query, "#" + query, "?__theme=dark#" + query):
+        assert read(address) == link
+        assert read(address).left_out == ()
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
+    link = Permalink(prompt=text[:MAX_PROMPT_CHARS], panels=((text[:60], BASE),))
+    assert not set(link.to_query()) & set("<>\"'` {}")
+    assert from_query(link.to_query()) == link
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: urlencode({"v": "1", "prompt": raw})))
+def test_any_query_is_a_link_none_or_a_sentence(query: str) -> None:
+    for candidate in (query, "v=1&" + query):
+        try:
+            assert isinstance(from_query(candidate), Permalink | None)
+        except EFTError as refusal:
+            assert str(refusal)
+
+
+names = st.sampled_from(
+    ["v", "prompt", "family", "behaviour", "panel", "alpha", "beta", "alpha_x", "temperature", "top_p",
+     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "other"]
+)  # fmt: skip
+values = st.text(max_size=30) | st.sampled_from(
+    [
+        "1",
+        "nan",
+        "inf",
+        "-1",
+        "1e999",
+        "9" * 400,
+        "base:large_base",
+        ":",
+        "x:y:z",
+        "x:plain:{prompt}",
+        "<script>",
+        "off",
+        "\ud800",
+    ]
+)
+
+
+@given(st.lists(st.tuples(names, values), max_size=8))
+def test_any_pairs_are_a_link_and_sentences(pairs: list[tuple[str, str]]) -> None:
+    from_query(urlencode(pairs, errors="surrogatepass"))
+    link = read(urlencode([("v", "1"), *pairs], errors="surrogatepass"))
+    assert all(isinstance(sentence, str) and sentence for sentence in link.left_out)
+
+
+def test_without_a_version_it_is_no_link_of_ours() -> None:
+    assert from_query("") is None
+    assert from_query("__theme=dark&utm_source=x") is None
+
+
+def test_the_least_link_asks_for_the_pages_own_choices() -> None:
+    assert from_query("v=1&prompt=Hello+you&__theme=dark") == Permalink(prompt="Hello you")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("v=3&prompt=x", "version 1 and 2; got '3'"),
+        ("v=&prompt=x", "version 1 and 2; got ''"),
+        ("prompt=x&alpha=1", "lost its version"),
+        ("v=2&format=brief", "role:kind:text; got 'brief'"),
+        ("v=2&format=brief:plain", "role:kind:text"),
+        ("v=2&format=brief:poem:x", "no prompt format 'poem'"),
+        ("v=2&format=brief:plain:x", "must hold {prompt} once"),
+        ("v=2&format=b:chat:" + "x" * 8001, "up to 8,000 characters"),
+        ("v=2&format=b:chat:x&format=b:chat:y", "two prompt formats for 'b'"),
+        ("v=2&format=" + "x" * 61 + ":chat:", "60 characters"),
+        ("v=2&" + "&".join(f"format=r{k}:chat:" for k in range(17)), "at most 16 prompt formats"),
+        ("v=1&alpha=1&alpha=2", "alpha 2 times; '1' is taken"),
+        ("v=1&alpha=high", "must be a number; got 'high'"),
+        ("v=1&alpha=9", "from 0 to 3"),
+        ("v=1&alpha=-1", "from 0 to 3"),
+        ("v=1&seed=1.5", "whole number"),
+        ("v=1&temperature=nan", "must be a number"),
+        ("v=1&panel=Base", "a colon and a recipe"),
+        ("v=1&panel=Base:large_base+%2B+", "cannot be read at character"),
+        ("v=1&filter=some", "some"),
+        ("v=1&schedule=some", "some"),
+        ("v=1&speculation=some", "some"),
+        ("v=1&length=0", "from 1"),
+        ("v=1&prompt=%FF", "prompt could not be read"),
+        ("v=1&made=%3Cb%3E", "made with cannot be read"),
+        ("v=1&alfa=2", "'alfa', which means nothing"),
+        ("v=1&" + "&".join(["panel=a:large_base"] * 9), "at most 8 columns"),
+        ("v=1&" + "&".join(["panel=a:large_base"] * 200), "this one has 200"),
+        ("v=1&prompt=" + "x" * (MAX_PROMPT_CHARS + 1), "4,000 characters at most; got 4,001"),
+        ("v=1&family=" + "x" * 61, "60 characters"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_bad_value_costs_that_value_and_is_named(query: str, words: str) -> None:
+    link = read(query + "&top_k=7&beta=0.5")
+    assert words in " ".join(link.left_out)
+    assert (link.sampling.top_k, link.controls["beta"]) == (7, 0.5)
+
+
+def test_a_link_that_is_too_long_is_refused_with_the_limit() -> None:
+    with pytest.raises(InputError, match="60,000 characters; this one has 60,012"):
+        from_query("v=1&prompt=" + "x" * 60_001)
+
+
+PLAIN = "v=1&prompt=Hi+there&panel=Base%3Alarge_base&alpha=2&seed=7"
+PLAIN_LINK = Permalink(
+    "Hi there", panels=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7)
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        PLAIN.replace("&", "&amp;"),
+        PLAIN.replace("&", "&amp;amp;"),
+        PLAIN.replace("&", "&#38;"),
+        PLAIN.replace("&", "&#x26;"),
+        PLAIN.replace("&", "\\u0026"),
+        PLAIN.replace("&", "&amp%3B"),
+        PLAIN.replace("&", "\r\n&"),
+        PLAIN.replace("large_", "large\n  _"),
+        PLAIN.replace("%", "%25").replace("+", "%2B"),
+        PLAIN.replace("%", "%2525").replace("+", "%252B"),
+        quote(PLAIN, safe=""),
+        quote(quote(PLAIN, safe=""), safe=""),
+        PLAIN.replace("+", "%20"),
+        PLAIN.replace("+", " "),
+        PLAIN.replace("%3A", ":"),
+        PLAIN + "&alpha=2&v=1",
+        PLAIN + "&utm_source=mail&fbclid=x&__theme=dark",
+        "?" + PLAIN,
+        "#?" + PLAIN,
+        "#/" + PLAIN,
+        "?__theme=dark#" + PLAIN,
+        "?" + PLAIN + "#top",
+        " " + PLAIN + "\n",
+        PLAIN.replace("&alpha", "&ALPHA"),
+    ],
+)
+def test_what_mail_and_chats_do_to_links_is_undone_without_a_word(query: str) -> None:
+    link = read(query)
+    assert link == PLAIN_LINK
+    assert link.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ">",
+        ")",
+        ".",
+        '"',
+        "'",
+        "”",
+        "’",
+        "»",
+        ",",
+        "%3E",
+        "%22",
+        ">.",
+        ").",
+        "&gt;",
+        "&quot;",
+        "**",
+        "%E2%80%8B;",
+    ],
+)
+def test_what_stands_behind_a_link_is_no_part_of_it_and_is_named(end: str) -> None:
+    link = read(PLAIN + end)
+    assert link == PLAIN_LINK
+    assert len(link.left_out) == (end != ".")  # a number may end with its point
+    panel = read("v=1&prompt=Hi&panel=Up:large_base %2B alpha*(a - b)" + end)
+    assert panel.panels == (("Up", parse("large_base + alpha*(a - b)")),)
+
+
+@pytest.mark.parametrize(
+    ("query", "prompt"),
+    [
+        ("#v=1&prompt=Hello%2520world&alpha=2", "Hello world"),
+        ("#v=1&prompt=50%25+of+it", "50% of it"),
+        ("#v=1&prompt=Say+%E2%80%9Chi%E2%80%9D", "Say “hi”"),
+        ("#v=1&prompt=“Hi”", "“Hi”"),
+        ("#v=1&prompt=two%0Alines", "two\nlines"),
+        ("#v=1&prompt=C%23", "C#"),
+        ("#v=1&prompt=%FCber", "\ufffdber"),
+        ("#prompt=Hi&seed=7", "Hi"),
+    ],
+)
+def test_a_prompt_is_read_as_it_was_meant(query: str, prompt: str) -> None:
+    assert read(query).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(".5", 0.5), (".5>", 0.5), ("“1”", 1), ("1%0A", 1), ("\u20091", 1)]
+)
+def test_numbers_are_read_as_they_were_meant(text: str, value: float) -> None:
+    assert read(f"v=1&alpha={text}").controls == {"alpha": value}
+
+
+junk = (
+    st.sampled_from(["amp;", ">", ")", "&", "&&", "%", "%2", "%zz", "=", "#", "\n", "“", "\u200b", "&quot;"])
+    | texts
+)
+
+
+def but(link: Permalink, name: str) -> dict[str, Any]:
+    """All that a link says, without what stands in the field of that name."""
+    kept = {field.name: getattr(link, field.name) for field in fields(link) if field.name != "left_out"}
+    owner = {"panel": "panels", "format": "formats", "filter": "weight_filter"}.get(name, name)
+    if name in ("temperature", "top_p", "top_k", "min_p", "seed"):
+        numbers = kept.pop("sampling")
+        kept |= {
+            n: getattr(numbers, n) for n in ("temperature", "top_p", "top_k", "min_p", "seed") if n != name
+        }
+    elif owner in kept:
+        del kept[owner]
+    else:
+        kept["controls"] = {n: value for n, value in kept["controls"].items() if n != name}
+    return kept
+
+
+@given(links, st.data())
+def test_whatever_is_done_to_one_field_the_others_stay(link: Permalink, data: st.DataObject) -> None:
+    pieces = link.to_query().split("&")
+    at = data.draw(st.integers(0, len(pieces) - 1))
+    name, _, value = pieces[at].partition("=")
+    cut = data.draw(st.integers(0, len(value)))
+    new = data.draw(
+        st.sampled_from([[], [f"{name}="], [name], [pieces[at], pieces[at]], [f"{name}={value[:cut]}"]])
+        | junk.map(lambda text: [f"{name}={value[:cut]}{quote(text, errors='surrogatepass')}{value[cut:]}"])
+        | values.map(lambda text: [urlencode({name: text}, errors="surrogatepass")])
+    )
+    changed = read("#" + "&".join([*pieces[:at], *new, *pieces[at + 1 :]]))
+    assert but(changed, name) == but(link, name)
+
+
+@given(links, junk, st.data())
+def test_no_damage_anywhere_raises(link: Permalink, text: str, data: st.DataObject) -> None:
+    query = link.to_query()
+    start, end = sorted(data.draw(st.tuples(st.integers(0, len(query)), st.integers(0, len(query)))))
+    for damaged in (
+        query[:start],
+        query[start:],
+        query[:start] + text + query[start:],
+        query[:start] + query[end:],
+    ):
+        assert isinstance(from_query("#" + damaged), Permalink | None)
+
+
+def test_the_longest_prompt_fits_and_what_does_not_is_said_when_the_link_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = Permalink(prompt="👩" * MAX_PROMPT_CHARS, panels=(("👩" * 60, UPSCALED),) * 8)
+    assert from_query(long.to_query()) == long
+    monkeypatch.setattr(permalink, "MAX_QUERY_CHARS", 50_000)
+    with pytest.raises(InputError, match="as a file"):
+        long.to_query()

@@ -1,0 +1,196 @@
+"""An opened run is hostile input: whatever fits is played as it was, whatever does not is a sentence."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.runs import replay as opened
+from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.export import to_csv, to_html, to_markdown
+from eft_demo.runs.replay import open_run, read_run, replay
+from eft_demo.ui.stream import Encoder
+from tests.hostile import HOSTILE
+from tests.runs.test_export import run_that_says, storable
+
+RUN = run_that_says("Lima")
+DOCUMENT = json.loads(RUN.to_json())
+
+
+def test_what_was_written_is_read_again() -> None:
+    text = RUN.to_json()
+    assert open_run(text) == RUN
+    assert open_run(text.encode()) == RUN
+    assert open_run(b"\xef\xbb\xbf" + text.encode()) == RUN  # what some editors put in front
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_are_opened_and_played_verbatim(text: str) -> None:
+    run = open_run(run_that_says(text).to_json()) if len(text) <= 1000 else run_that_says(text)
+    played = replay(run)
+    encoder = Encoder(played.panels, played.pieces, played.stop_ids)
+    lines = encoder.run_line("id", 1, run.prompt) + "".join(map(encoder.event_line, played.events))
+    assert lines.isascii()
+    assert "<" not in lines
+    said = [json.loads(line) for line in lines.splitlines()]
+    assert said[0]["prompt"] == text
+    assert (
+        "".join(line["s"] for line in said if line["k"] == "t" and line["p"] == 1)
+        == storable(text) + "\ufffd"
+    )
+
+
+def test_a_replay_shows_the_panels_side_by_side_and_ends_each_once() -> None:
+    played = replay(RUN)
+    assert [event.panel for event in played.events] == [0, 1] * 4
+    assert [type(event) for event in played.events] == [TokenEvent] * 6 + [EndEvent] * 2
+    assert [event.record for event in played.events[1:6:2]] == RUN.panels[1].tokens
+    assert played.stop_ids == {5}
+    times = [event.elapsed_s for event in played.events[:6:2]]
+    assert times == sorted(times)
+    assert played.events[-1].finish_reason == "stop"
+
+
+def test_tokens_that_the_file_does_not_hold_have_their_number() -> None:
+    run = copy.deepcopy(RUN)
+    del run.pieces["6"]
+    assert replay(run).events[0].text == "#6"
+
+
+def change(path: str, value: object) -> str:
+    """The document with one place changed; `path` is like panels.0.name, and None removes the place."""
+    document = copy.deepcopy(DOCUMENT)
+    *steps, last = [int(step) if step.isdecimal() and step != "6" else step for step in path.split(".")]
+    place: Any = document
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    return json.dumps(document)
+
+
+MADE = {"eft_demo": "0.1.0", "torch": "2.13.0", "transformers": "", "models": {}}
+MODEL = {"dtype": "bf16", "quantisation": "none", "device": "cpu", "source": "", "revision": ""}
+LONG_NUMBER = "1" * 30
+BAD = [
+    ("version", 1, "version 2 to 4; got 1"),
+    ("version", "2", "version 2 to 4; got '2'"),
+    ("version", 2.0, "version 2 to 4; got 2.0"),
+    ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
+    ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
+    ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
+    ("formats", {"large_base": {"kind": "chat", "text": "x" * 8001}}, "up to 8,000"),
+    ("formats", {"large_base": "{prompt}"}, "fields kind, text"),
+    ("panels", [], "1 to 16 panels, not 0"),
+    ("panels", DOCUMENT["panels"] * 9, "not 18"),
+    ("panels", "text", "must be a list"),
+    ("panels.0.recipe", "<script>", "panel 1, its recipe cannot be read"),
+    ("panels.0.recipe", "small_base", "by_role must hold exactly small_base"),
+    ("panels.1.recipe", "large_base", "token 1: bars must be 0"),
+    ("panels.0.finish_reason", "done", "finish_reason must be one of"),
+    ("panels.0.ttft_s", 1e9, "numbers of at most"),
+    ("panels.0.tokens.1.position", 0, "token 2: position must be 1, not 0"),
+    ("panels.1.tokens.0.controls", {}, "controls must hold alpha"),
+    ("panels.1.tokens.0.controls", {"alpha": 1e9}, "numbers of at most"),
+    ("panels.0.tokens.0.neg_log_z", None, "numbers of at most"),
+    ("panels.0.tokens.0.neg_log_z", 1e200, "numbers of at most"),
+    ("panels.0.tokens.0.rank", 0, "rank must be 1"),
+    ("panels.0.tokens.0.rank", 0.5, "must be a whole number"),
+    ("panels.0.tokens.0.id", 8, "must be among the candidates"),
+    ("panels.0.tokens.0.base_first", -1, "must not be negative"),
+    ("panels.0.tokens.0.logprob", 5.0, "must not be above 0"),
+    ("panels.0.tokens.0.by_role", {}, "by_role must hold"),
+    ("panels.0.tokens.0.candidates.0.by_role", {"large_base": 700.0}, "must not be above 0"),
+    ("panels.0.tokens.0.candidates.0.id", 2**60, "whole number"),
+    ("panels.0.tokens.0.draft", {"id": 1, "overlap": None}, "draft must be numbers"),
+    ("made_with", {"torch": "2"}, "fields eft_demo, torch, transformers, models"),
+    ("made_with", {**MADE, "torch": 2}, "made_with.torch must be text"),
+    ("made_with", {**MADE, "torch": "x" * 201}, "texts of 200 characters"),
+    ("made_with", {**MADE, "models": {f"m{k}": MODEL for k in range(65)}}, "64 models"),
+    ("made_with", {**MADE, "models": {"large_base": {**MODEL, "device": None}}}, "device must be text"),
+    ("weight_filter", "<b>", "filter"),
+    ("schedule", "often", "schedule"),
+    ("speculation", "often", "peculation"),
+    ("pieces", {"x": ""}, "named by token ids"),
+    ("pieces", {"07": ""}, "named by token ids"),
+    ("pieces", {LONG_NUMBER: ""}, "named by token ids"),
+    ("pieces", {"²": ""}, "named by token ids"),
+    ("pieces.6", "\ud800", "no text"),
+    ("pieces.6", "x" * 1001, "longer than 1,000"),
+    ("controls", {"alpha": 1e9}, "controls must be numbers"),
+    ("prompt", 5, "must be text"),
+    ("more", 5, "exactly the fields"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), BAD, ids=[f"{p}-{i}" for i, (p, _, _) in enumerate(BAD)])
+def test_what_does_not_fit_is_a_sentence(path: str, value: object, words: str) -> None:
+    with pytest.raises(EFTError) as caught:
+        open_run(change(path, value))
+    assert words in str(caught.value)
+
+
+def test_too_large_files_and_too_many_tokens_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opened, "MAX_TOKENS", 5)
+    with pytest.raises(InputError, match="5 tokens at most, not 6"):
+        open_run(RUN.to_json())
+    monkeypatch.setattr(opened, "MAX_CHARS", 100)
+    with pytest.raises(InputError, match="100 characters at most"):
+        open_run(RUN.to_json())
+
+
+@given(st.integers(0, len(RUN.to_json()) - 1))
+def test_a_truncated_file_is_a_sentence(length: int) -> None:
+    with pytest.raises(InputError):
+        open_run(RUN.to_json()[:length])
+
+
+def test_what_is_no_text_and_what_is_not_there_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no text"):
+        open_run(b"\xff\xfe{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_run(tmp_path / "none.json")
+    path = tmp_path / "run.json"
+    path.write_text(RUN.to_json(), encoding="ascii")
+    assert read_run(path) == RUN
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def places(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """The way to every place in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [before, *(place for key, item in inner for place in places(item, (*before, key)))]
+
+
+@given(st.sampled_from(places(DOCUMENT)[1:]), json_values)
+def test_any_value_in_any_place_is_shown_or_refused(place: tuple[Any, ...], value: object) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    target: Any = document
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    show_or_refuse(json.dumps(document))
+
+
+def show_or_refuse(text: str) -> None:
+    try:
+        run = open_run(text)
+    except EFTError as refusal:
+        assert str(refusal)
+        return
+    for export_of in (to_csv, to_markdown, to_html):
+        export_of(run).encode()
+    played = replay(run)
+    encoder = Encoder(played.panels, played.pieces, played.stop_ids)
+    for event in played.events:
+        encoder.event_line(event)

@@ -1,0 +1,294 @@
+"""Whoever writes a run, whoever reads it shows the same: every writer of a trace with every reader."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo import cli
+from eft_demo.engine.run import Run
+from eft_demo.engine.service import Service
+from eft_demo.lab import record
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs import export
+from eft_demo.runs.replay import open_run, replay
+from eft_demo.runs.spreadsheet import read_cell
+from eft_demo.runs.text import show_controls
+from eft_demo.runs.trace import RunTrace
+from eft_demo.settings import ASSETS, Settings
+from eft_demo.ui import replays as opening
+from eft_demo.ui import run_store as kept
+from eft_demo.ui.branches import start_branch, start_same_text
+from eft_demo.ui.columns import FIRST as PANELS
+from eft_demo.ui.run_store import Kept, KeptRuns
+
+PROMPT = "What is the capital of Peru?"
+
+
+@pytest.fixture(scope="module")
+def service(tiny_settings: Settings) -> Iterator[Service]:
+    service = Service.load(tiny_settings, "tiny")
+    yield service
+    service.stop()
+
+
+def finish(begun: tuple[Run, Kept]) -> Kept:
+    run, stored = begun
+    while not all(trace.finish_reason for trace in stored.traces):
+        for event in run.events(1.0):
+            stored.add(event)
+    return stored
+
+
+def page_run(service: Service, **asked: Any) -> Kept:
+    run = service.start_run(PROMPT, "assistant", panels=PANELS, max_new_tokens=12, seed=3, **asked)
+    return finish((run, Kept.of_run(run, PROMPT, "assistant")))
+
+
+def saved(service: Service, runs: KeptRuns, run_id: str) -> str:
+    return str(json.loads(kept.save(service, runs, {"run": run_id, "format": "json"}))["text"])
+
+
+def kept_as(stored: Kept) -> KeptRuns:
+    runs = KeptRuns()
+    runs.keep("a", stored)
+    return runs
+
+
+def from_page(service: Service) -> str:
+    return saved(service, kept_as(page_run(service)), "a")
+
+
+def while_streaming(service: Service) -> str:
+    """Saved after the first tokens: what comes later is not in it, and what is has its text."""
+    run = service.start_run(PROMPT, "assistant", panels=PANELS, max_new_tokens=60)
+    stored = Kept.of_run(run, PROMPT, "assistant")
+    while not all(len(trace.tokens) > 2 for trace in stored.traces):
+        for event in run.events(1.0):
+            stored.add(event)
+    text = saved(service, kept_as(stored), "a")
+    run.cancel()
+    return text
+
+
+def from_branch(service: Service) -> str:
+    runs = kept_as(page_run(service))
+    token = runs.find("a").traces[2].tokens[4].candidates[1].id
+    posted = {"run": "a", "panel": 2, "position": 4, "token": token, "all": True}
+    return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
+
+
+def from_same_text(service: Service) -> str:
+    """Scored under a filter that rules most tokens out, so some log-probs are minus infinity."""
+    runs = kept_as(page_run(service, weight_filter=parse_weight_filter("mask 0.9")))
+    scored = finish(start_same_text(service, runs, {"run": "a", "panel": 1}))
+    return saved(service, kept_as(scored), "a")
+
+
+def opened_and_saved(service: Service) -> str:
+    runs = KeptRuns()
+    assert "lines" in json.loads(opening.open_file(runs, {"text": from_page(service)}, service))
+    return saved(service, runs, next(iter(runs.by_id)))
+
+
+def opened_and_branched(service: Service) -> str:
+    runs = KeptRuns()
+    opening.open_file(runs, {"text": from_page(service)}, service)
+    posted = {"run": next(iter(runs.by_id)), "panel": 0, "position": 3, "seed": 9}
+    return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
+
+
+def from_lesson(service: Service) -> str:
+    return record.run_lesson(service, record.LESSONS[-1]).to_json()
+
+
+def shipped(service: Service) -> str:
+    return (ASSETS / "runs" / "blend.json").read_text(encoding="ascii")  # of version 2
+
+
+def of_version_3(service: Service) -> str:
+    return json.dumps(json.loads(shipped(service)) | {"formats": {}, "version": 3})
+
+
+WRITERS: dict[str, Callable[[Service], str]] = {
+    "page": from_page,
+    "while streaming": while_streaming,
+    "branch": from_branch,
+    "same text": from_same_text,
+    "opened and saved": opened_and_saved,
+    "opened and branched": opened_and_branched,
+    "record": from_lesson,
+    "shipped": shipped,
+    "version 3": of_version_3,
+}
+
+
+@pytest.fixture(scope="module")
+def written(service: Service) -> dict[str, RunTrace]:
+    """What each writer wrote, opened as a stranger's file."""
+    return {name: open_run(write(service)) for name, write in WRITERS.items()}
+
+
+@pytest.fixture(scope="module")
+def from_terminal(tiny_assets: Path) -> Iterator[str]:
+    """What `generate --json` prints."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"ASSETS": str(tiny_assets), "DTYPE": "fp32", "THREADS": "1"}.items():
+            patch.setenv(f"EFT_{name}", value)
+        options = ("--family", "tiny", "--max-new-tokens", "12", "--seed", "3", "--json")
+        patch.setattr(sys, "argv", ["eft_demo", "generate", PROMPT, *options])
+        patch.setattr(sys, "stdout", out := io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+    yield out.getvalue()
+
+
+def check_readers(run: RunTrace) -> None:
+    """Every reader shows what the panels say, and no token by its number."""
+    said = [panel.text for panel in run.panels]
+    runs = KeptRuns()
+    lines = json.loads(opening.open_file(runs, {"text": run.to_json()}))["lines"]
+    told = [json.loads(line) for line in lines.splitlines()]
+    assert [page_text(told, p) for p in range(len(said))] == said
+    labels = [label for line in told for label in line.get("w", {}).values()]
+    assert not [label for label in labels if str(label).startswith("#") and str(label)[1:].isdecimal()]
+    played = replay(run)
+    assert [
+        "".join(event.text for event in played.events if event.panel == p) for p in range(len(said))
+    ] == said
+
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(run).removeprefix("\ufeff"), newline="")))
+    for panel, text in zip(run.panels, said, strict=True):
+        cells = [row for row in rows if read_cell(row["panel"]) == panel.name]
+        assert "".join(read_cell(row["text"]) for row in cells) == show_controls(text)
+        exact = b"".join(bytes.fromhex(read_cell(row["bytes"])) for row in cells)
+        assert exact.decode("utf-8", "replace") == text
+    markdown = export.to_markdown(run)
+    assert all(f"\n{text}\n```" in markdown for text in said)
+    page = export.to_html(run)
+    data = json.loads(page.partition('id="run">')[2].partition("</script>")[0])
+    assert ["".join(texts) for texts in data["texts"]] == said
+    made = str(run.made_with) if run.made_with else "not known"
+    assert made in data["made"] and export.escape_markdown(made) in markdown
+    assert {read_cell(row["made_with"]) for row in rows} == {str(run.made_with or "")}
+
+    (run_id,) = runs.by_id
+    service = Service.without_models(Settings())
+    for p, panel in enumerate(run.panels):
+        for control in runs.find(run_id).request.panels[p][1].controls:
+            asked = {"run": run_id, "panel": p, "control": control}
+            heat = json.loads(kept.strip(service, runs, asked))["data"][0]
+            assert len(heat["z"][0]) == len(panel.tokens)
+        odds = json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": p, "theirs": p}))
+        assert len(odds["data"][0]["y"]) == len(panel.tokens)
+    service.stop()
+
+
+def page_text(told: list[dict[str, Any]], panel: int) -> str:
+    return "".join(line.get("s", "") for line in told if line["k"] in ("t", "end") and line.get("p") == panel)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_reader_shows_what_a_writer_wrote(written: dict[str, RunTrace], writer: str) -> None:
+    run = written[writer]
+    assert any(panel.text for panel in run.panels)
+    check_readers(run)
+    assert open_run(run.to_json()) == run
+
+
+def test_every_reader_shows_what_the_command_line_wrote(
+    from_terminal: str, written: dict[str, RunTrace]
+) -> None:
+    run = open_run(from_terminal)
+    check_readers(run)
+    page = written["page"]
+    assert run.made_with is not None
+    assert run.made_with.facts == page.made_with.facts if page.made_with else False
+    assert [panel.text for panel in run.panels][::2] == [panel.text for panel in page.panels][::2]
+
+
+def test_a_run_says_what_it_was_made_with(written: dict[str, RunTrace]) -> None:
+    for name in ("page", "while streaming", "branch", "same text", "opened and saved", "record"):
+        made = written[name].made_with
+        assert made is not None
+        assert {model.dtype for model in made.models.values()} == {"fp32"}
+        assert {model.device for model in made.models.values()} == {"cpu"}
+        assert len({model.revision for model in made.models.values()}) == len(made.models)
+        roles = {role for panel in written[name].panels for role in panel.recipe.split() if "_base" in role}
+        assert {role.strip("()") for role in roles} <= set(made.models)
+    assert written["shipped"].made_with is None
+    assert written["version 3"] == written["shipped"]
+
+
+def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
+    service: Service, from_terminal: str
+) -> None:
+    old = {**json.loads(from_terminal), "pieces": {}, "version": 3}
+    del old["made_with"]
+    runs = KeptRuns()
+    lines = json.loads(opening.open_file(runs, {"text": json.dumps(old)}, service))["lines"].splitlines()
+    assert page_text([*map(json.loads, lines)], 0) == old["panels"][0]["text"]
+    assert json.loads(lines[0])["notes"] == ""
+    check_readers(open_run(saved(service, runs, next(iter(runs.by_id)))))
+    # Of the bundled family the tokenizer is here whatever is loaded.
+    shipped_run = json.loads(shipped(service)) | {"pieces": {}}
+    other = Service.without_models(Settings())
+    lines = json.loads(opening.open_file(KeptRuns(), {"text": json.dumps(shipped_run)}, other))[
+        "lines"
+    ].splitlines()
+    assert page_text([*map(json.loads, lines)], 0) == shipped_run["panels"][0]["text"]
+    other.stop()
+
+
+@pytest.mark.parametrize("family", ["elsewhere", "tiny", "../atlas", ""])
+def test_tokens_that_no_tokenizer_here_fits_have_numbers_and_a_sentence(
+    service: Service, family: str
+) -> None:
+    """`tiny` is loaded, but its tokens do not say what the file's panels say."""
+    document = json.loads(shipped(service)) | {"pieces": {}, "family": family}
+    answer = json.loads(opening.open_file(runs := KeptRuns(), {"text": json.dumps(document)}, service))
+    lines = [*map(json.loads, answer["lines"].splitlines())]
+    first = document["panels"][0]["tokens"][0]["id"]
+    assert page_text(lines, 0).startswith(f"#{first}#")
+    assert lines[0]["notes"] == opening.NO_TEXTS
+    (run_id,) = runs.by_id
+    table = json.loads(kept.save(service, runs, {"run": run_id, "format": "csv"}))["text"]
+    row = next(csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))))
+    assert (read_cell(row["text"]), row["bytes"]) == (f"#{first}", "")
+
+
+def test_the_page_says_what_differs_from_what_a_file_was_made_with(
+    service: Service, written: dict[str, RunTrace]
+) -> None:
+    def notes(**changes: str) -> str:
+        made = written["page"].made_with
+        assert made is not None
+        run = replace(written["page"], made_with=replace(made, **changes))
+        answer = opening.open_file(KeptRuns(), {"text": run.to_json()}, service)
+        return str(json.loads(json.loads(answer)["lines"].splitlines()[0])["notes"])
+
+    assert notes() == ""
+    assert notes(torch="1.9.0").startswith("This run was made with torch 1.9.0; here it is torch ")
+    assert "so a new run may differ." in notes(eft_demo="0.0.1")
+    assert notes(transformers="") == ""  # what is not known does not differ
+
+
+def test_columns_from_a_file_made_with_others_are_not_said_to_be_made_here(
+    service: Service, written: dict[str, RunTrace]
+) -> None:
+    page = written["page"]
+    assert page.made_with is not None
+    foreign = replace(page, made_with=replace(page.made_with, torch="1.9.0"))
+    for run, copied, known in ((page, True, True), (foreign, True, False), (foreign, False, True)):
+        runs = KeptRuns()
+        opening.open_file(runs, {"text": run.to_json()}, service)
+        posted = {"run": next(iter(runs.by_id)), "panel": 1, "position": 2, "all": not copied}
+        branch = finish(start_branch(service, runs, posted))
+        assert (branch.trace(service).made_with is not None) == known

@@ -1,0 +1,31 @@
+"""Text from tokens: streamed equals decoded whole, for any bytes in any split."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eft_demo.runs.text import Utf8Stream
+
+BYTES = st.one_of(
+    st.lists(st.binary(max_size=4), max_size=12),
+    # Mostly valid text, cut at any byte, is where a decoder by tokens goes wrong.
+    st.text(max_size=8).map(lambda text: [bytes([b]) for b in text.encode("utf-8", "replace")]),
+)
+
+
+@settings(max_examples=10_000)
+@given(BYTES)
+def test_streamed_text_is_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
+    stream = Utf8Stream(pieces)
+    streamed = "".join(stream.push(i) for i in range(len(pieces))) + stream.flush()
+    assert streamed == b"".join(pieces).decode("utf-8", errors="replace")
+
+
+def test_half_a_character_waits_for_its_other_half() -> None:
+    first, second = "é".encode()[:1], "é".encode()[1:]
+    stream = Utf8Stream([first, second])
+    assert [stream.push(0), stream.push(1), stream.flush()] == ["", "é", ""]
+
+
+def test_a_character_never_finished_is_one_replacement_at_the_end() -> None:
+    stream = Utf8Stream([b"ok ", "東".encode()[:2]])
+    assert [stream.push(0), stream.push(1), stream.flush()] == ["ok ", "", "\ufffd"]

@@ -1,0 +1,207 @@
+"""A trace survives JSON exactly, and a hostile file gets a sentence and never a traceback."""
+
+import copy
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.errors import EFTError, InputError
+from eft_demo.method.sampling import Sampling
+from eft_demo.runs import trace
+from eft_demo.runs.made_with import MadeWith, ModelMade
+from eft_demo.runs.trace import Candidate, OwnFormat, PanelTrace, RunTrace, TokenRecord
+
+anything = st.text(alphabet=st.characters(), max_size=20) | st.sampled_from(
+    ["\ud800", "a\udfff\0", "</script>"]
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+log_probs = st.floats(max_value=0, allow_nan=False)  # -inf is a log-prob
+ints = st.integers(0, 2**31)
+by_name = st.dictionaries(anything, log_probs, max_size=3)
+candidates = st.builds(Candidate, ints, log_probs, by_name)
+records = st.builds(
+    TokenRecord,
+    position=ints,
+    id=ints,
+    controls=st.dictionaries(anything, numbers, max_size=2),
+    logprob=log_probs,
+    anchor_logprob=log_probs,
+    bars=st.lists(numbers, max_size=3).map(tuple),
+    neg_log_z=numbers,
+    entropy_nats=numbers,
+    rank=ints,
+    base_first=ints,
+    by_role=by_name,
+    candidates=st.lists(candidates, max_size=3).map(tuple),
+)
+panels = st.builds(
+    PanelTrace,
+    anything,
+    anything,
+    st.lists(records, max_size=3),
+    anything,
+    st.sampled_from(["stop", "length", "cancelled", "error", ""]),
+    st.none() | anything,
+    numbers,
+    numbers,
+)
+runs = st.builds(
+    RunTrace,
+    anything,
+    anything,
+    st.builds(Sampling, temperature=st.floats(0, 2), seed=st.integers(0, 2**32 - 1)),
+    st.dictionaries(anything, numbers, max_size=2),
+    st.lists(panels, max_size=3),
+    formats=st.dictionaries(anything, st.builds(OwnFormat, anything, anything), max_size=2),
+    made_with=st.none()
+    | st.builds(
+        MadeWith,
+        anything,
+        anything,
+        anything,
+        st.dictionaries(anything, st.builds(ModelMade, anything, anything, anything), max_size=2),
+    ),
+)
+
+
+def example() -> RunTrace:
+    candidate = Candidate(7, -0.5, {"large_base": -1.0, "small_base": -math.inf})
+    record = TokenRecord(
+        0, 7, {"alpha": 1.0}, -0.5, -1.0, (0.6,), -0.1, 1.25, 1, 9, {"large_base": -1.0}, (candidate,)
+    )
+    panel = PanelTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
+    made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
+    return RunTrace(
+        "atlas", "What is the capital of Peru?", Sampling(seed=3), {"alpha": 1.0}, [panel], made_with=made
+    )
+
+
+@given(runs)
+def test_a_trace_survives_json(run: RunTrace) -> None:
+    text = run.to_json()
+    assert text.isascii()
+    assert RunTrace.from_json(text) == run
+    assert RunTrace.from_json(text).to_json() == text
+
+
+def test_lone_surrogates_survive_json() -> None:
+    run = RunTrace("atlas", "a\ud800b\udc00", Sampling(), {}, [])
+    assert RunTrace.from_json(run.to_json()).prompt == "a\ud800b\udc00"
+
+
+def test_the_json_is_json_for_javascript_too() -> None:
+    """-inf is written as null: the words Infinity and NaN are no JSON."""
+    text = example().to_json()
+    assert "Infinity" not in text and "null" in text
+    with pytest.raises(ValueError):
+        RunTrace("atlas", "", Sampling(), {"alpha": math.nan}, []).to_json()
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to every value inside a JSON document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inside for place in places(item, (*path, key)))]
+
+
+def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    document = copy.deepcopy(document)
+    inner = document
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return document
+
+
+DOCUMENT = json.loads(example().to_json())
+WRONG = [True, "x", [], {}, [[]], {"a": {}}, 1.5, 10**400, -(10**30), "9" * 100]
+
+
+@pytest.mark.parametrize("path", places(DOCUMENT), ids=str)
+def test_a_wrong_type_anywhere_is_a_sentence_or_a_valid_trace(path: tuple[Any, ...]) -> None:
+    refused = 0
+    for value in [*WRONG, None]:
+        try:
+            run = RunTrace.from_json(json.dumps(put(DOCUMENT, path, value)))
+        except EFTError as error:
+            refused += 1
+            assert len(str(error)) < 400
+        else:
+            assert RunTrace.from_json(run.to_json()) == run
+    assert refused >= len(WRONG) - 4
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+def test_any_other_json_is_refused(value: Any) -> None:
+    with pytest.raises(InputError):
+        RunTrace.from_json(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[" * 100_000,
+        '{"version":' * 50_000,
+        "1" * 10_000,
+        '{"version": NaN}',
+        '{"version": Infinity}',
+        '{"version": 2}',
+        '{"version": 3}',
+        '{"version": 4}',
+        '{"version": "1"}',
+        '{"version": 1}',
+        "\x00\ud800",
+        None,
+        7,
+        b"{}",
+    ],
+    ids=lambda text: ascii(text)[:20],
+)
+def test_what_is_no_trace_is_refused(text: Any) -> None:
+    with pytest.raises(InputError):
+        RunTrace.from_json(text)
+
+
+def test_the_error_names_the_place() -> None:
+    damaged = put(DOCUMENT, ("panels", 0, "tokens", 0, "candidates", 0, "logprob"), "high")
+    with pytest.raises(
+        InputError, match=r"panels\[0\]\.tokens\[0\]\.candidates\[0\]\.logprob must be a number"
+    ):
+        RunTrace.from_json(json.dumps(damaged))
+
+
+def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> None:
+    written = json.loads(example().to_json())
+    third = {name: value for name, value in written.items() if name != "made_with"} | {"version": 3}
+    second = {name: value for name, value in third.items() if name != "formats"} | {"version": 2}
+    expected = RunTrace.from_json(dataclasses.replace(example(), made_with=None).to_json())
+    assert RunTrace.from_json(json.dumps(third)) == RunTrace.from_json(json.dumps(second)) == expected
+    for later, version in ((second, 3), (third, 4)):
+        with pytest.raises(InputError, match="fields"):
+            RunTrace.from_json(json.dumps(later | {"version": version}))
+
+
+def test_missing_and_foreign_fields_are_refused() -> None:
+    for changed in ({**DOCUMENT, "extra": 1}, {k: v for k, v in DOCUMENT.items() if k != "panels"}):
+        with pytest.raises(InputError, match="fields"):
+            RunTrace.from_json(json.dumps(changed))
+
+
+def test_too_long_a_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "MAX_CHARS", 100)
+    with pytest.raises(InputError, match="100"):
+        RunTrace.from_json(example().to_json())

@@ -1,0 +1,133 @@
+"""The columns a person may choose: what the menu offers, what typed ones mean, where a bad one is refused."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.families.family import Behaviour
+from eft_demo.method.recipe import PAD, parse
+from eft_demo.settings import COLUMNS, Settings
+from eft_demo.ui.columns import FIRST, FieldError, check_columns, introduce, presets, read_columns
+from tests.fakes import make_family, make_service
+
+FAMILY = make_family()
+TYPED = "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = make_service(Settings())
+    yield service
+    service.stop()
+
+
+def column(recipe: object, name: object = "Mine") -> dict[str, object]:
+    return {"name": name, "recipe": recipe}
+
+
+def test_the_menu_offers_everything_that_the_family_can_play() -> None:
+    names = [preset.name for preset in presets(FAMILY)]
+    assert names == [
+        "Base", "Small base", "Tuned", "Up-scaled", "Amplified", "Down-scaled", "Blend", "Pad", "Large tuned"
+    ]  # fmt: skip
+    without = replace(FAMILY, roles={r: c for r, c in FAMILY.roles.items() if r != "large_tuned"})
+    assert {p.name for p in presets(FAMILY)} - {p.name for p in presets(without)} == {
+        "Down-scaled",
+        "Large tuned",
+    }
+    assert all(parse(str(preset.recipe)) == preset.recipe for preset in presets(FAMILY))
+    blend = next(preset.recipe for preset in presets(FAMILY) if preset.name == "Blend")
+    assert blend.controls == ("alpha_assistant", "alpha_brief", "alpha_pirate", "alpha_guarded")
+
+
+def test_a_blend_takes_two_manners_with_names_that_make_sliders() -> None:
+    def blends(*roles: str) -> list[str]:
+        behaviours = tuple(Behaviour(role, role, "") for role in roles)
+        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **dict.fromkeys(roles)})
+        return [str(preset.recipe) for preset in presets(family) if preset.name == "Blend"]
+
+    assert blends("chat") == blends("chat", "x" * 40) == []
+    assert blends("a", "b") == ["large_base + alpha_a*(a - small_base) + alpha_b*(b - small_base)"]
+    assert blends(*"abcdefgh")[0].count("alpha_") == 6
+
+
+def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:
+    told = introduce("Pad", PAD, "pirate")
+    assert told["controls"] == ("alpha", "beta") and told["pad"]
+    assert told["text"] == str(PAD) and "pirate" in str(told["recipe"])
+    by_name = parse(str(PAD).replace("small_tuned", "pirate"))
+    assert introduce("Pad", by_name, "pirate")["pad"] and not introduce("Pad", by_name, "brief")["pad"]
+
+
+def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:
+    mine, up = read_columns(service, "pirate", [column(TYPED), column(str(FIRST[2][1]), "Up")])
+    assert mine == ("Mine", parse(TYPED)) and up == ("Up", FIRST[2][1])
+    assert read_columns(service, "pirate", None) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("posted", "where", "words"),
+    [
+        ([], "columns", "from 1 to 4; got 0"),
+        ([column("large_base")] * 5, "columns", "from 1 to 4; got 5"),
+        ("large_base", "columns", "must be a list"),
+        ({}, "columns", "must be a list"),
+        ([3], "column-0", "The name of a column"),
+        ([column("large_base", "")], "column-0", "1 to 60 characters"),
+        ([column("large_base", "x" * 61)], "column-0", "1 to 60 characters"),
+        ([column("large_base", ["x"])], "column-0", "got a list"),
+        ([column("large_base"), column(None)], "column-1", "must be text; got None"),
+        ([column("  \n")], "column-0", "no recipe yet"),
+        ([column("large_base + alpha*(gorgon - small_base)")], "column-0", "There is no model gorgon"),
+        ([column("large_base - ")], "column-0", "\n             ^"),
+        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "counts against assistant"),
+        ([column("x" * 501)], "column-0", "500 characters"),
+        ([column("large_base + 11*(pirate - small_base)")], "column-0", "a weight of at most 10"),
+    ],
+)
+def test_a_bad_column_is_refused_in_its_place(
+    service: Service, posted: object, where: str, words: str
+) -> None:
+    with pytest.raises(FieldError) as caught:
+        read_columns(service, "assistant", posted)
+    assert caught.value.where == where and words in str(caught.value)
+
+
+def test_while_typing_each_column_gets_its_own_answer(service: Service) -> None:
+    asked = [column(TYPED), column("large_base + alpha*(small_tuned - small_bse)"), column("large_base +")]
+    good, unknown, unfinished = json.loads(check_columns(service, {"behaviour": "brief", "columns": asked}))
+    assert good["about"] == "The large one's knowledge, 2 manners blended" and good["controls"] == []
+    assert "small_bse" in unknown["error"] and "small_tuned for the chosen manner" in unknown["error"]
+    sentence, line, caret = unfinished["error"].split("\n")
+    assert "character 13" in sentence and line[: len(caret)] + "^" == "large_base +" + "^"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {"behaviour": JSON | st.just("brief"), "columns": st.lists(st.builds(column, JSON, JSON), max_size=6)}
+    )
+)
+def test_whatever_is_posted_is_answered_column_by_column(service: Service, posted: object) -> None:
+    answers = json.loads(check_columns(service, posted))
+    assert len(answers) <= COLUMNS.high
+    assert all(answer.get("error") or answer["text"] for answer in answers)
+
+
+def test_whoever_starts_the_app_may_allow_what_undoes_tuning(service: Service) -> None:
+    open_minded = replace(service, settings=replace(service.settings, allow_negative_alpha=True))
+    undoing = column("large_base - alpha*(small_tuned - small_base)")
+    assert read_columns(open_minded, "assistant", [undoing])[0][1].controls == ("alpha",)

@@ -1,0 +1,162 @@
+"""An engine that is beyond help ends its process, and until then tells everybody so at once."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from eft_demo.engine.failures import DEAD
+from eft_demo.engine.service import HANG_S, Service
+from eft_demo.errors import Overloaded
+from eft_demo.runs.events import EndEvent
+from eft_demo.settings import Settings
+from eft_demo.ui.page import build_demo
+from eft_demo.ui.server import health
+from tests.fakes import CHANT, make_service
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 60.0  # a busy machine is not a failure
+# The app, with a large model that answers a few times and then as a GPU does after a device-side assert.
+DYING_APP = """
+import sys
+import torch
+from eft_demo import cli
+from eft_demo.ui import page as layout
+
+def open_dying(settings, open_page=layout.open_page):
+    page = open_page(settings)
+    large, left = page.service.engine.models["large_base"], iter(range(12))
+    forward = large.forward
+    def failing(*args):
+        if next(left, None) is None:
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+        return forward(*args)
+    large.forward = failing
+    return page
+
+layout.open_page = open_dying
+sys.argv = ["eft-demo", "start"]
+cli.main()
+"""
+ASKED = {"n": 1, "prompt": "What is the capital of Peru?", "behaviour": "assistant", "controls": {"alpha": 1}}
+ASKED |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 60}
+
+
+@pytest.fixture
+def dying_app() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    app = subprocess.Popen(
+        [sys.executable, "-c", DYING_APP],
+        env={**os.environ, "EFT_PORT": "0", "EFT_FAMILY": "atlas", "EFT_DTYPE": "fp32"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line = app.stdout.readline()
+    yield app, next(word for word in line.split() if word.startswith("http"))
+    app.kill()
+    app.communicate()
+
+
+def run_lines(url: str) -> list[dict[str, object]]:
+    """The NDJSON lines of one run, asked for as the page does."""
+    with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
+        (dependency,) = client.get("/config").json()["dependencies"]
+        body = {"data": [], "event_data": ASKED, "fn_index": dependency["id"], "session_hash": "s"}
+        body["trigger_id"] = dependency["outputs"][0]
+        posted = client.post("/gradio_api/queue/join", json=body)
+        assert posted.status_code == 200, posted.text
+        value = ""
+        with client.stream("GET", "/gradio_api/queue/data?session_hash=s") as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+                for piece in message.get("output", {}).get("data") or []:
+                    added = piece if isinstance(piece, str) else "".join(p[2] for p in piece)
+                    value = piece if isinstance(piece, str) else value + added
+                if message.get("msg") == "process_completed":
+                    break
+    return [json.loads(line) for line in value.splitlines()]
+
+
+def test_the_process_of_a_dead_engine_ends_after_its_pages_were_told(
+    dying_app: tuple[subprocess.Popen[str], str],
+) -> None:
+    app, url = dying_app
+    said = json.dumps(run_lines(url))
+    assert said.count("AcceleratorError") == 2 and '"done"' in said, "two of three columns need that model"
+    _, complained = app.communicate(timeout=WAIT_S)
+    assert app.returncode == 1
+    (line,) = [line for line in complained.splitlines() if "status 1" in line]
+    assert "cannot start" not in complained
+    assert "engine" in line
+
+
+def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(replace(Settings(), threads=1))
+    assert service.alive and not service.dead
+    for model in service.engine.models.values():
+        monkeypatch.setattr(model, "leave", lambda slot: 1 / 0)
+        monkeypatch.setattr(model, "reset", lambda: 1 / 0)
+    run = service.start_run(CHANT, "brief", max_new_tokens=3)
+    give_up = time.monotonic() + WAIT_S
+    while not service.dead and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert service.dead and run.done
+    ends = [event for event in run.events() if isinstance(event, EndEvent)]
+    assert sorted(event.panel for event in ends) == [0, 1, 2]
+    with pytest.raises(Overloaded) as refused:
+        service.start_run("Hi", "brief")
+    assert str(refused.value) == DEAD and service.engine.waiting == 0
+    assert json.loads(health(build_demo(service, Settings()))(None).body)["status"] == "down"
+    service.stop()
+    assert not service.dead, "an engine that was stopped did not die"
+
+
+def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(Settings(threads=1))
+    page = build_demo(service, service.settings)
+    inside, go_on = threading.Event(), threading.Event()
+    large = service.engine.models["large_base"]
+    forward = large.forward
+
+    def hanging(*args: object) -> object:
+        inside.set()
+        assert go_on.wait(WAIT_S)
+        return forward(*args)
+
+    monkeypatch.setattr(large, "forward", hanging)
+    run = service.start_run("Hi", "brief")
+    assert inside.wait(WAIT_S)
+    assert health(page)(None).status_code == 200, "a step may take its time"
+    now = time.monotonic
+    monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", lambda: now() + HANG_S + 1)
+    answer = health(page)(None)
+    assert answer.status_code == 503 and json.loads(answer.body)["status"] == "hangs"
+    monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", now)
+    go_on.set()
+    while not run.done:
+        run.events(1.0)
+    assert health(page)(None).status_code == 200
+    service.stop()
+
+
+def test_a_family_that_was_switched_off_is_not_dead_and_refuses_with_the_reason() -> None:
+    service = make_service(Settings(threads=1))
+    service.stop("The family was changed.")
+    assert not service.dead and not service.alive
+    with pytest.raises(Overloaded, match="family was changed"):
+        service.start_run("Hi", "brief")
+
+
+def test_a_service_without_models_is_alive() -> None:
+    service = Service.without_models(Settings())
+    assert service.alive and not service.dead and not service.hangs
+    service.stop()

@@ -1,0 +1,276 @@
+"""Another family for everybody: who may ask for it, how it goes, and that nothing of the old one stays."""
+
+import gc
+import json
+import re
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import Cancelled, FamilyError, InputError
+from eft_demo.families.hub import Stage, Watcher
+from eft_demo.runs.events import EndEvent
+from eft_demo.settings import Settings
+from eft_demo.ui import family_menu as menu
+from eft_demo.ui import family_switch as switching
+from eft_demo.ui.family_switch import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
+from eft_demo.ui.page import Page, build_demo
+from tests.tiny import make_family
+
+KEY = "the-key-that-the-terminal-printed"
+HERE = {"host": "localhost:7860", "origin": "http://localhost:7860"}
+FOREIGN = {**HERE, "origin": "http://evil.example"}
+NEEDS_KEY = "link that the terminal printed.*EFT_SWITCH=on"
+WAIT_S = 30.0  # a busy machine is not a failure
+
+
+@pytest.mark.parametrize(
+    ("settings", "claim", "reason"),
+    [
+        ({}, Claim(KEY, HERE), ""),
+        ({}, Claim(KEY, {}), ""),
+        ({}, Claim(KEY, {"host": "behind.a.proxy", "x-forwarded-for": "8.8.8.8"}), ""),
+        ({"host": "0.0.0.0"}, Claim(KEY, HERE), ""),
+        # What a stranger behind a bare proxy sends looks like a person at this machine, but for the key.
+        ({}, Claim(None, HERE), NEEDS_KEY),
+        ({}, Claim(None, {"host": "127.0.0.1:7860"}), NEEDS_KEY),
+        ({}, Claim("", HERE), NEEDS_KEY),
+        ({}, Claim(KEY[:-1], HERE), NEEDS_KEY),
+        ({}, Claim(KEY + "x", HERE), NEEDS_KEY),
+        ({}, Claim([KEY], HERE), NEEDS_KEY),
+        ({}, Claim({"key": KEY}, HERE), NEEDS_KEY),
+        ({}, Claim("é\ud800", HERE), NEEDS_KEY),
+        ({}, Claim(0, HERE), NEEDS_KEY),
+        ({"host": "0.0.0.0"}, Claim(None, HERE), NEEDS_KEY),
+        ({"host": "0.0.0.0", "switch": "on"}, Claim(None, HERE), ""),
+        ({"switch": "on"}, Claim(KEY, FOREIGN), "Only this app's own page"),
+        ({"switch": "on"}, Claim(None, {**HERE, "origin": "null"}), "Only this app's own page"),
+        ({"switch": "off"}, Claim(KEY, HERE), "EFT_SWITCH=off"),
+        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "This is a Space.*Duplicate"),
+        ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, Claim(None, HERE), ""),
+        ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
+    ],
+)
+def test_who_may(settings: dict[str, object], claim: Claim, reason: str) -> None:
+    said = why_not(replace(Settings(), **settings), KEY, claim)
+    assert re.search(reason, said) if reason else said == ""
+    assert KEY not in said
+
+
+def test_a_key_is_printed_only_where_it_gives_a_right() -> None:
+    assert has_key(Settings())
+    for settings in ({"switch": "on"}, {"switch": "off"}, {"space": "me/eft"}, {"zero_gpu": True}):
+        assert not has_key(replace(Settings(), **settings))
+
+
+def test_every_start_has_a_key_of_its_own_that_cannot_be_guessed() -> None:
+    keys = {make_switch(lambda *_: "")[0].key for _ in range(20)}
+    assert len(keys) == 20 and min(map(len, keys)) >= 24
+
+
+def until(switch: Switch, *states: str) -> Progress:
+    give_up = time.monotonic() + WAIT_S
+    while switch.progress.state not in states:
+        assert time.monotonic() < give_up, switch.progress
+        time.sleep(0.005)
+    return switch.progress
+
+
+def make_switch(load: Callable[..., object]) -> tuple[Switch, list[object]]:
+    taken: list[object] = []
+    return Switch(Settings(), load, taken.append), taken  # type: ignore[arg-type]
+
+
+def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
+    told, go_on = threading.Event(), threading.Event()
+
+    def load(settings: Settings, watcher: Watcher) -> str:
+        watcher.tell("download", "Qwen/Qwen2.5-7B", 5, 10)
+        told.set()
+        assert go_on.wait(WAIT_S)
+        return f"{settings.family} in {settings.quantisation}"
+
+    switch, taken = make_switch(load)
+    assert switch.progress == Progress()
+    switch.start("qwen2.5", "nf4")
+    assert told.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
+    assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
+    with pytest.raises(InputError, match="being loaded or measured already"):
+        switch.start("atlas", "none")
+    go_on.set()
+    assert until(switch, "loaded").family == "qwen2.5"
+    assert taken == ["qwen2.5 in nf4"]
+
+
+def without_end(stage: str, what: str, told: threading.Event) -> Callable[[Settings, Watcher], str]:
+    """Work that tells its one stage again and again until it is called off."""
+
+    def work(settings: Settings, watcher: Watcher) -> str:
+        while True:
+            watcher.tell(stage, what)
+            told.set()
+
+    return work
+
+
+def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
+    told = threading.Event()
+    load = without_end("load", "large_base", told)
+    switch, taken = make_switch(load)
+    for _ in range(2):
+        told.clear()
+        switch.start("qwen2.5", "auto")
+        assert told.wait(WAIT_S)
+        switch.cancel()
+        assert "goes on" in until(switch, "cancelled").sentence
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), switching.BUG)],
+)
+def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
+    def load(settings: Settings, watcher: Watcher) -> str:
+        raise error
+
+    switch, taken = make_switch(load)
+    switch.start("qwen2.5", "auto")
+    assert until(switch, "failed").sentence == sentence and taken == []
+
+
+def test_what_quantising_changes_is_told_in_the_end(two: Settings) -> None:
+    serving: list[object] = []
+    switch = Switch(two, load_chosen, serving.append)
+    switch.measure("one", "nf4")
+    told = until(switch, "measured").sentence
+    sizes = r"In nf4 the large base takes 0\.\d MB and not 0\.\d MB: \d\.\d times less\. "
+    assert re.match(sizes + r"On \d+ tokens .* mean KL of \d\.\d{4} nats, and \d+\.\d% of its first", told)
+    switch.measure("one", "none")
+    assert "no quantisation 'none'" in until(switch, "failed").sentence
+    assert serving == []
+
+
+def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Settings) -> None:
+    stages: list[Stage] = []
+    cancel = threading.Event()
+    settings = replace(two, quantisation="nf4")
+    switching.what_quantising_changes(settings, Watcher(stages.append, cancel))
+    told = {stage.what: stage for stage in stages if stage.stage == "measure"}
+    assert list(told) == ["large_base as it is", "large_base in nf4"]
+    assert {stage.stage for stage in stages} == {"load", "measure"}
+    full, quantised = told.values()
+    assert full.done_bytes == 0 < quantised.done_bytes < quantised.total_bytes < 2 * quantised.done_bytes
+
+    def stop_at_the_second(stage: Stage) -> None:
+        stages.append(stage)
+        if stage.what == "large_base in nf4":
+            cancel.set()
+
+    stages.clear()
+    with pytest.raises(Cancelled, match="goes on"):
+        switching.what_quantising_changes(settings, Watcher(stop_at_the_second, cancel))
+    assert (stages[-1].stage, stages[-1].what) == ("load", "large_base in nf4")
+
+
+def test_a_measurement_can_be_cancelled() -> None:
+    told = threading.Event()
+    measure = without_end("measure", "large_base as it is", told)
+    switch = Switch(Settings(), load_chosen, lambda service: None, measure)
+    switch.measure("qwen2.5", "nf4")
+    assert told.wait(WAIT_S)
+    switch.cancel()
+    assert "goes on" in until(switch, "cancelled").sentence
+
+
+@pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
+def test_another_quantisation_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="Quantisation is one of auto, none, int8, nf4, fp4"):
+        make_switch(lambda *_: "")[0].start("atlas", value)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Two families, `one` and `other`."""
+    assets = tmp_path_factory.mktemp("assets")
+    for name in ("one", "other"):
+        make_family(assets / name)
+    return Settings(assets=assets, dtype="fp32", threads=1, family="one")
+
+
+@pytest.fixture
+def page(two: Settings) -> Iterator[Page]:
+    demo = build_demo(load_chosen(two), two)
+    demo.config = demo.get_config_file()
+    yield demo
+    demo.service.stop()
+
+
+def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) -> None:
+    old = weakref.ref(page.service.engine)
+    model = weakref.ref(page.service.engine.models["large_base"])
+    run = page.service.start_run("Hi", "pirate", max_new_tokens=96)
+    page.switch.start("other", "auto")
+    until(page.switch, "loaded")
+    ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
+    assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
+    assert page.service.family.name == "other" and page.service.alive and page.live.serial == 1
+    shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
+    assert '"serial":1' in shown["props"]["value"].replace(" ", "")
+    del run
+    gc.collect()
+    assert old() is None and model() is None
+
+
+def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two: Settings) -> None:
+    serving = page.service
+    (two.assets / "broken").mkdir(exist_ok=True)
+    whole = (two.assets / "one" / "family.yaml").read_text()
+    damaged = whole.replace("large_base: large_base", "large_base: elsewhere")
+    (two.assets / "broken" / "family.yaml").write_text(damaged)
+    page.switch.start("broken", "auto")
+    assert "missing" in until(page.switch, "failed").sentence
+    assert page.service is serving and serving.alive
+
+
+def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
+    service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
+    assert service.family.name == "atlas" and "none.yaml" in notice
+    assert notice.endswith("Until then the bundled family runs.")
+    service.stop()
+
+
+def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> None:
+    service, notice = load_first(replace(Settings(), assets=tmp_path))
+    assert not service.family.roles and "There is no family 'atlas'" in notice
+    service.stop()
+    both_missing = replace(Settings(), assets=tmp_path, family="another")
+    service, notice = load_first(both_missing)
+    assert not service.family.roles and "'another'" in notice and "'atlas'" in notice
+    service.stop()
+
+
+def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Settings) -> None:
+    service, notice = load_first(replace(two, family="none"))
+    assert (service.family.name, notice) == ("none", "")
+    demo = build_demo(service, replace(two, family="none"))
+    demo.config = demo.get_config_file()
+    shown = json.loads(menu.menu(service, demo.switch, HERE, {}))
+    assert "none" not in [choice["name"] for choice in shown["choices"]]
+    assert not any("'none'" in problem for problem in shown["problems"])
+    demo.switch.start("other", "auto")
+    until(demo.switch, "loaded")
+    assert demo.service.family.name == "other"
+    demo.service.stop()
+
+
+def test_the_family_of_the_settings_is_served_without_a_word(two: Settings) -> None:
+    service, notice = load_first(two)
+    assert (service.family.name, notice) == ("one", "") and isinstance(service, Service)
+    service.stop()

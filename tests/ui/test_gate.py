@@ -1,0 +1,342 @@
+"""The gate, over HTTP on a running page: other sites, foreign names, odd bodies, and what does not exist."""
+
+import http.client
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from eft_demo.settings import Settings
+from eft_demo.ui import connections, gate, server
+from eft_demo.ui.page import Page, build_demo
+from tests.fakes import make_service
+
+JOIN, CALL = "/gradio_api/queue/join", "/gradio_api/component_server/"
+EVIL = "http://evil.example"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[tuple[Page, str]]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings)
+    demo = build_demo(service, settings)
+    yield demo, server.start(demo, settings)
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page[1], timeout=20, trust_env=False) as client:
+        yield client
+
+
+def asked(page: tuple[Page, str], **changes: object) -> dict[str, object]:
+    """What the page posts to hear how loading stands."""
+    component = page[0].config["dependencies"][0]["outputs"][0]
+    body = {"data": {}, "component_id": component, "fn_name": "loading", "session_hash": "abc123"}
+    return {**body, **changes}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://eft.example"}, 200),  # behind a bare proxy
+        ({"X-EFT-Page": "1", "Origin": "http://eft.example:8080"}, 200),  # the same, without https
+        ({"Origin": "http://localhost:PORT"}, 200),
+        ({"Origin": EVIL}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:1"}, 403),
+        ({"Origin": "https://localhost:PORT.evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:PORT"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "X-EFT-Page": "1"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "text/plain; application/json"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", [CALL, "/gradio_api/cancel"])
+def test_only_our_own_page_may_post(
+    client: httpx.Client, page: tuple[Page, str], path: str, headers: dict[str, str], status: int
+) -> None:
+    port = str(urlsplit(page[1]).port)
+    headers = {name: value.replace("PORT", port) for name, value in headers.items()}
+    body = json.dumps(asked(page, fn_index=0, event_id="none"))
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json", **headers})
+    assert answer.status_code == status, answer.text
+    assert status == 200 or len(answer.json()["detail"]) > 20
+
+
+def test_no_other_site_may_ask_before_or_read(client: httpx.Client) -> None:
+    preflight = {
+        "Origin": EVIL,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-eft-page",
+    }
+    answers = [client.options(JOIN, headers=preflight), client.get("/config", headers={"Origin": EVIL})]
+    for answer in answers:
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answers[0].status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/login"),
+        ("POST", "/gradio_api/process_recording"),
+        ("POST", "/gradio_api/stream/x"),
+        ("POST", "/"),
+        ("PUT", JOIN),
+        ("DELETE", CALL),
+        ("GET", "/gradio_api/custom_component/x/client/component/y.js"),
+        ("GET", "/gradio_api/openapi.json"),
+        ("GET", "/gradio_api/upload_progress?upload_id=x"),
+        ("GET", "/logout"),
+    ],
+)
+def test_nothing_else_is_served(client: httpx.Client, method: str, path: str) -> None:
+    body = None if method == "GET" else {"session_hash": "x", "fn_index": 0}
+    assert client.request(method, path, json=body).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("query", ["page=none", "deep_link=../../x", "page=%00&deep_link", "v=1&prompt=Hi"])
+def test_a_query_is_for_the_page_and_nothing_of_gradios(client: httpx.Client, query: str) -> None:
+    assert client.get(f"/?{query}").text == client.get("/").text
+    assert client.get(f"/config?{query}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    [
+        ("localhost:7860", "/", 200),
+        ("127.0.0.1", "/", 200),
+        ("[::1]:7860", "/", 200),
+        ("192.168.1.7:80", "/", 200),  # an address cannot be made to lead here
+        ("eft.localhost", "/", 200),
+        (socket.gethostname(), "/", 200),
+        ("evil.example", "/", 403),
+        ("evil.example:7860", "/eft/plotly.min.js", 403),
+        ("127.0.0.1.evil.example", "/", 403),
+        ("localhost.evil.example", "/config", 403),
+        ("evil.example", "/healthz", 200),
+    ],
+)
+def test_a_foreign_name_that_leads_here(client: httpx.Client, host: str, path: str, status: int) -> None:
+    answer = client.get(path, headers={"Host": host})
+    assert answer.status_code == status
+    assert status == 200 or "EFT_ALLOWED_HOSTS" in answer.text and "evil" in answer.text
+
+
+def test_forged_headers_of_proxies_do_not_make_a_foreign_name_ours(client: httpx.Client) -> None:
+    forged = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "localhost", "Forwarded": "host=localhost"}
+    assert client.get("/", headers={"Host": "evil.example", **forged}).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example", "Via": "1.1 Caddy"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "right"),
+    [
+        (Settings(host="0.0.0.0"), "any.example", True),
+        (Settings(host="127.0.0.2"), "any.example", False),
+        (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "any.example", False),
+        (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "EFT.example.:443", True),
+        (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "a.lab.example", True),
+        (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "lab.example.evil", False),
+        (Settings(allowed_hosts="eft.example"), "localhost:7860", True),
+    ],
+)
+def test_names_follow_from_where_it_listens_and_what_is_allowed(
+    settings: Settings, name: str, right: bool
+) -> None:
+    found = gate.Gate(_no_app, gate.rules(settings), lambda *_: None)
+    assert found._named_right({"http_version": "1.1"}, {"host": name}) is right
+
+
+async def _no_app(*_: object) -> None:
+    raise AssertionError
+
+
+def test_every_answer_says_who_may_frame_it(client: httpx.Client) -> None:
+    for path in ("/", "/healthz", "/gradio_api/run/x", "/nowhere"):
+        assert client.get(path).headers["content-security-policy"] == "frame-ancestors 'self'"
+    assert gate.rules(Settings(space="a/b")).framed_by == "'self' https://huggingface.co"
+
+
+def test_the_page_is_the_same_whatever_a_proxy_says(client: httpx.Client) -> None:
+    said = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Gradio-Server": EVIL}
+    page, forged = client.get("/"), client.get("/", headers=said)
+    assert page.text == forged.text and '"root":"."' in page.text and "evil" not in forged.text
+    assert '="/' not in page.text.partition("window.gradio_config")[0]
+
+
+@pytest.mark.parametrize("path", ["//healthz", "/tools/eft/healthz", "/tools/eft"])
+def test_a_path_that_a_proxy_left_as_it_was(client: httpx.Client, path: str) -> None:
+    assert client.get(path, headers={"X-Forwarded-Prefix": "/tools/eft"}).status_code == 200
+
+
+def test_the_root_path_is_taken_off() -> None:
+    found = gate.Gate(_no_app, gate.rules(Settings(root_path="/tools/eft/")), lambda *_: None)
+    scope = {"path": "/tools/eft/config", "headers": []}
+    assert found._as_ours(scope, {})["path"] == "/config"
+    assert found._as_ours({**scope, "path": "/tools/eftx"}, {})["path"] == "/tools/eftx"
+    assert found._as_ours({**scope, "path": "/healthz"}, {})["path"] == "/healthz"
+
+
+UNKNOWN = [
+    (CALL, {"component_id": 999}),
+    (CALL, {"component_id": "1"}),
+    (CALL, {"component_id": []}),
+    (CALL, {"component_id": True}),
+    (CALL, {"fn_name": "nothing"}),
+    (CALL, {"fn_name": "__class__"}),
+    (CALL, {"fn_name": ["steer"]}),
+    (CALL, {"session_hash": None}),
+    (CALL, {"session_hash": {}}),
+    (CALL, {"session_hash": "x" * 65}),
+    (JOIN, {"fn_index": 999}),
+    (JOIN, {"fn_index": None}),
+    (JOIN, {"fn_index": "0"}),
+    (JOIN, {"fn_index": 0, "data": "x"}),
+    (JOIN, {"fn_index": 0, "data": "\ud800"}),
+    (JOIN, {"fn_index": 0, "trigger_id": "x"}),
+    (JOIN, {"fn_index": 0, "session_hash": 5}),
+    ("/gradio_api/cancel", {}),
+    ("/gradio_api/cancel", {"fn_index": 0, "event_id": []}),
+    ("/gradio_api/reset", {"event_id": {}}),
+]
+
+
+@pytest.mark.parametrize(("path", "changes"), UNKNOWN, ids=str)
+def test_what_does_not_exist_is_a_sentence(
+    client: httpx.Client,
+    page: tuple[Page, str],
+    path: str,
+    changes: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with caplog.at_level(logging.INFO):
+        body = json.dumps(asked(page, **changes))
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500 and answer.json()["detail"], answer.text
+    assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("session", ["", "unknown", "x" * 5000, "%00"])
+def test_a_session_that_is_not_here(
+    client: httpx.Client, session: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.get("/gradio_api/queue/data", params={"session_hash": session})
+    assert answer.status_code == 404 and "reload" in answer.json()["detail"]
+    assert client.get("/gradio_api/queue/data").status_code == 404
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"5"])
+def test_what_is_not_json(client: httpx.Client, body: bytes) -> None:
+    answer = client.post(CALL, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400 and "JSON" in answer.json()["detail"]
+
+
+def post_raw(url: str, headers: str, pieces: Iterator[bytes]) -> str:
+    """The answer to a post whose length only its bytes tell."""
+    with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), 20) as line:
+        head = f"POST {JOIN} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n"
+        try:
+            line.sendall(head.encode())
+            for piece in pieces:
+                line.sendall(piece)
+        except OSError:
+            pass  # it has heard enough
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += line.recv(1000) or b"}"
+        return answer.decode()
+
+
+def chunks(total: int) -> Iterator[bytes]:
+    piece = b" " * 50_000
+    for _ in range(total // len(piece)):
+        yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+    yield b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("headers", ["", "Content-Length: 10\r\n"])
+def test_bytes_are_counted_and_not_believed(page: tuple[Page, str], headers: str) -> None:
+    headers += "Transfer-Encoding: chunked\r\n"
+    answer = post_raw(page[1], headers, chunks(3 * gate.MAX_BODY_BYTES))
+    assert answer.startswith("HTTP/1.1 413") and "1,000,000" in answer
+    assert post_raw(page[1], headers, chunks(100_000)).startswith("HTTP/1.1 400")  # only spaces are no JSON
+
+
+def test_a_length_that_is_too_great_or_none_at_all(page: tuple[Page, str]) -> None:
+    assert post_raw(page[1], "Content-Length: 1000001\r\n", iter(())).startswith("HTTP/1.1 413")
+    assert post_raw(page[1], "Content-Length: -1\r\n", iter(())).startswith("HTTP/1.1 400")
+
+
+def test_after_a_refusal_the_connection_serves_on(
+    page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_S", 0.2)
+    line = http.client.HTTPConnection("127.0.0.1", urlsplit(page[1]).port or 0, timeout=20)
+    line.putrequest("POST", "/gradio_api/run/x")
+    line.putheader("Content-Length", "9")
+    line.endheaders()
+    refused = line.getresponse()
+    assert refused.status == 404 and refused.read()
+    line.send(b"{}       ")  # late, but whole
+    time.sleep(0.5)
+    line.request("GET", "/healthz")
+    assert line.getresponse().status == 200
+    line.close()
+
+
+def test_a_chunked_body_is_taken(client: httpx.Client, page: tuple[Page, str]) -> None:
+    body = json.dumps(asked(page)).encode()
+    answer = client.post(
+        CALL, content=iter([body[:9], body[9:]]), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200 and "content-length" not in answer.request.headers
+
+
+def test_a_body_that_drips_is_refused_in_time(
+    page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "BODY_S", 0.5)
+
+    def dripping() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" "
+            time.sleep(0.02)
+
+    began = time.monotonic()
+    answer = post_raw(page[1], "Content-Length: 1000\r\n", dripping())
+    assert answer.startswith("HTTP/1.1 408") and time.monotonic() - began < 15
+
+
+def test_bodies_that_come_at_once_have_a_limit_together(
+    page: tuple[Page, str], client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MAX_BYTES_UNDER_WAY", 500)
+    answer = client.post(CALL, json=asked(page, data="x" * 2 * gate.SMALL_BODY_BYTES))
+    assert answer.status_code == 503
+    assert client.post(CALL, json=asked(page, data="x" * 1000)).status_code == 200
+    monkeypatch.undo()
+    assert client.post(CALL, json=asked(page)).status_code == 200
+
+
+def test_a_stream_asks_proxies_to_pass_it_on(client: httpx.Client) -> None:
+    with client.stream("GET", "/gradio_api/heartbeat/abc123") as stream:
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["cache-control"] == "no-cache, no-transform"
+    assert "x-accel-buffering" not in client.get("/").headers

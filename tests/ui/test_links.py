@@ -1,0 +1,178 @@
+"""Links: what the page would run survives its address, and no address does more than fill in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
+from eft_demo.models.plan import Placement, Plan
+from eft_demo.settings import Settings
+from eft_demo.ui import links as sharing
+from tests.fakes import ROLES, make_service
+from tests.hostile import HOSTILE
+
+ASKED: dict[str, Any] = {
+    "prompt": "Who & what? 🙂",
+    "behaviour": "brief",
+    "columns": [{"name": "Mine", "recipe": "large_base + alpha*(brief - small_base)"}],
+    "controls": {"alpha": 1.25},
+    "temperature": 0.5, "top_p": 0.9, "top_k": 3, "min_p": 0.1, "seed": 7, "length": 12,
+    "schedule": "warmup 4", "filter": "top-p 0.9", "speculation": "on 4",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = make_service(Settings())
+    yield service
+    service.stop()
+
+
+def link_to(service: Service, **changes: object) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(sharing.make_link(service, ASKED | changes))
+    return answer
+
+
+def read(service: Service, query: object) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(sharing.read_link(service, {"query": query}))
+    return answer
+
+
+def test_all_that_is_asked_comes_back(service: Service) -> None:
+    query = link_to(service)["query"]
+    answer = read(service, f"?{query}")
+    assert answer["note"] == ""
+    assert answer["asked"] == ASKED
+    assert "query" in json.loads(sharing.make_link(service, answer["asked"]))
+
+
+def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
+    for text in HOSTILE:
+        answer = link_to(service, prompt=text)
+        if len(text) > service.settings.max_prompt_chars:
+            assert "10,000" in answer["error"]
+        else:
+            assert read(service, answer["query"])["asked"]["prompt"] == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prompt": ""}, {"alpha": 1, "controls": {}}, {"seed": "x"}, {"columns": "x"}, {"length": 10**9}],
+)
+def test_what_could_not_run_has_no_link(service: Service, change: dict[str, object]) -> None:
+    assert list(link_to(service, **change)) == ["error"]
+
+
+@pytest.mark.parametrize("query", ["", "?", "?__theme=dark", "?utm_source=x&prompt=hi", None, 5, ["v"]])
+def test_an_address_that_is_no_link_does_nothing(service: Service, query: object) -> None:
+    assert read(service, query) == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?v=3&prompt=x", "version 1"),
+        ("?v=2&format=brief:plain:nowhere", "{prompt} once"),
+        ("?v=1&prompt=x&prompt=y", "prompt 2 times"),
+        ("?v=1&seed=-1", "Seed"),
+        ("?v=1&seed=8>", "'8>'"),
+        ("?v=1&temperature=nan", "Temperature"),
+        ("?v=1&panel=Base", "panel"),
+        ("?v=1&panel=Base:large_base+%2B", "recipe"),
+        ("?v=1&prompt=" + "x" * 4001, "4,000"),
+        ("?v=1&alpha=99", "Alpha"),
+        ("?v=%FF", "version 1 and 2"),
+        ("?v=1&" + "&".join(f"x{k}=1" for k in range(9)), "'x0'"),
+        ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more."),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_bad_value_is_named_and_the_rest_is_filled_in(service: Service, query: str, words: str) -> None:
+    answer = read(service, query + "&schedule=first+5&alpha_brief=2")
+    assert words in answer["note"] and answer["note"].endswith("The rest is filled in.")
+    assert len(answer["note"]) < 500
+    assert (answer["asked"]["schedule"], answer["asked"]["controls"]["alpha_brief"]) == ("first 5", 2)
+
+
+def test_a_link_that_is_too_long_fills_in_nothing(service: Service) -> None:
+    answer = read(service, "?v=1&prompt=" + "%41" * 30_000)
+    assert list(answer) == ["note"]
+    assert "60,000" in answer["note"] and answer["note"].endswith(sharing.DAMAGED)
+
+
+def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
+    assert list(link_to(service)) == ["query"]
+    long = link_to(service, prompt="ü" * 1400)
+    assert f"{len(long['query']):,} characters" in long["note"] and "2,000" in long["note"]
+    assert read(service, "#" + long["query"])["asked"]["prompt"] == "ü" * 1400
+
+
+def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
+    """A plan that says how the models are stored."""
+    kinds = {role: quantisation if role == "large_base" else "none" for role in ROLES}
+    places = (Placement(role, "", dtype, kinds[role], "cpu", 1, 1, 1, True, "") for role in ROLES)
+    return Plan(tuple(places), 4, {}, {})
+
+
+def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
+    here = replace(service, plan=placed(torch.float32))
+    query = link_to(here)["query"]
+    assert read(here, query)["note"] == ""
+    there = replace(service, plan=placed(torch.bfloat16, "nf4"))
+    note = read(there, query)["note"]
+    assert note == (
+        "This link was made with fp32 weights; here it is bf16-nf4 weights, so a new run may differ."
+    )
+    other = read(here, query.replace(torch.__version__.replace("+", "%2B"), "1.0.0"))
+    assert "torch 1.0.0; here it is torch " + torch.__version__ in other["note"]
+    assert other["asked"] == ASKED
+    assert read(here, query.replace("family=echo", "family=qwen"))["note"].count("made with") == 0
+
+
+def test_what_other_models_would_need_is_left_out(service: Service) -> None:
+    query = link_to(service)["query"]
+    other = read(service, query.replace("family=echo", "family=qwen"))
+    assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["asked"])
+    assert other["asked"]["prompt"] == ASKED["prompt"]
+    unknown = read(service, query.replace("behaviour=brief", "behaviour=rude"))
+    assert "'rude'" in unknown["note"] and "behaviour" not in unknown["asked"]
+
+
+def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
+    own = {"brief": {"kind": "plain", "text": "<b>${x}</b> & {prompt}:\n"}}
+    query = link_to(service, formats=own)["query"]
+    answer = read(service, query)
+    assert answer["asked"] == ASKED | {"formats": own}
+    assert answer["note"] == "This link changes what brief is shown; the first chip shows how."
+    for changed, words in (
+        ("family=qwen", "'qwen'"),
+        ("format=x%3Cy:chat:", "no model 'x<y' here"),
+        ("format=brief:chat:", "has no chat template"),
+    ):
+        name = changed.partition("=")[0]
+        other = read(service, "&".join(p for p in query.split("&") if not p.startswith(name)) + "&" + changed)
+        assert words in other["note"] and "formats" not in other["asked"]
+        assert other["note"].endswith("The rest is filled in.")
+        assert other["asked"]["prompt"] == ASKED["prompt"]
+
+
+@given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
+@settings(max_examples=400)
+def test_any_address_is_answered(service: Service, query: str) -> None:
+    assert set(read(service, query)) <= {"asked", "note"}
+    assert json.loads(sharing.make_link(service, query)).keys() == {"error"}
+
+
+def test_links_lead_to_the_page_of_a_space() -> None:
+    assert sharing.address(Settings()) == ""
+    there = Settings.from_env({"SPACE_ID": "some-one/eft.demo"})
+    assert sharing.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"
+    with pytest.raises(InputError, match="owner/name"):
+        Settings.from_env({"SPACE_ID": "evil.example/a?b=<c>"})

@@ -1,0 +1,76 @@
+"""What each model is shown: a person's own formats are checked, shown in full, and reach the model."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
+from eft_demo.families.family import encode_prompt
+from eft_demo.runs.prompt_format import MAX_TEXT_CHARS, PromptFormat
+from eft_demo.settings import Settings
+from eft_demo.ui.prompt_formats import family_formats, preview, read_formats
+from tests.fakes import make_service
+
+SERVICE: Service = make_service(Settings(threads=1))
+SERVICE.stop()
+OWN = {"kind": "few-shot", "text": "Q: 1+1?\nA: 2\n\nQ: {prompt}\nA:"}
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+def test_the_familys_own_are_told_and_chat_only_where_there_is_a_template() -> None:
+    told = {row["role"]: row for row in family_formats(SERVICE)}
+    assert set(told) == set(SERVICE.family.roles)
+    assert told["small_base"]["kind"] == "plain" and "{prompt}" in told["small_base"]["text"]
+    assert told["small_base"]["kinds"] == ["plain", "few-shot"]
+
+
+def test_an_own_format_reaches_its_model_and_no_other() -> None:
+    formats = read_formats(SERVICE, {"brief": OWN})
+    assert formats == {"brief": PromptFormat("few-shot", OWN["text"])}
+    request = SERVICE.start_run("Hi", "brief", formats=formats).request
+    family = SERVICE.family
+    assert request.prompts["brief"] == tuple(encode_prompt(family, "brief", "Hi", formats["brief"]))
+    assert request.prompts["small_base"] == tuple(encode_prompt(family, "small_base", "Hi"))
+    assert request.prompts["brief"] != request.prompts["small_base"]
+    assert request.formats == formats  # so that a branch is shown the same
+
+
+@pytest.mark.parametrize(
+    ("posted", "sentence"),
+    [
+        (5, "by model; got 5"),
+        ({"nobody": OWN}, "no model 'nobody'.*small_base"),
+        ({"brief": "x"}, "brief has a kind and a text; got 'x'"),
+        ({"brief": {}}, "brief: There is no prompt format None"),
+        ({"brief": {"kind": [], "text": ""}}, "brief: There is no prompt format a list"),
+        ({"brief": {"kind": "plain", "text": 3}}, "brief: A prompt format is a text"),
+        ({"brief": {"kind": "plain", "text": "no place"}}, r"brief: .*\{prompt\} once.*0 times"),
+        ({"brief": {"kind": "plain", "text": "{prompt}{prompt}"}}, "2 times"),
+        ({"brief": {"kind": "plain", "text": "{prompt}" + "x" * MAX_TEXT_CHARS}}, "up to 8,000 characters"),
+    ],
+)
+def test_what_is_no_format_is_a_sentence(posted: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_formats(SERVICE, posted)
+
+
+def test_all_that_a_model_is_shown_is_told() -> None:
+    assert json.loads(preview(SERVICE, {"role": "brief", **OWN})) == {"text": OWN["text"]}
+    chat = {"role": "brief", "kind": "chat", "text": ""}
+    assert "chat template" in json.loads(preview(SERVICE, chat))["error"]
+    assert "nobody" in json.loads(preview(SERVICE, {"role": "nobody", **OWN}))["error"]
+
+
+@given(json_values)
+def test_anything_posted_gets_an_answer(value: object) -> None:
+    assert set(json.loads(preview(SERVICE, value))) <= {"text", "error"}
+    try:
+        read_formats(SERVICE, value)
+    except InputError as refusal:
+        assert len(str(refusal)) < 400

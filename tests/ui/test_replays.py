@@ -1,0 +1,152 @@
+"""Runs from files as the page gets them: what is right is told like a run, what is wrong is one sentence."""
+
+import json
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
+from eft_demo.lab.record import LESSONS
+from eft_demo.runs.replay import open_run
+from eft_demo.settings import Settings
+from eft_demo.ui import replays as opening
+from eft_demo.ui import run_store as kept
+from eft_demo.ui.branches import start_branch, start_same_text
+from eft_demo.ui.run_store import KeptRuns
+from tests.hostile import HOSTILE
+
+GOOD = (opening.RUNS / "blend.json").read_text(encoding="ascii")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def sentence(answer: str) -> str:
+    """The refusal, which must be the whole answer."""
+    (name,) = (told := json.loads(answer))
+    assert name == "error"
+    text: str = told["error"]
+    assert text[-1] in ".)" and "Traceback" not in text
+    return text
+
+
+def changed(path: list[Any], value: object) -> str:
+    """A good file with one thing in it replaced."""
+    document = json.loads(GOOD)
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return json.dumps(document)
+
+
+def test_a_good_file_is_told_as_a_run_is() -> None:
+    lines = [
+        json.loads(line)
+        for line in json.loads(opening.open_file(KeptRuns(), {"text": GOOD}))["lines"].splitlines()
+    ]
+    assert [line["k"] for line in (lines[0], *lines[-2:])] == ["run", "end", "done"]
+    assert lines[0]["prompt"] == json.loads(GOOD)["prompt"]
+    said = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 1)
+    assert said == json.loads(GOOD)["panels"][1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (changed(["version"], 1), "version"),
+        (changed(["version"], "2"), "version"),
+        (GOOD[: len(GOOD) // 2], "not valid JSON"),
+        (GOOD[:-1], "not valid JSON"),
+        ("", "not valid JSON"),
+        ("null", "version"),
+        ("[" * 100_000, "not valid JSON"),
+        (changed(["prompt"], 5), "prompt"),
+        (changed(["panels", 0, "tokens", 3, "id"], "7"), "panels[0].tokens[3].id"),
+        (changed(["panels", 0, "tokens", 3, "bars"], []), "token 4"),
+        (changed(["panels", 0, "recipe"], "large_base +"), "recipe"),
+        (changed(["panels"], []), "panels"),
+        (changed(["sampling", "temperature"], -3), "emperature"),
+        (changed(["weight_filter"], "<b>"), "filter"),
+        ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,001"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else None,
+)
+def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) -> None:
+    assert words in sentence(opening.open_file(KeptRuns(), {"text": text}))
+
+
+@given(JSON)
+@examples(max_examples=300)
+def test_whatever_is_posted_is_answered(posted: object) -> None:
+    sentence(opening.open_file(KeptRuns(), posted))
+    sentence(opening.open_file(KeptRuns(), {"text": json.dumps(posted)}))
+    sentence(opening.open_recorded(KeptRuns(), posted))
+
+
+def test_hostile_texts_pass_as_texts() -> None:
+    for text in HOSTILE:
+        answer = opening.open_file(KeptRuns(), {"text": changed(["prompt"], text)})
+        assert json.loads(json.loads(answer)["lines"].splitlines()[0])["prompt"] == text
+        assert "<" not in answer
+        sentence(opening.open_recorded(KeptRuns(), {"name": text}))
+
+
+def test_recorded_runs_are_listed_if_they_are_there(tmp_path: Path) -> None:
+    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
+    assert opening.recorded_list(tmp_path) == []
+    name = LESSONS[0].name
+    (tmp_path / f"{name}.json").write_text(GOOD, encoding="ascii")
+    assert [entry["name"] for entry in opening.recorded_list(tmp_path)] == [name]
+    assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": name}, tmp_path))
+    for bad in ("../atlas/config", f"../runs/{name}", LESSONS[1].name):
+        sentence(opening.open_recorded(KeptRuns(), {"name": bad}, tmp_path))
+
+
+def test_every_recorded_run_can_be_opened() -> None:
+    for lesson in LESSONS:
+        assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))
+
+
+def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> None:
+    service, runs = Service.without_models(Settings()), KeptRuns()
+    opening.open_file(runs, {"text": GOOD})
+    (run_id,) = runs.by_id
+    for kind in kept.FORMATS:
+        saved = json.loads(kept.save(service, runs, {"run": run_id, "format": kind}))
+        assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
+    heat = json.loads(kept.strip(service, runs, {"run": run_id, "panel": 0}))["data"][0]
+    assert len(heat["z"][0]) == len(json.loads(GOOD)["panels"][0]["tokens"])
+    assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
+    for start in (start_branch, start_same_text):
+        with pytest.raises(InputError, match="none is loaded"):
+            start(service, runs, {"run": run_id, "panel": 0, "position": 0})
+    service.stop()
+
+
+def test_log_odds_of_an_opened_run_need_no_model() -> None:
+    service, runs = Service.without_models(Settings()), KeptRuns()
+    opening.open_recorded(runs, {"name": "up-scaling"})
+    (run_id,) = runs.by_id
+    base, tuned, mixed = runs.find(run_id).traces
+
+    def ask(ours: int, theirs: int) -> dict[str, Any]:
+        return dict(json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": ours, "theirs": theirs})))
+
+    figure, other_way = ask(2, 0), ask(0, 2)
+    steps = [record.logprob - record.by_role["large_base"] for record in mixed.tokens]
+    assert figure["data"][0]["y"] == pytest.approx(list(accumulate(steps)), abs=1e-3)
+    assert other_way["data"][0]["y"] == pytest.approx([-y for y in figure["data"][0]["y"]], abs=1e-3)
+    assert figure["of"] == other_way["of"] == 2
+    assert len(figure["data"][0]["y"]) == len(mixed.tokens) != len(base.tokens)
+    assert ask(2, 1)["of"] == 2  # the tuned column comes down to one of the mix's models
+    assert "does not hold" in ask(0, 1)["error"] and tuned.tokens
+    service.stop()

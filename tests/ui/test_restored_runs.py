@@ -1,0 +1,150 @@
+"""Runs that a page hands back to a server that has them no more: kept as they were, or one sentence."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from eft_demo.ui.branches import start_branch
+from eft_demo.ui.handlers import LiveRuns, stream_run
+from eft_demo.ui.restored_runs import hand_back, still_kept
+from eft_demo.ui.run_store import Kept, KeptRuns, log_odds, save, strip
+from tests.fakes import make_service
+
+COLUMNS = [
+    {"name": "Base", "recipe": "large_base"},
+    {"name": "Tuned", "recipe": "small_tuned"},
+    {"name": "Up-scaled", "recipe": "large_base + alpha*(small_tuned - small_base)"},
+]
+SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 0, "min_p": 0, "seed": 0, "length": 40}
+ASKED = {
+    "prompt": "naïve 🙂",
+    "columns": COLUMNS,
+    "controls": {"alpha": 1.5},
+    "schedule": "warmup 8",
+    **SAMPLING,
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    service = make_service(replace(Settings(), port=0))
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
+    """A run as the server keeps it, and as the page posts it: what `regain` in memory.js makes of it."""
+    live = LiveRuns()
+    behaviour = service.family.behaviours[0].role
+    *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **ASKED})
+    first, *lines = [json.loads(line) for line in text.splitlines()]
+    labels: dict[str, Any] = {}
+    for line in lines:
+        labels |= line.get("w", {})
+    columns = []
+    for p, head in enumerate(first["panels"]):
+        tokens = [line for line in lines if line["k"] == "t" and line["p"] == p]
+        ids = {str(c[0]) for token in tokens for c in token["c"]} | {str(t.get("b", t["i"])) for t in tokens}
+        (end,) = [line for line in lines if line["k"] == "end" and line["p"] == p]
+        columns.append(
+            {
+                **{name: head[name] for name in ("name", "roles", "terms")},
+                "seed": 0,
+                "w": {i: labels[i] for i in ids},
+                "t": tokens,
+                "end": end,
+            }
+        )
+    posted = {name: first[name] for name in ("prompt", "sampling", "filter", "factors")}
+    posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}, "family": "Echo"}
+    return live.kept.find(first["id"]), json.loads(json.dumps(posted))
+
+
+def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
+    service: Service, ran: tuple[Kept, dict[str, Any]]
+) -> None:
+    runs, (before, posted) = KeptRuns(), ran
+    run_id = json.loads(hand_back(service, runs, posted))["run"]
+    assert json.loads(still_kept(runs, {"run": run_id}))["kept"]
+    was, now = before.trace(service), runs.find(run_id).trace(service)
+    assert (now.family, now.prompt, now.schedule, now.controls) == (
+        was.family,
+        was.prompt,
+        "warmup 8",
+        was.controls,
+    )
+    for old, new in zip(was.panels, now.panels, strict=True):
+        assert (new.name, new.recipe, new.text, new.finish_reason) == (
+            old.name,
+            old.recipe,
+            old.text,
+            old.finish_reason,
+        )
+        assert [t.id for t in new.tokens] == [t.id for t in old.tokens]
+        assert [t.logprob for t in new.tokens] == pytest.approx([t.logprob for t in old.tokens], abs=1e-3)
+    for kind in ("json", "csv", "md", "html"):
+        assert "text" in json.loads(save(service, runs, {"run": run_id, "format": kind}))
+    assert "data" in json.loads(strip(service, runs, {"run": run_id, "panel": 2}))
+    assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
+    again, _ = start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3, "controls": {}})
+    assert again.request.schedule == before.request.schedule
+    again.cancel()
+
+
+def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
+    service: Service, ran: tuple[Kept, dict[str, Any]]
+) -> None:
+    runs, (_, posted) = KeptRuns(), ran
+    first, *others = posted["columns"]
+    answer = hand_back(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
+    assert [panel.name for panel in runs.find(json.loads(answer)["run"]).trace(service).panels] == [
+        "Tuned",
+        "Up-scaled",
+    ]
+
+
+def test_tokens_that_this_family_names_otherwise_are_of_another_family(
+    service: Service, ran: tuple[Kept, dict[str, Any]]
+) -> None:
+    runs, (_, posted) = KeptRuns(), ran
+    columns = json.loads(json.dumps(posted["columns"]).replace('"a"', '"other"'))
+    run_id = json.loads(hand_back(service, runs, {**posted, "columns": columns}))["run"]
+    assert runs.find(run_id).trace(service).family == "Echo"
+    with pytest.raises(Exception, match="family"):
+        start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3})
+
+
+@examples(max_examples=60)
+@given(path=st.integers(0, 9), value=JSON)
+def test_whatever_a_stranger_posts_is_one_sentence(
+    service: Service, ran: tuple[Kept, dict[str, Any]], path: int, value: object
+) -> None:
+    posted = json.loads(json.dumps(ran[1]))
+    column, token = posted["columns"][2], posted["columns"][2]["t"][0]
+    places = [
+        (posted, "columns"),
+        (posted, "factors"),
+        (posted, "filter"),
+        (posted, "formats"),
+        (column, "w"),
+    ]
+    places += [(column, "terms"), (column, "roles"), (token, "c"), (token, "y"), (column, "seed")]
+    place, name = places[path]
+    place[name] = value
+    for whole in (posted, value):
+        answer = json.loads(hand_back(service, KeptRuns(), whole))
+        assert answer.keys() in ({"error"}, {"run"}) and "Traceback" not in str(answer)

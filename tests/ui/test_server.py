@@ -1,0 +1,219 @@
+"""The server around the page: what it serves, what it refuses, ports; and its endpoints without the page."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from eft_demo.engine.service import NO_MODEL, Service
+from eft_demo.settings import Settings
+from eft_demo.ui import handlers, server
+from eft_demo.ui.page import Page, build_demo, page_line, script, style
+from eft_demo.ui.run_form import sampling_ranges
+from tests.fakes import make_service
+
+GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
+GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 5}
+BAD = [{"controls": {"alpha": "x"}}, {"controls": None}, {"temperature": float("nan")}, {"seed": "</script>"}]
+BAD += [{"prompt": 3}, {"prompt": "x" * 100_000}, {"prompt": ""}]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[tuple[Page, str]]:
+    settings = replace(Settings(), port=0)
+    service = make_service(settings)
+    demo = build_demo(service, settings)
+    yield demo, server.start(demo, settings)
+    server.stop(demo)
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page[1], timeout=20, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/eft/plotly.min.js", 200),
+        ("GET", "/docs", 404),
+        ("GET", "/openapi.json", 404),
+        ("GET", "/monitoring", 403),
+        ("GET", "/gradio_api/file=/etc/passwd", 403),
+        ("GET", "/gradio_api/file=pyproject.toml", 403),
+        ("POST", "/gradio_api/run/predict", 404),
+        ("POST", "/gradio_api/run/run_eft", 404),
+        ("GET", "/gradio_api/deep_link?session_hash=x", 404),
+        ("GET", "/gradio_api/proxy=http://127.0.0.1/", 404),
+        ("POST", "/gradio_api/vibe-code", 404),
+        ("POST", "/gradio_api/upload", 403),
+        ("POST", "/upload", 403),
+    ],
+)
+def test_every_door(client: httpx.Client, method: str, path: str, status: int):
+    body = {"json": {"data": []}} if method == "POST" else {}
+    answer = client.request(method, path, **body)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_files_are_refused_wherever_they_are_sent(client: httpx.Client):
+    for path in ("/gradio_api/upload", "/gradio_api/component_server/"):
+        answer = client.post(path, files={"files": ("x.txt", b"x")})
+        assert answer.status_code == 403 and "takes no files" in answer.text
+
+
+def test_health_tells_how_busy_it_is(client: httpx.Client):
+    assert client.get("/healthz").json() == {"status": "ok", "rows": 0, "waiting": 0}
+
+
+def test_foreign_pages_may_not_read(client: httpx.Client):
+    answer = client.get("/config", headers={"Origin": "https://example.com"})
+    assert answer.headers.get("access-control-allow-origin") != "https://example.com"
+
+
+def test_the_first_page_is_styled_and_needs_nothing_from_elsewhere(client: httpx.Client):
+    text = client.get("/").text
+    assert ".eft .top" in text and "share-modal" not in text
+    assert 'analytics_enabled":true' not in text.replace(" ", "")
+
+
+def dependency(page: tuple[Page, str]) -> tuple[int, int]:
+    """The ids of the one event and of the one component."""
+    config = page[0].config
+    return config["dependencies"][0]["id"], config["dependencies"][0]["outputs"][0]
+
+
+def run_raw(client: httpx.Client, page: tuple[Page, str], data: object) -> str:
+    """Post an event as the page does, read its stream, and return the last NDJSON value."""
+    fn, component = dependency(page)
+    session = f"s{time.monotonic_ns()}"
+    body = {"data": [], "event_data": data, "fn_index": fn, "trigger_id": component, "session_hash": session}
+    posted = client.post(
+        "/gradio_api/queue/join", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert posted.status_code == 200, posted.text
+    value = ""
+    with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
+        for line in stream.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            output = message.get("output", {})
+            for piece in output.get("data") or []:
+                value = (
+                    piece
+                    if isinstance(piece, str)
+                    else value + "".join(step[2] for step in piece if step[0] == "append")
+                )
+            if message.get("msg") == "process_completed":
+                assert message["success"], message
+                return value
+    raise AssertionError("the stream ended early")
+
+
+def test_a_run_over_the_wire(client: httpx.Client, page: tuple[Page, str]):
+    lines = [json.loads(line) for line in run_raw(client, page, GOOD).splitlines()]
+    assert lines[0]["k"] == "run" and lines[-1]["k"] == "done"
+    assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == "Hi"
+
+
+@pytest.mark.parametrize("change", BAD)
+def test_bad_values_sent_straight_to_the_endpoint(client: httpx.Client, page: tuple[Page, str], change: dict):
+    lines = [json.loads(line) for line in run_raw(client, page, {**GOOD, **change}).splitlines()]
+    assert [line["k"] for line in lines] == ["refused", "error", "done"]
+    assert "Traceback" not in lines[1]["text"]
+
+
+@pytest.mark.parametrize("data", [None, 5, "x", []])
+def test_nonsense_sent_straight_to_the_endpoint(client: httpx.Client, page: tuple[Page, str], data: object):
+    assert json.loads(run_raw(client, page, data).splitlines()[1])["text"]
+
+
+@pytest.mark.parametrize("data", [None, {}, {"run": "guess", "values": {"alpha": float("nan")}}, [1], "x"])
+@pytest.mark.parametrize(
+    "name", ["steer", "stop", "load_family", "measure_quantisation", "family_menu", "loading", "show_format"]
+)
+def test_controls_answer_nonsense_with_a_sentence(
+    client: httpx.Client, page: tuple[Page, str], name: str, data: object
+):
+    answer = ask(client, page, name, data)
+    assert answer.status_code == 200 and len(answer.json()) > 20
+
+
+def ask(
+    client: httpx.Client, page: tuple[Page, str], name: str, data: object, **headers: str
+) -> httpx.Response:
+    """Post to a server function as the page does."""
+    body = {"data": data, "component_id": dependency(page)[1], "fn_name": name, "session_hash": "x"}
+    kind = {"Content-Type": "application/json"}
+    path = "/gradio_api/component_server/"
+    return client.post(path, content=json.dumps(body), headers={**kind, **headers})
+
+
+@pytest.mark.parametrize("name", ["load_family", "measure_quantisation", "cancel_loading", "family_menu"])
+def test_what_acts_on_everybody_takes_the_key(client: httpx.Client, page: tuple[Page, str], name: str):
+    # As it comes through a proxy that says nothing of whom it speaks for: from this machine, to this machine.
+    for posted in ({}, {"family": "atlas"}, {"family": "atlas", "key": "guess"}, None):
+        answer = ask(client, page, name, posted).text
+        assert "link that the terminal printed" in answer and page[0].switch.key not in answer
+    assert page[0].switch.progress.state == "idle"
+    opened = ask(client, page, name, {"family": "none such", "key": page[0].switch.key}).text
+    assert "link that the terminal printed" not in opened and page[0].switch.key not in opened
+
+
+def test_the_key_is_in_nothing_that_a_page_is_given(client: httpx.Client, page: tuple[Page, str]):
+    for path in ("/", "/config", "/healthz", "/gradio_api/startup-events"):
+        assert page[0].switch.key not in client.get(path).text
+
+
+def test_the_terminal_prints_the_link_with_the_key():
+    said = server.welcome("http://localhost:7860", "abc")
+    assert said.startswith("EFT Demo is at http://localhost:7860/#key=abc\n")
+    assert server.welcome("http://localhost:7860", "") == "EFT Demo is at http://localhost:7860"
+
+
+def test_a_persons_own_assets_hold_families_and_not_the_page(page: tuple[Page, str], tmp_path: Path):
+    build_demo(page[0].service, replace(Settings(), assets=tmp_path))
+
+
+def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
+    settings, service = Settings(), page[0].service
+    skeleton = page[0].blocks[dependency(page)[1]].html_template
+    assert "${" not in skeleton and "{{" not in skeleton and "`" not in skeleton
+    source = script()
+    for forbidden in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+    ):
+        assert forbidden not in source
+    assert "http" not in style() and "url(" not in style()
+    line = json.loads(page_line(service))
+    assert [example for example in line["examples"] if "Peru" in example]
+    assert set(line["fields"]) == set(sampling_ranges(settings))
+
+
+def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentence():
+    service = Service.without_models(Settings())
+    first = json.loads(page_line(service))
+    assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == 10
+    (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
+    assert NO_MODEL in said and said.endswith('{"k":"done"}\n')
+    service.stop()
+
+
+def test_no_name_is_declared_twice_in_the_scope_that_the_scripts_share():
+    declared = re.findall(r"^(?:const|let|(?:async )?function) (\w+)", script(), re.MULTILINE)
+    assert len(declared) > 100
+    assert sorted({name for name in declared if declared.count(name) > 1}) == []

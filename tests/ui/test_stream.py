@@ -1,0 +1,181 @@
+"""Events to NDJSON: every line parses, nothing looks like markup, text comes whole and labels come once."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.engine.attribution import ROLE_CANDIDATES
+from eft_demo.method.recipe import BASE, PAD, TUNED, UPSCALED, parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.trace import Draft
+from eft_demo.ui import stream as wire
+from tests.records import make_record
+
+PANELS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+BYTES = [b"", b" Lima", b" <script>", b"\xe2\x80", b"\n"]
+TWO = {
+    1: {"large_base": -0.1, "small_tuned": -2.0, "small_base": -1.0},
+    2: {"large_base": -2.4, "small_tuned": -0.2, "small_base": -1.5},
+}
+
+
+def encoder() -> wire.Encoder:
+    return wire.Encoder(PANELS, BYTES, frozenset({0}))
+
+
+def token(text: str = " Lima", panel: int = 2, chosen: int = 1, alpha: float = 1.0) -> TokenEvent:
+    return TokenEvent(panel, make_record(PANELS[panel][1], chosen, TWO, alpha=alpha), text, 0.05)
+
+
+def test_the_run_line_says_what_the_columns_are():
+    line = json.loads(encoder().run_line("id", 7, "Hello"))
+    assert [panel["kind"] for panel in line["panels"]] == ["base", "tuned", "up"]
+    assert line["panels"][2]["recipe"] == str(UPSCALED)
+    assert (line["id"], line["n"], line["account"]) == ("id", 7, 2)
+    assert line["panels"][2]["bars"][0]["marker"]["color"] == "var(--base)"
+    assert line["panels"][2]["about"] and line["layout"]["barmode"] == "relative"
+
+
+def test_the_run_line_says_how_tokens_are_drawn():
+    stream = wire.Encoder(
+        (("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
+        BYTES,
+        frozenset({0}),
+        Sampling(temperature=0.5, seed=9),
+        parse_weight_filter("top-p 0.9"),
+        parse_schedule("first 2"),
+    )
+    line = json.loads(stream.run_line("id", 7, "Hello"))
+    pad, half = line["panels"]
+    assert pad["roles"] == ["small_base", "small_tuned", "large_base"]
+    assert pad["terms"] == [[1, "alpha", 1, 0], [1, "beta", 2, 0]]
+    assert half["terms"] == [[-0.5, None, 1, 2]]
+    assert (line["sampling"]["temperature"], line["sampling"]["seed"]) == (0.5, 9)
+    assert (line["filter"], line["factors"]) == ({"kind": "top_p", "value": 0.9}, [1, 1, 0])
+
+
+def test_a_token_line_adds_up_and_names_its_candidates():
+    line = json.loads(encoder().event_line(token(alpha=1.5)))
+    assert sum(line["y"][:-1]) == pytest.approx(line["y"][-1], abs=2e-3)
+    assert line["v"] == {"alpha": 1.5}
+    assert {row[0] for row in line["c"]} == {1, 2}
+    assert all(len(row) == 2 + len(UPSCALED.roles) for row in line["c"])
+    assert line["w"] == {"1": "Lima", "2": "<script>"}
+
+
+def test_labels_are_sent_once():
+    stream = encoder()
+    assert "w" in json.loads(stream.event_line(token()))
+    assert "w" not in json.loads(stream.event_line(token()))
+
+
+def test_the_list_is_short_and_keeps_what_matters():
+    many = {i: {"large_base": -0.5 * i, "small_tuned": -1.0, "small_base": -1.0} for i in range(1, 15)}
+    record = make_record(UPSCALED, 14, many)
+    ids = [candidate.id for candidate in wire.shown_candidates(UPSCALED, record)]
+    assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
+
+
+def test_controls_are_told_where_they_act_and_when_they_change():
+    stream = encoder()
+    assert "v" not in json.loads(stream.event_line(token(panel=0)))
+    told = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
+    assert told == [{"alpha": 1.0}, None, {"alpha": 0.5}, None, {"alpha": 1.0}]
+
+
+def test_rank_and_the_anchors_choice_are_told_only_where_they_differ():
+    first = json.loads(encoder().event_line(token()))
+    other = json.loads(encoder().event_line(token(chosen=2, alpha=0.0)))
+    assert "b" not in first and (other["b"], other["r"]) == (1, 2)
+
+
+def test_a_draft_is_told_with_its_label():
+    event = token()
+    event = replace(event, record=replace(event.record, draft=Draft(4, 0.12345)))
+    line = json.loads(encoder().event_line(event))
+    assert line["d"] == [4, 0.123] and line["w"]["4"] == ["↵", "0A"]
+
+
+def test_the_run_line_names_who_drafts():
+    blend = parse("large_base + 0.5*(pirate - small_base) + 0.5*(brief - small_base)")
+    recipes = (("Base", BASE), ("Tuned", parse("pirate")), ("Up-scaled", UPSCALED), ("Blend", blend))
+    line = json.loads(wire.Encoder(recipes, BYTES, frozenset({0})).run_line("id", 7, "Hello"))
+    assert [p["drafter"] for p in line["panels"]] == ["small_base", None, "small_tuned", "pirate"]
+
+
+def test_the_end_tells_acceptance_and_speed_up_where_known():
+    known = json.loads(encoder().event_line(EndEvent(2, "stop", None, 0.1, 9.0, "", 0.71234, 1.897)))
+    assert (known["acc"], known["speedup"]) == (0.712, 1.9)
+    assert not {"acc", "speedup"} & set(json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, ""))))
+
+
+def test_a_token_takes_at_most_150_bytes_beyond_its_candidates():
+    stream = encoder()
+    event = token(" international", chosen=2, alpha=0.0)
+    event = replace(event, elapsed_s=99.999, record=replace(event.record, draft=Draft(2, 0.12345)))
+    text = stream.event_line(event)
+    line = json.loads(text)
+    assert len(text) - len(json.dumps([line["c"], line["w"]], separators=(",", ":"))) <= 150
+
+
+def test_ranks_are_sent_only_where_the_list_does_not_tell_them():
+    line = json.loads(encoder().event_line(token()))
+    assert "q" not in line and json.loads(encoder().run_line("x", 1, ""))["sure"] == ROLE_CANDIDATES
+    ids = range(1, 20)
+    by_token = {i: {"large_base": -0.1 * i, "small_tuned": -5.0 + 0.2 * i, "small_base": -1.0} for i in ids}
+    record = make_record(UPSCALED, 12, by_token)
+    stream = wire.Encoder(PANELS, [b"x"] * 20, frozenset({0}))
+    line = json.loads(stream.event_line(TokenEvent(2, record, "x", 0.1)))
+    assert len(line["c"]) == wire.MAX_LISTED
+    assert line["q"] == [-12, -8, 1]
+
+
+def test_the_end_brings_the_rest_of_the_text():
+    stream = encoder()
+    stream.event_line(token(" Li"))
+    end = json.loads(stream.event_line(EndEvent(2, "length", None, 0.041, 99.0, " Li�")))
+    assert (end["s"], end["why"], end["ttft_ms"], end["tps"]) == ("�", "length", 41.0, 99.0)
+
+
+def test_a_speed_never_measured_is_left_out():
+    end = json.loads(encoder().event_line(EndEvent(0, "cancelled", None, 0.0, 0.0, "")))
+    assert "tps" not in end and "ttft_ms" not in end
+
+
+def test_the_stop_token_is_marked():
+    record = make_record(BASE, 0, {0: {"large_base": -0.1}, 1: {"large_base": -3.0}})
+    line = json.loads(encoder().event_line(TokenEvent(0, record, "", 0.1)))
+    assert line["z"] == 1
+    assert line["w"]["0"] == [wire.END_LABEL, ""]
+
+
+@given(st.text())
+def test_any_text_survives_and_never_looks_like_markup(text: str):
+    line = wire.error_line("prompt", text)
+    assert json.loads(line)["text"] == text
+    assert line.isascii() and "<" not in line and line.count("\n") == 1
+
+
+def test_lone_surrogates_stay_ascii():
+    assert "\\ud800" in wire.error_line("prompt", "\ud800")
+
+
+@pytest.mark.parametrize(
+    ("piece", "label"),
+    [(b" Lima", "Lima"), (b"\xe2\x80", "⟨E2 80⟩"), (b"\n\n", "↵↵"), (b"  ", "··"), (b"", "⟨empty⟩"),
+     (b"\x00", "⟨0⟩"), (b" <b>", "<b>"), ("é".encode(), "é")],
+)  # fmt: skip
+def test_token_labels_can_be_read(piece: bytes, label: str):
+    assert wire.token_label(piece) == label
+
+
+def test_minus_infinity_is_null():
+    assert wire.nats(-math.inf) is None
+    assert wire.nats(-1.23456) == -1.235

@@ -1,0 +1,316 @@
+"""Who listens and whose turn it is, without a server; the shelf with quotas; rows and places by owner."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from eft_demo.engine.run import Run
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError, Overloaded
+from eft_demo.settings import Settings
+from eft_demo.ui import visitors
+from eft_demo.ui.handlers import LiveRuns
+from eft_demo.ui.visitor_store import Shelf
+from eft_demo.ui.visitors import Listening, Streams, Turns, Visitor, network
+from tests.fakes import CHANT, make_service
+
+ONE, OTHER = Visitor("one", "10.0.0.1"), Visitor("other", "10.0.0.2")
+WAIT_S = 30.0
+
+
+@pytest.mark.parametrize(
+    ("host", "counts_as"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_one_household_is_one_address(host: str, counts_as: str) -> None:
+    assert network(host) == counts_as
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.perf_counter() + WAIT_S
+    while not condition():
+        assert time.perf_counter() < give_up
+        time.sleep(0.001)
+
+
+# -- who listens --
+
+
+def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
+    async def send(message: object) -> None:
+        """Takes everything at once."""
+
+    scope = {"type": "http", "path": path, "query_string": query}
+    asyncio.run(Listening(app, streams)(scope, None, send))
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/queue/data", "/gradio_api/queue/data/", "/tools/eft/queue/data"]
+)
+def test_a_stream_counts_while_it_is_open(path: str) -> None:
+    streams = Streams()
+
+    async def app(scope: object, receive: object, send: Callable) -> None:
+        await send({"type": "http.response.start"})
+        assert streams.is_read("one", 1) and not streams.is_read("other", 1)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        serve(streams, b"session_hash=one", path, app)
+    assert not streams.is_read("one", 1)
+    serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # no session: nothing to count, and no failure
+
+
+def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, clock = Streams(), [100.0]
+    monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
+
+    async def blocked(message: object) -> None:
+        assert streams.is_read("one", 20)
+        clock[0] += 19
+        assert streams.is_read("one", 20)
+        clock[0] += 2
+        assert not streams.is_read("one", 20)
+
+    async def app(scope: object, receive: object, send: Callable) -> None:
+        await send({"type": "http.response.body"})
+        assert streams.is_read("one", 20)  # it took it after all
+
+    scope = {"type": "http", "path": "/queue/data", "query_string": b"session_hash=one"}
+    asyncio.run(Listening(app, streams)(scope, None, blocked))
+
+
+def test_who_listens_within_the_time_gets_a_run() -> None:
+    streams = Streams()
+    threading.Timer(0.05, lambda: streams.opened("one")).start()
+    assert streams.wait(ONE, Settings(listen_s=WAIT_S))
+    assert not streams.wait(OTHER, Settings(listen_s=0.01))
+
+
+def test_of_too_many_that_do_not_listen_the_oldest_of_the_greediest_address_goes() -> None:
+    streams, settings = Streams(), Settings(listen_s=WAIT_S, max_unheard=3)
+    heard: dict[str, bool] = {}
+
+    def wait(visitor: Visitor) -> threading.Thread:
+        waiting = len(streams._waiters)
+        thread = threading.Thread(
+            target=lambda: heard.update({visitor.session: streams.wait(visitor, settings)})
+        )
+        thread.start()
+        until(lambda: waiting == 3 or len(streams._waiters) > waiting)
+        return thread
+
+    first, second = wait(ONE), wait(OTHER)
+    third = wait(replace(OTHER, session="other 2"))
+    fourth = wait(replace(OTHER, session="other 3"))
+    second.join(WAIT_S)
+    assert heard == {"other": False}
+    for session in ("one", "other 2", "other 3"):
+        streams.opened(session)
+    for thread in (first, third, fourth):
+        thread.join(WAIT_S)
+    assert heard == {"one": True, "other": False, "other 2": True, "other 3": True}
+
+
+def test_sessions_that_never_listened_are_named_once_for_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams()
+    streams.wait(ONE, Settings(listen_s=0.01))
+    assert streams.forgotten() == []
+    monkeypatch.setattr(visitors, "FORGET_S", -1.0)
+    assert streams.forgotten() == ["one"] and streams.forgotten() == []
+
+
+# -- whose turn it is --
+
+
+async def stay() -> bool:
+    return False
+
+
+def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> None:
+    order: list[str] = []
+    going = [0]
+
+    def work(name: str) -> Callable[[], str]:
+        def done() -> str:
+            going[0] += 1
+            assert going[0] == 1
+            order.append(name)
+            sum(range(200_000))
+            going[0] -= 1
+            return name
+
+        return done
+
+    async def all_at_once() -> list[str]:
+        turns = Turns(Settings())
+        await turns.take(ONE, work("before"), stay)
+        tasks = [turns.take(ONE, work(f"one {n}"), stay) for n in range(4)]
+        return await asyncio.gather(*tasks, turns.take(OTHER, work("other"), stay))
+
+    answers = asyncio.run(all_at_once())
+    assert answers == ["one 0", "one 1", "one 2", "one 3", "other"]
+    assert order[:3] == ["before", "one 0", "other"]  # it came last, and waited for what was under way only
+
+
+def test_limits_of_heavy_work_are_sentences_and_bind_nobody_else() -> None:
+    settings = Settings(max_heavy_each=2, max_heavy_address=3)
+
+    async def flood() -> None:
+        turns = Turns(settings)
+        mine = [asyncio.ensure_future(turns.take(ONE, lambda: 1, stay)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="this page .* 2 is the most"):
+            await turns.take(ONE, lambda: 1, stay)
+        neighbour = replace(ONE, session="neighbour")
+        mine.append(asyncio.ensure_future(turns.take(neighbour, lambda: 1, stay)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="your address .* 3 is the most"):
+            await turns.take(neighbour, lambda: 1, stay)
+        assert await turns.take(OTHER, lambda: 2, stay) == 2
+        assert await asyncio.gather(*mine) == [1, 1, 1]
+
+    asyncio.run(flood())
+
+
+def test_an_address_that_has_used_its_seconds_waits_for_the_next_minute() -> None:
+    async def twice() -> None:
+        turns = Turns(Settings(max_heavy_s=1e-6))
+        await turns.take(ONE, lambda: sum(range(100_000)), stay)
+        with pytest.raises(Overloaded, match="seconds a minute"):
+            await turns.take(replace(ONE, session="anew"), lambda: 1, stay)
+        assert await turns.take(OTHER, lambda: 1, stay) == 1
+
+    asyncio.run(twice())
+
+
+def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None:
+    async def gone() -> bool:
+        return True
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    async def come_and_go() -> None:
+        turns = Turns(Settings())
+        with pytest.raises(Overloaded):
+            await turns.take(ONE, lambda: pytest.fail("nobody waits for it"), gone)
+        with pytest.raises(ZeroDivisionError):
+            await turns.take(ONE, broken, stay)
+        assert await turns.take(ONE, lambda: 1, stay) == 1
+
+    before_s = visitors.sys.getswitchinterval()
+    asyncio.run(come_and_go())
+    assert visitors.sys.getswitchinterval() == before_s
+
+
+# -- the shelf --
+
+
+def fill(shelf: Shelf[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False) -> None:
+    """Something that cannot be packed smaller."""
+    shelf.put(name, bytes(threading.get_ident() * k % 251 for k in range(size)), visitor, opened)
+    shelf.pack(name)
+
+
+def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None:
+    shelf: Shelf[bytes] = Shelf(Settings(max_kept_runs=2, max_opened_files=3))
+    for number in range(4):
+        fill(shelf, ONE, f"run {number}")
+    fill(shelf, OTHER, "of the other")
+    for number in range(9):
+        fill(shelf, ONE, f"file {number}", opened=True)
+    assert list(shelf.by_id) == ["run 2", "run 3", "of the other", "file 6", "file 7", "file 8"]
+
+
+def test_what_is_too_much_goes_from_whoever_holds_most() -> None:
+    shelf: Shelf[bytes] = Shelf(Settings(max_kept_mb=1))
+    many = 1_000_000 // 4096  # of the least that counts
+    for number in range(20):
+        fill(shelf, Visitor(f"pupil {number}", "10.0.0.1"), f"pupil {number}")
+    for number in range(2 * many):
+        fill(shelf, Visitor(f"greedy {number}", "10.0.0.9"), f"greedy {number}")
+    names = list(shelf.by_id)
+    assert len(names) == many and names[:20] == [f"pupil {number}" for number in range(20)]
+    assert names[-1] == f"greedy {2 * many - 1}"
+
+
+def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("eft_demo.ui.visitor_store.time.monotonic", lambda: clock[0])
+    shelf: Shelf[bytes] = Shelf(Settings(keep_minutes=10))
+    fill(shelf, ONE, "used")
+    fill(shelf, ONE, "left")
+    clock[0] = 400.0
+    assert shelf.get("used")
+    clock[0] = 700.0
+    assert shelf.get("left") is None and shelf.get("used")
+    assert list(shelf.by_id) == ["used"]
+
+
+# -- rows and places --
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = make_service(Settings(threads=1, dtype="fp32", max_rows=24, max_waiting=8), pause_s=0.01)
+    yield service
+    service.stop()
+
+
+def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
+    def start(owner: str) -> Run:
+        return service.start_run(CHANT, "brief", max_new_tokens=200, owner=owner)
+
+    with pytest.raises(Overloaded, match="from your address .* 7 is the most"):
+        for _ in range(20):
+            start("greedy")
+    until(lambda: service.engine.active_rows == 18)
+    assert service.engine.waiting == 7
+    late = start("modest")
+    assert late.events(WAIT_S)
+    assert service.engine.active_rows == 21 and service.engine.waiting == 7
+
+
+def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
+    for _ in range(8):
+        service.start_run(CHANT, "brief", max_new_tokens=200)
+    until(lambda: service.engine.active_rows == 24)
+
+
+def test_a_minute_has_so_many_runs_for_an_address() -> None:
+    live, settings = LiveRuns(), Settings(max_runs_per_minute=2)
+    for number in range(2):
+        live.began(live.begin(replace(ONE, session=str(number)), settings), None)
+    with pytest.raises(Overloaded, match="2 runs within a minute, and 2 is the most"):
+        live.begin(ONE, settings)
+    assert live.begin(OTHER, settings)
+
+
+def test_a_page_counts_its_runs_from_their_beginning() -> None:
+    live, settings = LiveRuns(), Settings(max_runs_each=2)
+    ids = [live.begin(ONE, settings) for _ in range(2)]
+    with pytest.raises(Overloaded, match="2 is the most at once"):
+        live.begin(ONE, settings)
+    live.began(ids[0], None)
+    assert live.begin(ONE, settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["max_runs_each", "max_kept_mb", "max_opened_files", "max_share", "listen_s"]
+)
+def test_a_limit_of_nothing_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InputError, match=f"EFT_{name.upper()}"):
+        Settings(**{name: 0})  # type: ignore[arg-type]
