@@ -25,11 +25,11 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
 from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
 from eft_demo.families.family import Family, encode_prompt, load_family
-from eft_demo.lab import baseline as peer
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.synthetic_models import LARGE, larger_family
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
+from eft_demo.models import baseline as peer
 from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import settle

@@ -16,9 +16,9 @@ from eft_demo.engine.service import Service, default_panels
 from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.families.family import Family, encode_prompt
-from eft_demo.lab import baseline as peer
 from eft_demo.method.recipe import BASE, DOWNSCALED, TUNED, UPSCALED, Recipe, parse
 from eft_demo.method.sampling import Sampling
+from eft_demo.models import baseline as peer
 from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.models.toy import FaultyModel, ToyModel
