@@ -40,7 +40,7 @@ FIRST: Panels = (("Base", BASE), ("Tuned", TUNED_SHOWN), ("Up-scaled", UPSCALED)
 
 def default_panels(behaviour: str) -> Panels:
     """The three panels of the page, with `small_tuned` played by `behaviour`."""
-    return tuple((name, recipe.with_roles({"small_tuned": behaviour})) for name, recipe in THREE_PANELS)
+    return tuple((name, recipe.played(behaviour)) for name, recipe in THREE_PANELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Service:
         text = self.check_prompt(prompt)
         tuned = self.check_behaviour(behaviour)
         chosen = default_panels(tuned) if panels is None else panels
-        resolved = tuple((name, recipe.with_roles({"small_tuned": tuned})) for name, recipe in chosen)
+        resolved = tuple((name, recipe.played(tuned)) for name, recipe in chosen)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
         limit, default = self.settings.max_new_tokens, self.settings.default_new_tokens
         length = default if max_new_tokens is None else max_new_tokens

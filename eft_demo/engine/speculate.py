@@ -27,12 +27,11 @@ from eft_demo.engine.forward import Forwards
 from eft_demo.engine.sequence import Row
 from eft_demo.errors import OutOfMemory
 from eft_demo.method.recipe import Recipe
+from eft_demo.method.roles import SMALL_BASE, is_large
 from eft_demo.method.sampling import overlap, sample
 from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import Draft, TokenRecord
 
-LARGE = "large_"  # how the roles of the large models begin
-SMALL_BASE = "small_base"  # drafts for large models that have no small one beside them
 CATCH_UP = 128  # tokens at once that a drafter reads which was not needed for a while
 
 Seen = dict[tuple[str, Row, int], Tensor]  # (role, row, how far ahead) -> log-probs (vocab,)
@@ -61,10 +60,10 @@ def drafter_of(recipe: Recipe, roles: Collection[str]) -> str | None:
     """The model of `roles` that drafts for a recipe: its first small one, tuned before base, or else the
     small base. None where no large model takes part: there would be nothing to save.
     """
-    if not any(role.startswith(LARGE) for role in recipe.roles):
+    if not any(is_large(role) for role in recipe.roles):
         return None
     by_use = [*(term.plus for term in recipe.terms), recipe.anchor, *(term.minus for term in recipe.terms)]
-    small = [role for role in by_use if not role.startswith(LARGE)]
+    small = [role for role in by_use if not is_large(role)]
     return next((role for role in [*small, SMALL_BASE] if role in roles), None)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.method.recipe import Recipe
+from eft_demo.method.roles import is_base, is_large, role_title
 from eft_demo.runs.trace import TokenRecord
 
 LIGHT: Mapping[str, str] = {
@@ -69,21 +70,11 @@ def tick_label(text: str, longest: int = 12) -> str:
     return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…", quote=False)
 
 
-def role_name(role: str) -> str:
-    """A role as people read it: `large_base` -> `large base`; a behaviour's own name stays."""
-    return role.replace("_", " ")
-
-
-def is_base(role: str) -> bool:
-    """Whether a role is a base model: `large_base` and `small_base`. All others were tuned."""
-    return role.endswith("_base")
-
-
 def _bar_traces(recipe: Recipe, palette: Mapping[str, str]) -> list[dict[str, Any]]:
     roles = [recipe.anchor, *(term.plus for term in recipe.terms)]
     behaviours = list(dict.fromkeys(role for role in roles if not is_base(role)))
     colours = [_role_colour(role, behaviours) for role in roles]
-    bars = [_bar(role_name(recipe.anchor), palette[colours[0]])]
+    bars = [_bar(role_title(recipe.anchor), palette[colours[0]])]
     for index, (term, colour) in enumerate(zip(recipe.terms, colours[1:], strict=True)):
         sign, size = term.sign_and_size
         name = term_name(size) if sign == "+" else f"− {term_name(size)}"
@@ -100,7 +91,7 @@ def _bar_traces(recipe: Recipe, palette: Mapping[str, str]) -> list[dict[str, An
 
 def _role_colour(role: str, behaviours: Sequence[str]) -> str:
     if is_base(role):
-        return "small" if role == "small_base" else "base"
+        return "base" if is_large(role) else "small"
     return _BEHAVIOURS[behaviours.index(role) % len(_BEHAVIOURS)]
 
 
@@ -110,7 +101,7 @@ def term_name(size: str) -> str:
     `alpha_pirate*(pirate - small_base)` becomes `α · (pirate − small base)`: its bracket says whose it is.
     """
     greek = re.sub(r"\balpha(_\w+)?\b", "α", size).replace("beta", "β")
-    return role_name(greek.replace("*", " · ").replace(" - ", " − "))
+    return role_title(greek.replace("*", " · ").replace(" - ", " − "))
 
 
 def _bar(name: str, colour: str) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class _Engine:
 
     def way(self, panels: Panels, speculation: Speculation = OFF) -> Way:
         """Run these panels."""
-        named = tuple((name, recipe.with_roles({"small_tuned": self.tuned})) for name, recipe in panels)
+        named = tuple((name, recipe.played(self.tuned)) for name, recipe in panels)
         roles = {role for _, recipe in named for role in recipe.roles}
         prompts = {role: tuple(encode_prompt(self.family, role, PROMPT)) for role in roles}
         controls, sampling = {"alpha": ALPHA.default}, Sampling()

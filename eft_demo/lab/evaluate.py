@@ -97,7 +97,7 @@ def evaluate_recipe(
 ) -> Result:
     """One line of the table."""
     asked = questions(load_facts(), count, behaviour=behaviour)
-    panel = recipe.with_roles({"small_tuned": behaviour})
+    panel = recipe.played(behaviour)
     answers = [
         trace
         for start in range(0, len(asked), ROWS_AT_ONCE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from eft_demo.errors import InputError, RecipeError
+from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, played_by
 from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
@@ -19,6 +20,10 @@ MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains f
 MAX_TEXT_CHARS = 500
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+# As the page writes them: "large base" for large_base, and α or β for the controls of that name.
+_TITLE = re.compile(r"(?:large|small)[ \u00a0](?:base|tuned)(?![a-z0-9_])")
+_GREEK = re.compile(r"([αβ])(_[a-z0-9_]{1,34})?")
+_LETTERS = {"α": "alpha", "β": "beta"}
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]*")
 # What editors and web pages make of the ASCII signs. One character for one, so positions stay true.
@@ -94,6 +99,10 @@ class Recipe:
             for term in self.terms
         )
 
+    def played(self, behaviour: str) -> "Recipe":
+        """The same recipe with `behaviour` in the place of small_tuned; empty: as it is."""
+        return self.with_roles(played_by(behaviour))
+
     def with_roles(self, mapping: Mapping[str, str]) -> "Recipe":
         """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others stay."""
 
@@ -152,7 +161,7 @@ class _Parser:
                 scale *= float(number)
                 if not abs(scale) <= MAX_WEIGHT:
                     self.fail(f"a weight of at most {MAX_WEIGHT:g}", start)
-            elif control_range(name := self.match(_NAME)) is not None and control is None:
+            elif control_range(name := self.control()) is not None and control is None:
                 control = name
             else:
                 self.fail(
@@ -166,9 +175,14 @@ class _Parser:
         self.expect(")", ")")
         return Term(scale, plus, minus) if control is None else Term(control, plus, minus, scale)
 
+    def control(self) -> str | None:
+        greek = self.match(_GREEK)
+        return self.match(_NAME) if greek is None else _LETTERS[greek[0]] + greek[1:]
+
     def role(self) -> str:
         start = self.at
-        name = self.match(_NAME)
+        title = self.match(_TITLE)
+        name = self.match(_NAME) if title is None else title.replace(" ", "_")
         if name is None or _is_control(name):
             self.fail("the name of a model, such as large_base", start)
         return name
@@ -246,7 +260,7 @@ def undone_model(recipe: Recipe, highest: float) -> str | None:
     What is subtracted from itself, as in `small_base + (pirate - small_base)`, is only diluted.
     """
     for role in recipe.roles:
-        if role.endswith("_base"):
+        if is_base(role):
             continue
         by_control = {"": float(role == recipe.anchor)}
         for term in recipe.terms:
@@ -261,20 +275,18 @@ def undone_model(recipe: Recipe, highest: float) -> str | None:
     return None
 
 
-BASE = Recipe("large_base")
-TUNED = Recipe("small_tuned")
-UPSCALED = Recipe("large_base", (Term("alpha", "small_tuned", "small_base"),))
+BASE = Recipe(LARGE_BASE)
+TUNED = Recipe(SMALL_TUNED)
+UPSCALED = Recipe(LARGE_BASE, (Term("alpha", SMALL_TUNED, SMALL_BASE),))
 # The paper's beta: amplify what scale adds, not what tuning adds.
-AMPLIFIED = Recipe("small_tuned", (Term("beta", "large_base", "small_base"),))
-DOWNSCALED = Recipe("small_base", (Term("alpha", "large_tuned", "large_base"),))
-REFERENCE = Recipe("large_tuned")
+AMPLIFIED = Recipe(SMALL_TUNED, (Term("beta", LARGE_BASE, SMALL_BASE),))
+DOWNSCALED = Recipe(SMALL_BASE, (Term("alpha", LARGE_TUNED, LARGE_BASE),))
+REFERENCE = Recipe(LARGE_TUNED)
 # Both at once. At (alpha, beta) = (0, 0) it is the small base, at (1, 0) the small tuned, at (0, 1) the large
 # base, at (1, 1) the up-scaled.
-PAD = Recipe(
-    "small_base", (Term("alpha", "small_tuned", "small_base"), Term("beta", "large_base", "small_base"))
-)
+PAD = Recipe(SMALL_BASE, (Term("alpha", SMALL_TUNED, SMALL_BASE), Term("beta", LARGE_BASE, SMALL_BASE)))
 
 
 def blend(behaviours: Sequence[str]) -> Recipe:
     """Several behaviours on the large base, each with a slider of its own: `alpha_pirate` for `pirate`."""
-    return Recipe("large_base", tuple(Term(f"alpha_{role}", role, "small_base") for role in behaviours))
+    return Recipe(LARGE_BASE, tuple(Term(f"alpha_{role}", role, SMALL_BASE) for role in behaviours))

@@ -19,6 +19,7 @@ from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.method.roles import is_large
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import CPU, free_memory
 from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
@@ -216,7 +217,7 @@ def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[st
 
 
 def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
-    large = role.startswith("large")
+    large = is_large(role)
     quantisation = way.quantisation if large else NONE
     reason = way.reason
     if measure.stored_bytes:

@@ -3,8 +3,8 @@
 Knows the shapes of recipes; knows nothing of models and of how a head is drawn.
 """
 
-from eft_demo.figures.contributions import is_base
 from eft_demo.method.recipe import Recipe
+from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, is_base
 
 
 def panel_head(name: str, recipe: Recipe) -> dict[str, str]:
@@ -39,15 +39,15 @@ def panel_about(recipe: Recipe) -> str:
     shape = (recipe.anchor, manners, sizes)
     if manners + sizes < len(recipe.terms):
         return "Written by hand"
-    if shape == ("large_base", 1, 0):
+    if shape == (LARGE_BASE, 1, 0):
         return "The small one's manner, the large one's knowledge"
-    if shape == ("small_base", 1, 0):
+    if shape == (SMALL_BASE, 1, 0):
         return "The large one's manner, the small one's knowledge"
-    if shape == ("small_base", 1, 1):
+    if shape == (SMALL_BASE, 1, 1):
         return "From the small base: manner by α, knowledge by β"
     if not is_base(recipe.anchor) and (manners, sizes) == (0, 1):
         return "The small one's manner, and more knowledge with β"
-    if recipe.anchor == "large_base" and not sizes:
+    if recipe.anchor == LARGE_BASE and not sizes:
         return f"The large one's knowledge, {manners} manners blended"
     return "Written by hand"
 
@@ -62,8 +62,8 @@ def lone_model(recipe: Recipe) -> str:
 
 
 def _about_model(role: str) -> str:
-    if role == "small_base":
+    if role == SMALL_BASE:
         return "Knows little, and does not answer"
-    if role == "large_tuned":
+    if role == LARGE_TUNED:
         return "A large model that really was tuned: what is emulated"
     return "Knows, but does not answer" if is_base(role) else "Answers, but does not know"

@@ -81,10 +81,10 @@ def presets(family: Family) -> list[Preset]:
 def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
     """What the page is told of a column before it runs: its head, its text, the sliders it listens to."""
     return {
-        **panel_head(name, recipe.with_roles({"small_tuned": behaviour})),
+        **panel_head(name, recipe.played(behaviour)),
         "text": str(recipe),
         "controls": recipe.controls,
-        "pad": recipe in (PAD, PAD.with_roles({"small_tuned": behaviour})),
+        "pad": recipe in (PAD, PAD.played(behaviour)),
     }
 
 
@@ -137,7 +137,7 @@ def _read_column(service: Service, behaviour: str, posted: object) -> tuple[str,
     if isinstance(text, str) and not text.strip():
         raise InputError("This column has no recipe yet. Please write one, such as large_base.")
     recipe = parse(text)  # type: ignore[arg-type]  # says itself what is no text
-    played = recipe.with_roles({"small_tuned": behaviour})
+    played = recipe.played(behaviour)
     unknown = [role for role in played.roles if role not in family.roles]
     if unknown:
         raise InputError(

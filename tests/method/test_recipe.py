@@ -36,7 +36,7 @@ def test_any_recipe_reads_back_as_itself(recipe: Recipe) -> None:
     assert str(parse(str(recipe))) == str(recipe)
 
 
-@given(st.text(max_size=60) | st.text(alphabet="ab_1.e+-*() alph\n−×", max_size=60))
+@given(st.text(max_size=60) | st.text(alphabet="ab_1.e+-*() alph\n−×αβ", max_size=60))
 def test_any_text_is_a_recipe_or_a_recipe_error(text: str) -> None:
     try:
         recipe = parse(text)
@@ -57,6 +57,10 @@ def test_any_text_is_a_recipe_or_a_recipe_error(text: str) -> None:
         ("large_base + gamma*(a - b)", 13),
         ("large_base + alpha*alpha*(a - b)", 19),
         ("large_base + alpha(a - b)", 18),
+        ("large_base + α*α*(a - b)", 15),
+        ("large_base + α(a - b)", 14),
+        ("α + (a - b)", 0),
+        ("large_base small_base", 11),
         ("large_base + alpha*(a + b)", 22),
         ("large_base + alpha*(a - b", 25),
         ("large_base + alpha*(a - )", 24),
@@ -89,6 +93,9 @@ def test_spaces_and_lookalike_signs_do_not_matter() -> None:
     assert parse("  large_base+\talpha × ( small_tuned − small_base )\n") == UPSCALED
     assert parse("a - 0.5*beta*(b - c)") == Recipe("a", (Term("beta", "b", "c", -0.5),))
     assert parse("a + 2*.5*alpha*3*(b - c)") == Recipe("a", (Term("alpha", "b", "c", 3.0),))
+    assert parse("large base + α · (small tuned − small\u00a0base)") == UPSCALED
+    assert parse("a + 0.5·β·(b − c)") == Recipe("a", (Term("beta", "b", "c", 0.5),))
+    assert parse("a + α_pirate*(pirate - c)") == Recipe("a", (Term("alpha_pirate", "pirate", "c"),))
     assert parse("a - (b - c)") == Recipe("a", (Term(-1, "b", "c"),))
 
 

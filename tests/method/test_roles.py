@@ -1,0 +1,27 @@
+"""Role names mean the same wherever they are read."""
+
+import pytest
+
+from eft_demo.method.recipe import UPSCALED, parse
+from eft_demo.method.roles import is_base, is_large, played_by, role_title
+
+
+@pytest.mark.parametrize(
+    ("role", "base", "large"),
+    [
+        ("large_base", True, True),
+        ("small_base", True, False),
+        ("large_tuned", False, True),
+        ("small_tuned", False, False),
+        ("pirate", False, False),
+        ("largest", False, False),
+    ],
+)
+def test_size_and_tuning_of_a_role(role: str, base: bool, large: bool) -> None:
+    assert (is_base(role), is_large(role)) == (base, large)
+
+
+def test_a_behaviour_plays_small_tuned_and_nobody_leaves_it() -> None:
+    assert UPSCALED.played("pirate") == parse("large_base + alpha*(pirate - small_base)")
+    assert UPSCALED.played("") == UPSCALED and not played_by("")
+    assert role_title("large_base") == "large base" and role_title("pirate") == "pirate"
