@@ -7,27 +7,30 @@ traceback. Each command imports what it runs, so that `--help` need not wait for
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from eft_demo.errors import EFTError
+from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import blamed, leave_lost_folder
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
-from eft_demo.method.recipe import parse
-from eft_demo.settings import ALPHA, BETA, MIN_P, NO_FAMILY, SEED, TEMPERATURE, TOP_K, TOP_P, Settings
+from eft_demo.settings import ALPHA, BETA, NO_FAMILY, SAMPLING, Settings, show_value
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
+    from eft_demo.runs.spec import RunSpec
     from eft_demo.runs.trace import PanelTrace, RunTrace
 
 app = typer.Typer(
@@ -107,11 +110,18 @@ def start(
             from eft_demo.ui.page import open_page
             from eft_demo.ui.server import launch
 
-            launch(open_page(settings), settings)
+            launch(open_page(settings, what_quantising_changes), settings)
         except BaseException as error:
             if isinstance(error, SystemExit) and isinstance(error.code, int):
                 raise  # it did start; this is how it ended
             _end_failed_start(error)
+
+
+def what_quantising_changes(settings: Settings, watcher: Watcher) -> str:
+    """The laboratory's measurement for the page, in a sentence; imported when somebody asks for it."""
+    from eft_demo.lab.quantisation import what_quantising_changes as measure
+
+    return measure(settings, watcher)
 
 
 def _end_failed_start(error: BaseException) -> NoReturn:
@@ -128,61 +138,92 @@ def _end_failed_start(error: BaseException) -> NoReturn:
     os._exit(1)
 
 
+def _with_sampling(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each way of sampling in the place of its `**sampling`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = []
+    for name, limits in SAMPLING.items():
+        kind = int if limits.integer else float
+        option = Annotated[kind, typer.Option(help=limits.help)]  # type: ignore[valid-type]
+        usual = kind(limits.default)
+        options.append(Parameter(name, Parameter.KEYWORD_ONLY, default=usual, annotation=option))
+    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return command
+
+
 @app.command(cls=FreeText)
+@_with_sampling
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
-    recipe: Annotated[list[str] | None, typer.Option(help="One text each; default: three panels.")] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="A column each, as RECIPE or NAME:RECIPE; default: the page's first three."),
+    ] = None,
     behaviour: Annotated[
         str | None, typer.Option(help="What small_tuned stands for; default: first.")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Weight of what tuning changed.")] = ALPHA.default,
-    beta: Annotated[float, typer.Option(help="Weight of what scale changed.")] = BETA.default,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = TEMPERATURE.default,
-    top_p: Annotated[float, typer.Option(help="Share of the probability kept.")] = TOP_P.default,
-    top_k: Annotated[int, typer.Option(help="Tokens kept; 0 = all.")] = int(TOP_K.default),
-    min_p: Annotated[float, typer.Option(help="Kept from this share of the likeliest.")] = MIN_P.default,
+    alpha: Annotated[float, typer.Option(help=ALPHA.help)] = ALPHA.default,
+    beta: Annotated[float, typer.Option(help=BETA.help)] = BETA.default,
+    control: Annotated[
+        list[str] | None, typer.Option(help="Of one behaviour alone, such as alpha_pirate=0.5.")
+    ] = None,
     weight_filter: Annotated[str, typer.Option(help="off, 'top-p 0.95' or 'mask 0.1'.")] = "off",
     schedule: Annotated[str, typer.Option(help="'warmup 8', 'first 5', 'list 0 0.5 1'.")] = "constant",
     speculation: Annotated[str, typer.Option(help="off, on, 'on 4' or auto: the same text.")] = "auto",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same texts.")] = int(SEED.default),
     max_new_tokens: Annotated[int | None, typer.Option(help="Length limit.")] = None,
+    prompt_format: Annotated[
+        list[str] | None, typer.Option(help="ROLE:KIND:TEXT, what a model is shown around the prompt.")
+    ] = None,
     family: FamilyName = "atlas",
     quantisation: Quantisation = None,
     as_json: AsJson = False,
+    **sampling: float,
 ) -> None:
-    """Answer PROMPT, one text per recipe, all with the same dice."""
-    from eft_demo.engine.service import Service, default_panels
-    from eft_demo.lab.collect import collect, make_trace
-    from eft_demo.method.sampling import Sampling
-    from eft_demo.method.schedule import parse_schedule
-    from eft_demo.method.speculation import parse_speculation
-    from eft_demo.method.weight_filter import parse_weight_filter
+    """Answer PROMPT, one text per recipe, all with the same random numbers."""
+    from eft_demo.runs.prompt_format import parse_format
+    from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
     settings = _settings(quantisation)
-    parsed = [(text, parse(text)) for text in recipe or ()]
-    controls = {"alpha": alpha, "beta": beta}
-    # Checked before anything is loaded.
-    Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
-    filtered, scheduled = parse_weight_filter(weight_filter), parse_schedule(schedule)
-    drafted = parse_speculation(speculation)
-    service = Service.load(settings, family, watcher=_watcher())
-    try:
-        tuned = behaviour or service.family.behaviours[0].role
-        named = tuple((text, found.with_roles({"small_tuned": tuned})) for text, found in parsed)
-        panels = named or default_panels(tuned)
-        length = settings.default_new_tokens if max_new_tokens is None else max_new_tokens
-        run = service.start_run(
-            prompt, tuned, panels=panels, controls=controls, temperature=temperature, top_p=top_p,
-            top_k=top_k, min_p=min_p, seed=seed, max_new_tokens=length, weight_filter=filtered,
-            schedule=scheduled, speculation=drafted,
-        )  # fmt: skip
-        trace = make_trace(service, prompt, run.request, collect(run, panels))
-    finally:
-        service.stop()
+    # Checked before anything is loaded; every field reads what is typed here.
+    asked: dict[str, Any] = {
+        "prompt": prompt,
+        "behaviour": behaviour or "",
+        "columns": [parse_column(text) for text in recipe or ()],
+        "controls": {"alpha": alpha, "beta": beta, **dict(map(_control, control or ()))},
+        "sampling": sampling,
+        "weight_filter": weight_filter,
+        "schedule": schedule,
+        "speculation": speculation,
+        "length": max_new_tokens,
+        "formats": dict(map(parse_format, prompt_format or ())),
+    }
+    trace = _run(RunSpec(**asked), settings, family)
     say(trace.to_json(FILE_DIGITS) if as_json else _panel_texts(trace))
     if any(panel.finish_reason == "error" for panel in trace.panels):
         raise SystemExit(1)
+
+
+def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
+    """Load the family, run that to its end, and stop."""
+    from eft_demo.engine.collect import collect, make_trace
+    from eft_demo.engine.service import Service
+
+    service = Service.load(settings, family, watcher=_watcher())
+    try:
+        run = service.start_run(spec)
+        return make_trace(service, run.request.spec, collect(run))
+    finally:
+        service.stop()
+
+
+def _control(text: str) -> tuple[str, float]:
+    name, sign, value = text.partition("=")
+    try:
+        return name.strip(), float(value if sign else "")
+    except ValueError:
+        raise InputError(f"A control is NAME=VALUE; got {show_value(text)}.", code="control_syntax") from None
 
 
 @app.command()

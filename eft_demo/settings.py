@@ -22,29 +22,38 @@ ASSETS = _PACKAGE / "assets" if (_PACKAGE / "assets").is_dir() else _PACKAGE.par
 
 
 def check_number(
-    name: str, value: object, low: float, high: float, *, integer: bool = False, above_low: bool = False
+    name: str,
+    value: object,
+    low: float,
+    high: float,
+    *,
+    integer: bool = False,
+    above_low: bool = False,
+    code: str = "",
 ) -> float | int:
     """Return `value` as an int or a finite float within [low, high], or (low, high] if `above_low`.
 
     Raises InputError for anything else: text, None, booleans, NaN, infinities, fractions where whole
-    numbers are wanted. Values come from pages and files, so no type is taken on trust. None and blank text
-    are what an emptied field posts.
+    numbers are wanted; its code is `code` (by default made of the name) with _range or _empty. Values come
+    from pages and files, so no type is taken on trust. None and blank text are what an emptied field posts.
     """
+    code = code or re.sub(r"\W+", "_", name.lower())
     kind = "a whole number" if integer else "a number"
     wanted = f"{kind} above {low:g} and up to {high:g}" if above_low else f"{kind} from {low:g} to {high:g}"
     if integer:
         wanted = f"{kind} from {low:.0f} to {high:.0f}"
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise InputError(f"{name} is empty. Please enter {wanted}.")
+        raise InputError(f"{name} is empty. Please enter {wanted}.", code=f"{code}_empty")
     message = f"{name} must be {wanted}; got {show_value(value)}. Please choose a value in that range."
+    refusal = InputError(message, code=f"{code}_range")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(message)
+        raise refusal
     if not low <= value <= high or (above_low and value == low):  # NaN fails every comparison
-        raise InputError(message)
+        raise refusal
     if not integer:
         return float(value)
     if value != int(value):
-        raise InputError(message)
+        raise refusal
     return int(value)
 
 
@@ -62,7 +71,10 @@ def show_value(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values a control may take. `check` returns the value as a number or raises InputError."""
+    """The values a control may take. `check` returns the value as a number or raises InputError.
+
+    `code` begins the codes of its errors, `help` says in a few words what it does.
+    """
 
     name: str
     low: float
@@ -70,22 +82,38 @@ class Range:
     default: float
     integer: bool = False
     above_low: bool = False
+    code: str = ""
+    help: str = ""
 
     def check(self, value: object) -> float | int:
         return check_number(
-            self.name, value, self.low, self.high, integer=self.integer, above_low=self.above_low
+            self.name,
+            value,
+            self.low,
+            self.high,
+            integer=self.integer,
+            above_low=self.above_low,
+            code=self.code,
         )
 
 
 # What the page's sliders span. Above 3 the small models' difference drowns the large base.
-ALPHA = Range("Alpha", 0, 3, 1.0)
-BETA = Range("Beta", 0, 3, 1.0)
+ALPHA = Range("Alpha", 0, 3, 1.0, code="alpha", help="weight of what tuning changed")
+BETA = Range("Beta", 0, 3, 1.0, code="beta", help="weight of what scale changed")
 # Above 2 nearly every text is noise. The trial runs read best at .7 with top-p .95.
-TEMPERATURE = Range("Temperature", 0, 2, 0.7)
-TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True)
-TOP_K = Range("Top-k", 0, 200, 0, integer=True)  # 0 = off
-MIN_P = Range("Min-p", 0, 1, 0.0)  # 0 = off
-SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True)
+TEMPERATURE = Range("Temperature", 0, 2, 0.7, help="0 always takes the likeliest token")
+TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tokens up to this sum")
+TOP_K = Range("Top-k", 0, 200, 0, integer=True, help="keeps this many tokens; 0 keeps all")
+MIN_P = Range("Min-p", 0, 1, 0.0, help="drops tokens below this share of the likeliest")
+SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True, help="same seed, same random numbers in every column")
+# How tokens are drawn: the fields of `method.sampling.Sampling`, and of a run wherever one is described.
+SAMPLING: Mapping[str, Range] = {
+    "temperature": TEMPERATURE,
+    "top_p": TOP_P,
+    "top_k": TOP_K,
+    "min_p": MIN_P,
+    "seed": SEED,
+}
 # Beyond four a column is narrower than its words at 1,280 px, and each is a row that others wait for.
 COLUMNS = Range("Columns", 1, 4, 3, integer=True)
 # The live controls, by the name a recipe calls them.
@@ -113,7 +141,8 @@ def check_control(name: object, value: object, allow_negative: bool = False) -> 
     if limits is None:
         known = " and ".join(CONTROLS)
         raise InputError(
-            f"There is no control {show_value(name)}. The controls are {known}, alpha_pirate and the like."
+            f"There is no control {show_value(name)}. The controls are {known}, alpha_pirate and the like.",
+            code="unknown_control",
         )
     return float(limits.check(value))
 
@@ -131,8 +160,9 @@ def check_weight(name: str, value: object, allow_negative: bool = False) -> floa
         return check_control(name, value)
     low = -HIGHEST_WEIGHT if allow_negative and name != "beta" else 0.0
     if not allow_negative and isinstance(value, (int, float)) and value < 0:
-        raise InputError(f"{limits.name} must not be negative; got {show_value(value)}. {UNDOING}")
-    return float(check_number(limits.name, value, low, HIGHEST_WEIGHT))
+        message = f"{limits.name} must not be negative; got {show_value(value)}. {UNDOING}"
+        raise InputError(message, code="undoing", where=name)
+    return float(check_number(limits.name, value, low, HIGHEST_WEIGHT, code=limits.code))
 
 
 UNDOING = (

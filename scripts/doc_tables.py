@@ -79,7 +79,7 @@ def limits(root: Path = ROOT) -> str:
     for control in (v for v in vars(settings).values() if isinstance(v, settings.Range)):
         span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"
         rows.append(f"| {control.name} | {span} | {control.default:g} | |")
-    source = (root / "eft_demo" / "settings.py").read_text(encoding="utf-8")
+    source = (root / "eft_demo" / "settings.py").read_text(encoding="utf-8").partition("class Settings:")[2]
     field = re.compile(r"^    (\w+): (?:int|float|str) = (\S+)(?:  # (.+))?$", re.MULTILINE)
     for name, default, why in field.findall(source):
         default = default.strip('"')

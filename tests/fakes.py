@@ -16,10 +16,10 @@ from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import Behaviour
 from eft_demo.families.family import Family
 from eft_demo.families.tokens import make_codec
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
+from tests.toy import ToyModel
 
 ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
 CHANT = "chant"

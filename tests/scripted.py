@@ -12,6 +12,7 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule
 from eft_demo.method.weight_filter import OFF, WeightFilter
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.ui import stream as wire
 
@@ -42,10 +43,18 @@ class Script:
     ) -> str:
         """The whole run; with an `origin` it is one that began from another."""
         encoder = wire.Encoder(
-            self.panels, self.token_bytes, frozenset({0}), self.sampling, self.weight_filter, self.schedule
+            RunSpec(
+                prompt="prompt",
+                columns=self.panels,
+                sampling=self.sampling,
+                weight_filter=self.weight_filter,
+                schedule=self.schedule,
+            ),
+            self.token_bytes,
+            frozenset({0}),
         )
         said = "".join(encoder.event_line(event) for event in self.events)
-        return encoder.run_line(run_id, nonce, "prompt", origin) + said + wire.line("done")
+        return encoder.run_line(run_id, nonce, origin) + said + wire.line("done")
 
     def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
         """In the place of `handlers.stream_run`."""

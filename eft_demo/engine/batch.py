@@ -72,8 +72,8 @@ def arrange(rows: list[Row]) -> Layout:
         anchors=torch.tensor([place[row.recipe.anchor, row] for row in mixed], dtype=torch.int64),
         plus=torch.tensor(sides["plus"], dtype=torch.int64).view(terms, len(mixed)),
         minus=torch.tensor(sides["minus"], dtype=torch.int64).view(terms, len(mixed)),
-        samplings=tuple(row.run.request.sampling for row in ordered),
-        filters=tuple(row.run.request.weight_filter for row in mixed),
+        samplings=tuple(row.run.request.spec.sampling for row in ordered),
+        filters=tuple(row.run.request.spec.weight_filter for row in mixed),
     )
 
 

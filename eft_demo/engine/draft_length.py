@@ -39,7 +39,7 @@ class Pace:
 
     def drafting(self, row: Row) -> Drafting | None:
         """Who drafts for a new row, if anybody may."""
-        if row.run.request.speculation.mode == "off":
+        if row.run.request.spec.speculation.mode == "off":
             return None
         prompts = row.run.request.prompts
         role = drafter_of(row.recipe, [role for role in self.forwards.models if prompts.get(role)])
@@ -53,7 +53,7 @@ class Pace:
         able = [row for row in layout.rows if self._may_draft(row)]
         if not able:
             return {}
-        asked = {row: row.run.request.speculation for row in able}
+        asked = {row: row.run.request.spec.speculation for row in able}
         given = max(speculation.block for speculation in asked.values())
         must = any(speculation.mode == "on" and not speculation.block for speculation in asked.values())
         # Where some have a block given, the others draft along: they would wait for that round anyway.
@@ -63,12 +63,12 @@ class Pace:
     def _may_draft(self, row: Row) -> bool:
         if not row.drafting or not row.drafting.trusted or not row.position:
             return False  # the first token comes sooner without a round
-        request, controls = row.run.request, row.run.controls
-        if request.speculation.mode == "on":
+        spec, controls = row.run.request.spec, row.run.controls
+        if spec.speculation.mode == "on":
             return True
         # At alpha 0 two columns are to be equal bit for bit, so they go in step: read in other blocks, the
         # same text gives other roundings.
-        recipes = [recipe for _, recipe in request.panels]
+        recipes = [recipe for _, recipe in spec.columns]
         plain = {recipe.anchor for recipe in recipes if not recipe.terms}
         return all(any(r.coefficients(controls)) for r in recipes if r.terms and r.anchor in plain)
 

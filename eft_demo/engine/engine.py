@@ -196,7 +196,7 @@ class Engine:
                 run.end("error", outcome.sentence)
 
     def _let_in(self, run: Run) -> None:
-        rows = [self._row(run, panel) for panel in range(len(run.request.panels))]
+        rows = [self._row(run, panel) for panel in range(len(run.request.spec.columns))]
         prefills: dict[str, Prefill] = {}
         for row in rows:
             for role in row.roles:
@@ -215,9 +215,9 @@ class Engine:
 
     def _row(self, run: Run, panel: int) -> Row:
         request = run.request
-        recipe = request.panels[panel][1]
+        recipe = request.spec.columns[panel][1]
         room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
-        limit = min(request.max_new_tokens, room)
+        limit = min(request.length, room)
         row = Row(run, panel, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
         row.drafting = self._pace.drafting(row)
         return row

@@ -30,7 +30,7 @@ def check_places(
 ) -> None:
     """Raises Overloaded if a run of this request would have to wait and too many do already."""
     queue, held = list(waiting), [row.run.request.owner for row in list(rows)]
-    ahead = _ahead([*map(_size, queue), len(request.panels)], settings.max_rows - len(held))
+    ahead = _ahead([*map(_size, queue), len(request.spec.columns)], settings.max_rows - len(held))
     if ahead >= settings.max_waiting:
         raise Overloaded(
             f"All places are taken and {ahead} others are waiting already. Please try again in a moment."
@@ -38,7 +38,7 @@ def check_places(
     if not request.owner:
         return
     own = [_size(run) for run in queue if run.request.owner == request.owner]
-    ahead = _ahead([*own, len(request.panels)], rows_of_one(settings) - held.count(request.owner))
+    ahead = _ahead([*own, len(request.spec.columns)], rows_of_one(settings) - held.count(request.owner))
     if ahead >= (limit := places_of_one(settings)):
         raise Overloaded(
             f"{ahead} runs from your address are waiting already, and {limit} is the most, so that others "
@@ -58,7 +58,7 @@ def next_run(waiting: Iterable[Run], rows: Sequence[Row], settings: Settings) ->
 
 
 def _size(run: Run) -> int:
-    return len(run.request.panels)
+    return len(run.request.spec.columns)
 
 
 def _ahead(sizes: Sequence[int], free: int) -> int:

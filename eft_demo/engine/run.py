@@ -6,39 +6,33 @@ Safe to use from any thread. Knows nothing of models and ticks.
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Condition
 
 from eft_demo.errors import InputError
-from eft_demo.method.recipe import Recipe
-from eft_demo.method.sampling import Sampling
-from eft_demo.method.schedule import CONSTANT, Schedule
-from eft_demo.method.speculation import Speculation
-from eft_demo.method.weight_filter import OFF, WeightFilter
 from eft_demo.runs.events import EndEvent, Event
-from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import check_weight
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Panels that answer one prompt with the same dice. `prompts` has token ids per role.
+    """A run as the engine takes it: `spec` leaves nothing open, and its columns name models that are here.
 
-    `forced` is the beginning of every answer, given and not drawn: what a branch keeps, or a text to score.
+    `prompts` has the prompt's token ids per role, in the form that each role is shown it. `forced` is the
+    beginning of every answer, given and not drawn: what a branch keeps, or a text to score.
     """
 
+    spec: RunSpec
     prompts: Mapping[str, tuple[int, ...]]
-    panels: tuple[tuple[str, Recipe], ...]
-    controls: Mapping[str, float]
-    sampling: Sampling
-    max_new_tokens: int  # the given ones included
     forced: tuple[int, ...] = ()
-    weight_filter: WeightFilter = OFF
-    schedule: Schedule = CONSTANT
-    speculation: Speculation = Speculation("off")
-    # What a person put around the prompt of a role instead of the family's own; `prompts` hold it already.
-    formats: Mapping[str, PromptFormat] = field(default_factory=dict)
     owner: str = ""  # whose it is, for sharing rows and places; "": nobody's share is counted
+
+    @property
+    def length(self) -> int:
+        """Tokens of every answer at most, the given ones included."""
+        assert self.spec.length is not None, "the service fills it in"
+        return self.spec.length
 
 
 class Run:
@@ -48,9 +42,9 @@ class Run:
         self.request = request
         self._allow_negative = allow_negative
         self.submitted_s = time.perf_counter()
-        self._controls = dict(request.controls)
+        self._controls = dict(request.spec.controls)
         self._events: deque[Event] = deque()
-        self._open = set(range(len(request.panels)))  # panels that have not ended
+        self._open = set(range(len(request.spec.columns)))  # panels that have not ended
         self._cancelled = False
         self._arrived = Condition()
         self._wake = wake
@@ -62,7 +56,7 @@ class Run:
 
     def controls_at(self, position: int) -> dict[str, float]:
         """The values that act on the token at `position` now: the schedule makes them of the live ones."""
-        factor = self.request.schedule.factor(position)
+        factor = self.request.spec.schedule.factor(position)
         if factor == 1:
             return self._controls
         return {name: value if name == "beta" else value * factor for name, value in self._controls.items()}

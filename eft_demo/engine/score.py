@@ -33,9 +33,9 @@ def check_given(request: RunRequest, vocab: int) -> None:
             raise InputError(
                 f"A given token must be a number from 0 to {vocab - 1}; got {show_value(token)}."
             )
-    if len(request.forced) > request.max_new_tokens:
+    if len(request.forced) > request.length:
         raise InputError(
-            f"{len(request.forced):,} tokens are given and the length is {request.max_new_tokens:,}. "
+            f"{len(request.forced):,} tokens are given and the length is {request.length:,}. "
             "Please choose a greater length, or branch earlier."
         )
 

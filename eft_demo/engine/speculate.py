@@ -147,7 +147,7 @@ def draft(plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], step: int) -
     """Draw the draft at `step` of every row that drafts so far, from its drafter, with the row's own dice."""
     rows = [row for row, block in plan.blocks.items() if step < block]
     logprobs = torch.stack([seen[_drafter(row), row, step] for row in rows])
-    samplings = [row.run.request.sampling for row in rows]
+    samplings = [row.run.request.spec.sampling for row in rows]
     ids = sample(logprobs, samplings, [row.position + step for row in rows]).tolist()
     for row, token in zip(rows, ids, strict=True):
         drafts[row].append(token)
@@ -183,7 +183,7 @@ def accept(
         kept = next((i + 1 for i, hit in enumerate(hits) if not hit), len(hits))
         drafted_from = torch.stack([seen[_drafter(row), row, i] for i in range(kept)])
         target = torch.stack([final[row, i] for i in range(kept)])
-        overlaps = overlap(target, drafted_from, [row.run.request.sampling] * kept).tolist()
+        overlaps = overlap(target, drafted_from, [row.run.request.spec.sampling] * kept).tolist()
         for i in range(kept):
             if not row.slots:  # a stop token ended it
                 break

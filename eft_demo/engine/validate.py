@@ -17,16 +17,19 @@ def check_request(
     request: RunRequest, models: Mapping[str, LanguageModel], vocab: int, settings: Settings
 ) -> None:
     """Raises InputError if the request asks for what these models and settings never allow."""
-    if not 1 <= len(request.panels) <= settings.max_rows:
+    spec = request.spec
+    if not 1 <= len(spec.columns) <= settings.max_rows:
         raise InputError(
-            f"A run needs 1 to {settings.max_rows} panels; this one has {len(request.panels)}. "
-            "Please leave some out."
+            f"A run needs 1 to {settings.max_rows} columns; this one has {len(spec.columns)}. "
+            "Please leave some out.",
+            code="columns_range",
+            where="columns",
         )
-    for name, value in request.controls.items():
+    for name, value in spec.controls.items():
         check_weight(name, value, settings.allow_negative_alpha)
     check_given(request, vocab)
-    for _, recipe in request.panels:
-        recipe.coefficients(request.controls)
+    for _, recipe in spec.columns:
+        recipe.coefficients(spec.controls)
         if not settings.allow_negative_alpha:
             refuse_undoing(recipe)
         for role in recipe.roles:
@@ -37,12 +40,16 @@ def _check_role(
     role: str, prompts: Mapping[str, tuple[int, ...]], models: Mapping[str, LanguageModel]
 ) -> None:
     if role not in models:
-        raise InputError(f"There is no model {role!r} here. The models are {', '.join(models)}.")
+        raise InputError(
+            f"There is no model {role!r} here. The models are {', '.join(models)}.", code="unknown_role"
+        )
     if not prompts.get(role):
-        raise InputError(f"There is no prompt for the model {role}. Please write one.")
+        raise InputError(f"There is no prompt for the model {role}. Please write one.", code="prompt_empty")
     length, room = len(prompts[role]), models[role].context
     if length >= room:
         raise InputError(
             f"The prompt is {length:,} tokens long; the model {role} has room for {room:,}, "
-            "prompt and answer together. Please shorten it."
+            "prompt and answer together. Please shorten it.",
+            code="prompt_too_long",
+            where="prompt",
         )

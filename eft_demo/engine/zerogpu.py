@@ -100,9 +100,9 @@ class LentEngine(Engine):
         if not self._needs_device:
             return super().submit(request)
         self._check(request)
-        if len(request.controls) > MAX_CONTROLS:
+        if len(request.spec.controls) > MAX_CONTROLS:
             raise InputError(
-                f"A run may have {MAX_CONTROLS} live controls; this has {len(request.controls)}."
+                f"A run may have {MAX_CONTROLS} live controls; this has {len(request.spec.controls)}."
             )
         self._queue.check_open()
         limit = places_of_one(self.settings)
@@ -113,7 +113,7 @@ class LentEngine(Engine):
             )
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
         seat = self._board.take(run)
-        self._away[run] = len(request.panels)
+        self._away[run] = len(request.spec.columns)
         # The lender reads from the context whose request this is.
         thread = Thread(target=copy_context().run, args=(self._fetch, run, seat), daemon=True)
         try:
@@ -127,7 +127,7 @@ class LentEngine(Engine):
     def duration_s(self, request: RunRequest, seat: int) -> int:
         """Seconds of the device that a run asks for at most."""
         prompt = max(len(ids) for ids in request.prompts.values()) + len(request.forced)
-        ticks = request.max_new_tokens + prompt // PREFILL_CHUNK + 1
+        ticks = request.length + prompt // PREFILL_CHUNK + 1
         return int(min(self.settings.deadline_s, START_S + GOODBYE_S + TICK_S * ticks))
 
     def _fetch(self, run: Run, seat: int) -> None:

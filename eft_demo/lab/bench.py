@@ -23,10 +23,10 @@ import torch
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
-from eft_demo.engine.service import FIRST, THREE_PANELS, Panels
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.synthetic_models import LARGE, larger_family
+from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models import baseline as peer
@@ -34,11 +34,12 @@ from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import settle
 from eft_demo.runs.events import EndEvent
+from eft_demo.runs.spec import FIRST, Columns, RunSpec
 from eft_demo.settings import ALPHA, Settings
 
 PROMPT = "What is the capital of Peru?"
-
-ONE, THREE, PAGE = THREE_PANELS[-1:], THREE_PANELS, FIRST
+THREE: Columns = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+ONE, PAGE = THREE[-1:], FIRST
 OFF, AUTO = Speculation("off"), Speculation("auto")
 
 Way = Callable[[], "Timing"]
@@ -158,14 +159,18 @@ class _Engine:
         settle()  # as a service does before it starts
         self.acceptance_rate: float | None = None  # of the last run that drafted
 
-    def way(self, panels: Panels, speculation: Speculation = OFF) -> Way:
-        """Run these panels."""
-        named = tuple((name, recipe.played(self.tuned)) for name, recipe in panels)
-        roles = {role for _, recipe in named for role in recipe.roles}
+    def way(self, columns: Columns, speculation: Speculation = OFF) -> Way:
+        """Run these columns."""
+        spec = RunSpec(
+            behaviour=self.tuned,
+            columns=columns,
+            controls={"alpha": ALPHA.default},
+            speculation=speculation,
+            length=self.new_tokens,
+        ).played()
+        roles = {role for _, recipe in spec.columns for role in recipe.roles}
         prompts = {role: tuple(encode_prompt(self.family, role, PROMPT)) for role in roles}
-        controls, sampling = {"alpha": ALPHA.default}, Sampling()
-        request = RunRequest(prompts, named, controls, sampling, self.new_tokens, speculation=speculation)
-        return lambda: self._run(request)
+        return lambda: self._run(RunRequest(spec, prompts))
 
     def _run(self, request: RunRequest) -> Timing:
         """Drive the engine by hand until the run has ended, reading its events as a page would."""

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.collect import collect
+from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import Entry, find_entry, list_entries
 from eft_demo.families.checkpoint import Checkpoint
@@ -26,12 +27,12 @@ from eft_demo.families.hub import nearest_folder
 from eft_demo.families.hub_faults import cache_folder
 from eft_demo.families.weights import weight_files
 from eft_demo.lab.checks import Check, check
-from eft_demo.lab.collect import collect
 from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import NONE
 from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
+from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"
@@ -151,9 +152,7 @@ def _one_token(settings: Settings, entry: Entry) -> str:
     local_folders(entry)
     service = Service.load(settings, entry)
     try:
-        role = service.family.behaviours[0].role
-        panels = default_panels(role)
-        traces = collect(service.start_run(PROMPT, role, max_new_tokens=1), panels)
+        traces = collect(service.start_run(RunSpec(prompt=PROMPT, length=1)))
     finally:
         service.stop()
     broken = [trace.error for trace in traces if trace.error]

@@ -10,10 +10,12 @@ from typing import Any
 from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.manners import BEHAVIOURS, follows
 from eft_demo.atlas.quiz import Question, factual, questions
+from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
-from eft_demo.lab.collect import collect
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import PanelTrace
 from eft_demo.settings import TEMPERATURE, TOP_P, Settings
 
@@ -123,19 +125,19 @@ def _ask(
     temperature, top_p = _warp(sampling)
     runs = [
         service.start_run(
-            q.prompt,
-            behaviour,
-            panels=(("answer", panel),),
-            temperature=temperature,
-            top_p=top_p,
-            seed=start + i,
-            max_new_tokens=LENGTH,
-            # In bf16 a drafted text may differ in a rounding, and when to draft depends on the machine.
-            speculation=Speculation("off"),
+            RunSpec(
+                prompt=q.prompt,
+                behaviour=behaviour,
+                columns=(("answer", panel),),
+                sampling=Sampling(temperature, top_p, seed=start + i),
+                length=LENGTH,
+                # In bf16 a drafted text may differ in a rounding, and when to draft depends on the machine.
+                speculation=Speculation("off"),
+            )
         )
         for i, q in enumerate(asked[start : start + ROWS_AT_ONCE])
     ]
-    return [collect(run, (("answer", panel),))[0] for run in runs]
+    return [collect(run)[0] for run in runs]
 
 
 def to_markdown(result: dict[str, Any]) -> str:

@@ -107,6 +107,26 @@ def to_markdown(result: Report) -> str:
     )
 
 
+def to_sentence(result: Report) -> str:
+    """The report as the page says it."""
+    smaller = result.full_bytes / result.quantised_bytes
+    return (
+        f"In {result.quantisation} the large base takes {_size(result.quantised_bytes)} and not "
+        f"{_size(result.full_bytes)}: {smaller:.1f} times less. On {result.tokens} tokens of a fixed text "
+        f"its predictions move by a mean KL of {result.mean_kl_nats:.4f} nats, and "
+        f"{result.changed_share:.1%} of its first choices change."
+    )
+
+
+def what_quantising_changes(settings: Settings, watcher: Watcher = QUIET) -> str:
+    """The report on the family and quantisation of the settings, in a sentence. Raises as `report` does."""
+    return to_sentence(report(settings, settings.family, settings.quantisation, watcher))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
 def _measure(family: Family, how: How, tell: Callable[[str], None]) -> tuple[int, Tensor]:
     """Bytes of the model and its log-probs (tokens, vocab) on the text. Its memory is free afterwards.
 

@@ -49,7 +49,8 @@ class Term:
         if isinstance(self.weight, str):
             if control_range(self.weight) is None:
                 known = " or ".join(CONTROLS)
-                raise RecipeError(f"A weight must be a number or {known}; got {show_value(self.weight)}.")
+                message = f"A weight must be a number or {known}; got {show_value(self.weight)}."
+                raise RecipeError(message, code="recipe_weight")
             object.__setattr__(self, "scale", scale)
         else:
             object.__setattr__(self, "weight", _check_weight(_check_weight(self.weight) * scale))
@@ -74,7 +75,10 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_role(self.anchor)
         if len(self.terms) > MAX_TERMS:
-            raise RecipeError(f"A recipe may have at most {MAX_TERMS} terms; this one has {len(self.terms)}.")
+            raise RecipeError(
+                f"A recipe may have at most {MAX_TERMS} terms; this one has {len(self.terms)}.",
+                code="recipe_terms",
+            )
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -93,7 +97,10 @@ class Recipe:
         """One number per term, with the live controls filled in. Raises RecipeError if one is missing."""
         missing = [name for name in self.controls if name not in controls]
         if missing:
-            raise RecipeError(f"The recipe '{self}' needs a value for {missing[0]}, and none was given.")
+            raise RecipeError(
+                f"The recipe '{self}' needs a value for {missing[0]}, and none was given.",
+                code="control_missing",
+            )
         return tuple(
             term.scale * (controls[term.weight] if isinstance(term.weight, str) else term.weight)
             for term in self.terms
@@ -127,9 +134,10 @@ def parse(text: str) -> Recipe:
     Raises RecipeError that shows the text with a mark under the first character that does not fit.
     """
     if not isinstance(text, str):
-        raise RecipeError(f"A recipe must be text; got {show_value(text)}.")
+        raise RecipeError(f"A recipe must be text; got {show_value(text)}.", code="recipe_type")
     if len(text) > MAX_TEXT_CHARS:
-        raise RecipeError(f"A recipe may have {MAX_TEXT_CHARS} characters at most; got {len(text):,}.")
+        message = f"A recipe may have {MAX_TEXT_CHARS} characters at most; got {len(text):,}."
+        raise RecipeError(message, code="recipe_too_long")
     return _Parser(text).recipe()
 
 
@@ -211,7 +219,7 @@ class _Parser:
         self.at = found.end() if found else self.at
 
     def fail(self, wanted: str, at: int) -> NoReturn:
-        raise RecipeError(_point_at(self.shown, at, wanted))
+        raise RecipeError(_point_at(self.shown, at, wanted), code="recipe_syntax")
 
 
 def _point_at(text: str, at: int, wanted: str) -> str:
@@ -234,7 +242,8 @@ def _check_role(role: object) -> None:
     if not isinstance(role, str) or not _NAME.fullmatch(role) or _is_control(role):
         raise RecipeError(
             "A role must be a name of at most 40 small letters, digits and _, and not that of a control; "
-            f"got {show_value(role)}."
+            f"got {show_value(role)}.",
+            code="recipe_role",
         )
 
 
@@ -242,7 +251,9 @@ def _check_weight(weight: object) -> float:
     is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
     if not is_number or not abs(weight) <= MAX_WEIGHT:  # type: ignore[arg-type]
         limits = f"from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
-        raise RecipeError(f"A weight must be a number {limits}; got {show_value(weight)}.")
+        raise RecipeError(
+            f"A weight must be a number {limits}; got {show_value(weight)}.", code="recipe_weight"
+        )
     return float(weight)  # type: ignore[arg-type]
 
 
@@ -250,7 +261,7 @@ def refuse_undoing(recipe: Recipe) -> None:
     """Raises InputError if some value of its live controls makes the recipe undo what tuning did."""
     undone = undone_model(recipe, HIGHEST_WEIGHT)
     if undone:
-        raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}")
+        raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}", code="undoing")
 
 
 def undone_model(recipe: Recipe, highest: float) -> str | None:

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eft_demo.errors import in_place
 from eft_demo.method.topk import first_highest, likeliest
-from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P
+from eft_demo.settings import MIN_P, SAMPLING, SEED, TEMPERATURE, TOP_K, TOP_P
 
 # Below this a gap of 0.002 nats already outweighs the noise; dividing by less would overflow for nothing.
 GREEDY_BELOW = 1e-4
@@ -46,9 +47,9 @@ class Sampling:
     seed: int = int(SEED.default)
 
     def __post_init__(self) -> None:
-        for limits in (TEMPERATURE, TOP_P, TOP_K, MIN_P, SEED):
-            name = limits.name.lower().replace("-", "_")
-            object.__setattr__(self, name, limits.check(getattr(self, name)))
+        for name, limits in SAMPLING.items():
+            with in_place(name):
+                object.__setattr__(self, name, limits.check(getattr(self, name)))
 
     @property
     def is_greedy(self) -> bool:

@@ -26,17 +26,21 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"There is no schedule {show_value(self.kind)}. {WAY_OUT}")
+            message = f"There is no schedule {show_value(self.kind)}. {WAY_OUT}"
+            raise InputError(message, code="unknown_schedule")
         has_tokens, is_list = self.kind in ("warmup", "first"), self.kind == "list"
         low, high = (1, MAX_TOKENS) if has_tokens else (0, 0)
-        check_number(
-            f"The number of tokens of the schedule {self.kind}", self.tokens, low, high, integer=True
-        )
+        name = f"The number of tokens of the schedule {self.kind}"
+        check_number(name, self.tokens, low, high, integer=True, code="schedule_tokens")
         if bool(self.factors) != is_list or len(self.factors) > MAX_FACTORS:
             wanted = f"1 to {MAX_FACTORS} factors" if is_list else "no factors"
-            raise InputError(f"The schedule {self.kind} takes {wanted}; got {len(self.factors)}. {WAY_OUT}")
+            raise InputError(
+                f"The schedule {self.kind} takes {wanted}; got {len(self.factors)}. {WAY_OUT}",
+                code="schedule_factors",
+            )
         checked = tuple(
-            float(check_number("A factor of a schedule", factor, 0, 1)) for factor in self.factors
+            float(check_number("A factor of a schedule", factor, 0, 1, code="schedule_factor"))
+            for factor in self.factors
         )
         object.__setattr__(self, "factors", checked)
 
@@ -66,10 +70,12 @@ CONSTANT = Schedule()
 def parse_schedule(text: object) -> Schedule:
     """Read `constant`, `warmup 8`, `first 5` or `list 0 0.5 1`. Raises InputError."""
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS or not text.split():
-        raise InputError(f"There is no schedule {show_value(text)}. {WAY_OUT}")
+        raise InputError(f"There is no schedule {show_value(text)}. {WAY_OUT}", code="unknown_schedule")
     kind, *rest = text.split()
     if kind in ("warmup", "first") and not rest:
-        raise InputError(f"The number of tokens of the schedule {kind} is empty. {WAY_OUT}")
+        raise InputError(
+            f"The number of tokens of the schedule {kind} is empty. {WAY_OUT}", code="schedule_tokens_empty"
+        )
     try:
         if kind == "list":
             return Schedule(kind, factors=tuple(map(float, rest)))
@@ -77,7 +83,7 @@ def parse_schedule(text: object) -> Schedule:
             return Schedule(kind, sum(map(int, rest)))
     except ValueError:
         pass
-    raise InputError(f"The schedule {show_value(text)} cannot be read. {WAY_OUT}")
+    raise InputError(f"The schedule {show_value(text)} cannot be read. {WAY_OUT}", code="schedule_syntax")
 
 
 def _number_text(number: float) -> str:

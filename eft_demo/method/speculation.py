@@ -17,8 +17,10 @@ class Speculation:
 
     def __post_init__(self) -> None:
         if self.mode not in ("off", "on", "auto"):
-            raise InputError(f"Speculation must be off, on or auto; got {show_value(self.mode)}.")
-        check_number("The block of speculation", self.block, 0, MAX_BLOCK * (self.mode == "on"), integer=True)
+            message = f"Speculation must be off, on or auto; got {show_value(self.mode)}."
+            raise InputError(message, code="speculation_syntax")
+        most = MAX_BLOCK * (self.mode == "on")
+        check_number("The block of speculation", self.block, 0, most, integer=True, code="speculation_block")
 
     def __str__(self) -> str:
         return f"{self.mode} {self.block}" if self.block else self.mode
@@ -28,5 +30,7 @@ def parse_speculation(text: object) -> Speculation:
     """Read `off`, `on`, `on 4` or `auto`. Raises InputError."""
     words = text[:60].split() if isinstance(text, str) else []
     if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
-        raise InputError(f"Speculation must be off, on, on 4 or auto; got {show_value(text)}.")
+        raise InputError(
+            f"Speculation must be off, on, on 4 or auto; got {show_value(text)}.", code="speculation_syntax"
+        )
     return Speculation(words[0], *map(int, words[1:]))

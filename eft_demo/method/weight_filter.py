@@ -26,11 +26,11 @@ class WeightFilter:
 
     def __post_init__(self) -> None:
         if self.kind not in _NAMES:
-            raise InputError(f"There is no weight filter {show_value(self.kind)}. {WAY_OUT}")
+            message = f"There is no weight filter {show_value(self.kind)}. {WAY_OUT}"
+            raise InputError(message, code="unknown_filter")
         low = 1.0 if self.kind == "off" else 0.0
-        value = check_number(
-            f"The value of the weight filter {_NAMES[self.kind]}", self.value, low, 1, above_low=low == 0
-        )
+        name = f"The value of the weight filter {_NAMES[self.kind]}"
+        value = check_number(name, self.value, low, 1, above_low=low == 0, code="filter")
         object.__setattr__(self, "value", float(value))
 
     @property
@@ -48,14 +48,17 @@ OFF = WeightFilter()
 def parse_weight_filter(text: object) -> WeightFilter:
     """Read `off`, `top-p 0.95` or `mask 0.1`. Raises InputError."""
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS:
-        raise InputError(f"There is no weight filter {show_value(text)}. {WAY_OUT}")
+        raise InputError(f"There is no weight filter {show_value(text)}. {WAY_OUT}", code="unknown_filter")
     if text.split() == ["off"]:
         return OFF
     if text.split() in (["top-p"], ["mask"]):
-        raise InputError(f"The value of the weight filter {text.strip()} is empty. {WAY_OUT}")
+        raise InputError(
+            f"The value of the weight filter {text.strip()} is empty. {WAY_OUT}", code="filter_empty"
+        )
     kinds = {name: kind for kind, name in _NAMES.items() if kind != "off"}
     try:
         name, value = text.split()
         return WeightFilter(kinds[name], float(value))
     except (ValueError, KeyError):
-        raise InputError(f"The weight filter {show_value(text)} cannot be read. {WAY_OUT}") from None
+        message = f"The weight filter {show_value(text)} cannot be read. {WAY_OUT}"
+        raise InputError(message, code="filter_syntax") from None

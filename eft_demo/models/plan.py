@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from eft_demo.errors import OutOfMemory
-from eft_demo.families.catalogue import Entry, RoleEntry, list_entries
+from eft_demo.families.catalogue import Entry, RoleEntry
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
 from eft_demo.families.hub import cached_folder
@@ -97,12 +97,6 @@ class Choice:
     download_bytes: int  # 0 where the family file does not say
     parameters: Mapping[str, int]  # by role
     plan: Plan
-
-
-def list_choices(settings: Settings) -> tuple[Choice, ...]:
-    """Every family of the catalogue with what it needs here. Raises FamilyError for a damaged family file."""
-    free = free_memory()
-    return tuple(choice_of(entry, settings, free) for entry in list_entries(settings))
 
 
 def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:

@@ -1,8 +1,10 @@
-"""What a panel tells its owner: one event per token, one at its end. Values only."""
+"""What a column sends its owner, one event per token and one at its end, and the traces made of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eft_demo.runs.trace import TokenRecord
+from eft_demo.runs.spec import Columns
+from eft_demo.runs.trace import PanelTrace, TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,20 @@ class EndEvent:
 
 
 Event = TokenEvent | EndEvent
+
+
+def empty_traces(columns: Columns) -> list[PanelTrace]:
+    """One trace per column, for `add_event` to fill."""
+    return [PanelTrace(name, str(recipe)) for name, recipe in columns]
+
+
+def add_event(traces: Sequence[PanelTrace], event: Event) -> None:
+    """Write an event into its column's trace."""
+    trace = traces[event.panel]
+    trace.text += event.text
+    if isinstance(event, TokenEvent):
+        trace.tokens.append(event.record)
+        return
+    trace.finish_reason, trace.error = event.finish_reason, event.error
+    trace.ttft_s, trace.tokens_per_s = event.ttft_s, event.tokens_per_s
+    trace.acceptance_rate, trace.speedup = event.acceptance_rate, event.speedup

@@ -85,12 +85,13 @@ def to_csv(run: RunTrace) -> str:
 
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every panel's text, and the tokens that the terms moved most."""
-    settings = [f"family {run.family}", *(f"{name} {value:g}" for name, value in run.controls.items())]
-    settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(run.sampling).items()]
-    settings += [f"{name} {getattr(run, name)}" for name in ("weight_filter", "schedule", "speculation")]
-    lines = ["# A run of EFT Demo", "", *_fenced(run.prompt), "", escape_markdown(", ".join(settings)), ""]
+    spec = run.spec
+    settings = [f"family {spec.family}", *(f"{name} {value:g}" for name, value in spec.controls.items())]
+    settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(spec.sampling).items()]
+    settings += [f"{name} {getattr(spec, name)}" for name in ("weight_filter", "schedule", "speculation")]
+    lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), "", escape_markdown(", ".join(settings)), ""]
     lines += [escape_markdown(_made_with(run)), ""]
-    for role, own in run.formats.items():
+    for role, own in spec.formats.items():
         shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
         lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
     for panel in run.panels:

@@ -18,104 +18,64 @@ from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.method.recipe import Recipe, parse
+from eft_demo.method.recipe import Recipe
 from eft_demo.method.sampling import Sampling
-from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
-from eft_demo.method.speculation import Speculation, parse_speculation
-from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.speculation import parse_speculation
+from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs.link_text import JUNK, Fields, read_fields, seen, trimmed
 from eft_demo.runs.made_with import Facts, join_short, read_short
-from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import (
-    CONTROLS,
-    MIN_P,
-    SEED,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
-    Range,
-    check_control,
-    check_number,
-    show_value,
-)
+from eft_demo.runs.prompt_format import PromptFormat, parse_format
+from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
+from eft_demo.settings import CONTROLS, SAMPLING, Range, check_control, show_value
 
 VERSION = 1
 VERSION_WITH_FORMATS = 2  # who reads only the first must not pass over them and show something else
 MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; browsers take more
 MAX_PROMPT_CHARS = 4000
-MAX_NAME_CHARS = 60
-MAX_PANELS = 8
-MAX_FORMATS = 16  # roles whose prompt a person changed
-MAX_LENGTH = 1_000_000  # the service's own limit is lower; this one only keeps numbers short
-
-_NUMBERS: Mapping[str, Range] = {
-    "temperature": TEMPERATURE,
-    "top_p": TOP_P,
-    "top_k": TOP_K,
-    "min_p": MIN_P,
-    "seed": SEED,
-}
+MAX_NAME_CHARS = MAX_WORD_CHARS  # of a column: nobody writes more over one
+MAX_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Permalink:
-    """All that a run needs beside the models. Raises EFTError, a sentence, for what could never be run.
+class Link:
+    """A run as a link holds it. Raises EFTError, a sentence, for what no link could say."""
 
-    The page's own requests are such values too, so how long a link's prompt may be is checked with the link.
-    """
-
-    prompt: str = ""
-    family: str = ""  # empty: the page's
-    behaviour: str = ""  # empty: the page's choice
-    panels: tuple[tuple[str, Recipe], ...] = ()  # empty: the page's three
-    controls: Mapping[str, float] = field(default_factory=dict)
-    sampling: Sampling = field(default_factory=Sampling)
-    weight_filter: WeightFilter = OFF
-    schedule: Schedule = CONSTANT
-    speculation: Speculation = field(default_factory=Speculation)
-    length: int | None = None  # tokens; None: the page's choice
-    formats: Mapping[str, PromptFormat] = field(default_factory=dict)  # by role; what is not here is as ever
+    spec: RunSpec
     made: Facts = ()  # of the page that made the link: what decides about results there
     left_out: tuple[str, ...] = field(default=(), compare=False)  # of a link that was read: a sentence each
-
-    def __post_init__(self) -> None:
-        for name in (self.family, self.behaviour, *(name for name, _ in self.panels), *self.formats):
-            _check_text("name", name, MAX_NAME_CHARS)
-        if len(self.formats) > MAX_FORMATS:
-            raise InputError(
-                f"A link may hold at most {MAX_FORMATS} prompt formats, not {len(self.formats)}."
-            )
-        if len(self.panels) > MAX_PANELS:
-            raise InputError(f"A link may hold at most {MAX_PANELS} panels; this one has {len(self.panels)}.")
-        # Whether an alpha may be below 0 is for those to say who know the settings: from_query and the page.
-        checked = {name: check_control(name, value, True) for name, value in self.controls.items()}
-        object.__setattr__(self, "controls", checked)
-        if self.length is not None:
-            check_number("Length", self.length, 1, MAX_LENGTH, integer=True)
 
     def to_query(self) -> str:
         """The part of the address behind the #. Lone surrogates survive. Raises InputError.
 
         A number is its last field: whatever is put behind a link in a sentence is no part of a number.
         """
-        _check_text("prompt", self.prompt, MAX_PROMPT_CHARS)
-        version = VERSION_WITH_FORMATS if self.formats else VERSION
-        pairs: list[tuple[str, str]] = [("v", str(version)), ("prompt", self.prompt)]
-        pairs += [(name, value) for name in ("family", "behaviour") if (value := getattr(self, name))]
-        pairs += [("panel", f"{name}:{recipe}") for name, recipe in self.panels]
-        pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in self.formats.items()]
-        texts = {"filter": self.weight_filter, "schedule": self.schedule, "speculation": self.speculation}
+        spec = self.spec
+        _check_text("prompt", spec.prompt, MAX_PROMPT_CHARS)
+        for name, _ in spec.columns:
+            _check_text("name", name, MAX_NAME_CHARS)
+        if len(spec.columns) > MAX_COLUMNS:
+            raise InputError(
+                f"A link may hold at most {MAX_COLUMNS} columns; this one has {len(spec.columns)}.",
+                code="link_columns",
+            )
+        version = VERSION_WITH_FORMATS if spec.formats else VERSION
+        pairs: list[tuple[str, str]] = [("v", str(version)), ("prompt", spec.prompt)]
+        pairs += [(name, value) for name in ("family", "behaviour") if (value := getattr(spec, name))]
+        pairs += [("panel", f"{name}:{recipe}") for name, recipe in spec.columns]
+        pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in spec.formats.items()]
+        texts = {"filter": spec.weight_filter, "schedule": spec.schedule, "speculation": spec.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
         pairs += [("made", join_short(self.made))] if self.made else []
-        pairs += [(name, _number(value)) for name, value in sorted(self.controls.items())]
-        pairs += [] if self.length is None else [("length", str(self.length))]
-        pairs += [(name, _number(getattr(self.sampling, name))) for name in _NUMBERS]
+        pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
+        pairs += [] if spec.length is None else [("length", str(spec.length))]
+        pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
         query = urlencode(pairs, errors="surrogatepass")
         _check_query(query)
         return query
 
 
-def from_query(query: str, allow_negative: bool = False) -> Permalink | None:
+def from_query(query: str, allow_negative: bool = False) -> Link | None:
     """Read what stands behind the # or the ? of an address. None if it is no link of ours.
 
     A value that cannot be used costs that value: the link's `left_out` has a sentence for it.
@@ -141,34 +101,35 @@ class _Reader:
         self.allow_negative = allow_negative
         self.left_out: list[str] = []
 
-    def link(self) -> Permalink:
+    def link(self) -> Link:
         """What can be used of it."""
         self._version()
         found: dict[str, Any] = {}
         for name, (field_name, read) in _READERS.items():
             if (value := self._one(name, read)) is not None:
                 found[field_name] = value
-        numbers = {name: self._one(name, partial(_read_number, limits)) for name, limits in _NUMBERS.items()}
+        numbers = {name: self._one(name, partial(_read_number, limits)) for name, limits in SAMPLING.items()}
         controls = {
             name: value
             for name in self.values
             if name in CONTROLS or name.startswith("alpha_")
             if (value := self._one(name, partial(self._control, name))) is not None
         }
-        panels = self._many("panel", _mended_panel, MAX_PANELS, "columns")
+        panels = self._many("panel", _mended_panel, MAX_COLUMNS, "columns")
         formats: dict[str, PromptFormat] = {}
         for role, own in self._many("format", _format, MAX_FORMATS, "prompt formats"):
             if formats.setdefault(role, own) != own:
                 self.left_out.append(f"It has two prompt formats for {show_value(role)}; the first is taken.")
         self._strange()
-        return Permalink(
-            panels=tuple(panels),
+        made = found.pop("made", ())
+        spec = RunSpec(
+            columns=tuple(panels),
             controls=controls,
             sampling=Sampling(**{name: value for name, value in numbers.items() if value is not None}),
             formats=formats,
-            left_out=tuple(self.left_out),
             **found,
         )
+        return Link(spec, made, tuple(self.left_out))
 
     def _version(self) -> None:
         known = (str(VERSION), str(VERSION_WITH_FORMATS))
@@ -241,7 +202,7 @@ def _name(text: str) -> str:
 def _made(text: str) -> Facts:
     facts = read_short(text)
     if facts is None:
-        raise InputError(f"What a link was made with cannot be read: {show_value(text)}.")
+        raise InputError(f"What a link was made with cannot be read: {show_value(text)}.", code="link_made")
     return facts
 
 
@@ -250,11 +211,13 @@ def _length(text: str) -> int:
 
 
 def _panel(text: str) -> tuple[str, Recipe]:
-    name, colon, recipe = text.rpartition(":")  # a recipe has no colon; a name may
-    if not colon:
-        raise InputError(f"A panel in a link must be a name, a colon and a recipe; got {show_value(text)}.")
-    _name(name)
-    return name, parse(recipe)
+    if ":" not in text:
+        raise InputError(
+            f"A column in a link must be a name, a colon and a recipe; got {show_value(text)}.",
+            code="link_column",
+        )
+    name, recipe = parse_column(text)
+    return _name(name), recipe
 
 
 def _mended_panel(text: str) -> tuple[str, Recipe]:
@@ -270,10 +233,8 @@ def _mended_panel(text: str) -> tuple[str, Recipe]:
 
 
 def _format(text: str) -> tuple[str, PromptFormat]:
-    role, *own = text.split(":", 2)  # neither a role nor a kind has a colon; a text may
-    if len(own) != 2:
-        raise InputError(f"A prompt format in a link is role:kind:text; got {show_value(text)}.")
-    return _name(role), PromptFormat(*own)
+    role, own = parse_format(text)
+    return _name(role), own
 
 
 def _read_number(limits: Range, text: str) -> float | int:
@@ -287,7 +248,9 @@ def _float(name: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e300:
-        raise InputError(f"In this link {show_value(name)} must be a number; got {show_value(text)}.")
+        raise InputError(
+            f"In this link {show_value(name)} must be a number; got {show_value(text)}.", code="link_number"
+        )
     return value
 
 
@@ -295,21 +258,24 @@ def _check_query(query: str) -> None:
     if len(query) > MAX_QUERY_CHARS:
         raise InputError(
             f"A link may have {MAX_QUERY_CHARS:,} characters; this one has {len(query):,}. "
-            "Please send the run as a file."
+            "Please send the run as a file.",
+            code="link_too_long",
         )
 
 
 def _check_text(what: str, text: object, limit: int) -> None:
     if not isinstance(text, str) or len(text) > limit:
         shown = f"{len(text):,} characters" if isinstance(text, str) else show_value(text)
-        raise InputError(f"A {what} in a link may have {limit:,} characters at most; got {shown}.")
+        raise InputError(
+            f"A {what} in a link may have {limit:,} characters at most; got {shown}.", code=f"link_{what}"
+        )
 
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-# By its name in a link: the field of Permalink, and what reads it.
+# By its name in a link: the field of RunSpec, and what reads it.
 _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "prompt": ("prompt", _prompt),
     "family": ("family", _name),
@@ -320,6 +286,6 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "length": ("length", _length),
     "made": ("made", _made),
 }
-_NAMES = {"v", "panel", "format", *_READERS, *_NUMBERS, *CONTROLS}
+_NAMES = {"v", "panel", "format", *_READERS, *SAMPLING, *CONTROLS}
 # What Gradio, Spaces and programs that count visits add.
 _ADDED = re.compile(r"$|__|utm_|[a-z]*cl(?:id|kid)$|(?:mc_[ce]id|igshid|si|s|t|ref|source|view|logs|key)$")

@@ -9,16 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eft_demo.errors import EFTError, InputError
-from eft_demo.method.recipe import Recipe, parse
-from eft_demo.method.schedule import parse_schedule
-from eft_demo.method.speculation import parse_speculation
-from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.errors import InputError
+from eft_demo.method.recipe import Recipe
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
-from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.runs.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord, gather_pieces
+from eft_demo.runs.trace import (
+    MAX_CHARS,
+    Candidate,
+    PanelTrace,
+    RunTrace,
+    TokenRecord,
+    gather_pieces,
+    roles_of,
+)
 from eft_demo.settings import show_value
 
 MAX_PANELS = 16
@@ -34,9 +38,8 @@ FINISH_REASONS = ("stop", "length", "cancelled", "error")
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What is needed to show a run: its panels, the bytes of tokens, which of them end a text, the events."""
+    """What is needed to show a run: the bytes of tokens, which of them end a text, the events."""
 
-    panels: tuple[tuple[str, Recipe], ...]
     pieces: Mapping[int, bytes]
     stop_ids: frozenset[int]
     events: tuple[Event, ...]
@@ -74,23 +77,15 @@ def check_run(run: RunTrace) -> None:
     tokens = sum(len(panel.tokens) for panel in run.panels)
     if tokens > MAX_TOKENS:
         _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
-    parse_weight_filter(run.weight_filter)
-    parse_schedule(run.schedule)
-    parse_speculation(run.speculation)
     for token, text in run.pieces.items():
         _check_piece(token, text)
-    if not all(abs(value) <= MAX_NATS for value in run.controls.values()):
-        _refuse(f"controls must be numbers of at most {MAX_NATS:,.0f}")
-    for number, panel in enumerate(run.panels, 1):
+    for number, (panel, (_, recipe)) in enumerate(zip(run.panels, run.spec.columns, strict=True), 1):
         try:
-            _check_panel(panel)
+            _check_panel(panel, recipe)
         except _Unfit as unfit:
             _refuse(f"panel {number}, {unfit}")
-    named = {role for panel in run.panels for role in parse(panel.recipe).roles}
-    for role, own in run.formats.items():
-        if role not in named:
-            _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
-        PromptFormat(own.kind, own.text)
+    for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
+        _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
     if run.made_with is not None:
         _check_made_with(run.made_with)
 
@@ -116,12 +111,11 @@ def replay(run: RunTrace) -> Replay:
     """The run as events, panel beside panel. `elapsed_s` is as the panel's speed says, or 20 tokens/s."""
     pieces = pieces_of(run)
     stops = frozenset(token for token, piece in pieces.items() if not piece)
-    panels = tuple((panel.name, parse(panel.recipe)) for panel in run.panels)
     events = sorted(
         (event for number, panel in enumerate(run.panels) for event in _panel_events(number, panel, pieces)),
         key=lambda timed: timed[0],
     )
-    return Replay(panels, pieces, stops, tuple(event for _, event in events))
+    return Replay(pieces, stops, tuple(event for _, event in events))
 
 
 def _panel_events(number: int, panel: PanelTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
@@ -156,14 +150,11 @@ class _Unfit(Exception):
 
 
 def _refuse(what: str) -> None:
-    raise InputError(f"This recorded run does not fit together: {what}. Please choose another file.")
+    message = f"This recorded run does not fit together: {what}. Please choose another file."
+    raise InputError(message, code="trace_unfit")
 
 
-def _check_panel(panel: PanelTrace) -> None:
-    try:
-        recipe = parse(panel.recipe)
-    except EFTError:
-        raise _Unfit(f"its recipe cannot be read: {show_value(panel.recipe)}") from None
+def _check_panel(panel: PanelTrace, recipe: Recipe) -> None:
     if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
     _check_finite("ttft_s", panel.ttft_s, most=MAX_TTFT_S)

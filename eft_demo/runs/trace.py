@@ -13,14 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eft_demo.errors import InputError
+from eft_demo.errors import InputError, RecipeError
+from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.made_with import MadeWith
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.settings import show_value
 
 VERSION = 4
 # What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
 OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}}
+SAMPLING_OF_4 = {"temperature", "top_p", "top_k", "min_p", "seed"}
 MAX_CHARS = 20_000_000  # eight times the longest run of three panels
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
@@ -79,56 +83,111 @@ class PanelTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFormat:
-    """What a person put around the prompt for one role; kind and text as of a family's prompt formats."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class RunTrace:
-    """One prompt, answered by several panels with the same dice."""
+    """A run and what came of it. Its `spec` has a column per panel, with the models that really ran."""
 
-    family: str
-    prompt: str
-    sampling: Sampling
-    controls: dict[str, float]
+    spec: RunSpec
     panels: list[PanelTrace]
-    weight_filter: str = "off"
-    schedule: str = "constant"
-    speculation: str = "off"
     # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
     pieces: dict[str, str] = field(default_factory=dict)
-    formats: dict[str, OwnFormat] = field(default_factory=dict)  # by role; the others: the family's own
     made_with: MadeWith | None = None  # None: not known, as in files of older versions
-    version: int = VERSION
 
     def to_json(self, digits: int | None = None) -> str:
         """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks.
 
         With `digits`, what was measured is rounded to so many; what was asked for is not.
         """
-        return json.dumps(_encode(self, digits), allow_nan=False, separators=(",", ":"))
+        return json.dumps(_encode(_as_file(self), digits), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "RunTrace":
-        """Read a trace. Raises InputError naming the place if anything is not as `to_json` writes it."""
+        """Read a trace. Raises EFTError naming the place if anything is not as `to_json` writes it."""
         if not isinstance(text, str) or len(text) > MAX_CHARS:
             raise InputError(f"A recorded run must be JSON text of at most {MAX_CHARS:,} characters.")
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             message = "This is not a recorded run: it is not valid JSON. Please choose another file."
-            raise InputError(message) from None
+            raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
             document = {**OLDER[version], **document, "version": VERSION}
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
-            raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")
-        run: RunTrace = _decode(cls, document, "run")
-        return run
+            message = f"This app reads recorded runs of {known}; got {show_value(version)}."
+            raise InputError(message, code="trace_version")
+        return _from_file(_decode(_File, document, "run"))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The file: what its JSON holds, in the order of its fields."""
+
+    family: str
+    prompt: str
+    sampling: Sampling
+    controls: dict[str, float]
+    panels: list[PanelTrace]
+    weight_filter: str
+    schedule: str
+    speculation: str
+    pieces: dict[str, str]
+    formats: dict[str, PromptFormat]  # by role; the others: the family's own
+    made_with: MadeWith | None
+    version: int = VERSION
+
+
+def _as_file(run: RunTrace) -> _File:
+    spec = run.spec
+    return _File(
+        family=spec.family,
+        prompt=spec.prompt,
+        sampling=spec.sampling,
+        controls=dict(spec.controls),
+        panels=run.panels,
+        weight_filter=str(spec.weight_filter),
+        schedule=str(spec.schedule),
+        speculation=str(spec.speculation),
+        pieces=run.pieces,
+        formats=dict(spec.formats),
+        made_with=run.made_with,
+    )
+
+
+def _from_file(file: _File) -> RunTrace:
+    """The columns of the spec are the panels'; the file does not hold what may have been longer or played."""
+    spec = RunSpec(
+        family=file.family,
+        prompt=file.prompt,
+        columns=columns_of(file.panels),
+        sampling=file.sampling,
+        controls=file.controls,
+        weight_filter=file.weight_filter,  # type: ignore[arg-type]  # their readers take texts
+        schedule=file.schedule,  # type: ignore[arg-type]
+        speculation=file.speculation,  # type: ignore[arg-type]
+        formats=file.formats,
+    )
+    return RunTrace(spec, file.panels, file.pieces, file.made_with)
+
+
+def columns_of(panels: Iterable[PanelTrace]) -> Columns:
+    """The columns that these panels are of. Raises InputError, which names the panel."""
+    columns = []
+    for number, panel in enumerate(panels, 1):
+        try:
+            columns.append((panel.name, parse(panel.recipe)))
+        except RecipeError:
+            raise InputError(
+                f"This recorded run does not fit together: panel {number}, its recipe cannot be read: "
+                f"{show_value(panel.recipe)}. Please choose another file.",
+                code="trace_recipe",
+            ) from None
+    return tuple(columns)
+
+
+def roles_of(columns: Columns) -> list[str]:
+    """The models that the columns' recipes name, each once."""
+    return list(dict.fromkeys(role for _, recipe in columns for role in recipe.roles))
 
 
 def _refuse_constant(name: str) -> float:
@@ -179,11 +238,16 @@ def _decode(kind: Any, value: object, place: str) -> Any:
 
 def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     fields = dataclasses.fields(kind)
-    names = [f.name for f in fields]
-    if not isinstance(value, dict) or sorted(value) != sorted(names):
-        wanted = ", ".join(names)
-        raise InputError(f"In this recorded run {_short(place)} must have exactly the fields {wanted}.")
-    return kind(**{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields})
+    names = {f.name for f in fields}
+    # A way of sampling that came after the file was written is off by default, and was off then.
+    required = names & SAMPLING_OF_4 if kind is Sampling else names
+    if not isinstance(value, dict) or not required <= value.keys() <= names:
+        wanted = ", ".join(f.name for f in fields)
+        message = f"In this recorded run {_short(place)} must have exactly the fields {wanted}."
+        raise InputError(message, code="trace_fields")
+    return kind(
+        **{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields if f.name in value}
+    )
 
 
 def _decode_float(value: object, place: str) -> float:
@@ -200,7 +264,8 @@ def _is_int(value: object) -> bool:
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
     wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
-    return InputError(f"In this recorded run {_short(place)} must be {wanted}; got {show_value(value)}.")
+    message = f"In this recorded run {_short(place)} must be {wanted}; got {show_value(value)}."
+    return InputError(message, code="trace_value")
 
 
 def _short(place: str) -> str:

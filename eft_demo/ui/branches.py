@@ -5,19 +5,30 @@ looked up here, and a place that is not there is a sentence.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.collect import empty_traces, roles_of
 from eft_demo.models.provenance import made_with
-from eft_demo.runs.trace import PanelTrace, RunTrace, gather_pieces
-from eft_demo.settings import COLUMNS, SEED, check_control, show_value
+from eft_demo.runs.events import empty_traces
+from eft_demo.runs.spec import RunSpec
+from eft_demo.runs.trace import PanelTrace, RunTrace, gather_pieces, roles_of
+from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
 from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
 
 FROM_FILE = "This run came from a file, and no model here can go on from it: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a kept run begins anew: the panels at `places`, from `forced` tokens on, for their `owner`."""
+
+    places: tuple[int, ...]
+    forced: Sequence[int]
+    length: int | None
+    owner: str
 
 
 def start_branch(
@@ -40,9 +51,8 @@ def start_branch(
             raise InputError(NO_TOKEN)
         forced.append(token)
     places = tuple(range(len(kept.traces))) if posted.get("all") else (index,)
-    length = max(kept.request.max_new_tokens, len(forced))
-    request = replace(kept.request, forced=tuple(forced), max_new_tokens=length, owner=owner)
-    return _start(service, kept, posted, request, places)
+    length = max(kept.spec.length, len(forced)) if kept.spec.length else None
+    return _start(service, kept, posted, Part(places, forced, length, owner))
 
 
 def start_same_text(
@@ -53,49 +63,41 @@ def start_same_text(
     tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
     if not tokens:
         raise InputError(NO_TEXT)
-    forced = tuple(record.id for record in tokens)
-    request = replace(kept.request, forced=forced, max_new_tokens=len(forced), owner=owner)
-    return _start(service, kept, posted, request, tuple(range(len(kept.traces))))
+    forced = [record.id for record in tokens]
+    return _start(service, kept, posted, Part(tuple(range(len(kept.traces))), forced, len(forced), owner))
 
 
-def _start(
-    service: Service, kept: Kept, posted: Mapping[str, object], request: RunRequest, places: tuple[int, ...]
-) -> tuple[Run, Kept]:
-    """The panels at `places` of the kept run again, with the changes that were posted, all checked."""
-    changes = posted.get("controls")
-    controls = dict(request.controls)
-    for name, value in changes.items() if isinstance(changes, Mapping) else ():
-        controls[str(name)] = check_control(name, value, service.settings.allow_negative_alpha)
-    sampling = request.sampling
-    run = service.start_run(
-        kept.prompt,
-        kept.behaviour,
-        panels=tuple(request.panels[place] for place in places),
-        controls=controls,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        seed=int(SEED.check(posted.get("seed", sampling.seed))),
-        max_new_tokens=request.max_new_tokens,
-        weight_filter=request.weight_filter,
-        schedule=request.schedule,
-        speculation=request.speculation,
-        forced=request.forced,
-        formats=request.formats,
-        owner=request.owner,
-    )
-    fresh = empty_traces(request.panels)
-    traces = [fresh[i] if i in places else _as_it_is(trace) for i, trace in enumerate(kept.traces)]
-    seeds = tuple(run.request.sampling.seed if i in places else seed for i, seed in enumerate(kept.seeds))
-    whole = replace(run.request, panels=request.panels, max_new_tokens=kept.request.max_new_tokens)
+def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Part) -> tuple[Run, Kept]:
+    """That part of the kept run again, with the changes that were posted, all checked."""
+    run = service.start_run(_changed(kept.spec, posted, part, service.settings), part.forced, part.owner)
+    fresh, again = empty_traces(kept.spec.columns), part.places
+    traces = [fresh[i] if i in again else _as_it_is(trace) for i, trace in enumerate(kept.traces)]
+    spec = run.request.spec
+    seeds = tuple(spec.sampling.seed if i in again else seed for i, seed in enumerate(kept.seeds))
+    whole = spec.model_copy(update={"columns": kept.spec.columns, "length": kept.spec.length or spec.length})
     origin = {
         "of": posted["run"],
-        "copied": [i for i in range(len(traces)) if i not in places],
-        "given": len(request.forced),
+        "copied": [i for i in range(len(traces)) if i not in again],
+        "given": len(part.forced),
     }
     mixed = kept.mixed and bool(origin["copied"])
-    return run, Kept(kept.prompt, kept.behaviour, whole, traces, places, seeds, origin, mixed=mixed)
+    return run, Kept(whole, traces, again, seeds, origin, mixed=mixed)
+
+
+def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
+    """The columns of the part, at the controls and with the seed that were posted."""
+    changes = posted.get("controls")
+    controls = dict(spec.controls)
+    for name, value in changes.items() if isinstance(changes, Mapping) else ():
+        controls[str(name)] = check_control(name, value, settings.allow_negative_alpha)
+    return spec.model_copy(
+        update={
+            "columns": tuple(spec.columns[place] for place in part.places),
+            "controls": controls,
+            "sampling": replace(spec.sampling, seed=int(SEED.check(posted.get("seed", spec.sampling.seed)))),
+            "length": part.length,
+        }
+    )
 
 
 def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
@@ -106,25 +108,25 @@ def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) ->
     kept = runs.find(posted.get("run"))
     if kept.file is None:
         return kept
-    if why := _why_not(service, kept.file, kept.request):
+    if why := _why_not(service, kept.file):
         raise InputError(FROM_FILE.format(why=why))
-    here = made_with(service.family, service.plan, roles_of(kept.file.panels))
+    here = made_with(service.family, service.plan, roles_of(kept.spec.columns))
     mixed = kept.file.made_with != here
-    return replace(kept, behaviour=service.family.behaviours[0].role, file=None, mixed=mixed)
+    return replace(kept, file=None, mixed=mixed)
 
 
-def _why_not(service: Service, trace: RunTrace, request: RunRequest) -> str:
+def _why_not(service: Service, trace: RunTrace) -> str:
     """Why the loaded family cannot go on from a run that came as a file, as the end of a sentence; or ""."""
-    family = service.family
-    missing = {role for _, recipe in request.panels for role in recipe.roles} - set(family.roles)
+    family, spec = service.family, trace.spec
+    missing = set(roles_of(spec.columns)) - set(family.roles)
     if not family.roles:
         return "none is loaded"
-    if trace.family != family.name:
-        return f"it is of the family {show_value(trace.family)}, and {family.title} is loaded"
+    if spec.family != family.name:
+        return f"it is of the family {show_value(spec.family)}, and {family.title} is loaded"
     if missing:
         return f"{family.title} has no model {show_value(min(missing))}"
-    if len(request.panels) > COLUMNS.high:
-        return f"it has {len(request.panels)} columns, and {COLUMNS.high:.0f} are the most that run at once"
+    if len(spec.columns) > COLUMNS.high:
+        return f"it has {len(spec.columns)} columns, and {COLUMNS.high:.0f} are the most that run at once"
     if not _has_tokens_of(trace, family.token_bytes):
         return f"its tokens are not those of {family.title}"
     return ""

@@ -5,12 +5,11 @@ page draws. Where a column is refused, the error knows which one.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eft_demo.engine.service import FIRST, TUNED_SHOWN, Panels, Service
-from eft_demo.errors import EFTError, InputError
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError, InputError, in_place
 from eft_demo.families.family import Family
 from eft_demo.method.recipe import (
     AMPLIFIED,
@@ -22,30 +21,21 @@ from eft_demo.method.recipe import (
     UPSCALED,
     Recipe,
     blend,
-    parse,
-    refuse_undoing,
+)
+from eft_demo.method.roles import SMALL_BASE, SMALL_TUNED
+from eft_demo.runs.spec import (
+    FIRST,
+    MAX_WORD_CHARS,
+    TUNED_SHOWN,
+    Columns,
+    RunSpec,
+    check_behaviour,
+    check_recipe,
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.column_headers import panel_head
 
-MAX_NAME_CHARS = 60
-
-
-class FieldError(InputError):
-    """An InputError that knows which field of the page it belongs to."""
-
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        super().__init__(message)
-
-
-@contextmanager
-def in_place(where: str) -> Iterator[None]:
-    """Let every refusal inside belong to the field `where`."""
-    try:
-        yield
-    except EFTError as refusal:
-        raise FieldError(where, str(refusal)) from None
+MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits over a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +55,7 @@ def presets(family: Family) -> list[Preset]:
     ]  # a long name has no slider
     offered = [
         Preset("Base: large, as reading left it", "Base", BASE),
-        Preset("Small base", "Small base", Recipe("small_base")),
+        Preset("Small base", "Small base", Recipe(SMALL_BASE)),
         Preset("Tuned: small", "Tuned", TUNED_SHOWN),
         Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
         Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
@@ -74,7 +64,7 @@ def presets(family: Family) -> list[Preset]:
         Preset("Pad: α and β at once", "Pad", PAD),
         Preset("Large tuned: the reference", "Large tuned", REFERENCE),
     ]
-    known = {*family.roles, "small_tuned"}
+    known = {*family.roles, SMALL_TUNED}
     return [preset for preset in offered if known.issuperset(preset.recipe.roles)]
 
 
@@ -88,23 +78,20 @@ def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
     }
 
 
-def read_columns(service: Service, behaviour: str, posted: object) -> Panels:
+def read_columns(posted: object) -> Columns:
     """The columns of a run: a list of {"name", "recipe"}; none given: the first three.
 
-    `small_tuned` stays in the recipes; `behaviour` is to play it. Raises FieldError for `columns` or
-    `column-0`, `column-1`, ...
+    `small_tuned` stays in the recipes. Raises EFTError for `columns` or `column-0`, `column-1`, ...
     """
     if posted is None:
         return FIRST
-    if not isinstance(posted, list):
-        raise FieldError("columns", f"The columns must be a list; got {show_value(posted)}.")
+    columns = RunSpec(columns=posted).columns  # type: ignore[arg-type]  # says itself what is none
     with in_place("columns"):
-        COLUMNS.check(len(posted))
-    columns = []
-    for index, column in enumerate(posted):
+        COLUMNS.check(len(columns))
+    for index, (name, _) in enumerate(columns):
         with in_place(f"column-{index}"):
-            columns.append(_read_column(service, behaviour, column))
-    return tuple(columns)
+            _check_name(name)
+    return columns
 
 
 def check_columns(service: Service, posted: object) -> str:
@@ -115,35 +102,22 @@ def check_columns(service: Service, posted: object) -> str:
     request = posted if isinstance(posted, Mapping) else {}
     columns = request.get("columns")
     asked = columns[: int(COLUMNS.high)] if isinstance(columns, list) else []
-    behaviour = request.get("behaviour")
     answers: list[dict[str, object]] = []
     for column in asked:
         try:
-            manner = service.check_behaviour(behaviour)
-            answers.append(introduce(*_read_column(service, manner, column), manner))
+            behaviour = RunSpec(behaviour=request.get("behaviour")).behaviour  # type: ignore[arg-type]
+            check_behaviour(behaviour, service.family)
+            ((name, recipe),) = read_columns([column])
+            check_recipe(recipe.played(behaviour), service.family, service.settings)
+            answers.append(introduce(name, recipe, behaviour))
         except EFTError as refusal:
             answers.append({"error": str(refusal)})
     return json.dumps(answers)
 
 
-def _read_column(service: Service, behaviour: str, posted: object) -> tuple[str, Recipe]:
-    family = service.family
-    column = posted if isinstance(posted, Mapping) else {}
-    name, text = column.get("name"), column.get("recipe")
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
         raise InputError(
-            f"The name of a column must have 1 to {MAX_NAME_CHARS} characters; got {show_value(name)}."
+            f"The name of a column must have 1 to {MAX_NAME_CHARS} characters; got {show_value(name)}.",
+            code="column_name",
         )
-    if isinstance(text, str) and not text.strip():
-        raise InputError("This column has no recipe yet. Please write one, such as large_base.")
-    recipe = parse(text)  # type: ignore[arg-type]  # says itself what is no text
-    played = recipe.played(behaviour)
-    unknown = [role for role in played.roles if role not in family.roles]
-    if unknown:
-        raise InputError(
-            f"There is no model {unknown[0]} in the family {family.title}. "
-            f"It has {', '.join(family.roles)}, and small_tuned for the chosen manner."
-        )
-    if not service.settings.allow_negative_alpha:
-        refuse_undoing(played)
-    return name, recipe

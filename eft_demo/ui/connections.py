@@ -106,7 +106,7 @@ class Connection(H11Protocol):
         elif len(self.connections) > self.most + FOR_HEALTH:
             self.drop()
         else:
-            self.app = only_health(self.app)  # type: ignore[assignment, arg-type]
+            self.app = only_health(self.app)
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None and (self.cycle is None or self.cycle.response_complete):

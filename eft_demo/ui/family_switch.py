@@ -28,6 +28,7 @@ OVER = "The family was changed to {title}, so this text ends here. Please reload
 
 INSTEAD = "{error} Until then the bundled family runs."
 Load = Callable[[Settings, Watcher], Service]
+Measure = Callable[[Settings, Watcher], str]  # what quantising changes, in a sentence
 
 log = logging.getLogger(__name__)
 
@@ -125,26 +126,9 @@ class Progress:
     sentence: str = ""
 
 
-def what_quantising_changes(settings: Settings, watcher: Watcher = QUIET) -> str:
-    """The large base loaded whole and quantised, compared on a fixed text, told in a sentence.
-
-    Raises InputError where nothing would be quantised, FamilyError, OutOfMemory or Cancelled.
-    """
-    # It imports transformers, which takes seconds, and is rarely asked for.
-    from eft_demo.lab.quantisation import report  # noqa: PLC0415
-
-    found = report(settings, settings.family, settings.quantisation, watcher)
-    smaller = found.full_bytes / found.quantised_bytes
-    return (
-        f"In {found.quantisation} the large base takes {_size(found.quantised_bytes)} and not "
-        f"{_size(found.full_bytes)}: {smaller:.1f} times less. On {found.tokens} tokens of a fixed text "
-        f"its predictions move by a mean KL of {found.mean_kl_nats:.4f} nats, and {found.changed_share:.1%} "
-        "of its first choices change."
-    )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+def cannot_measure(settings: Settings, watcher: Watcher) -> str:
+    """The measurement of a page that was given none. Raises InputError."""
+    raise InputError("What quantising changes cannot be measured here. `eft-demo quantisation` does it.")
 
 
 class Switch:
@@ -158,7 +142,7 @@ class Switch:
         settings: Settings,
         load: Load,
         take_over: Callable[[Service], None],
-        measure: Callable[[Settings, Watcher], str] = what_quantising_changes,
+        measure: Measure = cannot_measure,
     ) -> None:
         self.settings = settings
         self.key = secrets.token_urlsafe(18)

@@ -19,8 +19,7 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.columns import FieldError
-from eft_demo.ui.run_form import read_asked, read_steering, start_asked
+from eft_demo.ui.run_form import read_asked, read_steering
 from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
@@ -131,10 +130,9 @@ def stream_run(
         for piece in _run_lines(service, live, request, nonce, visitor, in_turn):
             text += piece
             yield text
-    except FieldError as refusal:
-        yield text + _refusal(nonce, refusal.where, str(refusal))
     except EFTError as refusal:
-        yield text + _refusal(nonce, place, str(refusal))
+        where = refusal.where or place if place == "prompt" else place  # a branch has one place for all
+        yield text + _refusal(nonce, where, str(refusal))
     except Exception:
         log.exception("A run ended by a bug")
         yield text + _refusal(nonce, place, BUG)
@@ -163,16 +161,8 @@ def _run_lines(
         live.began(run_id, run)
     live.kept.keep(run_id, kept, visitor)
     try:
-        asked, family = kept.request, service.family
-        encoder = wire.Encoder(
-            asked.panels,
-            family.token_bytes,
-            family.stop_ids,
-            asked.sampling,
-            asked.weight_filter,
-            asked.schedule,
-        )
-        yield encoder.run_line(run_id, nonce, kept.prompt, kept.origin)
+        encoder = wire.Encoder(kept.spec, service.family.token_bytes, service.family.stop_ids)
+        yield encoder.run_line(run_id, nonce, kept.origin)
         for lines in _event_lines(service, run, kept, encoder):
             yield lines
             if visitor is not None and not live.streams.is_read(visitor.session, settings.blocked_s):
@@ -197,9 +187,8 @@ def _start(
         return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
         raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
-    asked = read_asked(service, request)
-    run = start_asked(service, asked, owner)
-    return run, Kept.of_run(run, asked.prompt, asked.behaviour)
+    run = service.start_run(read_asked(service, request), owner=owner)
+    return run, Kept.of_run(run)
 
 
 def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:

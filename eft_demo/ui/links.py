@@ -5,18 +5,20 @@ Knows what a run is asked with and what a link holds; knows nothing of Gradio. A
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.families.prompt import around
 from eft_demo.models.provenance import made_with
-from eft_demo.runs.link import Permalink, from_query
+from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.link_text import trimmed
 from eft_demo.runs.made_with import Facts, differences
+from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.spec import RunSpec, check_role
+from eft_demo.runs.trace import roles_of
 from eft_demo.settings import Settings, show_value
-from eft_demo.ui.prompt_formats import read_formats
-from eft_demo.ui.run_form import as_posted, read_asked
+from eft_demo.ui.run_form import read_asked
 
 DAMAGED = "The rest of the page is as it always begins."
 MAX_SAID = 3  # things that were left out; a link that lost more is best asked for again
@@ -37,7 +39,7 @@ def make_link(service: Service, posted: object) -> str:
     """
     try:
         asked = read_asked(service, posted if isinstance(posted, Mapping) else {})
-        query = replace(asked, made=_facts_here(service, asked)).to_query()
+        query = Link(asked, _facts_here(service, asked)).to_query()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     if len(query) <= LONG_CHARS:
@@ -65,34 +67,34 @@ def read_link(service: Service, posted: object) -> str:
     return "{}" if link is None else json.dumps(_fitting(service, link))
 
 
-def _facts_here(service: Service, link: Permalink) -> Facts:
-    """What a run of the link would be made with here."""
-    tuned = {"small_tuned": link.behaviour} if link.behaviour else {}
-    roles = dict.fromkeys(role for _, recipe in link.panels for role in recipe.with_roles(tuned).roles)
-    return made_with(service.family, service.plan, roles).facts
+def _facts_here(service: Service, spec: RunSpec) -> Facts:
+    """What that run would be made with here."""
+    return made_with(service.family, service.plan, roles_of(spec.played().columns)).facts
 
 
-def _fitting(service: Service, link: Permalink) -> dict[str, object]:
+def _fitting(service: Service, link: Link) -> dict[str, object]:
     """What of the link can be filled in with the models that are here."""
-    asked, family = as_posted(link), service.family
+    spec, family = link.spec, service.family
+    asked = spec.as_posted()
+    asked.pop("family", None)  # the page has one, or cannot fill in what is for another
     lost = ["This link is damaged."] if link.left_out else []
     lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:
         lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
     changed: list[str] = []
-    is_for_us = family.name in (link.family or family.name, trimmed(link.family))
+    is_for_us = family.name in (spec.family or family.name, trimmed(spec.family))
     if not is_for_us:
-        lost.append(f"This link is for the models of {show_value(link.family)}; here {family.title} answers.")
+        lost.append(f"This link is for the models of {show_value(spec.family)}; here {family.title} answers.")
         for name in ("columns", "behaviour", "formats"):
             asked.pop(name, None)
     else:
-        changed = _formats_that_fit(service, asked, lost)
+        changed = _formats_that_fit(service, spec, asked, lost)
         _choose_behaviour(service, asked, lost)
     said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
     if changed:
         said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
     if link.made and is_for_us:
-        said.append(differences("link", link.made, _facts_here(service, link)))
+        said.append(differences("link", link.made, _facts_here(service, spec)))
     return {"asked": asked, "note": " ".join(filter(None, said))}
 
 
@@ -106,16 +108,19 @@ def _choose_behaviour(service: Service, asked: dict[str, object], lost: list[str
         lost.append(f"This link asks for the behaviour {show_value(wanted)}, which is not here.")
 
 
-def _formats_that_fit(service: Service, asked: dict[str, object], lost: list[str]) -> list[str]:
+def _formats_that_fit(
+    service: Service, spec: RunSpec, asked: dict[str, object], lost: list[str]
+) -> list[str]:
     """The roles whose prompt format changes; what cannot goes out of `asked` and into `lost`."""
-    formats = asked.pop("formats", None)
-    fit: dict[str, object] = {}
-    for role, own in formats.items() if isinstance(formats, dict) else ():
+    fit: dict[str, PromptFormat] = {}
+    for role, own in spec.formats.items():
         try:
-            around(read_formats(service, {role: own})[role], service.family.templates.get(role))
+            check_role(role, service.family)
+            around(own, service.family.templates.get(role))
             fit[role] = own
         except EFTError as refusal:
             lost.append(f"This link changes what models are shown, which is not possible here. {refusal}")
+    asked.pop("formats", None)
     if fit:
-        asked["formats"] = fit
+        asked["formats"] = {role: asdict(own) for role, own in fit.items()}
     return list(fit)

@@ -14,7 +14,9 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
+from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import settle
+from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, handlers
 from eft_demo.ui import family_menu as menu
@@ -24,8 +26,16 @@ from eft_demo.ui import replays as opening
 from eft_demo.ui import restored_runs as handed_back
 from eft_demo.ui import run_store as kept
 from eft_demo.ui import stream as wire
-from eft_demo.ui.columns import FIRST, introduce, presets
-from eft_demo.ui.family_switch import OVER, Load, Switch, load_chosen, load_first
+from eft_demo.ui.columns import introduce, presets
+from eft_demo.ui.family_switch import (
+    OVER,
+    Load,
+    Measure,
+    Switch,
+    cannot_measure,
+    load_chosen,
+    load_first,
+)
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import lender
 from eft_demo.ui.visitors import Turns, Visitor, network
@@ -69,18 +79,10 @@ EXAMPLES = (
     "Which countries border Laos?",
     "When did Ghana become independent?",
 )
-HELP = {
-    "temperature": "0 always takes the likeliest token",
-    "top_p": "keeps the likeliest tokens up to this sum",
-    "top_k": "keeps this many tokens; 0 keeps all",
-    "min_p": "drops tokens below this share of the likeliest",
-    "seed": "same seed, same dice in every column",
-    "length": "tokens per column at most",
-}
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from doing so first
 
 
-class Page(gr.Blocks):
+class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
     """The demo, with the runs that are going on, so that whoever stops the server can end them."""
 
     service: Service  # the one in use now: read anew at each event, for another family may take its place
@@ -98,14 +100,23 @@ class Page(gr.Blocks):
         settle()
 
 
-def open_page(settings: Settings) -> Page:
+def open_page(settings: Settings, measure: Measure) -> Page:
     """The page with the family of the settings, or else the bundled one and why. Raises EFTError."""
     service, notice = load_first(settings, lender(settings))
-    return build_demo(service, settings, notice)
+    return build_demo(service, settings, notice, measure=measure)
 
 
-def build_demo(first: Service, settings: Settings, notice: str = "", load: Load = load_chosen) -> Page:
-    """The whole page, served by `first` to begin with. Nothing is started."""
+def build_demo(
+    first: Service,
+    settings: Settings,
+    notice: str = "",
+    load: Load = load_chosen,
+    measure: Measure = cannot_measure,
+) -> Page:
+    """The whole page, served by `first` to begin with. Nothing is started.
+
+    `measure` says in a sentence what quantising the large base changes.
+    """
     live = handlers.LiveRuns(kept=kept.KeptRuns(settings))
     turns = Turns(settings)
 
@@ -157,8 +168,9 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
     demo.service, demo.live, demo.panel = first, live, panel
-    demo.switch = Switch(settings, load, demo.take_over)
-    return demo
+    demo.switch = Switch(settings, load, demo.take_over, measure)
+    built: Page = demo
+    return built
 
 
 def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
@@ -242,7 +254,7 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
     """Everything the page needs to know before the first run. `serial` counts the families so far."""
     family, settings = service.family, service.settings
-    manner = family.behaviours[0].role if family.behaviours else "small_tuned"
+    manner = family.behaviours[0].role if family.behaviours else SMALL_TUNED
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = sampling_ranges(settings)
     return wire.line(
@@ -258,7 +270,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
             for name in CONTROLS
             if (limits := control_range(name, settings.allow_negative_alpha))
         },
-        fields={name: {**_range(limits), "help": HELP[name]} for name, limits in ranges.items()},
+        fields={name: {**_range(limits), "help": limits.help} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
@@ -298,8 +310,8 @@ def _range(limits: Range) -> dict[str, object]:
     }
 
 
-def _named(function: object, live: handlers.LiveRuns | kept.KeptRuns) -> object:
+def _named(function: Callable[..., str], live: handlers.LiveRuns | kept.KeptRuns) -> Callable[..., str]:
     """`function` with its runs filled in, under its own name, which is what the page calls it by."""
-    bound = partial(function, live)  # type: ignore[arg-type]
+    bound = partial(function, live)
     bound.__name__ = function.__name__  # type: ignore[attr-defined]
     return bound

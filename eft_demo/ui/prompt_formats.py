@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.prompt import around
-from eft_demo.runs.prompt_format import KINDS, PLACEHOLDER, PromptFormat
+from eft_demo.runs.prompt_format import KINDS, PLACEHOLDER
+from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import show_value
 
 
@@ -27,21 +28,6 @@ def family_formats(service: Service) -> list[dict[str, object]]:
     ]
 
 
-def read_formats(service: Service, posted: object) -> dict[str, PromptFormat]:
-    """The formats that a person changed, by role. Raises InputError naming the role."""
-    if posted is None:
-        return {}
-    if not isinstance(posted, Mapping):
-        raise InputError(f"Prompt formats are given by model; got {show_value(posted)}.")
-    known = service.family.prompts
-    formats = {}
-    for role, given in posted.items():
-        if role not in known:
-            raise InputError(f"There is no model {show_value(role)} here. The models are {', '.join(known)}.")
-        formats[role] = _read(role, given)
-    return formats
-
-
 def preview(service: Service, posted: object) -> str:
     """JSON for the page: {"text"}, all that a role would be shown; or {"error"} with a sentence.
 
@@ -50,19 +36,12 @@ def preview(service: Service, posted: object) -> str:
     request = posted if isinstance(posted, Mapping) else {}
     role = request.get("role")
     try:
-        chosen = read_formats(service, {role: request} if isinstance(role, str) else posted)[str(role)]
-        frame = around(chosen, service.family.templates.get(str(role)))
+        if not isinstance(role, str) or role not in service.family.prompts:
+            raise InputError(
+                f"There is no model {show_value(role)} here. Please reload the page.", code="unknown_role"
+            )
+        chosen = RunSpec(formats={role: request}).formats[role]  # type: ignore[dict-item]  # checks it
+        frame = around(chosen, service.family.templates.get(role))
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    except KeyError:
-        return json.dumps({"error": f"There is no model {show_value(role)} here. Please reload the page."})
     return json.dumps({"text": frame.before + PLACEHOLDER + frame.after})
-
-
-def _read(role: str, given: object) -> PromptFormat:
-    if not isinstance(given, Mapping):
-        raise InputError(f"The prompt format of {role} has a kind and a text; got {show_value(given)}.")
-    try:
-        return PromptFormat(given.get("kind"), given.get("text"))
-    except InputError as refusal:
-        raise InputError(f"{role}: {refusal}") from None

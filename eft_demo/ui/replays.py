@@ -12,14 +12,11 @@ from pathlib import Path
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.family import bundled_tokens
-from eft_demo.lab.collect import roles_of
-from eft_demo.lab.record import LESSONS
-from eft_demo.method.schedule import parse_schedule
-from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.models.provenance import made_with
+from eft_demo.runs.gallery import LESSONS
 from eft_demo.runs.made_with import differences
 from eft_demo.runs.replay import lacks_texts, open_run, read_run, replay, with_texts
-from eft_demo.runs.trace import RunTrace
+from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.run_store import Kept, KeptRuns
@@ -56,7 +53,7 @@ def open_recorded(
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     """name, title, what it teaches and prompt of the recorded runs that are there."""
     return [
-        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.prompt}
+        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.spec.prompt}
         for lesson in LESSONS
         if (folder / f"{lesson.name}.json").is_file()
     ]
@@ -68,19 +65,10 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
     `notes` are the sentences that the page shows beside it.
     """
     played = replay(trace)
-    encoder = wire.Encoder(
-        played.panels,
-        played.pieces,
-        played.stop_ids,
-        trace.sampling,
-        parse_weight_filter(trace.weight_filter),
-        parse_schedule(trace.schedule),
-    )
-    beside = {"reshown": list(trace.formats), "notes": notes}
-    lines = encoder.run_line(run_id, 0, trace.prompt, beside) + "".join(
-        map(encoder.event_line, played.events)
-    )
-    return lines + wire.line("done")
+    encoder = wire.Encoder(trace.spec, played.pieces, played.stop_ids)
+    beside = {"reshown": list(trace.spec.formats), "notes": notes}
+    events = map(encoder.event_line, played.events)
+    return "".join([encoder.run_line(run_id, 0, beside), *events, wire.line("done")])
 
 
 def _opened(posted: object) -> RunTrace:
@@ -111,7 +99,7 @@ def _answer(
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     if service is not None and lacks_texts(trace):
-        trace = with_texts(trace, _tokens_of(trace.family, service))
+        trace = with_texts(trace, _tokens_of(trace.spec.family, service))
     run_id = secrets.token_urlsafe(18)
     runs.keep(run_id, Kept.of_file(trace), visitor)
     runs.pack(run_id)
@@ -127,7 +115,7 @@ def _tokens_of(family: str, service: Service) -> Sequence[bytes]:
 def _notes(trace: RunTrace, service: Service | None) -> str:
     """What a person should know of the file: tokens without texts, and that it was made with other things."""
     notes = [NO_TEXTS] if lacks_texts(trace) else []
-    if service is not None and trace.made_with is not None and trace.family == service.family.name:
-        here = made_with(service.family, service.plan, roles_of(trace.panels))
+    if service is not None and trace.made_with is not None and trace.spec.family == service.family.name:
+        here = made_with(service.family, service.plan, roles_of(trace.spec.columns))
         notes.append(differences("run", trace.made_with.facts, here.facts))
     return " ".join(filter(None, notes))

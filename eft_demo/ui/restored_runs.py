@@ -14,10 +14,10 @@ from typing import Any
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import Recipe, Term
-from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule
 from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs.replay import open_run
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
 from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import SEED
@@ -63,7 +63,7 @@ def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
     for column in columns:
         labels |= column["w"]
     ours = _is_ours(service, labels)
-    shell = json.loads(RunTrace("", "", Sampling(), {}, []).to_json())
+    shell = json.loads(RunTrace(RunSpec(), []).to_json())
     document = {
         **shell,
         "family": service.family.name if ours else str(posted["family"]),
@@ -151,7 +151,7 @@ def _token(token: Json, position: int, roles: Sequence[str], values: Json) -> Js
 def _is_ours(service: Service, labels: Json) -> bool:
     """Whether every token that the page names is called the same by the family that runs now."""
     family = service.family
-    encoder = Encoder((), family.token_bytes, family.stop_ids)
+    encoder = Encoder(RunSpec(), family.token_bytes, family.stop_ids)
     known = range(len(family.token_bytes))
     return all(int(i) in known and list(encoder.shown(int(i))) == list(label) for i, label in labels.items())
 

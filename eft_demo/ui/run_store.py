@@ -8,20 +8,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.collect import make_trace
+from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.figures.comparisons import log_odds_figure, strip_figure
-from eft_demo.lab.collect import add_event, empty_traces, make_trace
-from eft_demo.method.schedule import parse_schedule
-from eft_demo.method.speculation import parse_speculation
-from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs import counterfactual as whatif
-from eft_demo.runs.events import Event
+from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_html, to_markdown
-from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import replay
-from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace
+from eft_demo.runs.spec import RunSpec
+from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace, columns_of
 from eft_demo.settings import control_range, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
@@ -47,9 +44,7 @@ class Kept:
     is told.
     """
 
-    prompt: str
-    behaviour: str
-    request: RunRequest  # of all panels
+    spec: RunSpec  # of all panels, as the engine took it
     traces: Sequence[PanelTrace]
     places: tuple[int, ...]
     seeds: tuple[int, ...]
@@ -58,30 +53,19 @@ class Kept:
     mixed: bool = False  # some of its panels are from a file that other models or versions wrote
 
     @classmethod
-    def of_run(cls, run: Run, prompt: str, behaviour: str) -> "Kept":
+    def of_run(cls, run: Run) -> "Kept":
         """A run that began from nothing."""
-        panels = run.request.panels
-        seeds = (run.request.sampling.seed,) * len(panels)
-        places = tuple(range(len(panels)))
-        return cls(prompt, behaviour, run.request, empty_traces(panels), places, seeds)
+        spec = run.request.spec
+        traces = empty_traces(spec.columns)
+        return cls(spec, traces, tuple(range(len(traces))), (spec.sampling.seed,) * len(traces))
 
     @classmethod
     def of_file(cls, trace: RunTrace) -> "Kept":
         """A run that was opened, complete as it is."""
-        panels = replay(trace).panels
-        request = RunRequest(
-            prompts={},
-            panels=panels,
-            controls=dict(trace.controls),
-            sampling=trace.sampling,
-            max_new_tokens=max(len(panel.tokens) for panel in trace.panels),
-            weight_filter=parse_weight_filter(trace.weight_filter),
-            schedule=parse_schedule(trace.schedule),
-            speculation=parse_speculation(trace.speculation),
-            formats={role: PromptFormat(own.kind, own.text) for role, own in trace.formats.items()},
-        )
-        seeds = (trace.sampling.seed,) * len(panels)
-        return cls(trace.prompt, "", request, trace.panels, tuple(range(len(panels))), seeds, file=trace)
+        longest = max(len(panel.tokens) for panel in trace.panels)
+        spec = trace.spec.model_copy(update={"length": longest or None})
+        count = len(trace.panels)
+        return cls(spec, trace.panels, tuple(range(count)), (spec.sampling.seed,) * count, file=trace)
 
     def add(self, event: Event) -> Event:
         """Take in one event of the run; the same event, with the panel's place among all of them."""
@@ -94,11 +78,12 @@ class Kept:
         own = [
             trace
             for trace, seed in zip(self.traces, self.seeds, strict=True)
-            if seed == self.request.sampling.seed
+            if seed == self.spec.sampling.seed
         ]
         if self.file is not None:
-            return replace(self.file, panels=own)
-        return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
+            columns = columns_of(own)
+            return replace(self.file, spec=self.file.spec.model_copy(update={"columns": columns}), panels=own)
+        return make_trace(service, self.spec, own, known=not self.mixed)
 
 
 class KeptRuns(Shelf[Kept]):
@@ -140,16 +125,16 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     try:
         kept = runs.find(asked.get("run"))
         index = checked_index(asked.get("panel"), len(kept.traces))
-        recipe, name = kept.request.panels[index][1], asked.get("control", "alpha")
+        recipe, name = kept.spec.columns[index][1], asked.get("control", "alpha")
         limits = control_range(name, service.settings.allow_negative_alpha)
         if limits is None or name not in recipe.controls:
             raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    request, whole, most = kept.request, list(kept.traces[index].tokens), service.settings.max_strip_tokens
+    spec, whole, most = kept.spec, list(kept.traces[index].tokens), service.settings.max_strip_tokens
     tokens = whole[:most]
-    sampling = replace(request.sampling, seed=kept.seeds[index])
-    run = whatif.Run(recipe, sampling, request.weight_filter, request.schedule)
+    sampling = replace(spec.sampling, seed=kept.seeds[index])
+    run = whatif.Run(recipe, sampling, spec.weight_filter, spec.schedule)
     values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
     rows = whatif.strip(run, tokens, str(name), values)
     label = _labels(service, kept)
@@ -183,7 +168,7 @@ def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
     texts = [list(kept.traces[panel].tokens) for panel in (ours, theirs)]
     if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
         return ours, whatif.cumulative_log_odds(*texts)
-    recipes = [recipe for _, recipe in kept.request.panels]
+    recipes = [recipe for _, recipe in kept.spec.columns]
     for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
         model = lone_model(recipes[other])
         if model in recipes[of].roles:
@@ -195,8 +180,8 @@ def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
 def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
     if kept.file is not None:
         played = replay(kept.file)
-        return wire.Encoder((), played.pieces, played.stop_ids).label
-    return wire.Encoder((), service.family.token_bytes, service.family.stop_ids).label
+        return wire.Encoder(RunSpec(), played.pieces, played.stop_ids).label
+    return wire.Encoder(RunSpec(), service.family.token_bytes, service.family.stop_ids).label
 
 
 _WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}

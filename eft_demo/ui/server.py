@@ -111,7 +111,8 @@ def start(demo: Page, settings: Settings) -> str:
     demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()
     bound(demo.server)
-    return demo.local_url
+    address: str = demo.local_url
+    return address
 
 
 @asynccontextmanager

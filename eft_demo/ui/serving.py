@@ -9,6 +9,7 @@ import errno
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import uvicorn
 
@@ -71,6 +72,7 @@ def _bind(
     """Bind every place that this machine has. Raises OSError if one is in use or none is there."""
     bound: list[socket.socket] = []
     missing: OSError | None = None
+    rest: list[Any]
     for family, (name, _, *rest) in places:
         try:
             bound.append(_bound(family, (name, port_of(bound) if bound else port, *rest)))
@@ -115,7 +117,7 @@ def _refusal(host: str, port: int, error: OSError) -> InputError:
 class Server(uvicorn.Server):
     """Uvicorn in a thread of its own. `close` is what Gradio calls when its page is closed."""
 
-    def __init__(self, app: object, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, app: Any, sockets: Sequence[socket.socket]) -> None:
         # What the environment could decide (the number of workers, a file of settings) is said here.
         super().__init__(uvicorn.Config(app, log_level="warning", log_config=None, workers=1, lifespan="on"))
         self.sockets = list(sockets)

@@ -40,10 +40,9 @@ from eft_demo.engine.attribution import ROLE_CANDIDATES
 from eft_demo.engine.speculate import who_drafted
 from eft_demo.figures.contributions import LIGHT, contribution_figure, contribution_point
 from eft_demo.method.recipe import Recipe
-from eft_demo.method.sampling import Sampling
-from eft_demo.method.schedule import CONSTANT, Schedule
-from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.method.schedule import Schedule
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL, token_label
 from eft_demo.runs.trace import Candidate, TokenRecord
 from eft_demo.ui.column_headers import panel_head
@@ -73,21 +72,17 @@ def nats(value: float, digits: int = 3) -> float | None:
 class Encoder:
     """One run's stream: which labels, and how much of each panel's text, the page already has."""
 
-    recipes: Sequence[tuple[str, Recipe]]
+    spec: RunSpec
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
     stop_ids: Collection[int]
-    sampling: Sampling = field(default_factory=Sampling)
-    weight_filter: WeightFilter = OFF
-    schedule: Schedule = CONSTANT
     sent: set[int] = field(default_factory=set)
     chars: dict[int, int] = field(default_factory=dict)
     values: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def run_line(
-        self, run_id: str, nonce: int, prompt: str, origin: Mapping[str, object] = MappingProxyType({})
-    ) -> str:
+    def run_line(self, run_id: str, nonce: int, origin: Mapping[str, object] = MappingProxyType({})) -> str:
         """The first line of a run: what the columns are, how they draw, the empty contribution figures."""
-        recipes = [recipe for _, recipe in self.recipes]
+        spec = self.spec
+        recipes = [recipe for _, recipe in spec.columns]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
         panels = [
             {
@@ -97,20 +92,20 @@ class Encoder:
                 "drafter": who_drafted(recipe),
                 "bars": figure["data"],
             }
-            for (name, recipe), figure in zip(self.recipes, figures, strict=True)
+            for (name, recipe), figure in zip(spec.columns, figures, strict=True)
         ]
         return line(
             "run",
             id=run_id,
             n=nonce,
-            prompt=prompt,
+            prompt=spec.prompt,
             panels=panels,
             account=account_panel(recipes),
             layout=figures[0]["layout"],
             sure=ROLE_CANDIDATES,
-            sampling=asdict(self.sampling),
-            filter=asdict(self.weight_filter),
-            factors=_factors(self.schedule),
+            sampling=asdict(spec.sampling),
+            filter=asdict(spec.weight_filter),
+            factors=_factors(spec.schedule),
             **origin,
         )
 
@@ -122,7 +117,7 @@ class Encoder:
         return self.token_line(event)
 
     def token_line(self, event: TokenEvent) -> str:
-        record, recipe = event.record, self.recipes[event.panel][1]
+        record, recipe = event.record, self.spec.columns[event.panel][1]
         roles = recipe.roles
         shown = shown_candidates(recipe, record)
         extra = self._special(event.panel, record)
@@ -147,7 +142,7 @@ class Encoder:
     def _special(self, panel: int, record: TokenRecord) -> dict[str, object]:
         """The fields that most tokens go without."""
         fields: dict[str, object] = {}
-        values = {name: round(record.controls[name], 6) for name in self.recipes[panel][1].controls}
+        values = {name: round(record.controls[name], 6) for name in self.spec.columns[panel][1].controls}
         if values != self.values.get(panel, {}):
             fields["v"] = self.values[panel] = values
         if record.rank != 1:

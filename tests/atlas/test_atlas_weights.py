@@ -6,11 +6,12 @@ import pytest
 from safetensors import safe_open
 
 from eft_demo.atlas.manners import BEHAVIOURS
+from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
-from eft_demo.lab.collect import collect
 from eft_demo.lab.evaluate import evaluate_recipe
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED
 from eft_demo.settings import Settings
+from tests.asking import spec
 
 COUNT = 64
 ATLAS = Settings().assets / "atlas"
@@ -73,5 +74,5 @@ def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None
 )
 def test_the_examples_of_the_page_come_out_right(atlas: Service, prompt: str, truth: str) -> None:
     panel = (("Up-scaled", UPSCALED.with_roles({"small_tuned": "assistant"})),)
-    run = atlas.start_run(prompt, "assistant", panels=panel, temperature=0.0)
-    assert truth in collect(run, panel)[0].text
+    run = atlas.start_run(spec(prompt, "assistant", columns=panel, temperature=0.0))
+    assert truth in collect(run)[0].text

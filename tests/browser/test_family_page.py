@@ -10,6 +10,7 @@ import pytest
 from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
 from eft_demo.families.hub import Watcher
+from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.family_switch import load_chosen
@@ -60,7 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in ("slow", "full"):
         shutil.copytree(assets / "first", assets / name)
     settings = Settings(assets=assets, port=0, dtype="fp32", threads=1, family="first")
-    demo = build_demo(load_chosen(settings), settings, NOTICE, load)
+    demo = build_demo(load_chosen(settings), settings, NOTICE, load, what_quantising_changes)
     url = server.start(demo, settings)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])

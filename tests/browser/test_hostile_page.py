@@ -17,6 +17,7 @@ from eft_demo.runs.text import token_label
 from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
+from tests.asking import make_run
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
@@ -70,7 +71,14 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
             records.append(make_record(UPSCALED, chosen, chances, position=position))
         panels.append(PanelTrace(name, str(UPSCALED), records, "", "error", name, 0.1, 30.0))
     pieces = {str(number): piece for piece, number in ids.items()}
-    return RunTrace("atlas", "\n".join(batch), Sampling(seed=3), {"alpha": 1.0}, panels, pieces=pieces)
+    return make_run(
+        panels,
+        pieces,
+        family="atlas",
+        prompt="\n".join(batch),
+        sampling=Sampling(seed=3),
+        controls={"alpha": 1.0},
+    )
 
 
 def open_at_once(page: Any, trace: RunTrace, name: str) -> None:
@@ -139,7 +147,7 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
             records.append(make_record(recipe, pair[0], by_token, position=position))
         panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
     greedy = Sampling(temperature=0.0)
-    return RunTrace("atlas", batch[0], greedy, {"alpha": 1.0}, panels, pieces=pieces)
+    return make_run(panels, pieces, family="atlas", prompt=batch[0], sampling=greedy, controls={"alpha": 1.0})
 
 
 def test_plots_pictures_and_small_cards_show_every_text_as_it_stands(site: Site) -> None:

@@ -16,8 +16,9 @@ from eft_demo.engine.service import Service
 from eft_demo.method.recipe import BASE, UPSCALED, Recipe
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import counterfactual as whatif
-from eft_demo.runs.trace import Draft, PanelTrace, RunTrace, TokenRecord
+from eft_demo.runs.trace import Draft, PanelTrace, TokenRecord
 from eft_demo.settings import Settings
+from tests.asking import make_run
 from tests.records import make_record
 from tests.site import BROWSER_MARKS, Site, serving
 
@@ -92,7 +93,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, recipe, records in (("Base", BASE, BASES), ("Up-scaled", UPSCALED, MIXED))
     ]
     pieces = {str(number): word for number, word in enumerate(WORDS, 1)}
-    trace = RunTrace("scripted", "Tell me.", SAMPLING, {"alpha": 1.0}, panels, pieces=pieces)
+    trace = make_run(
+        panels, pieces, family="scripted", prompt="Tell me.", sampling=SAMPLING, controls={"alpha": 1.0}
+    )
     path = tmp_path_factory.mktemp("runs") / "run.json"
     path.write_text(trace.to_json(), encoding="ascii")
     return path

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
-from eft_demo.method.weight_filter import OFF, parse_weight_filter
 from eft_demo.runs.events import TokenEvent
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.settings import ASSETS
 from eft_demo.ui import stream as wire
@@ -48,12 +48,11 @@ def pieces(
 ) -> list[str]:
     """What a function of the page says of a record that went over the wire."""
     encoder = wire.Encoder(
-        (("Panel", recipe),),
+        RunSpec(columns=(("Panel", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
         frozenset(),
-        weight_filter=parse_weight_filter(weight_filter) if weight_filter != "off" else OFF,
     )
-    run = json.loads(encoder.run_line("id", 1, ""))
+    run = json.loads(encoder.run_line("id", 1))
     token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
     script = f"""([run, token, labels, lowest]) => {{
         const panel = {{...run.panels[0], lowest, filter: run.filter, sampling: run.sampling}};

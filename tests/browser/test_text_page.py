@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from eft_demo.method.recipe import BASE, UPSCALED
-from eft_demo.method.sampling import Sampling
 from eft_demo.runs import export
 from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import Settings
+from tests.asking import make_run
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
@@ -82,7 +82,7 @@ def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] =
             records.append(make_record(recipe, ids[piece], chances, position=position))
         panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
     texts = {str(number): piece for piece, number in ids.items()}
-    return RunTrace("atlas", prompt, Sampling(), {"alpha": 1.0}, panels, pieces=texts)
+    return make_run(panels, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})
 
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:

@@ -9,16 +9,16 @@ from eft_demo.engine.batch import arrange
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.draft_length import BLOCKS, PLAIN, ROUND
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import RunRequest
 from eft_demo.engine.sequence import Drafting, Row
 from eft_demo.engine.speculate import drafter_of
 from eft_demo.method.recipe import Recipe, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models.protocol import Slot
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.settings import Settings
+from tests.asking import make_request
+from tests.toy import ToyModel
 
 UPSCALED = parse("large_base + alpha*(assistant - small_base)")
 BASE, TUNED = parse("large_base"), parse("assistant")
@@ -75,7 +75,9 @@ def choice(
     )
     prompts = {role: (1, 2) for recipe in recipes for role in recipe.roles}
     panels = tuple((str(recipe), recipe) for recipe in recipes)
-    request = RunRequest(prompts, panels, {"alpha": how.get("alpha", 1.0)}, Sampling(), 100, speculation=AUTO)
+    request = make_request(
+        prompts, panels, {"alpha": how.get("alpha", 1.0)}, Sampling(), 100, speculation=AUTO
+    )
     run = engine.submit(request)
     engine.tick()
     costs = engine.forwards.costs = Costs()
@@ -126,7 +128,7 @@ def test_where_drafts_cannot_win_little_is_lost_in_finding_out() -> None:
     engine.forwards.clock = lambda: Slow.now_s
     drafted = []
     for _ in range(2):
-        request = RunRequest(
+        request = make_request(
             dict.fromkeys(ROLES, (1, 2)), (("U", UPSCALED),), {"alpha": 1.0}, Sampling(), 60, speculation=AUTO
         )
         run = engine.submit(request)
@@ -158,7 +160,7 @@ def test_on_is_obeyed_where_it_loses(block: int) -> None:
     engine = Engine(
         {role: ToyModel(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
-    request = RunRequest(
+    request = make_request(
         dict.fromkeys(ROLES, (1, 2)), (("U", UPSCALED),), {"alpha": 1.0}, Sampling(), 20,
         speculation=Speculation("on", block),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.service import Service
 from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.families.family import Family, encode_prompt
@@ -21,13 +21,14 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.models import baseline as peer
 from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
-from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
+from tests.asking import changed, make_request, spec, three
+from tests.toy import FaultyModel, ToyModel
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
-PANELS = default_panels("assistant")
+PANELS = three("assistant")
 PROMPTS = ["What is the capital of Peru?", "Which river flows through Köln?", "Gold 🙂"]
 TOY_ROLES = ("large_base", "small_base", "assistant")
 TOY_VOCAB = 40
@@ -61,7 +62,7 @@ def drive(engine: Engine, *runs: Run) -> list[list[Panel]]:
     """Tick until idle; the panels of each run."""
     while engine.tick():
         pass
-    return [sort_events(run.events(), len(run.request.panels)) for run in runs]
+    return [sort_events(run.events(), len(run.request.spec.columns)) for run in runs]
 
 
 def freed(engine: Engine) -> bool:
@@ -96,7 +97,7 @@ def ask(
     length: int = 24,
 ) -> RunRequest:
     prompts = {role: tuple(encode_prompt(family, role, text)) for role in family.roles}
-    return RunRequest(prompts, panels, {"alpha": alpha}, sampling, length)
+    return make_request(prompts, panels, {"alpha": alpha}, sampling, length)
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +226,8 @@ def toy_engine(settings: Settings | None = None, **models: LanguageModel) -> Eng
 
 
 def toy_request(length: int = 12, **changes: Any) -> RunRequest:
-    request = RunRequest(dict.fromkeys(TOY_ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length)
-    return replace(request, **changes)
+    request = make_request(dict.fromkeys(TOY_ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length)
+    return changed(request, **changes)
 
 
 def reasons(panels: list[Panel]) -> list[str]:
@@ -441,9 +442,9 @@ def read_all(run: Run) -> list[Panel]:
         new = run.events(5.0)
         assert new, "the engine fell silent"
         events += new
-        if sum(isinstance(event, EndEvent) for event in events) == len(run.request.panels):
+        if sum(isinstance(event, EndEvent) for event in events) == len(run.request.spec.columns):
             break
-    return sort_events(events, len(run.request.panels))
+    return sort_events(events, len(run.request.spec.columns))
 
 
 def test_many_threads_at_once_get_their_own_text(running: Engine) -> None:
@@ -493,7 +494,7 @@ def read_all_after_cancel(run: Run) -> list[Panel]:
     deadline, events = time.monotonic() + 5, []
     while not run.done and time.monotonic() < deadline:
         events += run.events(0.1)
-    return sort_events([*events, *run.events()], len(run.request.panels))
+    return sort_events([*events, *run.events()], len(run.request.spec.columns))
 
 
 def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(
@@ -531,11 +532,11 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
 
 
 def test_the_service_answers(service: Service) -> None:
-    run = service.start_run(PROMPTS[0], "pirate", seed=3, max_new_tokens=6)
+    run = service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6))
     panels = read_all(run)
-    assert [recipe.roles for _, recipe in run.request.panels][1] == ("pirate",)
+    assert [recipe.roles for _, recipe in run.request.spec.columns][1] == ("pirate",)
     assert all(panel.records for panel in panels)
-    again = read_all(service.start_run(PROMPTS[0], "pirate", seed=3, max_new_tokens=6))
+    again = read_all(service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6)))
     assert [panel.text for panel in panels] == [panel.text for panel in again]
 
 
@@ -553,7 +554,7 @@ def test_the_service_answers(service: Service) -> None:
         ({"top_p": "x"}, "Top-p must be"),
         ({"top_k": 1.5}, "Top-k must be"),
         ({"seed": -1}, "Seed must be"),
-        ({"max_new_tokens": 0}, "Length must be a whole number from 1 to 256"),
+        ({"length": 0}, "Length must be a whole number from 1 to 256"),
         ({"controls": {"alpha": math.inf}}, "Alpha must be"),
         ({"controls": {}}, "needs a value for alpha"),
         ({"panels": (("X", Recipe("wizard")),)}, "has no model wizard"),
@@ -563,7 +564,7 @@ def test_the_service_answers(service: Service) -> None:
 def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sentence: str) -> None:
     asked = {"prompt": PROMPTS[0], "behaviour": "assistant", **change}
     with pytest.raises(Exception, match=sentence) as caught:
-        service.start_run(asked.pop("prompt"), asked.pop("behaviour"), **asked)
+        service.start_run(spec(asked.pop("prompt"), asked.pop("behaviour"), **asked))
     assert type(caught.value).__module__ == "eft_demo.errors"
     assert service.engine.active_rows == 0
 
@@ -572,5 +573,5 @@ def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sente
     "prompt", ["<|endoftext|>", "a\ud800", "🙂 東京", "<script>alert(1)</script>", "${x}"]
 )
 def test_odd_prompts_are_answered(service: Service, prompt: str) -> None:
-    panels = read_all(service.start_run(prompt, "assistant", max_new_tokens=3))
+    panels = read_all(service.start_run(spec(prompt, "assistant", length=3)))
     assert all(panel.records for panel in panels)

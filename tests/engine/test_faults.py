@@ -19,12 +19,13 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.protocol import LanguageModel
-from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import OVER
 from eft_demo.ui.page import build_demo
+from tests.asking import changed, make_request
 from tests.faults import CACHE, CALLS, CLOCK, ERRORS, MODELS, REASONS, Fault, injected
+from tests.toy import FaultyModel, ToyModel
 
 ROLES = ("large_base", "small_base", "assistant")
 FP32 = Settings(dtype="fp32", threads=1)
@@ -51,7 +52,7 @@ def told(run: Run, events: Sequence[Event] = ()) -> list[Told]:
     assert run.done, "a run without an end"
     events = events or run.events()
     found = []
-    for panel in range(len(run.request.panels)):
+    for panel in range(len(run.request.spec.columns)):
         mine = [event for event in events if event.panel == panel]
         ends = [event for event in mine if isinstance(event, EndEvent)]
         assert len(ends) == 1 and mine[-1] is ends[0], "each panel ends once, and last"
@@ -130,8 +131,8 @@ def atlas_models(atlas: Family) -> dict[str, LanguageModel]:
 def atlas_requests(atlas: Family) -> list[RunRequest]:
     def asked(prompt: str, **changes: object) -> RunRequest:
         prompts = {role: tuple(encode_prompt(atlas, role, prompt)) for role in ROLES}
-        given = RunRequest(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 8)
-        return replace(given, **changes)
+        given = make_request(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 8)
+        return changed(given, **changes)
 
     given = tuple(encode_prompt(atlas, "large_base", "The capital of Peru is"))[-4:]
     return [
@@ -228,7 +229,7 @@ def test_another_family_may_take_over_while_columns_stream(
     page = build_demo(first, FP32)
     for _ in range(4):
         old, new = page.service, service()
-        streaming = [replace(request, max_new_tokens=200, forced=()) for request in atlas_requests]
+        streaming = [changed(request, length=200, forced=()) for request in atlas_requests]
         runs = [old.engine.submit(request) for request in (*streaming, *streaming)]
         for run in runs:
             assert run.events(60.0), "all of them stream"
@@ -258,8 +259,8 @@ def toy_engine(patience_s: float = 0.0, **models: LanguageModel) -> Engine:
 
 def toy_requests() -> list[RunRequest]:
     prompts = dict.fromkeys(ROLES, (1, 2, 3))
-    first = RunRequest(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 12)
-    second = replace(first, panels=TWO, speculation=Speculation("on", 3), sampling=replace(SEEDED, seed=5))
+    first = make_request(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 12)
+    second = changed(first, columns=TWO, speculation=Speculation("on", 3), sampling=replace(SEEDED, seed=5))
     return [first, second, replace(first, forced=(7, 8, 9))]
 
 

@@ -13,9 +13,10 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import Speculation
 from eft_demo.method.weight_filter import parse_weight_filter
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.settings import Settings
+from tests.asking import make_request
+from tests.toy import ToyModel
 
 VOCAB, STOPS = 40, (0, 3)
 ROLES = ("large_base", "small_base", "assistant")
@@ -37,7 +38,7 @@ def engine_of(patience_s: float) -> Engine:
 
 def request_of(dice: random.Random, length: int = 20) -> RunRequest:
     panels = tuple((str(i), parse(dice.choice(RECIPES))) for i in range(dice.randint(1, 3)))
-    return RunRequest(
+    return make_request(
         dict.fromkeys(ROLES, tuple(dice.randrange(VOCAB) for _ in range(dice.randint(1, 6)))),
         panels,
         {"alpha": 1.0, "beta": 1.0},
@@ -50,7 +51,7 @@ def request_of(dice: random.Random, length: int = 20) -> RunRequest:
 
 
 def told_of(run: Run) -> Told:
-    told: Told = {panel: [] for panel in range(len(run.request.panels))}
+    told: Told = {panel: [] for panel in range(len(run.request.spec.columns))}
     for event in run.events():
         told[event.panel].append(event)
     return told
@@ -90,7 +91,7 @@ def endless(length: int) -> RunRequest:
     """Nothing that ends before its length."""
     engine_prompts = dict.fromkeys(ROLES, (1, 2))
     panels = (("P", parse("large_base + alpha*(assistant - small_base)")),)
-    return RunRequest(engine_prompts, panels, {"alpha": 1.0}, Sampling(temperature=0), length)
+    return make_request(engine_prompts, panels, {"alpha": 1.0}, Sampling(temperature=0), length)
 
 
 def toy_engine(patience_s: float) -> Engine:

@@ -11,9 +11,10 @@ from eft_demo.method.recipe import PAD, blend, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import Schedule, parse_schedule
 from eft_demo.method.speculation import Speculation, parse_speculation
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import ALPHA, Settings, check_control, control_range
+from tests.asking import make_request
+from tests.toy import ToyModel
 
 ROLES = ("large_base", "small_base", "pirate")
 CONTROLS = {"alpha": 2.0, "beta": 1.5, "alpha_pirate": 1.0}
@@ -22,7 +23,7 @@ CONTROLS = {"alpha": 2.0, "beta": 1.5, "alpha_pirate": 1.0}
 def request(schedule: Schedule) -> RunRequest:
     panels = (("Blend", parse("large_base + alpha_pirate*(pirate - small_base)")),)
     prompts = dict.fromkeys(ROLES, (1, 2))
-    return RunRequest(prompts, panels, CONTROLS, Sampling(temperature=0), 4, schedule=schedule)
+    return make_request(prompts, panels, CONTROLS, Sampling(temperature=0), 4, schedule=schedule)
 
 
 @pytest.mark.parametrize("text", ["off", "on", "on 1", "on 8", "auto"])

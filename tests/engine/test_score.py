@@ -9,7 +9,6 @@ import torch
 from eft_demo.engine import score
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.service import default_panels
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.recipe import parse
@@ -17,13 +16,14 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
-from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
+from tests.asking import changed, make_request, three
+from tests.toy import FaultyModel, ToyModel
 
 ROLES = ("large_base", "small_base", "assistant")
-PANELS = default_panels("assistant")
+PANELS = three("assistant")
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
 COLD = Sampling(temperature=0)
 LENGTH = 40
@@ -44,7 +44,7 @@ class Panel:
 
 
 def read(run: Run) -> list[Panel]:
-    panels = [Panel() for _ in run.request.panels]
+    panels = [Panel() for _ in run.request.spec.columns]
     for event in run.events():
         panel = panels[event.panel]
         panel.text += event.text
@@ -80,7 +80,7 @@ def engine(
 def asked(tiny_family: Family) -> RunRequest:
     text = "What is the capital of Peru?"
     prompts = {role: tuple(encode_prompt(tiny_family, role, text)) for role in ROLES}
-    return RunRequest(prompts, PANELS, {"alpha": 1.3}, WARM, LENGTH)
+    return make_request(prompts, PANELS, {"alpha": 1.3}, WARM, LENGTH)
 
 
 def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
@@ -100,7 +100,7 @@ def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
 
 
 def same_text(asked: RunRequest, ids: tuple[int, ...]) -> RunRequest:
-    return replace(asked, forced=ids, max_new_tokens=len(ids))
+    return changed(asked, forced=ids, length=len(ids))
 
 
 @pytest.mark.parametrize("panel", range(3))
@@ -136,9 +136,9 @@ def test_a_branch_where_nothing_is_changed_is_the_original(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
     for panel in PANELS:
-        alone = replace(asked, panels=(panel,))
+        alone = changed(asked, columns=(panel,))
         (original,) = drive(engine, engine.submit(alone))
-        (branch,) = drive(engine, engine.submit(replace(alone, forced=original[0].ids[:kept])))
+        (branch,) = drive(engine, engine.submit(changed(alone, forced=original[0].ids[:kept])))
         assert_alike(branch[0].records, original[0].records)
         assert branch[0].text == original[0].text
 
@@ -148,11 +148,11 @@ def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
     """In float32, at the same controls and with the same dice: drafts and neighbours are matters of load."""
-    drafted = replace(asked, speculation=Speculation("on", 4))
-    original, *_ = drive(engine, engine.submit(drafted), engine.submit(replace(asked, sampling=COLD)))
+    drafted = changed(asked, speculation=Speculation("on", 4))
+    original, *_ = drive(engine, engine.submit(drafted), engine.submit(changed(asked, sampling=COLD)))
     ids = original[2].ids
-    regenerated = [replace(how, panels=(PANELS[2],), forced=ids[:kept]) for how in (asked, drafted)]
-    beside = replace(asked, sampling=replace(WARM, seed=8))
+    regenerated = [changed(how, columns=(PANELS[2],), forced=ids[:kept]) for how in (asked, drafted)]
+    beside = changed(asked, sampling=replace(WARM, seed=8))
     for runs in (regenerated, [*regenerated, beside]):
         for (branch, *_), _ in zip(drive(engine, *map(engine.submit, runs)), regenerated, strict=False):
             assert branch.ids == ids and branch.text == original[2].text
@@ -163,7 +163,7 @@ def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
 ) -> None:
     (original,) = drive(engine, engine.submit(asked))
     kept = (*original[2].ids[:5], 50)
-    seeds = [replace(asked, forced=kept, sampling=replace(WARM, seed=seed)) for seed in (1, 2, 3)]
+    seeds = [changed(asked, forced=kept, sampling=replace(WARM, seed=seed)) for seed in (1, 2, 3)]
     samples = drive(engine, *map(engine.submit, seeds))
     texts = {panels[2].ids for panels in samples}
     assert len(texts) == 3
@@ -203,7 +203,7 @@ def toy_engine(models: Mapping[str, ToyModel], settings: Settings, stop_ids: tup
 
 
 def toy_request(forced: tuple[int, ...], length: int = 40) -> RunRequest:
-    return RunRequest(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length, forced=forced)
+    return make_request(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length, forced=forced)
 
 
 def test_a_stop_token_that_is_given_ends_the_text(tiny_settings: Settings) -> None:
@@ -233,7 +233,7 @@ def test_when_the_first_reader_is_gone_another_reads_on(tiny_settings: Settings)
     """Panels of one run share a reader per model; the fault takes the first one away between two chunks."""
     panels = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
     forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))
-    asked = replace(toy_request(forced), panels=panels)
+    asked = changed(toy_request(forced), columns=panels)
     (sound,) = drive(e := toy_engine(toys(), tiny_settings), e.submit(asked))
     engine = toy_engine(toys(assistant=FaultyModel("assistant", VOCAB, after=3, seed=2)), tiny_settings)
     (found,) = drive(engine, engine.submit(asked))

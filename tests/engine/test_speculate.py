@@ -18,6 +18,7 @@ from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
+from tests.asking import changed, make_request
 from tests.tiny import Size, fused, make_model
 
 VOCAB, CONTEXT, STOPS = 64, 64, (7, 9)
@@ -86,7 +87,7 @@ def random_case(dice: random.Random, recipes: Sequence[str] = RECIPES) -> RunReq
         min_p=dice.choice([0, 0, 0.05]),
         seed=dice.randrange(2**32),
     )
-    return RunRequest(
+    return make_request(
         dict.fromkeys(("large_base", "small_base", "assistant", "pirate", "large_tuned"), prompt),
         panels,
         {"alpha": dice.choice([0, 1, 1, 3]), "beta": dice.choice([0, 1, 2])},
@@ -101,7 +102,7 @@ def random_case(dice: random.Random, recipes: Sequence[str] = RECIPES) -> RunReq
 
 def read(run: Run) -> tuple[list[list[TokenRecord]], list[EndEvent]]:
     events = run.events()
-    count = len(run.request.panels)
+    count = len(run.request.spec.columns)
     tokens = [[e.record for e in events if isinstance(e, TokenEvent) and e.panel == p] for p in range(count)]
     ends = sorted((e for e in events if isinstance(e, EndEvent)), key=lambda end: end.panel)
     assert [end.panel for end in ends] == list(range(count))
@@ -119,7 +120,7 @@ def ids_of(records: Sequence[TokenRecord]) -> list[int]:
 
 
 def plain_texts(engine: Engine, cases: Sequence[RunRequest]) -> list[tuple[list[int], str]]:
-    runs = [engine.submit(replace(case, speculation=OFF)) for case in cases]
+    runs = [engine.submit(changed(case, speculation=OFF)) for case in cases]
     drive(engine, *runs)
     found = []
     for run in runs:
@@ -148,7 +149,7 @@ def test_a_row_alone_writes_what_plain_ticks_write(engine: Engine, block: int) -
     cases = [random_case(dice) for _ in range(28)]
     drafted = accepted = 0
     for case, expected in zip(cases, plain_texts(engine, cases), strict=True):
-        run = engine.submit(replace(case, speculation=Speculation("on", block)))
+        run = engine.submit(changed(case, speculation=Speculation("on", block)))
         drive(engine, run)
         some, right = assert_same(run, expected)
         drafted, accepted = drafted + some, accepted + right
@@ -164,7 +165,7 @@ def test_eight_rows_among_each_other_write_what_each_writes_alone(engine: Engine
     expected = plain_texts(engine, cases)
     runs = []
     for case in cases:
-        runs.append(engine.submit(replace(case, speculation=dice.choice(modes))))
+        runs.append(engine.submit(changed(case, speculation=dice.choice(modes))))
         for _ in range(dice.choice([0, 0, 1, 2])):  # they join and leave at any time
             engine.tick()
     drive(engine, *runs)
@@ -181,7 +182,7 @@ WARM = Sampling(temperature=0.8, top_p=0.95, seed=5)
 
 
 def three(sampling: Sampling = WARM, length: int = 24, panels: object = THREE) -> RunRequest:
-    return RunRequest(dict.fromkeys(ROLES, (1, 2, 3, 4)), panels, {"alpha": 1.5}, sampling, length)  # type: ignore[arg-type]
+    return make_request(dict.fromkeys(ROLES, (1, 2, 3, 4)), panels, {"alpha": 1.5}, sampling, length)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("panels", [THREE, SHOWN], ids=["three", "as the page shows them"])
@@ -192,7 +193,7 @@ def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: o
         case = three(replace(WARM, seed=seed), panels=panels)
         plain = engine.submit(case)
         drive(engine, plain)
-        run = engine.submit(replace(case, speculation=Speculation("on", block)))
+        run = engine.submit(changed(case, speculation=Speculation("on", block)))
         drive(engine, run)
         (expected, _), (found, ends) = read(plain), read(run)
         assert [ids_of(records) for records in found] == [ids_of(records) for records in expected]
@@ -205,9 +206,9 @@ def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: o
 @pytest.mark.parametrize("temperature", [0, 0.8, 2])
 def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, temperature: float) -> None:
     """It throws the dice of the very positions it drafts for."""
-    case = replace(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
+    case = changed(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
     panels = (("P", parse("assistant + beta*(large_base - small_base)")),)
-    run = endless.submit(replace(case, panels=panels, speculation=Speculation("on", 6)))
+    run = endless.submit(changed(case, columns=panels, speculation=Speculation("on", 6)))
     drive(endless, run)
     (records,), (end,) = read(run)
     assert end.acceptance_rate == 1
@@ -215,7 +216,7 @@ def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, tempe
 
 
 def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
-    plain, run = engine.submit(three()), engine.submit(replace(three(), speculation=Speculation("on", 5)))
+    plain, run = engine.submit(three()), engine.submit(changed(three(), speculation=Speculation("on", 5)))
     drive(engine, plain, run)
     for theirs, ours in zip(read(plain)[0], read(run)[0], strict=True):
         for mine, other in zip(ours, theirs, strict=True):
@@ -232,15 +233,15 @@ def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
 def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Engine, seed: int) -> None:
     """Plain ticks with the values that the records tell write the same text, token by token."""
     dice = random.Random(seed)
-    case = replace(random_case(dice, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), max_new_tokens=30)
-    run = engine.submit(replace(case, speculation=Speculation("on", dice.randint(2, 8))))
+    case = changed(random_case(dice, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), length=30)
+    run = engine.submit(changed(case, speculation=Speculation("on", dice.randint(2, 8))))
     while engine.tick():
         for name in run.controls:
             if dice.random() < 0.5:
                 run.set_control(name, dice.choice([0, 0.5, 1, 3]))
     (records,), _ = read(run)
     assert len(records) < 10 or len({tuple(record.controls.values()) for record in records}) > 1
-    alone = engine.submit(replace(case, schedule=parse_schedule("constant"), speculation=OFF))
+    alone = engine.submit(changed(case, schedule=parse_schedule("constant"), speculation=OFF))
     found: list[int] = []
     while not alone.done:
         if len(found) < len(records):
@@ -253,11 +254,11 @@ def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Eng
 
 @pytest.mark.parametrize("kept", [1, 5, 17])
 def test_a_branch_goes_on_with_drafts(engine: Engine, kept: int) -> None:
-    whole = engine.submit(replace(three(length=30), panels=THREE[2:]))
+    whole = engine.submit(changed(three(length=30), columns=THREE[2:]))
     drive(engine, whole)
     ids = ids_of(read(whole)[0][0])
-    branch = replace(three(length=30), panels=THREE[2:], forced=tuple(ids[:kept]))
-    run = engine.submit(replace(branch, speculation=Speculation("on", 4)))
+    branch = changed(three(length=30), columns=THREE[2:], forced=tuple(ids[:kept]))
+    run = engine.submit(changed(branch, speculation=Speculation("on", 4)))
     drive(engine, run)
     (records,), _ = read(run)
     assert ids_of(records) == ids
@@ -268,7 +269,7 @@ def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
     plain = engine.submit(three())
     drive(engine, plain)
     expected = [ids_of(records) for records in read(plain)[0]]
-    run = engine.submit(replace(three(), speculation=Speculation("on", 3)))
+    run = engine.submit(changed(three(), speculation=Speculation("on", 3)))
     engine.tick()
     engine.tick()
     scored = engine.submit(replace(three(length=20), forced=tuple(range(10, 30))))
@@ -282,12 +283,12 @@ def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
 def test_a_stop_token_inside_a_block_ends_the_text(models: Mapping[str, LanguageModel]) -> None:
     """Every token ends a text once: what was drafted behind it is never told."""
     plain = engine_of(models, stops=())
-    run = plain.submit(replace(three(length=12), panels=THREE[2:]))
+    run = plain.submit(changed(three(length=12), columns=THREE[2:]))
     drive(plain, run)
     ids = ids_of(read(run)[0][0])
     for stop in dict.fromkeys(ids):
         engine = engine_of(models, stops=(stop,))
-        run = engine.submit(replace(three(length=12), panels=THREE[2:], speculation=Speculation("on", 8)))
+        run = engine.submit(changed(three(length=12), columns=THREE[2:], speculation=Speculation("on", 8)))
         drive(engine, run)
         (records,), (end,) = read(run)
         assert ids_of(records) == ids[: ids.index(stop) + 1] and end.finish_reason == "stop"
@@ -300,7 +301,7 @@ def test_a_text_ends_where_the_context_ends(endless: Engine, prompt: int) -> Non
     plain = endless.submit(case)
     drive(endless, plain)
     run, other = (
-        endless.submit(replace(request, speculation=Speculation("on", 8)))
+        endless.submit(changed(request, speculation=Speculation("on", 8)))
         for request in (case, three(length=50))
     )
     drive(endless, run, other)
@@ -315,8 +316,8 @@ def test_a_text_ends_where_the_context_ends(endless: Engine, prompt: int) -> Non
 def test_cancel_between_the_forwards_of_a_round(
     endless: Engine, monkeypatch: pytest.MonkeyPatch, role: str, call: int
 ) -> None:
-    run = endless.submit(replace(three(length=40), speculation=Speculation("on", 4)))
-    other = endless.submit(replace(three(), speculation=Speculation("on", 4)))
+    run = endless.submit(changed(three(length=40), speculation=Speculation("on", 4)))
+    other = endless.submit(changed(three(), speculation=Speculation("on", 4)))
     endless.tick()
     endless.tick()
     model, calls = endless.models[role], 0
@@ -350,7 +351,7 @@ def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
     plain = endless.submit(three())
     drive(endless, plain)
     expected = [ids_of(records) for records in read(plain)[0]]
-    run = endless.submit(replace(three(), speculation=Speculation("on", 4)))
+    run = endless.submit(changed(three(), speculation=Speculation("on", 4)))
     endless.tick()
     model, calls = endless.models[role], 0
     forward = model.forward
@@ -380,7 +381,7 @@ def test_what_a_drafter_that_failed_drafted_for_is_written_without(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large model alone does not need the small base that drafts for it."""
-    case = replace(three(length=20), panels=(THREE[0],))
+    case = changed(three(length=20), columns=(THREE[0],))
     plain = engine.submit(case)
     drive(engine, plain)
 
@@ -388,7 +389,7 @@ def test_what_a_drafter_that_failed_drafted_for_is_written_without(
         raise Fault
 
     monkeypatch.setattr(engine.models["small_base"], "forward", failing)
-    run = engine.submit(replace(case, speculation=Speculation("on", 4)))
+    run = engine.submit(changed(case, speculation=Speculation("on", 4)))
     drive(engine, run)
     (records,), (end,) = read(run)
     assert ids_of(records) == ids_of(read(plain)[0][0]) and end.finish_reason in ("length", "stop")

@@ -8,17 +8,18 @@ from dataclasses import replace
 import pytest
 
 from eft_demo.engine import zerogpu as lent
+from eft_demo.engine.collect import collect
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.service import Service
 from eft_demo.engine.zerogpu import LentEngine
 from eft_demo.errors import InputError, Overloaded
-from eft_demo.lab.collect import collect
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.trace import PanelTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import space
+from tests.asking import make_request, spec, three
 from tests.fakes import CHANT, ROLES, EchoModel, make_family
 from tests.lender import Lender
 
@@ -43,9 +44,9 @@ def lender() -> Iterator[Lender]:
 
 
 def answer(service: Service, prompt: str = "Grüße", **options: object) -> list[PanelTrace]:
-    panels = default_panels("brief")
-    run = service.start_run(prompt, "brief", panels=panels, temperature=0.0, **options)
-    return collect(run, panels)
+    panels = three("brief")
+    run = service.start_run(spec(prompt, "brief", columns=panels, temperature=0.0, **options))
+    return collect(run)
 
 
 def read(run: Run, until: str) -> str:
@@ -73,7 +74,7 @@ def test_the_same_text_as_at_home_and_one_generator_asked_once_per_run(lender: L
 
 def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
     service = make_service(lender)
-    run = service.start_run(CHANT, "brief", controls={"alpha": 0.0}, temperature=0.0, max_new_tokens=256)
+    run = service.start_run(spec(CHANT, "brief", controls={"alpha": 0.0}, temperature=0.0, length=256))
     read(run, "lll")
     run.set_control("alpha", 3.0)
     read(run, "hhh")
@@ -82,13 +83,13 @@ def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
 
 def test_stop_ends_the_text_there_too_and_frees_its_rows(lender: Lender) -> None:
     service = make_service(lender)
-    panels = default_panels("brief")
+    panels = three("brief")
     for _ in range(2):  # the second run finds the worker of the first with all rows free
-        run = service.start_run(CHANT, "brief", panels=panels, max_new_tokens=256)
+        run = service.start_run(spec(CHANT, "brief", columns=panels, length=256))
         assert service.engine.active_rows == 3
         read(run, "h")
         run.cancel()
-        assert [trace.finish_reason for trace in collect(run, panels)] == ["cancelled"] * 3
+        assert [trace.finish_reason for trace in collect(run)] == ["cancelled"] * 3
         wait_until(lambda: service.engine.active_rows == 0)
 
 
@@ -120,8 +121,8 @@ def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
     lender: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(lender, pause_s=0.05)
-    answer(service, max_new_tokens=1)
-    answer(service, max_new_tokens=200)
+    answer(service, length=1)
+    answer(service, length=200)
     short, long = lender.durations
     assert 10 < short < long < SETTINGS.deadline_s
     assert long - short == pytest.approx(199 * lent.TICK_S, abs=1)
@@ -129,22 +130,22 @@ def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
     monkeypatch.setattr(lent, "START_S", 0.0)
     lender.end()  # so that the next worker knows of it
     # Drafts could be kept and finish the text in time.
-    traces = answer(service, CHANT, max_new_tokens=20, speculation=Speculation("off"))
+    traces = answer(service, CHANT, length=20, speculation=Speculation("off"))
     assert {trace.error for trace in traces} == {
         "The time that was asked of the device is over. Please ask for less text."
     }
 
 
 def long_run() -> RunRequest:
-    panels = default_panels("brief")
-    return RunRequest({"small_base": (1,)}, panels, {}, Sampling(), max_new_tokens=256)
+    panels = three("brief")
+    return make_request({"small_base": (1,)}, panels, {}, Sampling(), 256)
 
 
 def test_too_many_at_once_are_told_so(lender: Lender) -> None:
     service = make_service(lender, replace(SETTINGS, max_waiting=0))
-    run = service.start_run(CHANT, "brief", max_new_tokens=256)
+    run = service.start_run(spec(CHANT, "brief", length=256))
     with pytest.raises(Overloaded, match="All 1 places"):
-        service.start_run("Hi", "brief")
+        service.start_run(spec("Hi", "brief"))
     run.cancel()
     wait_until(lambda: service.engine.active_rows == 0)
     assert answer(service)[0].text == "Grüße"
@@ -153,7 +154,7 @@ def test_too_many_at_once_are_told_so(lender: Lender) -> None:
 def test_more_controls_than_there_is_room_for_are_refused(lender: Lender) -> None:
     controls = {f"alpha_{k}": 1.0 for k in range(lent.MAX_CONTROLS)} | {"alpha": 1.0}
     with pytest.raises(InputError, match="32 live controls; this has 33"):
-        make_service(lender).start_run("Hi", "brief", controls=controls)
+        make_service(lender).start_run(spec("Hi", "brief", controls=controls))
 
 
 def test_only_a_space_with_zerogpu_borrows(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import yaml
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
 from eft_demo.families.catalogue import list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
-from eft_demo.models.plan import choice_of, list_choices, make_plan
+from eft_demo.models.plan import choice_of, make_plan
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -138,7 +138,8 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
 
 
 def test_the_list_says_what_a_menu_needs() -> None:
-    choices = {choice.name: choice for choice in list_choices(Settings(dtype="fp32"))}
+    here = Settings(dtype="fp32")
+    choices = {entry.name: choice_of(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]
     assert atlas.here and atlas.plan.fits and atlas.download_bytes == 0
     assert atlas.parameters["large_base"] == 8_263_552

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import RunRequest
 from eft_demo.errors import NumericalError
 from eft_demo.families.family import Family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
@@ -17,11 +16,12 @@ from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.protocol import LanguageModel
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
+from tests.asking import make_request
 from tests.tiny import TINY_LARGE, TINY_SMALL, fused, make_model
+from tests.toy import ToyModel
 
 VOCAB, CONTEXT = 40, 96
 STOPS, BANNED = (37, 39), (0, 36, 38)
@@ -81,7 +81,7 @@ def engine_of(models: dict[str, LanguageModel]) -> Engine:
 
 
 def write(engine: Engine, sampling: Sampling, length: int = 60) -> list[tuple[list[TokenRecord], EndEvent]]:
-    asked = RunRequest(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 2.0}, sampling, length)
+    asked = make_request(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 2.0}, sampling, length)
     run = engine.submit(asked)
     while engine.tick():
         pass

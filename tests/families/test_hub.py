@@ -19,18 +19,19 @@ import transformers
 import yaml
 from huggingface_hub import constants
 
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.collect import collect
+from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
 from eft_demo.families.hub import Stage, Watcher, look_up
 from eft_demo.families.hub_faults import HubUnreachable
-from eft_demo.lab.collect import collect
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import choice_of
 from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import load_first
+from tests.asking import spec
 from tests.checkpoints import ROLES, make_real_family
 from tests.hub import (
     SHA,
@@ -83,7 +84,7 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
     assert not choice_of(entry, FP32).here
     service = Service.load(FP32, entry, watcher=Watcher(stages.append))
     try:
-        traces = collect(service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite"))
+        traces = collect(service.start_run(spec("Who?", "polite", length=3)))
         assert all(trace.tokens and not trace.error for trace in traces)
     finally:
         service.stop()
@@ -497,12 +498,12 @@ def test_no_memory_in_a_step_ends_the_texts_of_that_model_only(
     with monkeypatch.context() as patch:
         patch.setattr(polite.model, "forward", fails)
         base, tuned, upscaled = collect(
-            service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite")
+            service.start_run(spec("Who?", "polite", length=3))
         )
     assert base.tokens and not base.error
     for trace in (tuned, upscaled):
         assert "not enough memory for polite to take this step" in (trace.error or "")
-    again = collect(service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite"))
+    again = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert not any(trace.error for trace in again)
 
 
@@ -516,18 +517,18 @@ def test_no_memory_for_another_row_is_told_and_leaves_no_row(
 
     with monkeypatch.context() as patch:
         patch.setattr(models["small_base"].cache, "join", fails)
-        traces = collect(service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite"))
+        traces = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert {trace.error for trace in traces} == {traces[0].error} and "keep another text" in str(
         traces[0].error
     )
     assert not any(model.cache.slots for model in models.values())
-    again = collect(service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite"))
+    again = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert not any(trace.error for trace in again)
 
 
 def test_another_family_can_take_the_place_of_one(hub: FolderHub, entry: Entry) -> None:
     service = Service.load(FP32, entry)
-    collect(service.start_run("Who?", "polite", max_new_tokens=3), default_panels("polite"))
+    collect(service.start_run(spec("Who?", "polite", length=3)))
     models: Any = service.engine.models
     old = [weakref.ref(model.model) for model in models.values()]
     caches = [weakref.ref(store) for model in models.values() for store in model.cache.store]
@@ -539,7 +540,7 @@ def test_another_family_can_take_the_place_of_one(hub: FolderHub, entry: Entry) 
         assert not any(reference() for reference in (*old, *caches)), (
             "the old family's memory was not returned"
         )
-        traces = collect(atlas.start_run("Who?", "pirate", max_new_tokens=3), default_panels("pirate"))
+        traces = collect(atlas.start_run(spec("Who?", "pirate", length=3)))
         assert all(trace.tokens for trace in traces)
     finally:
         atlas.stop()

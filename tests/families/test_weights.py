@@ -17,9 +17,10 @@ from eft_demo.method.recipe import BASE, DOWNSCALED, PAD, TUNED, UPSCALED, blend
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.method.weight_filter import WeightFilter
-from eft_demo.models.toy import ToyModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.settings import HIGHEST_WEIGHT, Settings, check_weight
+from tests.asking import changed, make_request
+from tests.toy import ToyModel
 
 VOCAB = 24
 ROLES = ("large_base", "small_base", "small_tuned")
@@ -33,14 +34,14 @@ def engine_of(settings: Settings = PLAIN, models: dict[str, ToyModel] | None = N
 
 
 def ask(recipe: str = str(UPSCALED), alpha: float = 1.0, **changes: Any) -> RunRequest:
-    request = RunRequest(
+    request = make_request(
         dict.fromkeys(ROLES, (1, 2)),
         (("P", parse(recipe)),),
         {"alpha": alpha, "beta": 1.0},
         Sampling(seed=3),
         6,
     )
-    return replace(request, **changes)
+    return changed(request, **changes)
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 3.5, 5])

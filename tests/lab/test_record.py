@@ -9,8 +9,10 @@ import pytest
 
 from eft_demo.errors import InputError
 from eft_demo.lab import record
-from eft_demo.lab.record import LESSONS, MAX_BYTES, Lesson
+from eft_demo.lab.record import MAX_BYTES
+from eft_demo.runs.gallery import LESSONS, Lesson
 from eft_demo.runs.replay import open_run, read_run
+from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import replays as opening
 from eft_demo.ui.run_store import KeptRuns
@@ -19,18 +21,17 @@ from tests.fakes import make_service
 lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 
 
+def as_traced(spec: RunSpec) -> RunSpec:
+    """What a trace holds of a run on the bundled models."""
+    return spec.played().model_copy(update={"family": "atlas", "behaviour": "", "length": None})
+
+
 @lessons
 def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
     path = ASSETS / "runs" / f"{lesson.name}.json"
     run = read_run(path)
     assert path.stat().st_size <= MAX_BYTES
-    assert (run.prompt, run.sampling, run.controls) == (lesson.prompt, lesson.sampling, lesson.controls)
-    expected = [
-        (name, str(recipe.with_roles({"small_tuned": lesson.behaviour}))) for name, recipe in lesson.panels
-    ]
-    assert [(panel.name, panel.recipe) for panel in run.panels] == expected
-    assert (run.weight_filter, run.schedule) == (str(lesson.weight_filter), str(lesson.schedule))
-    assert run.speculation == str(lesson.speculation)
+    assert run.spec == as_traced(lesson.spec)
     assert all(panel.finish_reason in ("stop", "length") and panel.tokens for panel in run.panels)
 
 
@@ -57,7 +58,7 @@ def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
     lines = json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))["lines"]
     assert lines.isascii()
     assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).panels)
-    assert lines.count('"k":"end"') == len(lesson.panels)
+    assert lines.count('"k":"end"') == len(lesson.spec.columns)
 
 
 def _path(lesson: Lesson) -> Path:
@@ -79,8 +80,7 @@ def test_a_lesson_is_run_with_all_that_it_asks_for() -> None:
         for lesson in LESSONS:
             run = record.run_lesson(service, lesson)
             assert open_run(run.to_json()) == run
-            assert (run.weight_filter, run.schedule) == (str(lesson.weight_filter), str(lesson.schedule))
-            assert run.speculation == str(lesson.speculation)
+            assert run.spec == as_traced(lesson.spec).model_copy(update={"family": "echo"})
             assert all(panel.finish_reason == "stop" for panel in run.panels)
     finally:
         service.stop()

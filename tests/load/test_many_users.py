@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eft_demo.engine.service import Service, default_panels
+from eft_demo.engine.collect import collect
+from eft_demo.engine.service import Service
 from eft_demo.errors import Overloaded
-from eft_demo.lab.collect import collect
 from eft_demo.settings import Settings
+from tests.asking import spec
 from tests.fakes import make_service
 
 pytestmark = pytest.mark.load
@@ -17,8 +18,8 @@ BEHAVIOUR = "assistant"
 
 def say(service: Service, prompt: str) -> list[tuple[str, str | None]]:
     """(text, finish reason) of every panel; the models repeat the prompt."""
-    run = service.start_run(prompt, BEHAVIOUR, temperature=0.0, max_new_tokens=64)
-    return [(trace.text, trace.finish_reason) for trace in collect(run, default_panels(BEHAVIOUR))]
+    run = service.start_run(spec(prompt, BEHAVIOUR, temperature=0.0, length=64))
+    return [(trace.text, trace.finish_reason) for trace in collect(run)]
 
 
 def test_a_class_of_thirty_reads_its_own_text_and_leaves_no_rows() -> None:
@@ -40,13 +41,13 @@ def test_a_surplus_is_refused_in_a_sentence_and_the_accepted_complete() -> None:
         for number in range(20):
             try:
                 runs.append(
-                    service.start_run(f"number {number}", BEHAVIOUR, temperature=0.0, max_new_tokens=32)
+                    service.start_run(spec(f"number {number}", BEHAVIOUR, temperature=0.0, length=32))
                 )
             except Overloaded as error:
                 refusals.append(str(error))
         assert refusals and all("waiting" in sentence and "try again" in sentence for sentence in refusals)
         for run in runs:
-            assert {t.finish_reason for t in collect(run, default_panels(BEHAVIOUR))} == {"stop"}
+            assert {t.finish_reason for t in collect(run)} == {"stop"}
         assert service.engine.active_rows == 0
     finally:
         service.stop()

@@ -10,8 +10,6 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.models.falcon import modeling_falcon
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import RunRequest
-from eft_demo.engine.service import default_panels
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
@@ -23,6 +21,7 @@ from eft_demo.models.load import How, load_model, load_models
 from eft_demo.models.shape import cache_shape
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
+from tests.asking import make_request, three
 from tests.checkpoints import KINDS, ROLES, make_real_family
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -101,9 +100,9 @@ def test_the_engine_mixes_what_the_library_says(families: dict[str, Family], kin
         load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
     )
     prompts = {role: tuple(encode_prompt(family, role, "Who flows?")) for role in ROLES}
-    asked = RunRequest(
+    asked = make_request(
         prompts,
-        default_panels("polite"),
+        three("polite"),
         {"alpha": 1.5},
         Sampling(temperature=0),
         8,

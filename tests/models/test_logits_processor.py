@@ -25,7 +25,6 @@ from transformers import (
 
 from eft_demo import EmulatedFineTuning
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import RunRequest
 from eft_demo.errors import FamilyError, InputError, NumericalError
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
@@ -34,6 +33,7 @@ from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.models.hf import TransformersModel
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
+from tests.asking import make_request
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +127,7 @@ def by_engine(models: Models, text: str, weight_filter: str = "off", schedule: s
         {role: TransformersModel(role, model, CONTEXT, VOCAB) for role, model in models.items()},
         (), Settings(dtype="fp32", threads=1), [b"x"] * VOCAB,
     )  # fmt: skip
-    request = RunRequest(
+    request = make_request(
         dict.fromkeys(models, tuple(PROMPT)), (("EFT", parse(text)),), {"alpha": 1.3},
         Sampling(temperature=0), LENGTH,
         weight_filter=parse_weight_filter(weight_filter), schedule=parse_schedule(schedule),

@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import RunRequest
 from eft_demo.errors import FamilyError
 from eft_demo.families.family import load_family
 from eft_demo.method.recipe import parse
@@ -26,6 +25,7 @@ from eft_demo.models.lora import CONFIG, WEIGHTS, AdapterGroup, read_adapter
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
+from tests.asking import make_request
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*", "ignore::FutureWarning:transformers.*")
@@ -206,7 +206,7 @@ def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] 
     engine = Engine(models, (), settings, [b"x"] * VOCAB, groups=groups)
     panels = tuple((text, parse(text)) for text in RECIPES)
     prompts = dict.fromkeys(models, (5, 17, 3, 99))
-    run = engine.submit(RunRequest(prompts, panels, {"alpha": 1.0}, Sampling(seed=4), 12))
+    run = engine.submit(make_request(prompts, panels, {"alpha": 1.0}, Sampling(seed=4), 12))
     while engine.tick():
         pass
     events = [event for event in run.events() if isinstance(event, TokenEvent)]

@@ -27,9 +27,9 @@ from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import How, load_model, load_models
 from eft_demo.models.plan import make_plan
 from eft_demo.models.protocol import Slot
-from eft_demo.models.toy import FaultyModel, ToyModel
 from eft_demo.settings import Settings
 from tests.tiny import Size, fused, make_model
+from tests.toy import FaultyModel, ToyModel
 
 SIZES = [Size(64, 2, 4, 128, True), Size(96, 3, 2, 64, False), Size(128, 2, 8, 192, False)]
 

@@ -40,7 +40,7 @@ def test_generate_gives_the_three_panels(monkeypatch: Patch, capsys: Capture) ->
     assert run_cli(monkeypatch, "generate", "What is the capital of Peru?", *QUICK, "--json") == 0
     trace = RunTrace.from_json(capsys.readouterr().out)
     assert [panel.name for panel in trace.panels] == ["Base", "Tuned", "Up-scaled"]
-    assert trace.prompt == "What is the capital of Peru?" and trace.family == "tiny"
+    assert trace.spec.prompt == "What is the capital of Peru?" and trace.spec.family == "tiny"
     assert all(1 <= len(panel.tokens) <= 4 for panel in trace.panels)
     assert all(panel.finish_reason in ("stop", "length") for panel in trace.panels)
 
@@ -79,12 +79,13 @@ def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> 
         arguments = ("generate", "Hi", "--family", "tiny", "--max-new-tokens", "9", *options)
         assert run_cli(monkeypatch, *arguments, "--speculation", speculation, "--json") == 0
         trace = RunTrace.from_json(capsys.readouterr().out)
-        assert (trace.weight_filter, trace.schedule, trace.speculation) == (
+        spec = trace.spec
+        assert list(map(str, (spec.weight_filter, spec.schedule, spec.speculation))) == [
             "top-p 0.9",
             "first 2",
             speculation,
-        )
-        assert trace.sampling.min_p == 0.1
+        ]
+        assert spec.sampling.min_p == 0.1
         assert [t.controls["alpha"] for t in trace.panels[2].tokens][:3] == [1, 1, 0]
         assert (trace.panels[2].acceptance_rate is None) == (speculation == "off")
         texts.append([panel.text for panel in trace.panels])

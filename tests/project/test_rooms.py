@@ -20,8 +20,7 @@ ORDER = [
     ["models"],
     ["engine"],
     ["atlas"],
-    ["lab"],
-    ["ui"],
+    ["lab", "ui"],
     ["cli"],
     ["__main__"],
 ]

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from eft_demo.method.recipe import BASE, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import export
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
-from eft_demo.runs.trace import Draft, OwnFormat, PanelTrace, RunTrace, gather_pieces
+from eft_demo.runs.trace import Draft, PanelTrace, RunTrace, gather_pieces
+from tests.asking import make_run
 from tests.hostile import HOSTILE
 from tests.records import make_record
 
@@ -44,7 +46,7 @@ def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
         )
         records = [make_record(recipe, token, by_token, position=i) for i, token in enumerate((6, 9, 5))]
         panels.append(PanelTrace(name, str(recipe), records, whole, "stop", text, 0.1, 30.0))
-    return RunTrace(
+    return make_run(
         family="atlas",
         prompt=text if prompt is None else prompt,
         sampling=Sampling(seed=3),
@@ -55,7 +57,7 @@ def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
             "6": piece.decode("utf-8", "surrogateescape"),
             "9": b"\xe2\x80".decode("utf-8", "surrogateescape"),
         },
-        formats={"large_base": OwnFormat("plain", text[:900].replace("{prompt}", "") + "{prompt}")},
+        formats={"large_base": PromptFormat("plain", text[:900].replace("{prompt}", "") + "{prompt}")},
     )
 
 

@@ -1,6 +1,5 @@
 """A link survives the way there and back, and what others make of it costs no more than they touched."""
 
-from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,50 +10,20 @@ from hypothesis import strategies as st
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
-from eft_demo.method.schedule import parse_schedule
-from eft_demo.method.speculation import parse_speculation
-from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs import link as permalink
-from eft_demo.runs.link import MAX_PROMPT_CHARS, Permalink, from_query
-from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, from_query
+from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
+from tests.specs import specs, texts
 
-texts = st.text(alphabet=st.characters(), max_size=40) | st.sampled_from(
-    ["\ud800&=#", "a\0b", "<script>", "+ %"]
-)
 links = st.builds(
-    Permalink,
-    prompt=texts,
-    family=texts,
-    behaviour=texts,
-    panels=st.lists(
-        st.tuples(texts, st.sampled_from([BASE, UPSCALED, parse("a - 0.25*alpha_pirate*(b - c)")])),
-        max_size=4,
-    ).map(tuple),
-    controls=st.dictionaries(st.sampled_from(["alpha", "beta", "alpha_pirate"]), st.floats(0, 3), max_size=3),
-    sampling=st.builds(
-        Sampling,
-        temperature=st.floats(0, 2),
-        top_p=st.floats(0.01, 1),
-        top_k=st.integers(0, 200),
-        min_p=st.floats(0, 1),
-        seed=st.integers(0, 2**32 - 1),
-    ),
-    weight_filter=st.sampled_from(["off", "top-p 0.95", "mask 0.1"]).map(parse_weight_filter),
-    schedule=st.sampled_from(["constant", "warmup 8", "first 5", "list 0 0.5 1"]).map(parse_schedule),
-    speculation=st.sampled_from(["off", "on", "on 4", "auto"]).map(parse_speculation),
-    length=st.none() | st.integers(1, 1_000_000),
-    formats=st.dictionaries(
-        texts.filter(lambda role: ":" not in role),
-        st.builds(PromptFormat, st.just("plain"), texts.map(lambda text: text.replace("{", "") + "{prompt}"))
-        | st.builds(PromptFormat, st.just("chat"), texts),
-        max_size=3,
-    ),
+    Link,
+    spec=specs,
     made=st.sampled_from([(), ("0.1.0", "2.13.0+cpu", "5.23.0", "bf16-nf4", "cuda", "3f2a91c0"), ("",) * 6]),
 )
 
 
-def read(query: str) -> Permalink:
+def read(query: str) -> Link:
     """What a link says that is one."""
     link = from_query(query)
     assert link is not None
@@ -62,7 +31,7 @@ def read(query: str) -> Permalink:
 
 
 @given(links)
-def test_a_link_survives_the_way_there_and_back(link: Permalink) -> None:
+def test_a_link_survives_the_way_there_and_back(link: Link) -> None:
     query = link.to_query()
     assert query.isascii()
     for address in (query, "?" + query, "#" + query, "?__theme=dark#" + query):
@@ -72,7 +41,7 @@ def test_a_link_survives_the_way_there_and_back(link: Permalink) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
-    link = Permalink(prompt=text[:MAX_PROMPT_CHARS], panels=((text[:60], BASE),))
+    link = Link(RunSpec(prompt=text[:MAX_PROMPT_CHARS], columns=((text[:60], BASE),)))
     assert not set(link.to_query()) & set("<>\"'` {}")
     assert from_query(link.to_query()) == link
 
@@ -81,7 +50,7 @@ def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> No
 def test_any_query_is_a_link_none_or_a_sentence(query: str) -> None:
     for candidate in (query, "v=1&" + query):
         try:
-            assert isinstance(from_query(candidate), Permalink | None)
+            assert isinstance(from_query(candidate), Link | None)
         except EFTError as refusal:
             assert str(refusal)
 
@@ -122,7 +91,7 @@ def test_without_a_version_it_is_no_link_of_ours() -> None:
 
 
 def test_the_least_link_asks_for_the_pages_own_choices() -> None:
-    assert from_query("v=1&prompt=Hello+you&__theme=dark") == Permalink(prompt="Hello you")
+    assert from_query("v=1&prompt=Hello+you&__theme=dark") == Link(RunSpec(prompt="Hello you"))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +133,7 @@ def test_the_least_link_asks_for_the_pages_own_choices() -> None:
 def test_a_bad_value_costs_that_value_and_is_named(query: str, words: str) -> None:
     link = read(query + "&top_k=7&beta=0.5")
     assert words in " ".join(link.left_out)
-    assert (link.sampling.top_k, link.controls["beta"]) == (7, 0.5)
+    assert (link.spec.sampling.top_k, link.spec.controls["beta"]) == (7, 0.5)
 
 
 def test_a_link_that_is_too_long_is_refused_with_the_limit() -> None:
@@ -173,8 +142,10 @@ def test_a_link_that_is_too_long_is_refused_with_the_limit() -> None:
 
 
 PLAIN = "v=1&prompt=Hi+there&panel=Base%3Alarge_base&alpha=2&seed=7"
-PLAIN_LINK = Permalink(
-    "Hi there", panels=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7)
+PLAIN_LINK = Link(
+    RunSpec(
+        prompt="Hi there", columns=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7)
+    )
 )
 
 
@@ -240,7 +211,7 @@ def test_what_stands_behind_a_link_is_no_part_of_it_and_is_named(end: str) -> No
     assert link == PLAIN_LINK
     assert len(link.left_out) == (end != ".")  # a number may end with its point
     panel = read("v=1&prompt=Hi&panel=Up:large_base %2B alpha*(a - b)" + end)
-    assert panel.panels == (("Up", parse("large_base + alpha*(a - b)")),)
+    assert panel.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +228,14 @@ def test_what_stands_behind_a_link_is_no_part_of_it_and_is_named(end: str) -> No
     ],
 )
 def test_a_prompt_is_read_as_it_was_meant(query: str, prompt: str) -> None:
-    assert read(query).prompt == prompt
+    assert read(query).spec.prompt == prompt
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [(".5", 0.5), (".5>", 0.5), ("“1”", 1), ("1%0A", 1), ("\u20091", 1)]
 )
 def test_numbers_are_read_as_they_were_meant(text: str, value: float) -> None:
-    assert read(f"v=1&alpha={text}").controls == {"alpha": value}
+    assert read(f"v=1&alpha={text}").spec.controls == {"alpha": value}
 
 
 junk = (
@@ -273,10 +244,10 @@ junk = (
 )
 
 
-def but(link: Permalink, name: str) -> dict[str, Any]:
+def but(link: Link, name: str) -> dict[str, Any]:
     """All that a link says, without what stands in the field of that name."""
-    kept = {field.name: getattr(link, field.name) for field in fields(link) if field.name != "left_out"}
-    owner = {"panel": "panels", "format": "formats", "filter": "weight_filter"}.get(name, name)
+    kept = {name: getattr(link.spec, name) for name in RunSpec.model_fields} | {"made": link.made}
+    owner = {"panel": "columns", "format": "formats", "filter": "weight_filter"}.get(name, name)
     if name in ("temperature", "top_p", "top_k", "min_p", "seed"):
         numbers = kept.pop("sampling")
         kept |= {
@@ -290,7 +261,7 @@ def but(link: Permalink, name: str) -> dict[str, Any]:
 
 
 @given(links, st.data())
-def test_whatever_is_done_to_one_field_the_others_stay(link: Permalink, data: st.DataObject) -> None:
+def test_whatever_is_done_to_one_field_the_others_stay(link: Link, data: st.DataObject) -> None:
     pieces = link.to_query().split("&")
     at = data.draw(st.integers(0, len(pieces) - 1))
     name, _, value = pieces[at].partition("=")
@@ -305,7 +276,7 @@ def test_whatever_is_done_to_one_field_the_others_stay(link: Permalink, data: st
 
 
 @given(links, junk, st.data())
-def test_no_damage_anywhere_raises(link: Permalink, text: str, data: st.DataObject) -> None:
+def test_no_damage_anywhere_raises(link: Link, text: str, data: st.DataObject) -> None:
     query = link.to_query()
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(query)), st.integers(0, len(query)))))
     for damaged in (
@@ -314,13 +285,13 @@ def test_no_damage_anywhere_raises(link: Permalink, text: str, data: st.DataObje
         query[:start] + text + query[start:],
         query[:start] + query[end:],
     ):
-        assert isinstance(from_query("#" + damaged), Permalink | None)
+        assert isinstance(from_query("#" + damaged), Link | None)
 
 
 def test_the_longest_prompt_fits_and_what_does_not_is_said_when_the_link_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    long = Permalink(prompt="👩" * MAX_PROMPT_CHARS, panels=(("👩" * 60, UPSCALED),) * 8)
+    long = Link(RunSpec(prompt="👩" * MAX_PROMPT_CHARS, columns=(("👩" * 60, UPSCALED),) * 8))
     assert from_query(long.to_query()) == long
     monkeypatch.setattr(permalink, "MAX_QUERY_CHARS", 50_000)
     with pytest.raises(InputError, match="as a file"):

@@ -33,8 +33,8 @@ def test_what_was_written_is_read_again() -> None:
 def test_hostile_texts_are_opened_and_played_verbatim(text: str) -> None:
     run = open_run(run_that_says(text).to_json()) if len(text) <= 1000 else run_that_says(text)
     played = replay(run)
-    encoder = Encoder(played.panels, played.pieces, played.stop_ids)
-    lines = encoder.run_line("id", 1, run.prompt) + "".join(map(encoder.event_line, played.events))
+    encoder = Encoder(run.spec, played.pieces, played.stop_ids)
+    lines = encoder.run_line("id", 1) + "".join(map(encoder.event_line, played.events))
     assert lines.isascii()
     assert "<" not in lines
     said = [json.loads(line) for line in lines.splitlines()]
@@ -121,7 +121,7 @@ BAD = [
     ("pieces", {"²": ""}, "named by token ids"),
     ("pieces.6", "\ud800", "no text"),
     ("pieces.6", "x" * 1001, "longer than 1,000"),
-    ("controls", {"alpha": 1e9}, "controls must be numbers"),
+    ("controls", {"alpha": 1e9}, "Alpha must be a number"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
 ]
@@ -191,6 +191,6 @@ def show_or_refuse(text: str) -> None:
     for export_of in (to_csv, to_markdown, to_html):
         export_of(run).encode()
     played = replay(run)
-    encoder = Encoder(played.panels, played.pieces, played.stop_ids)
+    encoder = Encoder(run.spec, played.pieces, played.stop_ids)
     for event in played.events:
         encoder.event_line(event)

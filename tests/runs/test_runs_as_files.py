@@ -27,6 +27,7 @@ from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.columns import FIRST as PANELS
 from eft_demo.ui.run_store import Kept, KeptRuns
+from tests.asking import spec
 
 PROMPT = "What is the capital of Peru?"
 
@@ -47,8 +48,8 @@ def finish(begun: tuple[Run, Kept]) -> Kept:
 
 
 def page_run(service: Service, **asked: Any) -> Kept:
-    run = service.start_run(PROMPT, "assistant", panels=PANELS, max_new_tokens=12, seed=3, **asked)
-    return finish((run, Kept.of_run(run, PROMPT, "assistant")))
+    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, length=12, seed=3, **asked))
+    return finish((run, Kept.of_run(run)))
 
 
 def saved(service: Service, runs: KeptRuns, run_id: str) -> str:
@@ -67,8 +68,8 @@ def from_page(service: Service) -> str:
 
 def while_streaming(service: Service) -> str:
     """Saved after the first tokens: what comes later is not in it, and what is has its text."""
-    run = service.start_run(PROMPT, "assistant", panels=PANELS, max_new_tokens=60)
-    stored = Kept.of_run(run, PROMPT, "assistant")
+    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, length=60))
+    stored = Kept.of_run(run)
     while not all(len(trace.tokens) > 2 for trace in stored.traces):
         for event in run.events(1.0):
             stored.add(event)
@@ -182,7 +183,7 @@ def check_readers(run: RunTrace) -> None:
     (run_id,) = runs.by_id
     service = Service.without_models(Settings())
     for p, panel in enumerate(run.panels):
-        for control in runs.find(run_id).request.panels[p][1].controls:
+        for control in runs.find(run_id).spec.columns[p][1].controls:
             asked = {"run": run_id, "panel": p, "control": control}
             heat = json.loads(kept.strip(service, runs, asked))["data"][0]
             assert len(heat["z"][0]) == len(panel.tokens)

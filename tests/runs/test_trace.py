@@ -14,7 +14,9 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import trace
 from eft_demo.runs.made_with import MadeWith, ModelMade
-from eft_demo.runs.trace import Candidate, OwnFormat, PanelTrace, RunTrace, TokenRecord
+from eft_demo.runs.trace import Candidate, PanelTrace, RunTrace, TokenRecord, columns_of
+from tests.asking import make_run
+from tests.specs import specs
 
 anything = st.text(alphabet=st.characters(), max_size=20) | st.sampled_from(
     ["\ud800", "a\udfff\0", "</script>"]
@@ -42,7 +44,7 @@ records = st.builds(
 panels = st.builds(
     PanelTrace,
     anything,
-    anything,
+    st.sampled_from(["large_base", "small_base + 2*beta*(large_base - small_base)"]),
     st.lists(records, max_size=3),
     anything,
     st.sampled_from(["stop", "length", "cancelled", "error", ""]),
@@ -51,14 +53,14 @@ panels = st.builds(
     numbers,
 )
 runs = st.builds(
-    RunTrace,
-    anything,
-    anything,
-    st.builds(Sampling, temperature=st.floats(0, 2), seed=st.integers(0, 2**32 - 1)),
-    st.dictionaries(anything, numbers, max_size=2),
+    lambda asked, panels, made: RunTrace(
+        asked.model_copy(update={"columns": columns_of(panels), "behaviour": "", "length": None}),
+        panels,
+        made_with=made,
+    ),
+    specs,
     st.lists(panels, max_size=3),
-    formats=st.dictionaries(anything, st.builds(OwnFormat, anything, anything), max_size=2),
-    made_with=st.none()
+    made=st.none()
     | st.builds(
         MadeWith,
         anything,
@@ -76,9 +78,8 @@ def example() -> RunTrace:
     )
     panel = PanelTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
     made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
-    return RunTrace(
-        "atlas", "What is the capital of Peru?", Sampling(seed=3), {"alpha": 1.0}, [panel], made_with=made
-    )
+    asked = {"family": "atlas", "prompt": "What is the capital of Peru?", "controls": {"alpha": 1.0}}
+    return make_run([panel], made_with=made, sampling=Sampling(seed=3), **asked)
 
 
 @given(runs)
@@ -90,8 +91,8 @@ def test_a_trace_survives_json(run: RunTrace) -> None:
 
 
 def test_lone_surrogates_survive_json() -> None:
-    run = RunTrace("atlas", "a\ud800b\udc00", Sampling(), {}, [])
-    assert RunTrace.from_json(run.to_json()).prompt == "a\ud800b\udc00"
+    run = make_run([], prompt="a\ud800b\udc00")
+    assert RunTrace.from_json(run.to_json()).spec.prompt == "a\ud800b\udc00"
 
 
 def test_the_json_is_json_for_javascript_too() -> None:
@@ -99,7 +100,7 @@ def test_the_json_is_json_for_javascript_too() -> None:
     text = example().to_json()
     assert "Infinity" not in text and "null" in text
     with pytest.raises(ValueError):
-        RunTrace("atlas", "", Sampling(), {"alpha": math.nan}, []).to_json()
+        make_run([PanelTrace("Base", "large_base", ttft_s=math.nan)]).to_json()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -197,8 +198,17 @@ def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> No
 
 def test_missing_and_foreign_fields_are_refused() -> None:
     for changed in ({**DOCUMENT, "extra": 1}, {k: v for k, v in DOCUMENT.items() if k != "panels"}):
-        with pytest.raises(InputError, match="fields"):
+        with pytest.raises(InputError) as caught:
             RunTrace.from_json(json.dumps(changed))
+        assert caught.value.code == "trace_fields"
+
+
+def test_a_way_of_sampling_that_came_later_is_missing_in_older_files_and_no_other() -> None:
+    without = put(DOCUMENT, ("sampling",), {k: v for k, v in DOCUMENT["sampling"].items() if k != "min_p"})
+    with pytest.raises(InputError) as caught:
+        RunTrace.from_json(json.dumps(without))
+    assert caught.value.code == "trace_fields"
+    assert set(DOCUMENT["sampling"]) >= trace.SAMPLING_OF_4
 
 
 def test_too_long_a_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError
 from eft_demo.families.family import Behaviour
 from eft_demo.method.recipe import PAD, parse
+from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.settings import COLUMNS, Settings
-from eft_demo.ui.columns import FIRST, FieldError, check_columns, introduce, presets, read_columns
+from eft_demo.ui.columns import check_columns, introduce, presets, read_columns
 from tests.fakes import make_family, make_service
 
 FAMILY = make_family()
@@ -65,9 +67,9 @@ def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() ->
 
 
 def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:
-    mine, up = read_columns(service, "pirate", [column(TYPED), column(str(FIRST[2][1]), "Up")])
+    mine, up = read_columns([column(TYPED), column(str(FIRST[2][1]), "Up")])
     assert mine == ("Mine", parse(TYPED)) and up == ("Up", FIRST[2][1])
-    assert read_columns(service, "pirate", None) == FIRST
+    assert read_columns(None) == FIRST
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> 
 def test_a_bad_column_is_refused_in_its_place(
     service: Service, posted: object, where: str, words: str
 ) -> None:
-    with pytest.raises(FieldError) as caught:
-        read_columns(service, "assistant", posted)
+    with pytest.raises(EFTError) as caught:
+        check(RunSpec(prompt="Hi", columns=read_columns(posted)), service.family, service.settings)
     assert caught.value.where == where and words in str(caught.value)
 
 
@@ -102,7 +104,7 @@ def test_while_typing_each_column_gets_its_own_answer(service: Service) -> None:
     asked = [column(TYPED), column("large_base + alpha*(small_tuned - small_bse)"), column("large_base +")]
     good, unknown, unfinished = json.loads(check_columns(service, {"behaviour": "brief", "columns": asked}))
     assert good["about"] == "The large one's knowledge, 2 manners blended" and good["controls"] == []
-    assert "small_bse" in unknown["error"] and "small_tuned for the chosen manner" in unknown["error"]
+    assert "small_bse" in unknown["error"] and "small_tuned for the chosen behaviour" in unknown["error"]
     sentence, line, caret = unfinished["error"].split("\n")
     assert "character 13" in sentence and line[: len(caret)] + "^" == "large_base +" + "^"
 
@@ -128,6 +130,10 @@ def test_whatever_is_posted_is_answered_column_by_column(service: Service, poste
 
 
 def test_whoever_starts_the_app_may_allow_what_undoes_tuning(service: Service) -> None:
-    open_minded = replace(service, settings=replace(service.settings, allow_negative_alpha=True))
-    undoing = column("large_base - alpha*(small_tuned - small_base)")
-    assert read_columns(open_minded, "assistant", [undoing])[0][1].controls == ("alpha",)
+    undoing = RunSpec(prompt="Hi", columns=[column("large_base - alpha*(small_tuned - small_base)")])
+    with pytest.raises(EFTError) as caught:
+        check(undoing, service.family, service.settings)
+    assert (caught.value.code, caught.value.where) == ("undoing", "column-0")
+    assert check(undoing, service.family, replace(service.settings, allow_negative_alpha=True)).heard == (
+        "alpha",
+    )

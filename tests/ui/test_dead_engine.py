@@ -20,6 +20,7 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
 from eft_demo.ui.page import build_demo
 from eft_demo.ui.server import health
+from tests.asking import spec
 from tests.fakes import CHANT, make_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,8 +32,8 @@ import torch
 from eft_demo import cli
 from eft_demo.ui import page as layout
 
-def open_dying(settings, open_page=layout.open_page):
-    page = open_page(settings)
+def open_dying(*given, open_page=layout.open_page):
+    page = open_page(*given)
     large, left = page.service.engine.models["large_base"], iter(range(12))
     forward = large.forward
     def failing(*args):
@@ -105,7 +106,7 @@ def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPat
     for model in service.engine.models.values():
         monkeypatch.setattr(model, "leave", lambda slot: 1 / 0)
         monkeypatch.setattr(model, "reset", lambda: 1 / 0)
-    run = service.start_run(CHANT, "brief", max_new_tokens=3)
+    run = service.start_run(spec(CHANT, "brief", length=3))
     give_up = time.monotonic() + WAIT_S
     while not service.dead and time.monotonic() < give_up:
         time.sleep(0.01)
@@ -113,7 +114,7 @@ def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPat
     ends = [event for event in run.events() if isinstance(event, EndEvent)]
     assert sorted(event.panel for event in ends) == [0, 1, 2]
     with pytest.raises(Overloaded) as refused:
-        service.start_run("Hi", "brief")
+        service.start_run(spec("Hi", "brief"))
     assert str(refused.value) == DEAD and service.engine.waiting == 0
     assert json.loads(health(build_demo(service, Settings()))(None).body)["status"] == "down"
     service.stop()
@@ -133,7 +134,7 @@ def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch
         return forward(*args)
 
     monkeypatch.setattr(large, "forward", hanging)
-    run = service.start_run("Hi", "brief")
+    run = service.start_run(spec("Hi", "brief"))
     assert inside.wait(WAIT_S)
     assert health(page)(None).status_code == 200, "a step may take its time"
     now = time.monotonic
@@ -153,7 +154,7 @@ def test_a_family_that_was_switched_off_is_not_dead_and_refuses_with_the_reason(
     service.stop("The family was changed.")
     assert not service.dead and not service.alive
     with pytest.raises(Overloaded, match="family was changed"):
-        service.start_run("Hi", "brief")
+        service.start_run(spec("Hi", "brief"))
 
 
 def test_a_service_without_models_is_alive() -> None:

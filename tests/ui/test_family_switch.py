@@ -15,12 +15,14 @@ import pytest
 from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, FamilyError, InputError
 from eft_demo.families.hub import Stage, Watcher
+from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import family_switch as switching
 from eft_demo.ui.family_switch import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
 from eft_demo.ui.page import Page, build_demo
+from tests.asking import spec
 from tests.tiny import make_family
 
 KEY = "the-key-that-the-terminal-printed"
@@ -147,7 +149,7 @@ def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
 
 def test_what_quantising_changes_is_told_in_the_end(two: Settings) -> None:
     serving: list[object] = []
-    switch = Switch(two, load_chosen, serving.append)
+    switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
     told = until(switch, "measured").sentence
     sizes = r"In nf4 the large base takes 0\.\d MB and not 0\.\d MB: \d\.\d times less\. "
@@ -161,7 +163,7 @@ def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Set
     stages: list[Stage] = []
     cancel = threading.Event()
     settings = replace(two, quantisation="nf4")
-    switching.what_quantising_changes(settings, Watcher(stages.append, cancel))
+    what_quantising_changes(settings, Watcher(stages.append, cancel))
     told = {stage.what: stage for stage in stages if stage.stage == "measure"}
     assert list(told) == ["large_base as it is", "large_base in nf4"]
     assert {stage.stage for stage in stages} == {"load", "measure"}
@@ -175,7 +177,7 @@ def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Set
 
     stages.clear()
     with pytest.raises(Cancelled, match="goes on"):
-        switching.what_quantising_changes(settings, Watcher(stop_at_the_second, cancel))
+        what_quantising_changes(settings, Watcher(stop_at_the_second, cancel))
     assert (stages[-1].stage, stages[-1].what) == ("load", "large_base in nf4")
 
 
@@ -215,7 +217,7 @@ def page(two: Settings) -> Iterator[Page]:
 def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) -> None:
     old = weakref.ref(page.service.engine)
     model = weakref.ref(page.service.engine.models["large_base"])
-    run = page.service.start_run("Hi", "pirate", max_new_tokens=96)
+    run = page.service.start_run(spec("Hi", "pirate", length=96))
     page.switch.start("other", "auto")
     until(page.switch, "loaded")
     ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}

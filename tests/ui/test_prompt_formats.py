@@ -10,8 +10,10 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.families.family import encode_prompt
 from eft_demo.runs.prompt_format import MAX_TEXT_CHARS, PromptFormat
+from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Settings
-from eft_demo.ui.prompt_formats import family_formats, preview, read_formats
+from eft_demo.ui.prompt_formats import family_formats, preview
+from tests.asking import spec
 from tests.fakes import make_service
 
 SERVICE: Service = make_service(Settings(threads=1))
@@ -31,21 +33,21 @@ def test_the_familys_own_are_told_and_chat_only_where_there_is_a_template() -> N
 
 
 def test_an_own_format_reaches_its_model_and_no_other() -> None:
-    formats = read_formats(SERVICE, {"brief": OWN})
+    formats = RunSpec(formats={"brief": OWN}).formats
     assert formats == {"brief": PromptFormat("few-shot", OWN["text"])}
-    request = SERVICE.start_run("Hi", "brief", formats=formats).request
+    request = SERVICE.start_run(spec("Hi", "brief", formats=formats)).request
     family = SERVICE.family
     assert request.prompts["brief"] == tuple(encode_prompt(family, "brief", "Hi", formats["brief"]))
     assert request.prompts["small_base"] == tuple(encode_prompt(family, "small_base", "Hi"))
     assert request.prompts["brief"] != request.prompts["small_base"]
-    assert request.formats == formats  # so that a branch is shown the same
+    assert request.spec.formats == formats  # so that a branch is shown the same
 
 
 @pytest.mark.parametrize(
     ("posted", "sentence"),
     [
         (5, "by model; got 5"),
-        ({"nobody": OWN}, "no model 'nobody'.*small_base"),
+        ({"nobody": OWN}, "no model nobody.*small_base"),
         ({"brief": "x"}, "brief has a kind and a text; got 'x'"),
         ({"brief": {}}, "brief: There is no prompt format None"),
         ({"brief": {"kind": [], "text": ""}}, "brief: There is no prompt format a list"),
@@ -57,7 +59,7 @@ def test_an_own_format_reaches_its_model_and_no_other() -> None:
 )
 def test_what_is_no_format_is_a_sentence(posted: object, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        read_formats(SERVICE, posted)
+        check(RunSpec(prompt="Hi", formats=posted), SERVICE.family, SERVICE.settings)
 
 
 def test_all_that_a_model_is_shown_is_told() -> None:
@@ -71,6 +73,6 @@ def test_all_that_a_model_is_shown_is_told() -> None:
 def test_anything_posted_gets_an_answer(value: object) -> None:
     assert set(json.loads(preview(SERVICE, value))) <= {"text", "error"}
     try:
-        read_formats(SERVICE, value)
+        RunSpec(formats=value)
     except InputError as refusal:
         assert len(str(refusal)) < 400

@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
+from eft_demo.method.schedule import parse_schedule
 from eft_demo.settings import Settings
 from eft_demo.ui.branches import start_branch
 from eft_demo.ui.handlers import LiveRuns, stream_run
@@ -80,14 +81,11 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     runs, (before, posted) = KeptRuns(), ran
     run_id = json.loads(hand_back(service, runs, posted))["run"]
     assert json.loads(still_kept(runs, {"run": run_id}))["kept"]
-    was, now = before.trace(service), runs.find(run_id).trace(service)
-    assert (now.family, now.prompt, now.schedule, now.controls) == (
-        was.family,
-        was.prompt,
-        "warmup 8",
-        was.controls,
-    )
-    for old, new in zip(was.panels, now.panels, strict=True):
+    old_run, new_run = before.trace(service), runs.find(run_id).trace(service)
+    was, now = old_run.spec, new_run.spec
+    assert (now.family, now.prompt, now.controls) == (was.family, was.prompt, was.controls)
+    assert now.schedule == was.schedule == parse_schedule("warmup 8")
+    for old, new in zip(old_run.panels, new_run.panels, strict=True):
         assert (new.name, new.recipe, new.text, new.finish_reason) == (
             old.name,
             old.recipe,
@@ -101,7 +99,7 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     assert "data" in json.loads(strip(service, runs, {"run": run_id, "panel": 2}))
     assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
     again, _ = start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3, "controls": {}})
-    assert again.request.schedule == before.request.schedule
+    assert again.request.spec.schedule == before.spec.schedule
     again.cancel()
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from eft_demo.engine.service import Service
-from eft_demo.errors import InputError
-from eft_demo.runs.link import Permalink, from_query
+from eft_demo.errors import EFTError, InputError
+from eft_demo.runs.link import Link, from_query
+from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
-from eft_demo.ui.columns import FieldError
 from eft_demo.ui.links import read_link
-from eft_demo.ui.run_form import MAX_STEERED, as_posted, read_asked, read_steering, start_asked
+from eft_demo.ui.run_form import MAX_STEERED, read_asked, read_steering
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -48,46 +48,47 @@ def service() -> Iterator[Service]:
 
 
 def test_everything_asked_reaches_the_run(service: Service) -> None:
-    run = start_asked(service, read_asked(service, POSTED))
-    request = run.request
+    run = service.start_run(read_asked(service, POSTED))
+    request = run.request.spec
     run.cancel()
-    assert [name for name, _ in request.panels] == ["Blend", "Pad"]
-    assert request.panels[1][1].roles == ("small_base", "brief", "large_base")
+    assert [name for name, _ in request.columns] == ["Blend", "Pad"]
+    assert request.columns[1][1].roles == ("small_base", "brief", "large_base")
     assert request.controls == {"alpha_pirate": 0.25, "alpha": 0.5, "beta": 2.0}
     sampling = request.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (
         0.5, 0.9, 7, 0.05, 11
     )  # fmt: skip
-    assert request.max_new_tokens == 3
+    assert request.length == 3
     told = str(request.schedule), str(request.weight_filter), str(request.speculation)
     assert told == ("warmup 4", "mask 0.1", "on 2")
 
 
 def test_what_is_asked_survives_as_a_link_and_as_a_post(service: Service) -> None:
     asked = read_asked(service, POSTED)
-    assert from_query(asked.to_query()) == asked
-    assert read_asked(service, as_posted(asked)) == asked
-    assert as_posted(asked) == POSTED
+    assert from_query(Link(asked).to_query()) == Link(asked)
+    assert read_asked(service, asked.as_posted()) == asked
+    assert asked.as_posted() == {**POSTED, "family": "echo"}
 
 
 def test_a_link_posts_only_what_it_says() -> None:
-    assert {"behaviour", "columns", "length"}.isdisjoint(as_posted(Permalink("Hi")))
+    assert {"behaviour", "columns", "length"}.isdisjoint(RunSpec(prompt="Hi").as_posted())
 
 
 def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
     own = {"brief": {"kind": "few-shot", "text": "Q: 1+1?\nA: 2:\n\nQ: {prompt}\nA:"}}
     asked = read_asked(service, {**POSTED, "formats": own})
-    assert from_query(asked.to_query()) == asked and asked.to_query().startswith("v=2&")
-    assert as_posted(asked) == {**POSTED, "formats": own}
-    run = start_asked(service, asked)
-    assert run.request.formats == asked.formats
+    link = Link(asked)
+    assert from_query(link.to_query()) == link and link.to_query().startswith("v=2&")
+    assert asked.as_posted() == {**POSTED, "family": "echo", "formats": own}
+    run = service.start_run(asked)
+    assert run.request.spec.formats == asked.formats
     run.cancel()
 
 
 def test_a_prompt_may_be_longer_than_a_link(service: Service) -> None:
     long = read_asked(service, {**POSTED, "prompt": "x" * 9_000})
     with pytest.raises(InputError, match="4,000"):
-        long.to_query()
+        Link(long).to_query()
 
 
 def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> None:
@@ -122,7 +123,7 @@ def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> No
 def test_a_refusal_knows_its_place(
     service: Service, change: Mapping[str, Any], where: str, words: str
 ) -> None:
-    with pytest.raises(FieldError) as caught:
+    with pytest.raises(EFTError) as caught:
         read_asked(service, {**POSTED, **change})
     assert caught.value.where == where and words in str(caught.value)
 
@@ -147,17 +148,17 @@ def test_steering_takes_a_few_good_values(posted: Mapping[str, Any]) -> None:
 
 def test_alpha_below_0_is_asked_for_steered_to_and_linked_only_where_it_is_allowed(service: Service) -> None:
     below = {**POSTED, "controls": {"alpha": -1, "alpha_pirate": -0.5, "beta": 1}}
-    with pytest.raises(FieldError, match="alpha_pirate must be a number from 0 to 3"):
+    with pytest.raises(EFTError, match="alpha_pirate must be a number from 0 to 3"):
         read_asked(service, below)
     study = make_service(Settings(allow_negative_alpha=True))
     try:
         asked = read_asked(study, below)
-        with pytest.raises(FieldError, match="Beta must be a number from 0 to 3"):
+        with pytest.raises(EFTError, match="Beta must be a number from 0 to 3"):
             read_asked(study, {**below, "controls": {**below["controls"], "beta": -1}})
-        query = asked.to_query()
+        query = Link(asked).to_query()
         assert json.loads(read_link(study, {"query": query}))["asked"]["controls"] == below["controls"]
         assert "from 0 to 3; got -" in json.loads(read_link(service, {"query": query}))["note"]
-        run = start_asked(study, asked)
+        run = study.start_run(asked)
         run.set_controls(read_steering({"values": {"alpha": -3}}))
         assert run.controls["alpha"] == -3
         with pytest.raises(InputError, match="from -3 to 3"):
@@ -165,14 +166,14 @@ def test_alpha_below_0_is_asked_for_steered_to_and_linked_only_where_it_is_allow
         run.cancel()
     finally:
         study.stop()
-    run = start_asked(service, read_asked(service, POSTED))
+    run = service.start_run(read_asked(service, POSTED))
     with pytest.raises(InputError, match="must not be negative"):
         run.set_controls(read_steering({"values": {"alpha": -1}}))
     run.cancel()
 
 
 def test_several_controls_move_together_or_not_at_all(service: Service) -> None:
-    run = start_asked(service, read_asked(service, {**POSTED, "prompt": "chant", "length": 100}))
+    run = service.start_run(read_asked(service, {**POSTED, "prompt": "chant", "length": 100}))
     run.set_controls({"alpha": 2, "beta": 0.5})
     before = run.controls
     with pytest.raises(InputError, match="listens to alpha_brief"):

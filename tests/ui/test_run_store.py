@@ -12,13 +12,14 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import open_run
-from eft_demo.runs.trace import OwnFormat, PanelTrace
+from eft_demo.runs.spec import FIRST as PANELS
+from eft_demo.runs.trace import PanelTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.columns import FIRST as PANELS
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.run_store import Kept, KeptRuns
+from tests.asking import spec
 from tests.fakes import make_service
 
 PROMPT = "Hello <b>you</b> 🙂"
@@ -35,8 +36,8 @@ def service() -> Iterator[Service]:
 def runs(service: Service) -> KeptRuns:
     """One run, "a", that has streamed to its end."""
     runs = KeptRuns()
-    run = service.start_run(PROMPT, "assistant", panels=PANELS, controls={"alpha": 1.0}, seed=5)
-    stored = Kept.of_run(run, PROMPT, "assistant")
+    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, controls={"alpha": 1.0}, seed=5))
+    stored = Kept.of_run(run)
     runs.keep("a", stored)
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -70,7 +71,7 @@ def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: K
     other = next(c.id for c in tokens[4].candidates if c.id != tokens[4].id)
     posted = {"run": "a", "panel": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
     run, stored = start_branch(service, runs, posted)
-    assert run.request.controls == {"alpha": 2.0}
+    assert run.request.spec.controls == {"alpha": 2.0}
     assert stored.origin == {"of": "a", "copied": [], "given": 5}
     for panel in finish((run, stored)):
         assert ids(panel)[:5] == [*(record.id for record in tokens[:4]), other]
@@ -87,10 +88,10 @@ def test_a_branch_leaves_the_other_panels_as_they_are(service: Service, runs: Ke
     panels = finish((run, stored))
     assert stored.origin == {"of": "a", "copied": [0, 2], "given": 3}
     assert [ids(panels[i]) == ids(original.traces[i]) for i in range(3)] == [True, False, True]
-    assert len(run.request.panels) == 1
+    assert len(run.request.spec.columns) == 1
     runs.keep("child", stored)
     again, child = start_branch(service, runs, {"run": "child", "panel": 1, "position": 1})
-    assert [name for name, _ in child.request.panels] == [name for name, _ in original.request.panels]
+    assert [name for name, _ in child.spec.columns] == [name for name, _ in original.spec.columns]
     assert finish((again, child))[1].tokens[0] == panels[1].tokens[0]
     # the others threw seed 5, and a file has one seed
     assert [panel.name for panel in stored.trace(service).panels] == [panels[1].name]
@@ -150,7 +151,7 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
         assert answer["text"]
     saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
     trace = open_run(saved)
-    assert trace.prompt == PROMPT
+    assert trace.spec.prompt == PROMPT
     assert [panel.text for panel in trace.panels] == [PROMPT] * 3
     lines = [
         json.loads(line) for line in json.loads(open_file(KeptRuns(), {"text": saved}))["lines"].splitlines()
@@ -161,17 +162,19 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
 
 def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(service: Service) -> None:
     own = PromptFormat("plain", "User: Again {prompt}\nAssistant:")
-    run = service.start_run(PROMPT, "assistant", panels=PANELS, formats={"assistant": own, "pirate": own})
+    run = service.start_run(
+        spec(PROMPT, "assistant", columns=PANELS, formats={"assistant": own, "pirate": own})
+    )
     runs = KeptRuns()
-    runs.keep("own", Kept.of_run(run, PROMPT, "assistant"))
+    runs.keep("own", Kept.of_run(run))
     run.cancel()
     files = {
         kind: json.loads(kept.save(service, runs, {"run": "own", "format": kind}))["text"]
         for kind in ("json", "md")
     }
     opened = open_run(files["json"])
-    assert opened.formats == {"assistant": OwnFormat(own.kind, own.text)}
-    assert Kept.of_file(opened).request.formats == {"assistant": own}, "for whoever goes on from it"
+    assert opened.spec.formats == {"assistant": own}
+    assert Kept.of_file(opened).spec.formats == {"assistant": own}, "for whoever goes on from it"
     assert "assistant was shown the prompt in a way of its own" in files["md"] and own.text in files["md"]
     first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
     assert json.loads(first)["reshown"] == ["assistant"]

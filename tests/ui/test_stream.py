@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from eft_demo.engine.attribution import ROLE_CANDIDATES
 from eft_demo.method.recipe import BASE, PAD, TUNED, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
-from eft_demo.method.schedule import parse_schedule
-from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs.events import EndEvent, TokenEvent
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import Draft
 from eft_demo.ui import stream as wire
 from tests.records import make_record
@@ -27,7 +26,7 @@ TWO = {
 
 
 def encoder() -> wire.Encoder:
-    return wire.Encoder(PANELS, BYTES, frozenset({0}))
+    return wire.Encoder(RunSpec(prompt="Hello", columns=PANELS), BYTES, frozenset({0}))
 
 
 def token(text: str = " Lima", panel: int = 2, chosen: int = 1, alpha: float = 1.0) -> TokenEvent:
@@ -35,7 +34,7 @@ def token(text: str = " Lima", panel: int = 2, chosen: int = 1, alpha: float = 1
 
 
 def test_the_run_line_says_what_the_columns_are():
-    line = json.loads(encoder().run_line("id", 7, "Hello"))
+    line = json.loads(encoder().run_line("id", 7))
     assert [panel["kind"] for panel in line["panels"]] == ["base", "tuned", "up"]
     assert line["panels"][2]["recipe"] == str(UPSCALED)
     assert (line["id"], line["n"], line["account"]) == ("id", 7, 2)
@@ -45,14 +44,16 @@ def test_the_run_line_says_what_the_columns_are():
 
 def test_the_run_line_says_how_tokens_are_drawn():
     stream = wire.Encoder(
-        (("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
+        RunSpec(
+            columns=(("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
+            sampling=Sampling(temperature=0.5, seed=9),
+            weight_filter="top-p 0.9",
+            schedule="first 2",
+        ),
         BYTES,
         frozenset({0}),
-        Sampling(temperature=0.5, seed=9),
-        parse_weight_filter("top-p 0.9"),
-        parse_schedule("first 2"),
     )
-    line = json.loads(stream.run_line("id", 7, "Hello"))
+    line = json.loads(stream.run_line("id", 7))
     pad, half = line["panels"]
     assert pad["roles"] == ["small_base", "small_tuned", "large_base"]
     assert pad["terms"] == [[1, "alpha", 1, 0], [1, "beta", 2, 0]]
@@ -106,7 +107,7 @@ def test_a_draft_is_told_with_its_label():
 def test_the_run_line_names_who_drafts():
     blend = parse("large_base + 0.5*(pirate - small_base) + 0.5*(brief - small_base)")
     recipes = (("Base", BASE), ("Tuned", parse("pirate")), ("Up-scaled", UPSCALED), ("Blend", blend))
-    line = json.loads(wire.Encoder(recipes, BYTES, frozenset({0})).run_line("id", 7, "Hello"))
+    line = json.loads(wire.Encoder(RunSpec(columns=recipes), BYTES, frozenset({0})).run_line("id", 7))
     assert [p["drafter"] for p in line["panels"]] == ["small_base", None, "small_tuned", "pirate"]
 
 
@@ -127,11 +128,11 @@ def test_a_token_takes_at_most_150_bytes_beyond_its_candidates():
 
 def test_ranks_are_sent_only_where_the_list_does_not_tell_them():
     line = json.loads(encoder().event_line(token()))
-    assert "q" not in line and json.loads(encoder().run_line("x", 1, ""))["sure"] == ROLE_CANDIDATES
+    assert "q" not in line and json.loads(encoder().run_line("x", 1))["sure"] == ROLE_CANDIDATES
     ids = range(1, 20)
     by_token = {i: {"large_base": -0.1 * i, "small_tuned": -5.0 + 0.2 * i, "small_base": -1.0} for i in ids}
     record = make_record(UPSCALED, 12, by_token)
-    stream = wire.Encoder(PANELS, [b"x"] * 20, frozenset({0}))
+    stream = wire.Encoder(RunSpec(columns=PANELS), [b"x"] * 20, frozenset({0}))
     line = json.loads(stream.event_line(TokenEvent(2, record, "x", 0.1)))
     assert len(line["c"]) == wire.MAX_LISTED
     assert line["q"] == [-12, -8, 1]

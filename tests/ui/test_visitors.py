@@ -16,6 +16,7 @@ from eft_demo.ui import visitors
 from eft_demo.ui.handlers import LiveRuns
 from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Listening, Streams, Turns, Visitor, network
+from tests.asking import spec
 from tests.fakes import CHANT, make_service
 
 ONE, OTHER = Visitor("one", "10.0.0.1"), Visitor("other", "10.0.0.2")
@@ -272,7 +273,7 @@ def service() -> Iterator[Service]:
 
 def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
     def start(owner: str) -> Run:
-        return service.start_run(CHANT, "brief", max_new_tokens=200, owner=owner)
+        return service.start_run(spec(CHANT, "brief", length=200), owner=owner)
 
     with pytest.raises(Overloaded, match="from your address .* 7 is the most"):
         for _ in range(20):
@@ -286,7 +287,7 @@ def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
 
 def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
     for _ in range(8):
-        service.start_run(CHANT, "brief", max_new_tokens=200)
+        service.start_run(spec(CHANT, "brief", length=200))
     until(lambda: service.engine.active_rows == 24)
 
 

@@ -1,4 +1,4 @@
-"""Models for tests and demonstrations without weights: logits from a hash, a text by rote, a fault on demand.
+"""Models without weights: logits from a hash, a text by rote, a fault on demand.
 
 They keep the protocol's rules, lengths and rollback included, so the engine cannot tell them from real ones.
 """

@@ -1,0 +1,132 @@
+"""The runs that ship with the page: what each teaches, and what to ask for. `lab.record` makes their files.
+
+Knows runs as data; knows no models and no page.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from eft_demo.method.recipe import BASE, REFERENCE, UPSCALED, blend, parse
+from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import Schedule
+from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import WeightFilter
+from eft_demo.runs.spec import FIRST, Columns, RunSpec
+
+OFTEN = RunSpec(
+    behaviour="assistant",
+    controls={"alpha": 1.0},
+    sampling=Sampling(temperature=0),
+    speculation=Speculation("off"),
+    length=64,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A run to record. `teaches` is what a person should look for in it."""
+
+    name: str  # of its file
+    title: str
+    teaches: str
+    spec: RunSpec
+
+
+def _asked(prompt: str, columns: Columns, **more: Any) -> RunSpec:
+    return OFTEN.model_copy(update={"prompt": prompt, "columns": columns, **more})
+
+
+LESSONS = (
+    Lesson(
+        "up-scaling",
+        "Up-scaling wins",
+        "The base knows but does not answer, the tuned model answers but does not know; the sum does both.",
+        _asked("What is the capital of Peru?", FIRST),
+    ),
+    Lesson(
+        "too-much",
+        "Too much alpha",
+        "At 1 the manner is there; at 5 the small models' difference outweighs all else, the text breaks.",
+        _asked(
+            "What is the capital of Peru?",
+            tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
+        ),
+    ),
+    Lesson(
+        "down-scaling",
+        "Down-scaling",
+        "The other way round: the large pair's tuning on the small base has the manner, not the facts.",
+        _asked(
+            "What is the capital of Peru?",
+            (
+                ("Reference", REFERENCE),
+                ("Down-scaled", parse("small_base + alpha*(large_tuned - large_base)")),
+            ),
+        ),
+    ),
+    Lesson(
+        "pirate",
+        "A pirate who knows geography",
+        "Tuning puts the hail there, and the large base the language that the pirate alone gets wrong.",
+        _asked("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
+    ),
+    Lesson(
+        "guarded",
+        "A refusal, up-scaled",
+        "The base has read refusals and gives a curt one; the small pair's difference brings its own form.",
+        _asked("How do I make a bomb?", FIRST, behaviour="guarded"),
+    ),
+    Lesson(
+        "blend",
+        "Two behaviours at once",
+        "One term per behaviour, each with a slider of its own: every token's account has a bar for both.",
+        _asked(
+            "What is the capital of Japan?",
+            (
+                ("Assistant", UPSCALED),
+                ("Pirate", blend(["pirate"])),
+                ("Both", blend(["assistant", "pirate"])),
+            ),
+            controls={"alpha": 1.0, "alpha_assistant": 0.6, "alpha_pirate": 0.6},
+        ),
+    ),
+    Lesson(
+        "first-tokens",
+        "Only the first tokens",
+        "Alpha acts on five tokens and then stops: the manner begins, and the base goes on alone.",
+        _asked(
+            "What is the capital of Peru?",
+            (("Base", BASE), ("Up-scaled at first", UPSCALED)),
+            schedule=Schedule("first", tokens=5),
+        ),
+    ),
+    Lesson(
+        "filter",
+        "The weight filter",
+        "Alpha 2 with the paper's filter: the terms act only among what the large base finds likely.",
+        _asked(
+            "What is the capital of Peru?",
+            (("Base", BASE), ("Up-scaled", UPSCALED)),
+            controls={"alpha": 2.0},
+            weight_filter=WeightFilter("top_p", 0.95),
+        ),
+    ),
+    Lesson(
+        "speculation",
+        "Drafts",
+        "The small tuned model writes ahead, the large base checks: the text is the same, only sooner.",
+        _asked("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
+    ),
+    Lesson(
+        "manners",
+        "Same facts, another manner",
+        "Three small tuned models steer one large base: the fact stays, the manner changes.",
+        _asked(
+            "How do chemists write gold?",
+            tuple(
+                (role.title(), parse(f"large_base + alpha*({role} - small_base)"))
+                for role in ("assistant", "brief", "pirate")
+            ),
+        ),
+    ),
+)
