@@ -25,7 +25,7 @@ function openStore() {
 }
 
 const storedKeys = (id) => Object.keys(store).filter((key) => /^eft-(tab|run|text):/.test(key) && (!id || key.split(":")[1] === id));
-const keyOf = (thing) => (thing.key ??= String((lastKey += 1)));
+const memoryKeyOf = (thing) => (thing.key ??= String((lastKey += 1)));
 
 function put(key, text) {
   try {
@@ -62,8 +62,8 @@ function write(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + keyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
-    texts.set("eft-run:" + entry + ":" + keyOf(one), [one.id, () => storedHead(kept)]);
+    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + memoryKeyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
+    texts.set("eft-run:" + entry + ":" + memoryKeyOf(one), [one.id, () => storedHead(kept)]);
   }
   let size = 0;
   const fresh = [];
@@ -128,7 +128,7 @@ function wholeOf(one) {
 }
 
 function storedHead({ labels, bytes, panels, ...first }) {
-  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: keyOf(tokens) }));
+  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKeyOf(tokens) }));
   return JSON.stringify({ ...first, panels: heads });
 }
 
