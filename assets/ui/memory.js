@@ -48,7 +48,7 @@ function saveNow(word = "") {
   if (!store || !keeping || !config || !element.isConnected) return;
   markEntry();
   let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
-  while (!write(left, word) && left.length) left = withoutOldest(left);
+  while (!writeMemory(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
 }
 
@@ -58,7 +58,7 @@ function markEntry() {
 }
 
 // All or nothing of these nodes; whether there was room.
-function write(left, word) {
+function writeMemory(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
