@@ -248,7 +248,7 @@ def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> N
 @pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
 def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: bool) -> None:
     page = site.open()
-    run(page, "chant", 40)
+    run(page, "chant", 160)
     for count in (3, 9, 20):
         page.wait_for_function("n => document.querySelectorAll('.pane .t').length > n", arg=count)
         page.evaluate(WRAP, word)
@@ -263,11 +263,11 @@ def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: 
             count,
         )
     wait_end(page)
-    assert page.locator(".pane").first.locator(".t").count() == 40
+    assert page.locator(".pane").first.locator(".t").count() == 160
     first = page.locator(".pane .text").first.evaluate(
         "text => [...text.querySelectorAll('.t')].map(t => t.textContent).join('')"
     )
-    assert first == "l" * 40
+    assert first == "l" * 160
     assert page.locator(".pane .widen").count() == 3
     page.locator(".pane .widen").nth(2).click()
     assert "wide" in page.locator(".pane").nth(2).get_attribute("class")
