@@ -47,10 +47,10 @@ function drawColumn(panel, p) {
   const text = verbatim(el("div", "text"));
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", "Text of the column " + panel.name);
-  const joining = JOINING.test(texts[p].join(""));
+  const before = (i) => texts[p].slice(0, i).findLast(Boolean) || "", after = (i) => texts[p].slice(i).find(Boolean) || "";
   spans[p] = panel.tokens.map((token, i) => {
-    const isPart = run.pieces[token.id] && joining; // of no width: letters join across it
-    const span = showText(el("span", "t"), texts[p][i] || (isPart ? "" : labels[token.id]));
+    const joined = !texts[p][i] && run.pieces[token.id] && joins(before(i), after(i)); // a part of no width: letters join across it
+    const span = showText(el("span", "t"), texts[p][i] || (joined ? "" : labels[token.id]));
     span.dataset.p = p;
     span.dataset.i = i;
     span.tabIndex = i === 0 ? 0 : -1;
