@@ -45,7 +45,7 @@ MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; b
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = 60
 MAX_PANELS = 8
-MAX_FIELDS = 200  # ten times what a run of the page has; each that cannot be used costs a sentence
+MAX_FIELDS = 300  # ten times what a run of the page has; each that cannot be used costs a sentence
 MAX_FORMATS = 16  # roles whose prompt a person changed
 MAX_LENGTH = 1_000_000  # the service's own limit is lower; this one only keeps numbers short
 

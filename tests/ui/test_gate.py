@@ -1,5 +1,6 @@
 """The gate, over HTTP on a running page: other sites, foreign names, odd bodies, and what does not exist."""
 
+import asyncio
 import http.client
 import json
 import logging
@@ -371,6 +372,21 @@ def test_no_answer_leads_to_what_the_server_takes_for_its_address(client: httpx.
     for path in ("/healthz/", "/config//", "/eft/plotly.min.js/"):
         answer = client.get(path)
         assert answer.status_code == 404 and "location" not in answer.headers
+
+
+def test_made_up_sessions_leave_those_who_listen(
+    client: httpx.Client, page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = page[0]
+    boxes = demo._queue.pending_messages_per_session
+    monkeypatch.setattr(boxes, "max_size", 2)
+    boxes["listener"] = asyncio.Queue()
+    event = {"data": [], "event_data": {}, "fn_index": demo.config["dependencies"][0]["id"]}
+    with client.stream("GET", "/gradio_api/queue/data?session_hash=listener") as stream:
+        assert stream.status_code == 200
+        for k in range(5):
+            assert client.post(JOIN, json={**event, "session_hash": f"made-up-{k}"}).status_code == 200
+        assert "listener" in boxes and len(boxes) <= 3
 
 
 def test_a_stream_asks_proxies_to_pass_it_on(client: httpx.Client) -> None:
