@@ -1,7 +1,7 @@
-"""The page: one gr.HTML component with a constant skeleton, drawn by the scripts in assets/ui.
+"""The page: one gr.HTML component with a constant skeleton, drawn by the modules in assets/web.
 
 Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line.
-No text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
+No text of a person or a model ever passes a template: the skeleton has no placeholders, and the modules use
 textContent only.
 """
 
@@ -29,40 +29,9 @@ from eft_demo.ui.family_switch import OVER, Load, Switch, load_chosen, load_firs
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import lender
 from eft_demo.ui.visitors import Turns, Visitor, network
+from eft_demo.ui.web_modules import page_modules
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-SCRIPTS = (  # in this order, in one scope
-    "key.js",
-    "keys.js",
-    "text.js",
-    "whatif.js",
-    "sentences.js",
-    "stream.js",
-    "connection.js",
-    "tokens.js",
-    "colour.js",
-    "plot.js",
-    "falls.js",
-    "card.js",
-    "peek.js",
-    "steer.js",
-    "columns.js",
-    "pad.js",
-    "method.js",
-    "remix.js",
-    "branch.js",
-    "compare.js",
-    "diff.js",
-    "dialogs.js",
-    "family.js",
-    "share.js",
-    "open.js",
-    "memory.js",
-    "drop.js",
-    "print.js",
-    "theme.js",
-    "controls.js",
-)
 EXAMPLES = (
     "What is the capital of Peru?",
     "How do chemists write gold?",
@@ -134,7 +103,7 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
             html_template=asset("skeleton.html"),
-            js_on_load=script(),
+            js_on_load=loader(),
             apply_default_css=False,
             elem_id="eft",
             server_functions=[
@@ -278,9 +247,9 @@ def asset(name: str) -> str:
     return (ASSETS / "ui" / name).read_text(encoding="utf-8")
 
 
-def script() -> str:
-    """The page's scripts as one function body; Gradio gives it element, trigger, props, server and watch."""
-    return '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
+def loader() -> str:
+    """What Gradio runs with element, trigger, props, server and watch: it imports the page's modules."""
+    return '"use strict";\n' + asset("load.js").replace("VERSION", page_modules().version)
 
 
 def style() -> str:

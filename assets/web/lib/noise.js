@@ -1,0 +1,25 @@
+// The shared noise of eft_demo/method/sampling.py: a hash of seed, position and token id, read as Gumbel noise.
+
+const MASK_64 = (1n << 64n) - 1n;
+const GOLDEN = 0x9e3779b97f4a7c15n;
+
+// The dice of eft_demo/sampling.py: a hash of seed, position and token id, read as Gumbel noise. Kept with the token.
+export function diceOf(panel, token) {
+  token.dice ??= new Map(token.c.map(([id]) => [id, gumbelOf(panel.sampling.seed, token.n, id)]));
+  return token.dice;
+}
+
+function gumbelOf(seed, position, id) {
+  const key = splitmix((splitmix(BigInt(seed)) + BigInt(position) * GOLDEN) & MASK_64);
+  const bits = finalise((key + (BigInt(id) + 1n) * GOLDEN) & MASK_64);
+  const u = Math.min(1 - 2 ** -24, Math.max(2 ** -64, Number(bits) * 2 ** -64));
+  return -Math.log(-Math.log1p(-u));
+}
+
+const splitmix = (x) => finalise((x + GOLDEN) & MASK_64);
+
+function finalise(x) {
+  x = ((x ^ (x >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK_64;
+  x = ((x ^ (x >> 27n)) * 0x94d049bb133111ebn) & MASK_64;
+  return x ^ (x >> 31n);
+}
