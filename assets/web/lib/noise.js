@@ -9,14 +9,14 @@ export function diceOf(panel, token) {
   return token.dice;
 }
 
-function gumbelOf(seed, position, id) {
+export function gumbelOf(seed, position, id) {
   const key = splitmix((splitmix(BigInt(seed)) + BigInt(position) * GOLDEN) & MASK_64);
   const bits = finalise((key + (BigInt(id) + 1n) * GOLDEN) & MASK_64);
   const u = Math.min(1 - 2 ** -24, Math.max(2 ** -64, Number(bits) * 2 ** -64));
   return -Math.log(-Math.log1p(-u));
 }
 
-const splitmix = (x) => finalise((x + GOLDEN) & MASK_64);
+export const splitmix = (x) => finalise((x + GOLDEN) & MASK_64);
 
 function finalise(x) {
   x = ((x ^ (x >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK_64;

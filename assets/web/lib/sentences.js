@@ -24,7 +24,7 @@ export function tellingRival(panel, token) {
   return bestBy(others, (row) => nat(row[1]));
 }
 
-function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it means
+export function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it means
   const times = Math.exp(Math.min(Math.abs(nats), 14));
   const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits say enough
   const shown = times > 1e6 ? "over a million times" : times < 10 ? times.toFixed(1) + " times"

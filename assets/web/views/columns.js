@@ -3,7 +3,7 @@
 import { draftsText, ending, percent, readable, roleName, speedText, symbolOf } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { isBase, pusherOf } from "../lib/sentences.js";
-import { JOINING } from "../lib/signs.js";
+import { joins } from "../lib/signs.js";
 import { FAINT_NATS, knowledgeOf, shiftOf, STRONG_NATS } from "../lib/tokens.js";
 import { el, noHover, part, showText, verbatim } from "../dom.js";
 import { emit, ownView, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
@@ -80,10 +80,22 @@ export function addToken(panel, token) {
   // Leading space stays outside the span, so that colour and outline hug the word.
   const space = token.s.trim() ? token.s.match(/^[^\S\ufeff\u2028\u2029]*/)[0] : "";
   showText(span, token.s.slice(space.length));
-  if (JOINING.test(token.s)) panel.view.text.classList.add("joining");
+  joinParts(panel, token);
   if (space) write(panel, index ? space : el("span", "lead", space));
   write(panel, span);
   panel.spans.push(span);
+}
+
+// The parts of a sign that joins the one before it lose their boxes, which would stand between the two.
+function joinParts(panel, token) {
+  let first = token.n;
+  while (first > 0 && !panel.tokens[first - 1].s) first -= 1;
+  if (!joins(panel.tokens[first - 1]?.s || "", token.s)) return;
+  panel.view.text.classList.add("joining");
+  for (const span of panel.spans.slice(first, token.n)) {
+    span.dataset.kind += " joined";
+    span.classList.add("joined");
+  }
 }
 
 // At the end of the text, before the caret; which a translator may have moved or wrapped.

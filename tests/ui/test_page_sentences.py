@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,34 +10,24 @@ from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSC
 from eft_demo.method.weight_filter import OFF, parse_weight_filter
 from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.trace import Draft, TokenRecord
-from eft_demo.settings import ASSETS
 from eft_demo.ui import stream as wire
 from tests.hostile import HOSTILE
+from tests.javascript import Modules, find_node, modules
 from tests.records import make_record
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = pytest.mark.skipif(find_node() is None, reason="these tests need Node.js")
 LABELS = ("", "Bolivia", "Cuba", "Chad")
 Tell = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator["sync_api.Page"]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        for name in ("whatif.js", "sentences.js"):
-            page.add_script_tag(content=(ASSETS / "ui" / name).read_text(encoding="utf-8"))
-        yield page
-        browser.close()
+def page() -> Iterator[Modules]:
+    with modules("lib/counterfactual.js", "lib/sentences.js") as loaded:
+        yield loaded
 
 
 def pieces(
-    page: "sync_api.Page",
+    page: Modules,
     recipe: Recipe,
     record: TokenRecord,
     function: str = "explain",
@@ -73,7 +62,7 @@ def tokens(lead: float, push: float) -> dict[int, dict[str, float]]:
 
 
 @pytest.fixture
-def say(page: "sync_api.Page") -> Tell:
+def say(page: Modules) -> Tell:
     def tell(lead: float, push: float, chosen: int = 1, alpha: float = 1.0) -> str:
         return "".join(pieces(page, UPSCALED, make_record(UPSCALED, chosen, tokens(lead, push), alpha=alpha)))
 
@@ -110,7 +99,7 @@ def test_the_dice_decide(say: Tell) -> None:
     assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
 
 
-def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: "sync_api.Page") -> None:
+def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
     assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
     told = "".join(pieces(page, UPSCALED, record, lowest=-3))
@@ -121,20 +110,20 @@ def test_no_say_at_alpha_zero(say: Tell) -> None:
     assert "tuning has no say" in say(3.0, -1.0, alpha=0.0)
 
 
-def test_the_rival_is_what_the_tuned_model_would_have_said(page: "sync_api.Page") -> None:
+def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> None:
     three = tokens(1.0, 0.0) | {3: {"large_base": -6.0, "small_tuned": -0.1, "small_base": -0.2}}
     for recipe, chosen, rival in [(UPSCALED, 1, "Chad"), (BASE, 1, "Cuba"), (UPSCALED, 3, "Bolivia")]:
         assert rival in pieces(page, recipe, make_record(recipe, chosen, three))[1::2]
 
 
-def test_a_model_alone(page: "sync_api.Page") -> None:
+def test_a_model_alone(page: Modules) -> None:
     alone = "".join(pieces(page, BASE, make_record(BASE, 1, tokens(1.0, 0.0))))
     assert alone.startswith("The large base model writes this column alone. It is 1.0 nats (2.7 times) surer")
     dice = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
     assert dice.endswith("surer of Bolivia; the dice chose Cuba all the same.")
 
 
-def test_bold_pieces_are_never_parsed(page: "sync_api.Page") -> None:
+def test_bold_pieces_are_never_parsed(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(6.0, -0.6))
     for hostile in (*HOSTILE, "{r}", "{c}{a}{0}"):
         shown = hostile.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -142,14 +131,14 @@ def test_bold_pieces_are_never_parsed(page: "sync_api.Page") -> None:
         assert said[1::2][:2] == [shown, "{c}{d}"] and len(said) % 2 == 1
 
 
-def test_impossible_tokens(page: "sync_api.Page") -> None:
+def test_impossible_tokens(page: Modules) -> None:
     impossible = tokens(1.0, 1.0)
     impossible[2]["large_base"] = float("-inf")
     said = "".join(pieces(page, UPSCALED, make_record(UPSCALED, 1, impossible)))
     assert "no chance at all" in said
 
 
-def test_each_term_of_a_blend_is_named(page: "sync_api.Page") -> None:
+def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     recipe = blend(["brief", "pirate"])
     two = {
         1: {"large_base": -3.0, "small_base": -3.0, "brief": -1.0, "pirate": -3.5},
@@ -164,7 +153,7 @@ def test_each_term_of_a_blend_is_named(page: "sync_api.Page") -> None:
     )
 
 
-def test_scale_is_called_size_and_the_pad_has_both(page: "sync_api.Page") -> None:
+def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
     two = {
         1: {"large_base": -0.2, "small_base": -3.0, "small_tuned": -2.0},
         2: {"large_base": -3.0, "small_base": -2.0, "small_tuned": -1.0},
@@ -193,12 +182,12 @@ def test_scale_is_called_size_and_the_pad_has_both(page: "sync_api.Page") -> Non
         (2, 0.002, "overlap by less than 1 %, so such a draft is almost never kept."),
     ],
 )  # fmt: skip
-def test_how_a_draft_fared(page: "sync_api.Page", drafted: int, overlap: float, words: str) -> None:
+def test_how_a_draft_fared(page: Modules, drafted: int, overlap: float, words: str) -> None:
     record = replace(make_record(UPSCALED, 1, tokens(1.0, 0.0)), draft=Draft(drafted, overlap))
     assert "".join(pieces(page, UPSCALED, record, "explainDraft")).endswith(words)
 
 
-def test_the_model_that_drafted_is_named(page: "sync_api.Page") -> None:
+def test_the_model_that_drafted_is_named(page: Modules) -> None:
     two = {token: {**by_role, "pirate": -1.0, "brief": -1.0} for token, by_role in tokens(1.0, 0.0).items()}
     controls = {"alpha_brief": 1.0, "alpha_pirate": 1.0}
     blended = blend(["brief", "pirate"])
@@ -212,11 +201,11 @@ def test_the_model_that_drafted_is_named(page: "sync_api.Page") -> None:
     assert pieces(page, TUNED, record, "explainDraft") == []
 
 
-def test_what_was_not_drafted_has_no_such_sentence(page: "sync_api.Page") -> None:
+def test_what_was_not_drafted_has_no_such_sentence(page: Modules) -> None:
     assert pieces(page, UPSCALED, make_record(UPSCALED, 1, tokens(1.0, 0.0)), "explainDraft") == []
 
 
-def test_outside_the_weight_filter_the_card_says_so(page: "sync_api.Page") -> None:
+def test_outside_the_weight_filter_the_card_says_so(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 2.0))
     outside = replace(record, bars=(0.0,))
     assert pieces(page, UPSCALED, record, "explainFilter", weight_filter="top-p 0.95") == []
@@ -228,5 +217,5 @@ def test_outside_the_weight_filter_the_card_says_so(page: "sync_api.Page") -> No
 @pytest.mark.parametrize(
     ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over a million")]
 )
-def test_surer(page: "sync_api.Page", nats: float, times: str) -> None:
+def test_surer(page: Modules, nats: float, times: str) -> None:
     assert page.evaluate("surer", nats) == f"{abs(nats):.1f} nats ({times} times)"

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +12,10 @@ from eft_demo.method.sampling import Sampling, gumbel
 from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs import counterfactual as whatif
 from eft_demo.runs.trace import TokenRecord
-from eft_demo.settings import ASSETS
+from tests.javascript import Modules, find_node, modules
 from tests.runs.test_counterfactual import BLEND, models, record_of
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = pytest.mark.skipif(find_node() is None, reason="these tests need Node.js")
 SAMPLINGS = [
     Sampling(temperature=0, seed=1),
     Sampling(temperature=0.7, top_p=0.95, seed=2**32 - 1),
@@ -33,13 +27,9 @@ ALPHAS = [0.0, 0.3, 1.0, 2.5]
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator["sync_api.Page"]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.add_script_tag(content=(ASSETS / "ui" / "whatif.js").read_text(encoding="utf-8"))
-        yield page
-        browser.close()
+def page() -> Iterator[Modules]:
+    with modules("lib/counterfactual.js", "lib/noise.js") as loaded:
+        yield loaded
 
 
 def on_the_wire(run: whatif.Run, record: TokenRecord) -> dict[str, Any]:
@@ -81,7 +71,7 @@ def cases() -> Iterator[tuple[whatif.Run, TokenRecord]]:
             yield whatif.Run(recipe, sampling, chosen), record
 
 
-def test_the_page_throws_the_same_dice(page: "sync_api.Page") -> None:
+def test_the_page_throws_the_same_dice(page: Modules) -> None:
     for seed in (0, 7, 2**32 - 1):
         for position in (0, 1, 1000):
             ids = [0, 1, 4095, 151_000]
@@ -91,7 +81,7 @@ def test_the_page_throws_the_same_dice(page: "sync_api.Page") -> None:
             )
 
 
-def test_the_page_chooses_what_python_chooses(page: "sync_api.Page") -> None:
+def test_the_page_chooses_what_python_chooses(page: Modules) -> None:
     changed = 0
     for run, record in cases():
         data = on_the_wire(run, record)
@@ -106,7 +96,7 @@ def test_the_page_chooses_what_python_chooses(page: "sync_api.Page") -> None:
     assert changed > 10  # the cases tell something
 
 
-def test_the_page_knows_the_same_flips(page: "sync_api.Page") -> None:
+def test_the_page_knows_the_same_flips(page: Modules) -> None:
     for run, record in cases():
         mine = whatif.flip_alphas(run, record)
         theirs = page.evaluate("(d) => flipsOf(d.panel, d.token, 'alpha')", on_the_wire(run, record))
