@@ -6,6 +6,7 @@ export const HIDDEN = /(?<!\u{1f3f4}[\u{e0020}-\u{e007f}]*)(?![\t\n\u200c\u200d\
 // Embeddings, overrides and isolates would turn around what follows them; marks of one letter's width may act.
 export const TURNING = /[\u202a-\u202e\u2066-\u2069]/;
 // Letters whose shape depends on their neighbours, and what melts with the sign before it: nothing may stand between them.
+// eslint-disable-next-line no-misleading-character-class -- each stands for itself here
 const JOINING = /(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}\p{sc=Bopo}\p{sc=Thai}\p{sc=Laoo}\p{sc=Latn}])\p{Lo}|[\p{M}\u1100-\u11ff\u200c\u200d\p{Emoji_Modifier}\p{Regional_Indicator}\u{e0020}-\u{e007f}]/u;
 
 // Whether a text joins the sign before it.

@@ -14,7 +14,7 @@ const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows take height from th
 let figure = null; // of the plotted column
 
 export function startPlot(p = run.account ?? run.panels.length - 1) {
-  part("plotted").replaceChildren(...run.panels.map((panel, p) => Object.assign(el("option", "", panel.name), { value: p })));
+  part("plotted").replaceChildren(...run.panels.map((panel, value) => Object.assign(el("option", "", panel.name), { value })));
   choosePlot(p);
 }
 

@@ -16,7 +16,7 @@ function markShared() {
   const same = shared !== null && shared.flat().every((word) => word.shared);
   part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns say the same." : "";
   run.panels.forEach((panel, p) => {
-    const flags = (shared ? shared[p] : []).flatMap(({ word, shared }) => Array(word.length).fill(shared));
+    const flags = (shared ? shared[p] : []).flatMap((one) => Array(one.word.length).fill(one.shared));
     let at = 0, before = false;
     panel.tokens.forEach((token, i) => {
       const lead = token.s.length - token.s.trimStart().length;

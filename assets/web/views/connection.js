@@ -27,7 +27,7 @@ async function onLost() {
   if (lostAt) return;
   setLost(Date.now());
   notice("The connection to the server is lost. Your texts are here" + CUT_WORDS[cutRun] + ". This page waits for the server.");
-  let server = "";
+  let server;
   while (!(server = await serverNow())) {
     await pause(PROBE_MS);
     if (!element.isConnected) return;

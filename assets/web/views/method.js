@@ -45,7 +45,7 @@ function makeMethod(name, title, kinds) {
   box.dataset.method = name;
   const label = el("label", "", title);
   const menu = Object.assign(el("select"), { id: "eft-" + name });
-  menu.append(...Object.entries(kinds).map(([kind, { title }]) => Object.assign(el("option", "", title), { value: kind })));
+  menu.append(...Object.entries(kinds).map(([value, one]) => Object.assign(el("option", "", one.title), { value })));
   label.htmlFor = menu.id;
   const more = el("label", "method-value");
   const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off", autocomplete: "off" });
