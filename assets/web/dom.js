@@ -5,13 +5,16 @@
 import { HELD_ON, keyOf } from "./lib/keys.js";
 import { HIDDEN, TURNING } from "./lib/signs.js";
 
-export let element = null; // the component's root, which all of the page is inside of
+/** @type {HTMLElement} */
+export let element = /** @type {any} */ (null); // the component's root, which all of the page is inside of
+/** @type {(root: HTMLElement) => void} */
 export const mount = (root) => void (element = root);
 
 // `act(key, event)` returns true where it took the key; the browser and what lies around do nothing with it then.
+/** @type {(place: EventTarget, act: (key: string, event: any) => boolean | void, isThere?: () => boolean) => void} */
 export function onKeys(place, act, isThere = () => true) {
   let taken = ""; // the key that is down, if it was taken
-  const listener = (event) => {
+  const listener = (/** @type {any} */ event) => {
     if (!isThere()) return place.removeEventListener("keydown", listener);
     const key = keyOf(event);
     if (!key) return;
@@ -25,12 +28,14 @@ export function onKeys(place, act, isThere = () => true) {
 }
 
 // The browser presses a button again with every repeat of Enter.
+/** @type {(place: HTMLElement) => void} */
 export function pressOnce(place) {
-  place.addEventListener("keydown", (event) => {
+  place.addEventListener("keydown", (/** @type {any} */ event) => {
     if (event.repeat && event.key === "Enter" && event.target.closest("button, a, summary")) event.preventDefault();
   });
 }
 
+/** @type {<N extends HTMLElement>(node: N) => N} */
 export function verbatim(node) {
   node.dir = "auto";
   node.translate = false;
@@ -39,13 +44,14 @@ export function verbatim(node) {
 }
 
 // The text of `node` becomes `text`, every character of it, the hidden ones each in an element that draws its number.
+/** @type {<N extends HTMLElement>(node: N, text?: string) => N} */
 export function showText(node, text = "") {
   let at = 0;
   const pieces = [];
   for (const { 0: character, index } of text.matchAll(HIDDEN)) {
     const sign = document.createElement("i");
     sign.className = TURNING.test(character) ? "sign turning" : "sign";
-    sign.dataset.label = "⟨" + character.codePointAt(0).toString(16).toUpperCase() + "⟩";
+    sign.dataset.label = "⟨" + character.codePointAt(0)?.toString(16).toUpperCase() + "⟩";
     sign.textContent = character;
     pieces.push(text.slice(at, index), sign);
     at = index + character.length;
@@ -55,21 +61,25 @@ export function showText(node, text = "") {
 }
 
 // Plain words of ours and verbatim texts in turn, as the children of `node`.
+/** @type {<N extends HTMLElement>(node: N, pieces: string[], tag?: string) => N} */
 export function showPieces(node, pieces, tag = "bdi") {
   node.replaceChildren(...pieces.map((piece, i) => (i % 2 ? verbatim(showText(document.createElement(tag), piece)) : piece)));
   return node;
 }
 
+/** @type {(name: string) => any} */
 export const part = (name) => element.querySelector('[data-part="' + name + '"]');
+/** @type {(tag: string, className?: string, text?: string | number | null) => any} */
 export const el = (tag, className, text) => {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
+  if (text !== undefined && text !== null) node.textContent = String(text);
   return node;
 };
 export const noHover = () => matchMedia("(hover: none)").matches; // what a tooltip would say is written out there
 
 // A drawing sets its own height, which must not ask for another one.
+/** @type {(box: HTMLElement, act: () => void) => void} */
 export function onNewWidth(box, act) {
   let width = 0;
   new ResizeObserver(() => {
@@ -78,6 +88,7 @@ export function onNewWidth(box, act) {
 }
 
 // A choice among these columns; whether it is a new one. What the options say may have been translated since.
+/** @type {(choice: HTMLSelectElement, names: string[]) => boolean} */
 export function offerColumns(choice, names) {
   const key = names.join("\n");
   if (choice.dataset.names === key) return false;
@@ -86,6 +97,8 @@ export function offerColumns(choice, names) {
   return true;
 }
 
+/** @type {(target: Node) => boolean} */
 export const isOurs = (target) => target === document.body || element.contains(target); // not what an extension put beside the page
+/** @type {(target: any) => boolean} */
 export const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
 export const isTouch = () => matchMedia("(pointer: coarse)").matches;

@@ -3,9 +3,14 @@
 export type Nats = number | null; // null is minus infinity
 export type Controls = Record<string, number>; // alpha, beta, alpha_pirate ...
 export type Term = [scale: number, control: string | null, plus: number, minus: number]; // plus and minus are places in `roles`
+/** A map that is only asked for what it holds. */
+export interface Known<V> extends Map<number, V> {
+  get(id: number): V;
+}
+
 /** [id, mix, one per role]: a candidate for a token's place. */
 export type Row = [id: number, ...logprobs: Nats[]];
-export type Labels = Map<number, string>;
+export type Labels = Known<string>;
 
 export interface Sampling {
   temperature: number;
@@ -33,12 +38,12 @@ export interface Token {
   r: number; // rank
   b: number; // the base's first choice
   e?: number | null; // entropy, nats
-  ms?: number; // since the run began
+  ms: number; // since the run began
   d?: [drafted: number, overlap: number];
   q?: number[]; // rank under each role
   z?: number; // a stop token
   w?: Record<string, string | string[]>; // labels not sent before
-  dice?: Map<number, number>; // its noise, once worked out
+  dice?: Known<number>; // its noise, once worked out
   would?: number; // as if: what the noise would draw
   sure?: boolean;
 }
@@ -109,8 +114,8 @@ export type RunLine = Omit<Run, "labels" | "bytes" | "panels"> & { k?: string; g
 
 export interface Line {
   k: string;
-  p?: number;
-  ms?: number;
+  p: number;
+  ms: number;
   v?: Controls;
   [more: string]: any;
 }

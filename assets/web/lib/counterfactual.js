@@ -1,4 +1,7 @@
 // What another alpha would have chosen, worked out from the recorded candidates: the page's copy of
+
+/** @import { Known, Controls, Nats, Panel, Recipe, Row, Token } from "../types.js" */
+
 // eft_demo/runs/counterfactual.py, where the reasons are; a test holds the two against each other.
 //
 //   panel  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
@@ -13,10 +16,16 @@ import { factorAt } from "./schedule.js";
 const SUPPORT_NATS = 30;
 const ROUNDING = 1e-6;
 
+/** @type {(value: Nats | undefined) => number} */
 export const nat = (value) => (value === null || value === undefined ? -Infinity : value);
+/** @type {(token: Token) => Row} */
+const ownRow = (token) => /** @type {Row} */ (token.c.find(([id]) => id === token.i)); // a token is always listed
+/** @type {(row: Row) => number} */
 export const anchorOf = (row) => nat(row[2]);
+/** @type {(panel: Recipe, controls: Controls) => number[]} */
 export const coefficientsAt = (panel, controls) => panel.terms.map(([scale, control]) => scale * (control === null ? 1 : controls[control]));
 
+/** @type {(panel: Recipe, row: Row) => number[]} */
 export function deltasOf(panel, row) { // one per term, finite
   if (anchorOf(row) === -Infinity) return panel.terms.map(() => 0);
   return panel.terms.map(([, , plus, minus]) => {
@@ -26,18 +35,21 @@ export function deltasOf(panel, row) { // one per term, finite
   });
 }
 
+/** @type {(coefficients: number[], deltas: number[]) => number} */
 export const pushOf = (coefficients, deltas) => coefficients.reduce((sum, weight, k) => sum + weight * deltas[k], 0);
 
 // Map of id -> anchor + terms at these effective values, not normalised. Controls left out stay as they were.
+/** @type {(panel: Recipe, token: Token, controls: Controls) => Known<number>} */
 export function mixedAt(panel, token, controls) {
   const coefficients = coefficientsAt(panel, { ...token.v, ...controls });
   const inside = coefficients.some(Boolean) ? insideOf(panel, token) : null;
-  return new Map(token.c.map((row) => {
+  return /** @type {any} */ (new Map(token.c.map((row) => {
     if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + pushOf(coefficients, deltasOf(panel, row))];
     return [row[0], panel.filter.kind === "mask" ? -Infinity : anchorOf(row)];
-  }));
+  })));
 }
 
+/** @type {(panel: Recipe, token: Token) => Set<number> | null} */
 export function insideOf(panel, token) { // the tokens on which the terms act; null where all are
   const { kind, value } = panel.filter;
   if (kind === "off") return null;
@@ -53,16 +65,20 @@ export function insideOf(panel, token) { // the tokens on which the terms act; n
   return inside;
 }
 
+/** @type {(panel: Recipe, token: Token, row: Row) => boolean} */
 function wasActedOn(panel, token, row) { // it shows in the log-prob
   const pushed = pushOf(coefficientsAt(panel, token.v), deltasOf(panel, row));
   const off = nat(row[1]) - anchorOf(row) - normaliserOf(token);
   return Math.abs(off - pushed) <= Math.abs(off) + ROUNDING;
 }
 
+/** @type {(token: Token) => number} */
 const normaliserOf = (token) => nat(token.y[token.y.length - 2]);
 
+/** @type {(panel: Recipe, token: Token, controls: Controls) => number | null} */
 function wayOf(panel, token, controls) { // 1: as recorded; 0: no terms; null: beside the way between the two
   const then = coefficientsAt(panel, token.v), now = coefficientsAt(panel, { ...token.v, ...controls });
+  /** @type {(share: number) => boolean} */
   const near = (share) => then.every((weight, k) => Math.abs(share * weight - now[k]) <= 1e-9);
   if (near(1)) return 1;
   const k = then.findIndex(Boolean);
@@ -70,8 +86,10 @@ function wayOf(panel, token, controls) { // 1: as recorded; 0: no terms; null: b
   return share >= 0 && share <= 1 && near(share) ? share : null;
 }
 
+/** @type {(logprobs: number[]) => number} */
 const logRest = (logprobs) => Math.log(Math.max(1 - logprobs.reduce((sum, value) => sum + Math.exp(value), 0), ROUNDING / 10));
 
+/** @type {(logMass: number, values: number[]) => number} */
 function shareOf(logMass, values) {
   const top = Math.max(logMass, ...values), mass = Math.exp(logMass - top);
   return mass / (mass + values.reduce((sum, value) => sum + Math.exp(value - top), 0));
@@ -79,11 +97,13 @@ function shareOf(logMass, values) {
 
 // {id, changed, unrecorded}: what the same dice take among the recorded tokens; at most so much probability lies on
 // others, null where that cannot be known.
+/** @type {(panel: Recipe, token: Token, controls: Controls) => { id: number, changed: boolean, unrecorded: number | null }} */
 function choiceAt(panel, token, controls) {
   const way = wayOf(panel, token, controls);
   if (way === 1) return { id: token.i, changed: false, unrecorded: 0 };
   const mixed = mixedAt(panel, token, controls);
   const id = drawFrom(panel.sampling, mixed, diceOf(panel, token));
+  /** @type {number | null} */
   let unrecorded = null;
   const { temperature } = panel.sampling;
   if (way !== null && temperature <= 1) {
@@ -97,9 +117,11 @@ function choiceAt(panel, token, controls) {
 }
 
 // [[rival, value of the control at which it draws level]...], the nearest first.
+/** @type {(panel: Recipe, token: Token, control: string) => [rival: number, value: number][]} */
 export function flipsOf(panel, token, control) {
   if (token.v[control] === undefined || !panel.terms.some((term) => term[1] === control)) return [];
   const level = mixedAt(panel, token, { [control]: 0 }), higher = mixedAt(panel, token, { [control]: 1 });
+  /** @type {[number, number][]} */
   const flips = [];
   for (const rival of level.keys()) {
     const lead = level.get(token.i) - level.get(rival);
@@ -110,13 +132,16 @@ export function flipsOf(panel, token, control) {
 }
 
 // The values that act on a token when the sliders stand at `controls`; `factor` is the schedule's, beta has none.
+/** @type {(controls: Controls, factor: number) => Controls} */
 const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));
 const MAX_UNSURE = 0.05; // more probability than this on tokens not recorded, and a choice is only likely
 
+/** @type {(panel: Recipe) => string[]} */
 export const controlsOf = (panel) => [...new Set(panel.terms.map((term) => term[1]).filter((name) => name !== null))];
 
 // The token as it would be told at these values: the same fields, so that whatever draws a token draws this too.
 // `would` is what the dice would draw, `sure` whether no token outside the record may come between.
+/** @type {(panel: Panel, token: Token, sliders: Controls, factors: number[]) => Token} */
 export function remix(panel, token, sliders, factors) {
   const factor = factorAt(factors, token.n);
   const mine = Object.fromEntries(Object.entries(sliders).filter(([name]) => name in token.v));
@@ -127,27 +152,32 @@ export function remix(panel, token, sliders, factors) {
   const rest = restAt(panel, token, v);
   const top = Math.max(...mixed.values(), rest);
   const logZ = top + Math.log([...mixed.values(), rest].reduce((sum, value) => sum + Math.exp(value - top), 0));
-  const c = token.c.map(([other, , ...roles]) => [other, mixed.get(other) - logZ, ...roles]).sort((a, b) => b[1] - a[1]);
-  const row = token.c.find(([other]) => other === token.i);
+  /** @type {Row[]} */
+  const c = token.c.map(([other, , ...roles]) => [other, mixed.get(other) - logZ, ...roles]);
+  c.sort((a, b) => nat(b[1]) - nat(a[1]));
+  const row = ownRow(token);
   const inside = insideOf(panel, token);
   const acts = !inside || inside.has(token.i);
   const bars = coefficientsAt(panel, v).map((weight, k) => (acts ? weight * deltasOf(panel, row)[k] : 0));
   const final = mixed.get(token.i) - logZ;
+  /** @type {(value: number) => Nats} */
   const finite = (value) => (Number.isFinite(value) ? value : null);
   return {
     ...token, v, c,
     y: [token.y[0], ...bars, -logZ, finite(final)],
     e: -[...mixed.values(), rest].reduce((sum, value) => sum + (value === -Infinity ? 0 : Math.exp(value - logZ) * (value - logZ)), 0),
-    r: 1 + c.filter((other) => other[1] > final).length,
+    r: 1 + c.filter((other) => nat(other[1]) > final).length,
     would: token.n < panel.given && drawnAsWritten(panel, token) === id ? token.i : id, // a given token was not drawn
     sure: unrecorded !== null && unrecorded <= MAX_UNSURE,
   };
 }
 
+/** @type {(panel: Recipe, token: Token) => number} */
 const drawnAsWritten = (panel, token) => drawFrom(panel.sampling, mixedAt(panel, token, {}), diceOf(panel, token));
 
 // The log of what lies on tokens not recorded, as a straight line through what it is with no terms and as recorded:
 // exact at both, too high between them, too low beyond.
+/** @type {(panel: Recipe, token: Token, v: Controls) => number} */
 function restAt(panel, token, v) {
   const then = coefficientsAt(panel, token.v), now = coefficientsAt(panel, v);
   const k = then.findIndex(Boolean), share = k < 0 ? 0 : now[k] / then[k];

@@ -1,4 +1,7 @@
 // What the numbers of one token mean, in a sentence. A sentence is a list of strings, plain and bold in turn, so that
+
+/** @import { Labels, Panel, Recipe, Row, Token } from "../types.js" */
+
 // tokens stand in bold without text ever being parsed. Panel and token are as in counterfactual.js.
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
@@ -8,10 +11,13 @@ const SAYABLE_NATS = 0.05; // below this a difference is not worth a clause
 export const FAR_VALUE = 99; // beyond this a control's value is no longer a number to state
 const SLIDER_END = 3;
 const NO_BREAK = "\u00a0";
+/** @type {(role: string) => boolean} */
 export const isBase = (role) => role.endsWith("_base");
-export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), null);
+/** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null of none */
+export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
 // What the anchor alone would say; else what the tuned model would say; else the next best of the mix. null: none listed.
+/** @type {(panel: Recipe, token: Token) => Row | null} */
 export function tellingRival(panel, token) {
   const others = token.c.filter(([id]) => id !== token.i);
   const first = others.find(([id]) => id === token.b);
@@ -24,6 +30,7 @@ export function tellingRival(panel, token) {
   return bestBy(others, (row) => nat(row[1]));
 }
 
+/** @type {(nats: number) => string} */
 export function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it means
   const times = Math.exp(Math.min(Math.abs(nats), 14));
   const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits say enough
@@ -33,6 +40,7 @@ export function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it 
 }
 
 // Who pushes: tuning, size, or both; with the verbs that go with it.
+/** @type {(panel: Recipe) => { name: string, plural: boolean }} */
 export function pusherOf(panel) {
   const kinds = panel.terms.map(([, , plus, minus]) => {
     const names = [panel.roles[plus], panel.roles[minus]].map(isBase);
@@ -44,6 +52,7 @@ export function pusherOf(panel) {
 }
 
 // Who decided this token against its most telling rival. Empty if no rival is listed.
+/** @type {(panel: Panel, token: Token, labels: Labels) => string[]} */
 export function explain(panel, token, labels) {
   const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(panel, token);
   if (!chosen || !rival) return [];
@@ -59,6 +68,7 @@ export function explain(panel, token, labels) {
   return filled(verdictText(panel, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
 }
 
+/** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
 function aloneText(name, lead, isFirst, isGiven) {
   const who = "The " + name + " model writes this column alone.";
   if (!Number.isFinite(lead)) return who + " It gives {r} no chance here.";
@@ -67,8 +77,10 @@ function aloneText(name, lead, isFirst, isGiven) {
   return who + " It was " + surer(lead) + " surer of {r}; the dice chose {c} all the same.";
 }
 
+/** @type {(panel: Panel, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
 function verdictText(panel, token, rows, lead, push) {
   const { name, plural } = pusherOf(panel), anchor = roleName(panel.roles[0]);
+  /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(panel, token, rows);
   if (lead + push < 0 && token.n < (panel.given || 0)) return "This token was given, not drawn: the mix is " + surer(lead + push) + " surer of {r}.";
@@ -82,6 +94,7 @@ function verdictText(panel, token, rows, lead, push) {
   return "The " + anchor + " decides here: " + surely + "; " + name + " " + (plural ? "have" : "has") + " no say.";
 }
 
+/** @type {(panel: Panel, token: Token, rows: [Row, Row]) => string} */
 function partsText(panel, token, [chosen, rival]) { // what each of several terms adds
   const inside = insideOf(panel, token);
   if (panel.terms.length < 2 || (inside && !(inside.has(chosen[0]) && inside.has(rival[0])))) return "";
@@ -95,9 +108,11 @@ function partsText(panel, token, [chosen, rival]) { // what each of several term
 }
 
 // The value of each control at which the two would change places, the others left alone.
+/** @type {(panel: Panel, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
 function flipText(panel, token, chosen, rival) {
   const controls = [...new Set(panel.terms.map((term) => term[1]).filter((name) => name !== null))];
   if (!controls.length) return { text: "", bold: {} };
+  /** @type {Record<string, string>} */
   const bold = {};
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
@@ -114,10 +129,12 @@ function flipText(panel, token, chosen, rival) {
 }
 
 // Only the template is parsed, never what is filled in.
+/** @type {(template: string, bold: Record<string, string>) => string[]} */
 const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 
 // How a draft fared. The same dice are thrown for draft and target, which keeps between o / (2 - o) and o of all
 // drafts where the two distributions overlap by o.
+/** @type {(panel: Panel, token: Token, labels: Labels) => string[]} */
 export function explainDraft(panel, token, labels) {
   if (!token.d || !panel.drafter) return []; // a file may claim a draft where nobody drafts
   const [drafted, overlap] = token.d, bold = { c: labels.get(token.i), d: labels.get(drafted) };
@@ -127,8 +144,10 @@ export function explainDraft(panel, token, labels) {
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
 
+/** @type {(share: number) => string} */
 const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
 
+/** @type {(overlap: number) => string} */
 function keptText(overlap) {
   const low = Math.round((100 * overlap) / (2 - overlap)), high = Math.round(100 * overlap);
   if (overlap <= 0) return "never kept";
@@ -138,6 +157,7 @@ function keptText(overlap) {
 }
 
 // Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
+/** @type {(panel: Panel, token: Token) => string[]} */
 export function explainFilter(panel, token) {
   if (!panel.filter || panel.filter.kind !== "top_p" || panel.terms.length === 0) return [];
   const row = token.c.find(([id]) => id === token.i);
