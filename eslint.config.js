@@ -31,6 +31,6 @@ export default [
   },
   {
     files: ["assets/ui/*.js"], // plain scripts: early.js in the head, load.js as the body of a function
-    languageOptions: { ecmaVersion: 2024, sourceType: "script", globals: globals([...BROWSER, "element", "props", "server", "trigger", "watch", "Headers"]) },
+    languageOptions: { ecmaVersion: 2024, sourceType: "script", globals: globals([...BROWSER, "element", "props", "server", "trigger", "watch", "Headers", "NAMES"]) },
   },
 ];

@@ -1,10 +1,9 @@
 // The server: what the page may ask of it, and the line to it. When the line is cut in mid-run, Gradio's client waits for the
-
-/** @import { Link, Run } from "./types.js" */
-
 // server and then loads the page again, with everything in it gone. So a stream that breaks off is handed to it as one
 // that has ended; this page stays. Should Gradio speak to its server in other words one day, it reloads as it used to, and
 // views/memory.js brings all back.
+
+/** @import { Link, Run } from "./types.js" */
 
 import { storedText } from "./lib/stored.js";
 import { config, emit, slidersOf } from "./store.js";

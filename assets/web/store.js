@@ -1,9 +1,8 @@
 // The page's state, in one place. Others read these variables and change them through the actions below, so that whoever
-
-/** @import { AsIf, Column, Controls, History, PageLine, Panel, Place, Run, Tape, Token, TreeNode } from "./types.js" */
-
 // wants to know when something changes has few places to look at. Below the line: what follows from the state, and the
 // events by which a view says that something happened without knowing who wants to hear of it.
+
+/** @import { AsIf, Column, Controls, History, PageLine, Panel, Place, Run, Tape, Token, TreeNode } from "./types.js" */
 
 import { controlsOf } from "./lib/counterfactual.js";
 

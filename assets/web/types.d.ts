@@ -74,7 +74,8 @@ export interface Panel extends Recipe {
   kind: string;
   about: string;
   drafter?: string | null;
-  lowest: number; // of the sliders
+  lowest: number; // where alpha's sliders begin, and end
+  highest: number;
   given: number; // so many tokens were given, not drawn
   v: Controls;
   tokens: Token[] & { key?: string };

@@ -14,6 +14,7 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
+from eft_demo.figures.comparisons import MAX_UNSURE
 from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, handlers
@@ -231,6 +232,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
+        max_unsure=MAX_UNSURE,
         address=sharing.address(settings),
         absent=not family.roles,
         recorded=opening.recorded_list(),
@@ -249,7 +251,9 @@ def asset(name: str) -> str:
 
 def loader() -> str:
     """What Gradio runs with element, trigger, props, server and watch: it imports the page's modules."""
-    return '"use strict";\n' + asset("load.js").replace("VERSION", page_modules().version)
+    modules = page_modules()
+    text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", json.dumps(list(modules.files)))
+    return f'"use strict";\n{text}'
 
 
 def style() -> str:

@@ -10,6 +10,7 @@ from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSC
 from eft_demo.method.weight_filter import OFF, parse_weight_filter
 from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.trace import Draft, TokenRecord
+from eft_demo.settings import CONTROLS
 from eft_demo.ui import stream as wire
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
@@ -44,12 +45,12 @@ def pieces(
     )
     run = json.loads(encoder.run_line("id", 1, ""))
     token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
-    script = f"""([run, token, labels, lowest]) => {{
-        const panel = {{...run.panels[0], lowest, filter: run.filter, sampling: run.sampling}};
+    script = f"""([run, token, labels, lowest, highest]) => {{
+        const panel = {{...run.panels[0], lowest, highest, filter: run.filter, sampling: run.sampling}};
         token.b ??= token.i; token.v ??= {{}};
         return {function}(panel, token, new Map(labels.map((label, id) => [id, label])));
     }}"""
-    said: list[str] = page.evaluate(script, [run, token, list(labels), lowest])
+    said: list[str] = page.evaluate(script, [run, token, list(labels), lowest, CONTROLS["alpha"].high])
     return said
 
 

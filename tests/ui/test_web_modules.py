@@ -98,6 +98,7 @@ def test_keys_and_markup_go_one_way(script: Path) -> None:
 def test_the_loader_names_the_version_and_the_event() -> None:
     assert f'eft/web/{page_modules().version}/"' in loader()
     assert '"eft_run"' in loader() and "VERSION" not in loader() and "await" not in loader()
+    assert all(json.dumps(name) in loader() for name in MODULES) and "NAMES" not in loader()
 
 
 def test_the_version_follows_the_contents(tmp_path: Path) -> None:

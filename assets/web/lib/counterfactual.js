@@ -1,13 +1,12 @@
 // What another alpha would have chosen, worked out from the recorded candidates: the page's copy of
-
-/** @import { Known, Controls, Nats, Panel, Recipe, Row, Token } from "../types.js" */
-
 // eft_demo/runs/counterfactual.py, where the reasons are; a test holds the two against each other.
 //
 //   panel  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
 //           filter: {kind: "off" | "top_p" | "mask", value}}      plus and minus are places in `roles`, the anchor is 0
 //   token  {i: id, n: position, v: {control: effective value}, y: [anchor, bars..., normaliser, log p],
 //           c: [[id, mix, one per role...]...]}                   nats; null is minus infinity
+
+/** @import { Known, Controls, Nats, Panel, Recipe, Row, Token } from "../types.js" */
 
 import { diceOf } from "./noise.js";
 import { drawFrom } from "./sampling.js";
@@ -134,15 +133,14 @@ export function flipsOf(panel, token, control) {
 // The values that act on a token when the sliders stand at `controls`; `factor` is the schedule's, beta has none.
 /** @type {(controls: Controls, factor: number) => Controls} */
 const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));
-const MAX_UNSURE = 0.05; // more probability than this on tokens not recorded, and a choice is only likely
 
 /** @type {(panel: Recipe) => string[]} */
 export const controlsOf = (panel) => [...new Set(panel.terms.map((term) => term[1]).filter((name) => name !== null))];
 
 // The token as it would be told at these values: the same fields, so that whatever draws a token draws this too.
-// `would` is what the dice would draw, `sure` whether no token outside the record may come between.
-/** @type {(panel: Panel, token: Token, sliders: Controls, factors: number[]) => Token} */
-export function remix(panel, token, sliders, factors) {
+// `would` is what the same noise would draw, `sure` whether at most `unsure` probability lies on tokens not recorded.
+/** @type {(panel: Panel, token: Token, sliders: Controls, factors: number[], unsure: number) => Token} */
+export function remix(panel, token, sliders, factors, unsure) {
   const factor = factorAt(factors, token.n);
   const mine = Object.fromEntries(Object.entries(sliders).filter(([name]) => name in token.v));
   const v = { ...token.v, ...effectiveAt(mine, factor) };
@@ -168,7 +166,7 @@ export function remix(panel, token, sliders, factors) {
     e: -[...mixed.values(), rest].reduce((sum, value) => sum + (value === -Infinity ? 0 : Math.exp(value - logZ) * (value - logZ)), 0),
     r: 1 + c.filter((other) => nat(other[1]) > final).length,
     would: token.n < panel.given && drawnAsWritten(panel, token) === id ? token.i : id, // a given token was not drawn
-    sure: unrecorded !== null && unrecorded <= MAX_UNSURE,
+    sure: unrecorded !== null && unrecorded <= unsure,
   };
 }
 

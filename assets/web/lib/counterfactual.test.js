@@ -33,13 +33,13 @@ test("the flip is where the two draw level", () => {
 
 test("a token as it would be told: itself as recorded, another choice below the flip", () => {
   const own = token();
-  assert.equal(remix(panel(), own, { alpha: 1 }, [1]), own);
-  assert.equal(remix(panel(), own, { alpha: 0.8 }, [1]).would, 2);
-  const below = remix(panel(), own, { alpha: 0.5 }, [1]);
+  assert.equal(remix(panel(), own, { alpha: 1 }, [1], 0.05), own);
+  assert.equal(remix(panel(), own, { alpha: 0.8 }, [1], 0.05).would, 2);
+  const below = remix(panel(), own, { alpha: 0.5 }, [1], 0.05);
   assert.equal(below.would, 1);
   assert.equal(below.c[0][0], 1);
   assert.ok(Math.abs(below.y[0] + below.y[1] + below.y[2] - below.y[3]) < 1e-9); // the bars add up
-  assert.equal(remix(panel(), own, { alpha: 1 }, [0]).would, 1); // a schedule that silences alpha
+  assert.equal(remix(panel(), own, { alpha: 1 }, [0], 0.05).would, 1); // a schedule that silences alpha
 });
 
 test("a mask rules out, top-p leaves alone", () => {

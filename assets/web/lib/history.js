@@ -1,9 +1,8 @@
 // Undo and redo over a tree of texts, as immutable data: every step is a new tree, and undo is the old one.
-
-/** @import { History, Tree } from "../types.js" */
-
 //
 //   history  {tree: {ids, current}, past: [trees], future: [trees]}
+
+/** @import { History, Tree } from "../types.js" */
 
 const MAX_STEPS = 200; // of undo
 

@@ -2,9 +2,9 @@
 
 /** @import { Panel, Run, RunLine, Token } from "../types.js" */
 
-/** @type {(line: RunLine, lowest: number, parent?: Run | null) => Run} */
-export function makeRun(line, lowest, parent = null) {
-  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, lowest, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
+/** @type {(line: RunLine, slider: { low: number, high: number }, parent?: Run | null) => Run} */
+export function makeRun(line, slider, parent = null) {
+  const panels = line.panels.map((panel) => ({ ...panel, sampling: line.sampling, filter: line.filter, lowest: slider.low, highest: slider.high, given: line.given || 0, v: {}, tokens: [], spans: [], ended: null }));
   for (const p of line.copied || []) Object.assign(panels[p], parent?.panels[p]); // their tokens are not sent again
   return { ...line, labels: /** @type {any} */ (new Map(parent ? parent.labels : [])), bytes: new Map(parent ? parent.bytes : []), panels };
 }

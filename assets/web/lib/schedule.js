@@ -1,8 +1,7 @@
 // The share of alpha that acts on each token, as eft_demo/method/schedule.py has it, and what a recorded value of a control
+// says about where its slider stood.
 
 /** @import { Controls, Panel, Token } from "../types.js" */
-
-// says about where its slider stood.
 
 // The schedule's factor at a position; its last one stays.
 /** @type {(factors: number[], n: number) => number} */

@@ -1,15 +1,13 @@
 // What the numbers of one token mean, in a sentence. A sentence is a list of strings, plain and bold in turn, so that
+// tokens stand in bold without text ever being parsed. Panel and token are as in counterfactual.js.
 
 /** @import { Labels, Panel, Recipe, Row, Token } from "../types.js" */
-
-// tokens stand in bold without text ever being parsed. Panel and token are as in counterfactual.js.
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // below this a difference is not worth a clause
 export const FAR_VALUE = 99; // beyond this a control's value is no longer a number to state
-const SLIDER_END = 3;
 const NO_BREAK = "\u00a0";
 /** @type {(role: string) => boolean} */
 export const isBase = (role) => role.endsWith("_base");
@@ -118,10 +116,10 @@ function flipText(panel, token, chosen, rival) {
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(panel, token, control).find(([id]) => id === rival[0]);
     const lowest = control === "beta" ? 0 : panel.lowest || 0; // where its slider begins
-    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? SLIDER_END : FAR_VALUE))) return [];
+    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? panel.highest : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > SLIDER_END ? ", beyond the slider's end" : "";
+    const beyond = value > panel.highest ? ", beyond the slider's end" : "";
     return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
   });
   if (places.length) return { text: " It would sooner say " + other + " " + places.join(", or ") + ".", bold };

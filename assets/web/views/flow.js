@@ -32,7 +32,7 @@ function onTaken() {
 
 function onRun(line) {
   if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
-  const made = makeRun(line, config.controls.alpha.low, line.of && runOf(line.of));
+  const made = makeRun(line, config.controls.alpha, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
   tellAsIf();

@@ -228,7 +228,7 @@ function runFrom(id, key) {
   const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
   const texts = first?.panels.map((panel) => JSON.parse(storage.getItem("eft-text:" + id + ":" + panel.text)));
   if (!texts || !texts.every(Boolean)) return null;
-  const made = makeRun({ ...first, of: undefined, copied: [] }, config.controls.alpha.low);
+  const made = makeRun({ ...first, of: undefined, copied: [] }, config.controls.alpha);
   Object.assign(made, { key, of: first.of, copied: first.copied, n: 0 });
   made.panels.forEach((panel, p) => {
     const { w, t, end } = texts[p];
@@ -241,7 +241,7 @@ function runFrom(id, key) {
 }
 
 function revive(first, lines) {
-  const made = Object.assign(makeRun(first, config.controls.alpha.low), { key: run.key });
+  const made = Object.assign(makeRun(first, config.controls.alpha), { key: run.key });
   for (const { ...line } of lines) {
     if (line.k === "end") made.panels[line.p].ended = line;
     if (line.k === "t") addLabels(made, line.w), record(made.panels[line.p], line);

@@ -62,8 +62,8 @@ export async function readAddress() {
   const query = location.search + location.hash.replace(/([#&])key=[^&]*/g, "$1"); // the terminal's key is no part of a link
   if (!LINKED.test(query)) return;
   const answer = await answerOf(server.read_link({ query }));
-  if (answer.asked) await fillIn(answer.asked);
   hideError("link");
+  if (answer.asked) await fillIn(answer.asked);
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 
