@@ -82,6 +82,7 @@ test_page_modules() {  # Node.js comes with requirements-dev.txt; eslint and tsc
     if node "$npm" ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=10000 --loglevel=error >&2; then
         node node_modules/eslint/bin/eslint.js assets || status=1
         node node_modules/typescript/bin/tsc || status=1
+        node node_modules/typescript/bin/tsc -p tsconfig.views.json || status=1
     else
         say "eslint and tsc were skipped: npm could not install them (its reason is above)"
     fi

@@ -2,12 +2,14 @@
 // nothing anywhere builds HTML from strings. It is shown as it stands, in the direction of its own letters, apart from what
 // is beside it, with a sign for whatever leaves no trace, and not for a translator, who would change the tokens.
 
+/** @import { Root } from "./types.js" */
+
 import { HELD_ON, keyOf } from "./lib/keys.js";
 import { HIDDEN, TURNING } from "./lib/signs.js";
 
-/** @type {HTMLElement} */
+/** @type {Root} */
 export let element = /** @type {any} */ (null); // the component's root, which all of the page is inside of
-/** @type {(root: HTMLElement) => void} */
+/** @type {(root: Root) => void} */
 export const mount = (root) => void (element = root);
 
 // `act(key, event)` returns true where it took the key; the browser and what lies around do nothing with it then.

@@ -1,5 +1,19 @@
 // The shapes that travel between the modules. What comes from the server is written as ui/stream.py sends it.
 
+declare global {
+  const Plotly: any;
+  interface Window {
+    Plotly: any;
+    gradio_config: any;
+  }
+}
+
+/** The component's root. What is found in it has the kind that the skeleton gives it. */
+export interface Root extends HTMLElement {
+  querySelector(selector: string): any;
+  querySelectorAll(selector: string): any;
+}
+
 export type Nats = number | null; // null is minus infinity
 export type Controls = Record<string, number>; // alpha, beta, alpha_pirate ...
 export type Term = [scale: number, control: string | null, plus: number, minus: number]; // plus and minus are places in `roles`
@@ -87,6 +101,7 @@ export interface Panel extends Recipe {
   drafted?: boolean;
   entry?: number;
   fresh?: boolean;
+  text?: string; // the key of its stored text
 }
 
 export interface Run {

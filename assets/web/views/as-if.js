@@ -74,6 +74,7 @@ function cancelAsIf() {
 }
 
 // The sliders back to where they stood in the end, as far as these tokens tell.
+/** @type {(tokens?: Pick<import("../types.js").Token, "n" | "v">[]) => void} */
 export function setSliders(tokens = run.panels.flatMap((panel) => panel.tokens)) {
   const told = tokens.flatMap((token) => Object.entries(liveOf(token, run.factors))).filter(([, value]) => Number.isFinite(value));
   setControls(Object.fromEntries(told));

@@ -83,7 +83,7 @@ function layoutNow(box) {
   layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / widthOf(box)) - 2);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
-  layout.shapes = turnLines(layout);
+  layout.shapes = turnLines();
   layout.annotations = turnLabels();
   if (selected && selected.p === plotted) {
     const i = selected.i;

@@ -26,7 +26,7 @@ export function drawCard() {
   const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
   showPieces(part("card-title"), titleOf(panel, i));
   showPieces(part("card-note"), noteOf(panel, token));
-  const table = tableOf(panel, token), focused = document.activeElement?.matches(".cand") && document.activeElement.dataset.id;
+  const table = tableOf(panel, token), had = /** @type {HTMLElement | null} */ (document.activeElement), focused = had?.matches(".cand") && had.dataset.id;
   part("card-table").replaceChildren(table);
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawFalls(panel, token, preview ? null : rival);
@@ -118,6 +118,7 @@ export function colourOf(panel, place) {
   return place && k < 0 ? "var(--small)" : panel.bars[k + 1].marker.color;
 }
 
+/** @type {(row: import("../types.js").Row, token: import("../types.js").Token, panel: import("../types.js").Panel, alone: boolean) => HTMLElement} */
 function rowOf([id, mix, ...roles], token, panel, alone) {
   const row = el("tr", id === token.i ? "chosen" : "");
   const label = run.labels.get(id);

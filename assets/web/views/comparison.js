@@ -59,7 +59,7 @@ function compareNow() {
 export function startCompare() {
   const names = run.panels.map((panel) => panel.name), last = names.length - 1;
   part("compare").hidden = last < 1;
-  for (const [side, p] of [["from", last - 1], ["to", last]]) {
+  for (const [side, p] of Object.entries({ from: last - 1, to: last })) {
     offerColumns(part("compare-" + side), names);
     part("compare-" + side).value = Math.max(0, p);
   }

@@ -31,13 +31,14 @@ function openTab(name) {
 
 function startTabs() { // what was drawn is of another text
   const names = run.panels.map((panel) => panel.name);
-  for (const [side, p] of [["ours", run.account ?? names.length - 1], ["theirs", 0], ["stripped", plotted]]) {
+  for (const [side, p] of Object.entries({ ours: run.account ?? names.length - 1, theirs: 0, stripped: plotted })) {
     if (offerColumns(part(side), names)) part(side).value = p;
   }
   part("stripped").value = plotted;
 }
 
 // What the open tab would show: null and a sentence where there is nothing.
+/** @type {() => [request: any, sentence: string]} */
 function tabRequest() {
   if (!run || !run.panels.some((panel) => panel.tokens.length)) return [null, "Run something first: this compares what came of it."];
   if (running) return [null, "This is drawn when the run has ended."];

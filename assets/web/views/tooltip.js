@@ -55,6 +55,7 @@ function drawPeek(panel, i, span) {
   box.style.top = (above ? at.top - size.height - 10 : at.bottom + 10) + "px";
 }
 
+/** @type {(panel: import("../types.js").Panel, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
 function peekRow(panel, token, [id, mix, anchor]) { // the mix over the anchor alone
   const row = el("div", id === token.i ? "chosen" : ""), bars = el("span", "pair");
   const values = panel.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(panel, 0)]] : [[mix, colourOf(panel, 0)]];
