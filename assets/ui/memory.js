@@ -25,7 +25,7 @@ function openStore() {
 }
 
 const storedKeys = (id) => Object.keys(store).filter((key) => /^eft-(tab|run|text):/.test(key) && (!id || key.split(":")[1] === id));
-const keyOf = (thing) => (thing.key ??= String((lastKey += 1)));
+const memoryKeyOf = (thing) => (thing.key ??= String((lastKey += 1)));
 
 function put(key, text) {
   try {
@@ -48,7 +48,7 @@ function saveNow(word = "") {
   if (!store || !keeping || !config || !element.isConnected) return;
   markEntry();
   let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
-  while (!write(left, word) && left.length) left = withoutOldest(left);
+  while (!writeMemory(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
 }
 
@@ -58,12 +58,12 @@ function markEntry() {
 }
 
 // All or nothing of these nodes; whether there was room.
-function write(left, word) {
+function writeMemory(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + keyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
-    texts.set("eft-run:" + entry + ":" + keyOf(one), [one.id, () => storedHead(kept)]);
+    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + memoryKeyOf(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
+    texts.set("eft-run:" + entry + ":" + memoryKeyOf(one), [one.id, () => storedHead(kept)]);
   }
   let size = 0;
   const fresh = [];
@@ -128,7 +128,7 @@ function wholeOf(one) {
 }
 
 function storedHead({ labels, bytes, panels, ...first }) {
-  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: keyOf(tokens) }));
+  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKeyOf(tokens) }));
   return JSON.stringify({ ...first, panels: heads });
 }
 

@@ -1,6 +1,7 @@
 """Every handler of a key goes through the one that leaves input methods and the browser's shortcuts alone."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,10 @@ def test_no_script_reads_the_name_of_a_key_itself() -> None:
 def test_every_script_of_the_page_is_loaded_once() -> None:
     assert sorted(SCRIPTS) == [path.name for path in PAGES if path.parent.name == "ui"]
     assert SCRIPTS[0] == "keys.js"
+
+
+def test_no_two_scripts_of_the_page_declare_the_same_name() -> None:
+    """They run as one: a second `const` stops them all, and a second function takes the place of the first unseen."""
+    declared = re.compile(r"^(?:const|let|class|(?:async )?function\*?) +(\w+)", re.MULTILINE)
+    names = [name for script in SCRIPTS for name in declared.findall((ASSETS / "ui" / script).read_text("utf-8"))]
+    assert len(names) > 100 and [name for name, count in Counter(names).items() if count > 1] == []
