@@ -6,6 +6,7 @@ const formatFields = {}; // role -> where it is changed
 let menu = null; // what the server told last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
+let menuFailed = false; // the sentence says that the server could not be asked
 let changedChip = null; // says that some model is shown something else than the family's own
 
 const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
@@ -43,9 +44,12 @@ async function readMenu() {
   try {
     answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
+    menuFailed = true;
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
   if (answer.error) return tellFamily(answer.error);
+  if (menuFailed) tellFamily(""); // it was reached after all
+  menuFailed = false;
   menu = answer;
   showMenu();
   if (menu.progress.state === "loading") watchLoading();

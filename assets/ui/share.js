@@ -80,7 +80,7 @@ async function readAddress() {
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 
-const onAddress = () => element.isConnected ? readAddress() : window.removeEventListener("hashchange", onAddress);
+const onAddress = () => element.isConnected ? settingsBack() || readAddress() : window.removeEventListener("hashchange", onAddress);
 window.addEventListener("hashchange", onAddress); // a link pasted over this one opens no other page
 part("formats").append(...Object.entries(SAVED_AS).map(([format, [title, about]]) => {
   const button = makeOffer(title, about);
