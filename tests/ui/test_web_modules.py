@@ -21,7 +21,7 @@ MODULES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") 
 SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
 # addEventListener("keydown", ...), a list of types with one of them in it, onkeydown = ...
-LISTENING = re.compile(r"""["'`]key(?:down|press)["'`]|\bonkey(?:down|up|press)\b""")
+LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
 # At the start of a line stands a comment, an import, a declaration, or what ends one.
 DECLARING = re.compile(r"(?:export )?(?:async )?(?:function|const|let) |import |//|/\*\*| \*|[\]})]|$|\s")
 # What markup could be made with. The page has none: texts go through textContent.

@@ -8,7 +8,7 @@ import { drawCard } from "./card.js";
 import { endColumn, selectTelling } from "./columns.js";
 import { compareSoon } from "./comparison.js";
 import { beginAnew, saveSoon } from "./memory.js";
-import { hideError, notice } from "./messages.js";
+import { hideError, notice, PRESS_RUN } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow } from "./plotting.js";
 import { setRunning } from "./running.js";
@@ -26,15 +26,15 @@ async function onLost() {
   cutRun ||= cutNow;
   if (lostAt) return;
   setLost(Date.now());
-  notice("The connection to the server is lost. Your texts are here" + CUT_WORDS[cutRun] + ". This page waits for the server.");
+  notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
   let server;
   while (!(server = await serverNow())) {
     await pause(PROBE_MS);
     if (!element.isConnected) return;
   }
   const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000)), restarted = server !== serverThen;
-  const sentence = "The connection was lost for " + seconds + " s" + (restarted ? " and the server was started anew" : "") + ". Your texts are here" + CUT_WORDS[cutRun] + "." +
-    (cutRun ? " Run again to continue." : "");
+  const sentence = "The connection to the server was lost for " + seconds + " s" + (restarted ? ", and the server was restarted" : "") + ". " + CUT_WORDS[cutRun] +
+    (cutRun ? " " + PRESS_RUN : "");
   setLost(0);
   cutRun = "";
   serverThen = server;
@@ -42,7 +42,7 @@ async function onLost() {
   notice(sentence);
 }
 
-const CUT_WORDS = { "": "", streaming: "; the run that was streaming ended at that point", asked: "; the run that was asked for did not begin" };
+const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped there.", asked: "Your texts are still here, but the new run did not start." };
 
 // What still streams keeps its text as far as it came.
 function cutOff() {

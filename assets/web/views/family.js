@@ -11,6 +11,7 @@ const POLL_MS = 400; // how often a loading family is asked how far it is
 let menu = null; // what the server told last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
+let menuFailed = false; // the sentence says that the server could not be asked
 
 // The first chip opens the menu; the others say in short how the models run.
 export function makeFamilyChip(text) {
@@ -32,9 +33,12 @@ async function readMenu() {
   try {
     answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
+    menuFailed = true;
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
   if (answer.error) return tellFamily(answer.error);
+  if (menuFailed) tellFamily(""); // it was reached after all
+  menuFailed = false;
   menu = answer;
   showMenu();
   if (menu.progress.state === "loading") watchLoading();

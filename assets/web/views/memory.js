@@ -16,7 +16,7 @@ import {
 import { show } from "./branching.js";
 import { select } from "./columns.js";
 import { fieldInputs, setField } from "./fields.js";
-import { notice, openDrawer, openers } from "./messages.js";
+import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
 import { askedNow, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
@@ -27,7 +27,9 @@ const SAVE_MS = 400; // after the last change
 let storage = null; // where this browser keeps it; null where it refuses
 const written = new Map(); // key -> {sign: what was written, size}
 let entry = ""; // the history entry that this page is
-let saveTimer = 0, lastKey = 0, keeping = true;
+let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
+const settingsAt = new Map(); // place -> settings that were left there
+let place = 0; // which of the addresses that this page had
 let untouched = ""; // the settings as the page begins, which are not worth a word
 
 function openStore() {
@@ -52,7 +54,10 @@ function put(key, text) {
 }
 
 export function saveSoon() {
-  saveTimer ||= setTimeout(saveNow, running ? 4 * SAVE_MS : SAVE_MS);
+  if (saveTimer && (running || !saveIsLate)) return;
+  clearTimeout(saveTimer); // what was put off for a run is not once it has ended
+  saveIsLate = running;
+  saveTimer = setTimeout(saveNow, running ? 4 * SAVE_MS : SAVE_MS);
 }
 
 function saveNow(word = "") {
@@ -65,9 +70,28 @@ function saveNow(word = "") {
   showMemory(left);
 }
 
-// The history entry carries the name of its memory, so that Back finds the page that was left.
+// The history entry carries the name of its memory, so that Back finds the page that was left, and the number of the
+// address within it, so that Back from a link that was opened over this page finds the settings from before.
 function markEntry() {
-  if (window.history.state?.eft !== entry) window.history.replaceState({ ...window.history.state, eft: entry }, "");
+  const now = window.history.state;
+  if (now?.eft === entry && now.place !== undefined) return;
+  place = settingsAt.size;
+  settingsAt.set(place, null);
+  try {
+    window.history.replaceState({ ...now, eft: entry, place }, "");
+  } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }
+}
+
+// The address of this page has changed. Whether the settings that it had there are back.
+export function settingsBack() {
+  if (!entry) return false; // where storage is refused
+  settingsAt.set(place, settingsNow());
+  const { eft, place: now } = window.history.state || {};
+  const kept = eft === entry && settingsAt.get(now);
+  if (!kept) return markEntry(), false;
+  place = now;
+  putSettings(kept, true);
+  return true;
 }
 
 // All or nothing of these nodes; whether there was room.
@@ -207,9 +231,9 @@ function restore(id) {
 }
 
 function wordFor(same, cut, wasRunning, texts) {
-  const what = texts ? "Your texts and settings of this tab are here again" : "Your settings of this tab are here again";
-  const models = same ? "" : config.chips[0] + " runs now. ";
-  const ending = cut ? "; the run that was streaming ended when the page was left. Run again to continue." : wasRunning ? "; the run that was asked for did not begin. Run again to continue." : ".";
+  const what = texts ? "Your texts and settings are back" : "Your settings are back";
+  const models = same ? "" : "Now the model family is " + config.chips[0] + ". ";
+  const ending = cut ? ". The run stopped when you left the page. " + PRESS_RUN : wasRunning ? ". The run you asked for did not start. " + PRESS_RUN : ".";
   return models + what + ending;
 }
 
@@ -280,10 +304,10 @@ export function beginAnew(word) {
 
 function showMemory(left) {
   const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
-  const gone = lost ? " The oldest " + (lost === 1 ? "text is" : lost + " texts are") + " too much for it." : "";
+  const gone = lost ? " There is no room for the oldest " + (lost === 1 ? "text" : lost + " texts") + "." : "";
   part("memory-note").textContent = storage
-    ? "This tab's settings and texts are kept in this browser alone, until the tab is closed (" + Math.ceil(size / 1000) + " kB)." + gone
-    : "This browser keeps nothing for this page, so a reload begins anew.";
+    ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
+    : "This browser stores nothing for this page, so everything is gone when you reload it.";
   part("forget").hidden = !storage;
 }
 
@@ -291,7 +315,7 @@ function forget() {
   const button = part("forget");
   if (!button.dataset.sure) {
     button.dataset.sure = "yes";
-    return void (button.textContent = "Press again: everything on this page goes");
+    return void (button.textContent = "Press again to delete all texts and settings");
   }
   keeping = false;
   for (const key of storedKeys()) storage.removeItem(key);
@@ -303,8 +327,8 @@ const saveIfHere = () => (element.isConnected ? saveNow() : window.removeEventLi
 export function listen() {
   on("changed", saveSoon);
   part("forget").addEventListener("click", forget);
-  part("forget").addEventListener("blur", () => (delete part("forget").dataset.sure, (part("forget").textContent = "Forget them")));
-  for (const kind of ["input", "change", "click", "keyup"]) element.addEventListener(kind, saveSoon);
+  part("forget").addEventListener("blur", () => (delete part("forget").dataset.sure, (part("forget").textContent = "Delete them")));
+  for (const kind of ["input", "change", "click", "focusin"]) element.addEventListener(kind, saveSoon);
   window.addEventListener("pagehide", saveIfHere);
   document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && saveNow());
 }

@@ -56,6 +56,7 @@ export function openDrawer(id) {
   }
 }
 
+export const PRESS_RUN = "Press Run to start it again.";
 export const say = (text) => { part("status").textContent = text; };
 
 export function listen() {

@@ -6,6 +6,7 @@ import { el, element, part } from "../dom.js";
 import { config, run } from "../store.js";
 import { makeOffer, openDialog } from "./dialogs.js";
 import { familyAsked } from "./formats.js";
+import { settingsBack } from "./memory.js";
 import { hideError, showError, tell } from "./messages.js";
 import { askedNow, fillIn } from "./settings.js";
 
@@ -67,7 +68,7 @@ export async function readAddress() {
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 
-const onAddress = () => element.isConnected ? readAddress() : window.removeEventListener("hashchange", onAddress);
+const onAddress = () => element.isConnected ? settingsBack() || readAddress() : window.removeEventListener("hashchange", onAddress);
 
 export function listen() {
   window.addEventListener("hashchange", onAddress); // a link pasted over this one opens no other page
