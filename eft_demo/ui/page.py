@@ -252,7 +252,8 @@ def asset(name: str) -> str:
 def loader() -> str:
     """What Gradio runs with element, trigger, props, server and watch: it imports the page's modules."""
     modules = page_modules()
-    text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", json.dumps(list(modules.files)))
+    names = json.dumps(list(modules.files))
+    text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", names)
     return f'"use strict";\n{text}'
 
 

@@ -97,7 +97,7 @@ function shareOf(logMass, values) {
 // {id, changed, unrecorded}: what the same dice take among the recorded tokens; at most so much probability lies on
 // others, null where that cannot be known.
 /** @type {(panel: Recipe, token: Token, controls: Controls) => { id: number, changed: boolean, unrecorded: number | null }} */
-function choiceAt(panel, token, controls) {
+export function choiceAt(panel, token, controls) {
   const way = wayOf(panel, token, controls);
   if (way === 1) return { id: token.i, changed: false, unrecorded: 0 };
   const mixed = mixedAt(panel, token, controls);
