@@ -141,6 +141,14 @@ export interface Frame {
   ms: number;
 }
 
+/** A way to colour tokens. An entry of the legend: class, text, and what its swatch shows. */
+export interface Colour {
+  title: string;
+  classes: (panel: Panel, token: Token) => string[];
+  number: (panel: Panel, token: Token, labels: Labels) => string;
+  legend: [className: string, text: string, mark?: string][];
+}
+
 export interface Place {
   p: number;
   i: number;
