@@ -1,16 +1,14 @@
-// A saved run, drawn without any network, with the page's own keys.js and text.js before this. Texts go through
-// textContent alone; colours through style properties.
+// A saved run, drawn without any network: joined with what it imports into the one script of the saved page. Texts go
+// through textContent alone; colours through style properties.
+
+import { el, onKeys, showPieces, showText, verbatim } from "../web/dom.js";
+import { joins } from "../web/lib/signs.js";
+
 const { run, made, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
-const part = (id) => document.getElementById(id);
+const place = (id) => document.getElementById(id);
 const spans = [];
 let at = { p: 0, i: 0 };
 
-function el(tag, name, text) {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 const readable = (name) => name.replaceAll("_", " ");
 const prob = (nats) => (nats === null ? 0 : Math.exp(nats));
 const percent = (nats) => (100 * prob(nats)).toFixed(prob(nats) < 0.1 ? 1 : 0) + " %";
@@ -31,8 +29,8 @@ const MODES = { // how strongly, in which hue, and which second cue
 };
 
 function paintAll() {
-  const mode = MODES[part("mode").value];
-  part("legend").textContent = mode.legend;
+  const mode = MODES[place("mode").value];
+  place("legend").textContent = mode.legend;
   run.panels.forEach((panel, p) => panel.tokens.forEach((token, i) => {
     const [strength, hue, cue] = mode.paint(token);
     const span = spans[p][i];
@@ -47,10 +45,10 @@ function drawColumn(panel, p) {
   const text = verbatim(el("div", "text"));
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", "Text of the column " + panel.name);
-  const joining = JOINING.test(texts[p].join(""));
+  const before = (i) => texts[p].slice(0, i).findLast(Boolean) || "", after = (i) => texts[p].slice(i).find(Boolean) || "";
   spans[p] = panel.tokens.map((token, i) => {
-    const isPart = run.pieces[token.id] && joining; // of no width: letters join across it
-    const span = showText(el("span", "t"), texts[p][i] || (isPart ? "" : labels[token.id]));
+    const joined = !texts[p][i] && run.pieces[token.id] && joins(before(i), after(i)); // a part of no width: letters join across it
+    const span = showText(el("span", "t"), texts[p][i] || (joined ? "" : labels[token.id]));
     span.dataset.p = p;
     span.dataset.i = i;
     span.tabIndex = i === 0 ? 0 : -1;
@@ -86,10 +84,10 @@ function select(p, i, focus) {
 
 function drawCard(p, i) {
   const panel = run.panels[p], token = panel.tokens[i];
-  showPieces(part("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + panel.tokens.length + " · ", panel.name]);
+  showPieces(place("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + panel.tokens.length + " · ", panel.name]);
   const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
-  part("note").textContent = ["id " + token.id, "probability " + percent(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
-  part("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
+  place("note").textContent = ["id " + token.id, "probability " + percent(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
+  place("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
 }
 
 function candidateTable(token) {
@@ -142,18 +140,18 @@ function walk(key) {
 }
 
 document.title = run.prompt.slice(0, 60) + " · EFT Demo";
-verbatim(showText(part("prompt"), run.prompt));
+verbatim(showText(place("prompt"), run.prompt));
 const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
 const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
 const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
 const shown = Object.entries(run.formats).map(([role, own]) => readable(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
-part("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
-part("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
-part("columns").append(...run.panels.map(drawColumn));
-part("mode").addEventListener("change", paintAll);
-part("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
-part("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
-onKeys(part("columns"), walk);
+place("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
+place("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
+place("columns").append(...run.panels.map(drawColumn));
+place("mode").addEventListener("change", paintAll);
+place("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
+place("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
+onKeys(place("columns"), walk);
 paintAll();
 const first = run.panels.findLastIndex((panel) => panel.tokens.length);
 if (first >= 0) select(first, 0, false);

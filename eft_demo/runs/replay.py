@@ -31,6 +31,10 @@ MAX_NATS = 1e4  # beyond this no log-prob of ours lies
 MAX_TTFT_S = 1e6
 MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
 MAX_PIECE_CHARS = 1000
+# What stands once in a file and in every row of a table made of it: a small file must not make a huge one.
+MAX_TEXT_CHARS = 400_000  # of all panels together, four times what so many tokens have
+MAX_NAME_CHARS = 500  # of a column or a control; the command line calls a column by its recipe
+MAX_CONTROLS = 64  # columns of a table
 MAX_MADE_CHARS = 200  # of a version, a repository and the like
 MAX_MODELS = 64
 FINISH_REASONS = ("stop", "length", "cancelled", "error")
@@ -79,6 +83,7 @@ def check_run(run: RunTrace) -> None:
         _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
     for token, text in run.pieces.items():
         _check_piece(token, text)
+    _check_size(run)
     for number, (panel, (_, recipe)) in enumerate(zip(run.panels, run.spec.columns, strict=True), 1):
         try:
             _check_panel(panel, recipe)
@@ -88,6 +93,17 @@ def check_run(run: RunTrace) -> None:
         _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
     if run.made_with is not None:
         _check_made_with(run.made_with)
+
+
+def _check_size(run: RunTrace) -> None:
+    records = [record for panel in run.panels for record in panel.tokens]
+    if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS:
+        _refuse(f"the texts of its tokens may have {MAX_TEXT_CHARS:,} characters at most")
+    names = {name for record in records for name in record.controls} | set(run.spec.controls)
+    if len(names) > MAX_CONTROLS:
+        _refuse(f"there may be {MAX_CONTROLS} controls at most, not {len(names):,}")
+    if any(len(name) > MAX_NAME_CHARS for name in (*names, *(panel.name for panel in run.panels))):
+        _refuse(f"names may have {MAX_NAME_CHARS} characters at most")
 
 
 def lacks_texts(run: RunTrace) -> bool:

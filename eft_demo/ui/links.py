@@ -94,7 +94,8 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     if changed:
         said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
     if link.made and is_for_us:
-        said.append(differences("link", link.made, _facts_here(service, spec)))
+        played = spec.model_copy(update={"behaviour": asked.get("behaviour", "")})
+        said.append(differences("link", link.made, _facts_here(service, played)))
     return {"asked": asked, "note": " ".join(filter(None, said))}
 
 

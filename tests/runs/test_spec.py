@@ -40,8 +40,9 @@ def test_a_spec_survives_the_json_of_the_page(spec: RunSpec) -> None:
 
 @given(specs)
 def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpec) -> None:
-    panels = [PanelTrace(name, str(recipe)) for name, recipe in spec.played().columns]
-    shown = spec.played().model_copy(update={"behaviour": "", "length": None})
+    played = spec.model_copy(update={"behaviour": "pirate"}).played()
+    panels = [PanelTrace(name, str(recipe)) for name, recipe in played.columns]
+    shown = played.model_copy(update={"behaviour": "", "length": None})
     assert RunTrace.from_json(RunTrace(shown, panels).to_json()).spec == shown
 
 

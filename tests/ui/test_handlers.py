@@ -136,7 +136,7 @@ def test_the_length_is_kept(service: Service):
         ({"prompt": ["x"]}, "prompt", "must be text"),
         ({"prompt": "x" * 100_000}, "prompt", "100,000"),
         ({"behaviour": "<script>"}, "behaviour", "There is no behaviour"),
-        ({"behaviour": {}}, "behaviour", "There is no behaviour"),
+        ({"behaviour": {}}, "behaviour", "The name of a behaviour"),
         ({"controls": {"alpha": float("nan")}}, "alpha", "Alpha must be a number from 0 to 3"),
         ({"controls": {"alpha": "1; drop"}}, "alpha", "Alpha must be"),
         ({"controls": {"alpha": 3.01}}, "alpha", "got 3.01"),

@@ -84,7 +84,7 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
         ("?v=1&seed=-1", "Seed"),
         ("?v=1&seed=8>", "'8>'"),
         ("?v=1&temperature=nan", "Temperature"),
-        ("?v=1&panel=Base", "panel"),
+        ("?v=1&panel=Base", "column"),
         ("?v=1&panel=Base:large_base+%2B", "recipe"),
         ("?v=1&prompt=" + "x" * 4001, "4,000"),
         ("?v=1&alpha=99", "Alpha"),
@@ -153,7 +153,7 @@ def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> No
     assert answer["note"] == "This link changes what brief is shown; the first chip shows how."
     for changed, words in (
         ("family=qwen", "'qwen'"),
-        ("format=x%3Cy:chat:", "no model 'x<y' here"),
+        ("format=x%3Cy:chat:", "no model x<y in"),
         ("format=brief:chat:", "has no chat template"),
     ):
         name = changed.partition("=")[0]

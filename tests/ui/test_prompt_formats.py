@@ -35,8 +35,12 @@ def test_the_familys_own_are_told_and_chat_only_where_there_is_a_template() -> N
 def test_an_own_format_reaches_its_model_and_no_other() -> None:
     formats = RunSpec(formats={"brief": OWN}).formats
     assert formats == {"brief": PromptFormat("few-shot", OWN["text"])}
-    request = SERVICE.start_run(spec("Hi", "brief", formats=formats)).request
-    family = SERVICE.family
+    service = make_service(Settings(threads=1))
+    try:
+        request = service.start_run(spec("Hi", "brief", formats=formats)).request
+    finally:
+        service.stop()
+    family = service.family
     assert request.prompts["brief"] == tuple(encode_prompt(family, "brief", "Hi", formats["brief"]))
     assert request.prompts["small_base"] == tuple(encode_prompt(family, "small_base", "Hi"))
     assert request.prompts["brief"] != request.prompts["small_base"]

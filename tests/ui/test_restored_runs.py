@@ -121,7 +121,7 @@ def test_tokens_that_this_family_names_otherwise_are_of_another_family(
     runs, (_, posted) = KeptRuns(), ran
     columns = json.loads(json.dumps(posted["columns"]).replace('"a"', '"other"'))
     run_id = json.loads(hand_back(service, runs, {**posted, "columns": columns}))["run"]
-    assert runs.find(run_id).trace(service).family == "Echo"
+    assert runs.find(run_id).trace(service).spec.family == "Echo"
     with pytest.raises(Exception, match="family"):
         start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3})
 

@@ -242,7 +242,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     same = finish(start_same_text(service, mine, {"run": run_id, "panel": 0}))
     assert ids(same[0]) == ids(same[1]) == ids(same[2])
     _, branch = start_branch(service, mine, posted)
-    assert branch.trace(service).family == service.family.name  # it is a run of this family now
+    assert branch.trace(service).spec.family == service.family.name  # it is a run of this family now
 
 
 @pytest.mark.parametrize(
