@@ -13,7 +13,7 @@ import torch
 from eft_demo.errors import InputError
 from eft_demo.method.mixing import SUPPORT_DELTA_NATS, flip_alpha
 from eft_demo.method.recipe import Recipe, Term
-from eft_demo.method.sampling import GREEDY_BELOW, Sampling, gumbel
+from eft_demo.method.sampling import GREEDY_BELOW, Sampling, gumbel, kept_places
 from eft_demo.method.schedule import CONSTANT, Schedule
 from eft_demo.method.weight_filter import OFF, WeightFilter
 from eft_demo.runs.trace import Candidate, TokenRecord
@@ -184,18 +184,10 @@ def _draw(sampling: Sampling, mixed: Mapping[int, float], dice: Mapping[int, flo
     ranked = sorted(mixed, key=lambda token: (-mixed[token], token))
     if sampling.is_greedy:
         return ranked[0]
-    top = mixed[ranked[0]]
-    weights = [math.exp((mixed[token] - top) / sampling.temperature) for token in ranked]
-    if sampling.top_k:
-        weights = weights[: sampling.top_k]
-    kept: list[int] = []
-    limit, ahead = sampling.top_p * sum(weights), 0.0
-    for token, weight in zip(ranked, weights, strict=False):
-        if kept and (ahead >= limit or weight < sampling.min_p):
-            break
-        kept.append(token)
-        ahead += weight
-    return max(kept, key=lambda token: mixed[token] / sampling.temperature + dice[token])
+    tempered = [mixed[token] / sampling.temperature for token in ranked]
+    total = tempered[0] + math.log(sum(math.exp(value - tempered[0]) for value in tempered))
+    kept = kept_places([value - total for value in tempered], sampling)
+    return ranked[max(kept, key=lambda place: tempered[place] + dice[ranked[place]])]
 
 
 def _dice(run: Run, record: TokenRecord) -> dict[int, float]:
