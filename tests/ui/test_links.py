@@ -141,8 +141,10 @@ def test_what_other_models_would_need_is_left_out(service: Service) -> None:
     other = read(service, query.replace("family=echo", "family=qwen"))
     assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["asked"])
     assert other["asked"]["prompt"] == ASKED["prompt"]
-    unknown = read(service, query.replace("behaviour=brief", "behaviour=rude"))
-    assert "'rude'" in unknown["note"] and "behaviour" not in unknown["asked"]
+    # The second could not be a role of any recipe.
+    for name, shown in (("rude", "'rude'"), ("No+Role", "'No Role'")):
+        unknown = read(service, query.replace("behaviour=brief", f"behaviour={name}"))
+        assert shown in unknown["note"] and "behaviour" not in unknown["asked"]
 
 
 def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
