@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eft_demo.engine.service import NO_MODEL, Service
+from eft_demo.engine.service import Service
+from eft_demo.runs.spec import NO_MODEL
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers, server
 from eft_demo.ui.page import Page, build_demo, loader, page_line, style
