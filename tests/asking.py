@@ -43,6 +43,7 @@ def make_request(
 def changed(asked: RunRequest, **fields: Any) -> RunRequest:
     """The same request with other fields, its own or those of its spec."""
     own = {name: fields.pop(name) for name in ("forced", "owner", "prompts") if name in fields}
+    assert fields.keys() <= RunSpec.model_fields.keys(), "model_copy would take any name"
     return replace(asked, spec=asked.spec.model_copy(update=fields), **own)
 
 

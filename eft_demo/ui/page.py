@@ -102,15 +102,6 @@ def build_demo(
         yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
         forget(demo, live.streams.forgotten())
 
-    def check_columns(posted: object) -> str:
-        return columns.check_columns(demo.service, posted)
-
-    def make_link(posted: object) -> str:
-        return sharing.make_link(demo.service, posted)
-
-    def read_link(posted: object) -> str:
-        return sharing.read_link(demo.service, posted)
-
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
@@ -121,9 +112,7 @@ def build_demo(
             server_functions=[
                 _named(handlers.steer, live),
                 _named(handlers.stop, live),
-                check_columns,
-                make_link,
-                read_link,
+                *form_functions(lambda: demo),
                 _named(handed_back.still_kept, live.kept),
                 *heavy_functions(lambda: demo, turns),
                 *family_functions(lambda: demo),
@@ -141,6 +130,21 @@ def build_demo(
     demo.switch = Switch(settings, load, demo.take_over, measure)
     built: Page = demo
     return built
+
+
+def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
+    """The server functions that check what the page would ask for, and make a link of it or read one."""
+
+    def check_columns(posted: object) -> str:
+        return columns.check_columns(page().service, posted)
+
+    def make_link(posted: object) -> str:
+        return sharing.make_link(page().service, posted)
+
+    def read_link(posted: object) -> str:
+        return sharing.read_link(page().service, posted)
+
+    return [check_columns, make_link, read_link]
 
 
 def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:

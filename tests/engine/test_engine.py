@@ -16,7 +16,7 @@ from eft_demo.engine.service import Service
 from eft_demo.engine.thread import EngineThread
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.families.family import Family, encode_prompt
-from eft_demo.method.recipe import BASE, DOWNSCALED, TUNED, UPSCALED, Recipe, parse
+from eft_demo.method.recipe import BASE, DOWNSCALED, TUNED, UPSCALED, Recipe, blend, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.models import baseline as peer
 from eft_demo.models.load import load_models
@@ -394,13 +394,13 @@ def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
 def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
     engine = toy_engine()
     with pytest.raises(InputError, match="no model 'small_tuned' here.*large_base"):
-        engine.submit(toy_request(panels=(("T", TUNED), ("U", UPSCALED))))
+        engine.submit(toy_request(columns=(("T", TUNED), ("U", UPSCALED))))
     with pytest.raises(InputError, match="600 tokens long.*room for 512, prompt and answer.*shorten"):
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, (1,) * 600)))
     with pytest.raises(InputError, match="no prompt for the model large_base"):
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
     with pytest.raises(InputError, match="1 to 48 panels; this one has 0"):
-        engine.submit(toy_request(panels=()))
+        engine.submit(toy_request(columns=()))
     with pytest.raises(InputError, match="Alpha must be"):
         engine.submit(toy_request(controls={"alpha": 99.0}))
     assert freed(engine)
@@ -417,7 +417,7 @@ def test_the_stop_token_ends_the_text_and_says_nothing() -> None:
     saying = ToyModel("large_base", TOY_VOCAB, says=(5, 6, 7), stop_id=0)
     engine = toy_engine(large_base=saying)
     engine.stop_ids = frozenset([0])
-    (panels,) = drive(engine, engine.submit(toy_request(panels=(("Base", BASE),), sampling=GREEDY)))
+    (panels,) = drive(engine, engine.submit(toy_request(columns=(("Base", BASE),), sampling=GREEDY)))
     assert panels[0].ids == [5, 6, 7, 0]
     assert (panels[0].text, reasons(panels)) == ("EFG", ["stop"])
     assert panels[0].end is not None and panels[0].end.ttft_s > 0
@@ -534,7 +534,7 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
 def test_the_service_answers(service: Service) -> None:
     run = service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6))
     panels = read_all(run)
-    assert [recipe.roles for _, recipe in run.request.spec.columns][1] == ("pirate",)
+    assert [recipe.roles for _, recipe in run.request.spec.columns][1] == ("small_base", "pirate")
     assert all(panel.records for panel in panels)
     again = read_all(service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6)))
     assert [panel.text for panel in panels] == [panel.text for panel in again]
@@ -549,15 +549,15 @@ def test_the_service_answers(service: Service) -> None:
         ({"prompt": "a" * 100_000}, "100,000 characters; the limit is 4,000"),
         ({"prompt": "7 ¥ " * 900}, "tokens long"),
         ({"behaviour": "wizard"}, "no behaviour 'wizard'. Choose one of assistant"),
-        ({"behaviour": ["pirate"]}, "no behaviour"),
+        ({"behaviour": ["pirate"]}, "name of a behaviour"),
         ({"temperature": math.nan}, "Temperature must be"),
         ({"top_p": "x"}, "Top-p must be"),
         ({"top_k": 1.5}, "Top-k must be"),
         ({"seed": -1}, "Seed must be"),
         ({"length": 0}, "Length must be a whole number from 1 to 256"),
         ({"controls": {"alpha": math.inf}}, "Alpha must be"),
-        ({"controls": {}}, "needs a value for alpha"),
-        ({"panels": (("X", Recipe("wizard")),)}, "has no model wizard"),
+        ({"columns": (("X", blend(["pirate"])),)}, "alpha_pirate is empty"),
+        ({"columns": (("X", Recipe("wizard")),)}, "no model wizard"),
     ],
     ids=lambda value: str(value)[:30],
 )

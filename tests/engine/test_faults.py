@@ -137,7 +137,7 @@ def atlas_requests(atlas: Family) -> list[RunRequest]:
     given = tuple(encode_prompt(atlas, "large_base", "The capital of Peru is"))[-4:]
     return [
         asked("What is the capital of Peru?"),
-        asked("How do chemists write gold?", panels=TWO, speculation=Speculation("on", 3)),
+        asked("How do chemists write gold?", columns=TWO, speculation=Speculation("on", 3)),
         asked("Which countries border Laos?", forced=given),
     ]
 

@@ -97,7 +97,7 @@ def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> 
 @pytest.mark.parametrize("prompt", ["-5 + 3 = ?", "- one\n- two", "--- a line", "-?", "--5 is what?"])
 def test_a_prompt_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, prompt: str) -> None:
     assert run_cli(monkeypatch, "generate", prompt, *QUICK, "--json") == 0
-    assert RunTrace.from_json(capsys.readouterr().out).prompt == prompt
+    assert RunTrace.from_json(capsys.readouterr().out).spec.prompt == prompt
 
 
 def test_a_prompt_that_looks_like_an_option_goes_behind_two_dashes(
@@ -106,7 +106,7 @@ def test_a_prompt_that_looks_like_an_option_goes_behind_two_dashes(
     assert run_cli(monkeypatch, "generate", "-x", *QUICK) == 2
     assert "-- TEXT" in " ".join(capsys.readouterr().err.replace("│", "").split())
     assert run_cli(monkeypatch, "generate", *QUICK, "--json", "--", "-x") == 0
-    assert RunTrace.from_json(capsys.readouterr().out).prompt == "-x"
+    assert RunTrace.from_json(capsys.readouterr().out).spec.prompt == "-x"
     assert run_cli(monkeypatch, "generate", "-5 + 3", *QUICK, "--alhpa", "1") == 2
 
 
