@@ -31,8 +31,10 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> RunSpec:
     columns = read_columns(posted.get("columns"))
     heard = RunSpec(columns=columns).heard
     controls = _read_controls(heard, posted.get("controls"), settings.allow_negative_alpha)
-    own = {"family": family.name, "columns": columns, "controls": controls}
-    spec = RunSpec.from_posted({**posted, **own, "length": posted.get("length")})
+    with in_place("length"):
+        length = sampling_ranges(settings)["length"].check(posted.get("length"))
+    own = {"family": family.name, "columns": columns, "controls": controls, "length": length}
+    spec = RunSpec.from_posted({**posted, **own})
     check(spec, family, settings)
     return spec
 
