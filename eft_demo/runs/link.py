@@ -267,7 +267,8 @@ def _mended_panel(text: str) -> tuple[str, Recipe]:
     try:
         return _panel(text)
     except EFTError as refusal:
-        bare, bracketed = without_marks(seen(text)), without_marks(seen(text), ")")
+        bare = without_marks(seen(text), "+-−–")  # a recipe that is cut off stays one
+        bracketed = without_marks(seen(text), ")+-−–")
         operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # a + read twice is a space
         for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
