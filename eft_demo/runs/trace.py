@@ -126,7 +126,8 @@ class RunTrace:
             document = {**OLDER[version], **document, "version": VERSION}
         elif version is None:
             raise InputError(
-                "This is not a recorded run: it names no version. Please choose a file that Share saved as a trace."
+                "This is not a recorded run: it names no version. "
+                "Please choose a file that Share saved as a trace."
             )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"

@@ -24,6 +24,7 @@ from eft_demo.ui import serving
 from eft_demo.ui.connections import bound
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
+from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.visitors import Listening
@@ -112,6 +113,8 @@ def start(demo: Page, settings: Settings) -> str:
             "exception_handlers": {RequestValidationError: not_as_asked},
         },
     )
+    demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
+    demo.app.router.redirect_slashes = False  # it would send people to what it takes for its own address
     # The gate stands before Gradio's own middleware, which would answer other sites.
     demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()

@@ -327,7 +327,7 @@ def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> Non
     page = visit(context, demo.url)
     run(page, "Hello")
     page.wait_for_selector(".t")
-    page.wait_for_function("() => { for (const key in sessionStorage) if (key.startsWith('eft-text')) return true; }")
+    page.wait_for_function("Object.keys(sessionStorage).some((key) => key.startsWith('eft-text'))")
     wait_end(page)
     ended = page.evaluate("performance.now()")
     page.wait_for_function(
