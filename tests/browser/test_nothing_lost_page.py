@@ -110,7 +110,7 @@ def endings(page: Any) -> list[str]:
 
 
 def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
-    with wire_to(demo.server_port) as wire:
+    with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         page.evaluate("window.stayed = true")
         run(page, "chant")
