@@ -18,10 +18,17 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.runs.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord, gather_pieces
+from eft_demo.runs.trace import (
+    MAX_CHARS,
+    MAX_PANELS,
+    Candidate,
+    PanelTrace,
+    RunTrace,
+    TokenRecord,
+    gather_pieces,
+)
 from eft_demo.settings import show_value
 
-MAX_PANELS = 16
 MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
 MAX_TTFT_S = 1e6
