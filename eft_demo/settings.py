@@ -290,8 +290,15 @@ def _from_text(variable: str, text: str, kind: type) -> object:
             raise InputError(f"{variable} must be 0 or 1; got {show_value(text)}.")
         return word in _YES
     if kind not in (int, float):
-        return Path(text).expanduser() if issubclass(kind, Path) else text.strip()
+        return _path(variable, text) if issubclass(kind, Path) else text.strip()
     try:
         return kind(text)
     except ValueError:
         raise InputError(f"{variable} must be a number; got {show_value(text)}.") from None
+
+
+def _path(variable: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ or ~name of nobody known here
+        raise InputError(f"{variable} must be a path without ~ here; got {show_value(text)}.") from None

@@ -45,6 +45,7 @@ MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; b
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = 60
 MAX_PANELS = 8
+MAX_FIELDS = 300  # ten times what a run of the page has; each that cannot be used costs a sentence
 MAX_FORMATS = 16  # roles whose prompt a person changed
 MAX_LENGTH = 1_000_000  # the service's own limit is lower; this one only keeps numbers short
 
@@ -119,10 +120,13 @@ def from_query(query: str, allow_negative: bool = False) -> Permalink | None:
     """Read what stands behind the # or the ? of an address. None if it is no link of ours.
 
     A value that cannot be used costs that value: the link's `left_out` has a sentence for it.
-    `allow_negative` is whether an alpha may be below 0 here. Raises InputError for a link that is too long.
+    `allow_negative` is whether an alpha may be below 0 here. Raises InputError for a link that is too long
+    or holds too many values.
     """
     _check_query(query)
     fields = read_fields(query, _is_ours)
+    if (count := sum(map(len, fields.values.values()))) > MAX_FIELDS:
+        raise InputError(f"A link may hold {MAX_FIELDS} values; this one has {count:,}.")
     others = [name for name in fields.values if _is_ours(name) and name != "v"]
     if "v" in fields.values or ("prompt" in others and len(others) > 1):
         return _Reader(fields, allow_negative).link()

@@ -137,6 +137,11 @@ class RunTrace:
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
             document = {**OLDER[version], **document, "version": VERSION}
+        elif version is None:
+            raise InputError(
+                "This is not a recorded run: it names no version. "
+                "Please choose a file that Share saved as a trace."
+            )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
             raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")

@@ -172,6 +172,13 @@ def test_a_link_that_is_too_long_is_refused_with_the_limit() -> None:
         from_query("v=1&prompt=" + "x" * 60_001)
 
 
+@pytest.mark.parametrize("field", ["alpha_a{}=1", "panel={}:((", "seed={}x", "x{}="])
+def test_a_link_of_very_many_values_is_refused_with_the_limit(field: str) -> None:
+    fields = "&".join(field.format(k) for k in range(400))
+    with pytest.raises(InputError, match="300 values"):
+        from_query(f"v=1&prompt=Hi&{fields}")
+
+
 PLAIN = "v=1&prompt=Hi+there&panel=Base%3Alarge_base&alpha=2&seed=7"
 PLAIN_LINK = Permalink(
     "Hi there", panels=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7)
