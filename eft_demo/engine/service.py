@@ -25,6 +25,7 @@ from eft_demo.models.memory import CPU, settle
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.trace import MAX_PANELS
 from eft_demo.settings import ALPHA, SEED, TEMPERATURE, TOP_K, TOP_P, Settings, check_number, show_value
 
 AUTO = Speculation()
@@ -147,6 +148,8 @@ class Service:
         text = self.check_prompt(prompt)
         tuned = self.check_behaviour(behaviour)
         chosen = default_panels(tuned) if panels is None else panels
+        if len(chosen) > MAX_PANELS:
+            raise InputError(f"A run may have {MAX_PANELS} columns at most; this one has {len(chosen)}.")
         resolved = tuple((name, recipe.with_roles({"small_tuned": tuned})) for name, recipe in chosen)
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
         limit, default = self.settings.max_new_tokens, self.settings.default_new_tokens

@@ -15,15 +15,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 from eft_demo.method.recipe import Recipe, parse
+from eft_demo.runs.bundle import bundle
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
 from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace, TokenRecord
-from eft_demo.settings import ASSETS
+from eft_demo.settings import ASSETS, number_text
 
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
 
-_PAGE_SCRIPTS = ("ui/keys.js", "ui/text.js", "export/page.js")  # one script, in this order
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -70,10 +70,11 @@ def to_csv(run: RunTrace) -> str:
     writer.writerow([plain_cell(name) for name in head])
     pieces = pieces_of(run)
     for panel in run.panels:
+        column = [plain_cell(panel.name), plain_cell(panel.recipe)]
         for record, text in zip(panel.tokens, token_texts(panel, pieces), strict=True):
             bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
             draft = [None, None] if record.draft is None else [record.draft.id, record.draft.overlap]
-            row = [plain_cell(panel.name), plain_cell(panel.recipe), record.position, record.id]
+            row = [*column, record.position, record.id]
             spelled = plain_cell(pieces.get(record.id, b"").hex(" "))
             row += [plain_cell(text), spelled, record.logprob, record.rank]
             row += [record.entropy_nats, record.anchor_logprob, *bars, record.neg_log_z, record.base_first]
@@ -85,8 +86,8 @@ def to_csv(run: RunTrace) -> str:
 
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every panel's text, and the tokens that the terms moved most."""
-    settings = [f"family {run.family}", *(f"{name} {value:g}" for name, value in run.controls.items())]
-    settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(run.sampling).items()]
+    numbers = {**run.controls, **dataclasses.asdict(run.sampling)}  # exact, or a seed gives another text
+    settings = [f"family {run.family}", *(f"{name} {number_text(value)}" for name, value in numbers.items())]
     settings += [f"{name} {getattr(run, name)}" for name in ("weight_filter", "schedule", "speculation")]
     lines = ["# A run of EFT Demo", "", *_fenced(run.prompt), "", escape_markdown(", ".join(settings)), ""]
     lines += [escape_markdown(_made_with(run)), ""]
@@ -121,7 +122,7 @@ def to_html(run: RunTrace) -> str:
         "labels": {token: label_of(token, pieces) for token in sorted(ids)},
     }
     style = _page_asset("export/page.css")
-    script = "\n".join(['"use strict";', *map(_page_asset, _PAGE_SCRIPTS)])
+    script = bundle(ASSETS / "export/page.js")
     # Replaced one after the other, the data last: nothing in it is ever looked at again.
     page = _PAGE.replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
     page = page.replace("{style}", style).replace("{script}", script)

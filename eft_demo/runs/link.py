@@ -23,7 +23,7 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.speculation import Speculation, parse_speculation
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
-from eft_demo.runs.link_text import JUNK, Fields, read_fields, seen, trimmed
+from eft_demo.runs.link_text import Fields, numbers_in, read_fields, seen, trimmed, without_marks
 from eft_demo.runs.made_with import Facts, join_short, read_short
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import (
@@ -45,6 +45,7 @@ MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; b
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = 60
 MAX_PANELS = 8
+MAX_FIELDS = 300  # ten times what a run of the page has; each that cannot be used costs a sentence
 MAX_FORMATS = 16  # roles whose prompt a person changed
 MAX_LENGTH = 1_000_000  # the service's own limit is lower; this one only keeps numbers short
 
@@ -119,10 +120,13 @@ def from_query(query: str, allow_negative: bool = False) -> Permalink | None:
     """Read what stands behind the # or the ? of an address. None if it is no link of ours.
 
     A value that cannot be used costs that value: the link's `left_out` has a sentence for it.
-    `allow_negative` is whether an alpha may be below 0 here. Raises InputError for a link that is too long.
+    `allow_negative` is whether an alpha may be below 0 here. Raises InputError for a link that is too long
+    or holds too many values.
     """
     _check_query(query)
     fields = read_fields(query, _is_ours)
+    if (count := sum(map(len, fields.values.values()))) > MAX_FIELDS:
+        raise InputError(f"A link may hold {MAX_FIELDS} values; this one has {count:,}.")
     others = [name for name in fields.values if _is_ours(name) and name != "v"]
     if "v" in fields.values or ("prompt" in others and len(others) > 1):
         return _Reader(fields, allow_negative).link()
@@ -188,6 +192,8 @@ class _Reader:
         for value in values:
             # As it stands; then as it was before others put something around it or encoded it again.
             mended = (trimmed(value), trimmed(unquote_plus(value))) if name != "prompt" else ()
+            if name not in _WORDS:
+                mended = (*mended, *numbers_in(value))
             for text in dict.fromkeys((value, *mended)):
                 try:
                     found = read(text)
@@ -208,8 +214,11 @@ class _Reader:
             self.left_out.append(f"Some characters of its {name} could not be read.")
 
     def _many(self, name: str, read: Callable[[str], Any], most: int, what: str) -> list[Any]:
-        found = []
-        for value in self.values.get(name, []):
+        found, values = [], self.values.get(name, [])
+        copies = max(1, len(self.values.get("prompt", [])))  # of the link, one behind the other
+        if values == values[: len(values) // copies] * copies:
+            values = values[: len(values) // copies]
+        for value in values:
             try:
                 found.append(read(value))
             except EFTError as refusal:
@@ -262,8 +271,9 @@ def _mended_panel(text: str) -> tuple[str, Recipe]:
     try:
         return _panel(text)
     except EFTError as refusal:
-        bare = seen(text).rstrip(JUNK + ".")
-        for mended in (seen(text).rstrip(JUNK.replace(")", "") + "."), bare + ")", bare):
+        bare, bracketed = without_marks(seen(text)), without_marks(seen(text), ")")
+        operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # a + read twice is a space
+        for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
                 return _panel(mended)
         raise refusal
@@ -320,6 +330,10 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "length": ("length", _length),
     "made": ("made", _made),
 }
+_WORDS = {"prompt", "family", "behaviour", "made"}  # whose digits are no numbers
 _NAMES = {"v", "panel", "format", *_READERS, *_NUMBERS, *CONTROLS}
-# What Gradio, Spaces and programs that count visits add.
-_ADDED = re.compile(r"$|__|utm_|[a-z]*cl(?:id|kid)$|(?:mc_[ce]id|igshid|si|s|t|ref|source|view|logs|key)$")
+# What Gradio, Spaces, and programs that count visits or wrap links add.
+_ADDED = re.compile(
+    r"$|_|(?:utm|gad|hsa|vero|mkt|mc|oly)_|[a-z]*cl(?:id|kid|src)$|(?:igshid|igsh|si|s|t|ref|source|sources|"
+    r"view|logs|key|srsltid|feature|usg|ust|sa|ved|opi|data|sdata|reserved|mibextid|trk)$"
+)

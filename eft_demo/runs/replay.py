@@ -18,15 +18,26 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.runs.trace import MAX_CHARS, Candidate, PanelTrace, RunTrace, TokenRecord, gather_pieces
+from eft_demo.runs.trace import (
+    MAX_CHARS,
+    MAX_PANELS,
+    Candidate,
+    PanelTrace,
+    RunTrace,
+    TokenRecord,
+    gather_pieces,
+)
 from eft_demo.settings import show_value
 
-MAX_PANELS = 16
 MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
 MAX_TTFT_S = 1e6
 MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
 MAX_PIECE_CHARS = 1000
+# What stands once in a file and in every row of a table made of it: a small file must not make a huge one.
+MAX_TEXT_CHARS = 400_000  # of all panels together, four times what so many tokens have
+MAX_NAME_CHARS = 200
+MAX_CONTROLS = 64  # columns of a table
 MAX_MADE_CHARS = 200  # of a version, a repository and the like
 MAX_MODELS = 64
 FINISH_REASONS = ("stop", "length", "cancelled", "error")
@@ -79,6 +90,7 @@ def check_run(run: RunTrace) -> None:
     parse_speculation(run.speculation)
     for token, text in run.pieces.items():
         _check_piece(token, text)
+    _check_size(run)
     if not all(abs(value) <= MAX_NATS for value in run.controls.values()):
         _refuse(f"controls must be numbers of at most {MAX_NATS:,.0f}")
     for number, panel in enumerate(run.panels, 1):
@@ -93,6 +105,17 @@ def check_run(run: RunTrace) -> None:
         PromptFormat(own.kind, own.text)
     if run.made_with is not None:
         _check_made_with(run.made_with)
+
+
+def _check_size(run: RunTrace) -> None:
+    records = [record for panel in run.panels for record in panel.tokens]
+    if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS:
+        _refuse(f"the texts of its tokens may have {MAX_TEXT_CHARS:,} characters at most")
+    names = {name for record in records for name in record.controls} | set(run.controls)
+    if len(names) > MAX_CONTROLS:
+        _refuse(f"there may be {MAX_CONTROLS} controls at most, not {len(names):,}")
+    if any(len(name) > MAX_NAME_CHARS for name in (*names, *(panel.name for panel in run.panels))):
+        _refuse(f"names may have {MAX_NAME_CHARS} characters at most")
 
 
 def lacks_texts(run: RunTrace) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eft_demo.errors import InputError
+from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.made_with import MadeWith
 from eft_demo.settings import show_value
@@ -21,6 +22,7 @@ from eft_demo.settings import show_value
 VERSION = 4
 # What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
 OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}}
+MAX_PANELS = 16  # of a run, whoever asks for it: what is written can be opened again
 MAX_CHARS = 20_000_000  # eight times the longest run of three panels
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
@@ -111,6 +113,17 @@ class RunTrace:
         """
         return json.dumps(_encode(self, digits), allow_nan=False, separators=(",", ":"))
 
+    def with_panels(self, panels: list[PanelTrace]) -> "RunTrace":
+        """The same run with these of its panels only, and of its formats and texts those that they name."""
+        roles = {role for panel in panels for role in parse(panel.recipe).roles}
+        named = named_tokens(panels)
+        return dataclasses.replace(
+            self,
+            panels=panels,
+            pieces={token: text for token, text in self.pieces.items() if int(token) in named},
+            formats={role: own for role, own in self.formats.items() if role in roles},
+        )
+
     @classmethod
     def from_json(cls, text: str) -> "RunTrace":
         """Read a trace. Raises InputError naming the place if anything is not as `to_json` writes it."""
@@ -124,6 +137,11 @@ class RunTrace:
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
             document = {**OLDER[version], **document, "version": VERSION}
+        elif version is None:
+            raise InputError(
+                "This is not a recorded run: it names no version. "
+                "Please choose a file that Share saved as a trace."
+            )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
             raise InputError(f"This app reads recorded runs of {known}; got {show_value(version)}.")
@@ -135,12 +153,17 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
-    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+def named_tokens(panels: Iterable[PanelTrace]) -> set[int]:
+    """The id of every token that the panels name."""
     records = [record for panel in panels for record in panel.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
-    ids |= {record.draft.id for record in records if record.draft}
-    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in sorted(ids)}
+    return ids | {record.draft.id for record in records if record.draft}
+
+
+def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
+    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+    ids = sorted(named_tokens(panels))
+    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
 
 def _encode(value: object, digits: int | None) -> object:

@@ -4,6 +4,7 @@ Knows headers, paths and bytes; knows nothing of Gradio's answers, of models and
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import re
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from eft_demo.settings import LOOPBACK, Settings, show_value
 from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
+from eft_demo.ui.visitors import network
 
 # A prompt far too long must still arrive whole, or it could not be answered with a sentence.
 MAX_BODY_BYTES = 1_000_000
@@ -25,6 +27,11 @@ SMALL_BODY_BYTES = 64_000  # a run has a few thousand
 # A body has this long, and a second more for so many bytes: a slow line may send, a dripping one may not.
 BODY_S = 20.0
 BODY_BYTES_PER_S = 50_000
+# Of values in a body, however deep: the largest run has half of it. While JSON is read, all others wait.
+MAX_VALUES = 500_000
+READING_S = 5.0  # a minute per address to read large bodies: a class opens its files
+DRAIN_S = 3.0  # for the rest of a body that was refused: a proxy that still sends it would miss the answer
+DRAIN_BYTES = 50_000_000
 # All that the page posts to.
 POSTED = re.compile(r"/gradio_api/(queue/join|component_server|cancel|reset)/?")
 # What of Gradio this page has no use for: ways past the queue and its checks, a link that would write a
@@ -83,6 +90,7 @@ class Gate:
     def __init__(self, app: App, rules: Rules, unknown: Unknown) -> None:
         self.app, self.rules, self.unknown = app, rules, unknown
         self._under_way = 0  # bytes
+        self._read: list[tuple[float, str, float]] = []  # when, whose, seconds of CPU; of the last minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,7 +108,7 @@ class Gate:
         if refusal is None:
             await self.app(scope, receive, send)
         elif refusal.status:
-            await answer(send, refusal)
+            await answer(send if scope["method"] in SAFE else _draining(send, receive), refusal)
 
     def _as_ours(self, scope: Scope, headers: Mapping[str, str]) -> Scope:
         """The request as if no proxy had changed its path; without its origin, once that has been checked.
@@ -108,12 +116,13 @@ class Gate:
         Without an origin Gradio allows no other site to read anything, whatever it asks before.
         """
         path = "/" + scope["path"].lstrip("/")
+        raw = b"/" + (scope.get("raw_path") or path.encode()).lstrip(b"/")
         for prefix in (self.rules.root_path, "/" + headers.get("x-forwarded-prefix", "").strip("/")):
             if prefix not in ("", "/") and (path + "/").startswith(prefix + "/"):
-                path = path[len(prefix) :] or "/"
+                path, raw = path[len(prefix) :] or "/", raw.removeprefix(prefix.encode()) or b"/"
                 break
         kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"origin"]
-        return {**scope, "path": path, "raw_path": path.encode(), "headers": kept}
+        return {**scope, "path": path, "raw_path": raw, "headers": kept}
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
         path, method = scope["path"], scope["method"]
@@ -149,15 +158,16 @@ class Gate:
             return receive, Refusal(400, "Content-Length must be a number of bytes.")
         if int(announced) > limit:
             return receive, _too_large(limit)
+        rest = _Rest(receive)
         try:
-            body = await self._collected(receive, limit)
-            posted = json.loads(body)
+            body = await self._collected(rest, limit)
+            posted = self._read_json(body, network((scope.get("client") or ("",))[0]))
         except _Refused as refused:
-            return receive, refused.refusal
+            return rest, refused.refusal
         except (ValueError, RecursionError):
-            return receive, Refusal(400, "What was posted is not JSON.")
+            return rest, Refusal(400, "What was posted is not JSON.")
         if not isinstance(posted, dict):
-            return receive, Refusal(400, "What was posted is not a JSON object.")
+            return rest, Refusal(400, "What was posted is not a JSON object.")
         return _again(body, receive), self.unknown(scope["path"], _query(scope), posted)
 
     async def _collected(self, receive: Receive, limit: int) -> bytes:
@@ -183,6 +193,22 @@ class Gate:
         finally:
             self._under_way -= len(body)
 
+    def _read_json(self, body: bytes, address: str) -> object:
+        """The value of the body. Raises ValueError if it is no JSON, _Refused if to read it takes long."""
+        if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise _Refused(Refusal(413, f"A request may have {MAX_VALUES:,} values; this one has more."))
+        if len(body) <= SMALL_BODY_BYTES:
+            return json.loads(body)
+        past_s = time.monotonic() - 60
+        self._read = [use for use in self._read if use[0] > past_s]
+        if sum(seconds for _, whose, seconds in self._read if whose == address) > READING_S:
+            raise _Refused(Refusal(503, "Your address sends too much at once. Please try again in a minute."))
+        since_s = time.thread_time()
+        try:
+            return json.loads(body)
+        finally:
+            self._read.append((time.monotonic(), address, time.thread_time() - since_s))
+
     def _with_headers(self, send: Send) -> Send:
         frames = f"frame-ancestors {self.rules.framed_by}".encode()
 
@@ -205,6 +231,44 @@ class Gate:
 class _Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
+
+
+class _Rest:
+    """`receive` that knows whether the whole body has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.ended = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.ended = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+
+def _draining(send: Send, receive: Receive) -> Send:
+    """`send` that ends the answer when the body has come, or too much of it, or after a while.
+
+    The answer goes out at once. But a connection that is closed while its body still comes is reset, and
+    nginx, which asks for that, says "502 Bad Gateway" to the page.
+    """
+    rest = receive if isinstance(receive, _Rest) else _Rest(receive)
+
+    async def drain() -> None:
+        count = 0
+        while not rest.ended and count < DRAIN_BYTES:
+            count += len((await rest()).get("body", b""))
+
+    async def sending(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drain(), DRAIN_S)
+        await send({"type": "http.response.body", "body": b""})
+
+    return sending
 
 
 def _refused_post(path: str, headers: Mapping[str, str]) -> Refusal | None:

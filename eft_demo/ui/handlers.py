@@ -172,7 +172,7 @@ def _run_lines(
             asked.weight_filter,
             asked.schedule,
         )
-        yield encoder.run_line(run_id, nonce, kept.prompt, kept.origin)
+        yield encoder.run_line(run_id, nonce, kept.prompt, {**kept.origin, "record": kept.record(service)})
         for lines in _event_lines(service, run, kept, encoder):
             yield lines
             if visitor is not None and not live.streams.is_read(visitor.session, settings.blocked_s):

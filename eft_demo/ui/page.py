@@ -1,7 +1,7 @@
-"""The page: one gr.HTML component with a constant skeleton, drawn by the scripts in assets/ui.
+"""The page: one gr.HTML component with a constant skeleton, drawn by the modules in assets/web.
 
 Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line.
-No text of a person or a model ever passes a template: the skeleton has no placeholders, and the scripts use
+No text of a person or a model ever passes a template: the skeleton has no placeholders, and the modules use
 textContent only.
 """
 
@@ -14,6 +14,7 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
+from eft_demo.figures.comparisons import MAX_UNSURE
 from eft_demo.models.memory import settle
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, handlers
@@ -29,40 +30,9 @@ from eft_demo.ui.family_switch import OVER, Load, Switch, load_chosen, load_firs
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import lender
 from eft_demo.ui.visitors import Turns, Visitor, network
+from eft_demo.ui.web_modules import page_modules
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-SCRIPTS = (  # in this order, in one scope
-    "key.js",
-    "keys.js",
-    "text.js",
-    "whatif.js",
-    "sentences.js",
-    "stream.js",
-    "connection.js",
-    "tokens.js",
-    "colour.js",
-    "plot.js",
-    "falls.js",
-    "card.js",
-    "peek.js",
-    "steer.js",
-    "columns.js",
-    "pad.js",
-    "method.js",
-    "remix.js",
-    "branch.js",
-    "compare.js",
-    "diff.js",
-    "dialogs.js",
-    "family.js",
-    "share.js",
-    "open.js",
-    "memory.js",
-    "drop.js",
-    "print.js",
-    "theme.js",
-    "controls.js",
-)
 EXAMPLES = (
     "What is the capital of Peru?",
     "How do chemists write gold?",
@@ -134,7 +104,7 @@ def build_demo(first: Service, settings: Settings, notice: str = "", load: Load 
         panel = gr.HTML(
             value=page_line(first, live.serial, notice),
             html_template=asset("skeleton.html"),
-            js_on_load=script(),
+            js_on_load=loader(),
             apply_default_css=False,
             elem_id="eft",
             server_functions=[
@@ -262,6 +232,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
+        max_unsure=MAX_UNSURE,
         address=sharing.address(settings),
         absent=not family.roles,
         recorded=opening.recorded_list(),
@@ -278,9 +249,12 @@ def asset(name: str) -> str:
     return (ASSETS / "ui" / name).read_text(encoding="utf-8")
 
 
-def script() -> str:
-    """The page's scripts as one function body; Gradio gives it element, trigger, props, server and watch."""
-    return '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
+def loader() -> str:
+    """What Gradio runs with element, trigger, props, server and watch: it imports the page's modules."""
+    modules = page_modules()
+    names = json.dumps(list(modules.files))
+    text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", names)
+    return f'"use strict";\n{text}'
 
 
 def style() -> str:

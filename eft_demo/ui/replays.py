@@ -7,6 +7,7 @@ has been checked; what is wrong with it is a sentence.
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from eft_demo.engine.service import Service
@@ -76,7 +77,9 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
         parse_weight_filter(trace.weight_filter),
         parse_schedule(trace.schedule),
     )
-    beside = {"reshown": list(trace.formats), "notes": notes}
+    made = trace.made_with and asdict(trace.made_with)
+    record = {"schedule": trace.schedule, "speculation": trace.speculation, "made_with": made}
+    beside = {"reshown": list(trace.formats), "notes": notes, "record": record}
     lines = encoder.run_line(run_id, 0, trace.prompt, beside) + "".join(
         map(encoder.event_line, played.events)
     )

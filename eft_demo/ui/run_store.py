@@ -6,7 +6,7 @@ of what it was shown; each is looked up here, and a place that is not there is a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
@@ -97,8 +97,14 @@ class Kept:
             if seed == self.request.sampling.seed
         ]
         if self.file is not None:
-            return replace(self.file, panels=own)
+            return self.file.with_panels(own)
         return make_trace(service, self.prompt, self.request, own, known=not self.mixed)
+
+    def record(self, service: Service) -> dict[str, object]:
+        """What the page keeps of it unread, for a server that has the run no more."""
+        trace = self.trace(service)
+        made = trace.made_with and asdict(trace.made_with)
+        return {"schedule": trace.schedule, "speculation": trace.speculation, "made_with": made}
 
 
 class KeptRuns(Shelf[Kept]):

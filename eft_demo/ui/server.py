@@ -24,9 +24,11 @@ from eft_demo.ui import serving
 from eft_demo.ui.connections import bound
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
+from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.visitors import Listening
+from eft_demo.ui.web_modules import module_route, page_modules
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 WATCH_S = 0.5  # between two looks at the engine
@@ -102,11 +104,17 @@ def start(demo: Page, settings: Settings) -> str:
             "redoc_url": None,
             "openapi_url": None,
             "lifespan": lambda app: _queue_runs(demo, app),
-            "routes": [Route("/healthz", health(demo)), Route("/eft/plotly.min.js", plotly_js)],
+            "routes": [
+                Route("/healthz", health(demo)),
+                Route("/eft/plotly.min.js", plotly_js),
+                module_route(page_modules()),
+            ],
             "middleware": [Middleware(OwnAddress), Middleware(Listening, streams=demo.live.streams)],
             "exception_handlers": {RequestValidationError: not_as_asked},
         },
     )
+    demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
+    demo.app.router.redirect_slashes = False  # it would send people to what it takes for its own address
     # The gate stands before Gradio's own middleware, which would answer other sites.
     demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()

@@ -88,6 +88,11 @@ class Streams:
             if not self._open[session]:
                 del self._open[session]
 
+    def listens(self, session: str) -> bool:
+        """Whether a stream of this session is open."""
+        with self._changed:
+            return session in self._open
+
     def is_read(self, session: str, blocked_s: float) -> bool:
         """Whether a stream of this session is open, and no send has waited for its reader for so long."""
         late_s = time.monotonic() - blocked_s

@@ -1,7 +1,5 @@
 """Texts side by side, one column widened, the list of keys: by keyboard alone."""
 
-import difflib
-import random
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
-from eft_demo.ui.page import asset
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.scripted import Script
@@ -87,38 +84,6 @@ def test_two_texts_are_compared_word_by_word(site: Site) -> None:
     page.focus("[data-part=differing]")
     page.keyboard.press("Space")
     assert page.locator("[data-part=diff]").inner_text().split() == ["…", "Lima", "Quito", "…"]
-
-
-def test_the_comparison_is_exact(site: Site) -> None:
-    page = site.open()
-    pure = asset("diff.js").partition("function drawDiff")[0] + "return wordDiff;"
-    page.evaluate("source => { window.wordDiff = new Function(source)(); }", pure)
-    dice = random.Random(7)
-    for _ in range(60):
-        a, b = (
-            "".join(dice.choices(["a", "b", "é", " ", "  ", "\n", ".", "🙂", "x"], k=30)) for _ in range(2)
-        )
-        pieces = page.evaluate("([a, b]) => window.wordDiff(a, b)", [a, b])
-        assert "".join(text for kind, text in pieces if kind != "gone") == b
-        kept = sum(len(WORDS.findall(text)) for kind, text in pieces if kind == "same")
-        left, right = ([word.strip() for word in WORDS.findall(text)] for text in (a, b))
-        assert kept == longest(left, right)
-        gone = "".join(text for kind, text in pieces if kind != "new")
-        assert "".join(gone.split()) == "".join(a.split())
-        assert kept >= sum(
-            block.size for block in difflib.SequenceMatcher(None, left, right).get_matching_blocks()
-        )
-
-
-def longest(left: list[str], right: list[str]) -> int:
-    """The length of the longest common subsequence, the slow and plain way."""
-    row = [0] * (len(right) + 1)
-    for word in left:
-        before = row
-        row = [0]
-        for j, other in enumerate(right):
-            row.append(before[j] + 1 if word == other else max(before[j + 1], row[j]))
-    return row[-1]
 
 
 def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:

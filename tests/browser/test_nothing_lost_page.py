@@ -110,7 +110,7 @@ def endings(page: Any) -> list[str]:
 
 
 def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
-    with wire_to(demo.server_port) as wire:
+    with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         page.evaluate("window.stayed = true")
         run(page, "chant")
@@ -130,7 +130,7 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         assert not demo.live.by_id and not demo.service.engine.active_rows
         wire.mend()
         said = notice(page, "was lost for")
-        assert "ended at that point" in said and "Run again" in said
+        assert "the run stopped there" in said and "Press Run" in said
         assert texts(page) == before and page.input_value("#eft-prompt") == "chant"
         branch(page, 3)  # the text that was cut can be gone on from
         run(page, "Hello")
@@ -154,7 +154,7 @@ def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, con
     page.focus("#eft-alpha")
     page.keyboard.press("End")
     again(page)
-    assert "here again" in notice(page, "here again")
+    assert "texts and settings" in notice(page, "are back")
     assert texts(page) == shown and page.locator(".node").count() == 2
     assert page.input_value("#eft-prompt") == "half typed <b>"
     assert page.input_value("#eft-top_p") == "0.8" and page.input_value("#eft-schedule") == "warmup"
@@ -168,10 +168,10 @@ def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, con
     page.keyboard.press("Control+Enter")
     wait_tokens(page)
     again(page)
-    assert "ended when the page was left" in notice(page, "ended")
+    assert "stopped when you left" in notice(page, "stopped")
     assert all(ending.startswith("cut off") for ending in endings(page)) and len(texts(page)[2]) > 4
     again(page)
-    notice(page, "here again.")
+    notice(page, "are back.")
 
     other = visit(context, demo.url)  # another tab knows nothing of it
     assert other.locator("[data-part=notice]").is_hidden() and other.input_value("#eft-prompt") == ""
@@ -213,7 +213,7 @@ def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context:
     notice(page, "is lost")
     cut = texts(page)
     with served(port):
-        assert "started anew" in notice(page, "was lost for")
+        assert "restarted" in notice(page, "was lost for")
         assert texts(page) == cut and page.evaluate("window.stayed")
         branch(page, 3)  # the new server knows nothing of that run, until the page hands it back
         assert texts(page)[2].startswith(cut[2][:3]) and page.locator("[data-error=branch]").is_hidden()
@@ -261,7 +261,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     works(page)
-    assert "keeps nothing" in page.locator("[data-part=memory-note]").inner_text()
+    assert "stores nothing" in page.locator("[data-part=memory-note]").inner_text()
     again(page)
     works(page)
     refused.close()
@@ -296,4 +296,63 @@ def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
         assert not page.locator(".t").count() and not page.evaluate("window.pwned")
         works(page)
     again(page)
-    notice(page, "here again")
+    notice(page, "are back")
+
+
+def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    works(page)
+    page.fill("#eft-prompt", "half typed")
+    page.eval_on_selector("#eft-top_p", "f => { f.value = '0.8'; f.dispatchEvent(new Event('input')); }")
+    holds = "text => document.querySelector('#eft-prompt').value === text"
+    for prompt in ("theirs", "others"):
+        page.evaluate("prompt => { location.hash = '#v=1&prompt=' + prompt; }", prompt)
+        page.wait_for_function(holds, arg=prompt)
+    page.fill("#eft-prompt", "others, changed")
+    page.go_back()
+    page.wait_for_function(holds, arg="theirs")
+    page.go_back()
+    page.wait_for_function(holds, arg="half typed")
+    assert page.input_value("#eft-top_p") == "0.8" and texts(page)[2] == "Hello"
+    page.go_forward()
+    page.go_forward()
+    page.wait_for_function(holds, arg="others, changed")
+    page.go_back()
+    page.wait_for_function(holds, arg="theirs")
+    page.evaluate("location.hash = '#v=1&prompt=others'")  # a link pasted again is read again
+    page.wait_for_function(holds, arg="others")
+
+
+def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    run(page, "Hello")
+    page.wait_for_selector(".t")
+    page.wait_for_function("Object.keys(sessionStorage).some((key) => key.startsWith('eft-text'))")
+    wait_end(page)
+    ended = page.evaluate("performance.now()")
+    page.wait_for_function(
+        """() => Object.entries(sessionStorage).filter(([key]) => key.startsWith('eft-text'))
+            .every(([, text]) => JSON.parse(text).end)"""
+    )
+    assert page.evaluate("performance.now()") - ended < 1500
+
+
+def test_a_browser_that_lets_nobody_name_a_history_entry_runs_all_the_same(demo: Page, context: Any) -> None:
+    context.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
+    page = visit(context, demo.url)
+    works(page)
+    again(page)
+    notice(page, "are back")
+    assert texts(page)[2] == "Hello"
+
+
+def test_the_menu_of_families_takes_back_that_it_could_not_be_read(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    context.set_offline(True)
+    page.click(".family-chip")
+    page.wait_for_selector("[data-part=family-sentence]:not([hidden])")
+    assert "could not be reached" in page.inner_text("[data-part=family-sentence]")
+    page.keyboard.press("Escape")
+    context.set_offline(False)
+    page.click(".family-chip")
+    page.wait_for_selector("[data-part=family-sentence]", state="hidden")

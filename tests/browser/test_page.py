@@ -305,7 +305,9 @@ def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
     page.fill("#eft-temperature", "")
     page.fill("#eft-prompt", "x")
     page.click("[data-part=run]")
-    page.wait_for_function("document.querySelector('[data-error=temperature]').textContent.includes('None')")
+    page.wait_for_function(
+        "document.querySelector('[data-error=temperature]').textContent.includes('is empty')"
+    )
 
 
 def test_two_browsers_get_their_own_text(site: Site):

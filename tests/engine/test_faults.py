@@ -33,7 +33,7 @@ THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scal
 TWO = (("Up-scaled", parse(UPSCALED)), ("Beta", parse("assistant + beta*(large_base - small_base)")))
 SEEDED = Sampling(temperature=0.8, top_p=0.95, seed=3)
 EVERYWHERE = [*CALLS, *MODELS, *CACHE, CLOCK]
-REAL = [*CALLS[::3], *MODELS, *CACHE, CLOCK]  # models and cache are what is real there
+REAL = [*MODELS, *CACHE]  # what is real there; the engine's own calls break on tiny models below
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def atlas_alone(
     return [play(engine, [request])[0] for request in atlas_requests]
 
 
-@pytest.mark.parametrize("place", REAL)
+@pytest.mark.parametrize("place", [*REAL, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in CALLS)])
 def test_one_exception_on_the_bundled_family(
     place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Told]]
 ) -> None:
@@ -180,8 +180,14 @@ FULL = ("memory", "full GPU", "full CPU")
 TAKES_MEMORY = ("eft_demo.engine.attribution.mix", "eft_demo.engine.forward.to_logprobs", "cache._grow")
 
 
-@pytest.mark.parametrize("kind", FULL)
-@pytest.mark.parametrize("place", [*TAKES_MEMORY, "join of large_base", "forward of large_base"])
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        pytest.param(place, kind, marks=[] if i % 3 == j else pytest.mark.exhaustive)
+        for i, place in enumerate([*TAKES_MEMORY, "join of large_base", "forward of large_base"])
+        for j, kind in enumerate(FULL)
+    ],
+)
 def test_a_full_device_ends_those_who_need_more_of_it(
     place: str,
     kind: str,
@@ -226,7 +232,7 @@ def test_another_family_may_take_over_while_columns_stream(
     first = service()
     first.start()
     page = build_demo(first, FP32)
-    for _ in range(4):
+    for _ in range(2):
         old, new = page.service, service()
         streaming = [replace(request, max_new_tokens=200, forced=()) for request in atlas_requests]
         runs = [old.engine.submit(request) for request in (*streaming, *streaming)]
@@ -271,7 +277,7 @@ def toy_alone() -> list[list[Told]]:
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
 def test_one_exception_at_an_early_and_a_late_call(place: str, toy_alone: list[list[Told]]) -> None:
     kinds, first = list(ERRORS), EVERYWHERE.index(place)
-    for at, kind in zip((1, 2, 7), (kinds[(first + 3 * i) % len(kinds)] for i in range(3)), strict=True):
+    for at, kind in ((1 + first % 2, kinds[first % len(kinds)]), (7, kinds[(first + 4) % len(kinds)])):
         engine = toy_engine(patience_s=0.005 * (at % 2))
         with injected(place, Fault(kind, at), engine, "assistant") as fault:
             ended = check(engine, toy_requests(), toy_alone, fault)

@@ -30,6 +30,8 @@ def test_the_reader_joins_lines_and_leaves_comments_out() -> None:
         ("app.py", True),
         ("eft_demo/ui/server.py", True),
         ("assets/atlas/family.yaml", True),
+        ("assets/web/lib/keys.js", True),
+        ("assets/web/lib/keys.test.js", False),
         ("eft_demo/__pycache__/app.pyc", False),
         ("eft_demo/ui/__pycache__/x.pyc", False),
         (".git/config", False),

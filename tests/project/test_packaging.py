@@ -1,5 +1,6 @@
 """What is declared in several places is the same in all of them, and every pin is exact."""
 
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,16 @@ def test_every_pin_is_exact_and_named_once() -> None:
     assert {"gradio", "torch", "transformers", "bitsandbytes", "plotly"} <= set(app)
     assert not set(app) & set(dev)
     assert "-r requirements.txt" in (ROOT / "requirements-dev.txt").read_text()
+
+
+def test_the_tools_of_the_page_are_pinned_and_name_no_registry() -> None:
+    wanted = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    lock = (ROOT / "package-lock.json").read_text()
+    packages = json.loads(lock)["packages"]
+    assert wanted and all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    assert packages[""]["devDependencies"] == wanted
+    assert all("integrity" in package for name, package in packages.items() if name)
+    assert '"resolved"' not in lock
 
 
 def test_pins_of_the_issue() -> None:
@@ -111,6 +122,8 @@ def test_what_is_installed_starts_the_page_from_any_folder(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
+    modules = {path.name for path in site.glob("eft_demo/assets/web/**/*") if path.is_file()}
+    assert "main.js" in modules and not [name for name in modules if ".test." in name or ".d." in name]
     shutil.rmtree(source)
     (commands,) = site.glob("*.dist-info/entry_points.txt")
     assert "eft-demo = eft_demo.cli:main" in commands.read_text()

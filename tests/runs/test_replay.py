@@ -122,6 +122,8 @@ BAD = [
     ("pieces.6", "\ud800", "no text"),
     ("pieces.6", "x" * 1001, "longer than 1,000"),
     ("controls", {"alpha": 1e9}, "controls must be numbers"),
+    ("panels.0.name", "x" * 201, "names may have 200"),
+    ("panels.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
 ]
@@ -140,6 +142,15 @@ def test_too_large_files_and_too_many_tokens_are_sentences(monkeypatch: pytest.M
         open_run(RUN.to_json())
     monkeypatch.setattr(opened, "MAX_CHARS", 100)
     with pytest.raises(InputError, match="100 characters at most"):
+        open_run(RUN.to_json())
+
+
+def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sum(len(RUN.pieces.get(str(record.id), "")) for panel in RUN.panels for record in panel.tokens)
+    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole)
+    assert open_run(RUN.to_json()) == RUN
+    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole - 1)
+    with pytest.raises(InputError, match=f"{whole - 1} characters at most"):
         open_run(RUN.to_json())
 
 

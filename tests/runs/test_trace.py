@@ -176,6 +176,13 @@ def test_what_is_no_trace_is_refused(text: Any) -> None:
         RunTrace.from_json(text)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"name": "a package"}'])
+def test_json_of_something_else_is_called_no_run(text: str) -> None:
+    with pytest.raises(InputError, match="not a recorded run") as raised:
+        RunTrace.from_json(text)
+    assert "None" not in str(raised.value)
+
+
 def test_the_error_names_the_place() -> None:
     damaged = put(DOCUMENT, ("panels", 0, "tokens", 0, "candidates", 0, "logprob"), "high")
     with pytest.raises(

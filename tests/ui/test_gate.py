@@ -1,5 +1,6 @@
 """The gate, over HTTP on a running page: other sites, foreign names, odd bodies, and what does not exist."""
 
+import asyncio
 import http.client
 import json
 import logging
@@ -107,6 +108,21 @@ def test_no_other_site_may_ask_before_or_read(client: httpx.Client) -> None:
 def test_nothing_else_is_served(client: httpx.Client, method: str, path: str) -> None:
     body = None if method == "GET" else {"session_hash": "x", "fn_index": 0}
     assert client.request(method, path, json=body).status_code in (404, 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/%23v=1&prompt=%C3%BC%26", "/#v=1&prompt=%C3%BC%26"),
+        ("/%23v=1&prompt=a/b//c", "/#v=1&prompt=a/b//c"),
+        ("/%3Fv=1&prompt=Hi", "/#v=1&prompt=Hi"),
+        ("/%23v=1&prompt=what?&seed=7", "/#v=1&prompt=what&&seed=7"),
+    ],
+)
+def test_a_link_whose_mark_was_encoded_leads_to_the_page(client: httpx.Client, path: str, where: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 307
+    assert str(answer.url.join(answer.headers["location"])) == str(client.base_url).rstrip("/") + where
 
 
 @pytest.mark.parametrize("query", ["page=none", "deep_link=../../x", "page=%00&deep_link", "v=1&prompt=Hi"])
@@ -333,6 +349,59 @@ def test_bodies_that_come_at_once_have_a_limit_together(
     assert client.post(CALL, json=asked(page, data="x" * 1000)).status_code == 200
     monkeypatch.undo()
     assert client.post(CALL, json=asked(page)).status_code == 200
+
+
+def test_a_body_may_have_so_many_values(client: httpx.Client, page: tuple[Page, str]) -> None:
+    many: list[object] = [[]] * (gate.MAX_VALUES // 2)
+    answer = client.post(CALL, json=asked(page, data=many))
+    assert answer.status_code == 413 and f"{gate.MAX_VALUES:,} values" in answer.text
+    assert client.post(CALL, json=asked(page, data=many[: len(many) // 4])).status_code == 200
+
+
+def test_reading_large_bodies_has_a_limit_per_address(
+    client: httpx.Client, page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "READING_S", 0.0)
+    large = asked(page, data=[[]] * 40_000)
+    answers = [client.post(CALL, json=large).status_code for _ in range(2)]
+    assert answers[-1] == 503
+    assert client.post(CALL, json=asked(page)).status_code == 200
+    elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(base_url=page[1].replace("localhost", "127.0.0.1"), transport=elsewhere) as other:
+        assert other.post(CALL, json=large).status_code == 200
+
+
+@pytest.mark.parametrize("path", [JOIN, "/gradio_api/run/x"])
+def test_a_refusal_is_read_by_a_proxy_that_closes_and_still_sends(page: tuple[Page, str], path: str) -> None:
+    size = 3_000_000  # more than the buffers of the system take
+    head = f"POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(page[1]).port or 0), 20) as line:
+        line.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
+        assert line.recv(12).startswith(b"HTTP/1.1 4")
+        line.sendall(b" " * size)  # raises if the connection was reset
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.endswith(b"}")
+
+
+def test_no_answer_leads_to_what_the_server_takes_for_its_address(client: httpx.Client) -> None:
+    for path in ("/healthz/", "/config//", "/eft/plotly.min.js/"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and "location" not in answer.headers
+
+
+def test_made_up_sessions_leave_those_who_listen(
+    client: httpx.Client, page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = page[0]
+    boxes = demo._queue.pending_messages_per_session
+    monkeypatch.setattr(boxes, "max_size", 2)
+    boxes["listener"] = asyncio.Queue()
+    event = {"data": [], "event_data": {}, "fn_index": demo.config["dependencies"][0]["id"]}
+    with client.stream("GET", "/gradio_api/queue/data?session_hash=listener") as stream:
+        assert stream.status_code == 200
+        for k in range(5):
+            assert client.post(JOIN, json={**event, "session_hash": f"made-up-{k}"}).status_code == 200
+        assert "listener" in boxes and len(boxes) <= 3
 
 
 def test_a_stream_asks_proxies_to_pass_it_on(client: httpx.Client) -> None:

@@ -1,7 +1,6 @@
 """The server around the page: what it serves, what it refuses, ports; and its endpoints without the page."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +12,9 @@ import pytest
 from eft_demo.engine.service import NO_MODEL, Service
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers, server
-from eft_demo.ui.page import Page, build_demo, page_line, script, style
+from eft_demo.ui.page import Page, build_demo, loader, page_line, style
 from eft_demo.ui.run_form import sampling_ranges
+from eft_demo.ui.web_modules import page_modules
 from tests.fakes import make_service
 
 GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
@@ -188,7 +188,7 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     settings, service = Settings(), page[0].service
     skeleton = page[0].blocks[dependency(page)[1]].html_template
     assert "${" not in skeleton and "{{" not in skeleton and "`" not in skeleton
-    source = script()
+    source = loader() + "".join(content.decode() for content in page_modules().files.values())
     for forbidden in (
         "innerHTML",
         "outerHTML",
@@ -211,9 +211,3 @@ def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentenc
     (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
     assert NO_MODEL in said and said.endswith('{"k":"done"}\n')
     service.stop()
-
-
-def test_no_name_is_declared_twice_in_the_scope_that_the_scripts_share():
-    declared = re.findall(r"^(?:const|let|(?:async )?function) (\w+)", script(), re.MULTILINE)
-    assert len(declared) > 100
-    assert sorted({name for name in declared if declared.count(name) > 1}) == []

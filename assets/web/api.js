@@ -1,0 +1,173 @@
+// The server: what the page may ask of it, and the line to it. When the line is cut in mid-run, Gradio's client waits for the
+// server and then loads the page again, with everything in it gone. So a stream that breaks off is handed to it as one
+// that has ended; this page stays. Should Gradio speak to its server in other words one day, it reloads as it used to, and
+// views/memory.js brings all back.
+
+/** @import { Link, Run } from "./types.js" */
+
+import { storedText } from "./lib/stored.js";
+import { config, emit, slidersOf } from "./store.js";
+
+/** @type {{ value: string }} */
+export let props = /** @type {any} */ (null); // of the component: `value` is the stream, one NDJSON string per run that only grows
+/** @type {Record<string, (posted: any) => Promise<any>>} */
+export let server = /** @type {any} */ (null); // the server's functions, by the names that ui/page.py gives them
+/** @type {(request: any) => void} */
+export let trigger = /** @type {any} */ (null); // asks for a run
+
+/** @type {(given: { props: { value: string }, server: Record<string, (posted: any) => Promise<any>>, trigger: (request: any) => void }) => void} */
+export function connect(given) {
+  ({ props, server, trigger } = given);
+}
+
+export const PROBE_MS = 1000; // how often a lost server is looked for
+/** @type {Link} */
+export let link = /** @type {any} */ (null); // between Gradio's client and the network
+
+// Stands between Gradio's client and the network for the two requests that a run is made of. `lost` is called at a cut.
+/** @type {(send: typeof fetch) => Link} */
+function makeLink(send) {
+  /** @type {Link} */
+  const made = { lost: () => {}, base: "", stream: null };
+  const events = new Set(); // asked for and not yet completed
+  let cuts = 0;
+  /** @type {(text: string) => Uint8Array} */
+  const encode = (text) => new TextEncoder().encode(text);
+  // What the server still writes into a dead stream must be missed by nobody, so after a cut the session is another.
+  /** @type {(session: any) => string} */
+  const sessionOf = (session) => (cuts ? session + "-" + cuts : session);
+
+  function cut() {
+    cuts += 1;
+    events.clear();
+    setTimeout(() => made.lost());
+  }
+
+  /** @type {(address: any, init: any) => Promise<Response>} */
+  async function join(address, init) {
+    if (made.stream && Date.now() - made.stream.news > NEWS_LATE_MS) await made.stream.breakOff();
+    try {
+      const asked = JSON.parse(init.body);
+      const answer = await send(address, { ...init, body: JSON.stringify({ ...asked, session_hash: sessionOf(asked.session_hash) }) });
+      const { event_id: event } = await answer.clone().json(); // no JSON: a proxy answers in place of the server
+      if (event) events.add(event);
+      return answer;
+    } catch {
+      cut();
+      return new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } }); // Gradio: an end without a word
+    }
+  }
+
+  /** @type {(address: any, init: any) => Promise<Response>} */
+  async function open(address, init) {
+    const url = new URL(address.url ?? address);
+    url.searchParams.set("session_hash", sessionOf(url.searchParams.get("session_hash")));
+    const request = new Request(url, new Request(address, init)), { signal } = request;
+    const heard = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has let go of it
+    const decoder = new TextDecoder();
+    /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
+    let reader;
+    let rest = "", ended = false;
+    const own = made.stream = { news: Date.now(), breakOff: () => (reader?.cancel(), Promise.race([heard, pause(PROBE_MS)])) };
+    try {
+      const answer = await send(request);
+      if (answer.ok) reader = answer.body?.getReader();
+    } catch { /* as one that breaks off at once */ }
+    /** @type {(text: string, out: ReadableStreamDefaultController) => boolean} */
+    const pass = (text, out) => {
+      const whole = text.lastIndexOf("\n\n") + 2; // half a message would be an error
+      rest = whole < 2 ? text : text.slice(whole);
+      if (whole < 2) return false;
+      const messages = text.slice(0, whole);
+      if (messages.includes('"close_stream"')) ended = true;
+      if (messages.includes('"process_completed"'))
+        for (const id of [...events]) if (messages.includes(id)) events.delete(id);
+      out.enqueue(encode(messages));
+      return true;
+    };
+    /** @type {(out: ReadableStreamDefaultController) => void} */
+    const finish = (out) => {
+      if (made.stream === own) made.stream = null;
+      const broken = !ended && !signal.aborted;
+      if (broken) {
+        const output = { data: [{ __type__: "update" }], is_generating: false };
+        const words = [...[...events].map((event_id) => ({ msg: "process_completed", event_id, output, success: true })), { msg: "close_stream", event_id: null }];
+        out.enqueue(encode(words.map((word) => "data: " + JSON.stringify(word) + "\n\n").join("")));
+        cut();
+      }
+      out.close();
+    };
+    const body = new ReadableStream({
+      async pull(out) {
+        for (;;) {
+          let piece = null;
+          try {
+            piece = await reader?.read();
+          } catch { /* it broke off */ }
+          if (!piece || piece.done) return finish(out);
+          own.news = Date.now();
+          if (pass(rest + decoder.decode(piece.value, { stream: true }), out)) return;
+        }
+      },
+      cancel: (why) => reader?.cancel(why),
+    });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  }
+
+  window.fetch = (address, init) => {
+    const [, base, kind] = /^(.*\/)queue\/(join|data)(?:\?|$)/.exec(String(/** @type {any} */ (address)?.url ?? address)) || [];
+    if (!kind) return send(address, init);
+    made.base = base;
+    return kind === "join" ? join(address, init) : open(address, init);
+  };
+  return made;
+}
+
+// One for every page that this document ever shows: Gradio may mount the component anew.
+/** @type {(onLost: () => void) => void} */
+export function openLink(onLost) {
+  link = /** @type {any} */ (window)[Symbol.for("eft-link")] ||= makeLink(window.fetch.bind(window));
+  link.lost = onLost;
+}
+
+export const apiBase = () => link.base || new URL("gradio_api/", document.baseURI);
+/** @type {(ms: number) => Promise<void>} */
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Which start of the server answers, as Gradio names it; "" if none does.
+/** @type {() => Promise<string>} */
+export async function serverNow() {
+  try {
+    const answer = await fetch(new URL("app_id", apiBase()), { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    return answer.ok ? String((await answer.json()).app_id) : "";
+  } catch {
+    return "";
+  }
+}
+
+const SHARE_LOST = "The server could not be reached. Please try again.";
+
+/** @type {(promise: Promise<string>) => Promise<any>} */
+export async function answerOf(promise) {
+  try {
+    return JSON.parse(await promise);
+  } catch {
+    return { error: SHARE_LOST };
+  }
+}
+
+// A run that the server has no more, for it was started anew or ran out of room, is handed back to it before something
+// is asked of it. A sentence where that cannot be; what the server cannot be reached for says so itself.
+/** @type {(one: Run) => Promise<string>} */
+export async function regain(one) {
+  const { kept = true } = await answerOf(server.still_kept({ run: one.id }));
+  if (kept) return "";
+  if (!one.formats) return "The server has this run no more. Please open its file again.";
+  const { prompt, sampling, filter, record, formats } = one;
+  const columns = one.panels.map((panel) => ({ name: panel.name, roles: panel.roles, terms: panel.terms, seed: panel.sampling.seed, ...JSON.parse(storedText(one, panel)) }));
+  const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.panels), family: config.chips[0] }));
+  if (answer.run) one.id = answer.run, emit("changed");
+  return answer.error || "";
+}
+
+export const NEWS_LATE_MS = 6000; // the server speaks at least once a second

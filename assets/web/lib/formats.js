@@ -1,0 +1,73 @@
+// How numbers and names are written on the page.
+
+/** @import { Nats, Panel } from "../types.js" */
+
+/** @type {(role: string) => string} */
+export const roleName = (role) => role.replaceAll("_", " ");
+/** @type {(control: string) => string} */
+export const symbolOf = (control) => control.replace(/^alpha_/, "α ").replace("alpha", "α").replace("beta", "β").replaceAll("_", " ");
+
+/** @type {(text: string) => string} */
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** @type {(recipe: string) => string} */
+export const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
+
+/** @type {(panel: Panel, rate?: number, speedup?: number) => string} */
+export function draftsText(panel, rate, speedup) {
+  const drafted = panel.tokens.filter((token) => token.d).length;
+  const kept = rate ?? panel.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
+  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts kept"] : [];
+  if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
+  return texts.join(" · ");
+}
+
+/** @type {(panel: Panel) => string} */
+export function speedText(panel) {
+  const n = panel.tokens.length, first = panel.tokens[0].ms, last = panel.tokens[n - 1].ms;
+  const speed = n > 4 && last > first ? Math.round(((n - 1) * 1000) / (last - first)) + " tok/s · " : "";
+  return speed + "first " + Math.round(first) + " ms";
+}
+
+/** @type {(panel: Panel) => string} */
+export function ending(panel) {
+  const why = panel.ended ? panel.ended.why : "";
+  return { stop: "finished", length: "length reached", cancelled: "stopped", cut: "cut off", error: "error" }[why] || why;
+}
+
+/** @type {(nats: number) => string} */
+export const signed = (nats) => (Math.abs(nats) < 0.05 ? "" : (nats < 0 ? "−" : "+") + Math.abs(nats).toFixed(1));
+
+// A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup.
+/** @type {(text: string, longest?: number) => string} */
+export function tickLabel(text, longest = 12) {
+  const shown = [...text.replace(/^ +| +$/g, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/(?! )[\p{C}\p{Z}]/gu, "�")];
+  const cut = shown.length > longest ? shown.slice(0, longest - 1).join("") + "…" : shown.join("");
+  return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") || "␣";
+}
+
+/** @type {(name: string) => string} */
+export const shortName = (name) => name.replace(" · ", "·").replace(/\((.+) − .+\)/, "Δ$1"); // as over the columns
+
+/** @type {(value: Nats) => string} */
+export const plainSigned = (value) => (value === null || !Number.isFinite(value) ? (value === Infinity ? "+∞" : "−∞") : (value < -0.005 ? "−" : value > 0.005 ? "+" : "") + Math.abs(value).toFixed(2));
+/** @type {(text: string) => string} */
+export const quote = (text) => "“" + text + "”";
+
+/** @type {(logprob: Nats | undefined) => string} */
+export function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
+  if (logprob === null || logprob === undefined) return "0";
+  const p = Math.exp(logprob);
+  if (p < 0.005) return "<.01";
+  return p >= 0.995 ? (p > 0.9999 ? "1" : ">.99") : p.toFixed(2).slice(1);
+}
+
+/** @type {(logprob: Nats) => string} */
+export const percent = (logprob) => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " percent";
+/** @type {(n: number) => string} */
+export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" : n) + " tokens");
+
+/** @type {(bytes: number) => string} */
+export const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
+/** @type {(count: number) => string} */
+export const millions = (count) => count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { counted, decimal, draftsText, ending, gigabytes, millions, percent, plainSigned, readable, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
+
+test("probabilities", () => {
+  assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
+  assert.equal(percent(Math.log(0.5)), "50 percent");
+  assert.equal(percent(null), "0 percent");
+});
+
+test("signs are typographic and nothing is said of next to nothing", () => {
+  assert.deepEqual([0.04, -1.25, 2].map(signed), ["", "−1.3", "+2.0"]);
+  assert.deepEqual([null, Infinity, -Infinity, 0.001, -0.5].map(plainSigned), ["−∞", "+∞", "−∞", "0.00", "−0.50"]);
+});
+
+test("recipes and controls as people write them", () => {
+  assert.equal(readable("large_base + alpha*(small_tuned - small_base)"), "large_base + α·(small_tuned − small_base)");
+  assert.equal(readable("a + alpha_pirate*(b - c)"), "a + α·(b − c)");
+  assert.deepEqual(["alpha", "beta", "alpha_brief_pirate"].map(symbolOf), ["α", "β", "α brief pirate"]);
+  assert.equal(shortName("α · (small_tuned − small_base)"), "α·Δsmall_tuned");
+});
+
+test("a label of an axis is never markup, never invisible, never long", () => {
+  assert.equal(tickLabel(" <b>&"), "&lt;b&gt;&amp;");
+  assert.equal(tickLabel("\n\t\u202e"), "↵⇥�");
+  assert.equal(tickLabel("   "), "␣");
+  assert.equal(tickLabel("0123456789abcdef"), "0123456789a…");
+  assert.equal([...tickLabel("🙂".repeat(20))].length, 12); // no half of a character
+});
+
+test("sizes", () => {
+  assert.deepEqual([5e5, 2.34e9, 7e10].map(gigabytes), ["0.5 MB", "2.3 GB", "70 GB"]);
+  assert.deepEqual([1.1e6, 4.9e8, 7.2e9].map(millions), ["1.1 M", "490 M", "7.2 B"]);
+  assert.deepEqual([1, 8, NaN].map(counted), ["one token", "8 tokens", "… tokens"]);
+});
+
+test("the foot of a column", () => {
+  const tokens = [0, 10, 20, 30, 40, 50].map((ms, n) => ({ ms, i: n, ...(n % 2 ? { d: [n === 3 ? 9 : n, 1] } : {}) }));
+  assert.equal(speedText({ tokens }), "100 tok/s · first 0 ms");
+  assert.equal(speedText({ tokens: tokens.slice(0, 2) }), "first 0 ms");
+  assert.equal(draftsText({ tokens }), "67 % of drafts kept");
+  assert.equal(draftsText({ tokens: [] }), "");
+  assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts kept · 1.8× as fast as without");
+  assert.equal(ending({ ended: { why: "stop" } }), "finished");
+  assert.equal(ending({ ended: null }), "");
+});

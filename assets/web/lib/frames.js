@@ -1,0 +1,27 @@
+// A recorded run in the order in which it is replayed, and how long each step of it takes.
+
+/** @import { Frame, Line } from "../types.js" */
+
+/** @type {Record<string, (frame: Frame, before: number) => number>} */
+export const PACES = { // ms a token takes
+  "0.5×": () => 200, "1×": () => 100, "2×": () => 50, "4×": () => 25, "8×": () => 12.5,
+  "as it was": (frame, before) => Math.max(0, frame.ms - before), "at once": () => 0,
+};
+
+// One frame for each place in the texts: the tokens there, of all columns; the end of a column comes with its last token.
+/** @type {(lines: Line[]) => { frames: Frame[], end: Line }} */
+export function framesOf(lines) {
+  /** @type {Frame[]} */
+  const frames = [];
+  /** @type {Record<number, number>} */
+  const counts = {};
+  for (const line of lines.slice(1, -1)) {
+    const count = counts[line.p] || 0, at = line.k === "t" ? count : Math.max(0, count - 1);
+    const frame = (frames[at] ??= { lines: [], ms: 0 });
+    frame.lines.push(line);
+    if (line.k !== "t") continue;
+    counts[line.p] = count + 1;
+    frame.ms = Math.max(frame.ms, line.ms);
+  }
+  return { frames, end: lines[lines.length - 1] };
+}

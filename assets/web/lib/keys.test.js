@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { HELD_ON, keyOf } from "./keys.js";
+
+const press = (key, more = {}) => keyOf({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, keyCode: 0, isComposing: false, getModifierState: () => false, ...more });
+
+test("names", () => {
+  assert.equal(press("r"), "r");
+  assert.equal(press("R", { shiftKey: true }), "Shift+r");
+  assert.equal(press("Enter", { metaKey: true }), "Ctrl+Enter");
+  assert.equal(press("?", { shiftKey: true }), "?"); // Shift only makes the sign
+  assert.equal(press(" ", { shiftKey: true }), "Shift+ ");
+  assert.equal(press("z", { ctrlKey: true, shiftKey: true }), "Ctrl+Shift+z");
+});
+
+test("another script goes by the key's place", () => {
+  assert.equal(press("к", { code: "KeyR" }), "r");
+  assert.equal(press("я", { code: "KeyZ", ctrlKey: true }), "Ctrl+z");
+});
+
+test("what an input method or half an accent has is not ours", () => {
+  for (const key of ["Dead", "Process", "Unidentified", undefined]) assert.equal(press(key), "");
+  assert.equal(press("Enter", { isComposing: true }), "");
+  assert.equal(press("Enter", { keyCode: 229 }), "");
+});
+
+test("AltGr makes a sign, not a command", () => {
+  assert.equal(press("@", { getModifierState: (name) => name === "AltGraph" }), "Alt+@");
+});
+
+test("only walking, undo and redo go on while a key is held", () => {
+  for (const key of ["ArrowLeft", "Shift+ArrowLeft", "Home", "Tab", "Ctrl+z"]) assert.match(key, HELD_ON);
+  for (const key of ["Enter", "Ctrl+Enter", "r", "Escape", " "]) assert.doesNotMatch(key, HELD_ON);
+});

@@ -1,0 +1,36 @@
+// The share of alpha that acts on each token, as eft_demo/method/schedule.py has it, and what a recorded value of a control
+// says about where its slider stood.
+
+/** @import { Controls, Panel, Token } from "../types.js" */
+
+// The schedule's factor at a position; its last one stays.
+/** @type {(factors: number[], n: number) => number} */
+export const factorAt = (factors, n) => factors[Math.min(n, factors.length - 1)];
+
+// The controls that a person moved just before token `index`. What a schedule makes of them is no such turn.
+/** @type {(panel: Panel, index: number, factors: number[]) => { name: string, value: number }[]} */
+export function turnsAt(panel, index, factors) {
+  const before = panel.tokens[index - 1];
+  if (!before || before.v === panel.tokens[index].v) return [];
+  const then = liveOf(before, factors), now = liveOf(panel.tokens[index], factors);
+  return Object.entries(now).flatMap(([name, value]) => (Math.abs(value - then[name]) > 0.001 ? [{ name, value }] : []));
+}
+
+/** @type {(token: Pick<Token, "n" | "v">, factors: number[]) => Controls} */
+export function liveOf(token, factors) { // where the sliders stood; where a schedule silences them, that can't be known
+  const factor = factorAt(factors, token.n);
+  return Object.fromEntries(Object.entries(token.v).map(([name, value]) => [name, name === "beta" ? value : factor ? value / factor : NaN]));
+}
+
+// The factor of each of the first tokens, as schedule.py has it; empty where the text makes no sense yet.
+/** @type {(schedule: string, length: number) => number[]} */
+export function factorsOf(schedule, length) {
+  const [kind, ...rest] = schedule.split(" "), numbers = rest.filter(Boolean).map(Number), [n] = numbers;
+  const wrong = kind === "list" ? !numbers.length || numbers.some((x) => !(x >= 0 && x <= 1)) : kind !== "constant" && !(n >= 1);
+  if (wrong) return [];
+  return Array.from({ length }, (_, i) => {
+    if (kind === "warmup") return Math.min(1, (i + 1) / n);
+    if (kind === "first") return i < n ? 1 : 0;
+    return kind === "list" ? numbers[Math.min(i, numbers.length - 1)] : 1;
+  });
+}

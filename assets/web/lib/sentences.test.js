@@ -1,0 +1,34 @@
+// Every kind of sentence is held by tests/ui/test_page_sentences.py, over the wire.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explain, pusherOf, surer, tellingRival } from "./sentences.js";
+
+const panel = (more = {}) => ({
+  roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, lowest: 0, highest: 3,
+  sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 }, ...more,
+});
+const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1 };
+
+test("a log-odds and what it means", () => {
+  assert.equal(surer(0), "0.0 nats (1.0 times)");
+  assert.equal(surer(-6.2), "6.2 nats (490 times)");
+  assert.match(surer(20), /over a million/);
+});
+
+test("token texts stand apart from ours and are never parsed", () => {
+  const labels = new Map([[1, "{c} <b>"], [2, "{r}"]]);
+  const pieces = explain(panel(), token, labels);
+  assert.ok(pieces.filter((_, i) => i % 2).includes("{c} <b>"));
+  assert.ok(pieces.filter((_, i) => i % 2 === 0).every((piece) => !piece.includes("<b>") && !piece.includes("{")));
+  assert.match(pieces.join(""), /^Tuning decides here/);
+});
+
+test("the rival is what the base would say", () => {
+  assert.equal(tellingRival(panel(), token)[0], 1);
+  assert.equal(tellingRival(panel(), { ...token, c: [token.c[0]] }), null);
+});
+
+test("who pushes", () => {
+  assert.equal(pusherOf(panel()).name, "tuning");
+  assert.equal(pusherOf(panel({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
+});

@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { HIDDEN, joins, TURNING } from "./signs.js";
+
+const hidden = (text) => [...text.matchAll(HIDDEN)].map(([character]) => character.codePointAt(0).toString(16));
+
+test("what nobody would see gets a sign", () => {
+  assert.deepEqual(hidden("a\u0007b\u202e\u200b\u2028\ufeff\u{e0041}"), ["7", "202e", "200b", "2028", "feff", "e0041"]);
+});
+
+test("what acts as it should does not: tab, line feed, joiners, a flag's tags", () => {
+  assert.deepEqual(hidden("a\t\nم\u200cن 👩\u200d🚀 🏴\u{e0067}\u{e0062}\u{e007f}"), []);
+});
+
+test("what turns the text around is told from what is only hidden", () => {
+  assert.match("\u202e", TURNING);
+  assert.doesNotMatch("\u200e", TURNING);
+});
+
+test("where letters join, and where they do not", () => {
+  assert.ok(["م", "क", "\u0301", "\u{1f3fd}", "ᄒ"].every((text) => joins("", text)));
+  assert.ok(joins("👩\u200d", "🚀"));
+  assert.ok(["a", "東", "あ", "한", "ไ", " ", "🙂", ""].every((text) => !joins("", text)));
+});

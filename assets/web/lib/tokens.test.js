@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { knowledgeOf, listedRows, rankUnder, shiftOf, wordAround } from "./tokens.js";
+
+const spelled = (...texts) => texts.map((s) => ({ s }));
+
+test("the word that a token is a part of", () => {
+  assert.equal(wordAround(spelled("In", " L", "ima", "."), 2), "Lima");
+  assert.equal(wordAround(spelled("In", " L", "ima", "."), 1), "Lima");
+  assert.equal(wordAround(spelled("In", " L", "ima", "."), 3), "");
+  assert.equal(wordAround(spelled("é", "té"), 0), "été");
+});
+
+test("how far the terms moved a token", () => {
+  assert.equal(shiftOf({ y: [-3, 2, 0, -1] }), 2);
+  assert.equal(shiftOf({ y: [null, 0, 0, -1] }), 0);
+});
+
+test("what the large base knew and the tuned did not", () => {
+  assert.equal(knowledgeOf({ i: 1, b: 1, c: [[1, 0, -0.5, -4.5]] }), 4);
+  assert.equal(knowledgeOf({ i: 1, b: 2, c: [[1, 0, -0.5, -4.5]] }), -Infinity);
+});
+
+test("a rank is exact while few are ahead, and at least so far down beyond", () => {
+  const c = [[1, 0, -1], [2, 0, -2], [3, 0, -3]];
+  assert.deepEqual([1, 2, 3].map((i) => rankUnder({ i, c }, 2, 3)), [1, 2, 3]);
+  assert.equal(rankUnder({ i: 3, c }, 2, 2), -3);
+});
+
+test("the card lists the token, its rival and its draft before what is merely likely", () => {
+  const c = Array.from({ length: 20 }, (_, i) => [i, -i, -i]);
+  const ids = listedRows({ roles: ["large_base"], terms: [] }, { i: 19, b: 18, d: [17, 0.5], c }).map(([id]) => id);
+  assert.equal(ids.length, 8);
+  assert.deepEqual(ids.slice(-3), [17, 18, 19]);
+});

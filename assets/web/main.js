@@ -1,0 +1,46 @@
+// Where the page begins, and the only module that acts by itself. The component imports it and calls `start` once for each
+// time that it is put into the document.
+
+import { connect } from "./api.js";
+import { mount } from "./dom.js";
+import * as asIf from "./views/as-if.js";
+import * as ask from "./views/ask.js";
+import * as bars from "./views/bars.js";
+import * as branching from "./views/branching.js";
+import * as card from "./views/card.js";
+import * as columns from "./views/columns.js";
+import * as comparison from "./views/comparison.js";
+import * as connection from "./views/connection.js";
+import * as dialogs from "./views/dialogs.js";
+import * as drop from "./views/drop.js";
+import * as family from "./views/family.js";
+import * as flow from "./views/flow.js";
+import * as key from "./views/key.js";
+import * as memory from "./views/memory.js";
+import * as messages from "./views/messages.js";
+import * as pad from "./views/pad.js";
+import * as page from "./views/page.js";
+import * as pageKeys from "./views/page-keys.js";
+import * as painting from "./views/painting.js";
+import * as print from "./views/print.js";
+import * as recipes from "./views/recipes.js";
+import * as replay from "./views/replay.js";
+import * as share from "./views/share.js";
+import * as stream from "./views/stream.js";
+import * as tabs from "./views/tabs.js";
+import * as theme from "./views/theme.js";
+import * as tooltip from "./views/tooltip.js";
+
+// In the order in which they hear of the same event; the key leaves the address bar first.
+const VIEWS = [
+  key, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  family, share, replay, memory, drop, print, theme, messages, ask, flow, page, pageKeys,
+];
+
+export function start({ element, props, server, trigger, watch }) {
+  mount(element);
+  connect({ props, server, trigger });
+  for (const view of VIEWS) view.listen();
+  watch("value", stream.onValue);
+  stream.onValue();
+}

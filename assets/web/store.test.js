@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as store from "./store.js";
+
+test("another run has nothing chosen in it", () => {
+  store.pick(0, 3);
+  store.setRival(7);
+  store.setAsIfState({ sliders: {}, first: {}, counts: {} });
+  store.lookAt({ id: "b", panels: [] });
+  assert.deepEqual([store.run.id, store.selected, store.asIf], ["b", null, null]);
+  store.pick(0, 1);
+  assert.equal(store.rival, null);
+});
+
+test("what still streams is passed over", () => {
+  const before = store.nonce;
+  store.readTo(90);
+  store.passOver();
+  assert.deepEqual([store.nonce, store.seen], [before + 1, 0]);
+});
+
+test("a run begins with the sliders as they stand", () => {
+  store.moveControls({ alpha: 0.5 });
+  store.noteRunning(true);
+  assert.deepEqual(store.told, { alpha: 0.5 });
+  store.moveControls({ alpha: 2 });
+  assert.deepEqual(store.told, { alpha: 0.5 });
+  store.noteRunning(false);
+});
+
+test("listeners hear in the order in which they came", () => {
+  const heard = [];
+  store.on("test", (x) => heard.push(["first", x]));
+  store.on("test", (x) => heard.push(["second", x]));
+  store.emit("test", 5);
+  store.emit("nobody listens");
+  assert.deepEqual(heard, [["first", 5], ["second", 5]]);
+});
+
+test("sliders that columns listen to, as far as they stand somewhere", () => {
+  store.moveControls({ alpha: 1.5 });
+  const panel = { terms: [[1, "alpha", 1, 2], [1, "alpha_pirate", 1, 2], [1, null, 1, 2]] };
+  assert.deepEqual(store.slidersOf([panel]), { alpha: 1.5 });
+});
+
+test("whose text is scored, and which run has a number", () => {
+  const free = { id: "x", panels: [] }, same = { id: "y", panels: [] };
+  store.plantTree(new Map([[0, { id: 0, parent: null, run: free, same: new Map([[1, same]]) }]]), { tree: { ids: [0], current: 0 }, past: [], future: [] });
+  store.lookAt(same);
+  assert.equal(store.sameOf(store.currentNode()), 1);
+  assert.equal(store.runOf("y"), same);
+  assert.equal(store.runOf("z"), null);
+});

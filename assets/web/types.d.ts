@@ -1,0 +1,218 @@
+// The shapes that travel between the modules. What comes from the server is written as ui/stream.py sends it.
+
+declare global {
+  const Plotly: any;
+  interface Window {
+    Plotly: any;
+    gradio_config: any;
+  }
+}
+
+/** The component's root. What is found in it has the kind that the skeleton gives it. */
+export interface Root extends HTMLElement {
+  querySelector(selector: string): any;
+  querySelectorAll(selector: string): any;
+}
+
+export type Nats = number | null; // null is minus infinity
+export type Controls = Record<string, number>; // alpha, beta, alpha_pirate ...
+export type Term = [scale: number, control: string | null, plus: number, minus: number]; // plus and minus are places in `roles`
+/** A map that is only asked for what it holds. */
+export interface Known<V> extends Map<number, V> {
+  get(id: number): V;
+}
+
+/** [id, mix, one per role]: a candidate for a token's place. */
+export type Row = [id: number, ...logprobs: Nats[]];
+export type Labels = Known<string>;
+
+export interface Sampling {
+  temperature: number;
+  top_p: number;
+  top_k: number;
+  min_p: number;
+  seed: number;
+}
+
+export interface Filter {
+  kind: "off" | "top_p" | "mask";
+  value: number;
+}
+
+/** A token as it came, with what goes without saying filled in. */
+export interface Token {
+  k?: string;
+  p?: number; // column
+  i: number; // id
+  n: number; // position
+  s: string; // what it adds to the text
+  v: Controls; // effective values
+  y: Nats[]; // anchor, bars, normaliser, log-prob
+  c: Row[];
+  r: number; // rank
+  b: number; // the base's first choice
+  e?: number | null; // entropy, nats
+  ms: number; // since the run began
+  d?: [drafted: number, overlap: number];
+  q?: number[]; // rank under each role
+  z?: number; // a stop token
+  w?: Record<string, string | string[]>; // labels not sent before
+  dice?: Known<number>; // its noise, once worked out
+  would?: number; // as if: what the noise would draw
+  sure?: boolean;
+}
+
+export interface End {
+  k?: string;
+  p?: number;
+  why: string;
+  error?: string | null;
+  s?: string;
+  tps?: number | null;
+  ttft_ms?: number | null;
+  acc?: number;
+  speedup?: number;
+}
+
+/** What the counterfactual and the sentences need of a column. */
+export interface Recipe {
+  terms: Term[];
+  roles: string[];
+  sampling: Sampling;
+  filter: Filter;
+}
+
+export interface Panel extends Recipe {
+  name: string;
+  recipe: string;
+  kind: string;
+  about: string;
+  drafter?: string | null;
+  lowest: number; // where alpha's sliders begin, and end
+  highest: number;
+  given: number; // so many tokens were given, not drawn
+  v: Controls;
+  tokens: Token[] & { key?: string };
+  spans: HTMLElement[];
+  ended: End | null;
+  bars: any[]; // plotly's traces
+  view?: any; // the nodes of its column
+  remixed?: Token[] | null;
+  drafted?: boolean;
+  entry?: number;
+  fresh?: boolean;
+  text?: string; // the key of its stored text
+}
+
+export interface Run {
+  id: string;
+  n: number;
+  prompt: string;
+  panels: Panel[];
+  labels: Labels;
+  bytes: Map<number, string>;
+  sampling: Sampling;
+  filter: Filter;
+  factors: number[];
+  record: { schedule: string; speculation: string; made_with: unknown };
+  layout: any; // plotly's
+  account: number | null;
+  sure: number;
+  formats?: any;
+  of?: string | null;
+  copied?: number[];
+  recorded?: boolean;
+  drafted?: boolean;
+  key?: string;
+}
+
+/** The first line of a run. */
+export type RunLine = Omit<Run, "labels" | "bytes" | "panels"> & { k?: string; given?: number; panels: any[]; reshown?: string[]; notes?: string };
+
+export interface Line {
+  k: string;
+  p: number;
+  ms: number;
+  v?: Controls;
+  [more: string]: any;
+}
+
+export interface Frame {
+  lines: Line[];
+  ms: number;
+}
+
+/** A way to colour tokens. An entry of the legend: class, text, and what its swatch shows. */
+export interface Colour {
+  title: string;
+  classes: (panel: Panel, token: Token) => string[];
+  number: (panel: Panel, token: Token, labels: Labels) => string;
+  legend: [className: string, text: string, mark?: string][];
+}
+
+export interface Place {
+  p: number;
+  i: number;
+}
+
+export interface AsIf {
+  sliders: Controls;
+  first: Record<number, number>;
+  counts: Record<number, number>;
+}
+
+export interface Tree {
+  ids: number[];
+  current: number;
+}
+
+export interface History {
+  tree: Tree;
+  past: Tree[];
+  future: Tree[];
+}
+
+export interface TreeNode {
+  id: number;
+  parent: number | null;
+  run: Run;
+  panel: number | null;
+  position: number;
+  token: number | null;
+  all: boolean;
+  same: Map<number, Run>;
+}
+
+export interface Column {
+  name: string;
+  text: string;
+  controls: string[];
+  error?: string;
+  kind?: string;
+  recipe?: string;
+  about?: string;
+  pad?: boolean;
+}
+
+export interface Tape {
+  first: Line;
+  frames: Frame[];
+  end: Line;
+  at: number;
+  playing: boolean;
+  due: number;
+  last: number;
+  beat: number;
+  whole?: Run;
+}
+
+/** The first line of all: what the server says once. */
+export interface PageLine {
+  [fact: string]: any;
+}
+
+export interface Link {
+  lost: () => void;
+  base: string;
+  stream: { news: number; breakOff: () => void } | null;
+}

@@ -1,0 +1,37 @@
+// The prompt, Run and Stop.
+
+import { element, isTouch, onKeys, part, pressOnce } from "../dom.js";
+import { config, forgetSamples, nonce, run, running, wantStop } from "../store.js";
+import { familyAsked } from "./formats.js";
+import { clearErrors, showError } from "./messages.js";
+import { ask, tellStop } from "./running.js";
+import { askedNow, fitPrompt } from "./settings.js";
+
+export function startRun() {
+  clearErrors();
+  const prompt = part("prompt").value;
+  if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server says the same of shorter ones
+    return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
+      prompt.length.toLocaleString("en") + ". Please shorten it.");
+  forgetSamples();
+  ask({ ...familyAsked(), ...askedNow() }, null);
+}
+
+export function stopRun() {
+  forgetSamples();
+  if (!running) return;
+  wantStop(true);
+  if (run && run.n === nonce) tellStop(run.id);
+}
+
+export function listen() {
+  part("form").addEventListener("submit", (event) => (event.preventDefault(), startRun()));
+  part("stop").addEventListener("click", stopRun);
+  part("prompt").addEventListener("input", fitPrompt);
+  onKeys(part("prompt"), (key) => {
+    if (key !== "Enter" || isTouch()) return false; // a touch keyboard has no other key for a second line, and Run is in sight
+    startRun();
+    return true;
+  });
+  pressOnce(element);
+}

@@ -1,0 +1,132 @@
+// The contribution plot: the figure is made in Python and arrives with the run; this appends to it and draws it with
+// plotly's own script. Plotly.react keeps zoom, hidden traces and hover while it grows.
+
+import { symbolOf, tickLabel } from "../lib/formats.js";
+import { turnsAt } from "../lib/schedule.js";
+import { el, onNewWidth, part } from "../dom.js";
+import { emit, on, ownView, plotted, run, running, selected, setOwnView, setPlotted, shown } from "../store.js";
+import { select } from "./columns.js";
+import {
+  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
+} from "./plotting.js";
+
+const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows take height from the bars
+let figure = null; // of the plotted column
+
+export function startPlot(p = run.account ?? run.panels.length - 1) {
+  part("plotted").replaceChildren(...run.panels.map((panel, value) => Object.assign(el("option", "", panel.name), { value })));
+  choosePlot(p);
+}
+
+// Plot another column; what it has said so far is drawn at once.
+export function choosePlot(p) {
+  setPlotted(p);
+  part("plotted").value = p;
+  part("columns").querySelectorAll(".pane").forEach((column, k) => column.classList.toggle("plotted", k === p));
+  setOwnView(null);
+  part("plot-empty").hidden = false;
+  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  replot();
+  emit("plotted");
+}
+
+// The same column anew, as the sliders have it; zoom and pan stay.
+export function replot() {
+  figure = structuredClone({ data: run.panels[plotted].bars, layout: run.layout });
+  run.panels[plotted].tokens.forEach((_, i) => addBars(shown(run.panels[plotted], i)));
+  emit("replotted");
+  drawSoonest();
+}
+
+export function addBars(token) {
+  figure.data.forEach((trace, t) => {
+    trace.x.push(token.n);
+    trace.y.push(token.y[t]);
+  });
+  figure.layout.xaxis.tickvals.push(token.n);
+  figure.layout.xaxis.ticktext.push(tickLabel(token.s || run.labels.get(token.i)));
+}
+
+async function drawBars() {
+  if (!figure || !figure.data[0].x.length) return;
+  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plot's script could not be loaded; reload the page to try again.");
+  part("plot-empty").hidden = true;
+  const box = part("plot");
+  const fresh = !box.data;
+  await Plotly.react(box, themed(figure.data), layoutNow(box), PLOT_CONFIG);
+  if (fresh) listenTo(box);
+}
+
+function listenTo(box) {
+  box.on("plotly_relayout", (change) => {
+    if (change["xaxis.autorange"]) setOwnView("all");
+    else if ("xaxis.range[0]" in change) setOwnView([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+  });
+}
+
+// A click anywhere in a token's strip counts, not only on its bar, which may be a hair high.
+function onPlotClick(event) {
+  const box = part("plot"), axis = box._fullLayout?.xaxis;
+  if (!axis || !event.target.closest(".draglayer")) return;
+  const px = event.clientX - box.getBoundingClientRect().left - axis._offset;
+  if (px >= 0 && px <= axis._length) select(plotted, Math.round(axis.p2d(px)), false);
+}
+
+function layoutNow(box) {
+  const layout = themed(figure.layout);
+  const n = figure.data[0].x.length;
+  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
+  layout.xaxis.autorange = ownView === "all";
+  if (ownView !== "all") layout.xaxis.range = ownView || windowOf(n, room);
+  layout.datarevision = n;
+  layout.width = widthOf(box);
+  layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / widthOf(box)) - 2);
+  box.style.height = layout.height + "px";
+  layout.font.family = getComputedStyle(box).fontFamily;
+  layout.shapes = turnLines();
+  layout.annotations = turnLabels();
+  if (selected && selected.p === plotted) {
+    const i = selected.i;
+    layout.shapes.push({ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, layer: "below",
+      line: { width: 1.5, color: colour("--ink") }, fillcolor: colour("--well") });
+    layout.xaxis.ticktext[i] = "<b>" + layout.xaxis.ticktext[i] + "</b>";
+  }
+  return layout;
+}
+
+// Follows the newest token; after the run, the selected one.
+function windowOf(n, room) {
+  if (n <= room) return [-0.6, Math.max(n, Math.min(room, 12)) - 0.4];
+  const middle = selected && selected.p === plotted && !running ? selected.i : n;
+  const start = Math.max(0, Math.min(n - room, Math.round(middle - room / 2)));
+  return [start - 0.6, start + room - 0.4];
+}
+
+const turns = () => run.panels[plotted].tokens.flatMap((token, i) => {
+  const moved = turnsAt(run.panels[plotted], i, run.factors);
+  return moved.length ? [{ i, text: moved.map(({ name, value }) => symbolOf(name) + " " + value.toFixed(2)).join(" · ") }] : [];
+});
+const turnLines = () => turns().map(({ i }) => ({ type: "line", xref: "x", yref: "paper", x0: i - 0.5, x1: i - 0.5, y0: 0, y1: 1,
+  line: { width: 1.5, dash: "dot", color: colour("--accent") } }));
+const turnLabels = () => turns().map(({ i, text }) => ({ x: i - 0.5, y: 1, xref: "x", yref: "paper", yanchor: "top", xanchor: "left",
+  text, showarrow: false, font: { size: 12, color: colour("--accent") } }));
+
+function showBand() {
+  if (!figure || !selected) return;
+  const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
+  if (selected.p === plotted && outOf(ownView)) setOwnView(null);
+  drawSoonest();
+}
+
+export function listen() {
+  part("plot").addEventListener("click", onPlotClick);
+  part("plotted").addEventListener("change", () => choosePlot(Number(part("plotted").value)));
+  new MutationObserver(drawSoonest).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  onNewWidth(part("plot"), drawSoon);
+  part("columns").addEventListener("click", (event) => {
+    const title = event.target.closest(".pane h2");
+    if (title && run) choosePlot([...part("columns").children].indexOf(title.closest(".pane")));
+  });
+  on("selected", showBand);
+  registerPlot("bars", drawBars);
+}

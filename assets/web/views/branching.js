@@ -1,0 +1,174 @@
+// Going from text to text. A branch keeps the first tokens of its parent and goes its own way; every node of the tree is a
+// run that streamed and stays in the page, so going back to it asks no model.
+
+import { grownBy, lookingAt, redone, startHistory, undone, without } from "../lib/history.js";
+import { regain } from "../api.js";
+import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
+import {
+  asIf, asking, back, beginFrom, comeBackTo, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
+  plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf,
+} from "../store.js";
+import { setSliders, steeredPanel, tellAsIf } from "./as-if.js";
+import { startPlot } from "./bars.js";
+import { emptyCard } from "./card.js";
+import { endColumn, select, startColumns } from "./columns.js";
+import { dialogIsOpen } from "./dialogs.js";
+import { say, showError } from "./messages.js";
+import { drawModes } from "./modes.js";
+import { endTape } from "./replay.js";
+import { ask, leave, setRunning } from "./running.js";
+import { childrenOf, drawTree } from "./tree.js";
+
+const MAX_BRANCHES = 500; // more than anybody looks at
+
+// A run whose first line has come finds its place: a new tree, a node, or another view of the node it began from.
+export function placeRun() {
+  if (run.recorded) beginFrom(null), forgetSamples();
+  const parent = asking && nodes.get(asking.parent);
+  if (parent && asking.kind === "same") parent.same.set(asking.panel, run);
+  else {
+    const { panel = null, position = 0, token = null, all = false } = parent ? asking : {};
+    const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
+    if (parent) plant(node, grownBy(history, node.id));
+    else plantTree(new Map([[0, { ...node, id: 0 }]]), startHistory(0));
+  }
+  drawTree();
+  drawModes();
+}
+
+// Write column `p` on from `position`: with `token` there, or with whatever is drawn; `all`: every column goes on from
+// there. As many samples as the card says, each with dice of its own.
+function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
+  const node = currentNode(), panel = run.panels[p];
+  if (!node) return;
+  endTape();
+  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
+  const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((column) => column.sampling.seed));
+  const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;
+  const every = all || sameOf(node) !== null; // of one text for all, all go on
+  const request = { panel: p, position, all: every, controls: slidersOf(run.panels) };
+  if (token !== null) request.token = token;
+  const about = { kind: "branch", parent: node.id, panel: p, position, token, all: every };
+  const focus = element.querySelector(".candidates, .text, .as-if, .tree")?.contains(document.activeElement) || document.activeElement?.matches(".t, .cand, .node");
+  setSamples(Array.from({ length: Number(part("samples").value) }, (_, k) => ({ origin: run, request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus })));
+  if (running) forgetStream();
+  nextSample();
+}
+
+export async function nextSample() {
+  if (running || !samples.length) return;
+  const [sample] = samples, { origin, request, about, focus } = sample;
+  const refusal = await regain(origin);
+  if (running || samples[0] !== sample) return; // something else was asked for meanwhile
+  samples.shift();
+  if (refusal) return forgetSamples(), showError("branch", refusal);
+  comeBackTo({ p: about.panel, i: about.position, focus });
+  ask({ kind: "branch", run: origin.id, ...request }, about);
+}
+
+// The token at which a branch parts is the selected one again.
+export function comeBack(token) {
+  if (!back || token.p !== back.p || token.n !== back.i) return;
+  const { p, i, focus } = back;
+  comeBackTo(null);
+  select(p, i, focus);
+}
+
+function forgetStream() { // its text stays as far as it has come
+  leave();
+  setRunning(false);
+  for (const panel of run.panels)
+    if (!panel.ended) panel.ended = { why: "cancelled", error: null }, endColumn(panel, panel.ended);
+}
+
+// One key: from where the text would part at these sliders, else the selected token with other dice.
+function rewrite(all) {
+  if (!run || !run.panels.some((panel) => panel.tokens.length)) return;
+  const options = all ? { all: true } : {};
+  const p = asIf ? steeredPanel() : selected?.p;
+  if (asIf && asIf.first[p] !== undefined) return writeOn(p, asIf.first[p], options);
+  if (asIf) return say("No token of " + run.panels[p].name + " would change at these sliders.");
+  if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
+}
+
+function go(next) {
+  if (!history || next === history) return;
+  forgetSamples();
+  setHistory(next);
+  show(currentNode().run);
+}
+
+// Look at a run that is there.
+export function show(other) {
+  if (running) forgetStream();
+  const at = selected, column = plotted;
+  lookAt(other);
+  setSliders();
+  tellAsIf();
+  startColumns();
+  startPlot(Math.min(column, run.panels.length - 1));
+  if (at && run.panels[at.p]?.tokens.length) select(at.p, Math.min(at.i, run.panels[at.p].tokens.length - 1), false);
+  else emptyCard();
+  drawTree();
+  drawModes();
+}
+
+function walkTree(key, event) {
+  const item = event.target.closest(".node");
+  if (!item) return false;
+  const items = [...part("tree").children], id = Number(item.dataset.id), at = items.indexOf(item);
+  const itemOf = (other) => items.find((one) => Number(one.dataset.id) === other);
+  const goal = {
+    ArrowDown: () => items[at + 1], ArrowUp: () => items[at - 1], Home: () => items[0], End: () => items.at(-1),
+    ArrowLeft: () => itemOf(nodes.get(id).parent), ArrowRight: () => itemOf(childrenOf(id)[0]),
+  }[key];
+  if (goal) {
+    const next = goal();
+    if (next) for (const one of items) one.tabIndex = one === next ? 0 : -1;
+    next?.focus();
+  } else if (key === "Enter" || key === " ") go(lookingAt(history, id));
+  else if (key === "Delete") go(without(history, id, (other) => nodes.get(other).parent));
+  else return false;
+  return true;
+}
+
+function onBranchKey(key, event) {
+  if (!isOurs(event.target) || isTyping(event.target) || dialogIsOpen()) return false;
+  if (history && key === "Ctrl+z") go(undone(history));
+  else if (history && (key === "Ctrl+y" || key === "Ctrl+Shift+z")) go(redone(history));
+  else if (key === "r" || key === "Shift+r") rewrite(key === "Shift+r");
+  else return false;
+  return true;
+}
+
+async function showSame(p) {
+  const node = currentNode(), there = node.same.get(p);
+  if (there) return show(there);
+  if (running) forgetStream();
+  endTape();
+  if (!node.run.panels[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
+  const refusal = await regain(node.run);
+  if (running || node !== currentNode()) return;
+  if (refusal) return showError("branch", refusal), drawModes();
+  ask({ kind: "same", run: node.run.id, panel: p, controls: slidersOf(node.run.panels) }, { kind: "same", parent: node.id, panel: p });
+}
+
+export function listen() {
+  part("card-table").addEventListener("click", (event) => {
+    const candidate = event.target.closest(".cand");
+    if (candidate && selected) writeOn(selected.p, selected.i, { token: Number(candidate.dataset.id) });
+  });
+  part("mode-free").addEventListener("change", () => show(currentNode().run));
+  part("mode-same").addEventListener("change", () => showSame(Number(part("same-of").value)));
+  part("same-of").addEventListener("change", () => part("mode-same").checked && showSame(Number(part("same-of").value)));
+  onKeys(part("tree"), walkTree);
+  part("tree").addEventListener("click", (event) => {
+    const item = event.target.closest(".node");
+    if (item) go(lookingAt(history, Number(item.dataset.id))), part("tree").querySelector("[aria-selected=true]")?.focus();
+  });
+  part("undo").addEventListener("click", () => go(undone(history)));
+  part("redo").addEventListener("click", () => go(redone(history)));
+  part("write-on").addEventListener("click", () => rewrite(false));
+  part("as-written").addEventListener("click", () => setSliders());
+  onKeys(document, onBranchKey, () => element.isConnected);
+}

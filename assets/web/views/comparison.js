@@ -1,0 +1,72 @@
+// Texts side by side: what all columns share can be hidden, and two columns are compared word by word.
+
+import { sharedWords, wordDiff } from "../lib/diff.js";
+import { textOf } from "../lib/tokens.js";
+import { el, offerColumns, part, showText } from "../dom.js";
+import { run } from "../store.js";
+
+const COMPARE_MS = 400;
+const TOO_LONG = "These texts are too long to compare word by word.";
+const KINDS = { same: "span", gone: "del", new: "ins" };
+let compareTimer = 0;
+
+// A token is shared if every word that it has a part of is; white space goes with what follows it.
+function markShared() {
+  const texts = run.panels.map(textOf), shared = sharedWords(texts);
+  const same = shared !== null && shared.flat().every((word) => word.shared);
+  part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns say the same." : "";
+  run.panels.forEach((panel, p) => {
+    const flags = (shared ? shared[p] : []).flatMap((one) => Array(one.word.length).fill(one.shared));
+    let at = 0, before = false;
+    panel.tokens.forEach((token, i) => {
+      const lead = token.s.length - token.s.trimStart().length;
+      const inside = flags.slice(at + lead, at + token.s.length);
+      const now = shared !== null && inside.every(Boolean);
+      at += token.s.length;
+      const { dataset } = panel.spans[i];
+      if (now) dataset.shared = before ? "" : "gap";
+      else delete dataset.shared;
+      dataset.apart = lead ? "yes" : "";
+      before = now;
+    });
+  });
+}
+
+function drawDiff() {
+  const [from, to] = ["from", "to"].map((side) => run.panels[Number(part("compare-" + side).value)]);
+  const pieces = wordDiff(textOf(from), textOf(to)), differing = part("differing").checked;
+  part("diff").replaceChildren(...(pieces || [["same", TOO_LONG]]).map(([kind, text]) =>
+    kind === "same" && differing && pieces ? el("span", "gap", " … ") : showText(el(KINDS[kind], kind), text)));
+}
+
+// What is asked for and out of date is drawn, at most so often while text streams.
+export function compareSoon() {
+  compareTimer ||= setTimeout(compareNow, COMPARE_MS);
+}
+
+function compareNow() {
+  clearTimeout(compareTimer);
+  compareTimer = 0;
+  const differing = part("differing").checked;
+  part("columns").classList.toggle("differing", differing);
+  part("differing-note").textContent = "";
+  if (!run) return;
+  if (differing) markShared();
+  if (part("compare").open) drawDiff();
+}
+
+// The first two columns whose texts a person would compare: the last with the one before it.
+export function startCompare() {
+  const names = run.panels.map((panel) => panel.name), last = names.length - 1;
+  part("compare").hidden = last < 1;
+  for (const [side, p] of Object.entries({ from: last - 1, to: last })) {
+    offerColumns(part("compare-" + side), names);
+    part("compare-" + side).value = Math.max(0, p);
+  }
+  compareSoon();
+}
+
+export function listen() {
+  for (const name of ["compare-from", "compare-to", "differing"]) part(name).addEventListener("change", compareNow);
+  part("compare").addEventListener("toggle", compareNow);
+}

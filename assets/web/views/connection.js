@@ -1,0 +1,93 @@
+// The connection as a person meets it: when it is cut, this page stays, marks what was cut, says so, and waits until the
+// server answers again.
+
+import { apiBase, link, openLink, pause, PROBE_MS, serverNow } from "../api.js";
+import { element } from "../dom.js";
+import { config, forgetSamples, lostAt, nonce, passOver, run, running, selected, setLost } from "../store.js";
+import { drawCard } from "./card.js";
+import { endColumn, selectTelling } from "./columns.js";
+import { compareSoon } from "./comparison.js";
+import { beginAnew, saveSoon } from "./memory.js";
+import { hideError, notice, PRESS_RUN } from "./messages.js";
+import { drawModes } from "./modes.js";
+import { drawNow } from "./plotting.js";
+import { setRunning } from "./running.js";
+import { drawTree } from "./tree.js";
+
+const DEAD_MS = 20_000; // a stream silent for so long, while the server answers others, is dead
+let cutRun = ""; // what the cut did: "streaming" or "asked", or nothing
+let leaving = false; // the page is being closed, which cuts streams too
+
+let serverThen = "";
+
+async function onLost() {
+  if (!element.isConnected || leaving) return;
+  const cutNow = cutOff();
+  cutRun ||= cutNow;
+  if (lostAt) return;
+  setLost(Date.now());
+  notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
+  let server;
+  while (!(server = await serverNow())) {
+    await pause(PROBE_MS);
+    if (!element.isConnected) return;
+  }
+  const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000)), restarted = server !== serverThen;
+  const sentence = "The connection to the server was lost for " + seconds + " s" + (restarted ? ", and the server was restarted" : "") + ". " + CUT_WORDS[cutRun] +
+    (cutRun ? " " + PRESS_RUN : "");
+  setLost(0);
+  cutRun = "";
+  serverThen = server;
+  if (restarted && !(await samePage())) return beginAnew(sentence);
+  notice(sentence);
+}
+
+const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped there.", asked: "Your texts are still here, but the new run did not start." };
+
+// What still streams keeps its text as far as it came.
+function cutOff() {
+  if (!running) return "";
+  const streaming = run !== null && run.n === nonce;
+  forgetSamples();
+  passOver();
+  setRunning(false);
+  hideError("server");
+  if (streaming) endHere(run);
+  return streaming ? "streaming" : "asked";
+}
+
+function endHere(cut) {
+  for (const panel of cut.panels.filter(({ ended }) => !ended)) endColumn(panel, (panel.ended = { why: "cut", error: null }));
+  drawNow();
+  compareSoon();
+  if (selected) drawCard();
+  else selectTelling();
+  drawTree();
+  drawModes();
+  saveSoon();
+}
+
+// Whether the server serves the very page that this is: then it can go on as it is.
+async function samePage() {
+  const mine = ({ components }) => components.find(({ props }) => props.elem_id === "eft");
+  const places = (page) => JSON.stringify([mine(page).id, page.dependencies.map(({ id, targets }) => [id, targets])]);
+  try {
+    const now = await (await fetch(new URL("../config", apiBase()), { cache: "no-store" })).json();
+    return places(now) === places(window.gradio_config) && JSON.stringify(JSON.parse(mine(now).props.value)) === JSON.stringify(config);
+  } catch {
+    return false;
+  }
+}
+
+export function listen() {
+  serverThen = String(window.gradio_config?.app_id);
+  openLink(onLost);
+  window.addEventListener("beforeunload", () => {
+    leaving = true;
+    setTimeout(() => (leaving = false), 3000); // it stayed after all
+  });
+  setInterval(async () => { // dead without a word, such as behind a router that forgot it
+    const { stream } = link;
+    if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()) && stream === link.stream) stream.breakOff();
+  }, 5000);
+}

@@ -1,0 +1,34 @@
+// Dialogs. A dialog is modal: Esc, its button or a click beside it close it, Tab goes round inside, and the focus returns
+// to where it was.
+
+import { el, element, onKeys, part } from "../dom.js";
+
+export const dialogOf = (name) => element.querySelector('dialog[data-dialog="' + name + '"]');
+export const dialogIsOpen = () => element.querySelector("dialog[open]") !== null;
+
+export function openDialog(name) {
+  if (!dialogIsOpen()) dialogOf(name).showModal();
+}
+
+function goRound(dialog, key) {
+  if (key !== "Tab" && key !== "Shift+Tab") return false;
+  const stops = [...dialog.querySelectorAll("button, input, select")].filter((stop) => !stop.disabled && stop.offsetParent);
+  if (document.activeElement !== stops.at(key === "Tab" ? -1 : 0)) return false;
+  stops.at(key === "Tab" ? 0 : -1).focus();
+  return true;
+}
+
+export function makeOffer(title, about) {
+  const button = el("button", "offer");
+  button.type = "button";
+  button.append(el("b", "", title), el("span", "", about));
+  return button;
+}
+
+export function listen() {
+  for (const dialog of element.querySelectorAll("dialog")) {
+    onKeys(dialog, (key) => goRound(dialog, key));
+    dialog.addEventListener("click", (event) => (event.target === dialog || event.target.closest(".close")) && dialog.close());
+  }
+  part("help").addEventListener("click", () => openDialog("help"));
+}

@@ -1,0 +1,49 @@
+// A run is opened by dropping its file anywhere on the page. Nothing that is dropped ever takes the place of the page.
+
+import { element, isTyping } from "../dom.js";
+import { openDialog } from "./dialogs.js";
+import { tell } from "./messages.js";
+import { openFile } from "./replay.js";
+
+const DROP_LATE_MS = 400; // a drag that goes on says so at least every 350 ms; one that has left may say nothing
+const ONE_FILE = "Please drop the JSON file of one run.";
+let dropTimer = 0;
+
+const typesOf = (event) => [...(event.dataTransfer?.types || [])];
+const hasFiles = (event) => typesOf(event).includes("Files");
+// A link that is dropped beside a field would be followed.
+const isTaken = (event) => hasFiles(event) || (typesOf(event).includes("text/uri-list") && !isTyping(event.target));
+
+function showDrop(now) {
+  clearTimeout(dropTimer);
+  element.querySelector(".eft").classList.toggle("dropping", now);
+  if (now) dropTimer = setTimeout(() => showDrop(false), DROP_LATE_MS);
+}
+
+function onDrag(event) {
+  if (!element.isConnected || !isTaken(event)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = hasFiles(event) ? "copy" : "none";
+  if (hasFiles(event)) showDrop(true);
+}
+
+function onDrop(event) {
+  if (!element.isConnected || !isTaken(event)) return;
+  event.preventDefault();
+  showDrop(false);
+  if (hasFiles(event)) openDropped(event.dataTransfer);
+}
+
+async function openDropped({ files, items }) {
+  const [file] = files, isFolder = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  for (const dialog of element.querySelectorAll("dialog[open]")) dialog.close(); // so that what follows is seen
+  if (files.length === 1 && !isFolder) return openFile(file);
+  openDialog("open");
+  if (!file) tell("open-error", "What was dropped is no file. " + ONE_FILE);
+  else tell("open-error", (files.length > 1 ? files.length + " files were dropped. " : file.name + " is a folder. ") + ONE_FILE);
+}
+
+export function listen() {
+  for (const type of ["dragenter", "dragover"]) document.addEventListener(type, onDrag);
+  document.addEventListener("drop", onDrop);
+}

@@ -1,0 +1,209 @@
+// The models: which family runs and how, and another one for everybody.
+
+import { gigabytes, millions, roleName } from "../lib/formats.js";
+import { server } from "../api.js";
+import { el, element, part } from "../dom.js";
+import { dialogOf, openDialog } from "./dialogs.js";
+import { keyHeld } from "./key.js";
+import { beginAnew } from "./memory.js";
+
+const POLL_MS = 400; // how often a loading family is asked how far it is
+let menu = null; // what the server told last
+let loadedHere = false; // this page pressed Load, so it follows when the new family is there
+let watching = false;
+let menuFailed = false; // the sentence says that the server could not be asked
+
+// The first chip opens the menu; the others say in short how the models run.
+export function makeFamilyChip(text) {
+  const chip = el("button", "chip family-chip", text);
+  chip.type = "button";
+  chip.title = "Models: which run, how, and what they are shown";
+  chip.setAttribute("aria-haspopup", "dialog");
+  chip.addEventListener("click", openFamily);
+  return chip;
+}
+
+async function openFamily() {
+  openDialog("family");
+  await readMenu();
+}
+
+async function readMenu() {
+  let answer;
+  try {
+    answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
+  } catch {
+    menuFailed = true;
+    return tellFamily("The server could not be reached. Please try again, or reload the page.");
+  }
+  if (answer.error) return tellFamily(answer.error);
+  if (menuFailed) tellFamily(""); // it was reached after all
+  menuFailed = false;
+  menu = answer;
+  showMenu();
+  if (menu.progress.state === "loading") watchLoading();
+}
+
+function showMenu() {
+  part("family-title").textContent = menu.title;
+  part("family-models").replaceChildren(...menu.models.map(modelRow));
+  const kinds = part("family-quantisation");
+  kinds.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
+  kinds.value = menu.quantisation;
+  const chosen = chosenFamily() || menu.now;
+  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // what runs, what fits, the rest
+  const choices = menu.choices.toSorted((one, other) => rank(one) - rank(other));
+  part("family-choices").replaceChildren(...choices.map((choice) => familyChoice(choice, choice.name === chosen)));
+  part("family-problems").replaceChildren(...menu.problems.map((text) => el("p", "sentence", text)));
+  const reason = part("family-why-not");
+  reason.textContent = menu.why_not;
+  reason.hidden = !menu.why_not;
+  showProgress(menu.progress);
+}
+
+const QUANTISATION_NAMES = { auto: "as it fits: whole, or else in 4 bits", none: "whole, not quantised", int8: "8 bits (int8)", nf4: "4 bits (NF4)", fp4: "4 bits (FP4)" };
+
+function modelRow(model) {
+  const row = el("tr");
+  const name = el("th", "", roleName(model.role));
+  name.scope = "row";
+  name.title = model.source + ": " + model.reason;
+  const stored = model.dtype + (model.quantisation === "none" ? "" : ", " + model.quantisation);
+  const cells = [model.parameters ? millions(model.parameters) : "?", stored, model.device, gigabytes(model.weights_bytes), gigabytes(model.cache_bytes)];
+  row.append(name, ...cells.map((text) => el("td", "", text)));
+  return row;
+}
+
+function familyChoice(choice, chosen) {
+  const label = el("label", "family-choice");
+  const radio = Object.assign(el("input"), { type: "radio", name: "eft-family", value: choice.name, checked: chosen });
+  radio.addEventListener("change", () => showLoadButton());
+  const title = el("b", "", choice.title);
+  const words = el("span", "family-words");
+  words.append(title);
+  if (choice.name === menu.now) words.append(el("span", "badge now", "runs now"));
+  if (choice.gated) words.append(el("span", "badge", "gated: accept its licence on the hub first"));
+  if (!choice.pinned) words.append(el("span", "badge", "unpinned: the newest revision is taken"));
+  const facts = [sizesOf(choice.parameters), choice.licence, choice.here ? "on this machine" : "up to " + gigabytes(choice.download_bytes) + " to download"];
+  words.append(el("small", "", facts.join(" · ")), memoryLine(choice));
+  if (choice.problem) words.append(el("small", "problem", choice.problem));
+  for (const text of [choice.warning, choice.note]) if (text) words.append(el("small", "", text));
+  label.append(radio, words);
+  return label;
+}
+
+function sizesOf(parameters) {
+  const size = (role) => parameters[role] ? millions(parameters[role]) : "of a size not known yet";
+  return Object.keys(parameters).length + " models: large " + size("large_base") + ", small " + size("small_base");
+}
+
+function memoryLine(choice) {
+  const places = Object.entries(choice.needed_bytes).map(([device, bytes]) =>
+    gigabytes(bytes) + " of " + gigabytes(choice.free_bytes[device] || 0) + " free " + (device === "cpu" ? "memory" : "on " + device));
+  return el("small", choice.problem ? "fits-not" : "fits", (choice.problem ? "✕ does not fit: needs " : "✓ fits: needs ") + places.join(", "));
+}
+
+const chosenFamily = () => part("family-choices").querySelector("input:checked")?.value;
+
+function showLoadButton() {
+  const choice = menu.choices.find((other) => other.name === chosenFamily());
+  const loading = menu.progress.state === "loading";
+  part("family-load").disabled = loading || !choice || Boolean(choice.problem) || Boolean(menu.why_not);
+  part("family-cancel").hidden = !loading;
+  const kind = part("family-quantisation").value;
+  part("family-measure").disabled = loading || !choice || ["auto", "none"].includes(kind) || Boolean(menu.why_not);
+}
+
+async function loadFamily() {
+  if (!await beginFamily(server.load_family, "")) return;
+  loadedHere = true;
+  part("family-cancel").focus();
+  watchLoading();
+}
+
+// The large base is loaded twice for it, whole and quantised, beside the family in use.
+async function measureFamily() {
+  if (!await beginFamily(server.measure_quantisation, "measure")) return;
+  part("family-cancel").focus();
+  watchLoading();
+}
+
+async function beginFamily(ask, stage) {
+  tellFamily("");
+  part("family-report").hidden = true;
+  let sentence = "The server could not be reached. Please try again, or reload the page.";
+  try {
+    sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value, key: keyHeld() });
+  } catch { /* the sentence says it */ }
+  tellFamily(sentence);
+  if (sentence) return false;
+  menu.progress = { state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" };
+  showProgress(menu.progress);
+  return true;
+}
+
+async function cancelLoading() {
+  try {
+    tellFamily(await server.cancel_loading({ key: keyHeld() }));
+  } catch {
+    tellFamily("The server could not be reached. Please try again, or reload the page.");
+  }
+}
+
+async function watchLoading() {
+  if (watching) return;
+  watching = true;
+  while (menu.progress.state === "loading" && element.isConnected) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    try {
+      menu.progress = JSON.parse(await server.loading({}));
+    } catch {
+      continue; // it will answer again, or the page says elsewhere that it does not
+    }
+    showProgress(menu.progress);
+  }
+  watching = false;
+  if (menu.progress.state === "loaded") return followFamily();
+  if (menu.progress.state === "measured") return tellReport(menu.progress.sentence);
+  tellFamily(menu.progress.sentence);
+  part(loadedHere ? "family-load" : "family-measure").focus();
+  loadedHere = false;
+}
+
+// The whole page is drawn from what it was told of its family, so it begins anew with the other one.
+function followFamily() {
+  if (!loadedHere) return tellFamily("Another family runs now. Reload the page to ask it.");
+  beginAnew("");
+}
+
+function tellReport(text) {
+  part("family-report").textContent = text;
+  part("family-report").hidden = false;
+  part("family-measure").focus();
+}
+
+const STAGES = { download: "Downloading", load: "Loading", check: "Checking", measure: "Measuring" };
+
+function showProgress(progress) {
+  const bar = part("family-progress"), stage = progress.stage;
+  part("family-stage").hidden = progress.state !== "loading";
+  if (stage.total_bytes) bar.value = stage.done_bytes / stage.total_bytes;
+  else bar.removeAttribute("value");
+  const size = stage.total_bytes ? ", " + gigabytes(stage.done_bytes) + " of " + gigabytes(stage.total_bytes) : "";
+  part("family-stage-text").textContent = (STAGES[stage.stage] || "Starting") + " " + (stage.what || progress.family) + size;
+  showLoadButton();
+}
+
+function tellFamily(text) {
+  const place = part("family-sentence");
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+export function listen() {
+  part("family-quantisation").addEventListener("change", readMenu);
+  part("family-load").addEventListener("click", loadFamily);
+  part("family-measure").addEventListener("click", measureFamily);
+  part("family-cancel").addEventListener("click", cancelLoading);
+  window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // perhaps with the key
+}

@@ -1,0 +1,37 @@
+// The fields of sampling: a number and its slider each.
+
+import { el, element, part } from "../dom.js";
+import { config } from "../store.js";
+import { hideError } from "./messages.js";
+
+export function makeField(name, field) {
+  const box = el("div", "field");
+  const label = el("label", "", field.name);
+  const number = Object.assign(el("input"), { type: "number", inputMode: field.step === 1 ? "numeric" : "decimal", id: "eft-" + name, min: field.low, max: field.high, step: "any", value: field.value });
+  number.dataset.field = name;
+  label.htmlFor = number.id;
+  label.append(number);
+  const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
+  slider.setAttribute("aria-label", field.name);
+  slider.addEventListener("input", () => { number.value = slider.value; showFieldsSummary(); hideError(name); });
+  number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; showFieldsSummary(); hideError(name); });
+  const sentence = el("p", "sentence");
+  sentence.dataset.error = name;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), sentence);
+  return box;
+}
+
+// What a browser took for no number it does not hand over; an emptied field is something else, and posts null.
+export const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
+export const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
+
+function showFieldsSummary() {
+  part("sampling-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
+}
+
+export function setField(input, value) {
+  input.value = value;
+  input.dispatchEvent(new Event("input"));
+}

@@ -1,0 +1,90 @@
+// What each line of the stream does to the page.
+
+import { ending } from "../lib/formats.js";
+import { addLabels, makeRun, record } from "../lib/runs.js";
+import { part } from "../dom.js";
+import {
+  asIf, askedFormats, config, lookAt, nonce, on, plotted, run, runOf, selected, stopWanted,
+} from "../store.js";
+import { asIfSoon, tellAsIf } from "./as-if.js";
+import { addBars, startPlot } from "./bars.js";
+import { comeBack, nextSample, placeRun } from "./branching.js";
+import { drawCard, emptyCard } from "./card.js";
+import { addToken, endColumn, growColumn, selectTelling, settleColumns, startColumns } from "./columns.js";
+import { compareSoon, startCompare } from "./comparison.js";
+import { saveSoon } from "./memory.js";
+import { say, showError } from "./messages.js";
+import { drawModes } from "./modes.js";
+import { drawNow, drawSoon } from "./plotting.js";
+import { showColumnsSummary } from "./recipes.js";
+import { leaveReplay } from "./replay.js";
+import { setRunning, tellStop } from "./running.js";
+import { sendControls, showSliders } from "./sliders.js";
+import { drawTree } from "./tree.js";
+
+function onTaken() {
+  settleColumns();
+  if (asIf) asIfSoon(); // a replay goes on
+  drawSoon();
+  compareSoon();
+  saveSoon();
+}
+
+function onRun(line) {
+  if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
+  const made = makeRun(line, config.controls.alpha, line.of && runOf(line.of));
+  made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
+  lookAt(made);
+  tellAsIf();
+  startColumns();
+  startPlot();
+  startCompare();
+  emptyCard();
+  showSliders();
+  showColumnsSummary();
+  placeRun();
+  if (stopWanted) tellStop(run.id);
+  else sendControls(); // moved before the run had a name
+}
+
+function onToken(token) {
+  const panel = run.panels[token.p];
+  addLabels(run, token.w);
+  record(panel, token);
+  growColumn(panel);
+  addToken(panel, token);
+  if (token.p === plotted) addBars(token);
+  comeBack(token);
+}
+
+function onEnd(line) {
+  const panel = run.panels[line.p];
+  panel.ended = line;
+  endColumn(panel, line);
+}
+
+function onRows(line) {
+  const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
+  part("rows").textContent = line.active + " of " + line.of + " rows" + waiting;
+  part("rows").hidden = false;
+}
+
+function onError(line) {
+  showError(line.where, line.text);
+}
+
+function onDone() {
+  setRunning(false);
+  drawNow();
+  compareSoon();
+  if (run && run.n === nonce && !selected) selectTelling();
+  else if (run && selected) drawCard(); // how many tokens there are is known now
+  drawTree();
+  drawModes();
+  nextSample();
+  if (run && run.n === nonce) say(run.panels.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+}
+
+export function listen() {
+  for (const [kind, reader] of Object.entries({ run: onRun, t: onToken, end: onEnd, rows: onRows, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
+}

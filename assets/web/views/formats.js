@@ -1,0 +1,105 @@
+// What each model is shown: the family's way, and what a person made of it.
+
+import { roleName } from "../lib/formats.js";
+import { server } from "../api.js";
+import { el, part, showText, verbatim } from "../dom.js";
+import { config, forgetFormats, ownFormats, setFormat } from "../store.js";
+import { showError } from "./messages.js";
+
+const formatFields = {}; // role -> where it is changed
+
+// What every run adds to its request.
+export function familyAsked() {
+  return { serial: config.serial, ...(Object.keys(ownFormats).length ? { formats: ownFormats } : {}) };
+}
+
+export function startFamily(page) {
+  part("family-formats").replaceChildren(...page.formats.map(makeFormat));
+  forgetFormats();
+  tellFormats();
+  if (page.notice) showError("family-notice", page.notice);
+}
+
+const KIND_NAMES = { plain: "plain text", "few-shot": "examples first", chat: "chat template" };
+
+function makeFormat(format) {
+  const box = el("details", "format");
+  box.dataset.role = format.role;
+  const state = el("span");
+  const summary = el("summary", "", roleName(format.role) + " ");
+  summary.append(state);
+  const kind = el("select");
+  kind.append(...format.kinds.map((name) => Object.assign(el("option", "", KIND_NAMES[name]), { value: name })));
+  const text = verbatim(Object.assign(el("textarea"), { rows: 3, spellcheck: false }));
+  const labels = [el("label", "", "Way of asking "), el("label", "", "")];
+  const hint = el("span");
+  labels[0].append(kind);
+  labels[1].append(hint, text);
+  const sentence = el("p", "sentence");
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  const whole = verbatim(el("pre", "whole"));
+  whole.tabIndex = 0;
+  whole.setAttribute("role", "group");
+  whole.setAttribute("aria-label", "All that " + roleName(format.role) + " is shown");
+  const reset = Object.assign(el("button", "plain", "As the family has it"), { type: "button" });
+  const fields = formatFields[format.role] = { format, kind, text, hint, state, sentence, whole, reset };
+  reset.addEventListener("click", () => fillFormat(fields, format));
+  kind.addEventListener("change", () => { text.value = kind.value === "chat" ? "" : format.kind === "chat" ? "{prompt}" : format.text; checkFormat(fields); });
+  text.addEventListener("change", () => checkFormat(fields));
+  box.addEventListener("toggle", () => box.open && checkFormat(fields));
+  box.append(summary, ...labels, sentence, el("small", "", "All that it is shown:"), whole, reset);
+  fillFormat(fields, format, false);
+  return box;
+}
+
+function fillFormat(fields, { kind, text }, check = true) {
+  fields.kind.value = kind;
+  fields.text.value = text;
+  showFormatState(fields);
+  if (check) checkFormat(fields);
+}
+
+export function setFormats(formats) { // of a link: the server has checked them
+  for (const [role, own] of Object.entries(formats)) setFormat(role, own);
+  for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
+  tellFormats();
+}
+
+// A changed format counts from the next Run on, once the server has accepted it.
+async function checkFormat(fields) {
+  const { format, kind, text, sentence, whole } = fields;
+  const asked = { role: format.role, kind: kind.value, text: text.value };
+  let answer = { error: "The server could not be reached, so this is not checked." };
+  try {
+    answer = JSON.parse(await server.show_format(asked));
+  } catch { /* the sentence says it */ }
+  if (asked.kind !== kind.value || asked.text !== text.value) return; // an answer to what stood here before
+  sentence.textContent = answer.error || "";
+  sentence.hidden = !answer.error;
+  if (answer.error) return;
+  showText(whole, answer.text);
+  if (asked.kind === format.kind && asked.text === format.text) setFormat(format.role, null);
+  else setFormat(format.role, { kind: asked.kind, text: asked.text });
+  showFormatState(fields);
+  tellFormats();
+}
+
+function showFormatState({ format, kind, hint, state, reset }) {
+  const own = ownFormats[format.role];
+  state.textContent = KIND_NAMES[(own || format).kind] + (own ? ", changed by you" : ", as the family has it");
+  hint.textContent = kind.value === "chat" ? "System prompt, or nothing" : "{prompt} stands for the question, once";
+  reset.hidden = !own;
+}
+
+export function makeChangedChip() { // says that some model is shown something else than the family's own
+  const chip = el("span", "chip");
+  chip.dataset.part = "formats-changed";
+  return chip;
+}
+
+function tellFormats() {
+  const changed = Object.keys(ownFormats), chip = part("formats-changed");
+  chip.hidden = !changed.length;
+  chip.textContent = "prompts changed: " + changed.map(roleName).join(", ");
+}

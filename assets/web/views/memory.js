@@ -1,0 +1,334 @@
+// Memory: what this tab holds (settings, half typed words, texts and their tree) is kept in this browser's session
+// storage, so that a reload, Back, a restarted server or a discarded tab takes nothing away. Nothing of it is sent
+// anywhere, the browser drops it with the tab, and the page works without it where storage is refused.
+//
+//   eft-tab:ID       {version, address, family, word, settings, view, nodes, history}: the page of one history entry
+//   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
+//   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares those that it left alone
+
+import { addLabels, makeRun, record } from "../lib/runs.js";
+import { sound, storedText } from "../lib/stored.js";
+import { element, part } from "../dom.js";
+import {
+  config, controls, currentNode, history, nodes, on, ownFormats, plantTree, plotted, run, running, runsOf, sameOf,
+  selected, setPlotted, tape,
+} from "../store.js";
+import { show } from "./branching.js";
+import { select } from "./columns.js";
+import { fieldInputs, setField } from "./fields.js";
+import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
+import { chooseColour } from "./painting.js";
+import { askedNow, fillIn } from "./settings.js";
+import { setControls } from "./sliders.js";
+
+const MEMORY_VERSION = 1;
+const MAX_MEMORY_CHARS = 2_000_000; // browsers allow 2.5 million and more; some 15 runs of three columns
+const SAVE_MS = 400; // after the last change
+let storage = null; // where this browser keeps it; null where it refuses
+const written = new Map(); // key -> {sign: what was written, size}
+let entry = ""; // the history entry that this page is
+let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
+const settingsAt = new Map(); // place -> settings that were left there
+let place = 0; // which of the addresses that this page had
+let untouched = ""; // the settings as the page begins, which are not worth a word
+
+function openStore() {
+  try {
+    window.sessionStorage.getItem("eft");
+    return window.sessionStorage;
+  } catch {
+    return null; // refused, such as in a foreign frame
+  }
+}
+
+const storedKeys = (id) => Object.keys(storage).filter((key) => /^eft-(tab|run|text):/.test(key) && (!id || key.split(":")[1] === id));
+const memoryKey = (thing) => (thing.key ??= String((lastKey += 1)));
+
+function put(key, text) {
+  try {
+    storage.setItem(key, text);
+    return true;
+  } catch {
+    return false; // full
+  }
+}
+
+export function saveSoon() {
+  if (saveTimer && (running || !saveIsLate)) return;
+  clearTimeout(saveTimer); // what was put off for a run is not once it has ended
+  saveIsLate = running;
+  saveTimer = setTimeout(saveNow, running ? 4 * SAVE_MS : SAVE_MS);
+}
+
+function saveNow(word = "") {
+  clearTimeout(saveTimer);
+  saveTimer = 0;
+  if (!storage || !keeping || !config || !element.isConnected) return;
+  markEntry();
+  let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
+  while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
+  showMemory(left);
+}
+
+// The history entry carries the name of its memory, so that Back finds the page that was left, and the number of the
+// address within it, so that Back from a link that was opened over this page finds the settings from before.
+function markEntry() {
+  const now = window.history.state;
+  if (now?.eft === entry && now.place !== undefined) return;
+  place = settingsAt.size;
+  settingsAt.set(place, null);
+  try {
+    window.history.replaceState({ ...now, eft: entry, place }, "");
+  } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }
+}
+
+// The address of this page has changed. Whether the settings that it had there are back.
+export function settingsBack() {
+  if (!entry) return false; // where storage is refused
+  settingsAt.set(place, settingsNow());
+  const { eft, place: now } = window.history.state || {};
+  const kept = eft === entry && settingsAt.get(now);
+  if (!kept) return markEntry(), false;
+  place = now;
+  putSettings(kept, true);
+  return true;
+}
+
+// All or nothing of these nodes; whether there was room.
+function writeNodes(left, word) {
+  const texts = new Map(); // key -> [sign, () => text]
+  for (const one of left.flatMap(runsOf)) {
+    const kept = wholeOf(one);
+    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + memoryKey(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
+    texts.set("eft-run:" + entry + ":" + memoryKey(one), [one.id, () => storedHead(kept)]);
+  }
+  let size = 0;
+  const fresh = [];
+  for (const [key, [sign, make]] of texts) {
+    if (written.get(key)?.sign !== sign) fresh.push([key, make(), sign]);
+    size += fresh.at(-1)?.[0] === key ? fresh.at(-1)[1].length : written.get(key).size;
+  }
+  if (size > MAX_MEMORY_CHARS) return false;
+  for (const key of storedKeys(entry)) if (!key.startsWith("eft-tab:") && !texts.has(key)) storage.removeItem(key), written.delete(key);
+  fresh.push(["eft-tab:" + entry, JSON.stringify(recordOf(left, word)), ""]);
+  for (const [key, text, sign] of fresh) {
+    if (!put(key, text) && !(dropOthers() && put(key, text))) return false;
+    written.set(key, { sign, size: text.length });
+  }
+  return true;
+}
+
+function dropOthers() { // what other history entries of this tab left
+  const others = storedKeys().filter((key) => key.split(":")[1] !== entry);
+  for (const key of others) storage.removeItem(key);
+  return others.length > 0;
+}
+
+// One node less: the oldest that nothing grew from and nobody looks at; in a mere chain its first.
+function withoutOldest(left) {
+  const parents = new Set(left.map(({ parent }) => parent)), now = history.tree;
+  const ends = left.filter(({ id }) => !parents.has(id) && id !== now.current);
+  const goes = ends.find(({ id }) => !now.ids.includes(id)) || ends[0] || left[0];
+  return left.filter((node) => node !== goes).map((node) => (node.parent === goes.id ? { ...node, parent: null, panel: null, position: 0 } : node));
+}
+
+function recordOf(left, word) {
+  const ids = new Set(left.map(({ id }) => id));
+  const trees = (list) => list.map((tree) => ({ ...tree, ids: tree.ids.filter((id) => ids.has(id)) })).filter((tree) => ids.has(tree.current));
+  const [tree] = history ? trees([history.tree]) : [];
+  return {
+    version: MEMORY_VERSION, at: Date.now(), address: location.search + location.hash, family: config.chips[0], word, running,
+    settings: settingsNow(), view: viewNow(),
+    nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
+    history: tree ? { tree, past: trees(history.past), future: trees(history.future) } : null,
+  };
+}
+
+function settingsNow() {
+  const { columns, ...asked } = askedNow();
+  const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is no number
+  return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats } };
+}
+
+function viewNow() {
+  const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
+  const replay = part("replay").hidden ? null : ["replay-title", "replay-about", "replay-prompt"].map((name) => part(name).textContent);
+  const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
+  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, drawer, replay, caret: at, scroll: window.scrollY };
+}
+
+// A run that is still played back is kept whole.
+function wholeOf(one) {
+  if (!tape || one !== run || !one.recorded) return one;
+  tape.whole ??= revive(tape.first, tape.frames.flatMap(({ lines }) => lines));
+  return tape.whole;
+}
+
+function storedHead({ labels, bytes, panels, ...first }) {
+  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
+  return JSON.stringify({ ...first, panels: heads });
+}
+
+// Whether anything was brought back. An address that holds settings is obeyed, unless this very page was here before.
+export function bringBack() {
+  storage = openStore();
+  untouched = JSON.stringify(settingsNow());
+  if (!storage) return showMemory([]), false;
+  const id = ownMemory();
+  entry = id || Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
+  markEntry(); // a page that is closing can do so no more
+  try {
+    return Boolean(id) && restore(id);
+  } catch { // damaged, or of another version: without it
+    for (const key of storedKeys(id)) storage.removeItem(key);
+    keeping = false;
+    location.reload(); // half of it may be on the page
+    return true;
+  } finally {
+    saveSoon();
+  }
+}
+
+const storedTab = (key) => {
+  try {
+    return JSON.parse(storage.getItem(key)) || {};
+  } catch {
+    storage.removeItem(key);
+    return {};
+  }
+};
+
+function ownMemory() {
+  const own = window.history.state?.eft;
+  if (typeof own === "string" && storage.getItem("eft-tab:" + own)) return own;
+  if (/[?&#]v=/.test(location.search + location.hash)) return "";
+  const times = Object.keys(storage).filter((key) => key.startsWith("eft-tab:")).map((key) => [storedTab(key), key.slice(8)]);
+  return times.filter(([{ address }]) => address === location.search + location.hash).sort(([one], [other]) => other.at - one.at)[0]?.[1] || "";
+}
+
+function restore(id) {
+  const saved = JSON.parse(storage.getItem("eft-tab:" + id));
+  if (saved.version !== MEMORY_VERSION) throw new Error("another version");
+  const runs = new Map(saved.nodes.flatMap((node) => [node.run, ...node.same.map(([, key]) => key)]).map((key) => [key, runFrom(id, key)]));
+  const found = saved.nodes.filter((node) => runs.get(node.run));
+  const cut = [...runs.values()].some((one) => one?.panels.some((panel) => panel.ended?.why === "cut" && panel.fresh));
+  const same = saved.family === config.chips[0];
+  putSettings(saved.settings, same);
+  if (found.length && saved.history) {
+    const planted = new Map(found.map((node) => [node.id, { ...node, run: runs.get(node.run), same: new Map(node.same.filter(([, key]) => runs.get(key)).map(([p, key]) => [p, runs.get(key)])) }]));
+    lastKey = Math.max(...[...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.panels.map(({ tokens }) => tokens.key)]).map(Number));
+    plantTree(planted, treesFrom(saved.history, planted));
+    const node = currentNode();
+    setPlotted(saved.view.plotted || 0);
+    element.querySelector(".eft").classList.add("has-run");
+    show(node.same.get(saved.view.of) || node.run);
+    setControls(saved.settings.controls);
+  }
+  putView(saved.view);
+  const changed = JSON.stringify(saved.settings) !== untouched;
+  if (found.length || changed || saved.word) notice(saved.word || wordFor(same, cut, saved.running, found.length));
+  return true;
+}
+
+function wordFor(same, cut, wasRunning, texts) {
+  const what = texts ? "Your texts and settings are back" : "Your settings are back";
+  const models = same ? "" : "Now the model family is " + config.chips[0] + ". ";
+  const ending = cut ? ". The run stopped when you left the page. " + PRESS_RUN : wasRunning ? ". The run you asked for did not start. " + PRESS_RUN : ".";
+  return models + what + ending;
+}
+
+const treeFrom = (tree, planted) => {
+  const ids = tree.ids.filter((id) => planted.has(id));
+  if (!ids.includes(tree.current)) throw new Error("the tree has lost its text");
+  return { ids, current: tree.current };
+};
+const treesFrom = ({ tree, past, future }, planted) => {
+  const whole = (one) => treeFrom(one, planted);
+  return { tree: whole(tree), past: past.map(whole), future: future.map(whole) };
+};
+
+// A run as it was, or null where it is not whole.
+function runFrom(id, key) {
+  const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
+  const texts = first?.panels.map((panel) => JSON.parse(storage.getItem("eft-text:" + id + ":" + panel.text)));
+  if (!texts || !texts.every(Boolean)) return null;
+  const made = makeRun({ ...first, of: undefined, copied: [] }, config.controls.alpha);
+  Object.assign(made, { key, of: first.of, copied: first.copied, n: 0 });
+  made.panels.forEach((panel, p) => {
+    const { w, t, end } = texts[p];
+    addLabels(made, w);
+    for (const token of t) record(panel, sound(token, panel));
+    panel.tokens.key = panel.text;
+    Object.assign(panel, { sampling: first.panels[p].sampling, given: first.panels[p].given, ended: end || { why: "cut", error: null }, fresh: !end });
+  });
+  return made;
+}
+
+function revive(first, lines) {
+  const made = Object.assign(makeRun(first, config.controls.alpha), { key: run.key });
+  for (const { ...line } of lines) {
+    if (line.k === "end") made.panels[line.p].ended = line;
+    if (line.k === "t") addLabels(made, line.w), record(made.panels[line.p], line);
+  }
+  return made;
+}
+
+function putSettings(settings, same) {
+  const { columns, behaviour, formats, controls: stood, fields, ...rest } = settings;
+  const offered = [...part("behaviour").options].some(({ value }) => value === behaviour);
+  fillIn({ ...rest, ...(same ? { columns, formats } : {}), ...(offered ? { behaviour } : {}), controls: stood });
+  for (const input of fieldInputs()) if (typeof fields[input.dataset.field] === "string") setField(input, fields[input.dataset.field]);
+}
+
+function putView(view) {
+  if (view.selected && run) select(view.selected.p, view.selected.i, false);
+  part("colour").value = view.colour;
+  chooseColour(part("colour").value);
+  if (view.numbers !== part("numbers").checked) part("numbers").click();
+  if (view.drawer) openDrawer(view.drawer);
+  if (view.replay) {
+    ["replay-title", "replay-about", "replay-prompt"].forEach((name, k) => (part(name).textContent = view.replay[k]));
+    part("replay").hidden = false;
+    part("replay-tools").hidden = true;
+  }
+  if (view.caret) part("prompt").focus({ preventScroll: true }), part("prompt").setSelectionRange(...view.caret);
+  if (Number.isFinite(view.scroll)) requestAnimationFrame(() => window.scrollTo(0, view.scroll));
+}
+
+// Load the page again, with all that is in it and a word on why.
+export function beginAnew(word) {
+  saveNow(word);
+  keeping = false;
+  location.reload();
+}
+
+function showMemory(left) {
+  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
+  const gone = lost ? " There is no room for the oldest " + (lost === 1 ? "text" : lost + " texts") + "." : "";
+  part("memory-note").textContent = storage
+    ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
+    : "This browser stores nothing for this page, so everything is gone when you reload it.";
+  part("forget").hidden = !storage;
+}
+
+function forget() {
+  const button = part("forget");
+  if (!button.dataset.sure) {
+    button.dataset.sure = "yes";
+    return void (button.textContent = "Press again to delete all texts and settings");
+  }
+  keeping = false;
+  for (const key of storedKeys()) storage.removeItem(key);
+  location.reload();
+}
+
+const saveIfHere = () => (element.isConnected ? saveNow() : window.removeEventListener("pagehide", saveIfHere));
+
+export function listen() {
+  on("changed", saveSoon);
+  part("forget").addEventListener("click", forget);
+  part("forget").addEventListener("blur", () => (delete part("forget").dataset.sure, (part("forget").textContent = "Delete them")));
+  for (const kind of ["input", "change", "click", "focusin"]) element.addEventListener(kind, saveSoon);
+  window.addEventListener("pagehide", saveIfHere);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && saveNow());
+}

@@ -1,0 +1,66 @@
+// What the page says: errors in the place where they belong, notes, and what a screen reader hears.
+
+import { el, element, part, verbatim } from "../dom.js";
+
+export function notice(text) {
+  part("notice-text").textContent = text;
+  part("notice").hidden = !text;
+  if (text) say(text);
+}
+
+// A refusal of a recipe shows the text with a mark at the character that does not fit.
+function sentenceParts(text) {
+  const [sentence, line, caret] = text.split("\n");
+  if (caret === undefined) return [text];
+  const characters = [...line], at = caret.length - 1;
+  const shown = verbatim(el("code", "pointed"));
+  shown.append(characters.slice(0, at).join(""), el("mark", "", characters[at] || "\u00a0"), characters.slice(at + 1).join(""));
+  return [sentence, shown];
+}
+
+export function tell(name, text) {
+  part(name).textContent = text;
+  part(name).hidden = false;
+}
+
+function errorPlace(where) {
+  return element.querySelector('[data-error="' + (where === "server" ? "prompt" : CSS.escape(where)) + '"]') || element.querySelector('[data-error="prompt"]');
+}
+
+export function showError(where, text) {
+  const place = errorPlace(where);
+  place.replaceChildren(...sentenceParts(text));
+  place.dataset.from = where;
+  place.hidden = false;
+  const drawer = place.closest(".drawer");
+  if (drawer) openDrawer(drawer.id);
+}
+
+export function hideError(where) {
+  const place = errorPlace(where);
+  if (place.dataset.from === where) place.hidden = true;
+}
+
+export function clearErrors() {
+  for (const place of element.querySelectorAll("[data-error]")) place.hidden = true;
+}
+
+export const openers = () => part("more").querySelectorAll(".openers button");
+
+// One drawer at a time; its own button closes it again.
+export function openDrawer(id) {
+  for (const button of openers()) {
+    const open = button.getAttribute("aria-controls") === id;
+    button.setAttribute("aria-expanded", open);
+    element.querySelector("#" + button.getAttribute("aria-controls")).hidden = !open;
+  }
+}
+
+export const PRESS_RUN = "Press Run to start it again.";
+export const say = (text) => { part("status").textContent = text; };
+
+export function listen() {
+  for (const button of openers())
+    button.addEventListener("click", () => openDrawer(button.getAttribute("aria-expanded") === "true" ? "" : button.getAttribute("aria-controls")));
+  part("notice-close").addEventListener("click", () => notice(""));
+}

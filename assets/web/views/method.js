@@ -1,0 +1,123 @@
+// The method's own choices: how much of alpha acts on which token, where the terms may act, and whether tokens are
+// drafted.
+
+import { counted } from "../lib/formats.js";
+import { factorsOf } from "../lib/schedule.js";
+import { el, element, part } from "../dom.js";
+import { noNumber } from "./fields.js";
+import { hideError } from "./messages.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
+const SCHEDULES = {
+  constant: { title: "constant", help: () => "α acts alike on every token" },
+  warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over " + counted(n) },
+  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; from then on the rest of the recipe goes on alone" },
+  list: { title: "a list of my own", text: "0 0.5 1", help: () => "one factor per token, each from 0 to 1; the last one stays" },
+};
+const FILTERS = {
+  off: { title: "off", help: () => "the terms act on every token" },
+  "top-p": { title: "top-p of the anchor", unit: "p", value: 0.95,
+    help: () => "the terms act on the anchor's likeliest tokens that make up p; the others keep the anchor's own log-prob" },
+  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's favourite are ruled out" },
+};
+const DRAFTS = {
+  auto: { title: "automatic", help: () => "drafts where measurements say that it is faster; the text is the same" },
+  on: { title: "on, in blocks of", unit: "tokens", value: 4, least: 0,
+    help: (n) => "a small model drafts " + (n >= 1 ? counted(n) : "as many tokens as the engine likes") + ", one forward of the large model checks them; the text is the same" },
+  off: { title: "off", help: () => "every token takes a forward of every model" },
+};
+export const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculation", DRAFTS] };
+
+export function makeMethods() {
+  part("methods").replaceChildren(...Object.entries(METHODS).map(([name, [title, kinds]]) => makeMethod(name, title, kinds)));
+  for (const name of Object.keys(METHODS)) fillMethod(name), showMethod(name);
+}
+
+function fillMethod(name) { // with the value that a kind begins with; a person may empty it
+  const { menu, value } = methodParts(name), kind = METHODS[name][1][menu.value];
+  value.type = "text"; // else a list would not go in
+  value.value = kind.value ?? kind.text ?? "";
+}
+
+function makeMethod(name, title, kinds) {
+  const box = el("div", "field method");
+  box.dataset.method = name;
+  const label = el("label", "", title);
+  const menu = Object.assign(el("select"), { id: "eft-" + name });
+  menu.append(...Object.entries(kinds).map(([value, one]) => Object.assign(el("option", "", one.title), { value })));
+  label.htmlFor = menu.id;
+  const more = el("label", "method-value");
+  const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off", autocomplete: "off" });
+  more.append(value, el("span"));
+  const sentence = el("p", "sentence");
+  sentence.dataset.error = name;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  menu.addEventListener("change", () => { fillMethod(name); showMethod(name); });
+  value.addEventListener("input", () => showMethod(name));
+  box.append(label, menu, more, el("small"), sentence);
+  if (name === "schedule") box.append(document.createElementNS(SVG, "svg"));
+  return box;
+}
+
+const methodParts = (name) => {
+  const box = element.querySelector('[data-method="' + name + '"]');
+  return { box, menu: box.querySelector("select"), more: box.querySelector(".method-value"), value: box.querySelector("input"), help: box.querySelector("small") };
+};
+
+function showMethod(name) {
+  const { box, menu, more, value, help } = methodParts(name), kind = METHODS[name][1][menu.value];
+  more.hidden = kind.value === undefined && kind.text === undefined;
+  value.type = kind.text === undefined ? "number" : "text";
+  Object.assign(value, kind.unit === "tokens" ? { min: kind.least ?? 1, step: 1 } : { min: 0, step: "any" });
+  value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, with spaces between");
+  more.querySelector("span").textContent = kind.unit || "";
+  help.textContent = kind.help(value.valueAsNumber);
+  hideError(name);
+  if (name === "schedule") drawCurve(box.querySelector("svg"), factorsOf(methodNow().schedule, CURVE_TOKENS));
+  showMethodSummary();
+}
+
+// As the server reads them: "warmup 8", "top-p 0.95".
+export function methodNow() {
+  return Object.fromEntries(Object.keys(METHODS).map((name) => {
+    const { menu, more, value } = methodParts(name);
+    return [name, more.hidden ? menu.value : menu.value + " " + (noNumber(value) ?? value.value)];
+  }));
+}
+
+export function setMethod(name, text) {
+  const [kind, ...rest] = text.split(" "), { menu, value } = methodParts(name);
+  menu.value = kind;
+  value.type = "text"; // else a list would not go in
+  value.value = kind === "on" && !rest.length ? "0" : rest.join(" ");
+  showMethod(name);
+}
+
+function showMethodSummary() {
+  const { schedule, filter, speculation } = methodNow();
+  const drafts = { auto: [], off: ["no drafts"] }[speculation] || ["drafts " + speculation];
+  part("method-summary").textContent = [schedule === "constant" ? "constant α" : "α " + schedule.replace("warmup", "warm-up"), filter === "off" ? "no filter" : "filter " + filter, ...drafts].join(" · ");
+}
+
+function drawCurve(svg, factors) {
+  const shape = (name, attributes) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  const step = CURVE_WIDTH / CURVE_TOKENS, y = (factor) => 4 + (CURVE_HEIGHT - 8) * (1 - factor);
+  const points = factors.flatMap((factor, i) => [[i * step, y(factor)], [(i + 1) * step, y(factor)]]).map((point) => point.join()).join(" ");
+  svg.setAttribute("viewBox", "0 0 " + CURVE_WIDTH + " " + (CURVE_HEIGHT + 16));
+  svg.setAttribute("class", "curve");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", factors.length ? "Share of α on tokens 1 to " + CURVE_TOKENS + ": " + factors.slice(0, 8).map((f) => +f.toFixed(2)).join(", ") + " …" : "No curve yet");
+  const words = [[0, "start", "token 1"], [CURVE_WIDTH, "end", String(CURVE_TOKENS)]].map(([x, anchor, text]) => {
+    const word = shape("text", { x, y: CURVE_HEIGHT + 13, "text-anchor": anchor });
+    word.textContent = text;
+    return word;
+  });
+  const lines = [0, 1].map((factor) => shape("line", { x1: 0, x2: CURVE_WIDTH, y1: y(factor), y2: y(factor) }));
+  svg.replaceChildren(...lines, shape("polyline", { points }), ...words);
+}

@@ -1,0 +1,34 @@
+// Keys that act wherever the focus is.
+
+import { element, isOurs, isTyping, onKeys } from "../dom.js";
+import { running, wide } from "../store.js";
+import { focusCandidates } from "./card.js";
+import { selectSpan, walk, widen } from "./columns.js";
+import { dialogIsOpen, openDialog } from "./dialogs.js";
+import { startRun, stopRun } from "./ask.js";
+import { pauseReplay } from "./replay.js";
+
+function onKey(key, { target }) {
+  if (!isOurs(target) || dialogIsOpen()) return false; // a dialog has the keys to itself
+  if ((key === "?" || key === "؟") && !isTyping(target)) return openDialog("help"), true;
+  if (key === "Ctrl+Enter") return startRun(), true;
+  if (key === "Escape") return stopOrStepBack();
+  const span = target.closest(".t");
+  if (span && (key === "Enter" || key === " ")) {
+    selectSpan(span, true);
+    if (key === "Enter") focusCandidates();
+    return true;
+  }
+  return Boolean(target.closest(".plot, .text")) && walk(key);
+}
+
+function stopOrStepBack() { // whether there was anything to stop, to pause or to step back from
+  const wasWide = wide !== null;
+  if (running) stopRun();
+  else if (!pauseReplay()) return widen(null), wasWide;
+  return true;
+}
+
+export function listen() {
+  onKeys(document, onKey, () => element.isConnected);
+}

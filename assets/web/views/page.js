@@ -1,0 +1,63 @@
+// The page as the server describes it in its first line.
+
+import { el, noHover, part, verbatim } from "../dom.js";
+import { on, setConfig } from "../store.js";
+import { makeFamilyChip } from "./family.js";
+import { makeField } from "./fields.js";
+import { makeChangedChip, startFamily } from "./formats.js";
+import { bringBack } from "./memory.js";
+import { makeMethods } from "./method.js";
+import { loadPlotly } from "./plotting.js";
+import { startRun } from "./ask.js";
+import { chooseColumns } from "./recipes.js";
+import { makeGallery, showAbsent } from "./replay.js";
+import { fitPrompt } from "./settings.js";
+import { readAddress } from "./share.js";
+
+function startPage(page) {
+  setConfig(page);
+  const [family, ...others] = page.chips;
+  const rowsChip = el("span", "chip");
+  rowsChip.dataset.part = "rows";
+  rowsChip.hidden = true;
+  part("chips").replaceChildren(makeFamilyChip(family), ...others.map(makeChip), makeChangedChip(), rowsChip);
+  part("examples").replaceChildren(...page.examples.map(makeExample));
+  part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
+  part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
+  makeMethods();
+  chooseColumns(page.columns);
+  startFamily(page);
+  makeGallery(part("gallery"));
+  if (page.absent) showAbsent();
+  if (!bringBack()) readAddress();
+  (window.requestIdleCallback || setTimeout)(loadPlotly);
+}
+
+function makeChip(text) { // the fact, with its reason in the tooltip
+  const chip = el("span", "chip", noHover() ? text : text.split(", because")[0]);
+  chip.title = text;
+  return chip;
+}
+
+function makeExample(text) {
+  const link = verbatim(el("a", "", text));
+  link.href = "#";
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    part("prompt").value = text;
+    fitPrompt();
+    startRun();
+  });
+  return link;
+}
+
+function makeOption(behaviour) {
+  const option = el("option", "", behaviour.title);
+  option.value = behaviour.role;
+  option.title = behaviour.about;
+  return option;
+}
+
+export function listen() {
+  on("page", startPage);
+}

@@ -1,0 +1,19 @@
+// What a print shows in the place of the controls: what was asked, and with which settings. The style sheet shows it on
+// paper alone.
+
+import { symbolOf } from "../lib/formats.js";
+import { element, part, showText } from "../dom.js";
+import { asIf, run } from "../store.js";
+
+function showPrinted() {
+  if (!element.isConnected) return window.removeEventListener("beforeprint", showPrinted);
+  const sliders = run ? (asIf ? asIf.sliders : run.panels.map((panel) => panel.tokens.at(-1)?.v || {}).reduce((all, v) => ({ ...all, ...v }), {})) : {};
+  const settings = [...Object.entries(sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)),
+    ...Object.entries(run ? run.sampling : {}).map(([name, value]) => name.replaceAll("_", " ") + " " + value)];
+  showText(part("printed-prompt"), run ? run.prompt : part("prompt").value);
+  part("printed-settings").textContent = settings.join(" · ");
+}
+
+export function listen() {
+  window.addEventListener("beforeprint", showPrinted);
+}

@@ -1,0 +1,131 @@
+// The columns of the next run: up to four, each from the menu or typed. The server says what a text means.
+
+import { server } from "../api.js";
+import { el, onKeys, part } from "../dom.js";
+import { chosen, config, run, setChosen } from "../store.js";
+import { makeColumns } from "./columns.js";
+import { hideError, showError } from "./messages.js";
+import { showSliders } from "./sliders.js";
+
+const CHECK_MS = 120; // after the last key
+const OWN = "Own recipe";
+let checkTimer = 0, checks = 0;
+
+export const presetOf = (text) => config.presets.find((preset) => preset.text === text);
+
+export function chooseColumns(columns) {
+  setChosen(columns.slice(0, config.max_columns));
+  part("chooser").replaceChildren(...chosen.map(makeChoice));
+  part("add-column").disabled = chosen.length >= config.max_columns;
+  showChosen();
+}
+
+function makeChoice(column, index) {
+  const box = el("div", "choice"), n = index + 1;
+  const menu = el("select");
+  menu.id = "eft-column-" + index;
+  menu.append(...config.presets.map(({ title }, k) => Object.assign(el("option", "", title), { value: k })));
+  menu.append(Object.assign(el("option", "", "Own recipe, typed below"), { value: "" }));
+  const label = el("label", "", "Column " + n);
+  label.htmlFor = menu.id;
+  const remove = el("button", "plain", "✕");
+  remove.type = "button";
+  remove.disabled = chosen.length === 1;
+  remove.title = "Remove column " + n;
+  remove.setAttribute("aria-label", remove.title);
+  const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocomplete: "off", autocapitalize: "off", value: column.text });
+  text.setAttribute("autocorrect", "off");
+  text.setAttribute("aria-label", "Recipe of column " + n);
+  text.setAttribute("aria-describedby", "eft-recipe-error-" + index);
+  const sentence = el("div", "sentence");
+  sentence.id = "eft-recipe-error-" + index;
+  sentence.dataset.error = "column-" + index;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  menu.addEventListener("change", () => pickPreset(index, config.presets[menu.value]));
+  remove.addEventListener("click", () => removeColumn(index));
+  text.addEventListener("input", () => typeRecipe(index, text.value));
+  onKeys(text, (key) => key === "Enter" || key === "Shift+Enter"); // a recipe is one line
+  const head = el("div", "choice-head");
+  head.append(label, remove);
+  box.append(head, menu, text, el("small"), sentence);
+  return box;
+}
+
+const choiceBox = (index) => part("chooser").querySelectorAll(".choice")[index];
+
+function pickPreset(index, preset) {
+  if (!preset) return choiceBox(index).querySelector("textarea").focus(); // to be typed
+  chosen[index] = { ...preset };
+  choiceBox(index).querySelector("textarea").value = preset.text;
+  showChosen();
+  checkColumns();
+}
+
+function typeRecipe(index, text) {
+  const preset = presetOf(text.trim()), column = chosen[index];
+  const named = config.presets.some(({ name }) => name === column.name);
+  chosen[index] = { ...column, ...preset, text, name: preset ? preset.name : named ? OWN : column.name };
+  showChosen();
+  clearTimeout(checkTimer);
+  checkTimer = setTimeout(checkColumns, CHECK_MS);
+}
+
+function addColumn() {
+  const offered = config.presets.find((preset) => !chosen.some(({ text }) => text === preset.text)) || config.presets[0];
+  chooseColumns([...chosen, { ...offered }]);
+  choiceBox(chosen.length - 1).querySelector("select").focus();
+  checkColumns();
+}
+
+function removeColumn(index) {
+  chooseColumns(chosen.filter((_, k) => k !== index));
+  choiceBox(Math.min(index, chosen.length - 1)).querySelector("select").focus();
+  checkColumns();
+}
+
+// What each text means with the chosen manner; while one is wrong, its sliders stay as they were.
+export async function checkColumns() {
+  const asked = (checks += 1);
+  try {
+    const answers = JSON.parse(await server.check_columns({ behaviour: part("behaviour").value, columns: columnsNow() }));
+    if (asked !== checks) return; // a newer one is on its way
+    setChosen(chosen.map((column, k) => ({ ...column, error: "", ...answers[k], name: column.name, text: column.text })));
+    hideError("columns");
+  } catch {
+    showError("columns", "The server could not be reached to check the recipes. They are checked again when you press Run.");
+  }
+  showChosen();
+}
+
+function showChosen() {
+  chosen.forEach(showChoice);
+  showColumnsSummary();
+  showSliders();
+  if (!run) makeColumns(chosen.map((column, k) => ({ ...column, name: distinctNames()[k] })));
+}
+
+function showChoice(column, index) {
+  const box = choiceBox(index), preset = presetOf(column.text.trim());
+  box.querySelector("select").value = preset ? config.presets.indexOf(preset) : "";
+  box.querySelector("small").textContent = column.error ? "" : column.about;
+  box.querySelector("textarea").setAttribute("aria-invalid", column.error ? "true" : "false");
+  if (column.error) showError("column-" + index, column.error);
+  else hideError("column-" + index);
+}
+
+const distinctNames = () => chosen.map(({ name }, k) => {
+  const before = chosen.slice(0, k).filter((other) => other.name === name).length;
+  return before ? name + " " + (before + 1) : name;
+});
+export const columnsNow = () => distinctNames().map((name, k) => ({ name, recipe: chosen[k].text }));
+
+export function showColumnsSummary() {
+  const asked = distinctNames(), differ = run && asked.join() !== run.panels.map((panel) => panel.name).join();
+  part("columns-summary").textContent = asked.join(" · ") + (differ ? " · from the next run" : "");
+}
+
+export function listen() {
+  part("add-column").addEventListener("click", addColumn);
+  part("behaviour").addEventListener("change", checkColumns);
+}

@@ -1,0 +1,168 @@
+// Open: a run from a file or one of the recorded, played token by token. The server checks it and sends the lines that
+// the page would have received; here they only get their pace. From its first token on it is a run like any other.
+
+import { roleName } from "../lib/formats.js";
+import { framesOf, PACES } from "../lib/frames.js";
+import { answerOf, server } from "../api.js";
+import { el, element, part, showText } from "../dom.js";
+import { config, nonce, passOver, run, running, setTape, tape, wantStop } from "../store.js";
+import { setSliders } from "./as-if.js";
+import { dialogOf, makeOffer, openDialog } from "./dialogs.js";
+import { clearErrors, tell } from "./messages.js";
+import { setRunning, tellStop } from "./running.js";
+import { take } from "./stream.js";
+
+const BEAT_MS = 40;
+
+export function makeGallery(box) {
+  box.replaceChildren(...config.recorded.map(({ name, title, teaches }) => {
+    const button = makeOffer(title, teaches);
+    button.addEventListener("click", () => openRun(server.open_recorded({ name }), title, teaches));
+    return button;
+  }));
+}
+
+// Without a model the page is for looking at what was recorded.
+export function showAbsent() {
+  element.querySelector(".eft").classList.add("no-model");
+  part("absent").hidden = false;
+  makeGallery(part("absent-gallery"));
+}
+
+async function openChosen() {
+  const [file] = part("file").files;
+  part("file").value = ""; // so that the same file can be chosen again
+  part("open-error").hidden = true;
+  if (file) await openFile(file);
+}
+
+export async function openFile(file) {
+  if (file.size > config.max_file_bytes)
+    return openDialog("open"), tell("open-error", "A recorded run may have " + config.max_file_bytes.toLocaleString("en") + " bytes here; " + file.name + " has " +
+      file.size.toLocaleString("en") + ". Please choose a shorter run.");
+  const text = await file.text().catch(() => null);
+  if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
+  await openRun(server.open_file({ text }), file.name, "");
+}
+
+async function openRun(promise, title, about) {
+  const answer = await answerOf(promise);
+  if (answer.error) return openDialog("open"), tell("open-error", answer.error);
+  dialogOf("open").close();
+  play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
+}
+
+function play(lines, title, about) {
+  if (running && run && run.n === nonce) tellStop(run.id);
+  leaveReplay();
+  clearErrors();
+  passOver(); // what still streams
+  wantStop(false);
+  setRunning(false);
+  const first = { ...lines[0], n: nonce, recorded: true };
+  setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now(), beat: setInterval(onBeat, BEAT_MS) });
+  part("replay").hidden = false;
+  showText(part("replay-title"), title);
+  part("replay-about").textContent = about;
+  showText(part("replay-prompt"), lines[0].prompt);
+  const { reshown } = lines[0];
+  part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
+  part("reshown").hidden = !reshown.length;
+  part("replay-notes").textContent = lines[0].notes;
+  part("replay-notes").hidden = !lines[0].notes;
+  part("replay-tools").hidden = false;
+  element.querySelector(".eft").classList.add("has-run");
+  rewind();
+  part("replay").scrollIntoView();
+  part("replay-play").focus({ preventScroll: true });
+  showTape();
+}
+
+function onBeat() {
+  if (!element.isConnected) return leaveReplay();
+  const now = performance.now(), pace = PACES[part("replay-speed").value], lines = [];
+  if (tape.playing) tape.due += now - tape.last;
+  tape.last = now;
+  while (tape.playing && tape.at < tape.frames.length) {
+    const wait = pace(tape.frames[tape.at], tape.at ? tape.frames[tape.at - 1].ms : 0);
+    if (tape.due < wait) break;
+    tape.due -= wait;
+    lines.push(...tape.frames[tape.at++].lines);
+  }
+  roll(lines);
+}
+
+function roll(lines) {
+  if (!lines.length) return;
+  take(lines);
+  if (tape.at === tape.frames.length) {
+    setPlaying(false);
+    take([tape.end]);
+  }
+  showTape();
+}
+
+function stepOn() {
+  setPlaying(false);
+  if (tape.at < tape.frames.length) roll(tape.frames[tape.at++].lines);
+}
+
+function setPlaying(now) {
+  tape.playing = now;
+  tape.due = 0;
+  showTape();
+}
+
+function playOrPause() {
+  if (tape.at < tape.frames.length) return setPlaying(!tape.playing);
+  Object.assign(tape, { at: 0, due: 0, playing: true });
+  rewind();
+  showTape();
+}
+
+function rewind() {
+  take([tape.first]);
+  setSliders(tape.frames.flatMap(({ lines }, n) => lines.filter((line) => line.k === "t" && line.v).map(({ v }) => ({ n, v }))));
+}
+
+function showTape() {
+  const over = tape.at === tape.frames.length;
+  part("replay-play").textContent = over ? "Again" : tape.playing ? "Pause" : "Play";
+  part("replay-step").disabled = over;
+  part("replay-at").textContent = "token " + tape.at + " of " + tape.frames.length;
+}
+
+export function pauseReplay() { // whether there was something to pause
+  const was = Boolean(tape && tape.playing);
+  if (was) setPlaying(false);
+  return was;
+}
+
+// All of it at once, for whoever goes on from a run that is still played. What it was and was asked stays to be seen.
+export function endTape() {
+  if (!tape) return;
+  const rest = tape.frames.slice(tape.at).flatMap(({ lines }) => lines);
+  clearInterval(tape.beat);
+  tape.at = tape.frames.length;
+  roll(rest);
+  setTape(null);
+  part("replay-tools").hidden = true;
+}
+
+export function leaveReplay() {
+  if (tape) clearInterval(tape.beat);
+  setTape(null);
+  part("replay").hidden = true;
+}
+
+export function listen() {
+  part("replay-speed").append(...Object.keys(PACES).map((name) => el("option", "", name)));
+  part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "at once" : "1×";
+  part("replay-play").addEventListener("click", playOrPause);
+  part("replay-step").addEventListener("click", stepOn);
+  part("file").addEventListener("change", openChosen);
+  part("open").addEventListener("click", () => {
+    part("open-error").hidden = true;
+    openDialog("open");
+  });
+}

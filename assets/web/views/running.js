@@ -1,0 +1,36 @@
+// Asking for a run and ending one.
+
+import { server, trigger } from "../api.js";
+import { element, part } from "../dom.js";
+import { beginFrom, lostAt, nonce, noteRunning, passOver, run, running, stopped, wantStop } from "../store.js";
+import { clearErrors, notice, say, showError } from "./messages.js";
+
+// Ask the server for a run; `about` is kept for when its first line comes.
+export function ask(request, about) {
+  clearErrors();
+  if (!lostAt) notice("");
+  leave();
+  wantStop(false);
+  beginFrom(about, structuredClone(request.formats || {}));
+  setRunning(true);
+  trigger({ n: nonce, ...request });
+}
+
+export function leave() { // whatever still streams is of no interest any more
+  if (running && run && run.n === nonce) tellStop(run.id);
+  passOver();
+}
+
+export function tellStop(id) {
+  if (stopped.has(id)) return;
+  stopped.add(id);
+  server.stop({ run: id }).catch(() => showError("prompt", "The server could not be reached to stop this run."));
+}
+
+export function setRunning(now) {
+  noteRunning(now);
+  part("stop").disabled = !now;
+  part("run").classList.toggle("busy", now);
+  element.querySelector(".eft").classList.toggle("is-running", now);
+  if (now) say("Running");
+}

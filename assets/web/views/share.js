@@ -1,0 +1,83 @@
+// Share: a link to the settings, and the run as a file. The server makes both out of what it has checked; the browser
+// keeps the file, nothing is stored elsewhere.
+
+import { answerOf, regain, server } from "../api.js";
+import { el, element, part } from "../dom.js";
+import { config, run } from "../store.js";
+import { makeOffer, openDialog } from "./dialogs.js";
+import { familyAsked } from "./formats.js";
+import { settingsBack } from "./memory.js";
+import { hideError, showError, tell } from "./messages.js";
+import { askedNow, fillIn } from "./settings.js";
+
+const SAVED_AS = {
+  html: ["A page", "keeps colours and cards, opens in any browser without this app"],
+  json: ["A trace (JSON)", "everything that was recorded; open it here again"],
+  csv: ["A table (CSV)", "one row per token, for spreadsheets"],
+  md: ["A text (Markdown)", "prompt, settings, texts, and what moved most"],
+};
+const LINK_NOTE = "It fills in the page for whoever opens it, and never runs by itself.";
+
+async function openShare() {
+  const savable = Boolean(run && run.id);
+  for (const button of part("formats").children) button.disabled = !savable;
+  part("no-run").hidden = savable;
+  part("share-error").hidden = true;
+  part("link").value = "";
+  part("link-note").textContent = LINK_NOTE;
+  part("copy").disabled = true;
+  openDialog("share");
+  const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
+  part("copy").disabled = Boolean(answer.error);
+  if (answer.error) part("link-note").textContent = "There is no link to these settings. " + answer.error;
+  else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
+  if (answer.note) part("link-note").textContent = answer.note;
+}
+
+async function copyLink() {
+  part("link").select();
+  try {
+    await navigator.clipboard.writeText(part("link").value);
+  } catch { // not a secure page, or not allowed: the old way works there
+    document.execCommand("copy");
+  }
+  part("link-note").textContent = "Copied. " + LINK_NOTE;
+}
+
+async function saveRun(format) {
+  part("share-error").hidden = true;
+  await regain(run);
+  const answer = await answerOf(server.save({ run: run.id, format }));
+  if (answer.error) return tell("share-error", answer.error);
+  const link = el("a");
+  link.href = URL.createObjectURL(new Blob([answer.text], { type: answer.type }));
+  link.download = answer.name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+// The page's own address may hold settings, behind # or, in older links, behind ?. They are filled in and wait for Run.
+const LINKED = /[?#&;](v|prompt)(=|%3d)/i;
+
+export async function readAddress() {
+  const query = location.search + location.hash.replace(/([#&])key=[^&]*/g, "$1"); // the terminal's key is no part of a link
+  if (!LINKED.test(query)) return;
+  const answer = await answerOf(server.read_link({ query }));
+  hideError("link");
+  if (answer.asked) await fillIn(answer.asked);
+  if (answer.note || answer.error) showError("link", answer.note || answer.error);
+}
+
+const onAddress = () => element.isConnected ? settingsBack() || readAddress() : window.removeEventListener("hashchange", onAddress);
+
+export function listen() {
+  window.addEventListener("hashchange", onAddress); // a link pasted over this one opens no other page
+  part("formats").append(...Object.entries(SAVED_AS).map(([format, [title, about]]) => {
+    const button = makeOffer(title, about);
+    button.addEventListener("click", () => saveRun(format));
+    return button;
+  }));
+  part("share").addEventListener("click", openShare);
+  part("copy").addEventListener("click", copyLink);
+  part("link").addEventListener("focus", () => part("link").select());
+}

@@ -1,0 +1,117 @@
+// The live controls: a slider for each that a chosen recipe listens to, and how a moved one reaches the run.
+
+import { symbolOf } from "../lib/formats.js";
+import { server } from "../api.js";
+import { el, part } from "../dom.js";
+import {
+  chosen, config, controls, emit, moveControls, nonce, noteTold, run, runHears, running, told,
+} from "../store.js";
+import { hideError, showError } from "./messages.js";
+
+const OF_ALL = { alpha: "how much tuning", beta: "how much size" };
+const TICK_NAMES = {
+  alpha: { [-1]: " · undone", 0: " · base as it is", 1: " · emulated", 2: " · amplified" },
+  beta: { 0: " · small as it is", 1: " · as the large", 2: " · amplified" },
+};
+let sending = false, moved = false;
+
+const rangeOf = (name) => config.controls[name] || config.controls.alpha;
+const sliderRow = (name) => [...part("sliders").children].find((row) => row.dataset.control === name);
+
+// Of the columns chosen for the next run, and of the run that is shown.
+function controlsInPlay() {
+  const heard = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
+  const own = [...heard].filter((name) => !(name in OF_ALL));
+  return [...Object.keys(OF_ALL).filter((name) => heard.has(name)), ...own];
+}
+
+export function showSliders() {
+  const names = controlsInPlay();
+  for (const name of [...Object.keys(OF_ALL), ...names]) if (!sliderRow(name)) part("sliders").append(makeSlider(name));
+  for (const row of part("sliders").children) row.hidden = !names.includes(row.dataset.control);
+  part("sliders").classList.toggle("several", names.length > 1);
+  part("no-sliders").hidden = names.length > 0;
+  part("undoing").hidden = !names.some((name) => rangeOf(name).low < 0);
+  emit("sliders");
+}
+
+function makeSlider(name) {
+  const range = rangeOf(name), behaviour = config.behaviours.find(({ role }) => "alpha_" + role === name);
+  const row = el("div", "slider" + (name in OF_ALL ? "" : " own"));
+  row.dataset.control = name;
+  const label = el("label", "dial-name");
+  label.append(el("b", "", name === "beta" ? "β" : "α"), el("span", "", OF_ALL[name] || (behaviour ? behaviour.title : symbolOf(name).slice(2))));
+  const input = Object.assign(el("input"), { type: "range", id: "eft-" + name, min: range.low, max: range.high, step: range.step });
+  input.dataset.part = name;
+  label.htmlFor = input.id;
+  const ticks = el("div", "ticks");
+  ticks.setAttribute("aria-hidden", "true");
+  ticks.append(...makeTicks(range, TICK_NAMES[name] || {}));
+  const rail = el("div", "rail");
+  rail.append(input, ticks);
+  const value = el("output", "dial-value");
+  value.dataset.part = name + "-value";
+  value.htmlFor = input.id;
+  const sentence = el("p", "sentence");
+  sentence.dataset.error = name;
+  sentence.setAttribute("role", "alert");
+  sentence.hidden = true;
+  row.append(label, rail, value, sentence);
+  // as many blended behaviours as there are share one whole
+  if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : Math.round(20 / Math.max(1, config.behaviours.length)) / 20 });
+  input.value = controls[name];
+  showControl(row);
+  input.addEventListener("input", () => setControls({ [name]: input.valueAsNumber }));
+  return row;
+}
+
+function makeTicks({ low, high }, names) {
+  const ticks = [];
+  for (let value = low; value <= high; value += 1) {
+    const tick = el("span", "", String(value));
+    tick.append(el("i", "", names[value] || ""));
+    tick.style.left = (100 * (value - low)) / (high - low) + "%";
+    ticks.push(tick);
+  }
+  return ticks;
+}
+
+function showControl(row) {
+  const name = row.dataset.control, text = controls[name].toFixed(2), input = row.querySelector("input");
+  row.querySelector("output").textContent = text;
+  input.value = controls[name];
+  input.setAttribute("aria-valuetext", symbolOf(name) + " " + text);
+}
+
+export function setControls(values) {
+  moveControls(values);
+  Object.keys(values).map(sliderRow).filter(Boolean).forEach(showControl);
+  sendControls();
+  emit("controls");
+}
+
+export const controlsNow = () => Object.fromEntries(chosen.flatMap((column) => column.controls).map((name) => [name, controls[name]]));
+
+// One request in flight, and the newest values after it: a dragged slider never builds a queue. What belongs together
+// goes together, so that no token is made with half of it.
+export async function sendControls() {
+  if (!running || !run || run.n !== nonce) return;
+  moved = true;
+  if (sending) return;
+  sending = true;
+  while (moved) {
+    moved = false;
+    const changed = runHears().filter((name) => controls[name] !== undefined && controls[name] !== told[name]);
+    if (!changed.length) break;
+    const values = Object.fromEntries(changed.map((name) => [name, controls[name]]));
+    noteTold(values);
+    try {
+      const sentence = await server.steer({ run: run.id, values });
+      if (sentence && running) showError(changed[0], sentence);
+      else changed.forEach(hideError);
+    } catch {
+      showError(changed[0], "The server could not be reached, so this stays as it was.");
+    }
+  }
+  sending = false;
+}

@@ -1,0 +1,39 @@
+// The stream: reads each line once and hands it to whoever listens for its kind.
+
+import { NEWS_LATE_MS, props } from "../api.js";
+import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
+import { hideError, showError } from "./messages.js";
+import { tellStop } from "./running.js";
+
+export function onValue() {
+  const value = props.value || "";
+  const firstEnd = value.indexOf("\n");
+  if (firstEnd < 0) return;
+  const first = JSON.parse(value.slice(0, firstEnd));
+  if (first.k === "page") return void (config || emit("page", first));
+  if (first.n !== nonce) return void (first.id && tellStop(first.id));
+  const end = value.lastIndexOf("\n") + 1;
+  const fresh = value.slice(seen, end);
+  readTo(end);
+  take(fresh.split("\n").filter(Boolean).map((text) => JSON.parse(text)));
+}
+
+// Lines of the stream, or of a file that is replayed. What each line means for the page is for its listeners.
+export function take(lines) {
+  lines.forEach(onLine);
+  emit("taken");
+}
+
+function onLine(line) {
+  noteNews();
+  hideError("server");
+  emit(line.k, line);
+}
+
+export function listen() {
+  setInterval(() => {
+    if (running && Date.now() - lastNews > NEWS_LATE_MS)
+      showError("server", "The server has been silent for " + Math.round((Date.now() - lastNews) / 1000) +
+        " s. It may be very busy or stopped; press Run to try again, or reload the page.");
+  }, 1000);
+}

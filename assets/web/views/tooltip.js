@@ -1,0 +1,78 @@
+// A small card beside the token under the mouse or the keyboard's focus: what it is, and what was nearly said instead.
+// It covers nothing that can be clicked and takes no clicks; the large card shows the same token in full.
+
+import { nat } from "../lib/counterfactual.js";
+import { decimal, percent, roleName } from "../lib/formats.js";
+import { isBase } from "../lib/sentences.js";
+import { FAINT_NATS, finalOf, shiftOf } from "../lib/tokens.js";
+import { el, part, showPieces, verbatim } from "../dom.js";
+import { preview, run, selected, setPreview, shown } from "../store.js";
+import { colourOf, drawCard, emptyCard, titleOf } from "./card.js";
+import { tokenAt } from "./columns.js";
+
+const PEEK_MS = 90; // a mouse that only passes by shows nothing
+const PEEK_ROWS = 4;
+let peekTimer = 0;
+
+function peekSoon(span) {
+  clearTimeout(peekTimer);
+  peekTimer = setTimeout(() => (span ? peekAt(span) : endPeek()), span ? PEEK_MS : 0);
+}
+
+function peekAt(span) {
+  if (!span.isConnected || !run) return;
+  const p = Number(span.closest(".text").dataset.p), i = Number(span.dataset.i);
+  if (!run.panels[p]?.spans[i]) return;
+  setPreview(selected && selected.p === p && selected.i === i ? null : { p, i });
+  drawCard();
+  drawPeek(run.panels[p], i, span);
+}
+
+function endPeek() {
+  part("peek").hidden = true;
+  if (!preview) return;
+  setPreview(null);
+  if (selected) drawCard();
+  else emptyCard();
+}
+
+function drawPeek(panel, i, span) {
+  const token = shown(panel, i), box = part("peek");
+  const facts = [percent(finalOf(token)).replace(" percent", " %"), "rank " + token.r];
+  if (panel.terms.length) facts.push((isBase(panel.roles[0]) ? "base " : roleName(panel.roles[0]) + " ") + percent(token.y[0]).replace(" percent", " %"));
+  const shift = shiftOf(token);
+  if (panel.terms.length && Math.abs(shift) >= FAINT_NATS) facts.push((shift < 0 ? "▼ " : "▲ ") + Math.abs(shift).toFixed(1) + " nats");
+  const list = el("div", "peek-rows");
+  for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
+    list.append(peekRow(panel, token, row));
+  const nodes = [showPieces(el("b"), titleOf(panel, i)), el("span", "", facts.join(" · ")), list];
+  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
+  box.replaceChildren(...nodes);
+  box.hidden = false;
+  const at = span.getBoundingClientRect(), size = box.getBoundingClientRect();
+  const above = at.top > size.height + 12;
+  box.style.left = Math.max(8, Math.min(window.innerWidth - size.width - 8, at.left + at.width / 2 - size.width / 2)) + "px";
+  box.style.top = (above ? at.top - size.height - 10 : at.bottom + 10) + "px";
+}
+
+/** @type {(panel: import("../types.js").Panel, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
+function peekRow(panel, token, [id, mix, anchor]) { // the mix over the anchor alone
+  const row = el("div", id === token.i ? "chosen" : ""), bars = el("span", "pair");
+  const values = panel.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(panel, 0)]] : [[mix, colourOf(panel, 0)]];
+  for (const [value, colour] of values) {
+    const bar = el("i");
+    bar.style.width = (100 * Math.exp(nat(value))).toFixed(1) + "%";
+    bar.style.setProperty("--c", colour);
+    bars.append(bar);
+  }
+  row.append(verbatim(el("span", "", run.labels.get(id))), bars, el("span", "", decimal(mix)));
+  return row;
+}
+
+export function listen() {
+  part("columns").addEventListener("mouseover", (event) => tokenAt(event) && peekSoon(tokenAt(event)));
+  part("columns").addEventListener("mouseout", (event) => tokenAt(event) && peekSoon(null));
+  part("columns").addEventListener("focusin", (event) => event.target.matches(".t:focus-visible") && peekSoon(event.target));
+  part("columns").addEventListener("focusout", (event) => tokenAt(event) && peekSoon(null));
+  for (const name of ["scroll", "resize", "pointerdown"]) window.addEventListener(name, () => part("peek")?.hidden === false && peekSoon(null), { capture: true, passive: true });
+}

@@ -1,0 +1,59 @@
+// The tree of texts as it is seen.
+
+import { controlsOf } from "../lib/counterfactual.js";
+import { quote, symbolOf } from "../lib/formats.js";
+import { el, part, verbatim } from "../dom.js";
+import { history, nodes } from "../store.js";
+
+export const childrenOf = (id) => history.tree.ids.filter((other) => nodes.get(other).parent === id);
+const depthOf = (node) => (node.parent === null ? 0 : 1 + depthOf(nodes.get(node.parent)));
+const inOrder = (id) => [id, ...childrenOf(id).flatMap(inOrder)];
+
+export function drawTree() {
+  const many = history !== null && history.tree.ids.length > 1;
+  part("undo").disabled = !history || !history.past.length;
+  part("redo").disabled = !history || !history.future.length;
+  part("branches").hidden = !many;
+  if (!many) return void part("tree").replaceChildren();
+  const had = part("tree").contains(document.activeElement);
+  part("tree").replaceChildren(...inOrder(history.tree.ids[0]).map((id) => nodeItem(nodes.get(id))));
+  const current = part("tree").querySelector("[aria-selected=true]");
+  if (had) current.focus();
+  const box = part("tree");
+  box.scrollTop = Math.max(0, current.offsetTop - box.offsetTop - box.clientHeight / 2);
+}
+
+function nodeItem(node) {
+  const item = el("li", "node"), current = node.id === history.tree.current;
+  item.dataset.id = node.id;
+  item.setAttribute("role", "treeitem");
+  item.setAttribute("aria-level", depthOf(node) + 1);
+  item.setAttribute("aria-selected", current);
+  item.tabIndex = current ? 0 : -1;
+  item.style.setProperty("--depth", depthOf(node));
+  if (node.parent === null) item.append(el("b", "", "First text"), verbatim(el("span", "", openingOf(node))));
+  else item.append(verbatim(el("b", "", quote(run0(node, node.position)))), el("span", "", placeOf(node)), verbatim(el("span", "next", openingOf(node))));
+  return item;
+}
+
+const run0 = (node, i) => { // the label of its token i
+  const token = node.run.panels[node.panel].tokens[i];
+  return token ? node.run.labels.get(token.i) : node.token === null ? "…" : node.run.labels.get(node.token) ?? "…";
+};
+
+function placeOf(node) { // which column, from where, and what differs from the parent
+  const { run: own, panel } = node, column = own.panels[panel], parent = nodes.get(node.parent).run.panels[panel];
+  const facts = [(node.all ? "all columns" : column.name) + " from token " + (node.position + 1)];
+  const token = column.tokens.at(-1), before = parent?.tokens.at(-1);
+  for (const name of controlsOf(column))
+    if (token && before && token.v[name] !== undefined && Math.abs(token.v[name] - before.v[name]) > 1e-6) facts.push(symbolOf(name) + " " + token.v[name].toFixed(2));
+  if (parent && column.sampling.seed !== parent.sampling.seed) facts.push("dice " + column.sampling.seed);
+  return facts.join(" · ");
+}
+
+function openingOf(node) { // what comes behind the place of parting
+  const column = node.run.panels[node.panel ?? node.run.account ?? node.run.panels.length - 1];
+  const text = column.tokens.slice(node.parent === null ? 0 : node.position + 1).map((token) => token.s).join("");
+  const cut = [...text.replace(/\s+/g, " ").trim()];
+  return cut.length > 60 ? cut.slice(0, 59).join("") + "…" : cut.join("");
+}

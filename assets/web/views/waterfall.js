@@ -1,0 +1,69 @@
+// Waterfalls of one token: how its log-prob comes about, part by part, and how its lead over a rival does, where the
+// normaliser cancels. Bars begin where the one before them ended.
+
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
+import { plainSigned, shortName, symbolOf } from "../lib/formats.js";
+import { FAR_VALUE, tellingRival } from "../lib/sentences.js";
+import { finalOf } from "../lib/tokens.js";
+import { el, noHover, part, verbatim } from "../dom.js";
+import { run } from "../store.js";
+
+export function drawFalls(panel, token, against) {
+  const chosen = token.c.find(([id]) => id === token.i);
+  const other = token.c.find(([id]) => id === against) || tellingRival(panel, token);
+  part("falls").replaceChildren(...[chosen && accountFall(panel, token), chosen && other && leadFall(panel, token, chosen, other)].filter(Boolean));
+}
+
+const namesOf = (panel) => panel.bars.slice(0, panel.terms.length + 1).map((bar) => bar.name);
+const coloursOf = (panel) => panel.bars.map((bar) => bar.marker?.color);
+
+function accountFall(panel, token) {
+  const names = panel.terms.length ? [...namesOf(panel), "normaliser"] : namesOf(panel);
+  const values = token.y.slice(0, names.length), colours = coloursOf(panel);
+  return fall(["Log-prob of ", run.labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
+}
+
+function leadFall(panel, token, chosen, other) {
+  const mixed = mixedAt(panel, token, {}), inside = insideOf(panel, token), weights = coefficientsAt(panel, token.v);
+  const acts = (row) => !inside || inside.has(row[0]);
+  const pushes = [chosen, other].map((row) => deltasOf(panel, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));
+  const parts = [anchorOf(chosen) - anchorOf(other), ...pushes[0].map((push, k) => push - pushes[1][k])];
+  const colours = coloursOf(panel), total = mixed.get(token.i) - mixed.get(other[0]);
+  const rows = namesOf(panel).map((name, k) => [name, parts[k], colours[k]]);
+  return fall(["Lead over ", run.labels.get(other[0])], rows, levelText(panel, token, other[0]), Number.isFinite(total) ? total : null);
+}
+
+// Where the two draw level: the value of each slider, the others left alone.
+function levelText(panel, token, id) {
+  const texts = controlsOf(panel).flatMap((control) => {
+    const level = flipsOf(panel, token, control).find(([other]) => other === id);
+    if (!level) return [];
+    const value = level[1];
+    return [symbolOf(control) + " " + (Math.abs(value) > FAR_VALUE ? "beyond " + (value < 0 ? "−" : "") + FAR_VALUE : value.toFixed(2).replace("-", "−"))];
+  });
+  return texts.length ? "level at " + texts.join(" or ") : "nats";
+}
+
+function fall([before, bold], rows, unit, total) {
+  const box = el("div", "fall"), head = el("h3");
+  head.append(before, verbatim(el("b", "", bold)), el("span", "", unit));
+  const list = el("dl");
+  const ends = rows.reduce((sums, [, value]) => [...sums, sums.at(-1) + (Number.isFinite(value) ? value : 0)], [0]);
+  const low = Math.min(...ends), high = Math.max(...ends), span = high - low || 1;
+  const step = (name, value, from, to, colour, className) => {
+    const row = el("div", className), track = el("dd", "track"), bar = el("i");
+    bar.style.left = (100 * (Math.min(from, to) - low)) / span + "%";
+    bar.style.width = (100 * Math.abs(to - from)) / span + "%";
+    bar.style.setProperty("--c", colour);
+    track.style.setProperty("--zero", (100 * (0 - low)) / span + "%");
+    track.append(bar);
+    const term = el("dt", "", noHover() ? name : shortName(name));
+    term.title = name;
+    row.append(term, track, el("dd", "", plainSigned(value)));
+    return row;
+  };
+  list.append(...rows.map(([name, value, colour], k) => step(name, value, ends[k], ends[k + 1], colour, "")));
+  list.append(step("sum", total, 0, ends.at(-1), "var(--up)", "sum"));
+  box.append(head, list);
+  return box;
+}

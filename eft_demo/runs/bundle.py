@@ -1,0 +1,47 @@
+"""The page's modules as one classic script, for a saved page, which may load nothing.
+
+Knows the one form of import that the modules use; knows nothing of what they do.
+"""
+
+import re
+from pathlib import Path
+
+from eft_demo.errors import EFTError
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|const|let|class) )", re.MULTILINE)
+_LEFT = re.compile(r"^(?:import|export)\b", re.MULTILINE)
+
+
+class BundleError(EFTError):
+    """A module that cannot be joined with others as it is written."""
+
+
+def bundle(entry: Path) -> str:
+    """`entry` and all that it imports, each once and after what it needs, in one scope of strict code.
+
+    Raises BundleError for another form of import or export than `import { a, b } from "./c.js"` and
+    `export` before a declaration. That no two modules declare the same name is for a test to hold.
+    """
+    parts: dict[Path, str] = {}
+    _add(entry.resolve(), parts)
+    return "\n".join(['"use strict";', *parts.values()])
+
+
+def modules_of(entry: Path) -> list[Path]:
+    """The files that `bundle` joins, in its order. Raises BundleError."""
+    parts: dict[Path, str] = {}
+    _add(entry.resolve(), parts)
+    return list(parts)
+
+
+def _add(path: Path, parts: dict[Path, str]) -> None:
+    if path in parts:
+        return
+    text = path.read_text(encoding="utf-8")
+    for name in _IMPORT.findall(text):
+        _add((path.parent / name).resolve(), parts)
+    text = _EXPORT.sub("", _IMPORT.sub("", text))
+    if _LEFT.search(text):
+        raise BundleError(f"{path.name} imports or exports in a form that cannot be joined into one script.")
+    parts[path] = text

@@ -1,0 +1,58 @@
+"""The page's scripts as a browser fetches them: ES modules under a path that names their contents.
+
+Knows the files under assets/web and how long they may be kept; knows nothing of what they do.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from eft_demo.settings import ASSETS
+
+WEB = ASSETS / "web"
+# Another content has another path, so no cache ever needs to ask again.
+FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """Path below assets/web -> content, and a short hash of all of it."""
+
+    files: Mapping[str, bytes]
+    version: str
+
+
+def read_modules(folder: Path = WEB) -> Modules:
+    """Every module of the page; their tests stay here."""
+    found = sorted(path for path in folder.rglob("*.js") if not path.name.endswith(".test.js"))
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    whole = hashlib.sha256()
+    for name, content in files.items():
+        whole.update(f"{name} {len(content)}\n".encode() + content)
+    return Modules(files, whole.hexdigest()[:16])
+
+
+@cache
+def page_modules() -> Modules:
+    """Those of this process: what the page names and what the server gives out are the same."""
+    return read_modules()
+
+
+def module_route(modules: Modules) -> Route:
+    """GET /eft/web/VERSION/MOUNT/PATH. Only what was read at the start is there, whatever a path spells."""
+
+    def serve(request: Request) -> Response:
+        path = request.path_params
+        content = modules.files.get(path["name"]) if path["version"] == modules.version else None
+        if content is None:
+            missing = "There is no such module in this version of the page. Please reload it."
+            return PlainTextResponse(missing, status_code=404, headers={"Cache-Control": "no-store"})
+        return Response(content, media_type="text/javascript", headers={"Cache-Control": FOR_GOOD})
+
+    return Route("/eft/web/{version}/{mount:int}/{name:path}", serve)

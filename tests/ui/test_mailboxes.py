@@ -1,0 +1,25 @@
+"""Sessions that somebody makes up do not end the runs of those who listen; nor do they fill the log."""
+
+from asyncio import Queue
+
+from eft_demo.ui.mailboxes import Mailboxes
+
+
+def test_the_oldest_goes_that_nobody_listens_to() -> None:
+    boxes = Mailboxes({"old", "new"}.__contains__, most=3)
+    for session in ("old", "made up 1", "new", "made up 2", "made up 3"):
+        boxes[session] = Queue()
+    assert list(boxes) == ["old", "new", "made up 3"]
+
+
+def test_where_all_listen_nobody_goes() -> None:
+    boxes = Mailboxes(lambda session: True, most=2)
+    for session in "abc":
+        boxes[session] = Queue()
+    assert list(boxes) == ["a", "b", "c"]
+
+
+def test_what_is_said_to_a_session_that_is_gone_is_dropped() -> None:
+    boxes = Mailboxes(lambda session: False)
+    boxes["gone"].put_nowait("words")
+    assert "gone" not in boxes

@@ -1,0 +1,222 @@
+"""The sentences of the card, made in the page: who decided, what would turn it, how a draft fared."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
+from eft_demo.method.weight_filter import OFF, parse_weight_filter
+from eft_demo.runs.events import TokenEvent
+from eft_demo.runs.trace import Draft, TokenRecord
+from eft_demo.settings import CONTROLS
+from eft_demo.ui import stream as wire
+from tests.hostile import HOSTILE
+from tests.javascript import Modules, find_node, modules
+from tests.records import make_record
+
+pytestmark = pytest.mark.skipif(find_node() is None, reason="these tests need Node.js")
+LABELS = ("", "Bolivia", "Cuba", "Chad")
+Tell = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Modules]:
+    with modules("lib/counterfactual.js", "lib/sentences.js") as loaded:
+        yield loaded
+
+
+def pieces(
+    page: Modules,
+    recipe: Recipe,
+    record: TokenRecord,
+    function: str = "explain",
+    labels: Sequence[str] = LABELS,
+    weight_filter: str = "off",
+    lowest: float = 0,
+) -> list[str]:
+    """What a function of the page says of a record that went over the wire."""
+    encoder = wire.Encoder(
+        (("Panel", recipe),),
+        [label.encode("utf-8", "surrogatepass") for label in labels],
+        frozenset(),
+        weight_filter=parse_weight_filter(weight_filter) if weight_filter != "off" else OFF,
+    )
+    run = json.loads(encoder.run_line("id", 1, ""))
+    token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
+    script = f"""([run, token, labels, lowest, highest]) => {{
+        const panel = {{...run.panels[0], lowest, highest, filter: run.filter, sampling: run.sampling}};
+        token.b ??= token.i; token.v ??= {{}};
+        return {function}(panel, token, new Map(labels.map((label, id) => [id, label])));
+    }}"""
+    said: list[str] = page.evaluate(script, [run, token, list(labels), lowest, CONTROLS["alpha"].high])
+    return said
+
+
+def tokens(lead: float, push: float) -> dict[int, dict[str, float]]:
+    """Two tokens: the large base leads with 1 by `lead` nats, tuning pushes 1 by `push`."""
+    return {
+        1: {"large_base": -1.0, "small_tuned": -3.0 + push, "small_base": -3.0},
+        2: {"large_base": -1.0 - lead, "small_tuned": -3.0, "small_base": -3.0},
+    }
+
+
+@pytest.fixture
+def say(page: Modules) -> Tell:
+    def tell(lead: float, push: float, chosen: int = 1, alpha: float = 1.0) -> str:
+        return "".join(pieces(page, UPSCALED, make_record(UPSCALED, chosen, tokens(lead, push), alpha=alpha)))
+
+    return tell
+
+
+def test_the_base_decides_and_alpha_would_turn_it(say: Tell) -> None:
+    sentence = say(6.3, -0.6)
+    assert sentence.startswith(
+        "The large base decides here: it is 6.3 nats (540 times) surer of Bolivia than of Cuba;"
+    )
+    assert "tuning pushes the other way by 0.6" in sentence
+    assert sentence.endswith(
+        "It would sooner say Cuba only from α\u00a0=\u00a010.5, beyond the slider's end."
+    )
+
+
+def test_tuning_decides(say: Tell) -> None:
+    assert say(-2.0, 4.0).startswith(
+        "Tuning decides here: the large base alone is 2.0 nats (7.4 times) surer of Cuba"
+    )
+    assert say(-2.0, 4.0).endswith("It would sooner say Cuba below α\u00a0=\u00a00.50.")
+
+
+def test_both_agree(say: Tell) -> None:
+    assert "Both agree here." in say(2.0, 1.0)
+    assert say(2.0, 1.0).endswith("No α would change that.")
+
+
+def test_the_dice_decide(say: Tell) -> None:
+    assert say(3.0, -1.0, chosen=2).startswith(
+        "The dice decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
+    )
+    assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
+
+
+def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: Modules) -> None:
+    record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
+    assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
+    told = "".join(pieces(page, UPSCALED, record, lowest=-3))
+    assert told.endswith("It would sooner say Cuba below α\u00a0=\u00a0-1.00.")
+
+
+def test_no_say_at_alpha_zero(say: Tell) -> None:
+    assert "tuning has no say" in say(3.0, -1.0, alpha=0.0)
+
+
+def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> None:
+    three = tokens(1.0, 0.0) | {3: {"large_base": -6.0, "small_tuned": -0.1, "small_base": -0.2}}
+    for recipe, chosen, rival in [(UPSCALED, 1, "Chad"), (BASE, 1, "Cuba"), (UPSCALED, 3, "Bolivia")]:
+        assert rival in pieces(page, recipe, make_record(recipe, chosen, three))[1::2]
+
+
+def test_a_model_alone(page: Modules) -> None:
+    alone = "".join(pieces(page, BASE, make_record(BASE, 1, tokens(1.0, 0.0))))
+    assert alone.startswith("The large base model writes this column alone. It is 1.0 nats (2.7 times) surer")
+    dice = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
+    assert dice.endswith("surer of Bolivia; the dice chose Cuba all the same.")
+
+
+def test_bold_pieces_are_never_parsed(page: Modules) -> None:
+    record = make_record(UPSCALED, 1, tokens(6.0, -0.6))
+    for hostile in (*HOSTILE, "{r}", "{c}{a}{0}"):
+        shown = hostile.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        said = pieces(page, UPSCALED, record, labels=("", shown, "{c}{d}", "x"))
+        assert said[1::2][:2] == [shown, "{c}{d}"] and len(said) % 2 == 1
+
+
+def test_impossible_tokens(page: Modules) -> None:
+    impossible = tokens(1.0, 1.0)
+    impossible[2]["large_base"] = float("-inf")
+    said = "".join(pieces(page, UPSCALED, make_record(UPSCALED, 1, impossible)))
+    assert "no chance at all" in said
+
+
+def test_each_term_of_a_blend_is_named(page: Modules) -> None:
+    recipe = blend(["brief", "pirate"])
+    two = {
+        1: {"large_base": -3.0, "small_base": -3.0, "brief": -1.0, "pirate": -3.5},
+        2: {"large_base": -2.0, "small_base": -3.0, "brief": -3.0, "pirate": -3.0},
+    }
+    record = make_record(recipe, 1, two, controls={"alpha_brief": 1.0, "alpha_pirate": 1.0})
+    said = "".join(pieces(page, recipe, record))
+    assert said.startswith("Tuning decides here: the large base alone is 1.0 nats (2.7 times) surer of Cuba")
+    assert "tuning adds 1.5 for Bolivia (brief +2.0, pirate −0.5)" in said
+    assert said.endswith(
+        "It would sooner say Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00."
+    )
+
+
+def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
+    two = {
+        1: {"large_base": -0.2, "small_base": -3.0, "small_tuned": -2.0},
+        2: {"large_base": -3.0, "small_base": -2.0, "small_tuned": -1.0},
+    }
+    amplified = make_record(AMPLIFIED, 1, two, controls={"beta": 1.0})
+    said = "".join(pieces(page, AMPLIFIED, amplified))
+    assert said.startswith("Size decides here: the small tuned alone is") and "β\u00a0=\u00a0" in said
+    pad = "".join(pieces(page, PAD, make_record(PAD, 1, two, controls={"alpha": 1.0, "beta": 1.0})))
+    assert "tuning and size add 3.8 for Bolivia (size +3.8)" in pad
+    assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not tell the two apart
+    down = {token: by_role | {"large_tuned": -0.1 * token} for token, by_role in two.items()}
+    said = "".join(pieces(page, DOWNSCALED, make_record(DOWNSCALED, 2, down)))
+    assert said.startswith("Both agree here. The small base leads:") and "tuning adds 2.7" in said
+
+
+@pytest.mark.parametrize(
+    ("drafted", "overlap", "words"),
+    [
+        (1, 0.93, "The small tuned model proposed Bolivia and the mix agreed. Their distributions overlap by "
+         "93 %, so such a draft is kept 87 to 93 times in 100."),
+        (2, 0.31, "The small tuned model proposed Cuba; with the same dice the mix drew Bolivia instead. "
+         "Their distributions overlap by 31 %, so such a draft is kept 18 to 31 times in 100."),
+        (1, 1.0, "overlap by 100 %, so such a draft is always kept."),
+        (1, 0.999, "overlap by more than 99 %, so such a draft is almost always kept."),
+        (2, 0.0, "overlap by 0 %, so such a draft is never kept."),
+        (2, 0.002, "overlap by less than 1 %, so such a draft is almost never kept."),
+    ],
+)  # fmt: skip
+def test_how_a_draft_fared(page: Modules, drafted: int, overlap: float, words: str) -> None:
+    record = replace(make_record(UPSCALED, 1, tokens(1.0, 0.0)), draft=Draft(drafted, overlap))
+    assert "".join(pieces(page, UPSCALED, record, "explainDraft")).endswith(words)
+
+
+def test_the_model_that_drafted_is_named(page: Modules) -> None:
+    two = {token: {**by_role, "pirate": -1.0, "brief": -1.0} for token, by_role in tokens(1.0, 0.0).items()}
+    controls = {"alpha_brief": 1.0, "alpha_pirate": 1.0}
+    blended = blend(["brief", "pirate"])
+    record = replace(make_record(blended, 1, two, controls=controls), draft=Draft(1, 0.9))
+    said = "".join(pieces(page, blended, record, "explainDraft"))
+    assert said.startswith("The small brief model proposed Bolivia and the mix agreed.")
+    record = replace(make_record(BASE, 1, two), draft=Draft(2, 0.9))
+    said = "".join(pieces(page, BASE, record, "explainDraft"))
+    assert said.startswith("The small base model proposed Cuba; with the same dice the large base drew Bol")
+    record = replace(make_record(TUNED, 1, two), draft=Draft(2, 0.9))  # as only a file could have it
+    assert pieces(page, TUNED, record, "explainDraft") == []
+
+
+def test_what_was_not_drafted_has_no_such_sentence(page: Modules) -> None:
+    assert pieces(page, UPSCALED, make_record(UPSCALED, 1, tokens(1.0, 0.0)), "explainDraft") == []
+
+
+def test_outside_the_weight_filter_the_card_says_so(page: Modules) -> None:
+    record = make_record(UPSCALED, 1, tokens(1.0, 2.0))
+    outside = replace(record, bars=(0.0,))
+    assert pieces(page, UPSCALED, record, "explainFilter", weight_filter="top-p 0.95") == []
+    assert pieces(page, UPSCALED, outside, "explainFilter") == []
+    said = "".join(pieces(page, UPSCALED, outside, "explainFilter", weight_filter="top-p 0.95"))
+    assert "outside the likeliest 95 % of the large base" in said
+
+
+@pytest.mark.parametrize(
+    ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over a million")]
+)
+def test_surer(page: Modules, nats: float, times: str) -> None:
+    assert page.evaluate("surer", nats) == f"{abs(nats):.1f} nats ({times} times)"

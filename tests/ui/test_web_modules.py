@@ -1,0 +1,152 @@
+"""The page's modules: their order, what each may do when it is loaded, and the route that serves them."""
+
+import json
+import posixpath
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from eft_demo.runs.bundle import BundleError, bundle, modules_of
+from eft_demo.settings import ASSETS
+from eft_demo.ui.page import loader
+from eft_demo.ui.web_modules import WEB, Modules, module_route, page_modules, read_modules
+from tests.javascript import find_node
+
+MODULES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
+SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
+IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
+# addEventListener("keydown", ...), a list of types with one of them in it, onkeydown = ...
+LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
+# At the start of a line stands a comment, an import, a declaration, or what ends one.
+DECLARING = re.compile(r"(?:export )?(?:async )?(?:function|const|let) |import |//|/\*\*| \*|[\]})]|$|\s")
+# What markup could be made with. The page has none: texts go through textContent.
+MARKUP = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function\(")
+
+
+def imports_of(name: str) -> set[str]:
+    text = (WEB / name).read_text(encoding="utf-8")
+    return {
+        posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) for path in IMPORT.findall(text)
+    }
+
+
+GRAPH = {name: imports_of(name) for name in MODULES}
+
+
+def floor(name: str) -> int:
+    """lib below store, dom and api; those below the views; main above all."""
+    return {"lib": 0, "views": 2}.get(name.partition("/")[0], 3 if name == "main.js" else 1)
+
+
+def test_every_import_leads_to_a_module_and_every_module_is_used() -> None:
+    assert set().union(*GRAPH.values()) == set(MODULES) - {"main.js"}
+    for name in MODULES:
+        text = (WEB / name).read_text(encoding="utf-8")
+        assert len(re.findall(r"^import\b", text, re.MULTILINE)) == len(IMPORT.findall(text)), name
+
+
+def test_imports_run_one_way() -> None:
+    up = [(name, other) for name, others in GRAPH.items() for other in others if floor(other) > floor(name)]
+    assert up == []
+
+
+def test_no_module_needs_itself() -> None:
+    left = {name: set(others) for name, others in GRAPH.items()}
+    while free := [name for name, others in left.items() if not others & set(left)]:
+        for name in free:
+            del left[name]
+    assert left == {}, "these modules form circles"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lib/")])
+def test_pure_modules_know_no_page(name: str) -> None:
+    text = re.sub(r"//.*", "", (WEB / name).read_text(encoding="utf-8"))
+    found = re.findall(r"\b(?:document|window|element|localStorage|sessionStorage|fetch)\b\s*[.(]", text)
+    assert found == [] and not re.search(r"^(?:export )?let ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_but_declarations_stands_at_the_top(name: str) -> None:
+    lines = (WEB / name).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not DECLARING.match(line)] == []
+
+
+@pytest.mark.skipif(find_node() is None, reason="this test needs Node.js")
+def test_every_module_can_be_loaded_where_there_is_no_page() -> None:
+    """Whatever acts on a document when it is loaded fails here, for there is none."""
+    paths = json.dumps([(WEB / name).as_uri() for name in MODULES])
+    script = f"for (const path of {paths}) await import(path);"
+    subprocess.run([str(find_node()), "--input-type=module", "-e", script], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_keys_and_markup_go_one_way(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert bool(LISTENING.findall(text)) is (script.name == "dom.js"), "use onKeys of dom.js"
+    assert "event.key" not in text or script.relative_to(ASSETS).as_posix() in (
+        "web/dom.js",
+        "web/lib/keys.js",
+    )
+    assert not MARKUP.search(text)
+
+
+def test_the_loader_names_the_version_and_the_event() -> None:
+    assert f'eft/web/{page_modules().version}/"' in loader()
+    assert '"eft_run"' in loader() and "VERSION" not in loader() and "await" not in loader()
+    assert all(json.dumps(name) in loader() for name in MODULES) and "NAMES" not in loader()
+
+
+def test_the_version_follows_the_contents(tmp_path: Path) -> None:
+    shutil.copytree(WEB, tmp_path / "web")
+    copied = read_modules(tmp_path / "web")
+    assert copied == page_modules() and set(copied.files) == set(MODULES)
+    (tmp_path / "web" / "lib" / "keys.test.js").write_text("no part of the page")
+    assert read_modules(tmp_path / "web") == copied
+    (tmp_path / "web" / "lib" / "keys.js").write_text("export const other = 1;\n")
+    assert read_modules(tmp_path / "web").version != copied.version
+
+
+def test_only_modules_of_this_version_are_served() -> None:
+    modules = Modules({"main.js": b"export {};", "lib/a.js": b""}, "0123456789abcdef")
+    client = TestClient(Starlette(routes=[module_route(modules)]))
+    found = client.get("/eft/web/0123456789abcdef/1/main.js")
+    assert found.content == b"export {};" and found.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in found.headers["cache-control"]
+    assert client.get("/eft/web/0123456789abcdef/2/lib/a.js").status_code == 200
+    for path in (
+        "0123456789abcdee/1/main.js",
+        "0123456789abcdef/1/other.js",
+        "0123456789abcdef/x/main.js",
+        "0123456789abcdef/1/../1/main.js/",
+        "0123456789abcdef/1/lib/%2e%2e/main.js",
+        "0123456789abcdef/1/..%2f..%2fui/style.css",
+        "0123456789abcdef/1//etc/passwd",
+        "0123456789abcdef/1/",
+    ):
+        missing = client.get("/eft/web/" + path)
+        assert missing.status_code == 404 and "immutable" not in missing.headers.get("cache-control", ""), (
+            path
+        )
+
+
+def test_what_is_joined_for_a_saved_page_shares_no_name() -> None:
+    page = ASSETS / "export" / "page.js"
+    names: list[str] = []
+    for path in modules_of(page):
+        text = path.read_text(encoding="utf-8")
+        names += re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+    assert len(names) == len(set(names)) > 20
+    joined = bundle(page)
+    assert joined.startswith('"use strict";') and not re.search(r"^(?:import|export)\b", joined, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", ['import x from "./b.js";', "export default 1;", 'export * from "./b.js";'])
+def test_other_forms_of_import_are_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.js").write_text(line + "\n")
+    with pytest.raises(BundleError, match="a.js"):
+        bundle(tmp_path / "a.js")
