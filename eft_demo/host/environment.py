@@ -86,6 +86,10 @@ def without_secrets(text: str) -> str:
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if token := os.environ.get(name, "").strip():
             text = text.replace(token, "***").replace(ascii(token)[1:-1], "***")
+    # A login with a slash in it is taken apart by who reads the address, and complained about in pieces.
+    for login in (found for value in os.environ.values() for found in _LOGIN.findall(value)):
+        for piece in re.split("[:/@]", login):
+            text = text.replace(piece, "***") if len(piece) > _LEAST else text
     return _BEARER.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
@@ -121,7 +125,7 @@ def _quoted(error: BaseException) -> Iterator[str]:
 
 
 def _held(error: BaseException) -> Iterator[str]:
-    last = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    last = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][-2:]
     held = {text.rstrip("/") for names in last for text in names.values() if isinstance(text, str)}
     for name in _shouted():
         value = os.environ[name].rstrip("/")

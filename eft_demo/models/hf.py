@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.models.falcon import modeling_falcon
 from transformers.utils import logging as transformers_logging
@@ -138,6 +144,7 @@ def read_pretrained(
     model, info = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
+        generation_config=GenerationConfig(),  # that of the folder is read by `families`
         dtype=dtype,
         attn_implementation=attention,
         use_safetensors=True,
