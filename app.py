@@ -1,11 +1,16 @@
 """Start EFT Demo, as `python -m eft_demo start` does. `from app import demo` is the page, not launched."""
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typer import Typer
 
-from eft_demo import cli
-from eft_demo.settings import Settings
+# Python leaves a script's own folder out with -P, -I and PYTHONSAFEPATH.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from eft_demo import cli  # noqa: E402
+from eft_demo.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from eft_demo.ui.page import Page

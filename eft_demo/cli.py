@@ -41,7 +41,9 @@ app = typer.Typer(
 )
 _OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-FamilyName = Annotated[str, typer.Option("--family", help="Family of models, or a file of your own.")]
+FamilyName = Annotated[
+    str, typer.Option("--family", "--family-file", help="Family of models, or a file of your own.")
+]
 Quantisation = Annotated[
     str | None,
     typer.Option("--quant", "--quantisation", help="Of the large model: none, int8, nf4, fp4, auto."),
@@ -307,7 +309,9 @@ def record(
 
 @app.command()
 def doctor(
-    family: Annotated[str | None, typer.Option("--family", help="Default: atlas; with --pin, all.")] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", "--family-file", help="Default: atlas; with --pin, all.")
+    ] = None,
     quantisation: Quantisation = None,
     pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
     as_json: AsJson = False,

@@ -69,6 +69,11 @@ def show_value(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def number_text(number: float) -> str:
+    """The shortest text that reads back as this number; a whole one without a point."""
+    return str(int(number)) if number == int(number) else repr(float(number))
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The values a control may take. `check` returns the value as a number or raises InputError.
@@ -315,8 +320,15 @@ def _from_text(variable: str, text: str, kind: type) -> object:
             raise InputError(f"{variable} must be 0 or 1; got {show_value(text)}.")
         return word in _YES
     if kind not in (int, float):
-        return Path(text).expanduser() if issubclass(kind, Path) else text.strip()
+        return _path(variable, text) if issubclass(kind, Path) else text.strip()
     try:
         return kind(text)
     except ValueError:
         raise InputError(f"{variable} must be a number; got {show_value(text)}.") from None
+
+
+def _path(variable: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ or ~name of nobody known here
+        raise InputError(f"{variable} must be a path without ~ here; got {show_value(text)}.") from None

@@ -2,41 +2,33 @@
 // through textContent alone; colours through style properties.
 
 import { el, onKeys, showPieces, showText, verbatim } from "../web/dom.js";
+import { COLOURS, strengthOf } from "../web/lib/colours.js";
+import { plainSigned, roleName } from "../web/lib/formats.js";
 import { joins } from "../web/lib/signs.js";
+import { FAINT_NATS, shiftOf } from "../web/lib/tokens.js";
 
 const { run, made, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
 const place = (id) => document.getElementById(id);
 const spans = [];
 let at = { p: 0, i: 0 };
 
-const readable = (name) => name.replaceAll("_", " ");
 const prob = (nats) => (nats === null ? 0 : Math.exp(nats));
-const percent = (nats) => (100 * prob(nats)).toFixed(prob(nats) < 0.1 ? 1 : 0) + " %";
-const signed = (nats) => (nats === null ? "−∞" : (nats < -0.005 ? "−" : nats < 0.005 ? "" : "+") + Math.abs(nats).toFixed(2));
-const shiftOf = (token) => (token.logprob === null || token.anchor_logprob === null ? 0 : token.logprob - token.anchor_logprob);
+const share = (nats) => (100 * prob(nats)).toFixed(prob(nats) < 0.1 ? 1 : 0) + " %";
 const hueOf = (role) => "var(" + (role === "mix" ? "--up" : role === "small_base" ? "--rest" : role.endsWith("_base") ? "--base" : "--tuned") + ")";
-
-const MODES = { // how strongly, in which hue, and which second cue
-  tuning: { title: "what the terms did", legend: "▲ orange: made likelier by the recipe's terms; ▼ violet: made less likely; from 1 nat with a triangle",
-    paint: (t) => { const s = shiftOf(t); return [Math.abs(s) < 0.1 ? 0 : Math.min(1, Math.abs(s) / 4), s > 0 ? "--raise" : "--lower", (s > 0 ? "raised" : "lowered") + (Math.abs(s) >= 1 ? " strong" : "")]; } },
-  probability: { title: "probability", legend: "the deeper, the less probable; underlined below 10 %",
-    paint: (t) => [1 - prob(t.logprob), "--lower", prob(t.logprob) < 0.1 ? "rare" : ""] },
-  rank: { title: "rank", legend: "plain: first choice; light: 2 to 10; deeper: 11 to 100; deepest: beyond; underlined from 11",
-    paint: (t) => [t.rank === 1 ? 0 : t.rank <= 10 ? 0.3 : t.rank <= 100 ? 0.65 : 1, "--raise", t.rank > 10 ? "rare" : ""] },
-  entropy: { title: "entropy", legend: "the deeper, the less sure the mix was; underlined from 2 nats",
-    paint: (t) => [Math.min(1, (t.entropy_nats ?? 0) / 4), "--base", t.entropy_nats >= 2 ? "rare" : ""] },
-  none: { title: "nothing", legend: "", paint: () => [0, "--rest", ""] },
-};
+// A recorded token as the colours of the page know it.
+const colourable = (token) => ({ i: token.id, b: token.base_first, r: token.rank, e: token.entropy_nats, y: [token.anchor_logprob, ...token.bars, token.neg_log_z, token.logprob] });
 
 function paintAll() {
-  const mode = MODES[place("mode").value];
-  place("legend").textContent = mode.legend;
-  run.panels.forEach((panel, p) => panel.tokens.forEach((token, i) => {
-    const [strength, hue, cue] = mode.paint(token);
-    const span = spans[p][i];
-    span.className = "t " + cue + (texts[p][i] === "" ? " mute" : "");
-    span.style.setProperty("--hue", "var(" + hue + ")");
-    span.style.setProperty("--k", Math.round(45 * strength) + "%");
+  const mode = COLOURS[place("mode").value];
+  place("legend").replaceChildren(...mode.legend.map(([className, text, mark]) => {
+    const entry = el("span");
+    entry.append(el("i", "swatch " + className, mark), text);
+    return entry;
+  }));
+  run.panels.forEach((panel, p) => panel.tokens.forEach((record, i) => {
+    const token = colourable(record), span = spans[p][i];
+    span.className = ["t", ...mode.classes({ terms: terms[p].slice(1) }, token), ...(texts[p][i] === "" ? ["mute"] : [])].join(" ");
+    span.style.setProperty("--k", strengthOf(token) + "%");
   }));
 }
 
@@ -65,9 +57,9 @@ function drawColumn(panel, p) {
 }
 
 function spoken(panel, token, i) {
-  const shift = shiftOf(token);
-  const moved = Math.abs(shift) < 0.1 ? "left as it was" : shift > 0 ? "raised" : "lowered";
-  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + labels[token.id] + ", " + percent(token.logprob) + ", anchor alone " + percent(token.anchor_logprob) + ", " + moved;
+  const shift = shiftOf(colourable(token));
+  const moved = Math.abs(shift) < FAINT_NATS ? "left as it was" : shift > 0 ? "raised" : "lowered";
+  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + labels[token.id] + ", " + share(token.logprob) + ", anchor alone " + share(token.anchor_logprob) + ", " + moved;
 }
 
 function select(p, i, focus) {
@@ -86,13 +78,13 @@ function drawCard(p, i) {
   const panel = run.panels[p], token = panel.tokens[i];
   showPieces(place("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + panel.tokens.length + " · ", panel.name]);
   const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
-  place("note").textContent = ["id " + token.id, "probability " + percent(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
+  place("note").textContent = ["id " + token.id, "probability " + share(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
   place("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
 }
 
 function candidateTable(token) {
   const roles = Object.keys(token.by_role);
-  const table = tableOf(["candidate", ...roles.map(readable), "mix"]);
+  const table = tableOf(["candidate", ...roles.map(roleName), "mix"]);
   for (const candidate of token.candidates) {
     const row = el("tr", candidate.id === token.id ? "chosen" : "");
     row.append(verbatim(headOf(labels[candidate.id])), ...roles.map((role) => meter(candidate.by_role[role], role)), meter(candidate.logprob, "mix"));
@@ -103,10 +95,10 @@ function candidateTable(token) {
 
 function accountTable(token, names) {
   const table = tableOf(["account of this token", "nats"]);
-  const rows = [[readable(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [readable(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
+  const rows = [[roleName(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [roleName(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
   for (const [name, nats] of rows) {
     const row = el("tr");
-    row.append(headOf(name), el("td", "number", signed(nats)));
+    row.append(headOf(name), el("td", "number", plainSigned(nats)));
     table.tBodies[0].append(row);
   }
   return table;
@@ -128,7 +120,7 @@ function meter(nats, role) {
   bar.style.setProperty("--w", Math.min(100, 100 * prob(nats)).toFixed(1) + "%");
   bar.style.setProperty("--hue", hueOf(role));
   box.append(bar);
-  cell.append(box, document.createTextNode(percent(nats)));
+  cell.append(box, document.createTextNode(share(nats)));
   return cell;
 }
 
@@ -142,11 +134,11 @@ function walk(key) {
 document.title = run.prompt.slice(0, 60) + " · EFT Demo";
 verbatim(showText(place("prompt"), run.prompt));
 const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
-const drawn = Object.entries(run.sampling).map(([name, value]) => readable(name) + " " + value);
-const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => readable(name) + " " + run[name]);
-const shown = Object.entries(run.formats).map(([role, own]) => readable(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
+const drawn = Object.entries(run.sampling).map(([name, value]) => roleName(name) + " " + value);
+const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => roleName(name) + " " + run[name]);
+const shown = Object.entries(run.formats).map(([role, own]) => roleName(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
 place("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
-place("mode").append(...Object.entries(MODES).map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
+place("mode").append(...Object.entries(COLOURS).filter(([name]) => name !== "flip").map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
 place("columns").append(...run.panels.map(drawColumn));
 place("mode").addEventListener("change", paintAll);
 place("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });

@@ -4,6 +4,7 @@
 import { connect } from "./api.js";
 import { mount } from "./dom.js";
 import * as asIf from "./views/as-if.js";
+import * as ask from "./views/ask.js";
 import * as bars from "./views/bars.js";
 import * as branching from "./views/branching.js";
 import * as card from "./views/card.js";
@@ -22,7 +23,6 @@ import * as page from "./views/page.js";
 import * as pageKeys from "./views/page-keys.js";
 import * as painting from "./views/painting.js";
 import * as print from "./views/print.js";
-import * as prompt from "./views/prompt.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
 import * as share from "./views/share.js";
@@ -34,7 +34,7 @@ import * as tooltip from "./views/tooltip.js";
 // In the order in which they hear of the same event; the key leaves the address bar first.
 const VIEWS = [
   key, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, prompt, flow, page, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, ask, flow, page, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -114,6 +114,7 @@ export interface Run {
   sampling: Sampling;
   filter: Filter;
   factors: number[];
+  record: { schedule: string; speculation: string; made_with: unknown };
   layout: any; // plotly's
   account: number | null;
   sure: number;

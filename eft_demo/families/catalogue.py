@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError
+from eft_demo.families.files import at_home, is_file
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
@@ -132,7 +133,7 @@ def find_entry(name: str, settings: Settings) -> Entry:
     if name in files:
         return read_entry(files[name], bundled=files[name].name == "family.yaml")
     if name.endswith((".yaml", ".yml")):
-        return read_entry(Path(name).expanduser())
+        return read_entry(at_home(name))
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or name a file of your own with --family-file."
@@ -155,7 +156,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
-    if not bundled and tokenizer not in roles and not (path.parent / tokenizer).is_file():
+    if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
             f"tokenizer must be one of the roles or a file beside this one; {tokenizer!r} is neither."
         )
@@ -187,7 +188,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
-    path = (folder / Path(table["path"].expect(str)).expanduser()) if "path" in table else None
+    path = (folder / at_home(table["path"].expect(str))) if "path" in table else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
         raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")

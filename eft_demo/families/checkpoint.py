@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, read_text
+from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
-from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.families.weights import BROKEN, Header, headers, missing_files
 from eft_demo.settings import show_value
 
 # What the library's own code runs and tests here hold against it. Anything else is refused unbuilt.
@@ -24,6 +24,7 @@ NUMBERS = {
     "intermediate_size": 10_000_000, "max_position_embeddings": 1_000_000_000,
 }  # fmt: skip
 REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
+PLAIN = ("F64", "F32", "F16", "BF16")  # kinds of numbers that mean what they say
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -50,8 +51,9 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
     try:
         config = read_config(checkpoint.path)
         _check_kind(checkpoint, config)
-        tensors = len(headers(checkpoint.path))
-        _check_numbers(checkpoint, config, tensors)
+        found = headers(checkpoint.path)
+        _check_numbers(checkpoint, config, len(found))
+        _check_plain(checkpoint, config, found)
         width = int(config["vocab_size"])
     except BROKEN as error:
         raise FamilyError(
@@ -76,7 +78,7 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
         )
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         path = adapter.path / name
-        if not path.is_file():
+        if not is_file(path):
             raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.way_out}")
 
 
@@ -89,10 +91,13 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
-    """The template in chat_template.jinja or tokenizer_config.json, or None if there is none."""
-    config = _read_optional(checkpoint.path / "tokenizer_config.json")
+    """The template in chat_template.jinja or tokenizer_config.json, or None if there is none.
+
+    Raises FamilyError for a file that is damaged.
+    """
+    config = _read_optional(checkpoint, "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
-    text = read_text(path, MAX_TEMPLATE_BYTES) if path.is_file() else config.get("chat_template")
+    text = read_text(path, MAX_TEMPLATE_BYTES) if path.exists() else config.get("chat_template")
     if isinstance(text, list):  # older files hold several by name
         named = {str(item.get("name")): item.get("template") for item in text if isinstance(item, dict)}
         text = named.get("default")
@@ -102,12 +107,12 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
 
 
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
-    """Every id that the checkpoint's files call the end of a text or of a turn."""
+    """Every id that the checkpoint's files call the end of a text or of a turn. Raises FamilyError."""
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
-        ends = _read_optional(checkpoint.path / name).get("eos_token_id")
+        ends = _read_optional(checkpoint, name).get("eos_token_id")
         found |= {end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)}
-    end_token = _token(_read_optional(checkpoint.path / "tokenizer_config.json").get("eos_token"))
+    end_token = _token(_read_optional(checkpoint, "tokenizer_config.json").get("eos_token"))
     if (end := codec.tokenizer.token_to_id(end_token)) is not None:
         found.add(end)
     return found
@@ -143,18 +148,36 @@ def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: i
             )
 
 
+def _check_plain(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapping[str, Header]) -> None:
+    """Weights that are whole numbers mean something only with scales that plain loading knows nothing of."""
+    if config.get("quantization_config"):
+        return  # the library knows what they mean
+    odd = [name for name, header in found.items() if name.endswith(".weight") and header.dtype not in PLAIN]
+    if odd:
+        raise FamilyError(
+            f"The model {checkpoint.role} in {checkpoint.path} holds {odd[0]} as {found[odd[0]].dtype}, and "
+            f"only {', '.join(PLAIN)} are loaded as they are. Please choose the repository that it was made "
+            "from."
+        )
+
+
 def _token(value: Any) -> str:
     """A token as tokenizer_config.json names it: a text, or a table with one."""
     return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")
 
 
-def _read_optional(path: Path) -> Mapping[str, Any]:
-    """A JSON file that need not be there. What cannot be read counts as not there."""
+def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
+    """A JSON file that need not be there. Without what a damaged one says, a model would never stop."""
+    path = checkpoint.path / name
     try:
         content = json.loads(read_text(path, MAX_JSON_BYTES))
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.way_out}") from None
+    if not isinstance(content, dict):
+        raise FamilyError(f"{path} is damaged: it is no table of entries. {checkpoint.way_out}")
+    return content
 
 
 def _brief(error: Exception) -> str:

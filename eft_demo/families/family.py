@@ -16,6 +16,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
 from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import Checkpoint
+from eft_demo.families.files import is_file
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, around
 from eft_demo.families.tokens import Codec, read_codec
@@ -185,7 +186,7 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
         # An adapter's folder need not have one, and most of a family's are the same file.
-        if other.is_file() and (content := other.read_bytes()) not in seen:
+        if is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
             tokenizer = read_codec(other, checkpoint.way_out).tokenizer
             vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)

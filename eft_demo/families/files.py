@@ -6,6 +6,7 @@ Knows what downloads go wrong with; knows nothing of what the files mean.
 from pathlib import Path
 
 from eft_demo.errors import FamilyError
+from eft_demo.settings import show_value
 
 MAX_YAML_BYTES = 200_000  # a family file has three thousand
 MAX_JSON_BYTES = 20_000_000  # the largest configuration is the index of a model in hundreds of files
@@ -14,10 +15,32 @@ MAX_TEMPLATE_BYTES = 1_000_000
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def read_text(path: Path, max_bytes: int) -> str:
-    """A file's text. Raises FamilyError for one that is too long or stands for another.
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file. Raises FamilyError where nobody may look, as in another's folder."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise FamilyError(
+            f"{show_value(str(path))} cannot be read ({error.strerror}). Please name a folder that you may "
+            "read."
+        ) from None
 
-    Raises OSError or ValueError for one that cannot be read or is no text.
+
+def at_home(text: str) -> Path:
+    """A path, its ~ or ~name spelled out. Raises FamilyError for a home that nobody knows."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise FamilyError(
+            f"{show_value(text)} begins with ~, and this machine does not know that home. Please write the "
+            "whole path."
+        ) from None
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """A file's text, without the mark that Windows puts first. Raises OSError if it cannot be read.
+
+    Raises FamilyError for a file that is too long, is no text or stands for another.
     """
     if path.exists() and not path.is_file():
         raise FamilyError(f"{path} is no plain file. Please name one.")
@@ -29,7 +52,12 @@ def read_text(path: Path, max_bytes: int) -> str:
             "restore it from where it came, or choose another family."
         )
     check_start(path, content)
-    return content.decode("utf-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise FamilyError(
+            f"{path} is no text in UTF-8. Please save it as UTF-8, or restore it from where it came."
+        ) from None
 
 
 def check_start(path: Path, content: bytes | None = None) -> None:

@@ -19,6 +19,7 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 
 from eft_demo.errors import Cancelled, EFTError, FamilyError
+from eft_demo.families.files import is_file
 from eft_demo.families.hub_faults import cache_folder, not_the_hub, sentence_for, unreachable
 from eft_demo.families.weights import missing_files
 
@@ -101,7 +102,7 @@ def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Pat
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()] if adapter else ()
+    missing = [name for name in ADAPTER_FILES if not is_file(folder / name)] if adapter else ()
     return None if missing or (not adapter and missing_files(folder)) else folder
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError
+from eft_demo.host.environment import odd_variables, ways_to_the_network, without_secrets
 
 UNREACHABLE_HELP = (
     "Please connect to the network and unset HF_HUB_OFFLINE, copy the cache from another machine, or choose "
@@ -21,6 +23,7 @@ UNREACHABLE_HELP = (
 STRANGE = (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError)
 # No room, no quota left, or a limit on the size of a file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 PROXY = "Please put name and password into HTTPS_PROXY (http://name:password@host:port), or unset it"
 
 
@@ -40,10 +43,10 @@ def cache_folder() -> Path:
 
 
 def endpoint() -> str:
-    """The hub's address, which HF_ENDPOINT may change."""
+    """The hub's address as it may be shown. HF_ENDPOINT may change it, and hold a password."""
     from huggingface_hub import constants  # noqa: PLC0415
 
-    return str(constants.ENDPOINT)
+    return without_secrets(str(constants.ENDPOINT))
 
 
 def sentence_for(error: Exception, repo: str, revision: str | None) -> FamilyError:
@@ -61,11 +64,17 @@ def sentence_for(error: Exception, repo: str, revision: str | None) -> FamilyErr
         )
     if isinstance(error, (hub.FileMetadataError, *STRANGE)):
         return not_the_hub(repo)
+    if isinstance(error, ssl.SSLError) or (isinstance(error, _UNREADABLE) and error.filename is None):
+        return HubUnreachable(
+            f"{repo} is not in the cache {cache_folder()}, and the certificates for {endpoint()} cannot be "
+            f"read ({brief(error)}). Please correct SSL_CERT_FILE and SSL_CERT_DIR, or unset them."
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return _unsaved(error, repo)
-    if isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeEncodeError) or "header value" in str(error):
+        names = " and ".join(odd_variables("HF_")) or "the token file"
         return FamilyError(
-            f"{endpoint()} could not be asked about {repo}: HF_TOKEN holds a character that no token has. "
+            f"{endpoint()} could not be asked about {repo}: {names} holds a character that cannot be sent. "
             "Please set it anew, or unset it for a public repository."
         )
     if "CERTIFICATE" in str(error).upper():
@@ -83,8 +92,18 @@ def unreachable(repo: str, reason: str) -> HubUnreachable:
     """There is no answer, or none that ends."""
     return HubUnreachable(
         f"{repo} is not in the cache {cache_folder()}, and the hub {endpoint()} cannot be reached "
-        f"({reason}). {UNREACHABLE_HELP}"
+        f"({reason}).{_doubtful()} {UNREACHABLE_HELP}"
     )
+
+
+def _doubtful() -> str:
+    """What of the environment leads elsewhere than usual, as a sentence."""
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    names = ways_to_the_network()
+    if constants.ENDPOINT != constants._HF_DEFAULT_ENDPOINT:
+        names = ["HF_ENDPOINT", *names]
+    return f" Requests go where {' and '.join(names)} says: please see that it is right." if names else ""
 
 
 def not_the_hub(repo: str) -> NotTheHub:
@@ -179,6 +198,12 @@ def _unsaved(error: OSError, repo: str) -> FamilyError:
             f"The disk is full: {repo} could not be saved in {cache_folder()} ({brief(error)}). Please free "
             "some room, or set HF_HOME to a folder on a larger disk."
         )
+    if error.filename is not None and not Path(error.filename).is_relative_to(cache_folder()):
+        return FamilyError(
+            f"{error.filename}, which the hub's library wants, cannot be used ({brief(error)}). Please set "
+            "HF_HOME to a folder that you may write to, and see that other variables of the hub (HF_...) are "
+            "right."
+        )
     return FamilyError(
         f"{repo} could not be saved in {cache_folder()} ({brief(error)}). Please set HF_HOME to a folder "
         "that you may write to."
@@ -187,4 +212,4 @@ def _unsaved(error: OSError, repo: str) -> FamilyError:
 
 def brief(error: BaseException) -> str:
     """A class and what it says, on one line that is not too long."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:160]

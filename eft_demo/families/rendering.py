@@ -32,7 +32,8 @@ def render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapp
     )
     if problem:
         raise TemplateProblem(problem)
-    return text
+    # A template can write half of a pair of UTF-16, which no encoding knows.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @lru_cache(maxsize=256)

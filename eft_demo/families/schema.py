@@ -82,7 +82,8 @@ def read_yaml(path: Path, way_out: str) -> Part:
         ) from None
     # What YAML makes of a date, a number and the like is Python's own.
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError) as error:
-        raise FamilyError(f"{path} cannot be read ({type(error).__name__}). {way_out}") from None
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise FamilyError(f"{path} cannot be read ({reason}). {way_out}") from None
     raise FamilyError(f"{path} is empty. {way_out}")
 
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.bytelevel import byte_alphabet
-from eft_demo.families.files import MAX_TOKENIZER_BYTES, read_text
+from eft_demo.families.files import MAX_TOKENIZER_BYTES, is_file, read_text
 
 MAX_GROWTH = 100  # of a text by its normalizer; sentencepiece's writes three bytes for a space
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
@@ -65,7 +65,7 @@ class Codec:
 
 def read_codec(path: Path, way_out: str) -> Codec:
     """The tokenizer in `path`. Raises FamilyError for a missing or damaged file, or one of another kind."""
-    if not path.is_file():
+    if not is_file(path):
         raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
     try:
         text = read_text(path, MAX_TOKENIZER_BYTES)

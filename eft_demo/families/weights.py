@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from eft_demo.families.files import MAX_JSON_BYTES, check_start, read_text
+from eft_demo.families.files import MAX_JSON_BYTES, check_start, is_file, read_text
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ITEM_BYTES = {
@@ -47,7 +47,7 @@ class Header:
 def weight_files(folder: Path) -> tuple[Path, ...]:
     """The files with the weights, there or not. Raises what BROKEN lists for an index that is damaged."""
     index = folder / INDEX
-    if (folder / WEIGHTS).is_file() or not index.is_file():
+    if is_file(folder / WEIGHTS) or not is_file(index):
         return (folder / WEIGHTS,)
     names = sorted(set(json.loads(read_text(index, MAX_JSON_BYTES))["weight_map"].values()))
     # The index is a stranger's: it may not point out of its folder.
@@ -57,12 +57,12 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def missing_files(folder: Path) -> tuple[Path, ...]:
-    """Which of configuration and weights are not there."""
+    """Which of configuration and weights are not there. Raises FamilyError where that cannot be seen."""
     try:
         files = (folder / "config.json", *weight_files(folder))
     except BROKEN:
         return ()
-    return tuple(path for path in files if not path.is_file())
+    return tuple(path for path in files if not is_file(path))
 
 
 def open_weights(path: Path) -> Any:

@@ -19,6 +19,9 @@ _READS = re.compile(r"environ|getenv")
 _NEAR = 3  # lines around the one that failed: a variable is often read just above the line that trips over it
 _LEAST = 3  # characters of a value before it counts as evidence: "1" stands in too many messages
 _NETWORK = re.compile(r".*_proxy|ssl_cert_file|ssl_cert_dir|sslkeylogfile|(requests|curl)_ca_bundle", re.I)
+_PROXY = re.compile(r"(https?|all)_proxy", re.I)
+_LOGIN = re.compile(r"(?<=://)\S*@")  # whatever stands in it: rather too much than a part of a password
+_BEARER = re.compile(r"(Bearer )[^\s'\"]+")
 _kept: dict[str, str] = {}
 
 
@@ -65,10 +68,10 @@ def blamed(error: BaseException) -> EFTError | None:
     """The sentence for an error that a variable of the environment seems to have caused; None for any other.
 
     Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
-    the message.
+    the message, or else in the hands of the function that raised.
     """
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    found = sorted(_named(error)) or sorted(_quoted(error))
+    said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
+    found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_held(error))
     if not found:
         return None
     names = " or ".join(found)
@@ -76,6 +79,30 @@ def blamed(error: BaseException) -> EFTError | None:
         f"A library does not accept the environment variable {names} ({said}). "
         f"Please correct it, or remove it: unset {' '.join(found)}."
     )
+
+
+def without_secrets(text: str) -> str:
+    """`text` without the names and passwords of addresses, and without the hub's token."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := os.environ.get(name, "").strip():
+            text = text.replace(token, "***").replace(ascii(token)[1:-1], "***")
+    # A login with a slash in it is taken apart by who reads the address, and complained about in pieces.
+    for login in (found for value in os.environ.values() for found in _LOGIN.findall(value)):
+        for piece in re.split("[:/@]", login):
+            text = text.replace(piece, "***") if len(piece) > _LEAST else text
+    return _BEARER.sub(r"\1***", _LOGIN.sub("***@", text))
+
+
+def odd_variables(prefix: str) -> list[str]:
+    """The variables of this prefix whose values are not of plain printable characters."""
+    found = [name for name, value in os.environ.items() if name.startswith(prefix)
+             and not (value.isascii() and value.isprintable())]  # fmt: skip
+    return sorted(found)
+
+
+def ways_to_the_network() -> list[str]:
+    """The variables that are set and send requests through a proxy."""
+    return sorted(name for name, value in os.environ.items() if _PROXY.fullmatch(name) and value)
 
 
 def _named(error: BaseException) -> set[str]:
@@ -94,6 +121,15 @@ def _quoted(error: BaseException) -> Iterator[str]:
     for name in _shouted():
         value = os.environ[name]
         if len(value) >= _LEAST and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error)):
+            yield name
+
+
+def _held(error: BaseException) -> Iterator[str]:
+    last = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][-2:]
+    held = {text.rstrip("/") for names in last for text in names.values() if isinstance(text, str)}
+    for name in _shouted():
+        value = os.environ[name].rstrip("/")
+        if len(value) >= _LEAST and value in held and not name.startswith("EFT_"):
             yield name
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from eft_demo.errors import EFTError, FamilyError
 from eft_demo.families.catalogue import Entry, RoleEntry, known_files, read_entry
 from eft_demo.families.checkpoint import read_config
+from eft_demo.families.files import at_home
 from eft_demo.families.hub import Facts, download_config, look_up
 from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.families.schema import read_yaml
@@ -39,7 +40,7 @@ def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
     """Pin one family or all. Raises nothing that a check may raise."""
     files = {name: path for name, path in known_files(settings).items() if path.name != "family.yaml"}
     if family_name is not None:
-        files = {family_name: files.get(family_name, Path(family_name))}
+        files = {family_name: files.get(family_name) or at_home(family_name)}
     checks: list[Check] = []
     reachable = True
     for name, path in files.items():

@@ -7,27 +7,29 @@ all models in a recipe sum to 1 by construction, so no slider changes the effect
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from eft_demo.errors import InputError, RecipeError
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, played_by
-from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, show_value
+from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, number_text, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
 MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains float32
 MAX_TEXT_CHARS = 500
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# As the page writes them: "large base" for large_base, and α or β for the controls of that name.
-_TITLE = re.compile(r"(?:large|small)[ \u00a0](?:base|tuned)(?![a-z0-9_])")
-_GREEK = re.compile(r"([αβ])(_[a-z0-9_]{1,34})?")
-_LETTERS = {"α": "alpha", "β": "beta"}
+# As the page writes them: "large base" for large_base.
+_TITLE = re.compile(r"(?:large|small) (?:base|tuned)(?![a-z0-9_])")
+_OWN = re.compile(r"_[a-z0-9_]*")
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]*")
-# What editors and web pages make of the ASCII signs. One character for one, so positions stay true.
-_LOOKALIKES = str.maketrans("−–·×\u00a0", "--** ")
+_GREEK = {"α": "alpha", "β": "beta"}  # as the page shows them
+# What editors, keyboards and web pages make of the ASCII signs, beside full width and all kinds of spaces and
+# dashes. One character for one, so positions stay true.
+_LOOKALIKES = str.maketrans({"−": "-", **dict.fromkeys("·×∙⋅∗•", "*"), ",": ".", "٫": "."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Term:
     def sign_and_size(self) -> tuple[str, str]:
         """The term as text: ("-", "0.5*alpha*(assistant - small_base)")."""
         number = self.scale if isinstance(self.weight, str) else self.weight
-        factors = [] if abs(number) == 1 else [_number_text(abs(number))]
+        factors = [] if abs(number) == 1 else [number_text(abs(number))]
         factors += [self.weight] if isinstance(self.weight, str) else []
         return "-" if number < 0 else "+", "*".join([*factors, f"({self.plus} - {self.minus})"])
 
@@ -146,7 +148,7 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.shown = text
-        self.text = text.translate(_LOOKALIKES)
+        self.text = "".join(map(_plain, text)).translate(_LOOKALIKES)
         self.at = 0
         self.skip_space()
 
@@ -183,10 +185,6 @@ class _Parser:
         self.expect(")", ")")
         return Term(scale, plus, minus) if control is None else Term(control, plus, minus, scale)
 
-    def control(self) -> str | None:
-        greek = self.match(_GREEK)
-        return self.match(_NAME) if greek is None else _LETTERS[greek[0]] + greek[1:]
-
     def role(self) -> str:
         start = self.at
         title = self.match(_TITLE)
@@ -194,6 +192,18 @@ class _Parser:
         if name is None or _is_control(name):
             self.fail("the name of a model, such as large_base", start)
         return name
+
+    def control(self) -> str | None:
+        """The name that stands here; α and β are read as alpha and beta, α_pirate as alpha_pirate."""
+        start = self.at
+        if (greek := _GREEK.get(self.peek())) is None:
+            return self.match(_NAME)
+        self.at += 1
+        if self.peek() == "_":
+            self.match(_OWN)
+            return greek + self.text[start + 1 : self.at].rstrip()
+        self.skip_space()
+        return greek
 
     def match(self, pattern: re.Pattern[str]) -> str | None:
         found = pattern.match(self.text, self.at)
@@ -222,16 +232,21 @@ class _Parser:
         raise RecipeError(_point_at(self.shown, at, wanted), code="recipe_syntax")
 
 
+def _plain(sign: str) -> str:
+    """A dash as -, a sign that nobody sees as a space, one of full width as its ASCII twin."""
+    kind = unicodedata.category(sign)
+    if kind in ("Pd", "Cf", "Zs"):
+        return "-" if kind == "Pd" else " "
+    twin = unicodedata.normalize("NFKC", sign)
+    return twin if len(twin) == 1 else sign
+
+
 def _point_at(text: str, at: int, wanted: str) -> str:
     """The message with the text on its own line and a caret under character `at` (0-based)."""
     line = "".join(c if c.isprintable() else " " for c in text)
     found = f"'{line[at]}'" if at < len(line) else "the end"
     sentence = f"The recipe cannot be read at character {at + 1}: wanted {wanted}, found {found}."
     return f"{sentence}\n{line}\n{' ' * at}^"
-
-
-def _number_text(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(number)
 
 
 def _is_control(name: str) -> bool:

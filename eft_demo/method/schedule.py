@@ -7,7 +7,7 @@ positions and factors; knows no recipes and no models.
 from dataclasses import dataclass
 
 from eft_demo.errors import InputError
-from eft_demo.settings import check_number, show_value
+from eft_demo.settings import check_number, number_text, show_value
 
 KINDS = ("constant", "warmup", "first", "list")
 MAX_TOKENS = 10_000
@@ -60,7 +60,7 @@ class Schedule:
 
     def __str__(self) -> str:
         if self.kind == "list":
-            return " ".join(["list", *map(_number_text, self.factors)])
+            return " ".join(["list", *map(number_text, self.factors)])
         return f"{self.kind} {self.tokens}" if self.tokens else self.kind
 
 
@@ -84,7 +84,3 @@ def parse_schedule(text: object) -> Schedule:
     except ValueError:
         pass
     raise InputError(f"The schedule {show_value(text)} cannot be read. {WAY_OUT}", code="schedule_syntax")
-
-
-def _number_text(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(number)

@@ -9,11 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.models.falcon import modeling_falcon
 from transformers.utils import logging as transformers_logging
 
+from eft_demo.families.checkpoint import read_config
 from eft_demo.models.base import SlotModel
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import CPU
@@ -123,7 +130,8 @@ def read_pretrained(
     # It says at every call that 8-bit products are made in float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(folder, **options)
+    described = dict(read_config(folder))
+    config = CONFIG_MAPPING[described["model_type"]].from_dict(described)
     # Capped attention logits (Gemma 2) are known to the library's plain attention alone.
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     if quantisation != NONE:
@@ -136,6 +144,7 @@ def read_pretrained(
     model, info = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
+        generation_config=GenerationConfig(),  # that of the folder is read by `families`
         dtype=dtype,
         attn_implementation=attention,
         use_safetensors=True,

@@ -19,7 +19,7 @@ from eft_demo.runs.bundle import bundle
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
 from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace, TokenRecord
-from eft_demo.settings import ASSETS
+from eft_demo.settings import ASSETS, number_text
 
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
@@ -87,8 +87,8 @@ def to_csv(run: RunTrace) -> str:
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every panel's text, and the tokens that the terms moved most."""
     spec = run.spec
-    settings = [f"family {spec.family}", *(f"{name} {value:g}" for name, value in spec.controls.items())]
-    settings += [f"{name} {value:g}" for name, value in dataclasses.asdict(spec.sampling).items()]
+    numbers = {**spec.controls, **dataclasses.asdict(spec.sampling)}  # exact, or a seed gives another text
+    settings = [f"family {spec.family}", *(f"{name} {number_text(value)}" for name, value in numbers.items())]
     settings += [f"{name} {getattr(spec, name)}" for name in ("weight_filter", "schedule", "speculation")]
     lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), "", escape_markdown(", ".join(settings)), ""]
     lines += [escape_markdown(_made_with(run)), ""]

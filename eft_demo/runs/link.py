@@ -23,7 +23,7 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.method.weight_filter import parse_weight_filter
-from eft_demo.runs.link_text import JUNK, Fields, read_fields, seen, trimmed
+from eft_demo.runs.link_text import Fields, numbers_in, read_fields, seen, trimmed, without_marks
 from eft_demo.runs.made_with import Facts, join_short, read_short
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
 from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
@@ -153,6 +153,8 @@ class _Reader:
         for value in values:
             # As it stands; then as it was before others put something around it or encoded it again.
             mended = (trimmed(value), trimmed(unquote_plus(value))) if name != "prompt" else ()
+            if name not in _WORDS:
+                mended = (*mended, *numbers_in(value))
             for text in dict.fromkeys((value, *mended)):
                 try:
                     found = read(text)
@@ -173,8 +175,11 @@ class _Reader:
             self.left_out.append(f"Some characters of its {name} could not be read.")
 
     def _many(self, name: str, read: Callable[[str], Any], most: int, what: str) -> list[Any]:
-        found = []
-        for value in self.values.get(name, []):
+        found, values = [], self.values.get(name, [])
+        copies = max(1, len(self.values.get("prompt", [])))  # of the link, one behind the other
+        if values == values[: len(values) // copies] * copies:
+            values = values[: len(values) // copies]
+        for value in values:
             try:
                 found.append(read(value))
             except EFTError as refusal:
@@ -229,8 +234,10 @@ def _mended_panel(text: str) -> tuple[str, Recipe]:
     try:
         return _panel(text)
     except EFTError as refusal:
-        bare = seen(text).rstrip(JUNK + ".")
-        for mended in (seen(text).rstrip(JUNK.replace(")", "") + "."), bare + ")", bare):
+        bare = without_marks(seen(text), "+-−–")  # a recipe that is cut off stays one
+        bracketed = without_marks(seen(text), ")+-−–")
+        operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # a + read twice is a space
+        for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
                 return _panel(mended)
         raise refusal
@@ -290,6 +297,10 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "length": ("length", _length),
     "made": ("made", _made),
 }
+_WORDS = {"prompt", "family", "behaviour", "made"}  # whose digits are no numbers
 _NAMES = {"v", "panel", "format", *_READERS, *SAMPLING, *CONTROLS}
-# What Gradio, Spaces and programs that count visits add.
-_ADDED = re.compile(r"$|__|utm_|[a-z]*cl(?:id|kid)$|(?:mc_[ce]id|igshid|si|s|t|ref|source|view|logs|key)$")
+# What Gradio, Spaces, and programs that count visits or wrap links add.
+_ADDED = re.compile(
+    r"$|_|(?:utm|gad|hsa|vero|mkt|mc|oly)_|[a-z]*cl(?:id|kid|src)$|(?:igshid|igsh|si|s|t|ref|source|sources|"
+    r"view|logs|key|srsltid|feature|usg|ust|sa|ved|opi|data|sdata|reserved|mibextid|trk)$"
+)

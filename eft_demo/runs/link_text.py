@@ -16,6 +16,13 @@ JUNK = "<>()[]{}\"'`´“”„‟‘’‚‛«»‹›*_,;:!?…|\\ "
 _AMPERSAND = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE)
 _COLON = re.compile(r"%(?:25)*3a", re.IGNORECASE)
 _EQUALS = re.compile(r"%(?:25)*3d", re.IGNORECASE)
+_LEADING = re.compile(r"(?:[?#/!&]|%(?:25)*(?:23|3f))+", re.IGNORECASE)
+_JOINED = re.compile(r"(?:;|%(?:25)*26)(?=[a-z_]+(?:=|%(?:25)*3d))", re.IGNORECASE)
+_MARKED = re.compile(r"\\(?=[!-/:-@\[-`{-~])")  # Markdown's backslash; we encode our own
+_MAIL = re.compile(r"=3D", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d)[,'’٬ \u00a0\u202f](?=\d{3}(?!\d))")
+_COMMA = re.compile(r"(?<![\d,])(\d*)[,٫](\d+)(?![\d,])")
+_FIRST = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?![\w.,])")
 _ENCODED = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 
 
@@ -32,6 +39,9 @@ def read_fields(address: str, is_ours: Callable[[str], bool]) -> Fields:
     text = re.sub(r"[\r\n\t]+ *", "", address).strip()
     for _ in range(MAX_ROUNDS):
         text = _AMPERSAND.sub("&", text)
+    text = _MARKED.sub("", text.replace("\\u003d", "="))
+    if text.count("=") == len(_MAIL.findall(text)):  # out of the source of a mail
+        text = _MAIL.sub("=", text)
     before, mark, after = text.partition("#")
     if not mark:
         return _fields(before, is_ours)
@@ -46,8 +56,29 @@ def seen(value: str) -> str:
 
 def trimmed(value: str) -> str:
     """Words or a number without what others put around it, unseen into it or in place of its minus."""
-    bare = " ".join(seen(value).split()).lstrip(JUNK).rstrip(JUNK + ".")
+    bare = without_marks(" ".join(seen(value).split()).lstrip(JUNK))
     return bare.translate({0x2212: "-", 0x2013: "-", 0x2011: "-"})
+
+
+def without_marks(text: str, kept: str = "") -> str:
+    """The text up to its last letter or digit, or one of `kept`: no word or number of ours ends otherwise."""
+    while text and text[-1] not in kept and unicodedata.category(text[-1])[0] in "PSZC":
+        text = text[:-1]
+    return text
+
+
+def numbers_in(value: str) -> list[str]:
+    """What may be meant by a number written another way: 1,5 or ١٫٥ or 1,234, or with a text behind it."""
+    bare = "".join(_digit(sign) for sign in trimmed(value))
+    whole = _THOUSANDS.sub("", bare)
+    found = [bare, whole, _COMMA.sub(r"\1.\2", bare)]
+    first = _FIRST.match(bare)
+    return [*found, first.group()] if first else found
+
+
+def _digit(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    return unicodedata.normalize("NFKC", sign) if digit is None else str(digit)
 
 
 def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
@@ -55,7 +86,10 @@ def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
         if "=" in text or not _EQUALS.search(text):
             break
         text = unquote(text, errors="replace")
-    pieces = [piece for piece in text.lstrip("?#/!&").split("&") if piece]
+    text = text[found.end() :] if (found := _LEADING.match(text)) else text
+    if "&" not in text:
+        text = _JOINED.sub("&", text)
+    pieces = [piece for piece in text.split("&") if piece]
     pairs = [_pair(piece, is_ours) for piece in pieces]
     for _ in range(MAX_ROUNDS):
         if not _is_encoded_twice(pairs):

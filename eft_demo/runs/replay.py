@@ -14,6 +14,7 @@ from eft_demo.method.recipe import Recipe
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
+from eft_demo.runs.spec import MAX_COLUMNS
 from eft_demo.runs.trace import (
     MAX_CHARS,
     Candidate,
@@ -25,7 +26,6 @@ from eft_demo.runs.trace import (
 )
 from eft_demo.settings import show_value
 
-MAX_PANELS = 16
 MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
 MAX_TTFT_S = 1e6
@@ -76,8 +76,8 @@ def read_run(path: Path) -> RunTrace:
 
 def check_run(run: RunTrace) -> None:
     """Raises EFTError unless the parts of the run fit one another."""
-    if not 1 <= len(run.panels) <= MAX_PANELS:
-        _refuse(f"there must be 1 to {MAX_PANELS} panels, not {len(run.panels)}")
+    if not 1 <= len(run.panels) <= MAX_COLUMNS:
+        _refuse(f"there must be 1 to {MAX_COLUMNS} panels, not {len(run.panels)}")
     tokens = sum(len(panel.tokens) for panel in run.panels)
     if tokens > MAX_TOKENS:
         _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")

@@ -32,6 +32,7 @@ from eft_demo.settings import (
 )
 
 MAX_WORD_CHARS = 60  # of the name of a family, of a behaviour, of a role
+MAX_COLUMNS = 16  # whoever asks for them: what is written can be opened again
 MAX_FORMATS = 16  # roles whose prompt a person changed
 MAX_LENGTH = 1_000_000  # an app's own limit is lower; this one only keeps numbers short
 MAX_CONTROLS = 64
@@ -265,6 +266,12 @@ def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
             where="family",
         )
     columns = spec.columns or FIRST
+    if len(columns) > MAX_COLUMNS:
+        raise InputError(
+            f"A run may have {MAX_COLUMNS} columns at most; this one has {len(columns)}.",
+            code="columns_range",
+            where="columns",
+        )
     for index, (_, recipe) in enumerate(columns):
         with in_place(f"column-{index}"):
             check_recipe(recipe.played(behaviour), family, settings)

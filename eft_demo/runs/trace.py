@@ -99,6 +99,18 @@ class RunTrace:
         """
         return json.dumps(_encode(_as_file(self), digits), allow_nan=False, separators=(",", ":"))
 
+    def with_panels(self, panels: list[PanelTrace]) -> "RunTrace":
+        """The same run with these of its panels only, and of its formats and texts those that they name."""
+        columns, named = columns_of(panels), named_tokens(panels)
+        roles = roles_of(columns)
+        formats = {role: own for role, own in self.spec.formats.items() if role in roles}
+        return dataclasses.replace(
+            self,
+            spec=self.spec.model_copy(update={"columns": columns, "formats": formats}),
+            panels=panels,
+            pieces={token: text for token, text in self.pieces.items() if int(token) in named},
+        )
+
     @classmethod
     def from_json(cls, text: str) -> "RunTrace":
         """Read a trace. Raises EFTError naming the place if anything is not as `to_json` writes it."""
@@ -199,12 +211,17 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
-    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+def named_tokens(panels: Iterable[PanelTrace]) -> set[int]:
+    """The id of every token that the panels name."""
     records = [record for panel in panels for record in panel.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
-    ids |= {record.draft.id for record in records if record.draft}
-    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in sorted(ids)}
+    return ids | {record.draft.id for record in records if record.draft}
+
+
+def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
+    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
+    ids = sorted(named_tokens(panels))
+    return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
 
 def _encode(value: object, digits: int | None) -> object:

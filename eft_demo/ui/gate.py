@@ -116,12 +116,13 @@ class Gate:
         Without an origin Gradio allows no other site to read anything, whatever it asks before.
         """
         path = "/" + scope["path"].lstrip("/")
+        raw = b"/" + (scope.get("raw_path") or path.encode()).lstrip(b"/")
         for prefix in (self.rules.root_path, "/" + headers.get("x-forwarded-prefix", "").strip("/")):
             if prefix not in ("", "/") and (path + "/").startswith(prefix + "/"):
-                path = path[len(prefix) :] or "/"
+                path, raw = path[len(prefix) :] or "/", raw.removeprefix(prefix.encode()) or b"/"
                 break
         kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"origin"]
-        return {**scope, "path": path, "raw_path": path.encode(), "headers": kept}
+        return {**scope, "path": path, "raw_path": raw, "headers": kept}
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
         path, method = scope["path"], scope["method"]

@@ -162,7 +162,7 @@ def _run_lines(
     live.kept.keep(run_id, kept, visitor)
     try:
         encoder = wire.Encoder(kept.spec, service.family.token_bytes, service.family.stop_ids)
-        yield encoder.run_line(run_id, nonce, kept.origin)
+        yield encoder.run_line(run_id, nonce, {**kept.origin, "record": kept.record(service)})
         for lines in _event_lines(service, run, kept, encoder):
             yield lines
             if visitor is not None and not live.streams.is_read(visitor.session, settings.blocked_s):

@@ -4,6 +4,7 @@ Knows where Gradio writes its guess of the public address, and the head of its p
 ask for what.
 """
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -34,6 +35,10 @@ class OwnAddress:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"][:2] in ("/#", "/?") and scope["method"] in ("GET", "HEAD"):
+            await send({"type": "http.response.start", "status": 307, "headers": _to_the_link(scope)})
+            await send({"type": "http.response.body", "body": b""})
+            return
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in GUESSED_FROM]
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
         if scope["path"] in ("/", "/config"):  # what stands behind the ? is for our page; Gradio knows others
@@ -60,3 +65,12 @@ class OwnAddress:
             await send({"type": "http.response.body", "body": page})
 
         return sending
+
+
+def _to_the_link(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """To the page, with the link behind the #: chats and mail programs write %23 or %3F there."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    link = re.sub(rb"^.*?/(?:%23|%3f|[#?])", b"", raw, count=1, flags=re.IGNORECASE)
+    link += b"&" + scope["query_string"] if scope["query_string"] else b""
+    up = b"../" * scope["path"].count("/", 1) or b"./"
+    return [(b"location", up + b"#" + link), (b"cache-control", b"no-store"), (b"content-length", b"0")]

@@ -19,7 +19,7 @@ from eft_demo.runs.replay import lacks_texts, open_run, read_run, replay, with_t
 from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.run_store import Kept, KeptRuns, record_of
 from eft_demo.ui.visitors import Visitor
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
@@ -66,7 +66,7 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
     """
     played = replay(trace)
     encoder = wire.Encoder(trace.spec, played.pieces, played.stop_ids)
-    beside = {"reshown": list(trace.spec.formats), "notes": notes}
+    beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
     events = map(encoder.event_line, played.events)
     return "".join([encoder.run_line(run_id, 0, beside), *events, wire.line("done")])
 

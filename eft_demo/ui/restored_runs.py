@@ -14,7 +14,6 @@ from typing import Any
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import Recipe, Term
-from eft_demo.method.schedule import CONSTANT, Schedule
 from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
@@ -72,22 +71,14 @@ def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
         "controls": posted["controls"],
         "panels": [_panel(column) for column in columns],
         "weight_filter": str(WeightFilter(**posted["filter"])),
-        "schedule": str(_schedule(posted["factors"])),
+        **{name: posted["record"][name] for name in ("schedule", "speculation", "made_with")},
         "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
         "formats": posted["formats"],
     }
-    return document, tuple(int(SEED.check(column["seed"])) for column in columns)
-
-
-def _schedule(factors: list[float]) -> Schedule:
-    """The schedule whose factors the page was sent."""
-    if set(factors) == {1}:
-        return CONSTANT
-    for kind in ("warmup", "first"):
-        schedule = Schedule(kind, len(factors) - 1)
-        if [round(factor, 6) for factor in schedule.curve(len(factors))] == factors:
-            return schedule
-    return Schedule("list", factors=tuple(factors))
+    seeds = tuple(int(SEED.check(column["seed"])) for column in columns)
+    if posted["sampling"]["seed"] not in seeds:
+        raise InputError(UNREADABLE)  # none of its columns is of that run
+    return document, seeds
 
 
 def _panel(column: Json) -> Json:

@@ -6,7 +6,7 @@ of what it was shown; each is looked up here, and a place that is not there is a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from eft_demo.engine.collect import make_trace
 from eft_demo.engine.run import Run
@@ -18,7 +18,7 @@ from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_html, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace, columns_of
+from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace
 from eft_demo.settings import control_range, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
@@ -81,9 +81,19 @@ class Kept:
             if seed == self.spec.sampling.seed
         ]
         if self.file is not None:
-            columns = columns_of(own)
-            return replace(self.file, spec=self.file.spec.model_copy(update={"columns": columns}), panels=own)
+            return self.file.with_panels(own)
         return make_trace(service, self.spec, own, known=not self.mixed)
+
+    def record(self, service: Service) -> dict[str, object]:
+        """What the page keeps of it unread, for a server that has the run no more."""
+        return record_of(self.trace(service))
+
+
+def record_of(trace: RunTrace) -> dict[str, object]:
+    """What decided a run, beside what its columns tell."""
+    made = trace.made_with and asdict(trace.made_with)
+    spec = trace.spec
+    return {"schedule": str(spec.schedule), "speculation": str(spec.speculation), "made_with": made}
 
 
 class KeptRuns(Shelf[Kept]):

@@ -11,6 +11,7 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
                 "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
+                 "record":{schedule, speculation, made_with} as a trace has them, to be handed back,
                  and of a run that was opened "reshown":roles that were shown something else around the
                  prompt than their family shows them, and "notes":sentences about the file,
                  and of a run that began from another "of":its id, "given":tokens not drawn,

@@ -104,7 +104,8 @@ def test_colours_follow_the_chosen_measure(page: "sync_api.Page", tmp_path: Path
     first = page.locator(".pane").nth(1).locator(".t").first
     assert "lowered" in first.get_attribute("class")
     page.select_option("#mode", "none")
-    assert first.evaluate("e => getComputedStyle(e).getPropertyValue('--k')") == "0%"
+    ground = "e => [getComputedStyle(e).backgroundImage, getComputedStyle(e).backgroundColor]"
+    assert first.evaluate(ground) == ["none", "rgba(0, 0, 0, 0)"]
     for mode in ("probability", "rank", "entropy", "tuning"):
         page.select_option("#mode", mode)
         assert page.locator("#legend").inner_text()

@@ -110,7 +110,7 @@ def endings(page: Any) -> list[str]:
 
 
 def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
-    with wire_to(demo.server_port) as wire:
+    with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         page.evaluate("window.stayed = true")
         run(page, "chant")
@@ -319,22 +319,32 @@ def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Pa
     page.wait_for_function(holds, arg="others, changed")
     page.go_back()
     page.wait_for_function(holds, arg="theirs")
+    page.fill("#eft-prompt", "theirs, changed")
+    again(page)
+    notice(page, "are back")
+    page.evaluate("location.hash = '#v=1&prompt=last'")
+    page.wait_for_function(holds, arg="last")
+    page.go_back()
+    page.wait_for_function(holds, arg="theirs, changed")
     page.evaluate("location.hash = '#v=1&prompt=others'")  # a link pasted again is read again
     page.wait_for_function(holds, arg="others")
 
 
 def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
+    context.add_init_script(  # the tab is discarded before what is put off for more than a second
+        """const set = setTimeout;
+        window.setTimeout = (f, ms, ...rest) => (ms > 1000 && ms < 5000 ? 0 : set(f, ms, ...rest))"""
+    )
     page = visit(context, demo.url)
     run(page, "Hello")
     page.wait_for_selector(".t")
-    page.wait_for_function("Object.keys(sessionStorage).some((key) => key.startsWith('eft-text'))")
     wait_end(page)
-    ended = page.evaluate("performance.now()")
     page.wait_for_function(
-        """() => Object.entries(sessionStorage).filter(([key]) => key.startsWith('eft-text'))
-            .every(([, text]) => JSON.parse(text).end)"""
+        """() => {
+            const texts = Object.entries(sessionStorage).filter(([key]) => key.startsWith('eft-text'));
+            return texts.length && texts.every(([, text]) => JSON.parse(text).end);
+        }"""
     )
-    assert page.evaluate("performance.now()") - ended < 1500
 
 
 def test_a_browser_that_lets_nobody_name_a_history_entry_runs_all_the_same(demo: Page, context: Any) -> None:

@@ -1,5 +1,6 @@
 """Whatever breaks ends only what it must, each text with one true reason; the next run is as before."""
 
+import gc
 import logging
 import weakref
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scal
 TWO = (("Up-scaled", parse(UPSCALED)), ("Beta", parse("assistant + beta*(large_base - small_base)")))
 SEEDED = Sampling(temperature=0.8, top_p=0.95, seed=3)
 EVERYWHERE = [*CALLS, *MODELS, *CACHE, CLOCK]
-REAL = [*CALLS[::3], *MODELS, *CACHE, CLOCK]  # models and cache are what is real there
+REAL = [*MODELS, *CACHE]  # what is real there; the engine's own calls break on tiny models below
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,16 @@ def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Told]
             else:
                 assert panel == whole
     assert is_free(engine)
-    assert play(engine, requests) == alone, "the next runs are as before"
+    assert play(engine, requests[-2:]) == alone[-2:], "the next runs are as before"
     return ended
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Thousands of tracebacks would be kept for nobody."""
+def quiet(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of tracebacks would be kept for nobody; all of torch need not be looked through each time."""
     caplog.set_level(logging.CRITICAL + 1)
+    collect = gc.collect
+    monkeypatch.setattr(gc, "collect", lambda: collect(0))
 
 
 # -- on the bundled family --
@@ -165,7 +168,7 @@ def atlas_alone(
     return [play(engine, [request])[0] for request in atlas_requests]
 
 
-@pytest.mark.parametrize("place", REAL)
+@pytest.mark.parametrize("place", [*REAL, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in CALLS)])
 def test_one_exception_on_the_bundled_family(
     place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Told]]
 ) -> None:
@@ -181,8 +184,14 @@ FULL = ("memory", "full GPU", "full CPU")
 TAKES_MEMORY = ("eft_demo.engine.attribution.mix", "eft_demo.engine.forward.to_logprobs", "cache._grow")
 
 
-@pytest.mark.parametrize("kind", FULL)
-@pytest.mark.parametrize("place", [*TAKES_MEMORY, "join of large_base", "forward of large_base"])
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        pytest.param(place, kind, marks=[] if i % 3 == j else pytest.mark.exhaustive)
+        for i, place in enumerate([*TAKES_MEMORY, "join of large_base", "forward of large_base"])
+        for j, kind in enumerate(FULL)
+    ],
+)
 def test_a_full_device_ends_those_who_need_more_of_it(
     place: str,
     kind: str,
@@ -227,7 +236,7 @@ def test_another_family_may_take_over_while_columns_stream(
     first = service()
     first.start()
     page = build_demo(first, FP32)
-    for _ in range(4):
+    for _ in range(2):
         old, new = page.service, service()
         streaming = [changed(request, length=200, forced=()) for request in atlas_requests]
         runs = [old.engine.submit(request) for request in (*streaming, *streaming)]
@@ -259,7 +268,7 @@ def toy_engine(patience_s: float = 0.0, **models: LanguageModel) -> Engine:
 
 def toy_requests() -> list[RunRequest]:
     prompts = dict.fromkeys(ROLES, (1, 2, 3))
-    first = make_request(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 12)
+    first = make_request(prompts, THREE, {"alpha": 1.0, "beta": 1.0}, SEEDED, 8)
     second = changed(first, columns=TWO, speculation=Speculation("on", 3), sampling=replace(SEEDED, seed=5))
     return [first, second, replace(first, forced=(7, 8, 9))]
 
@@ -269,15 +278,16 @@ def toy_alone() -> list[list[Told]]:
     return [play(toy_engine(), [request])[0] for request in toy_requests()]
 
 
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.exhaustive) for turn in (1, 2))])
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_one_exception_at_an_early_and_a_late_call(place: str, toy_alone: list[list[Told]]) -> None:
+def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alone: list[list[Told]]) -> None:
     kinds, first = list(ERRORS), EVERYWHERE.index(place)
-    for at, kind in zip((1, 2, 7), (kinds[(first + 3 * i) % len(kinds)] for i in range(3)), strict=True):
-        engine = toy_engine(patience_s=0.005 * (at % 2))
-        with injected(place, Fault(kind, at), engine, "assistant") as fault:
-            ended = check(engine, toy_requests(), toy_alone, fault)
-        if kind not in ("exit", "interrupt"):
-            assert ended <= 3
+    at, kind = (1, 2, 7)[(first + turn) % 3], kinds[(first + 3 * turn) % len(kinds)]
+    engine = toy_engine(patience_s=0.005 * (at % 2))
+    with injected(place, Fault(kind, at), engine, "assistant") as fault:
+        ended = check(engine, toy_requests(), toy_alone, fault)
+    if kind not in ("exit", "interrupt"):
+        assert ended <= 3
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from eft_demo.errors import EFTError, FamilyError, OutOfMemory
 from eft_demo.families import rendering
@@ -325,3 +326,68 @@ def test_no_memory_anywhere_while_loading_is_a_sentence(
         monkeypatch.setattr("eft_demo.models.kv_cache.SlotCache.join", fails)
     with pytest.raises(OutOfMemory, match="not enough memory for .* to be loaded|to keep another text"):
         open_family(read_entry(family("llama3")), FP32)
+
+
+def test_the_mark_that_windows_puts_before_a_text_is_no_fault(family: Callable[[str], Path]) -> None:
+    file = family("llama3")
+    named = [file, *file.parent.glob("*/*.json")]
+    assert len(named) > 9
+    plain = open_family(str(file), FP32).family
+    for path in named:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    marked = open_family(str(file), FP32).family
+    assert (marked.stop_ids, marked.templates) == (plain.stop_ids, plain.templates)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("chat_template.jinja", b"\xff\xfe{{ messages }}", "no text in UTF-8"),
+        ("generation_config.json", b"{", "generation_config.json is damaged"),
+        ("generation_config.json", b"[]", "no table"),
+        ("tokenizer_config.json", b'{"chat_template": ', "tokenizer_config.json is damaged"),
+        ("config.json", "{}".encode("utf-16"), "config.json is no text in UTF-8"),
+    ],
+)
+def test_small_files_that_are_damaged_are_named_and_not_passed_over(
+    family: Callable[[str], Path], name: str, content: bytes, sentence: str
+) -> None:
+    file = family("llama3")
+    (file.parent / "polite" / name).write_bytes(content)
+    with pytest.raises(FamilyError, match=sentence):
+        open_family(str(file), FP32)
+
+
+def test_a_folder_in_a_templates_place_is_named(family: Callable[[str], Path]) -> None:
+    file = family("llama3")
+    (file.parent / "polite" / "chat_template.jinja").mkdir()
+    with pytest.raises(FamilyError, match=r"chat_template.jinja is no plain file"):
+        open_family(str(file), FP32)
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [("~nobody-here/x", "does not know that home"), ("a" * 5000, "cannot be read .File name too long")],
+)
+def test_folders_that_cannot_be_are_sentences(
+    family: Callable[[str], Path], path: str, sentence: str
+) -> None:
+    file = family("llama3")
+    file.write_text(file.read_text().replace("path: large_base", f"path: {path}"))
+    with pytest.raises(FamilyError, match=sentence):
+        open_family(str(file), FP32)
+    with pytest.raises(FamilyError, match="does not know that home"):
+        open_family("~nobody-here/x.yaml", FP32)
+
+
+def test_whole_numbers_are_not_taken_for_weights(family: Callable[[str], Path]) -> None:
+    file = family("llama3")
+    weights = file.parent / "large_base" / "model.safetensors"
+    tensors = {name: tensor.to(torch.int8) for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(FamilyError, match="large_base.* as I8"):
+        open_family(str(file), FP32)
+
+
+def test_half_a_character_in_a_template_is_replaced() -> None:
+    assert around(CHAT, ChatTemplate(QUESTION + "\ud800", {})).after == "\ufffd"

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
+import huggingface_hub
 import peft
 import pytest
 import torch
@@ -305,6 +307,54 @@ def test_a_token_that_cannot_be_sent_is_a_sentence(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_\u00fc")
     with pytest.raises(FamilyError, match="HF_TOKEN"):
+        open_family(entry, FP32)
+
+
+def test_passwords_and_tokens_are_shown_to_nobody(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.fault = drop
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint.replace("//", "//bob:s3kr/t@x@"))
+    monkeypatch.setattr(constants, "ENDPOINT", os.environ["HF_ENDPOINT"])
+    with pytest.raises(FamilyError) as caught:
+        open_family(entry, FP32)
+    assert "http://***@127.0.0.1" in str(caught.value)
+    assert "s3kr" not in str(caught.value)
+    hub.fault = None
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", "hf_s3\x01kret")
+    with pytest.raises(FamilyError, match="HF_TOKEN") as caught:
+        open_family(entry, FP32)
+    assert "kret" not in str(caught.value)
+
+
+def test_what_the_environment_leads_elsewhere_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    for endpoint in ("not an address", "", "ftp://127.0.0.1", "https://hub.invalid"):
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        with pytest.raises(HubUnreachable, match="HF_ENDPOINT and https_proxy"):
+            look_up("me/large_base")
+
+
+@pytest.mark.parametrize("certificates", ["nowhere", "no certificate"])
+def test_certificates_that_cannot_be_read_are_not_taken_for_a_full_disk(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificates: str
+) -> None:
+    (tmp_path / "no certificate").write_text("nothing")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / certificates))
+    huggingface_hub.close_session()  # the next one reads the variable
+    with pytest.raises(HubUnreachable, match="certificates for .*SSL_CERT_FILE"):
+        open_family(entry, FP32)
+
+
+def test_a_token_file_that_is_none_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path))
+    with pytest.raises(FamilyError, match=f"^{tmp_path}, which the hub's library wants"):
         open_family(entry, FP32)
 
 

@@ -149,6 +149,8 @@ def test_any_user_in_any_folder_on_a_disk_that_takes_nothing(tmp_path: Path) -> 
         ([], {"GRADIO_SERVER_PORT": "garbage"}, "GRADIO_SERVER_PORT"),
         ([], {"HF_HUB_DOWNLOAD_TIMEOUT": "garbage"}, "HF_HUB_DOWNLOAD_TIMEOUT"),
         ([], {"PYTORCH_JIT": "garbage"}, "PYTORCH_JIT"),
+        ([], {"HF_ENDPOINT": "http://[::1"}, "HF_ENDPOINT"),
+        ([], {"EFT_ASSETS": "~nobody-here/assets"}, "EFT_ASSETS"),
         (["--nonsense"], {"TERMINAL_WIDTH": "garbage"}, "TERMINAL_WIDTH"),
     ],
 )
@@ -176,3 +178,10 @@ def test_too_little_memory_is_one_sentence(limit: str, family: str, named: str) 
     ended = subprocess.run(command, env=OWN, capture_output=True, text=True, timeout=SLOW_S, check=False)
     assert ended.returncode == 1 and named in ended.stderr
     assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"]], ids=lambda flags: flags[0])
+def test_app_py_finds_its_package_however_python_is_called(flags: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, *flags, str(ROOT / "app.py"), "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=SLOW_S, check=False, cwd=tmp_path)
+    assert ended.returncode == 0 and "--family-file" in ended.stdout and not ended.stderr

@@ -66,7 +66,7 @@ def test_any_text_is_a_recipe_or_a_recipe_error(text: str) -> None:
         ("large_base + alpha*(a - )", 24),
         ("large_base + 11*(a - b)", 13),
         ("large_base + 2*1e300*1e300*(a - b)", 15),
-        ("large_base ＋ alpha*(a - b)", 11),
+        ("large_base ⊕ alpha*(a - b)", 11),
         ("large_base + ٣*(a - b)", 13),
         ("b" + " + (a - b)" * 7, 62),
     ],
@@ -91,6 +91,8 @@ def test_a_foreign_character_put_anywhere_is_the_one_pointed_at(recipe: Recipe, 
 
 def test_spaces_and_lookalike_signs_do_not_matter() -> None:
     assert parse("  large_base+\talpha × ( small_tuned − small_base )\n") == UPSCALED
+    assert parse("large_base ＋ α·（small_tuned — small_base）\ufeff") == UPSCALED  # as the page shows it
+    assert parse("a + 1,5*α_b∙(b‑c) ﹣ 𝛽⋅(d – c)") == parse("a + 1.5*alpha_b*(b - c) - beta*(d - c)")
     assert parse("a - 0.5*beta*(b - c)") == Recipe("a", (Term("beta", "b", "c", -0.5),))
     assert parse("a + 2*.5*alpha*3*(b - c)") == Recipe("a", (Term("alpha", "b", "c", 3.0),))
     assert parse("large base + α · (small tuned − small\u00a0base)") == UPSCALED

@@ -253,3 +253,10 @@ def test_every_command_has_help_and_json(monkeypatch: Patch, capsys: Capture, co
 def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; from eft_demo import cli; sys.exit('torch' in sys.modules or 'gradio' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", [["generate", "Hi"], ["doctor", "--pin"], ["quantisation"], ["bench"]])
+def test_every_command_takes_a_family_file(monkeypatch: Patch, capsys: Capture, command: list[str]) -> None:
+    assert run_cli(monkeypatch, *command, "--family-file", "missing.yaml") in (1, 2)
+    said = capsys.readouterr()
+    assert "missing.yaml cannot be read" in said.out + said.err

@@ -114,6 +114,16 @@ def test_markdown_shows_texts_in_blocks_they_cannot_leave(text: str) -> None:
     assert storable(text).replace("\r", "\n").split("\n")[0] in page
 
 
+def test_markdown_has_the_numbers_with_which_the_run_can_be_repeated() -> None:
+    run = run_that_says("Hi")
+    sampling = dataclasses.replace(run.sampling, seed=2**32 - 1, temperature=1 / 3)
+    page = export.to_markdown(dataclasses.replace(run, sampling=sampling, controls={"alpha": 0.1234567891}))
+    plain = page.replace("\\", "")
+    assert (
+        "seed 4294967295," in plain and f"temperature {1 / 3!r}," in plain and "alpha 0.1234567891," in plain
+    )
+
+
 def outside_of_fences(page: str) -> list[str]:
     """The lines that Markdown reads as Markdown."""
     lines, fence = [], ""

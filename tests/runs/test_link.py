@@ -177,6 +177,14 @@ PLAIN_LINK = Link(
         PLAIN + "&alpha=2&v=1",
         PLAIN + "&utm_source=mail&fbclid=x&__theme=dark",
         "?" + PLAIN,
+        "%23" + PLAIN,
+        "?%23" + PLAIN,
+        PLAIN.replace("&", ";"),
+        PLAIN.replace("&", "%26"),
+        PLAIN.replace("=", "=3D"),
+        PLAIN.replace("=", "\\u003d"),
+        PLAIN.replace("_", "\\_"),
+        PLAIN.replace("+", "%20") + "&gclsrc=aw.ds&_gl=1*x&data=05%7C02&sdata=x&reserved=0",
         "#?" + PLAIN,
         "#/" + PLAIN,
         "?__theme=dark#" + PLAIN,
@@ -209,6 +217,7 @@ def test_what_mail_and_chats_do_to_links_is_undone_without_a_word(query: str) ->
         ").",
         "&gt;",
         "&quot;",
+        *"。、؟،।၊։॥？）」״።~",
         "**",
         "%E2%80%8B;",
     ],
@@ -239,10 +248,39 @@ def test_a_prompt_is_read_as_it_was_meant(query: str, prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [(".5", 0.5), (".5>", 0.5), ("“1”", 1), ("1%0A", 1), ("\u20091", 1)]
+    ("text", "value"),
+    [
+        (".5", 0.5),
+        (".5>", 0.5),
+        ("“1”", 1),
+        ("1%0A", 1),
+        ("\u20091", 1),
+        ("1,5", 1.5),
+        ("1,500", 1.5),
+        ("١٫٥", 1.5),
+        ("１．５", 1.5),
+        ("1.5|http://host/>", 1.5),
+        ("1.5</a>", 1.5),
+        ("1.5:~:text=Hi", 1.5),
+    ],
 )
 def test_numbers_are_read_as_they_were_meant(text: str, value: float) -> None:
     assert read(f"v=1&alpha={text}").spec.controls == {"alpha": value}
+
+
+@pytest.mark.parametrize("text", ["1,234,567", "1.234567e6", "1 234 567", "1'234'567", "1234567/"])
+def test_a_seed_may_have_its_thousands_apart(text: str) -> None:
+    assert read(f"v=1&seed={text}").sampling.seed == 1234567
+
+
+def test_a_link_pasted_twice_has_its_columns_once() -> None:
+    assert read(f"{PLAIN}&{PLAIN}") == PLAIN_LINK
+    assert read(f"{PLAIN}http://localhost/#{PLAIN}") == PLAIN_LINK
+
+
+def test_a_plus_that_became_a_space_is_a_plus_in_a_recipe() -> None:
+    once_more = read("v=1&prompt=Hi&panel=Up:large_base+++alpha*(a+-+b)")
+    assert once_more.panels == (("Up", parse("large_base + alpha*(a - b)")),)
 
 
 junk = (

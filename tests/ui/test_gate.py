@@ -110,6 +110,21 @@ def test_nothing_else_is_served(client: httpx.Client, method: str, path: str) ->
     assert client.request(method, path, json=body).status_code in (404, 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/%23v=1&prompt=%C3%BC%26", "/#v=1&prompt=%C3%BC%26"),
+        ("/%23v=1&prompt=a/b//c", "/#v=1&prompt=a/b//c"),
+        ("/%3Fv=1&prompt=Hi", "/#v=1&prompt=Hi"),
+        ("/%23v=1&prompt=what?&seed=7", "/#v=1&prompt=what&&seed=7"),
+    ],
+)
+def test_a_link_whose_mark_was_encoded_leads_to_the_page(client: httpx.Client, path: str, where: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 307
+    assert str(answer.url.join(answer.headers["location"])) == str(client.base_url).rstrip("/") + where
+
+
 @pytest.mark.parametrize("query", ["page=none", "deep_link=../../x", "page=%00&deep_link", "v=1&prompt=Hi"])
 def test_a_query_is_for_the_page_and_nothing_of_gradios(client: httpx.Client, query: str) -> None:
     assert client.get(f"/?{query}").text == client.get("/").text

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
 from eft_demo.method.schedule import parse_schedule
+from eft_demo.runs.replay import open_run
 from eft_demo.settings import Settings
 from eft_demo.ui.branches import start_branch
 from eft_demo.ui.handlers import LiveRuns, stream_run
+from eft_demo.ui.replays import open_file
 from eft_demo.ui.restored_runs import hand_back, still_kept
 from eft_demo.ui.run_store import Kept, KeptRuns, log_odds, save, strip
 from tests.fakes import make_service
@@ -70,7 +72,7 @@ def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
                 "end": end,
             }
         )
-    posted = {name: first[name] for name in ("prompt", "sampling", "filter", "factors")}
+    posted = {name: first[name] for name in ("prompt", "sampling", "filter", "record")}
     posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}, "family": "Echo"}
     return live.kept.find(first["id"]), json.loads(json.dumps(posted))
 
@@ -115,6 +117,25 @@ def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
     ]
 
 
+def test_what_is_saved_of_it_opens_again_and_goes_on(
+    service: Service, ran: tuple[Kept, dict[str, Any]]
+) -> None:
+    """Although a column, the tokens that only it named and what only its model was shown stay out."""
+    runs, (_, posted) = KeptRuns(), ran
+    first, *others = posted["columns"]
+    record = {**posted["record"], "schedule": "list 0", "speculation": "on 4"}
+    formats = {"large_base": {"kind": "plain", "text": "{prompt}!"}}
+    changed = {"columns": [{**first, "seed": 5}, *others[:1]], "record": record, "formats": formats}
+    run_id = json.loads(hand_back(service, runs, {**posted, **changed}))["run"]
+    saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
+    trace = open_run(saved)
+    assert (trace.schedule, trace.speculation) == ("list 0", "on 4")
+    assert [panel.name for panel in trace.panels] == ["Tuned"] and not trace.formats
+    opened = json.loads(open_file(runs, {"text": saved}, service))["lines"]
+    of = json.loads(opened.splitlines()[0])["id"]
+    start_branch(service, runs, {"run": of, "panel": 0, "position": 1})[0].cancel()
+
+
 def test_tokens_that_this_family_names_otherwise_are_of_another_family(
     service: Service, ran: tuple[Kept, dict[str, Any]]
 ) -> None:
@@ -135,7 +156,7 @@ def test_whatever_a_stranger_posts_is_one_sentence(
     column, token = posted["columns"][2], posted["columns"][2]["t"][0]
     places = [
         (posted, "columns"),
-        (posted, "factors"),
+        (posted, "record"),
         (posted, "filter"),
         (posted, "formats"),
         (column, "w"),

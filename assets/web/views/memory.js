@@ -29,7 +29,7 @@ const written = new Map(); // key -> {sign: what was written, size}
 let entry = ""; // the history entry that this page is
 let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
 const settingsAt = new Map(); // place -> settings that were left there
-let place = 0; // which of the addresses that this page had
+let place = ""; // which of the addresses that this page had
 let untouched = ""; // the settings as the page begins, which are not worth a word
 
 function openStore() {
@@ -70,13 +70,12 @@ function saveNow(word = "") {
   showMemory(left);
 }
 
-// The history entry carries the name of its memory, so that Back finds the page that was left, and the number of the
+// The history entry carries the name of its memory, so that Back finds the page that was left, and the name of the
 // address within it, so that Back from a link that was opened over this page finds the settings from before.
 function markEntry() {
   const now = window.history.state;
-  if (now?.eft === entry && now.place !== undefined) return;
-  place = settingsAt.size;
-  settingsAt.set(place, null);
+  if (now?.eft === entry && now.place) return void (place = now.place);
+  place = Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // no other, of an earlier load neither
   try {
     window.history.replaceState({ ...now, eft: entry, place }, "");
   } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }

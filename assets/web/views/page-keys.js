@@ -5,7 +5,7 @@ import { running, wide } from "../store.js";
 import { focusCandidates } from "./card.js";
 import { selectSpan, walk, widen } from "./columns.js";
 import { dialogIsOpen, openDialog } from "./dialogs.js";
-import { startRun, stopRun } from "./prompt.js";
+import { startRun, stopRun } from "./ask.js";
 import { pauseReplay } from "./replay.js";
 
 function onKey(key, { target }) {

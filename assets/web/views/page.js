@@ -8,7 +8,7 @@ import { makeChangedChip, startFamily } from "./formats.js";
 import { bringBack } from "./memory.js";
 import { makeMethods } from "./method.js";
 import { loadPlotly } from "./plotting.js";
-import { startRun } from "./prompt.js";
+import { startRun } from "./ask.js";
 import { chooseColumns } from "./recipes.js";
 import { makeGallery, showAbsent } from "./replay.js";
 import { fitPrompt } from "./settings.js";
