@@ -116,8 +116,9 @@ def test_markdown_shows_texts_in_blocks_they_cannot_leave(text: str) -> None:
 
 def test_markdown_has_the_numbers_with_which_the_run_can_be_repeated() -> None:
     run = run_that_says("Hi")
-    sampling = dataclasses.replace(run.sampling, seed=2**32 - 1, temperature=1 / 3)
-    page = export.to_markdown(dataclasses.replace(run, sampling=sampling, controls={"alpha": 0.1234567891}))
+    sampling = dataclasses.replace(run.spec.sampling, seed=2**32 - 1, temperature=1 / 3)
+    exact = {"sampling": sampling, "controls": {"alpha": 0.1234567891}}
+    page = export.to_markdown(dataclasses.replace(run, spec=run.spec.model_copy(update=exact)))
     plain = page.replace("\\", "")
     assert (
         "seed 4294967295," in plain and f"temperature {1 / 3!r}," in plain and "alpha 0.1234567891," in plain

@@ -280,7 +280,7 @@ def test_a_link_pasted_twice_has_its_columns_once() -> None:
 
 def test_a_plus_that_became_a_space_is_a_plus_in_a_recipe() -> None:
     once_more = read("v=1&prompt=Hi&panel=Up:large_base+++alpha*(a+-+b)")
-    assert once_more.panels == (("Up", parse("large_base + alpha*(a - b)")),)
+    assert once_more.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
 
 
 junk = (

@@ -129,8 +129,8 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     run_id = json.loads(hand_back(service, runs, {**posted, **changed}))["run"]
     saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
     trace = open_run(saved)
-    assert (trace.schedule, trace.speculation) == ("list 0", "on 4")
-    assert [panel.name for panel in trace.panels] == ["Tuned"] and not trace.formats
+    assert (str(trace.spec.schedule), str(trace.spec.speculation)) == ("list 0", "on 4")
+    assert [panel.name for panel in trace.panels] == ["Tuned"] and not trace.spec.formats
     opened = json.loads(open_file(runs, {"text": saved}, service))["lines"]
     of = json.loads(opened.splitlines()[0])["id"]
     start_branch(service, runs, {"run": of, "panel": 0, "position": 1})[0].cancel()
