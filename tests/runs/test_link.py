@@ -270,7 +270,7 @@ def test_numbers_are_read_as_they_were_meant(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["1,234,567", "1.234567e6", "1 234 567", "1'234'567", "1234567/"])
 def test_a_seed_may_have_its_thousands_apart(text: str) -> None:
-    assert read(f"v=1&seed={text}").sampling.seed == 1234567
+    assert read(f"v=1&seed={text}").spec.sampling.seed == 1234567
 
 
 def test_a_link_pasted_twice_has_its_columns_once() -> None:
