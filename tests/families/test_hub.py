@@ -562,7 +562,7 @@ def test_no_memory_for_another_row_is_told_and_leaves_no_row(
 ) -> None:
     models: Any = service.engine.models
 
-    def fails() -> Any:
+    def fails(section: int = 0) -> Any:
         torch.empty(10**18)  # the allocator's own error
 
     with monkeypatch.context() as patch:
