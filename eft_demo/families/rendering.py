@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock, Timer
 
 from eft_demo.errors import FamilyError
+from eft_demo.host.environment import without_hub
 
 RENDER_S = 5.0  # real templates take milliseconds
 START_S = 120.0  # it imports transformers, which takes seconds, and longer on a busy machine
@@ -59,6 +60,7 @@ class _Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
+                    env=without_hub(),
                     text=True,
                     encoding="utf-8",
                     start_new_session=True,  # Ctrl+C is not for it: it ends with the pipe

@@ -42,6 +42,12 @@ def keep_from_gradio() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
+def without_hub() -> dict[str, str]:
+    """The environment for a process that asks no hub, so that no setting of one can stop its imports."""
+    ways = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_")
+    return {name: text for name, text in os.environ.items() if not name.startswith(ways)}
+
+
 def leave_lost_folder() -> None:
     """Go to the root folder if the one that this process was started in is gone: libraries ask for it."""
     try:

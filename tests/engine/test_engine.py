@@ -399,7 +399,7 @@ def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, (1,) * 600)))
     with pytest.raises(InputError, match="no prompt for the model large_base"):
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
-    with pytest.raises(InputError, match="1 to 48 panels; this one has 0"):
+    with pytest.raises(InputError, match="1 to 48 columns; this one has 0"):
         engine.submit(toy_request(columns=()))
     with pytest.raises(InputError, match="Alpha must be"):
         engine.submit(toy_request(controls={"alpha": 99.0}))
