@@ -322,7 +322,8 @@ def test_passwords_and_tokens_are_shown_to_nobody(
     assert "s3kr" not in str(caught.value)
     hub.fault = None
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setenv("HF_TOKEN", "hf_s3\x01kret")
+    monkeypatch.setenv("HF_TOKEN", "hf_s3\u2026kret")
+    huggingface_hub.close_session()
     with pytest.raises(FamilyError, match="HF_TOKEN") as caught:
         open_family(entry, FP32)
     assert "kret" not in str(caught.value)

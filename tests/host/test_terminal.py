@@ -16,7 +16,7 @@ from eft_demo.host import terminal
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "a\x1b]0;title\x07b\x1b[2Jc\rd\x9b31me\x00f\x7fg\u202eh\u200bi\u2028j"
 SHOWN = "a^[]0;title^Gb^[[2Jc^Md\\u009b31me^@f^?g\\u202eh\\u200bi\\u2028j"
-WRITE = "import sys; from eft_demo import terminal as t; t.prepare(); t.{}({!r})"
+WRITE = "import sys; from eft_demo.host import terminal as t; t.prepare(); t.{}({!r})"
 
 
 def python(code: str, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -53,7 +53,7 @@ def test_a_pipe_gets_the_text_as_it_is_and_stderr_and_log_never() -> None:
     assert python(WRITE.format("say", HOSTILE)).stdout.decode() == HOSTILE + "\n"
     assert python(WRITE.format("complain", HOSTILE)).stderr.decode() == SHOWN + "\n"
     log = (
-        f"import logging; from eft_demo import terminal as t; t.prepare(); logging.warning('%s', {HOSTILE!r})"
+        f"import logging; from eft_demo.host import terminal as t; t.prepare(); logging.warning('%s', {HOSTILE!r})"
     )
     assert python(log).stderr.decode() == SHOWN + "\n"
 
