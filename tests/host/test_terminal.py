@@ -53,7 +53,8 @@ def test_a_pipe_gets_the_text_as_it_is_and_stderr_and_log_never() -> None:
     assert python(WRITE.format("say", HOSTILE)).stdout.decode() == HOSTILE + "\n"
     assert python(WRITE.format("complain", HOSTILE)).stderr.decode() == SHOWN + "\n"
     log = (
-        f"import logging; from eft_demo.host import terminal as t; t.prepare(); logging.warning('%s', {HOSTILE!r})"
+        "import logging; from eft_demo.host import terminal as t; "
+        f"t.prepare(); logging.warning('%s', {HOSTILE!r})"
     )
     assert python(log).stderr.decode() == SHOWN + "\n"
 
