@@ -13,10 +13,12 @@ import pytest
 from eft_demo.figures.contributions import tick_label
 from eft_demo.method.recipe import BASE, UPSCALED
 from eft_demo.method.sampling import Sampling
+from eft_demo.runs.replay import MAX_NAME_CHARS
 from eft_demo.runs.text import token_label
 from eft_demo.runs.trace import PanelTrace, RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
+from eft_demo.ui.run_store import KeptRuns
 from tests.asking import make_run
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
@@ -69,7 +71,9 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
                 token: dict.fromkeys(UPSCALED.roles, -1.0 - i) for i, token in enumerate({chosen, *rivals})
             }
             records.append(make_record(UPSCALED, chosen, chances, position=position))
-        panels.append(PanelTrace(name, str(UPSCALED), records, "", "error", name, 0.1, 30.0))
+        panels.append(
+            PanelTrace(name[:MAX_NAME_CHARS], str(UPSCALED), records, "", "error", name, 0.1, 30.0)
+        )
     pieces = {str(number): piece for piece, number in ids.items()}
     return make_run(
         panels,
@@ -112,7 +116,8 @@ def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence
     open_at_once(page, hostile_run(batch), batch[0][:200])
     assert contents(page, "[data-part=replay-title]") == [shown[0][:200]]
     assert contents(page, "[data-part=replay-prompt]") == ["\n".join(shown)]
-    assert contents(page, ".pane h2") == contents(page, "[data-part=plotted] option") == shown
+    names = [text[:MAX_NAME_CHARS] for text in shown]
+    assert contents(page, ".pane h2") == contents(page, "[data-part=plotted] option") == names
     assert contents(page, ".pane .sentence") == shown  # each column ends with an error that says its name
     assert contents(page, ".pane .text") == ["".join((shown[p:] + shown)[:3]) for p in range(len(batch))]
     page.select_option("[data-part=colour]", "flip")
@@ -206,6 +211,7 @@ def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.
     chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
     tree.write(0, [make_record(UPSCALED, token, chances, position=token - 1) for token in chances])
     monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args[:3]))
+    monkeypatch.setattr(KeptRuns, "holds", lambda self, name: True)  # the script has its runs
     page = site.open()
     run(page, "x")
     page.wait_for_function("n => document.querySelectorAll('.t').length === n", arg=len(pieces))
