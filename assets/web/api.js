@@ -37,10 +37,10 @@ function makeLink(send) {
   /** @type {(session: any) => string} */
   const sessionOf = (session) => (cuts ? session + "-" + cuts : session);
 
-  function cut() {
+  function cut(since = Date.now()) {
     cuts += 1;
     events.clear();
-    setTimeout(() => made.lost());
+    setTimeout(() => made.lost(since));
   }
 
   /** @type {(address: any, init: any) => Promise<Response>} */
@@ -93,7 +93,7 @@ function makeLink(send) {
         const output = { data: [{ __type__: "update" }], is_generating: false };
         const words = [...[...events].map((event_id) => ({ msg: "process_completed", event_id, output, success: true })), { msg: "close_stream", event_id: null }];
         out.enqueue(encode(words.map((word) => "data: " + JSON.stringify(word) + "\n\n").join("")));
-        cut();
+        cut(own.news); // a stream may have been silent for long before it was given up
       }
       out.close();
     };
@@ -124,7 +124,7 @@ function makeLink(send) {
 }
 
 // One for every page that this document ever shows: Gradio may mount the component anew.
-/** @type {(onLost: () => void) => void} */
+/** @type {(onLost: (since: number) => void) => void} */
 export function openLink(onLost) {
   link = /** @type {any} */ (window)[Symbol.for("eft-link")] ||= makeLink(window.fetch.bind(window));
   link.lost = onLost;

@@ -212,7 +212,7 @@ export interface PageLine {
 }
 
 export interface Link {
-  lost: () => void;
+  lost: (since: number) => void;
   base: string;
   stream: { news: number; breakOff: () => void } | null;
 }

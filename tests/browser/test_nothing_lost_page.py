@@ -366,3 +366,15 @@ def test_the_menu_of_families_takes_back_that_it_could_not_be_read(demo: Page, c
     context.set_offline(False)
     page.click(".family-chip")
     page.wait_for_selector("[data-part=family-sentence]", state="hidden")
+
+
+def test_a_stream_that_went_silent_was_lost_since_its_last_word(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    run(page, "chant")
+    wait_tokens(page, 2)
+    page.evaluate(
+        """() => Object.defineProperty(window[Symbol.for('eft-link')].stream, 'news',
+            { get: () => Date.now() - 60_000, set() {} })"""
+    )
+    said = notice(page, "was lost for")
+    assert int(said.split("lost for ")[1].split(" s")[0]) >= 60

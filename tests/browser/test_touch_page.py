@@ -215,6 +215,19 @@ def test_a_browser_that_refuses_to_keep_anything_still_shows_the_page(site: Site
     ]  # those of Gradio's own scripts
 
 
+def test_a_double_click_opens_what_a_click_opens(site: Site) -> None:
+    page = site.open(1280, 720)
+    for name in ("share", "open", "help"):
+        page.dblclick(f"[data-part={name}]")
+        dialog = page.locator(f"dialog[data-dialog={name}]")
+        assert dialog.is_visible()
+        page.wait_for_function(
+            "since => performance.now() - since > 600", arg=page.evaluate("performance.now()")
+        )
+        page.mouse.click(5, 5)  # a click beside it still closes it
+        assert not dialog.is_visible()
+
+
 # ---- a print
 
 

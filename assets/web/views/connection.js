@@ -20,12 +20,12 @@ let leaving = false; // the page is being closed, which cuts streams too
 
 let serverThen = "";
 
-async function onLost() {
+async function onLost(since) {
   if (!element.isConnected || leaving) return;
   const cutNow = cutOff();
   cutRun ||= cutNow;
   if (lostAt) return;
-  setLost(Date.now());
+  setLost(since);
   notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
   let server;
   while (!(server = await serverNow())) {

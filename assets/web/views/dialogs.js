@@ -3,11 +3,16 @@
 
 import { el, element, onKeys, part } from "../dom.js";
 
+const DOUBLE_CLICK_MS = 500;
+let openedAt = 0;
+
 export const dialogOf = (name) => element.querySelector('dialog[data-dialog="' + name + '"]');
 export const dialogIsOpen = () => element.querySelector("dialog[open]") !== null;
 
 export function openDialog(name) {
-  if (!dialogIsOpen()) dialogOf(name).showModal();
+  if (dialogIsOpen()) return;
+  dialogOf(name).showModal();
+  openedAt = performance.now();
 }
 
 function goRound(dialog, key) {
@@ -28,7 +33,10 @@ export function makeOffer(title, about) {
 export function listen() {
   for (const dialog of element.querySelectorAll("dialog")) {
     onKeys(dialog, (key) => goRound(dialog, key));
-    dialog.addEventListener("click", (event) => (event.target === dialog || event.target.closest(".close")) && dialog.close());
+    dialog.addEventListener("click", (event) => {
+      const beside = event.target === dialog && event.timeStamp - openedAt > DOUBLE_CLICK_MS; // not the second of two clicks on its button
+      if (beside || event.target.closest(".close")) dialog.close();
+    });
   }
   part("help").addEventListener("click", () => openDialog("help"));
 }
