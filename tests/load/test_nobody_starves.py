@@ -114,7 +114,7 @@ def test_one_address_never_holds_all_rows_and_places(place: Place) -> None:
             url = f"/gradio_api/queue/data?session_hash=a{number}"
             streams.enter_context(attacker.stream("GET", url))
         until(lambda: engine.active_rows == 18 and engine.waiting == 7)  # of 24 rows and 8 places
-        refused = sentence(place.run(attacker, "one more", CHANT))
+        refused = sentence(place.run(attacker, "one-more", CHANT))
         assert "from your address" in refused and "7 is the most" in refused
         lines = place.run(client, "victim", "Hi")
         assert not sentence(lines) and {line["why"] for line in lines if line["k"] == "end"} == {"stop"}
