@@ -35,11 +35,11 @@ def make_trace(service: Service, spec: RunSpec, panels: Sequence[PanelTrace], kn
     `panels` may be some of the run's and may still be growing. `known` is whether all of them were made here.
     """
     now = [_as_it_stands(panel, service.family.token_bytes) for panel in panels]
-    columns = columns_of(now)
-    roles = roles_of(columns)
+    pairs = columns_of(now)
+    roles = roles_of(pairs)
     formats = {role: own for role, own in spec.formats.items() if role in roles}
     # A trace has no use for these two: its recipes name the models, and its texts have their lengths.
-    shown = {"columns": columns, "formats": formats, "behaviour": "", "length": None}
+    shown = {"columns": pairs, "formats": formats, "behaviour": "", "length": None}
     return RunTrace(
         spec.model_copy(update=shown),
         now,

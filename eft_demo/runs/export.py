@@ -70,11 +70,11 @@ def to_csv(run: RunTrace) -> str:
     writer.writerow([plain_cell(name) for name in head])
     pieces = pieces_of(run)
     for panel in run.panels:
-        column = [plain_cell(panel.name), plain_cell(panel.recipe)]
+        start = [plain_cell(panel.name), plain_cell(panel.recipe)]
         for record, text in zip(panel.tokens, token_texts(panel, pieces), strict=True):
             bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
             draft = [None, None] if record.draft is None else [record.draft.id, record.draft.overlap]
-            row = [*column, record.position, record.id]
+            row = [*start, record.position, record.id]
             spelled = plain_cell(pieces.get(record.id, b"").hex(" "))
             row += [plain_cell(text), spelled, record.logprob, record.rank]
             row += [record.entropy_nats, record.anchor_logprob, *bars, record.neg_log_z, record.base_first]

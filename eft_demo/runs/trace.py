@@ -101,12 +101,12 @@ class RunTrace:
 
     def with_panels(self, panels: list[PanelTrace]) -> "RunTrace":
         """The same run with these of its panels only, and of its formats and texts those that they name."""
-        columns, named = columns_of(panels), named_tokens(panels)
-        roles = roles_of(columns)
+        pairs, named = columns_of(panels), named_tokens(panels)
+        roles = roles_of(pairs)
         formats = {role: own for role, own in self.spec.formats.items() if role in roles}
         return dataclasses.replace(
             self,
-            spec=self.spec.model_copy(update={"columns": columns, "formats": formats}),
+            spec=self.spec.model_copy(update={"columns": pairs, "formats": formats}),
             panels=panels,
             pieces={token: text for token, text in self.pieces.items() if int(token) in named},
         )
@@ -189,17 +189,17 @@ def _from_file(file: _File) -> RunTrace:
 
 def columns_of(panels: Iterable[PanelTrace]) -> Columns:
     """The columns that these panels are of. Raises InputError, which names the panel."""
-    columns = []
+    pairs = []
     for number, panel in enumerate(panels, 1):
         try:
-            columns.append((panel.name, parse(panel.recipe)))
+            pairs.append((panel.name, parse(panel.recipe)))
         except RecipeError:
             raise InputError(
                 f"This recorded run does not fit together: panel {number}, its recipe cannot be read: "
                 f"{show_value(panel.recipe)}. Please choose another file.",
                 code="trace_recipe",
             ) from None
-    return tuple(columns)
+    return tuple(pairs)
 
 
 def roles_of(columns: Columns) -> list[str]:

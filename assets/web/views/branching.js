@@ -43,7 +43,7 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   if (!node) return;
   endTape();
   if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
-  const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((column) => column.sampling.seed));
+  const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((panel) => panel.sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;
   const every = all || sameOf(node) !== null; // of one text for all, all go on
   const request = { panel: p, position, all: every, controls: slidersOf(run.panels) };
@@ -101,12 +101,12 @@ function go(next) {
 // Look at a run that is there.
 export function show(other) {
   if (running) forgetStream();
-  const at = selected, column = plotted;
+  const at = selected, p = plotted;
   lookAt(other);
   setSliders();
   tellAsIf();
   startColumns();
-  startPlot(Math.min(column, run.panels.length - 1));
+  startPlot(Math.min(p, run.panels.length - 1));
   if (at && run.panels[at.p]?.tokens.length) select(at.p, Math.min(at.i, run.panels[at.p].tokens.length - 1), false);
   else emptyCard();
   drawTree();

@@ -27,7 +27,7 @@ export function makeColumns(panels) {
 }
 
 function makeColumn(panel, p) {
-  const column = el("section", "pane " + panel.kind);
+  const pane = el("section", "pane " + panel.kind);
   const title = verbatim(showText(el("h2"), panel.name));
   const top = el("div", "pane-top");
   const recipe = el("code", "recipe");
@@ -43,19 +43,19 @@ function makeColumn(panel, p) {
   sentence.setAttribute("role", "alert");
   const foot = el("div", "foot");
   foot.append(el("span"), el("small", "drafts"), el("b"));
-  column.append(top, el("p", "what", panel.about), text, sentence, foot);
-  return column;
+  pane.append(top, el("p", "what", panel.about), text, sentence, foot);
+  return pane;
 }
 
 function columnParts(p) {
-  const column = paneOf(p);
+  const pane = paneOf(p);
   return {
-    text: column.querySelector(".text"),
+    text: pane.querySelector(".text"),
     caret: el("span", "caret"),
-    sentence: column.querySelector(".sentence"),
-    speed: column.querySelector(".foot span"),
-    drafts: column.querySelector(".foot .drafts"),
-    ending: column.querySelector(".foot b"),
+    sentence: pane.querySelector(".sentence"),
+    speed: pane.querySelector(".foot span"),
+    drafts: pane.querySelector(".foot .drafts"),
+    ending: pane.querySelector(".foot b"),
   };
 }
 
@@ -240,9 +240,9 @@ function widenButton(panel, p) {
 
 export function widen(p) {
   setWide(p);
-  part("columns").querySelectorAll(".pane").forEach((column, k) => {
-    column.classList.toggle("wide", k === p);
-    column.querySelector(".widen").setAttribute("aria-pressed", String(k === p));
+  part("columns").querySelectorAll(".pane").forEach((pane, k) => {
+    pane.classList.toggle("wide", k === p);
+    pane.querySelector(".widen").setAttribute("aria-pressed", String(k === p));
   });
   drawSoon();
 }

@@ -42,18 +42,18 @@ const run0 = (node, i) => { // the label of its token i
 };
 
 function placeOf(node) { // which column, from where, and what differs from the parent
-  const { run: own, panel } = node, column = own.panels[panel], parent = nodes.get(node.parent).run.panels[panel];
-  const facts = [(node.all ? "all columns" : column.name) + " from token " + (node.position + 1)];
-  const token = column.tokens.at(-1), before = parent?.tokens.at(-1);
-  for (const name of controlsOf(column))
+  const { run: own, panel } = node, written = own.panels[panel], parent = nodes.get(node.parent).run.panels[panel];
+  const facts = [(node.all ? "all columns" : written.name) + " from token " + (node.position + 1)];
+  const token = written.tokens.at(-1), before = parent?.tokens.at(-1);
+  for (const name of controlsOf(written))
     if (token && before && token.v[name] !== undefined && Math.abs(token.v[name] - before.v[name]) > 1e-6) facts.push(symbolOf(name) + " " + token.v[name].toFixed(2));
-  if (parent && column.sampling.seed !== parent.sampling.seed) facts.push("dice " + column.sampling.seed);
+  if (parent && written.sampling.seed !== parent.sampling.seed) facts.push("dice " + written.sampling.seed);
   return facts.join(" · ");
 }
 
 function openingOf(node) { // what comes behind the place of parting
-  const column = node.run.panels[node.panel ?? node.run.account ?? node.run.panels.length - 1];
-  const text = column.tokens.slice(node.parent === null ? 0 : node.position + 1).map((token) => token.s).join("");
+  const written = node.run.panels[node.panel ?? node.run.account ?? node.run.panels.length - 1];
+  const text = written.tokens.slice(node.parent === null ? 0 : node.position + 1).map((token) => token.s).join("");
   const cut = [...text.replace(/\s+/g, " ").trim()];
   return cut.length > 60 ? cut.slice(0, 59).join("") + "…" : cut.join("");
 }
