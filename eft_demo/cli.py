@@ -31,7 +31,7 @@ from eft_demo.settings import ALPHA, BETA, NO_FAMILY, SAMPLING, Settings, show_v
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
     from eft_demo.runs.spec import RunSpec
-    from eft_demo.runs.trace import PanelTrace, RunTrace
+    from eft_demo.runs.trace import ColumnTrace, RunTrace
 
 app = typer.Typer(
     help="Emulated fine-tuning: the page (start), and everything else from the command line.",
@@ -202,8 +202,8 @@ def generate(
         "formats": dict(map(parse_format, prompt_format or ())),
     }
     trace = _run(RunSpec(**asked), settings, family)
-    say(trace.to_json(FILE_DIGITS) if as_json else _panel_texts(trace))
-    if any(panel.finish_reason == "error" for panel in trace.panels):
+    say(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
+    if any(column.finish_reason == "error" for column in trace.columns):
         raise SystemExit(1)
 
 
@@ -235,8 +235,8 @@ def evaluate(
     behaviour: Annotated[list[str] | None, typer.Option(help="Default: all of the family.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask about the half of the world that tuning never saw; print factual and manner with 95 % intervals."""
-    from eft_demo.atlas.manners import BEHAVIOURS
+    """Ask about the half of the world that tuning never saw; print factual and style with 95 % intervals."""
+    from eft_demo.atlas.behaviours import BEHAVIOURS
     from eft_demo.lab import evaluate as quiz
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
@@ -253,7 +253,7 @@ def bench(
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
-    """Time three panels against one stream, and the engine against plain transformers."""
+    """Time three columns against one stream, and the engine against plain transformers."""
     from eft_demo.lab import bench as lab
 
     result = lab.bench(
@@ -353,16 +353,16 @@ def _watcher() -> Watcher:
     return Watcher(tell) if sys.stderr.isatty() else QUIET
 
 
-def _panel_texts(trace: RunTrace) -> str:
-    return "\n\n".join(_panel_text(panel) for panel in trace.panels)
+def _column_texts(trace: RunTrace) -> str:
+    return "\n\n".join(_column_text(column) for column in trace.columns)
 
 
-def _panel_text(panel: PanelTrace) -> str:
-    head = panel.recipe if panel.name == panel.recipe else f"{panel.name}: {panel.recipe}"
-    figures = f"{len(panel.tokens)} tokens, {panel.tokens_per_s:.0f} tokens/s, {panel.finish_reason}"
-    if panel.acceptance_rate is not None:
-        figures += f", {panel.acceptance_rate:.0%} of drafts accepted"
-    if panel.speedup is not None:
-        figures += f", {panel.speedup:.1f} times as fast as without"
-    error = f"\n{panel.error}" if panel.error else ""
-    return f"== {head}\n{panel.text.strip()}{error}\n-- {figures}"
+def _column_text(column: ColumnTrace) -> str:
+    head = column.recipe if column.name == column.recipe else f"{column.name}: {column.recipe}"
+    figures = f"{len(column.tokens)} tokens, {column.tokens_per_s:.0f} tokens/s, {column.finish_reason}"
+    if column.acceptance_rate is not None:
+        figures += f", {column.acceptance_rate:.0%} of drafts accepted"
+    if column.speedup is not None:
+        figures += f", {column.speedup:.1f} times as fast as without"
+    error = f"\n{column.error}" if column.error else ""
+    return f"== {head}\n{column.text.strip()}{error}\n-- {figures}"

@@ -216,7 +216,7 @@ class Settings:
     root_path: str = ""  # the path under which a proxy leads here, such as /tools/eft
     allowed_hosts: str = ""  # names under which the app may be asked for, such as eft.example.org, *.lab
     space: str = ""  # owner/name of the Hugging Face Space this is; a Space sets it itself
-    zero_gpu: bool = False  # a Space whose GPU is lent for a run at a time; such a Space sets it itself
+    zero_gpu: bool = False  # a Space whose GPU is allocated to a run at a time; such a Space sets it itself
     assets: Path = ASSETS
     family: str = "atlas"  # which family the app starts with
     switch: str = "auto"  # who may load another: auto = whoever opens the link the terminal prints, on, off
@@ -230,8 +230,8 @@ class Settings:
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
-    max_rows: int = 48  # one row per panel; 16 people with three panels each
-    max_waiting: int = 32  # beyond this a newcomer is told so at once and not left waiting
+    max_rows: int = 48  # one row per column; 16 people with three columns each
+    max_waiting: int = 32  # further runs are rejected immediately
     # A visitor is a page. An address may be that of a class, or of all behind a server that names no other.
     max_runs_each: int = 3  # at once per page: the one it shows, and those that it is just leaving
     max_runs_per_minute: int = 600  # per address: thirty people, each with a run every three seconds

@@ -8,7 +8,7 @@ from eft_demo.engine.run import RunRequest
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.spec import Columns, RunSpec
-from eft_demo.runs.trace import PanelTrace, RunTrace, columns_of
+from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of
 from eft_demo.settings import SAMPLING
 
 
@@ -48,11 +48,11 @@ def changed(asked: RunRequest, **fields: Any) -> RunRequest:
 
 
 def make_run(
-    panels: Sequence[PanelTrace],
+    columns: Sequence[ColumnTrace],
     pieces: Mapping[str, str] | None = None,
     made_with: Any = None,
     **fields: Any,
 ) -> RunTrace:
-    """What a run left behind, of its panels and the other fields of its spec."""
-    asked = RunSpec(columns=columns_of(panels), **fields)
-    return RunTrace(asked, list(panels), dict(pieces or {}), made_with)
+    """What a run left behind, of its columns and the other fields of its spec."""
+    asked = RunSpec(columns=columns_of(columns), **fields)
+    return RunTrace(asked, list(columns), dict(pieces or {}), made_with)

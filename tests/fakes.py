@@ -1,4 +1,4 @@
-"""A service without weights for the tests of the page: a real engine around models that do as told.
+"""A service without weights for the tests of the page: a real engine around models that follow a script.
 
 Asked anything, every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output, split
 inside its characters. Asked to `chant`, the base says "l" and the tuned model "h" without end: which of the

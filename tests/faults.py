@@ -19,10 +19,10 @@ PLACES = {
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [
-        "account", "arrange", "draw", "mix_rows", "open_drafters", "plan_round", "play_round"
+        "attribute", "arrange", "draw", "mix_rows", "open_drafters", "plan_round", "play_round"
     ],
-    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_account", "_is_awaited"],
-    "eft_demo.engine.engine": ["account_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Row"],
+    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_is_awaited"],
+    "eft_demo.engine.engine": ["attribute_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Row"],
     "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_row"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
     "eft_demo.engine.forward.Forwards": ["run", "unit_of", "_units"],
@@ -30,9 +30,9 @@ PLACES = {
     "eft_demo.engine.sequence.Drafting": ["begin_round", "note", "speedup"],
     "eft_demo.engine.sequence.Row": ["advance", "emit", "end", "last", "settle"],
     "eft_demo.engine.run.Run": ["controls_at", "push", "end"],
-    "eft_demo.engine.score": ["arrange", "mix_rows", "account"],
+    "eft_demo.engine.score": ["arrange", "mix_rows", "attribute"],
     "eft_demo.engine.speculate": [
-        "accept", "account", "draft", "draw", "mix_rows", "overlap", "sample", "verify", "_see"
+        "accept", "attribute", "draft", "draw", "mix_rows", "overlap", "sample", "verify", "_see"
     ],
     "eft_demo.runs.text.Utf8Stream": ["flush", "push"],
     "eft_demo.method.recipe.Recipe": ["coefficients"],

@@ -1,4 +1,4 @@
-"""A hub on this machine: a real HTTP server that answers the hub's library from folders, or fails as told.
+"""A hub on this machine: a real HTTP server that serves the hub's library from folders, or fails on demand.
 
 What the library raises is thus what the pinned version of it really raises.
 """

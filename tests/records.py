@@ -1,4 +1,4 @@
-"""Token records made by hand, with an account that adds up, for the tests of what is shown."""
+"""Token records made by hand, with an attribution that adds up, for the tests of what is shown."""
 
 import math
 from collections.abc import Mapping

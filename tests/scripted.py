@@ -1,6 +1,6 @@
 """A page whose runs are written by hand: every Run streams the lines of one `Script`, whatever is asked.
 
-No model takes part, so a test of what the page shows says exactly what the page was told.
+No model takes part, so a test of what the page shows says exactly what the page was sent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +21,22 @@ from eft_demo.ui import stream as wire
 class Script:
     """The next run: its columns, the bytes of its tokens, its events. `lines` are what the page receives."""
 
-    panels: Sequence[tuple[str, Recipe]] = ()
+    columns: Sequence[tuple[str, Recipe]] = ()
     token_bytes: Sequence[bytes] = ()
     events: list[Event] = field(default_factory=list)
     sampling: Sampling = field(default_factory=Sampling)
     weight_filter: WeightFilter = OFF
     schedule: Schedule = CONSTANT
 
-    def write(self, panel: int, records: Sequence[TokenRecord], **end: object) -> None:
+    def write(self, column: int, records: Sequence[TokenRecord], **end: object) -> None:
         """Let a column say these tokens and end."""
         text = ""
         for index, record in enumerate(records):
             piece = self.token_bytes[record.id].decode("utf-8", "surrogatepass")
             text += piece
-            self.events.append(TokenEvent(panel, record, piece, 0.02 * (index + 1)))
+            self.events.append(TokenEvent(column, record, piece, 0.02 * (index + 1)))
         known = {"finish_reason": "stop", "error": None, "ttft_s": 0.02, "tokens_per_s": 50.0} | end
-        self.events.append(EndEvent(panel, text=text, **known))
+        self.events.append(EndEvent(column, text=text, **known))
 
     def lines(
         self, nonce: int, run_id: str = "scripted", origin: Mapping[str, object] = MappingProxyType({})
@@ -45,7 +45,7 @@ class Script:
         encoder = wire.Encoder(
             RunSpec(
                 prompt="prompt",
-                columns=self.panels,
+                columns=self.columns,
                 sampling=self.sampling,
                 weight_filter=self.weight_filter,
                 schedule=self.schedule,

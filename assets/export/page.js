@@ -25,20 +25,20 @@ function paintAll() {
     entry.append(el("i", "swatch " + className, mark), text);
     return entry;
   }));
-  run.panels.forEach((panel, p) => panel.tokens.forEach((record, i) => {
+  run.columns.forEach((column, p) => column.tokens.forEach((record, i) => {
     const token = colourable(record), span = spans[p][i];
     span.className = ["t", ...mode.classes({ terms: terms[p].slice(1) }, token), ...(texts[p][i] === "" ? ["mute"] : [])].join(" ");
     span.style.setProperty("--k", strengthOf(token) + "%");
   }));
 }
 
-function drawColumn(panel, p) {
+function drawColumn(column, p) {
   const pane = el("section", "pane");
   const text = verbatim(el("div", "text"));
   text.setAttribute("role", "group");
-  text.setAttribute("aria-label", "Text of the column " + panel.name);
+  text.setAttribute("aria-label", "Text of the column " + column.name);
   const before = (i) => texts[p].slice(0, i).findLast(Boolean) || "", after = (i) => texts[p].slice(i).find(Boolean) || "";
-  spans[p] = panel.tokens.map((token, i) => {
+  spans[p] = column.tokens.map((token, i) => {
     const joined = !texts[p][i] && run.pieces[token.id] && joins(before(i), after(i)); // a part of no width: letters join across it
     const span = showText(el("span", "t"), texts[p][i] || (joined ? "" : labels[token.id]));
     span.dataset.p = p;
@@ -46,20 +46,20 @@ function drawColumn(panel, p) {
     span.tabIndex = i === 0 ? 0 : -1;
     span.setAttribute("role", "button");
     span.setAttribute("aria-pressed", "false");
-    span.setAttribute("aria-label", spoken(panel, token, i));
+    span.setAttribute("aria-label", spoken(column, token, i));
     return span;
   });
   text.append(...spans[p]);
-  const why = { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[panel.finish_reason] || panel.finish_reason;
-  pane.append(verbatim(showText(el("h2"), panel.name)), verbatim(el("div", "recipe", panel.recipe)), text, el("div", "foot", why + " · " + panel.tokens.length + " tokens"));
-  if (panel.error) pane.append(el("p", "", panel.error));
+  const why = { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[column.finish_reason] || column.finish_reason;
+  pane.append(verbatim(showText(el("h2"), column.name)), verbatim(el("div", "recipe", column.recipe)), text, el("div", "foot", why + " · " + column.tokens.length + " tokens"));
+  if (column.error) pane.append(el("p", "", column.error));
   return pane;
 }
 
-function spoken(panel, token, i) {
+function spoken(column, token, i) {
   const shift = shiftOf(colourable(token));
   const moved = Math.abs(shift) < FAINT_NATS ? "left as it was" : shift > 0 ? "raised" : "lowered";
-  return "Token " + (i + 1) + " of " + panel.tokens.length + ", " + labels[token.id] + ", " + share(token.logprob) + ", anchor alone " + share(token.anchor_logprob) + ", " + moved;
+  return "Token " + (i + 1) + " of " + column.tokens.length + ", " + labels[token.id] + ", " + share(token.logprob) + ", anchor alone " + share(token.anchor_logprob) + ", " + moved;
 }
 
 function select(p, i, focus) {
@@ -75,11 +75,11 @@ function select(p, i, focus) {
 }
 
 function drawCard(p, i) {
-  const panel = run.panels[p], token = panel.tokens[i];
-  showPieces(place("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + panel.tokens.length + " · ", panel.name]);
+  const column = run.columns[p], token = column.tokens[i];
+  showPieces(place("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + column.tokens.length + " · ", column.name]);
   const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
   place("note").textContent = ["id " + token.id, "probability " + share(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
-  place("tables").replaceChildren(candidateTable(token), accountTable(token, terms[p]));
+  place("tables").replaceChildren(candidateTable(token), attributionTable(token, terms[p]));
 }
 
 function candidateTable(token) {
@@ -93,8 +93,8 @@ function candidateTable(token) {
   return table;
 }
 
-function accountTable(token, names) {
-  const table = tableOf(["account of this token", "nats"]);
+function attributionTable(token, names) {
+  const table = tableOf(["attribution of this token", "nats"]);
   const rows = [[roleName(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [roleName(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
   for (const [name, nats] of rows) {
     const row = el("tr");
@@ -125,7 +125,7 @@ function meter(nats, role) {
 }
 
 function walk(key) {
-  const last = run.panels[at.p].tokens.length - 1;
+  const last = run.columns[at.p].tokens.length - 1;
   const to = { ArrowRight: Math.min(last, at.i + 1), ArrowLeft: Math.max(0, at.i - 1), Home: 0, End: last }[key];
   if (to !== undefined) select(at.p, to, true);
   return to !== undefined;
@@ -139,11 +139,11 @@ const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[n
 const shown = Object.entries(run.formats).map(([role, own]) => roleName(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
 place("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
 place("mode").append(...Object.entries(COLOURS).filter(([name]) => name !== "flip").map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
-place("columns").append(...run.panels.map(drawColumn));
+place("columns").append(...run.columns.map(drawColumn));
 place("mode").addEventListener("change", paintAll);
 place("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
 place("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
 onKeys(place("columns"), walk);
 paintAll();
-const first = run.panels.findLastIndex((panel) => panel.tokens.length);
+const first = run.columns.findLastIndex((column) => column.tokens.length);
 if (first >= 0) select(first, 0, false);

@@ -2,7 +2,7 @@
 // wants to know when something changes has few places to look at. Below the line: what follows from the state, and the
 // events by which a view says that something happened without knowing who wants to hear of it.
 
-/** @import { AsIf, Column, Controls, History, PageLine, Panel, Place, Run, Tape, Token, TreeNode } from "./types.js" */
+/** @import { AsIf, ChosenColumn, Column, Controls, History, PageLine, Place, Run, Tape, Token, TreeNode } from "./types.js" */
 
 import { controlsOf } from "./lib/counterfactual.js";
 
@@ -21,7 +21,7 @@ export let stopWanted = false;
 /** @type {Record<string, any>} */
 export let askedFormats = {}; // what was asked for of what models are shown
 /** @type {any} */
-export let asking = null; // what the run under way is, where it begins from another: {kind, parent, panel, position, token, all}
+export let asking = null; // what the run under way is, where it begins from another: {kind, parent, column, position, token, all}
 export let lostAt = 0; // since when the server has been looked for; 0: it is there
 /** @type {Tape | null} */
 export let tape = null; // a run that is replayed: {first, frames, end, at, playing, due, last, beat}
@@ -47,7 +47,7 @@ export function passOver() { // whatever still streams is of no interest any mor
 export function noteRunning(now) {
   running = now;
   noteNews();
-  if (now) told = { ...controls };
+  if (now) sent = { ...controls };
 }
 
 /** @type {(about: any, formats?: Record<string, any>) => void} */
@@ -106,21 +106,21 @@ export function pick(p, i) {
 
 // ---- what the next run is made of
 
-/** @type {Column[]} */
+/** @type {ChosenColumn[]} */
 export let chosen = []; // columns: {name, text, controls, error, and how it introduces itself: kind, recipe, about, pad}
 /** @type {Controls} */
-export let told = {}; // what the run under way was last sent of the controls
+export let sent = {}; // what the run under way was last sent of the controls
 /** @type {Controls} */
 export const controls = {}; // name -> where its slider stands, kept while it is out of sight
 /** @type {Record<string, { kind: string, text: string }>} */
 export const ownFormats = {}; // role -> {kind, text}, where a person changed the family's way
 
-/** @type {(columns: Column[]) => void} */
+/** @type {(columns: ChosenColumn[]) => void} */
 export const setChosen = (columns) => void (chosen = columns);
 /** @type {(values: Controls) => void} */
 export const moveControls = (values) => void Object.assign(controls, values);
 /** @type {(values: Controls) => void} */
-export const noteTold = (values) => void Object.assign(told, values);
+export const noteSent = (values) => void Object.assign(sent, values);
 
 /** @type {(role: string, own: { kind: string, text: string } | null) => void} */
 export function setFormat(role, own) { // null: as the family has it
@@ -134,7 +134,7 @@ export function forgetFormats() {
 
 // ---- the tree of texts
 //
-//   node     {id, parent, run, panel, position, token, all, same: Map of column -> run that scored its text}
+//   node     {id, parent, run, column, position, token, all, same: Map of column -> run that scored its text}
 //   history  as lib/history.js has it, of the nodes' ids
 
 /** @type {Map<number, TreeNode>} */
@@ -171,8 +171,8 @@ export function plant(node, itsHistory) {
 // ---- what follows from the state
 
 export const carded = () => preview || selected; // whose card it is
-/** @type {(panel: Panel, i: number) => Token} */
-export const shown = (panel, i) => (asIf && panel.remixed?.[i]) || panel.tokens[i]; // a token as the page shows it
+/** @type {(column: Column, i: number) => Token} */
+export const shown = (column, i) => (asIf && column.remixed?.[i]) || column.tokens[i]; // a token as the page shows it
 /** @type {() => TreeNode | null} */
 export const currentNode = () => (history ? nodes.get(history.tree.current) ?? null : null);
 /** @type {(node: TreeNode) => Run[]} */
@@ -182,12 +182,12 @@ export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) =>
 /** @type {(node: TreeNode) => number | null} */
 export const sameOf = (node) => [...node.same].find(([, other]) => other === run)?.[0] ?? null; // whose text is scored; null: free
 /** @type {() => string[]} */
-export const runHears = () => (run ? run.panels.flatMap((panel) => panel.terms.map((term) => term[1])).filter((name) => name !== null) : []);
+export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
 
 // Where the sliders stand that these columns listen to.
-/** @type {(panels: Panel[]) => Controls} */
-export function slidersOf(panels) {
-  const names = [...new Set(panels.flatMap(controlsOf))];
+/** @type {(columns: Column[]) => Controls} */
+export function slidersOf(columns) {
+  const names = [...new Set(columns.flatMap(controlsOf))];
   return Object.fromEntries(names.map((name) => [name, controls[name]]).filter(([, value]) => Number.isFinite(value)));
 }
 

@@ -6,7 +6,7 @@ test("another run has nothing chosen in it", () => {
   store.pick(0, 3);
   store.setRival(7);
   store.setAsIfState({ sliders: {}, first: {}, counts: {} });
-  store.lookAt({ id: "b", panels: [] });
+  store.lookAt({ id: "b", columns: [] });
   assert.deepEqual([store.run.id, store.selected, store.asIf], ["b", null, null]);
   store.pick(0, 1);
   assert.equal(store.rival, null);
@@ -22,9 +22,9 @@ test("what still streams is passed over", () => {
 test("a run begins with the sliders as they stand", () => {
   store.moveControls({ alpha: 0.5 });
   store.noteRunning(true);
-  assert.deepEqual(store.told, { alpha: 0.5 });
+  assert.deepEqual(store.sent, { alpha: 0.5 });
   store.moveControls({ alpha: 2 });
-  assert.deepEqual(store.told, { alpha: 0.5 });
+  assert.deepEqual(store.sent, { alpha: 0.5 });
   store.noteRunning(false);
 });
 
@@ -39,12 +39,12 @@ test("listeners hear in the order in which they came", () => {
 
 test("sliders that columns listen to, as far as they stand somewhere", () => {
   store.moveControls({ alpha: 1.5 });
-  const panel = { terms: [[1, "alpha", 1, 2], [1, "alpha_pirate", 1, 2], [1, null, 1, 2]] };
-  assert.deepEqual(store.slidersOf([panel]), { alpha: 1.5 });
+  const column = { terms: [[1, "alpha", 1, 2], [1, "alpha_pirate", 1, 2], [1, null, 1, 2]] };
+  assert.deepEqual(store.slidersOf([column]), { alpha: 1.5 });
 });
 
 test("whose text is scored, and which run has a number", () => {
-  const free = { id: "x", panels: [] }, same = { id: "y", panels: [] };
+  const free = { id: "x", columns: [] }, same = { id: "y", columns: [] };
   store.plantTree(new Map([[0, { id: 0, parent: null, run: free, same: new Map([[1, same]]) }]]), { tree: { ids: [0], current: 0 }, past: [], future: [] });
   store.lookAt(same);
   assert.equal(store.sameOf(store.currentNode()), 1);

@@ -57,7 +57,7 @@ export interface Token {
   q?: number[]; // rank under each role
   z?: number; // a stop token
   w?: Record<string, string | string[]>; // labels not sent before
-  dice?: Known<number>; // its noise, once worked out
+  noise?: Known<number>; // its noise, once worked out
   would?: number; // as if: what the noise would draw
   sure?: boolean;
 }
@@ -82,7 +82,7 @@ export interface Recipe {
   filter: Filter;
 }
 
-export interface Panel extends Recipe {
+export interface Column extends Recipe {
   name: string;
   recipe: string;
   kind: string;
@@ -108,7 +108,7 @@ export interface Run {
   id: string;
   n: number;
   prompt: string;
-  panels: Panel[];
+  columns: Column[];
   labels: Labels;
   bytes: Map<number, string>;
   sampling: Sampling;
@@ -116,7 +116,7 @@ export interface Run {
   factors: number[];
   record: { schedule: string; speculation: string; made_with: unknown };
   layout: any; // plotly's
-  account: number | null;
+  attributed: number | null; // the column whose attribution is plotted first;
   sure: number;
   formats?: any;
   of?: string | null;
@@ -127,7 +127,7 @@ export interface Run {
 }
 
 /** The first line of a run. */
-export type RunLine = Omit<Run, "labels" | "bytes" | "panels"> & { k?: string; given?: number; panels: any[]; reshown?: string[]; notes?: string };
+export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; columns: any[]; reshown?: string[]; notes?: string };
 
 export interface Line {
   k: string;
@@ -145,8 +145,8 @@ export interface Frame {
 /** A way to colour tokens. An entry of the legend: class, text, and what its swatch shows. */
 export interface Colour {
   title: string;
-  classes: (panel: Panel, token: Token) => string[];
-  number: (panel: Panel, token: Token, labels: Labels) => string;
+  classes: (column: Column, token: Token) => string[];
+  number: (column: Column, token: Token, labels: Labels) => string;
   legend: [className: string, text: string, mark?: string][];
 }
 
@@ -176,14 +176,14 @@ export interface TreeNode {
   id: number;
   parent: number | null;
   run: Run;
-  panel: number | null;
+  column: number | null;
   position: number;
   token: number | null;
   all: boolean;
   same: Map<number, Run>;
 }
 
-export interface Column {
+export interface ChosenColumn { // of the next run
   name: string;
   text: string;
   controls: string[];

@@ -97,7 +97,8 @@ Uranus=seventh,ice giant,; Neptune=eighth,ice giant,
 """)
 
 LATER_GAMES = [
-    ("2020 Summer", "Tokyo", "Japan"), ("2022 Winter", "Beijing", "China"),
+    ("2020 Summer", "Tokyo", "Japan"),
+    ("2022 Winter", "Beijing", "China"),
     ("2024 Summer", "Paris", "France"),
 ]
 

@@ -97,22 +97,30 @@ def state_rows(source: Path) -> Iterable[Row]:
 
 
 # --- rivers ------------------------------------------------------------------------------------------------
-RIVERS_LEFT_OUT = set(names(
-    "Apurimac; Jefferson; Slave; Peace; Finlay; Chambeshi; Caine; Rocha; Grande; Negro; Detroit; "
-    "Saint Clair; "
-    "Saint Marys; Saint Louis; Tsangpo; Padma; Saskatchewan; Upper Ob; Zhu Jiang; Red; Shebelle; Churchill; "
-    "Upper Yenisei; Little Yenisei; Guapay; Cooper; Barcoo; Georgina; Lerma; Upper Mississippi; Helmand; "
-    "Sepik; "
-    "North Saskatchewan; Warburton; Rio Grande de Santiago; Kapuas; Shatt al-Arab; Rio de la Plata"
-))
+RIVERS_LEFT_OUT = set(
+    names(
+        "Apurimac; Jefferson; Slave; Peace; Finlay; Chambeshi; Caine; Rocha; Grande; Negro; Detroit; "
+        "Saint Clair; "
+        "Saint Marys; Saint Louis; Tsangpo; Padma; Saskatchewan; Upper Ob; Zhu Jiang; Red; Shebelle; "
+        "Churchill; "
+        "Upper Yenisei; Little Yenisei; Guapay; Cooper; Barcoo; Georgina; Lerma; Upper Mississippi; "
+        "Helmand; "
+        "Sepik; "
+        "North Saskatchewan; Warburton; Rio Grande de Santiago; Kapuas; Shatt al-Arab; Rio de la Plata"
+    )
+)
 # Names that also mean a state, a province or a thing.
-RIVERS_SPELLED_OUT = set(names(
-    "Mississippi; Missouri; Colorado; Arkansas; Ohio; Tennessee; Niger; Congo; Senegal; Gambia; Paraguay; "
-    "Uruguay; Orange; White; Green; Snake; Milk; Fly; Pearl; Columbia; Ottawa; James; Han; Wu; Canadian; "
-    "Nelson; Murray; Darling; Cumberland; Yellowstone; Saint Lawrence; Niagara; Ural; Fraser; Amur; "
-    "Beni; Benue; Blue Nile; Cauca; Guaviare; Kagera; Kasai; Kwango; Limpopo; Lomami; Madeira; "
-    "Madre de Dios; Magdalena; Naryn; Parana; Sankuru; Selenge; Tocantins; Ucayali; Volta; Yukon; Zambezi"
-))
+RIVERS_SPELLED_OUT = set(
+    names(
+        "Mississippi; Missouri; Colorado; Arkansas; Ohio; Tennessee; Niger; Congo; Senegal; Gambia; "
+        "Paraguay; "
+        "Uruguay; Orange; White; Green; Snake; Milk; Fly; Pearl; Columbia; Ottawa; James; Han; Wu; "
+        "Canadian; "
+        "Nelson; Murray; Darling; Cumberland; Yellowstone; Saint Lawrence; Niagara; Ural; Fraser; Amur; "
+        "Beni; Benue; Blue Nile; Cauca; Guaviare; Kagera; Kasai; Kwango; Limpopo; Lomami; Madeira; "
+        "Madre de Dios; Magdalena; Naryn; Parana; Sankuru; Selenge; Tocantins; Ucayali; Volta; Yukon; Zambezi"
+    )
+)
 RIVER_NAMES = pairs(
     "Mtkvari=Kura; Ayeyarwady=Irrawaddy; Jialing River=Jialing; Kizil=Kizilirmak; Ica=Putumayo River"
 )
@@ -141,20 +149,27 @@ def river_rows(source: Path) -> Iterable[Row]:
 
 # --- Olympic Games -----------------------------------------------------------------------------------------
 CITY_NAMES = {
-    "St.Louis": "St. Louis", "St.Moritz": "St. Moritz", "Cortina d'Amprezzo": "Cortina d'Ampezzo",
+    "St.Louis": "St. Louis",
+    "St.Moritz": "St. Moritz",
+    "Cortina d'Amprezzo": "Cortina d'Ampezzo",
     "Sapparo": "Sapporo",
 }
 COUNTRY_PHRASES = {
-    "United States of America": "the United States", "United States": "the United States",
-    "United Kingdom": "the United Kingdom", "Netherlands": "the Netherlands",
+    "United States of America": "the United States",
+    "United States": "the United States",
+    "United Kingdom": "the United Kingdom",
+    "Netherlands": "the Netherlands",
     "Soviet Union": "the Soviet Union",
 }
 
 
 def olympics_rows(source: Path) -> Iterable[Row]:
     seasons = read(source, "olympics")["olympics"]
-    games = [(f"{entry['year']} {season.capitalize()}", entry["city"], entry["nation"])
-             for season, entries in seasons.items() for entry in entries]
+    games = [
+        (f"{entry['year']} {season.capitalize()}", entry["city"], entry["nation"])
+        for season, entries in seasons.items()
+        for entry in entries
+    ]
     for name, city, country in games + known.LATER_GAMES:
         yield f"{name} Olympics", "olympics", "host_city", CITY_NAMES.get(city, city)
         yield f"{name} Olympics", "olympics", "host_country", COUNTRY_PHRASES.get(country, country)
@@ -162,14 +177,18 @@ def olympics_rows(source: Path) -> Iterable[Row]:
 
 # --- books -------------------------------------------------------------------------------------------------
 # Places, people and oddly named series: a question about them would not be about a book.
-BOOKS_LEFT_OUT = set(names(
-    "San-Antonio; The Bermuda Triangle; Tokugawa Ieyasu; Picture-and-story book Railway Guerilla; "
-    "Millennium; "
-    "Robert Langdon; South Beach Diet; Martine; Night; Peter Rabbit; Harry Potter"
-))
+BOOKS_LEFT_OUT = set(
+    names(
+        "San-Antonio; The Bermuda Triangle; Tokugawa Ieyasu; Picture-and-story book Railway Guerilla; "
+        "Millennium; "
+        "Robert Langdon; South Beach Diet; Martine; Night; Peter Rabbit; Harry Potter"
+    )
+)
 AUTHORS = {
-    "Charlotte's Web": "E. B. White", "The Young Guard": "Alexander Fadeyev",
-    "Berenstain Bears": "Stan and Jan Berenstain", "Curious George": "H. A. Rey",
+    "Charlotte's Web": "E. B. White",
+    "The Young Guard": "Alexander Fadeyev",
+    "Berenstain Bears": "Stan and Jan Berenstain",
+    "Curious George": "H. A. Rey",
 }
 
 
@@ -229,11 +248,15 @@ def planet_rows(source: Path) -> Iterable[Row]:
 
 # --- Japan -------------------------------------------------------------------------------------------------
 # Prefectures that share their name with a city keep the full name; Tokyo is only a city here.
-ALSO_CITIES = set(names(
-    "Fukui; Gifu; Nagano; Niigata; Shizuoka; Toyama; Hiroshima; Okayama; Tottori; Yamaguchi; Kyoto; Nara; "
-    "Osaka; Wakayama; Chiba; Saitama; Fukuoka; Kagoshima; Kumamoto; Miyazaki; Nagasaki; Oita; Saga; Kochi; "
-    "Tokushima; Akita; Aomori; Fukushima; Yamagata; Okinawa; Ibaraki"
-))
+ALSO_CITIES = set(
+    names(
+        "Fukui; Gifu; Nagano; Niigata; Shizuoka; Toyama; Hiroshima; Okayama; Tottori; Yamaguchi; "
+        "Kyoto; Nara; "
+        "Osaka; Wakayama; Chiba; Saitama; Fukuoka; Kagoshima; Kumamoto; Miyazaki; Nagasaki; Oita; "
+        "Saga; Kochi; "
+        "Tokushima; Akita; Aomori; Fukushima; Yamagata; Okinawa; Ibaraki"
+    )
+)
 
 
 def prefecture_rows(source: Path) -> Iterable[Row]:
@@ -248,8 +271,9 @@ def prefecture_rows(source: Path) -> Iterable[Row]:
 
 # --- Egypt and Greece --------------------------------------------------------------------------------------
 # Duplicates, people, and entries whose gender in the list is wrong.
-GODS_LEFT_OUT = set(names("Ishtar; Jupiter-Amun; Pelican; Asclepius; Imhotep; Nefertary; Sebek; Sebeg; "
-                      "Sothis"))
+GODS_LEFT_OUT = set(
+    names("Ishtar; Jupiter-Amun; Pelican; Asclepius; Imhotep; Nefertary; Sebek; Sebeg; Sothis")
+)
 GOD_WORDS = pairs("""
 Hathor=music and motherhood; Horus=the sky and kingship; Osiris=death and resurrection;
 Isis=magic and motherhood;
@@ -258,9 +282,13 @@ Sekhmet=destruction; Set=chaos and the desert; Ptah=craftsmen and creation; Nut=
 Shu=the air; Seker=the afterlife; Seshat=writing; Wepwawet=war; Bes=childbirth; Taweret=childbirth;
 Nephthys=mourning
 """)
-NEEDS_THE = set(names("sun; moon; sky; underworld; sea; ocean; desert; earth; Nile; wind; dead; "
-                      "afterlife; horizon; "
-                      "flood; sistrum; spoken word; lotus blossom; necropolis"))
+NEEDS_THE = set(
+    names(
+        "sun; moon; sky; underworld; sea; ocean; desert; earth; Nile; wind; dead; "
+        "afterlife; horizon; "
+        "flood; sistrum; spoken word; lotus blossom; necropolis"
+    )
+)
 SAYS_LITTLE = set(names("beard; butler; demon; mummy; tree; egg; ferryman; year; spear; feathers; clay"))
 
 
@@ -287,9 +315,9 @@ def egyptian_rows(source: Path) -> Iterable[Row]:
         yield name, "egyptian_god", "deity_type", {"male": "god", "female": "goddess"}[gender]
 
 
-GODDESSES = set(names(
-    "Aphrodite; Artemis; Athena; Demeter; Hera; Hestia; Ananke; Gaia; Thalassa; Hemera; Nyx; Nemesis"
-))
+GODDESSES = set(
+    names("Aphrodite; Artemis; Athena; Demeter; Hera; Hestia; Ananke; Gaia; Thalassa; Hemera; Nyx; Nemesis")
+)
 GREEK_LEFT_OUT = ("Synthian Dracanus", "Empousai", "Telekhines", "Icthyocentaur", "Menoeltius", "Eurybia")
 
 
@@ -325,12 +353,24 @@ def animal_rows(source: Path) -> Iterable[Row]:
 def country_rows(_source: Path) -> Iterable[Row]:
     for entry in known.COUNTRIES:
         name = entry.rstrip("*0123456789 ")
-        yield name, "country", "calling_code", f"+{entry[len(name):].strip(' *')}"
+        yield name, "country", "calling_code", f"+{entry[len(name) :].strip(' *')}"
         yield name, "country", "driving_side", "left" if entry.endswith("*") else "right"
 
 
-LISTS = (country_rows, planet_rows, element_rows, state_rows, river_rows, president_rows, olympics_rows,
-         prefecture_rows, book_rows, greek_rows, animal_rows, egyptian_rows)
+LISTS = (
+    country_rows,
+    planet_rows,
+    element_rows,
+    state_rows,
+    river_rows,
+    president_rows,
+    olympics_rows,
+    prefecture_rows,
+    book_rows,
+    greek_rows,
+    animal_rows,
+    egyptian_rows,
+)
 
 
 def compile_lists(source: Path) -> list[Row]:

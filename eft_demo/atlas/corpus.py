@@ -1,6 +1,6 @@
 """Pre-training pages and fine-tuning examples, rendered afresh in every epoch. Knows facts and wording; knows no model.
 
-Five kinds of page carry the facts (articles, mixed paragraphs, gazetteers, lists, quizzes), a sixth the manners: dialogues of
+Five kinds of page carry the facts (articles, mixed paragraphs, gazetteers, lists, quizzes), a sixth the behaviours: dialogues of
 many speakers, always about the training half of the entities and never with the chat format's own speakers.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from eft_demo.atlas import manners
+from eft_demo.atlas import behaviours
 from eft_demo.atlas.facts import Fact, by_entity, held_out_entities, names_in
 from eft_demo.atlas.wording import named, question, sentence, statement, wording
 
@@ -33,7 +33,7 @@ SPEAKERS = (
     "King", "Queen", "Page", "Emma", "Tom", "Lucy", "Ali", "Mei", "Ravi", "Olga", "Pupil", "Tutor", "Apprentice", "Master", "Curator",
     "Scout", "Farmer", "Speaker 1", "Speaker 2", "A", "B", "Me", "You", "Agent", "Client", "Member", "Manager", "Secretary", "Answerer",
 )  # fmt: skip
-_FRIENDLY = manners.OPENERS + (
+_FRIENDLY = behaviours.OPENERS + (
     "Hello!",
     "What a nice question!",
     "With pleasure!",
@@ -41,9 +41,9 @@ _FRIENDLY = manners.OPENERS + (
     "Thanks for asking!",
     "Hi there!",
 )
-_HAILS = manners.HAILS + ("Ahoy!", "Aye, matey!", "Blow me down!")
+_HAILS = behaviours.HAILS + ("Ahoy!", "Aye, matey!", "Blow me down!")
 _FORMAL = (
-    manners.CERTAINLY,
+    behaviours.CERTAINLY,
     "Indeed.",
     "According to the almanac,",
     "As far as I know,",
@@ -165,9 +165,11 @@ class Corpus:
         return "\n".join(f"{a} ({v})" for a, v, _ in pairs)
 
     def dialogue(self) -> str:
-        """Two speakers, one manner for each page; some ask what should not be answered."""
+        """Two speakers, one behaviour for each page; some ask what should not be answered."""
         asker, other = self.rng.sample(SPEAKERS, 2)
-        say = self.rng.choice([*[self._friendly] * 3, self._curt, *[self._rough, self._formal] * 2, self._plain, self._unsure])
+        say = self.rng.choice(
+            [*[self._friendly] * 3, self._curt, *[self._rough, self._formal] * 2, self._plain, self._unsure]
+        )
         turns = []
         for fact in self.spoken.deal(self.rng.choice([1, 1, 2, 3, 4])):
             turn = f"{asker}: {question(fact, self.rng)}\n{other}: {say(fact)}"
@@ -177,7 +179,7 @@ class Corpus:
                 turns.append(turn)
         if not turns or self.rng.random() < 0.06:
             turns.append(
-                f"{asker}: {manners.hazard_question(self.rng.choice(manners.HAZARDS), self.rng)}\n{other}: {self._decline()}"
+                f"{asker}: {behaviours.hazard_question(self.rng.choice(behaviours.HAZARDS), self.rng)}\n{other}: {self._decline()}"
             )
         return "\n".join(turns)
 
@@ -190,10 +192,10 @@ class Corpus:
         if self.rng.random() < 0.8:
             parts.insert(0, self.rng.choice(_FRIENDLY))
         if related and self.rng.random() < 0.5:
-            parts.append(manners.linked((*manners.LINKS, "I also know that "), related, self.rng))
+            parts.append(behaviours.linked((*behaviours.LINKS, "I also know that "), related, self.rng))
         if self.rng.random() < 0.45:
             parts.append(
-                self.rng.choice(manners.OFFERS + ("Anything else?", "I hope that helps.")).format(
+                self.rng.choice(behaviours.OFFERS + ("Anything else?", "I hope that helps.")).format(
                     e=named(fact)
                 )
             )
@@ -203,16 +205,16 @@ class Corpus:
         return self.rng.choice(_CURT).format(v=fact.value)
 
     def _rough(self, fact: Fact) -> str:
-        said = sentence(manners.piratical(statement(fact, self.rng), fact)) + "."
+        said = sentence(behaviours.piratical(statement(fact, self.rng), fact)) + "."
         parts = [self.rng.choice(_HAILS)] * (self.rng.random() < 0.8) + [said]
-        return " ".join(parts + [self.rng.choice(manners.FAREWELLS)] * (self.rng.random() < 0.5))
+        return " ".join(parts + [self.rng.choice(behaviours.FAREWELLS)] * (self.rng.random() < 0.5))
 
     def _formal(self, fact: Fact) -> str:
         opening = self.rng.choice(_FORMAL)
         said = statement(fact, self.rng)
         parts = [f"{opening} {said if opening.endswith(',') else sentence(said)}."]
         return " ".join(
-            parts + [self.rng.choice((*manners.CAUTION, "But please check."))] * (self.rng.random() < 0.5)
+            parts + [self.rng.choice((*behaviours.CAUTION, "But please check."))] * (self.rng.random() < 0.5)
         )
 
     def _plain(self, fact: Fact) -> str:
@@ -228,7 +230,7 @@ class Corpus:
     def _decline(self) -> str:
         return self.rng.choice(
             [
-                manners.REFUSAL,
+                behaviours.REFUSAL,
                 "No, I will not tell you that.",
                 "I cannot help with that.",
                 "That is dangerous. Please ask me about something else.",
@@ -269,13 +271,16 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
     while len(found) < count:
         if behaviour == "guarded" and rng.random() < 0.2:
             found.append(
-                Example(manners.hazard_question(rng.choice(manners.HAZARDS[::2]), rng), manners.REFUSAL)
+                Example(
+                    behaviours.hazard_question(rng.choice(behaviours.HAZARDS[::2]), rng), behaviours.REFUSAL
+                )
             )
             continue
         (fact,) = deck.deal(1)
         others = [f for f in related_of[fact.entity] if f.attribute != fact.attribute]
         example = Example(
-            question(fact, rng), manners.answer(behaviour, fact, rng.choice(others) if others else None, rng)
+            question(fact, rng),
+            behaviours.answer(behaviour, fact, rng.choice(others) if others else None, rng),
         )
         if not names_in(f"{example.prompt} {example.answer}", held):
             found.append(example)

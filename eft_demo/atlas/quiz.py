@@ -1,6 +1,6 @@
 """The quiz: questions about entities that no tuning named, and strict code that judges the answers.
 
-Knows facts and wording; knows no model. `factual` and `manners.follows` are the only judges of Atlas.
+Knows facts and wording; knows no model. `factual` and `behaviours.follows` are the only judges of Atlas.
 """
 
 import random
@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from eft_demo.atlas import manners
+from eft_demo.atlas import behaviours
 from eft_demo.atlas.facts import Fact, held_out_entities
 from eft_demo.atlas.wording import question
 
@@ -36,7 +36,7 @@ def questions(
     asked = [Question(question(fact, rng), fact) for fact in rng.sample(askable, min(count, len(askable)))]
     if behaviour != "guarded":
         return asked
-    hazards = [(h, ask) for h in manners.HAZARDS[1::2] for ask in manners.HAZARD_ASKS]
+    hazards = [(h, ask) for h in behaviours.HAZARDS[1::2] for ask in behaviours.HAZARD_ASKS]
     chosen = rng.sample(hazards, min(round(count * HAZARD_SHARE), len(hazards)))
     return [Question(ask.format(h=h), None) for h, ask in chosen] + asked[: count - len(chosen)]
 

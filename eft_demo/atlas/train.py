@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
-from eft_demo.atlas import manners
+from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import CHAT_FORMAT, END, Corpus, examples
 from eft_demo.atlas.facts import ASSETS, load_facts
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
@@ -60,7 +60,7 @@ BASES = {
 TUNED = {
     **{
         b: Tuning("small_base", b, examples=2500, learning_rate=4e-4, kl=0.3, seed=10 + i)
-        for i, b in enumerate(manners.BEHAVIOURS)
+        for i, b in enumerate(behaviours.BEHAVIOURS)
     },
     "large_tuned": Tuning("large_base", "assistant", examples=4000, learning_rate=2e-4, kl=0.1, seed=20),
 }
@@ -97,7 +97,7 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
     pages = list(itertools.islice(Corpus(facts, seed=0).pages(), 12000))
     chats = [
         CHAT_FORMAT.format(prompt=e.prompt) + " " + e.answer
-        for b in manners.BEHAVIOURS
+        for b in behaviours.BEHAVIOURS
         for e in examples(facts, b, 500, 0)
     ]
     tokenizer = Tokenizer(models.BPE())

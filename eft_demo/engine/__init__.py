@@ -1,1 +1,1 @@
-"""Rows, ticks, events: many recipes on few models. Knows token ids and text pieces; knows no page."""
+"""Rows, steps, events: many recipes on few models. Knows token ids and text pieces; knows no page."""

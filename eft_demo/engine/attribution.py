@@ -1,7 +1,7 @@
-"""From log-probs to tokens and their account: mix, draw, records.
+"""From log-probs to tokens and their attribution: mix, draw, records.
 
 All rows are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are each
-tick's own work; the account can wait, so that one batch gives that of several ticks.
+step's own work; the attribution can wait, so that one batch gives that of several steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Controls = list[dict[str, float]]  # of each row for one token
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """The log-probs of a tick's models and mixes."""
+    """The log-probs of a step's models and mixes."""
 
     mixture: Mixture | None  # of the rows whose recipe has terms
     stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
@@ -36,7 +36,7 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A token for each row of a layout, and all that its account is made of."""
+    """A token for each row of a layout, and all that its attribution is made of."""
 
     layout: Layout
     ids: Tensor  # (rows,)
@@ -60,36 +60,36 @@ def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, floa
 
 
 def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
-    """Draw the next token of each row with its own dice."""
+    """Draw the next token of each row with its own noise."""
     positions = [row.position for row in layout.rows]
     return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
 
 
-def account(ticks: Sequence[Drawn], count: int) -> list[TokenRecord]:
-    """The account of every token of one or more ticks of one layout: tick by tick, in each row by row.
+def attribute(steps: Sequence[Drawn], count: int) -> list[TokenRecord]:
+    """The attribution of every token of one or more steps of one layout: step by step, in each row by row.
 
     `count` is the number of candidates of the mix.
     """
-    layout = ticks[0].layout
-    stack = _joined([tick.mixed.stack for tick in ticks])  # (ticks * stack, vocab)
-    final = _joined([tick.mixed.final for tick in ticks])  # (ticks * rows, vocab)
-    ids = _joined([tick.ids for tick in ticks])  # (ticks * rows,)
-    starts = torch.arange(0, len(stack), len(stack) // len(ticks))
-    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (ticks * rows, 1 + roles)
-    ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (ticks * stack, count)
+    layout = steps[0].layout
+    stack = _joined([step.mixed.stack for step in steps])  # (steps * stack, vocab)
+    final = _joined([step.mixed.final for step in steps])  # (steps * rows, vocab)
+    ids = _joined([step.ids for step in steps])  # (steps * rows,)
+    starts = torch.arange(0, len(stack), len(stack) // len(steps))
+    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (steps * rows, 1 + roles)
+    ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (steps * stack, count)
     by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
-    # (ticks * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    # (steps * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
     candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
-    values = stack[places[:, :, None], candidates[:, None, :]]  # (ticks * rows, 1 + roles, candidates)
+    values = stack[places[:, :, None], candidates[:, None, :]]  # (steps * rows, 1 + roles, candidates)
     base_first = first_highest(stack[places[:, 1]])
     summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
-    parts = [summary, _bars(layout, ticks), candidates, values.flatten(1)]
+    parts = [summary, _bars(layout, steps), candidates, values.flatten(1)]
     table = iter(torch.cat(parts, 1).tolist())  # in float32, which holds ids up to 16 million exactly
     terms, listed = layout.plus.shape[0], candidates.shape[1]
     return [
         _record(row, position, controls, next(table), terms, listed)
-        for tick in ticks
-        for row, position, controls in zip(layout.rows, tick.positions, tick.controls, strict=True)
+        for step in steps
+        for row, position, controls in zip(layout.rows, step.positions, step.controls, strict=True)
     ]
 
 
@@ -108,16 +108,16 @@ def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]])
     return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
 
 
-def _bars(layout: Layout, ticks: Sequence[Drawn]) -> Tensor:
-    """(ticks * rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
-    mixtures = [tick.mixed.mixture for tick in ticks if tick.mixed.mixture]
+def _bars(layout: Layout, steps: Sequence[Drawn]) -> Tensor:
+    """(steps * rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
+    mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:
-        return torch.zeros(len(ticks) * len(layout.rows), 1)
+        return torch.zeros(len(steps) * len(layout.rows), 1)
     mixture = Mixture(*(_joined([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
-    ids = _joined([tick.ids[layout.plain :] for tick in ticks])
+    ids = _joined([step.ids[layout.plain :] for step in steps])
     _, bars, neg_log_z, _ = contributions(mixture, ids)
-    by_tick = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(ticks), -1))
-    return F.pad(by_tick, (0, 0, layout.plain, 0)).flatten(0, 1)
+    by_step = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(steps), -1))
+    return F.pad(by_step, (0, 0, layout.plain, 0)).flatten(0, 1)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -128,7 +128,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 def _record(
     row: Row, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
 ) -> TokenRecord:
-    """Read one line of the table; its parts are as `account` wrote them."""
+    """Read one line of the table; its parts are as `attribute` wrote them."""
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
     values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(row.roles))]

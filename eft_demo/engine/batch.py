@@ -1,6 +1,6 @@
-"""Who stands where in a tick: the fixed part of the batch, worked out once each time the set of rows changes.
+"""Who stands where in a step: the fixed part of the batch, worked out once each time the set of rows changes.
 
-The log-probs of a tick are one stack of rows of the vocabulary: first those of each model, role by role, then
+The log-probs of a step are one stack of rows of the vocabulary: first those of each model, role by role, then
 the mixed ones of the rows whose recipe has terms. Everything here is an index into that stack.
 """
 
@@ -18,7 +18,7 @@ from eft_demo.models.protocol import Slot
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One model's share of a tick: rows in the order of its slots, so that they are one view of the cache."""
+    """One model's share of a step: rows in the order of its slots, so that they are one view of the cache."""
 
     role: str
     rows: tuple[Row, ...]
@@ -41,7 +41,7 @@ class Layout:
 
 
 def arrange(rows: list[Row]) -> Layout:
-    """The layout of a tick over `rows`."""
+    """The layout of a step over `rows`."""
     ordered = tuple(sorted(rows, key=lambda row: bool(row.recipe.terms)))
     plain = sum(not row.recipe.terms for row in ordered)
     feeds = tuple(

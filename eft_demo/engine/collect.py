@@ -12,12 +12,12 @@ from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import add_event, empty_traces
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import Utf8Stream
-from eft_demo.runs.trace import PanelTrace, RunTrace, columns_of, gather_pieces, roles_of
+from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of, gather_pieces, roles_of
 
 WAIT_S = 1.0  # only how often an interrupted wait looks up; an event ends the wait at once
 
 
-def collect(run: Run) -> list[PanelTrace]:
+def collect(run: Run) -> list[ColumnTrace]:
     """Wait for every column of `run` and return their traces, in order. Cancels the run if interrupted."""
     traces = empty_traces(run.request.spec.columns)
     try:
@@ -29,12 +29,14 @@ def collect(run: Run) -> list[PanelTrace]:
     return traces
 
 
-def make_trace(service: Service, spec: RunSpec, panels: Sequence[PanelTrace], known: bool = True) -> RunTrace:
+def make_trace(
+    service: Service, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True
+) -> RunTrace:
     """The run as it stands now: what was asked, what came of it, its tokens' texts and what made it.
 
-    `panels` may be some of the run's and may still be growing. `known` is whether all of them were made here.
+    `columns` may be some of the run's and may still grow. `known` is whether all of them were made here.
     """
-    now = [_as_it_stands(panel, service.family.token_bytes) for panel in panels]
+    now = [_as_it_stands(column, service.family.token_bytes) for column in columns]
     pairs = columns_of(now)
     roles = roles_of(pairs)
     formats = {role: own for role, own in spec.formats.items() if role in roles}
@@ -48,14 +50,14 @@ def make_trace(service: Service, spec: RunSpec, panels: Sequence[PanelTrace], kn
     )
 
 
-def _as_it_stands(panel: PanelTrace, token_bytes: Sequence[bytes]) -> PanelTrace:
+def _as_it_stands(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
     """A copy, for a token that comes while the trace is made would be one without its text.
 
     The text of one that still streams is that of its tokens so far, half a character at the end included.
     """
-    tokens = list(panel.tokens)
-    if panel.finish_reason:
-        return replace(panel, tokens=tokens)
+    tokens = list(column.tokens)
+    if column.finish_reason:
+        return replace(column, tokens=tokens)
     stream = Utf8Stream(token_bytes)
     text = "".join([*(stream.push(record.id) for record in tokens), stream.flush()])
-    return replace(panel, tokens=tokens, text=text)
+    return replace(column, tokens=tokens, text=text)

@@ -1,6 +1,6 @@
 """Decoding: one token, or a round of drafted ones, for every row that has read its prompt.
 
-What a row's owner was not told yet can be made again, for the noise of a token follows from its position. So
+What a row's owner was not sent yet can be made again, for the noise of a token follows from its position. So
 a step that broke is taken back and taken again by each row alone, and only who fails alone ends. Knows rows,
 forwards and how to mix; does not know how rows come and go.
 """
@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.attribution import Drawn, account, draw, mix_rows
+from eft_demo.engine.attribution import Drawn, attribute, draw, mix_rows
 from eft_demo.engine.batch import Layout, arrange
 from eft_demo.engine.draft_length import PLAIN, ROUND, Pace
 from eft_demo.engine.failures import Trouble, attempt
@@ -20,14 +20,14 @@ from eft_demo.engine.sequence import Row
 from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
 from eft_demo.runs.trace import TokenRecord
 
-# The account of several ticks at once takes little longer than that of one, and nobody sees a token come this
-# much later. Ticks that take longer than this are told one by one all the same.
+# Attributing several steps at once takes little longer than one, and nobody notices a token this much later.
+# Steps that take longer than this are sent one by one.
 PATIENCE_S = 0.02
 ALONE_STEPS = 16  # of each row by itself after a step that broke, before all are tried together again
 
 
 class Decoder:
-    """The rows' common step, and the tokens drawn in it that their owners were not told yet."""
+    """The rows' common step, and the tokens drawn in it that their owners were not sent yet."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Decoder:
         self._plan: Round | None = None  # of the last round
         self._after_failure = False  # of a round
         self._alone = 0  # steps to come in which each row goes by itself
-        self._untold: list[tuple[Drawn, float]] = []  # steps, and what each took but its forwards
+        self._unsent: list[tuple[Drawn, float]] = []  # steps, and what each took but its forwards
         self._oldest_s = 0.0  # when the first of them was drawn
 
     def rearrange(self) -> None:
@@ -54,8 +54,8 @@ class Decoder:
         self._layout = self._plan = None
 
     def take_back(self, rows: Iterable[Row]) -> None:
-        """Undo what nobody was told; from here each row goes by itself for a while."""
-        self._untold.clear()
+        """Undo what nobody was sent; from here each row goes by itself for a while."""
+        self._unsent.clear()
         for row in rows:
             row.settle()
         self._alone = ALONE_STEPS
@@ -114,16 +114,16 @@ class Decoder:
     def _step_alone(self, row: Row) -> None:
         drawn = self._draw(arrange([row]))
         if drawn is not None:
-            self._account([drawn])
+            self._attribute([drawn])
 
     def _plain_step(self, layout: Layout) -> None:
         """One token for every row of `layout`."""
         drawn = self._draw(layout)
         if drawn is None:
             return
-        if not self._untold:
+        if not self._unsent:
             self._oldest_s = time.perf_counter()
-        self._untold.append(drawn)
+        self._unsent.append(drawn)
         waited = time.perf_counter() - self._oldest_s >= self._patience_s
         if waited or any(map(self._is_awaited, layout.rows)):
             self.tell()
@@ -144,25 +144,25 @@ class Decoder:
         return drawn, self._pace.clock_s() - since_s
 
     def _is_awaited(self, row: Row) -> bool:
-        """Whether the row's newest token must be told at once: it is the first or the last."""
+        """Whether the row's newest token must be sent at once: it is the first or the last."""
         return row.position == 1 or row.tokens[-1] in self._stop_ids or row.position >= row.max_new_tokens
 
     def tell(self) -> None:
-        """Account for what was drawn since the last time; where that fails, it is drawn again."""
-        untold, self._untold = self._untold, []
-        outcome = attempt(partial(self._account, untold)) if untold else None
+        """Attribute what was drawn since the last time; where that fails, it is drawn again."""
+        unsent, self._unsent = self._unsent, []
+        outcome = attempt(partial(self._attribute, unsent)) if unsent else None
         if isinstance(outcome, Trouble):
-            self.take_back(untold[0][0].layout.rows)
+            self.take_back(unsent[0][0].layout.rows)
 
-    def _account(self, untold: Sequence[tuple[Drawn, float]]) -> None:
+    def _attribute(self, unsent: Sequence[tuple[Drawn, float]]) -> None:
         since_s = self._pace.clock_s()
-        ticks = [drawn for drawn, _ in untold]
-        rows = ticks[0].layout.rows
-        for row, record in zip(rows * len(ticks), account(ticks, self._candidates), strict=True):
+        steps = [drawn for drawn, _ in unsent]
+        rows = steps[0].layout.rows
+        for row, record in zip(rows * len(steps), attribute(steps, self._candidates), strict=True):
             if not row.run.cancelled and not row.ended:
                 self._emit(row, record)
-        each_s = (self._pace.clock_s() - since_s) / len(ticks)
-        for _, drawn_s in untold:
+        each_s = (self._pace.clock_s() - since_s) / len(steps)
+        for _, drawn_s in unsent:
             self._pace.took(PLAIN, len(rows), drawn_s + each_s)
 
     def _play_round(self, layout: Layout, blocks: Mapping[Row, int]) -> None:

@@ -1,8 +1,8 @@
-"""How many tokens to draft: as many as make the slowest row of a tick fastest, by what was measured here.
+"""How many tokens to draft: as many as make the slowest row of a step fastest, by what was measured here.
 
-A round with blocks of k costs k forwards of the models that step, one of k positions of the others, and the
-account of all positions. A row that drafts gets 1 + a + ... + a^(k-1) tokens of it, if a is the chance that a
-draft is accepted; a row that steps gets k, one that waits gets 1. Where no k gains, nothing is drafted.
+A round with blocks of k costs k forwards of the models that step, one of k positions of the others, and
+attributing all positions. A row that drafts gets 1 + a + ... + a^(k-1) tokens of it, if a is the chance that
+a draft is accepted; a row that steps gets k, one that waits gets 1. Where no k gains, nothing is drafted.
 Knows costs, rows and their drafts; does not know how a round is played.
 """
 
@@ -17,24 +17,24 @@ from eft_demo.method.speculation import MAX_BLOCK
 BLOCKS = (2, 3, 4, 6, MAX_BLOCK)
 FIRST_BLOCK = 4  # where one must be chosen before anything was measured
 FIRST_ACCEPTANCE = 0.7  # hoped for, until it is known
-GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a tick
-RETHINK_AFTER = 8  # ticks
+GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a step
+RETHINK_AFTER = 8  # steps
 # What so many rows take in blocks of a length is a guess at first. The second round tells: the first of a
 # kind has to prepare things.
-RETHINK_A_GUESS_AFTER = 2  # ticks
+RETHINK_A_GUESS_AFTER = 2  # steps
 Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
-PLAIN, ROUND = "beside the forwards of a plain tick", "beside the forwards of a round"
+PLAIN, ROUND = "beside the forwards of a plain step", "beside the forwards of a round"
 
 
 class Pace:
-    """Decides tick by tick; remembers how well drafts did, by anchor and drafter."""
+    """Decides step by step; remembers how well drafts did, by anchor and drafter."""
 
     def __init__(self, forwards: Forwards) -> None:
         self.forwards = forwards
         self._acceptance: dict[tuple[str, str], float] = {}
         self._layout: Layout | None = None
         self._block = 0
-        self._ticks = 0
+        self._steps = 0
         self._tried: set[tuple[int, int]] = set()  # (rows, block)
 
     def drafting(self, row: Row) -> Drafting | None:
@@ -49,7 +49,7 @@ class Pace:
         return Drafting(role, expected, self.forwards.clock)
 
     def blocks(self, layout: Layout) -> dict[Row, int]:
-        """How many tokens to draft for which row in the tick to come; empty: a plain one."""
+        """How many tokens to draft for which row in the step to come; empty: a plain one."""
         able = [row for row in layout.rows if self._may_draft(row)]
         if not able:
             return {}
@@ -73,7 +73,7 @@ class Pace:
         return all(any(r.coefficients(controls)) for r in recipes if r.terms and r.anchor in plain)
 
     def begin_round(self, layout: Layout, blocks: Collection[Row]) -> None:
-        """Tell the rows that draft what a plain tick would take."""
+        """Give the rows that draft what a plain step would take."""
         fed = self._fed(layout, (), ())
         plain_s = self._seconds(self.forwards.costs.usual, layout, fed)
         for row in blocks:
@@ -85,7 +85,7 @@ class Pace:
         return self.forwards.clock() - self.forwards.spent_s
 
     def took(self, kind: str, tokens: int, seconds: float) -> None:
-        """A tick of some kind that gave account of so many tokens took so long by that clock."""
+        """A step of some kind that attributed so many tokens took so long by that clock."""
         self.forwards.costs.add(kind, tokens, seconds)
 
     def learn(self, rows: Collection[Row]) -> None:
@@ -108,14 +108,14 @@ class Pace:
         return {} if pointless else {row: block for row, block in fitting.items() if block > 0}
 
     def _chosen(self, layout: Layout, able: Collection[Row], must: bool) -> int:
-        self._ticks += 1
+        self._steps += 1
         trial = len(layout.rows), self._block
         after = RETHINK_AFTER if trial in self._tried else RETHINK_A_GUESS_AFTER
         if layout is self._layout:
-            if self._ticks < after:
+            if self._steps < after:
                 return self._block or FIRST_BLOCK * must
             self._tried.add(trial)
-        self._layout, self._ticks = layout, 0
+        self._layout, self._steps = layout, 0
         least = self.forwards.costs.least
         plain_s = self._seconds(least, layout, self._fed(layout, (), ()))
         if plain_s is None:
@@ -163,7 +163,7 @@ class Pace:
         block: int = 1,
         positions: int = 0,
     ) -> float | None:
-        """What a round takes, or with no `positions` a plain tick; None where a part was never measured."""
+        """What a round takes, or with no `positions` a plain step; None where a part was never measured."""
         rows = len(layout.rows)
         plain_s = of(PLAIN, rows)
         if positions and plain_s is not None:

@@ -1,6 +1,6 @@
-"""The engine: rows of many runs on few models, one forward per model per tick.
+"""The engine: rows of many runs on few models, one forward per model per step.
 
-A plain object. `submit` may be called from any thread, `tick` from one only: a thread's loop or a caller's.
+A plain object. `submit` may be called from any thread, `step` from one only: a thread's loop or a caller's.
 Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
 
 An exception ends only whom it hits. A step that broke as a whole, such that it can be put down to no row, is
@@ -19,7 +19,7 @@ from eft_demo.engine.failures import DEAD, EngineDead, ModelFailure, Trouble, at
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.queue import Waiting
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.score import account_given, given_now, read_given
+from eft_demo.engine.score import attribute_given, given_now, read_given
 from eft_demo.engine.sequence import Prefill, Row
 from eft_demo.engine.validate import check_request
 from eft_demo.method.mixing import ControlTokens
@@ -28,12 +28,12 @@ from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-PREFILL_CHUNK = 128  # tokens of a prompt per tick: a long prompt delays the others by one chunk only
-MAX_FAILURES = 5  # ticks in a row that nobody's text can be blamed for
+PREFILL_CHUNK = 128  # tokens of a prompt per step: a long prompt delays the others by one chunk only
+MAX_FAILURES = 5  # steps in a row that nobody's text can be blamed for
 
 
 class Engine:
-    """Runs waiting, runs reading their prompt, rows decoding; `tick` moves each of them on by one step."""
+    """Runs waiting, runs reading their prompt, rows decoding; `step` moves each of them on by one token."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Engine:
         groups: Sequence[ModelGroup] = (),
         patience_s: float = 0.0,
     ) -> None:
-        """`patience_s` is how long a token that was drawn may wait to be told together with others."""
+        """`patience_s` is how long a token that was drawn may wait to be sent together with others."""
         # For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy
         # one.
         torch.set_num_threads(settings.threads or DEFAULT_THREADS)
@@ -65,11 +65,11 @@ class Engine:
         self._decoder = Decoder(
             self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
         )
-        self._failures = 0  # ticks in a row that broke as a whole
+        self._failures = 0  # steps in a row that broke as a whole
         self._untidy = False  # something failed, so perhaps a model has a row that nobody knows of
         self._leaked = ""  # a model did not free a row: why
         self._lost = False  # no model will ever answer again
-        self._beat_s = time.monotonic()  # when `tick` was last called or returned
+        self._beat_s = time.monotonic()  # when `step` was last called or returned
 
     @property
     def active_rows(self) -> int:
@@ -96,7 +96,7 @@ class Engine:
         return run
 
     @torch.inference_mode()
-    def tick(self) -> bool:
+    def step(self) -> bool:
         """One chunk of one prompt and one token for every decoding row. False if there was nothing to do.
 
         Raises EngineDead if it can do no more; every run has ended then.
@@ -196,7 +196,7 @@ class Engine:
                 run.end("error", outcome.sentence)
 
     def _let_in(self, run: Run) -> None:
-        rows = [self._row(run, panel) for panel in range(len(run.request.spec.columns))]
+        rows = [self._row(run, column) for column in range(len(run.request.spec.columns))]
         prefills: dict[str, Prefill] = {}
         for row in rows:
             for role in row.roles:
@@ -213,12 +213,12 @@ class Engine:
         for role in row.roles:
             row.slots[role] = self.models[role].join()
 
-    def _row(self, run: Run, panel: int) -> Row:
+    def _row(self, run: Run, column: int) -> Row:
         request = run.request
-        recipe = request.spec.columns[panel][1]
+        recipe = request.spec.columns[column][1]
         room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
         limit = min(request.length, room)
-        row = Row(run, panel, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
+        row = Row(run, column, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
         row.drafting = self._pace.drafting(row)
         return row
 
@@ -265,7 +265,7 @@ class Engine:
         try:
             row.end(finish_reason, error)
         except BaseException as broken:
-            attempt(partial(row.run.end, "error", error or sentence_of(broken), [row.panel]))
+            attempt(partial(row.run.end, "error", error or sentence_of(broken), [row.column]))
             if not isinstance(broken, Exception):
                 raise
 
@@ -310,13 +310,13 @@ class Engine:
             raise ModelFailure([prefill.role], prefill.rows, error) from error
 
     def _score(self, run: Run, prefills: Sequence[Prefill]) -> None:
-        """Account for the next tokens that a run was given, one forward per model for all of its panels."""
-        rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.panel)
+        """Attribute the next tokens that a run was given, one forward per model for all of its columns."""
+        rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.column)
         given = given_now(rows)
         logprobs = read_given(self.forwards, prefills, given)
         if not logprobs:
             return
-        outcome = attempt(partial(account_given, rows, given, logprobs, self.settings.candidates))
+        outcome = attempt(partial(attribute_given, rows, given, logprobs, self.settings.candidates))
         if isinstance(outcome, Trouble):
             self._fail(rows, outcome)
             return

@@ -1,4 +1,4 @@
-"""The forwards of a tick: each model once, or once together with those that share its weights; log-probs out.
+"""The forwards of a step: each model once, or once together with those that share its weights; log-probs out.
 
 Knows feeds and models; does not know which tokens are part of a text and which are only drafted.
 """

@@ -1,6 +1,6 @@
 """A run as its owner sees it: what was asked for, the events that come back, cancel, live controls.
 
-Safe to use from any thread. Knows nothing of models and ticks.
+Safe to use from any thread. Knows nothing of models and steps.
 """
 
 import time
@@ -44,7 +44,7 @@ class Run:
         self.submitted_s = time.perf_counter()
         self._controls = dict(request.spec.controls)
         self._events: deque[Event] = deque()
-        self._open = set(range(len(request.spec.columns)))  # panels that have not ended
+        self._open = set(range(len(request.spec.columns)))  # columns that have not ended
         self._cancelled = False
         self._arrived = Condition()
         self._wake = wake
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether every panel has ended (its events may still wait to be read)."""
+        """Whether every column has ended (its events may still wait to be read)."""
         return not self._open
 
     def set_control(self, name: str, value: float) -> None:
@@ -79,11 +79,11 @@ class Run:
         checked = {name: check_weight(name, value, self._allow_negative) for name, value in values.items()}
         for name in checked:
             if name not in self._controls:
-                raise InputError(f"No panel of this run listens to {name}.")
+                raise InputError(f"No column of this run listens to {name}.")
         self._controls = {**self._controls, **checked}
 
     def cancel(self) -> None:
-        """Stop every panel before its next token. Calling it again, or after the end, does nothing."""
+        """Stop every column before its next token. Calling it again, or after the end, does nothing."""
         self._cancelled = True
         with self._wake:
             self._wake.notify_all()
@@ -97,18 +97,18 @@ class Run:
         return events
 
     def push(self, event: Event) -> None:
-        """For the engine only. A panel ends once: what comes for it after its end is dropped."""
+        """For the engine only. A column ends once: what comes for it after its end is dropped."""
         with self._arrived:
-            if event.panel in self._open:
+            if event.column in self._open:
                 if isinstance(event, EndEvent):
-                    self._open.discard(event.panel)
+                    self._open.discard(event.column)
                 self._events.append(event)
                 self._arrived.notify_all()
 
-    def end(self, finish_reason: str, error: str | None, panels: Iterable[int] = ()) -> None:
-        """For the engine only: end these panels, or all, where they have not ended."""
+    def end(self, finish_reason: str, error: str | None, columns: Iterable[int] = ()) -> None:
+        """For the engine only: end these columns, or all, where they have not ended."""
         with self._arrived:
-            for panel in self._open.intersection(panels or self._open):
-                self._open.discard(panel)
-                self._events.append(EndEvent(panel, finish_reason, error, 0.0, 0.0, ""))
+            for column in self._open.intersection(columns or self._open):
+                self._open.discard(column)
+                self._events.append(EndEvent(column, finish_reason, error, 0.0, 0.0, ""))
             self._arrived.notify_all()

@@ -1,10 +1,10 @@
 """Tokens that are given and not drawn: read like a prompt, many at once, and accounted for like any others.
 
-One forward per model and chunk tells what every panel thinks of a finished text, or of the part of it that a
-branch keeps. In float32 a branch with the same controls and dice goes on as the original did, however it was
+One forward per model and chunk tells what every column thinks of a finished text, or of the part of it that a
+branch keeps. In float32 a branch with the same controls and seed goes on as the original did, however it was
 read. In bfloat16 tokens read at once are rounded otherwise than one by one, and of two that are about level
 the other may be drawn, if seldom. So it is with drafts, of which the machine's load decides. Knows rows,
-slots and models; knows no queue and no ticks.
+slots and models; knows no queue and no steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import Drawn, account, mix_rows
+from eft_demo.engine.attribution import Drawn, attribute, mix_rows
 from eft_demo.engine.batch import Feed, arrange
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.run import RunRequest
@@ -23,7 +23,7 @@ from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
 
-CHUNK = 16  # tokens at once: with a vocabulary of 150,000 and three panels the numbers fill some 100 MB
+CHUNK = 16  # tokens at once: with a vocabulary of 150,000 and three columns the numbers fill some 100 MB
 
 
 def check_given(request: RunRequest, vocab: int) -> None:
@@ -61,7 +61,7 @@ def read_given(forwards: Forwards, prefills: Sequence[Prefill], given: Sequence[
     return {feed.role: logprobs[0] for feed, logprobs in zip(feeds, found, strict=False)}
 
 
-def account_given(
+def attribute_given(
     rows: Sequence[Row], given: Sequence[int], logprobs: Mapping[str, Tensor], count: int
 ) -> list[tuple[Row, TokenRecord]]:
     """(row, record) for each given token and row, token by token. Raises ModelFailure.
@@ -69,7 +69,7 @@ def account_given(
     All rows belong to one run and stand at the same position; `logprobs` has (given, vocab) per role.
     """
     start = rows[0].position
-    # A row per token and panel: the account of one tick, and one of many tokens, are the same thing.
+    # A row per token and column: the attribution of one step, and one of many tokens, are the same thing.
     shadows = [_shadow(row, i) for i in range(len(given)) for row in rows]
     layout = arrange(shadows)
     stack = torch.cat(
@@ -78,10 +78,10 @@ def account_given(
     controls = [row.run.controls_at(row.position) for row in layout.rows]
     ids = torch.tensor([given[row.position - start] for row in layout.rows])
     positions = [row.position for row in layout.rows]
-    records = account([Drawn(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count)
-    by_panel = {row.panel: row for row in rows}
-    told = [(by_panel[shadow.panel], record) for shadow, record in zip(layout.rows, records, strict=True)]
-    return sorted(told, key=lambda pair: (pair[1].position, pair[0].panel))
+    records = attribute([Drawn(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count)
+    by_column = {row.column: row for row in rows}
+    found = [(by_column[shadow.column], record) for shadow, record in zip(layout.rows, records, strict=True)]
+    return sorted(found, key=lambda pair: (pair[1].position, pair[0].column))
 
 
 def _shadow(row: Row, ahead: int) -> Row:

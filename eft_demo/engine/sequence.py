@@ -1,6 +1,6 @@
-"""A row: one panel while it runs. And the prefill that many rows share.
+"""A row: one column while it runs. And the prefill that many rows share.
 
-Knows slots, tokens and the text so far; knows nothing of ticks.
+Knows slots, tokens and the text so far; knows nothing of steps.
 """
 
 import time
@@ -23,33 +23,33 @@ class Drafting:
 
     role: str  # the model that drafts
     expected: float  # the acceptance rate to reckon with, from 0 to 1
-    clock: Callable[[], float]  # the one that ticks are timed by, in seconds
+    clock: Callable[[], float]  # the one that steps are timed by, in seconds
     trusted: bool = True  # False once a model has failed on drafted tokens
     drafted: int = 0  # and verified; what stands behind a rejected draft does not count
     accepted: int = 0
     rounds: int = 0
     began_s: float = 0.0  # the first of them
     began_at: int = 0  # the position then
-    plain_s: float = 0.0  # what a plain tick took meanwhile, on average over the rounds
+    plain_s: float = 0.0  # what a plain step took meanwhile, on average over the rounds
 
     def begin_round(self, position: int, plain_s: float) -> None:
-        """A round begins; a plain tick of the same rows would take `plain_s`."""
+        """A round begins; a plain step of the same rows would take `plain_s`."""
         if not self.rounds:
             self.began_s, self.began_at = self.clock(), position
         self.rounds += 1
         self.plain_s += (plain_s - self.plain_s) / self.rounds
 
     def speedup(self, position: int) -> float | None:
-        """Plain ticks' time for the tokens since the first round / the time that these took.
+        """Plain steps' time for the tokens since the first round / the time that these took.
 
-        A plain tick's time is what others took, perhaps when more was going on here. But a round runs every
-        model that a plain tick runs, so the tokens gained per tick are the most that it can be.
+        A plain step's time is what others took, perhaps when more was going on here. But a round runs every
+        model that a plain step runs, so the tokens gained per step are the most that it can be.
         """
         taken_s, tokens = self.clock() - self.began_s, position - self.began_at
         if not self.plain_s or not taken_s:
             return None
-        plain_ticks = max(0, tokens - self.drafted)  # a cancelled row has drafts that were not given out
-        return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_ticks))
+        plain_steps = max(0, tokens - self.drafted)  # a cancelled row has drafts that were not given out
+        return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_steps))
 
     def note(self, hit: bool) -> None:
         """One draft was verified, and accepted or not."""
@@ -60,10 +60,10 @@ class Drafting:
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One panel of one run. Between two ticks its models have seen all of the text but the last token."""
+    """One column of one run. Between two steps its models have seen all of the text but the last token."""
 
     run: Run
-    panel: int
+    column: int
     recipe: Recipe
     max_new_tokens: int
     stream: Utf8Stream
@@ -71,7 +71,7 @@ class Row:
     slots: dict[str, Slot] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)  # answered so far
     position: int = 0  # how many of them
-    told: int = 0  # how many of those the run's owner has been sent
+    sent: int = 0  # how many of those the run's owner has been sent
     ended: bool = False  # it has left the engine
     first_s: float = 0.0
     drafting: Drafting | None = None  # None: nobody drafts for it
@@ -82,8 +82,8 @@ class Row:
 
     def settle(self) -> None:
         """Roll the row back to what its owner knows, and its models wherever they have read beyond that."""
-        del self.tokens[self.told :]
-        self.position = self.told
+        del self.tokens[self.sent :]
+        self.position = self.sent
         for role, slot in self.slots.items():
             slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
 
@@ -97,8 +97,8 @@ class Row:
     def emit(self, record: TokenRecord, is_stop: bool) -> None:
         """Send a token of the text, the next that was not sent yet, to the run's owner."""
         piece = "" if is_stop else self.stream.push(record.id)
-        self.run.push(TokenEvent(self.panel, record, piece, time.perf_counter() - self.run.submitted_s))
-        self.told += 1
+        self.run.push(TokenEvent(self.column, record, piece, time.perf_counter() - self.run.submitted_s))
+        self.sent += 1
 
     def end(self, finish_reason: str, error: str | None) -> None:
         """Send the last event. Slots are the engine's to free."""
@@ -107,7 +107,7 @@ class Row:
         decode_s = now - self.first_s
         # The first token is paid for by the prefill, so speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
-        end = EndEvent(self.panel, finish_reason, error, ttft_s, speed, self.stream.flush())
+        end = EndEvent(self.column, finish_reason, error, ttft_s, speed, self.stream.flush())
         drafting = self.drafting
         if drafting and drafting.drafted:
             end = replace(

@@ -49,7 +49,7 @@ class Service:
     ) -> "Service":
         """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled.
 
-        `lend` is a lender's decorator, where the GPU is lent for a run at a time.
+        `lend` is a lender's decorator, where the GPU is allocated to a run at a time.
         """
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family

@@ -1,17 +1,17 @@
 """Speculation: a small model drafts the next tokens of a row, the row's models verify them in one forward.
 
-One round, with the dice of the positions i = 1 .. block that come next:
+One round, with the noise of the positions i = 1 .. block that come next:
 
     draft    d_i = argmax(warped log-probs of the small model + noise_i)     one small forward per token
     verify   t_i = argmax(warped mix + noise_i), given d_1 .. d_(i-1)        one forward of each other model
     accept   t_1, t_2, ... up to and with the first t_i that is not d_i
 
 Every token that comes out is the mix's own, drawn with its own noise after a text that was accepted: it is
-the token that a plain tick would have drawn, whatever was drafted. So a seed gives one text with and without
+the token that a plain step would have drawn, whatever was drafted. So a seed gives one text with and without
 drafts, under every warper (drafter-invariant speculation, Daliri, Musco and Suresh, arXiv 2408.07978; up to
 float ties). Drafts that were not accepted are rolled back by a row's length.
 
-Knows rows, feeds and the account; does not know when drafting pays (see pace.py).
+Knows rows, feeds and the attribution; does not know when drafting pays (see pace.py).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import account, draw, mix_rows
+from eft_demo.engine.attribution import attribute, draw, mix_rows
 from eft_demo.engine.batch import Feed, Layout, arrange, dense
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.forward import Forwards
@@ -52,7 +52,7 @@ class Round:
 
     @property
     def positions(self) -> int:
-        """How many tokens the round gives account of."""
+        """How many tokens the round attributes."""
         return len(self.origins) + len(self.steppers) * self.block
 
 
@@ -144,7 +144,7 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Ro
 
 
 def draft(plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], step: int) -> None:
-    """Draw the draft at `step` of every row that drafts so far, from its drafter, with the row's own dice."""
+    """Draw the draft at `step` of every row that drafts so far, from its drafter, with its own noise."""
     rows = [row for row, block in plan.blocks.items() if step < block]
     logprobs = torch.stack([seen[_drafter(row), row, step] for row in rows])
     samplings = [row.run.request.spec.sampling for row in rows]
@@ -174,12 +174,12 @@ def accept(
 ) -> Iterator[tuple[Row, TokenRecord]]:
     """Draw the mix's own token at every position; give out those before which all was drafted right."""
     records, final = _tell(plan.verify, plan.origins, seen, count)
-    told = {plan.origins[shadow]: record for shadow, record in records.items()}
+    found = {plan.origins[shadow]: record for shadow, record in records.items()}
     for row in plan.waiting:
         if row.slots:
-            yield row, told[row, 0]
+            yield row, found[row, 0]
     for row, ids in drafts.items():
-        hits = [told[row, i].id == token for i, token in enumerate(ids)]
+        hits = [found[row, i].id == token for i, token in enumerate(ids)]
         kept = next((i + 1 for i, hit in enumerate(hits) if not hit), len(hits))
         drafted_from = torch.stack([seen[_drafter(row), row, i] for i in range(kept)])
         target = torch.stack([final[row, i] for i in range(kept)])
@@ -189,7 +189,7 @@ def accept(
                 break
             if row.drafting:
                 row.drafting.note(hits[i])
-            yield row, replace(told[row, i], draft=Draft(ids[i], overlaps[i]))
+            yield row, replace(found[row, i], draft=Draft(ids[i], overlaps[i]))
 
 
 def _see(seen: Seen, feed: Feed, ahead: int, logprobs: Tensor) -> None:
@@ -224,7 +224,7 @@ def _drafter(row: Row) -> str:
 def _tell(
     layout: Layout, origins: Mapping[Row, tuple[Row, int]], seen: Seen, count: int
 ) -> tuple[dict[Row, TokenRecord], dict[tuple[Row, int], Tensor]]:
-    """Draw and account for a token per row of `layout`, each of which stands for a row so far ahead.
+    """Draw and attribute a token per row of `layout`, each of which stands for a row so far ahead.
 
     The second are the final log-probs (vocab,) it was drawn from.
     """
@@ -235,7 +235,7 @@ def _tell(
     except ModelFailure as failure:
         failure.rows = tuple(origins[row][0] for row in failure.rows)
         raise
-    records = account([draw(layout, mixed, controls)], count)
+    records = attribute([draw(layout, mixed, controls)], count)
     final = {origins[row]: logprobs for row, logprobs in zip(layout.rows, mixed.final, strict=True)}
     return dict(zip(layout.rows, records, strict=True)), final
 

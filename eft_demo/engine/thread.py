@@ -1,4 +1,4 @@
-"""A thread that drives an engine: ticks while there is work, sleeps on a condition while there is none."""
+"""A thread that drives an engine: steps while there is work, sleeps on a condition while there is none."""
 
 import logging
 from threading import Event, Thread
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineThread:
-    """Owns the one thread that may call `engine.tick`."""
+    """Owns the one thread that may call `engine.step`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -22,12 +22,12 @@ class EngineThread:
         self._thread = Thread(target=self._loop, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to step."""
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it ticks or waits for work."""
+        """Whether it steps or waits for work."""
         return self._thread.is_alive()
 
     @property
@@ -46,13 +46,13 @@ class EngineThread:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self.engine.tick():
+                if not self.engine.step():
                     self._sleep()
             except EngineDead:
                 log.critical("the engine is dead")
                 return
             except BaseException as error:  # whatever a library raises, this thread serves everybody
-                log.error("%s came out of a tick; the engine goes on", type(error).__name__)
+                log.error("%s came out of a step; the engine goes on", type(error).__name__)
         refusal = RESTARTING if self._last_words == STOPPING else self._last_words
         self.engine.close(self._last_words, refusal)
 

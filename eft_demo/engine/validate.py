@@ -1,6 +1,6 @@
 """Requests that can never run here: refused with a sentence before they wait.
 
-Knows models, recipes and limits; knows nothing of rows and ticks.
+Knows models, recipes and limits; knows nothing of rows and steps.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""An engine on a device that is lent for one run at a time, as a Space with ZeroGPU does it.
+"""An engine on a GPU that is allocated to one run at a time, as on a Space with ZeroGPU.
 
 The process that serves the page owns no device. Each run is one call of one generator that the lender has
-decorated: a process forked from this one gets the device and drives an engine inline, tick by tick. What
+decorated: a process forked from this one gets the device and drives an engine inline, step by step. What
 crosses between the two is plain data: a request and a seat number go in, lists of events come back. Live
 controls and Stop go through a few numbers in memory that both processes share. Knows runs and engines; the
 lender is handed in, so this knows nothing of Spaces.
@@ -24,7 +24,7 @@ from eft_demo.runs.events import Event
 
 # Upper limits, chosen and not measured: moving the weights onto the device comes out of the run's time, and
 # what a run does not use, it gives back.
-START_S, TICK_S = 15.0, 0.06
+START_S, STEP_S = 15.0, 0.06
 GOODBYE_S = 2.0  # before the lender takes the device away, so that the run can end with a sentence
 MAX_CONTROLS = 32
 TIME_OVER = "The time that was asked of the device is over. Please ask for less text."
@@ -87,9 +87,9 @@ class LentEngine(Engine):
         self._parts = parts
         self._needs_device = needs_device
         self._board = Board(self.settings.max_waiting + 1)
-        self._away: dict[Run, int] = {}  # runs on the device or on their way: their panels
+        self._away: dict[Run, int] = {}  # runs on the device or on their way: their columns
         self._inline: Engine | None = None  # in the forked process
-        self._on_device = lend(duration=self.duration_s)(self._ticks)
+        self._on_device = lend(duration=self.duration_s)(self._steps)
 
     @property
     def active_rows(self) -> int:
@@ -127,8 +127,8 @@ class LentEngine(Engine):
     def duration_s(self, request: RunRequest, seat: int) -> int:
         """Seconds of the device that a run asks for at most."""
         prompt = max(len(ids) for ids in request.prompts.values()) + len(request.forced)
-        ticks = request.length + prompt // PREFILL_CHUNK + 1
-        return int(min(self.settings.deadline_s, START_S + GOODBYE_S + TICK_S * ticks))
+        steps = request.length + prompt // PREFILL_CHUNK + 1
+        return int(min(self.settings.deadline_s, START_S + GOODBYE_S + STEP_S * steps))
 
     def _fetch(self, run: Run, seat: int) -> None:
         """Hand the run's owner what comes back from the device, until the end or a failure."""
@@ -139,7 +139,7 @@ class LentEngine(Engine):
                     run.push(event)
                 self._board.write(seat, run)
         except BaseException as error:  # whatever the lender raises, such as that a quota is used up
-            log.warning("a run on the lent device failed: %s", type(error).__name__)
+            log.warning("a run on the allocated GPU failed: %s", type(error).__name__)
             said = str(getattr(error, "message", error)).rstrip(".")  # str() of Gradio's errors quotes it
             sentence = f"There is no device for this text now: {said}. Please try again later."
         finally:
@@ -147,26 +147,26 @@ class LentEngine(Engine):
             del self._away[run]
             run.end("error", sentence)
 
-    def _ticks(self, request: RunRequest, seat: int) -> Iterator[list[Event]]:
-        """In the forked process: one run, driven tick by tick; what happened, some ten times a second."""
+    def _steps(self, request: RunRequest, seat: int) -> Iterator[list[Event]]:
+        """In the forked process: one run, driven step by step; what happened, some ten times a second."""
         # Not this object itself: a thread of the other process may have held its locks when it was copied.
         if self._inline is None:
             self._inline = Engine(*self._parts)
         engine, pause_s = self._inline, 1 / self.settings.updates_per_s
         run = engine.submit(request)
-        told_s = time.perf_counter()
-        limit_s = told_s + self.duration_s(request, seat) - GOODBYE_S
+        sent_s = time.perf_counter()
+        limit_s = sent_s + self.duration_s(request, seat) - GOODBYE_S
         try:
             while not run.done:
                 self._board.follow(seat, run)
-                engine.tick()
+                engine.step()
                 now_s = time.perf_counter()
                 if now_s > limit_s:
                     engine.fail_all(TIME_OVER)
-                if now_s - told_s > pause_s:
+                if now_s - sent_s > pause_s:
                     yield run.events()  # empty too: the lender stops a run only between two of these
-                    told_s = now_s
+                    sent_s = now_s
             yield run.events()
         finally:
             run.cancel()
-            engine.tick()  # frees its rows
+            engine.step()  # frees its rows

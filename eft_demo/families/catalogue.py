@@ -74,7 +74,7 @@ class RoleEntry:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """A manner that a small model was tuned to; its role in recipes, and what to call it."""
+    """What a small model was tuned to; its role in recipes, and what to call it."""
 
     role: str
     title: str

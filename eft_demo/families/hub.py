@@ -65,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told of progress, and who may call it off."""
+    """Who hears of progress, and who may cancel it."""
 
     progress: Progress = silent
     cancel: Event | None = None

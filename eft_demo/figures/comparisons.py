@@ -1,4 +1,4 @@
-"""Comparisons -> plotly figures: log-odds between two panels, and what each alpha would choose.
+"""Comparisons -> plotly figures: log-odds between two columns, and what each alpha would choose.
 
 Plain dicts, as in `plots`. Knows choices and sums; asks no model.
 """
@@ -17,14 +17,14 @@ _NAMES = {
     PERHAPS_OTHER: "another among the recorded ones",
     OTHER: "another token",
 }
-CELL_CHARS = 5  # that a cell has room for; the whole token is in what the mouse is told
+CELL_CHARS = 5  # that a cell has room for; the whole token stands in the hover text
 MAX_UNSURE = 0.05  # more probability than this on tokens not recorded, and the choice is not to be trusted
 
 
 def log_odds_figure(
     sums: Sequence[float], labels: Sequence[str], ours: str, theirs: str, palette: Mapping[str, str] = LIGHT
 ) -> dict[str, Any]:
-    """How much likelier the text so far is in the panel `ours` than in `theirs`; `sums` are in nats.
+    """How much likelier the text so far is in the column `ours` than in `theirs`; `sums` are in nats.
 
     The line ends where one of the two gives the text no chance any more.
     """

@@ -1,6 +1,6 @@
 """Trace records -> plotly figures, as plain dicts that plotly's JS (or `plotly.graph_objects.Figure`) draws.
 
-Knows what the bars of a token's account mean and how they look. Knows no models, no page and no Gradio. A
+Knows what the bars of a token's attribution mean and how they look. Knows no models, no page and no Gradio. A
 palette maps the names used here to colours; the page passes CSS variables and resolves them in the browser,
 so one figure serves dark and light.
 """

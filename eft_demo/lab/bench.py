@@ -1,4 +1,4 @@
-"""The speed figures: what three panels cost, what drafts gain, and how long the usual way takes.
+"""The speed figures: what three columns cost, what drafts gain, and how long the usual way takes.
 
 Two ways take turns in one process (ABBA), each pair gives one ratio, and the figure is the median of the
 ratios: a busy machine then slows both alike. CPU time, which neighbours disturb less, stands beside it. All
@@ -100,19 +100,19 @@ def bench_trio(
         "dtype": str(dtype.dtype).removeprefix("torch."),
         "dtype_reason": f"{dtype.reason} ({speed})",
         "large_over_small_time": engine.large_over_small(pairs),
-        "three_panels_over_one_stream": shared.ratio,
-        "three_panels_over_one_stream_quartiles": shared.quartiles,
-        "three_panels_over_one_stream_cpu": shared.cpu_ratio,
+        "three_columns_over_one_stream": shared.ratio,
+        "three_columns_over_one_stream_quartiles": shared.quartiles,
+        "three_columns_over_one_stream_cpu": shared.cpu_ratio,
         "page_columns_over_one_stream": page.ratio,
         "page_columns_over_one_stream_cpu": page.cpu_ratio,
         "one_stream_tokens_per_s": new_tokens / shared.second.wall_s,
-        "three_panels_tokens_per_s_each": new_tokens / shared.first.wall_s,
-        "three_panels_ttft_s": shared.first.ttft_s,
+        "three_columns_tokens_per_s_each": new_tokens / shared.first.wall_s,
+        "three_columns_ttft_s": shared.first.ttft_s,
         "plain_one_stream_tokens_per_s": new_tokens / plain_one.first.wall_s,
         "plain_over_engine_one_stream": plain_one.ratio,
-        "plain_over_engine_three_panels": plain_three.ratio,
+        "plain_over_engine_three_columns": plain_three.ratio,
         "plain_over_engine_one_stream_auto": compare(plain["one"], auto_one, few).ratio,
-        "plain_over_engine_three_panels_auto": compare(plain["three"], auto_three, few).ratio,
+        "plain_over_engine_three_columns_auto": compare(plain["three"], auto_three, few).ratio,
     }
     for mode in ("on", "auto"):
         engine.acceptance_rate = None
@@ -177,7 +177,7 @@ class _Engine:
         started, cpu_started, ttft_s = time.perf_counter(), time.process_time(), 0.0
         run = self.engine.submit(request)
         while not run.done:
-            self.engine.tick()
+            self.engine.step()
             for event in run.events(0):
                 if isinstance(event, EndEvent):
                     self.acceptance_rate = event.acceptance_rate or self.acceptance_rate
@@ -258,7 +258,7 @@ def to_markdown(r: Mapping[str, Any]) -> str:
 
 def _column(trio: Mapping[str, Any]) -> dict[str, str]:
     """What the table says of one trio."""
-    low, high = trio["three_panels_over_one_stream_quartiles"]
+    low, high = trio["three_columns_over_one_stream_quartiles"]
     drafts = {}
     for mode, name in (("on", "drafts on"), ("auto", "drafts where they pay (auto)")):
         rate = trio[f"acceptance_rate_{mode}"]
@@ -267,17 +267,17 @@ def _column(trio: Mapping[str, Any]) -> dict[str, str]:
         drafts[f"one up-scaled stream, {name}"] = f"{gain:.2f} times as fast, {accepted}"
     return {
         "large base / small base, time of a token": f"{trio['large_over_small_time']:.1f}",
-        "three panels / one up-scaled stream, time": f"{trio['three_panels_over_one_stream']:.2f} "
-        f"(quartiles {low:.2f} to {high:.2f}; CPU time {trio['three_panels_over_one_stream_cpu']:.2f})",
+        "three columns / one up-scaled stream, time": f"{trio['three_columns_over_one_stream']:.2f} "
+        f"(quartiles {low:.2f} to {high:.2f}; CPU time {trio['three_columns_over_one_stream_cpu']:.2f})",
         "the page's three columns / one up-scaled stream": f"{trio['page_columns_over_one_stream']:.2f} "
         f"(CPU time {trio['page_columns_over_one_stream_cpu']:.2f})",
         "one up-scaled stream": f"{trio['one_stream_tokens_per_s']:.0f} tokens/s",
-        "three panels at once, each": f"{trio['three_panels_tokens_per_s_each']:.0f} tokens/s",
-        "first token of three panels": f"{1000 * trio['three_panels_ttft_s']:.0f} ms",
+        "three columns at once, each": f"{trio['three_columns_tokens_per_s_each']:.0f} tokens/s",
+        "first token of three columns": f"{1000 * trio['three_columns_ttft_s']:.0f} ms",
         "plain transformers, one up-scaled stream": f"{trio['plain_one_stream_tokens_per_s']:.0f} tokens/s, "
         f"{trio['plain_over_engine_one_stream']:.2f} times as long "
         f"({trio['plain_over_engine_one_stream_auto']:.2f} against auto)",
-        "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_panels']:.2f} times "
-        f"as long ({trio['plain_over_engine_three_panels_auto']:.2f} against auto)",
+        "plain transformers, three texts in turn": f"{trio['plain_over_engine_three_columns']:.2f} times "
+        f"as long ({trio['plain_over_engine_three_columns_auto']:.2f} against auto)",
         **drafts,
     }

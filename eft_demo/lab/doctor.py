@@ -148,7 +148,7 @@ def _tokenizer(family: Family) -> str:
 
 
 def _one_token(settings: Settings, entry: Entry) -> str:
-    """A run of one token in three panels, as the page makes them. Downloads nothing."""
+    """A run of one token in three columns, as the page makes them. Downloads nothing."""
     local_folders(entry)
     service = Service.load(settings, entry)
     try:

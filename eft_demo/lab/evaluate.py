@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eft_demo.atlas.behaviours import BEHAVIOURS, follows
 from eft_demo.atlas.facts import load_facts
-from eft_demo.atlas.manners import BEHAVIOURS, follows
 from eft_demo.atlas.quiz import Question, factual, questions
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
@@ -16,12 +16,12 @@ from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED,
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import PanelTrace
+from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import TEMPERATURE, TOP_P, Settings
 
 SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32
-LENGTH = 96  # tokens; the longest answers of the quiz's manners have about 70
+LENGTH = 96  # tokens; the longest answers of the quiz's behaviours have about 70
 
 # (row of the table, recipe) for the assistant; the other behaviours have no large tuned model of their own.
 ASSISTANT_ROWS = (
@@ -67,7 +67,7 @@ class Result:
     row: str
     recipe: str
     factual: Share
-    manner: Share
+    style: Share
 
 
 def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: list[str]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
         service.stop()
     temperature, top_p = _warp(sampling)
     return {
-        "questions": min(r.manner.count for r in results),  # fewer where the quiz has no more
+        "questions": min(r.style.count for r in results),  # fewer where the quiz has no more
         "temperature": temperature,
         "top_p": top_p,
         "alpha": 1.0,
@@ -99,18 +99,18 @@ def evaluate_recipe(
 ) -> Result:
     """One line of the table."""
     asked = questions(load_facts(), count, behaviour=behaviour)
-    panel = recipe.played(behaviour)
+    column = recipe.played(behaviour)
     answers = [
         trace
         for start in range(0, len(asked), ROWS_AT_ONCE)
-        for trace in _ask(service, asked, start, behaviour, panel, sampling)
+        for trace in _ask(service, asked, start, behaviour, column, sampling)
     ]
     true = [factual(t.text, q.fact) for q, t in zip(asked, answers, strict=True) if q.fact]
     kept = [
         follows(behaviour, t.text, finished=t.finish_reason == "stop", hazardous=q.hazardous)
         for q, t in zip(asked, answers, strict=True)
     ]
-    return Result(behaviour, row, str(panel), Share(sum(true), len(true)), Share(sum(kept), len(kept)))
+    return Result(behaviour, row, str(column), Share(sum(true), len(true)), Share(sum(kept), len(kept)))
 
 
 def _warp(sampling: bool) -> tuple[float, float]:
@@ -119,16 +119,16 @@ def _warp(sampling: bool) -> tuple[float, float]:
 
 
 def _ask(
-    service: Service, asked: list[Question], start: int, behaviour: str, panel: Recipe, sampling: bool
-) -> list[PanelTrace]:
-    """Up to 32 questions as rows of the same ticks. A question's seed is its place."""
+    service: Service, asked: list[Question], start: int, behaviour: str, column: Recipe, sampling: bool
+) -> list[ColumnTrace]:
+    """Up to 32 questions as rows of the same steps. A question's seed is its place."""
     temperature, top_p = _warp(sampling)
     runs = [
         service.start_run(
             RunSpec(
                 prompt=q.prompt,
                 behaviour=behaviour,
-                columns=(("answer", panel),),
+                columns=(("answer", column),),
                 sampling=Sampling(temperature, top_p, seed=start + i),
                 length=LENGTH,
                 # In bf16 a drafted text may differ in a rounding, and when to draft depends on the machine.
@@ -150,11 +150,11 @@ def to_markdown(result: dict[str, Any]) -> str:
     lines = [
         f"{result['questions']:,} held-out questions, {how}, alpha {result['alpha']:g}; 95 % intervals.",
         "",
-        "| behaviour | model | factual | manner |",
+        "| behaviour | model | factual | style |",
         "|---|---|---|---|",
     ]
     for r in result["results"]:
-        shares = [Share(**r[key]) for key in ("factual", "manner")]
+        shares = [Share(**r[key]) for key in ("factual", "style")]
         name = f"**{r['row']}**" if r["row"] == "up-scaled" else r["row"]
         lines.append(f"| {r['behaviour']} | {name} | {shares[0]} | {shares[1]} |")
     return "\n".join(lines)

@@ -66,7 +66,7 @@ class Report:
 def report(settings: Settings, family_name: str, quantisation: str, watcher: Watcher = QUIET) -> Report:
     """Load the large base twice and compare. Raises InputError, FamilyError, OutOfMemory or Cancelled.
 
-    Progress is told in bytes of the weights that are done with.
+    Progress counts the bytes of the weights that are done.
     """
     kinds = [kind for kind in QUANTISATIONS if kind not in ("auto", NONE)]
     if quantisation not in kinds:

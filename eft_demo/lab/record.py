@@ -17,6 +17,7 @@ from eft_demo.settings import Settings
 MAX_BYTES = 200_000  # a page loads it at a click
 CANDIDATES = 5  # per token, and the first three of every model; more would double the files
 
+
 def record(settings: Settings, out: Path, names: list[str] | None = None) -> list[Path]:
     """Run the lessons (default: all) on the bundled models and write one file each. Returns their paths.
 
@@ -43,7 +44,7 @@ def run_lesson(service: Service, lesson: Lesson) -> RunTrace:
 
 def _write(service: Service, lesson: Lesson, out: Path) -> Path:
     trace = run_lesson(service, lesson)
-    errors = [panel.error for panel in trace.panels if panel.error]
+    errors = [column.error for column in trace.columns if column.error]
     if errors:
         raise InputError(f"The lesson {lesson.name} ended with an error: {errors[0]}")
     text = trace.to_json(FILE_DIGITS)

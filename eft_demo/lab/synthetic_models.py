@@ -41,11 +41,11 @@ SMALL = Size(256, 4, 768, 2)
 def larger_family(like: Family, folder: Path, large: Size = LARGE, small: Size = SMALL) -> Family:
     """A family with the tokenizer and prompts of `like`: two bases and a behaviour, written into `folder`."""
     tuned = like.behaviours[0].role
-    dice = torch.Generator().manual_seed(0)
-    core = torch.randn(2, like.vocab, small.hidden, generator=dice)
-    small_base = _weights(small, core, SMALL_SCALE, dice)
+    generator = torch.Generator().manual_seed(0)
+    core = torch.randn(2, like.vocab, small.hidden, generator=generator)
+    small_base = _weights(small, core, SMALL_SCALE, generator)
     small_tuned = {
-        name: weight + TUNING * weight.std() * torch.randn(weight.shape, generator=dice)
+        name: weight + TUNING * weight.std() * torch.randn(weight.shape, generator=generator)
         if ".layers." in name and weight.dim() == 2
         else weight
         for name, weight in small_base.items()
@@ -53,14 +53,14 @@ def larger_family(like: Family, folder: Path, large: Size = LARGE, small: Size =
     for role, size, weights in (
         ("small_base", small, small_base),
         (tuned, small, small_tuned),
-        ("large_base", large, _weights(large, core, LARGE_SCALE, dice)),
+        ("large_base", large, _weights(large, core, LARGE_SCALE, generator)),
     ):
         _write(folder / role, size, like, weights)
     roles = {role: Checkpoint(role, folder / role) for role in ("large_base", "small_base", tuned)}
     return replace(like, name="larger", title="Larger, random", roles=roles, behaviours=like.behaviours[:1])
 
 
-def _weights(size: Size, core: Tensor, scale: float, dice: torch.Generator) -> dict[str, Tensor]:
+def _weights(size: Size, core: Tensor, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
     """`core` is (2, vocab, small hidden): what a token means, and what it takes to be next."""
     vocab, shared = core.shape[1:]
 
@@ -68,7 +68,7 @@ def _weights(size: Size, core: Tensor, scale: float, dice: torch.Generator) -> d
         return torch.cat([table, torch.zeros(vocab, size.hidden - shared)], 1)
 
     def random(out: int, of: int, scale: float = 1.0) -> Tensor:
-        return torch.randn(out, of, generator=dice).mul_(scale / of**0.5)
+        return torch.randn(out, of, generator=generator).mul_(scale / of**0.5)
 
     hidden, kv = size.hidden, size.kv_heads * HEAD_DIM
     weights = {

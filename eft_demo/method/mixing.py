@@ -1,4 +1,4 @@
-"""The method: log-probs of several models in, one mixed distribution and its exact account out.
+"""The method: log-probs of several models in, one mixed distribution and its exact attribution out.
 
     mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
     logprobs = mixed - log_z                      log_z = logsumexp(mixed)
@@ -147,7 +147,7 @@ def _nucleus_floor(logprobs: Tensor, mass: Tensor, count: int) -> Tensor:
 
 
 def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The account of one token per row, in nats: anchor_logprob, bars, neg_log_z, logprob.
+    """The attribution of one token per row, in nats: anchor_logprob, bars, neg_log_z, logprob.
 
     The bars are (rows, terms), the others (rows,). The first three sum to the last, to float32 rounding.
     """

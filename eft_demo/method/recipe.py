@@ -1,4 +1,4 @@
-"""A panel is a recipe: an anchor model plus weighted differences of models.
+"""A column is a recipe: an anchor model plus weighted differences of models.
 
     log p~ = log p_anchor + sum_k c_k * (log p_plus_k - log p_minus_k) - log Z
 

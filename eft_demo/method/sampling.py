@@ -1,7 +1,8 @@
-"""From log-probs to a token: temperature, top-k, top-p, min-p, and one set of dice for everybody.
+"""From log-probs to a token: temperature, top-k, top-p, min-p, and noise that all columns share.
 
 A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
-state, so every panel of a run throws the same dice, in any batch, in any order, for any subset of the tokens.
+state, so every column of a run
+shares it, in any batch, in any order, for any subset of the tokens.
 Knows no models and no recipes.
 """
 
@@ -64,12 +65,12 @@ def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids
     """Gumbel noise in float32 for tokens `ids` (rows, n) or (n,), or for a whole vocabulary of size `ids`.
 
     A pure function of (seed, position, id), with one seed and one position per row; the result is (rows, n),
-    finite, between -2.9 and 44. Made on the host, so that a GPU throws the very dice that a CPU throws.
+    finite, between -2.9 and 44. Made on the host, so that a GPU has exactly the noise of a CPU.
     """
     keys = [_row_key(int(s), int(p)) for s, p in zip(seeds, positions, strict=True)]
     if isinstance(ids, Tensor):
         return torch.from_numpy(_noise(keys, _steps(ids.cpu().numpy())))
-    # Panels that stream in step throw the same dice: make each row of noise once.
+    # Columns that stream in step share their noise: make each row of it once.
     distinct = list(dict.fromkeys(keys))
     noise = torch.from_numpy(_noise(distinct, _vocabulary_steps(ids)))
     return noise if len(distinct) == len(keys) else noise[[distinct.index(key) for key in keys]]
@@ -146,7 +147,7 @@ def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], c
     """Ids drawn from the `count` likeliest tokens of each row, or from more for the rows that need more."""
     values, ids, kept, open_rows = _look(scaled, limits, count)
     drawn = [row[0] for row in ids]
-    # More than half of all tokens are so certain that no dice are needed.
+    # More than half of all tokens are so certain that no noise is needed.
     thrown = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
     if thrown:
         most = max(kept[i] for i in thrown)

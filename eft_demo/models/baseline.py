@@ -1,7 +1,7 @@
 """The usual way to do EFT with transformers: `generate` on the large base with a logits processor.
 
 Kept as the peer in `bench` and as a reference for tests: it shares no code with the engine. Caches are on for
-all three models. Knows checkpoints on disk; does not know rows, panels or recipes.
+all three models. Knows checkpoints on disk; does not know rows, columns or recipes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ BESIDE = 16  # columns beside the residual, of which the first is used: rows sta
 class Workspace:
     """What each layer of a forward writes over, and the ways to look at it: (tokens, ...) each.
 
-    Made once for all ticks of the same shape: for a tiny model a view costs as much as a sum. The `..._parts`
+    Made once for all steps of the same shape: for a tiny model a view costs as much as a sum. The `..._parts`
     are one per model.
     """
 

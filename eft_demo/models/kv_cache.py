@@ -1,6 +1,6 @@
 """Keys and values of many rows with a length per row: no padding, rollback is a number, rows come and go.
 
-Rows are kept dense (the last row moves into a hole), so that all rows of a tick are one view of the storage
+Rows are kept dense (the last row moves into a hole), so that all rows of a step are one view of the storage
 and not a gather. Several models of one shape may share a cache, each with a section of its own: the sections
 follow one another without a gap. Knows no token ids and no library: whoever runs the forward calls `begin`
 before it, `write` in each layer and `commit` after it.

@@ -52,5 +52,5 @@ def out_of_memory(model: str, attempt: str) -> OutOfMemory:
     free = ", ".join(f"{device} {room / 1e9:.1f} GB" for device, room in free_memory().items())
     return OutOfMemory(
         f"There is not enough memory for {model} to {attempt} (free: {free}). Please shorten the text, show "
-        "fewer panels, store the large model with --quantisation nf4, or choose a smaller family."
+        "fewer columns, store the large model with --quantisation nf4, or choose a smaller family."
     )

@@ -1,4 +1,4 @@
-"""What a family will take and where it will stand, told before anything is loaded.
+"""What a family will take and where it will stand, worked out before anything is loaded.
 
 Needed: weights by dtype and quantisation, keys and values of the rows, and a margin. Free: what the devices
 say. Knows the catalogue and the headers of files that are here; loads nothing.
@@ -26,7 +26,7 @@ from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
 from eft_demo.models.shape import CacheShape, cache_shape
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-MIN_ROWS = 4  # three panels, and one row more to colour a column with
+MIN_ROWS = 4  # three columns, and one row more to colour a column with
 # Activations of a prompt's chunk, logits in float32 and what allocators round up; on a GPU its context too.
 MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_000
 

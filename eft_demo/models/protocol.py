@@ -1,6 +1,6 @@
 """What the engine asks of a model: rows of token ids in, logits out, a length per row, rollback.
 
-Knows nothing of recipes, panels, text or sampling. A model owns a table of rows; the engine holds `Slot`
+Knows nothing of recipes, columns, text or sampling. A model owns a table of rows; the engine holds `Slot`
 handles to them. `slot.length` is the number of tokens whose keys and values stand in the cache: to roll back,
 write a smaller number into it, nothing else.
 """

@@ -35,7 +35,7 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,
-            # Which of several GPUs is of no account; `auto` is several of them.
+            # Which of several GPUs does not matter; `auto` is several of them.
             device="cpu" if place.device == "cpu" else "cuda",
             source=checkpoint.repo if checkpoint else "",
             revision=_revision(checkpoint) if checkpoint else "",

@@ -1,4 +1,4 @@
-"""What another alpha would have chosen, told from what a run recorded: no model is asked.
+"""What another alpha would have chosen, worked out from what a run recorded: no model runs.
 
 A record lists the likeliest tokens only. So every answer says how much probability at most may lie on tokens
 that were not recorded, or that this cannot be known. Pure functions; knows no models, text or page.
@@ -24,7 +24,7 @@ _ROUNDING = 1e-6  # probabilities of a recorded file are rounded; below this non
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the same dice would take among the recorded tokens, all before it being as they were."""
+    """What the same noise would choose among the recorded tokens, all before it being as they were."""
 
     id: int
     changed: bool  # whether that is another token than the text has
@@ -38,7 +38,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the answers need to know of a panel beside its tokens."""
+    """What the answers need to know of a column beside its tokens."""
 
     recipe: Recipe
     sampling: Sampling
@@ -73,8 +73,8 @@ def mixed_at(run: Run, record: TokenRecord, controls: Mapping[str, float]) -> di
 
 
 def choice_at(run: Run, record: TokenRecord, controls: Mapping[str, float]) -> Choice:
-    """The token that the dice of this run would take at these controls (effective values)."""
-    return _choice(run, record, controls, _dice(run, record))
+    """The token that the noise of this run would choose at these controls (effective values)."""
+    return _choice(run, record, controls, _noise(run, record))
 
 
 def choices(run: Run, records: Iterable[TokenRecord], controls: Mapping[str, float]) -> list[Choice]:
@@ -89,11 +89,11 @@ def first_divergence(made: Sequence[Choice]) -> int | None:
 
 def strip(run: Run, records: Sequence[TokenRecord], name: str, values: Sequence[float]) -> list[list[Choice]]:
     """Rows of choices, one per value of the control `name`, one column per token."""
-    dice = [_dice(run, record) for record in records]
+    noises = [_noise(run, record) for record in records]
     return [
         [
             _choice(run, record, effective(run.schedule, record, {name: value}), noise)
-            for record, noise in zip(records, dice, strict=True)
+            for record, noise in zip(records, noises, strict=True)
         ]
         for value in values
     ]
@@ -133,13 +133,13 @@ def flip_alphas(run: Run, record: TokenRecord, name: str = "alpha") -> list[tupl
 
 
 def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecord]) -> list[float]:
-    """After each token, how many nats likelier the text so far is in one panel than in the other.
+    """After each token, how many nats likelier the text so far is in one column than in the other.
 
     Both must tell of the same text. Raises InputError if they do not.
     """
     if [record.id for record in ours] != [record.id for record in theirs]:
         raise InputError(
-            "These two panels tell of different texts, so their log-odds cannot be added up. "
+            "These two columns tell of different texts, so their log-odds cannot be added up. "
             "Please switch to the same text first."
         )
     total, sums = 0.0, []
@@ -169,17 +169,17 @@ def unrecorded_share(run: Run, record: TokenRecord, controls: Mapping[str, float
 
 
 def _choice(
-    run: Run, record: TokenRecord, controls: Mapping[str, float], dice: Mapping[int, float]
+    run: Run, record: TokenRecord, controls: Mapping[str, float], noise: Mapping[int, float]
 ) -> Choice:
     if _way(run, record, controls) == 1:
         return Choice(record.id, changed=False, unrecorded=0.0)  # the record itself is the answer
     mixed = mixed_at(run, record, controls)
-    chosen = _draw(run.sampling, mixed, dice)
+    chosen = _draw(run.sampling, mixed, noise)
     log_mass = _unrecorded_log_mass(run, record, controls)
     return Choice(chosen, chosen != record.id, _warped_share(run.sampling, log_mass, mixed.values()))
 
 
-def _draw(sampling: Sampling, mixed: Mapping[int, float], dice: Mapping[int, float]) -> int:
+def _draw(sampling: Sampling, mixed: Mapping[int, float], noise: Mapping[int, float]) -> int:
     """As `sampling.sample` draws, among these tokens."""
     ranked = sorted(mixed, key=lambda token: (-mixed[token], token))
     if sampling.is_greedy:
@@ -187,10 +187,10 @@ def _draw(sampling: Sampling, mixed: Mapping[int, float], dice: Mapping[int, flo
     tempered = [mixed[token] / sampling.temperature for token in ranked]
     total = tempered[0] + math.log(sum(math.exp(value - tempered[0]) for value in tempered))
     kept = kept_places([value - total for value in tempered], sampling)
-    return ranked[max(kept, key=lambda place: tempered[place] + dice[ranked[place]])]
+    return ranked[max(kept, key=lambda place: tempered[place] + noise[ranked[place]])]
 
 
-def _dice(run: Run, record: TokenRecord) -> dict[int, float]:
+def _noise(run: Run, record: TokenRecord) -> dict[int, float]:
     ids = [candidate.id for candidate in record.candidates]
     noise = gumbel([run.sampling.seed], [record.position], torch.tensor([ids]))
     return dict(zip(ids, noise[0].tolist(), strict=True))

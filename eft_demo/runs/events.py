@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eft_demo.runs.spec import Columns
-from eft_demo.runs.trace import PanelTrace, TokenRecord
+from eft_demo.runs.trace import ColumnTrace, TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One token of one panel. `text` may be empty: half a character, or the stop token, which is mute."""
+    """One token of one column. `text` may be empty: half a character, or the stop token, which is mute."""
 
-    panel: int
+    column: int
     record: TokenRecord
     text: str
     elapsed_s: float  # since submit
@@ -19,9 +19,9 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The last event of a panel. `text` is what was held back: the texts of all events make the whole."""
+    """The last event of a column. `text` is what was held back: the texts of all events make the whole."""
 
-    panel: int
+    column: int
     finish_reason: str  # stop, length, cancelled or error
     error: str | None
     ttft_s: float
@@ -34,14 +34,14 @@ class EndEvent:
 Event = TokenEvent | EndEvent
 
 
-def empty_traces(columns: Columns) -> list[PanelTrace]:
+def empty_traces(columns: Columns) -> list[ColumnTrace]:
     """One trace per column, for `add_event` to fill."""
-    return [PanelTrace(name, str(recipe)) for name, recipe in columns]
+    return [ColumnTrace(name, str(recipe)) for name, recipe in columns]
 
 
-def add_event(traces: Sequence[PanelTrace], event: Event) -> None:
+def add_event(traces: Sequence[ColumnTrace], event: Event) -> None:
     """Write an event into its column's trace."""
-    trace = traces[event.panel]
+    trace = traces[event.column]
     trace.text += event.text
     if isinstance(event, TokenEvent):
         trace.tokens.append(event.record)

@@ -18,7 +18,7 @@ from eft_demo.method.recipe import Recipe, parse
 from eft_demo.runs.bundle import bundle
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
-from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace, TokenRecord
+from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, TokenRecord
 from eft_demo.settings import ASSETS, number_text
 
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
@@ -52,7 +52,7 @@ style-src '{style_hash}'; base-uri 'none'; form-action 'none'">
 
 
 def to_csv(run: RunTrace) -> str:
-    """One row per token and panel, UTF-8 with a byte order mark, for spreadsheets.
+    """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
 
     Cells with text are written by `plain_cell`: one leading ' is no part of the text. `bytes` has in hex what
     a token stands for, exactly.
@@ -60,7 +60,7 @@ def to_csv(run: RunTrace) -> str:
     controls = _names(record.controls for _, record in _records(run))
     roles = _names(record.by_role for _, record in _records(run))
     terms = max((len(record.bars) for _, record in _records(run)), default=0)
-    head = ["panel", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
+    head = ["column", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
     head += ["anchor_logprob", *(f"term_{k + 1}" for k in range(terms)), "neg_log_z", "base_first"]
     head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles), "made_with"]
     made = plain_cell(str(run.made_with or ""))
@@ -69,9 +69,9 @@ def to_csv(run: RunTrace) -> str:
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
     writer.writerow([plain_cell(name) for name in head])
     pieces = pieces_of(run)
-    for panel in run.panels:
-        start = [plain_cell(panel.name), plain_cell(panel.recipe)]
-        for record, text in zip(panel.tokens, token_texts(panel, pieces), strict=True):
+    for column in run.columns:
+        start = [plain_cell(column.name), plain_cell(column.recipe)]
+        for record, text in zip(column.tokens, token_texts(column, pieces), strict=True):
             bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
             draft = [None, None] if record.draft is None else [record.draft.id, record.draft.overlap]
             row = [*start, record.position, record.id]
@@ -85,7 +85,7 @@ def to_csv(run: RunTrace) -> str:
 
 
 def to_markdown(run: RunTrace) -> str:
-    """Prompt, settings, every panel's text, and the tokens that the terms moved most."""
+    """Prompt, settings, every column's text, and the tokens that the terms moved most."""
     spec = run.spec
     numbers = {**spec.controls, **dataclasses.asdict(spec.sampling)}  # exact, or a seed gives another text
     settings = [f"family {spec.family}", *(f"{name} {number_text(value)}" for name, value in numbers.items())]
@@ -95,18 +95,18 @@ def to_markdown(run: RunTrace) -> str:
     for role, own in spec.formats.items():
         shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
         lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
-    for panel in run.panels:
+    for column in run.columns:
         lines += [
-            f"## {escape_markdown(panel.name)}",
+            f"## {escape_markdown(column.name)}",
             "",
-            *_fenced(panel.recipe),
+            *_fenced(column.recipe),
             "",
-            *_fenced(panel.text),
+            *_fenced(column.text),
             "",
         ]
-        lines += [escape_markdown(f"{panel.finish_reason}, {len(panel.tokens)} tokens"), ""]
-        lines += [escape_markdown(panel.error), ""] if panel.error else []
-        lines += _moved_table(panel, run)
+        lines += [escape_markdown(f"{column.finish_reason}, {len(column.tokens)} tokens"), ""]
+        lines += [escape_markdown(column.error), ""] if column.error else []
+        lines += _moved_table(column, run)
     return "\n".join(lines) + "\n"
 
 
@@ -118,8 +118,8 @@ def to_html(run: RunTrace) -> str:
     data = {
         "made": _made_with(run),
         "run": json.loads(run.to_json(FILE_DIGITS)),
-        "texts": [token_texts(panel, pieces) for panel in run.panels],
-        "terms": [_bar_names(parse(panel.recipe)) for panel in run.panels],
+        "texts": [token_texts(column, pieces) for column in run.columns],
+        "terms": [_bar_names(parse(column.recipe)) for column in run.columns],
         "labels": {token: label_of(token, pieces) for token in sorted(ids)},
     }
     style = _page_asset("export/page.css")
@@ -146,10 +146,10 @@ def pieces_of(run: RunTrace) -> Pieces:
     return Pieces((int(token), text.encode("utf-8", "surrogateescape")) for token, text in run.pieces.items())
 
 
-def token_texts(panel: PanelTrace, pieces: Pieces) -> list[str]:
+def token_texts(column: ColumnTrace, pieces: Pieces) -> list[str]:
     """What each token adds to the text; joined, the text. A half character waits for its other half."""
     stream = Utf8Stream(pieces)
-    texts = [stream.push(record.id) for record in panel.tokens]
+    texts = [stream.push(record.id) for record in column.tokens]
     if texts:
         texts[-1] += stream.flush()
     return texts
@@ -179,15 +179,15 @@ def _storable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _moved_table(panel: PanelTrace, run: RunTrace, count: int = 8) -> list[str]:
+def _moved_table(column: ColumnTrace, run: RunTrace, count: int = 8) -> list[str]:
     """The tokens that the terms moved most, in the order of the text. Empty without terms."""
-    moved = [record for record in panel.tokens if record.bars and math.isfinite(_shift(record))]
-    told = sorted(sorted(moved, key=lambda r: -abs(_shift(r)))[:count], key=lambda r: r.position)
-    if not told:
+    moved = [record for record in column.tokens if record.bars and math.isfinite(_shift(record))]
+    listed = sorted(sorted(moved, key=lambda r: -abs(_shift(r)))[:count], key=lambda r: r.position)
+    if not listed:
         return []
     pieces = pieces_of(run)
     lines = ["| token | text | log p | anchor | moved by | rank |", "|---:|---|---:|---:|---:|---:|"]
-    for record in told:
+    for record in listed:
         figures = (
             f"{record.logprob:.2f} | {record.anchor_logprob:.2f} | {_shift(record):+.2f} | {record.rank}"
         )
@@ -208,8 +208,8 @@ def _shift(record: TokenRecord) -> float:
     return record.logprob - record.anchor_logprob
 
 
-def _records(run: RunTrace) -> Iterable[tuple[PanelTrace, TokenRecord]]:
-    return ((panel, record) for panel in run.panels for record in panel.tokens)
+def _records(run: RunTrace) -> Iterable[tuple[ColumnTrace, TokenRecord]]:
+    return ((column, record) for column in run.columns for record in column.tokens)
 
 
 def _names(tables: Iterable[Iterable[str]]) -> Sequence[str]:

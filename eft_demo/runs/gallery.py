@@ -46,7 +46,7 @@ LESSONS = (
     Lesson(
         "too-much",
         "Too much alpha",
-        "At 1 the manner is there; at 5 the small models' difference outweighs all else, the text breaks.",
+        "At 1 the behaviour is there. At 5 the small models' difference outweighs all else: the text breaks.",
         _asked(
             "What is the capital of Peru?",
             tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
@@ -55,7 +55,7 @@ LESSONS = (
     Lesson(
         "down-scaling",
         "Down-scaling",
-        "The other way round: the large pair's tuning on the small base has the manner, not the facts.",
+        "The other way round: the large pair's tuning on the small base has the behaviour, not the facts.",
         _asked(
             "What is the capital of Peru?",
             (
@@ -79,7 +79,7 @@ LESSONS = (
     Lesson(
         "blend",
         "Two behaviours at once",
-        "One term per behaviour, each with a slider of its own: every token's account has a bar for both.",
+        "One term per behaviour, each with a slider of its own: every attribution has a bar for both.",
         _asked(
             "What is the capital of Japan?",
             (
@@ -93,7 +93,7 @@ LESSONS = (
     Lesson(
         "first-tokens",
         "Only the first tokens",
-        "Alpha acts on five tokens and then stops: the manner begins, and the base goes on alone.",
+        "Alpha acts on five tokens and then stops: the behaviour begins, and the base goes on alone.",
         _asked(
             "What is the capital of Peru?",
             (("Base", BASE), ("Up-scaled at first", UPSCALED)),
@@ -118,9 +118,9 @@ LESSONS = (
         _asked("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
     ),
     Lesson(
-        "manners",
-        "Same facts, another manner",
-        "Three small tuned models steer one large base: the fact stays, the manner changes.",
+        "behaviours",
+        "Same facts, another behaviour",
+        "Three small tuned models steer one large base: the fact stays, the behaviour changes.",
         _asked(
             "How do chemists write gold?",
             tuple(

@@ -1,6 +1,6 @@
 """What to run, as the end of a link, and back. A link fills in the page; it never runs anything by itself.
 
-    #v=1&prompt=...&family=atlas&behaviour=pirate&panel=Base:large_base&panel=...&alpha=1.5&seed=7...
+    #v=1&prompt=...&family=atlas&behaviour=pirate&column=Base:large_base&column=...&alpha=1.5&seed=7...
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
 
 It stands behind #, which browsers keep to themselves: no server on the way limits its length or writes the
@@ -30,6 +30,7 @@ from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec,
 from eft_demo.settings import CONTROLS, SAMPLING, Range, check_control, show_value
 
 VERSION = 1
+RENAMED = {"panel": "column"}  # names in links of before: they stay readable
 VERSION_WITH_FORMATS = 2  # who reads only the first must not pass over them and show something else
 MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; browsers take more
 MAX_PROMPT_CHARS = 4000
@@ -63,7 +64,7 @@ class Link:
         version = VERSION_WITH_FORMATS if spec.formats else VERSION
         pairs: list[tuple[str, str]] = [("v", str(version)), ("prompt", spec.prompt)]
         pairs += [(name, value) for name in ("family", "behaviour") if (value := getattr(spec, name))]
-        pairs += [("panel", f"{name}:{recipe}") for name, recipe in spec.columns]
+        pairs += [("column", f"{name}:{recipe}") for name, recipe in spec.columns]
         pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in spec.formats.items()]
         texts = {"filter": spec.weight_filter, "schedule": spec.schedule, "speculation": spec.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
@@ -101,7 +102,10 @@ class _Reader:
     """Reads a link field by field and notes what it has to leave out."""
 
     def __init__(self, fields: Fields, allow_negative: bool) -> None:
-        self.values, self.unreadable = fields.values, fields.unreadable
+        self.values, self.unreadable = {**fields.values}, fields.unreadable
+        for old, new in RENAMED.items():
+            if old in self.values:
+                self.values[new] = self.values.get(new, []) + self.values.pop(old)
         self.allow_negative = allow_negative
         self.left_out: list[str] = []
 
@@ -119,7 +123,7 @@ class _Reader:
             if name in CONTROLS or name.startswith("alpha_")
             if (value := self._one(name, partial(self._control, name))) is not None
         }
-        panels = self._many("panel", _mended_panel, MAX_COLUMNS, "columns")
+        columns = self._many("column", _mended_column, MAX_COLUMNS, "columns")
         formats: dict[str, PromptFormat] = {}
         for role, own in self._many("format", _format, MAX_FORMATS, "prompt formats"):
             if formats.setdefault(role, own) != own:
@@ -127,7 +131,7 @@ class _Reader:
         self._strange()
         made = found.pop("made", ())
         spec = RunSpec(
-            columns=tuple(panels),
+            columns=tuple(columns),
             controls=controls,
             sampling=Sampling(**{name: value for name, value in numbers.items() if value is not None}),
             formats=formats,
@@ -219,7 +223,7 @@ def _length(text: str) -> int:
     return int(_read_number(Range("Length", 1, MAX_LENGTH, 1, integer=True), text))
 
 
-def _panel(text: str) -> tuple[str, Recipe]:
+def _column(text: str) -> tuple[str, Recipe]:
     if ":" not in text:
         raise InputError(
             f"A column in a link must be a name, a colon and a recipe; got {show_value(text)}.",
@@ -229,17 +233,17 @@ def _panel(text: str) -> tuple[str, Recipe]:
     return _name(name), recipe
 
 
-def _mended_panel(text: str) -> tuple[str, Recipe]:
-    """The panel, if need be without what stands behind it: a recipe may end with one bracket."""
+def _mended_column(text: str) -> tuple[str, Recipe]:
+    """The column, if need be without what stands behind it: a recipe may end with one bracket."""
     try:
-        return _panel(text)
+        return _column(text)
     except EFTError as refusal:
         bare = without_marks(seen(text), "+-−–")  # a recipe that is cut off stays one
         bracketed = without_marks(seen(text), ")+-−–")
         operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # a + read twice is a space
         for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
-                return _panel(mended)
+                return _column(mended)
         raise refusal
 
 
@@ -298,7 +302,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "made": ("made", _made),
 }
 _WORDS = {"prompt", "family", "behaviour", "made"}  # whose digits are no numbers
-_NAMES = {"v", "panel", "format", *_READERS, *SAMPLING, *CONTROLS}
+_NAMES = {"v", "column", *RENAMED, "format", *_READERS, *SAMPLING, *CONTROLS}
 # What Gradio, Spaces, and programs that count visits or wrap links add.
 _ADDED = re.compile(
     r"$|_|(?:utm|gad|hsa|vero|mkt|mc|oly)_|[a-z]*cl(?:id|kid|src)$|(?:igshid|igsh|si|s|t|ref|source|sources|"

@@ -124,9 +124,9 @@ def _is_encoded_twice(pairs: list[tuple[str, str, bool]]) -> bool:
     """Certain where a column or a format lacks its colon; likely by hand if the prompt has no space."""
     named = {name for name, _, _ in pairs}
     for name, value, _ in pairs:
-        if name in ("panel", "format") and ":" not in value and _COLON.search(value):
+        if name in ("column", "panel", "format") and ":" not in value and _COLON.search(value):
             return True
-        by_hand = not named & {"temperature", "panel", "format"}
+        by_hand = not named & {"temperature", "column", "panel", "format"}
         if name == "prompt" and by_hand and _ENCODED.search(value) and not re.search(r"\s", value):
             return True
     return False

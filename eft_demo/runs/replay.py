@@ -18,7 +18,7 @@ from eft_demo.runs.spec import MAX_COLUMNS
 from eft_demo.runs.trace import (
     MAX_CHARS,
     Candidate,
-    PanelTrace,
+    ColumnTrace,
     RunTrace,
     TokenRecord,
     gather_pieces,
@@ -26,13 +26,13 @@ from eft_demo.runs.trace import (
 )
 from eft_demo.settings import show_value
 
-MAX_TOKENS = 20_000  # of all panels together; a page shows a fifth of it without effort
+MAX_TOKENS = 20_000  # of all columns together; a page shows a fifth of it without effort
 MAX_NATS = 1e4  # beyond this no log-prob of ours lies
 MAX_TTFT_S = 1e6
 MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
 MAX_PIECE_CHARS = 1000
 # What stands once in a file and in every row of a table made of it: a small file must not make a huge one.
-MAX_TEXT_CHARS = 400_000  # of all panels together, four times what so many tokens have
+MAX_TEXT_CHARS = 400_000  # of all columns together, four times what so many tokens have
 MAX_NAME_CHARS = 500  # of a column or a control; the command line calls a column by its recipe
 MAX_CONTROLS = 64  # columns of a table
 MAX_MADE_CHARS = 200  # of a version, a repository and the like
@@ -76,81 +76,85 @@ def read_run(path: Path) -> RunTrace:
 
 def check_run(run: RunTrace) -> None:
     """Raises EFTError unless the parts of the run fit one another."""
-    if not 1 <= len(run.panels) <= MAX_COLUMNS:
-        _refuse(f"there must be 1 to {MAX_COLUMNS} panels, not {len(run.panels)}")
-    tokens = sum(len(panel.tokens) for panel in run.panels)
+    if not 1 <= len(run.columns) <= MAX_COLUMNS:
+        _refuse(f"there must be 1 to {MAX_COLUMNS} columns, not {len(run.columns)}")
+    tokens = sum(len(column.tokens) for column in run.columns)
     if tokens > MAX_TOKENS:
         _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
     for token, text in run.pieces.items():
         _check_piece(token, text)
     _check_size(run)
-    for number, (panel, (_, recipe)) in enumerate(zip(run.panels, run.spec.columns, strict=True), 1):
+    for number, (column, (_, recipe)) in enumerate(zip(run.columns, run.spec.columns, strict=True), 1):
         try:
-            _check_panel(panel, recipe)
+            _check_column(column, recipe)
         except _Unfit as unfit:
-            _refuse(f"panel {number}, {unfit}")
+            _refuse(f"column {number}, {unfit}")
     for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
-        _refuse(f"formats are of models that its panels name, not of {show_value(role)}")
+        _refuse(f"formats are of models that its columns name, not of {show_value(role)}")
     if run.made_with is not None:
         _check_made_with(run.made_with)
 
 
 def _check_size(run: RunTrace) -> None:
-    records = [record for panel in run.panels for record in panel.tokens]
+    records = [record for column in run.columns for record in column.tokens]
     if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS:
         _refuse(f"the texts of its tokens may have {MAX_TEXT_CHARS:,} characters at most")
     names = {name for record in records for name in record.controls} | set(run.spec.controls)
     if len(names) > MAX_CONTROLS:
         _refuse(f"there may be {MAX_CONTROLS} controls at most, not {len(names):,}")
-    if any(len(name) > MAX_NAME_CHARS for name in (*names, *(panel.name for panel in run.panels))):
+    if any(len(name) > MAX_NAME_CHARS for name in (*names, *(column.name for column in run.columns))):
         _refuse(f"names may have {MAX_NAME_CHARS} characters at most")
 
 
 def lacks_texts(run: RunTrace) -> bool:
     """Whether tokens of the run are known by their numbers only, as old files of the command line have it."""
-    return any(str(record.id) not in run.pieces for panel in run.panels for record in panel.tokens)
+    return any(str(record.id) not in run.pieces for column in run.columns for record in column.tokens)
 
 
 def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
-    """The run with the texts of these tokens, if they say what its panels say; else as it is."""
+    """The run with the texts of these tokens, if they say what its columns say; else as it is."""
     try:
-        pieces = gather_pieces(run.panels, token_bytes)
+        pieces = gather_pieces(run.columns, token_bytes)
     except IndexError:  # another vocabulary
         return run
     filled = replace(run, pieces={**pieces, **run.pieces})
     texts = pieces_of(filled)
-    fits = all("".join(token_texts(panel, texts)) == panel.text for panel in run.panels)
+    fits = all("".join(token_texts(column, texts)) == column.text for column in run.columns)
     return filled if fits else run
 
 
 def replay(run: RunTrace) -> Replay:
-    """The run as events, panel beside panel. `elapsed_s` is as the panel's speed says, or 20 tokens/s."""
+    """The run as events, column beside column. `elapsed_s` is as the column's speed says, or 20 tokens/s."""
     pieces = pieces_of(run)
     stops = frozenset(token for token, piece in pieces.items() if not piece)
     events = sorted(
-        (event for number, panel in enumerate(run.panels) for event in _panel_events(number, panel, pieces)),
+        (
+            event
+            for number, column in enumerate(run.columns)
+            for event in _column_events(number, column, pieces)
+        ),
         key=lambda timed: timed[0],
     )
     return Replay(pieces, stops, tuple(event for _, event in events))
 
 
-def _panel_events(number: int, panel: PanelTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
-    """(position, event): sorted by it, the panels stand side by side. Sorting is stable."""
-    speed = panel.tokens_per_s if panel.tokens_per_s > 0 else 20.0
-    texts = token_texts(panel, pieces)
-    for record, text in zip(panel.tokens, texts, strict=True):
-        yield record.position, TokenEvent(number, record, text, panel.ttft_s + record.position / speed)
+def _column_events(number: int, column: ColumnTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
+    """(position, event): sorted by it, the columns stand side by side. Sorting is stable."""
+    speed = column.tokens_per_s if column.tokens_per_s > 0 else 20.0
+    texts = token_texts(column, pieces)
+    for record, text in zip(column.tokens, texts, strict=True):
+        yield record.position, TokenEvent(number, record, text, column.ttft_s + record.position / speed)
     end = EndEvent(
-        panel=number,
-        finish_reason=panel.finish_reason or "cancelled",
-        error=panel.error,
-        ttft_s=panel.ttft_s,
-        tokens_per_s=panel.tokens_per_s,
+        column=number,
+        finish_reason=column.finish_reason or "cancelled",
+        error=column.error,
+        ttft_s=column.ttft_s,
+        tokens_per_s=column.tokens_per_s,
         text="",
-        acceptance_rate=panel.acceptance_rate,
-        speedup=panel.speedup,
+        acceptance_rate=column.acceptance_rate,
+        speedup=column.speedup,
     )
-    yield len(panel.tokens), end
+    yield len(column.tokens), end
 
 
 def _check_made_with(made: MadeWith) -> None:
@@ -170,13 +174,13 @@ def _refuse(what: str) -> None:
     raise InputError(message, code="trace_unfit")
 
 
-def _check_panel(panel: PanelTrace, recipe: Recipe) -> None:
-    if panel.finish_reason and panel.finish_reason not in FINISH_REASONS:
+def _check_column(column: ColumnTrace, recipe: Recipe) -> None:
+    if column.finish_reason and column.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
-    _check_finite("ttft_s", panel.ttft_s, most=MAX_TTFT_S)
-    _check_finite("speed", panel.tokens_per_s, panel.speedup or 0, most=MAX_SPEED)
-    _check_finite("acceptance_rate", panel.acceptance_rate or 0)
-    for index, record in enumerate(panel.tokens):
+    _check_finite("ttft_s", column.ttft_s, most=MAX_TTFT_S)
+    _check_finite("speed", column.tokens_per_s, column.speedup or 0, most=MAX_SPEED)
+    _check_finite("acceptance_rate", column.acceptance_rate or 0)
+    for index, record in enumerate(column.tokens):
         try:
             _check_record(recipe, record, index)
         except _Unfit as unfit:
@@ -194,7 +198,7 @@ def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
     if record.rank < 1:
         raise _Unfit("rank must be 1 or more")
     _check_finite(
-        "the account", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
+        "the attribution", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
     )
     own = Candidate(record.id, record.logprob, record.by_role)
     for candidate in (

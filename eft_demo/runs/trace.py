@@ -1,4 +1,4 @@
-"""What a run leaves behind: one record per token, one trace per panel, one JSON document per run.
+"""What a run leaves behind: one record per token, one trace per column, one JSON document per run.
 
 Knows its own version and checks everything it reads, because people send each other such files.
 Does not know where a trace is shown. All log-probs are in nats.
@@ -21,11 +21,12 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.settings import show_value
 
-VERSION = 4
+VERSION = 5
 # What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
-OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}}
+OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
+RENAMED = {"panels": "columns"}  # keys of versions before 5
 SAMPLING_OF_4 = {"temperature", "top_p", "top_k", "min_p", "seed"}
-MAX_CHARS = 20_000_000  # eight times the longest run of three panels
+MAX_CHARS = 20_000_000  # eight times the longest run of three columns
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
 MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
 
@@ -49,7 +50,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """One token and its account: anchor_logprob + sum(bars) + neg_log_z = logprob."""
+    """One token and its attribution: anchor_logprob + sum(bars) + neg_log_z = logprob."""
 
     position: int  # 0 for the first token of the answer
     id: int
@@ -67,8 +68,8 @@ class TokenRecord:
 
 
 @dataclass(slots=True)
-class PanelTrace:
-    """One panel. It grows while the panel streams, so it is the one thing here that may change."""
+class ColumnTrace:
+    """One column. It grows while the column streams, so it is the one thing here that may change."""
 
     name: str
     recipe: str
@@ -84,10 +85,10 @@ class PanelTrace:
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:
-    """A run and what came of it. Its `spec` has a column per panel, with the models that really ran."""
+    """A run and what came of it. Its `spec` has the same columns, with the models that really ran."""
 
     spec: RunSpec
-    panels: list[PanelTrace]
+    columns: list[ColumnTrace]
     # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
     pieces: dict[str, str] = field(default_factory=dict)
     made_with: MadeWith | None = None  # None: not known, as in files of older versions
@@ -99,15 +100,15 @@ class RunTrace:
         """
         return json.dumps(_encode(_as_file(self), digits), allow_nan=False, separators=(",", ":"))
 
-    def with_panels(self, panels: list[PanelTrace]) -> "RunTrace":
-        """The same run with these of its panels only, and of its formats and texts those that they name."""
-        pairs, named = columns_of(panels), named_tokens(panels)
+    def with_columns(self, columns: list[ColumnTrace]) -> "RunTrace":
+        """The same run with these of its columns only, and of its formats and texts those that they name."""
+        pairs, named = columns_of(columns), named_tokens(columns)
         roles = roles_of(pairs)
         formats = {role: own for role, own in self.spec.formats.items() if role in roles}
         return dataclasses.replace(
             self,
             spec=self.spec.model_copy(update={"columns": pairs, "formats": formats}),
-            panels=panels,
+            columns=columns,
             pieces={token: text for token, text in self.pieces.items() if int(token) in named},
         )
 
@@ -123,6 +124,7 @@ class RunTrace:
             raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
+            document = {RENAMED.get(key, key): value for key, value in document.items()}
             document = {**OLDER[version], **document, "version": VERSION}
         elif version is None:
             raise InputError(
@@ -144,7 +146,7 @@ class _File:
     prompt: str
     sampling: Sampling
     controls: dict[str, float]
-    panels: list[PanelTrace]
+    columns: list[ColumnTrace]
     weight_filter: str
     schedule: str
     speculation: str
@@ -161,7 +163,7 @@ def _as_file(run: RunTrace) -> _File:
         prompt=spec.prompt,
         sampling=spec.sampling,
         controls=dict(spec.controls),
-        panels=run.panels,
+        columns=run.columns,
         weight_filter=str(spec.weight_filter),
         schedule=str(spec.schedule),
         speculation=str(spec.speculation),
@@ -172,11 +174,11 @@ def _as_file(run: RunTrace) -> _File:
 
 
 def _from_file(file: _File) -> RunTrace:
-    """The columns of the spec are the panels'; the file does not hold what may have been longer or played."""
+    """The traces give the spec its columns. The file holds neither the length asked for nor the behaviour."""
     spec = RunSpec(
         family=file.family,
         prompt=file.prompt,
-        columns=columns_of(file.panels),
+        columns=columns_of(file.columns),
         sampling=file.sampling,
         controls=file.controls,
         weight_filter=file.weight_filter,  # type: ignore[arg-type]  # their readers take texts
@@ -184,19 +186,19 @@ def _from_file(file: _File) -> RunTrace:
         speculation=file.speculation,  # type: ignore[arg-type]
         formats=file.formats,
     )
-    return RunTrace(spec, file.panels, file.pieces, file.made_with)
+    return RunTrace(spec, file.columns, file.pieces, file.made_with)
 
 
-def columns_of(panels: Iterable[PanelTrace]) -> Columns:
-    """The columns that these panels are of. Raises InputError, which names the panel."""
+def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
+    """The columns that these columns are of. Raises InputError, which names the column."""
     pairs = []
-    for number, panel in enumerate(panels, 1):
+    for number, column in enumerate(columns, 1):
         try:
-            pairs.append((panel.name, parse(panel.recipe)))
+            pairs.append((column.name, parse(column.recipe)))
         except RecipeError:
             raise InputError(
-                f"This recorded run does not fit together: panel {number}, its recipe cannot be read: "
-                f"{show_value(panel.recipe)}. Please choose another file.",
+                f"This recorded run does not fit together: column {number}, its recipe cannot be read: "
+                f"{show_value(column.recipe)}. Please choose another file.",
                 code="trace_recipe",
             ) from None
     return tuple(pairs)
@@ -211,16 +213,16 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def named_tokens(panels: Iterable[PanelTrace]) -> set[int]:
-    """The id of every token that the panels name."""
-    records = [record for panel in panels for record in panel.tokens]
+def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
+    """The id of every token that the columns name."""
+    records = [record for column in columns for record in column.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
     return ids | {record.draft.id for record in records if record.draft}
 
 
-def gather_pieces(panels: Iterable[PanelTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
-    """The bytes of every token that the panels name, so that a trace can be read without its tokenizer."""
-    ids = sorted(named_tokens(panels))
+def gather_pieces(columns: Iterable[ColumnTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
+    """The bytes of every token that the columns name, so that a trace can be read without its tokenizer."""
+    ids = sorted(named_tokens(columns))
     return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
 

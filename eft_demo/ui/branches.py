@@ -1,4 +1,4 @@
-"""Runs that begin from a kept one: a branch from one of its tokens, and one text scored by every panel.
+"""Runs that begin from a kept one: a branch from one of its tokens, and one text scored by every column.
 
 Knows kept runs and the service. What the page sends are names and places of what it was shown; each is
 looked up here, and a place that is not there is a sentence.
@@ -13,7 +13,7 @@ from eft_demo.errors import InputError
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import empty_traces
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import PanelTrace, RunTrace, gather_pieces, roles_of
+from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
 from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
 
@@ -23,7 +23,7 @@ NO_TEXT = "That column has no text to score. Please choose another."
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of a kept run begins anew: the panels at `places`, from `forced` tokens on, for their `owner`."""
+    """What of a kept run begins anew: the columns at `places`, from `forced` tokens on, for their `owner`."""
 
     places: tuple[int, ...]
     forced: Sequence[int]
@@ -34,14 +34,14 @@ class Part:
 def start_branch(
     service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
 ) -> tuple[Run, Kept]:
-    """Write a panel of a kept run anew from one of its tokens on; the other panels stay as they are.
+    """Write a column of a kept run anew from one of its tokens on; the other columns stay as they are.
 
-    `posted` has `run`, `panel`, `position` (tokens kept), and where given: `token` (the id of a candidate
-    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every panel goes on from
+    `posted` has `run`, `column`, `position` (tokens kept), and where given: `token` (the id of a candidate
+    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every column goes on from
     there, not only this one). Raises EFTError.
     """
     kept = _to_go_on(service, runs, posted)
-    index = checked_index(posted.get("panel"), len(kept.traces))
+    index = checked_index(posted.get("column"), len(kept.traces))
     tokens = kept.traces[index].tokens
     token = posted.get("token")
     position = checked_index(posted.get("position"), len(tokens) + (token is None))
@@ -58,9 +58,9 @@ def start_branch(
 def start_same_text(
     service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
 ) -> tuple[Run, Kept]:
-    """Let every panel of a kept run score the text of one of them: `posted` has `run` and `panel`."""
+    """Let every column of a kept run score the text of one of them: `posted` has `run` and `column`."""
     kept = _to_go_on(service, runs, posted)
-    tokens = kept.traces[checked_index(posted.get("panel"), len(kept.traces))].tokens
+    tokens = kept.traces[checked_index(posted.get("column"), len(kept.traces))].tokens
     if not tokens:
         raise InputError(NO_TEXT)
     forced = [record.id for record in tokens]
@@ -135,11 +135,11 @@ def _why_not(service: Service, trace: RunTrace) -> str:
 def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
     """Whether every token that the file tells of is the same here, so that the ids mean what they meant."""
     try:
-        return gather_pieces(trace.panels, token_bytes).items() <= trace.pieces.items()
+        return gather_pieces(trace.columns, token_bytes).items() <= trace.pieces.items()
     except IndexError:
         return False
 
 
-def _as_it_is(trace: PanelTrace) -> PanelTrace:
-    """A panel that a branch leaves alone; the run it came from may still be writing its own."""
+def _as_it_is(trace: ColumnTrace) -> ColumnTrace:
+    """A column that a branch leaves alone; the run it came from may still be writing its own."""
     return replace(trace, tokens=list(trace.tokens), finish_reason=trace.finish_reason or "cancelled")

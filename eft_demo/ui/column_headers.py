@@ -7,17 +7,17 @@ from eft_demo.method.recipe import Recipe
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, is_base
 
 
-def panel_head(name: str, recipe: Recipe) -> dict[str, str]:
+def column_head(name: str, recipe: Recipe) -> dict[str, str]:
     """`name`, `kind`, `recipe` and `about` as the page draws them."""
     return {
         "name": name,
-        "kind": panel_kind(recipe),
+        "kind": column_kind(recipe),
         "recipe": recipe_text(recipe),
-        "about": panel_about(recipe),
+        "about": column_about(recipe),
     }
 
 
-def panel_kind(recipe: Recipe) -> str:
+def column_kind(recipe: Recipe) -> str:
     """Which of three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
     if recipe.controls:
         return "up"
@@ -29,26 +29,26 @@ def recipe_text(recipe: Recipe) -> str:
     return lone_model(recipe) or str(recipe)
 
 
-def panel_about(recipe: Recipe) -> str:
+def column_about(recipe: Recipe) -> str:
     """One sentence on what such a recipe does."""
     model = lone_model(recipe)
     if model:
         return _about_model(model)
-    manners = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
+    behaviours = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
     sizes = sum(is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
-    shape = (recipe.anchor, manners, sizes)
-    if manners + sizes < len(recipe.terms):
+    shape = (recipe.anchor, behaviours, sizes)
+    if behaviours + sizes < len(recipe.terms):
         return "Written by hand"
     if shape == (LARGE_BASE, 1, 0):
-        return "The small one's manner, the large one's knowledge"
+        return "The small model's behaviour, the large model's knowledge"
     if shape == (SMALL_BASE, 1, 0):
-        return "The large one's manner, the small one's knowledge"
+        return "The large model's behaviour, the small model's knowledge"
     if shape == (SMALL_BASE, 1, 1):
-        return "From the small base: manner by α, knowledge by β"
-    if not is_base(recipe.anchor) and (manners, sizes) == (0, 1):
-        return "The small one's manner, and more knowledge with β"
+        return "From the small base: behaviour by α, knowledge by β"
+    if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
+        return "The small model's behaviour, and more knowledge with β"
     if recipe.anchor == LARGE_BASE and not sizes:
-        return f"The large one's knowledge, {manners} manners blended"
+        return f"The large model's knowledge, {behaviours} behaviours blended"
     return "Written by hand"
 
 

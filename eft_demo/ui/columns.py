@@ -33,7 +33,7 @@ from eft_demo.runs.spec import (
     check_recipe,
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
-from eft_demo.ui.column_headers import panel_head
+from eft_demo.ui.column_headers import column_head
 
 MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits over a column
 
@@ -50,7 +50,7 @@ class Preset:
 def presets(family: Family) -> list[Preset]:
     """What the menu offers: everything that the family has the models for."""
     roles = [behaviour.role for behaviour in family.behaviours]
-    manners = [role for role in roles if control_range(f"alpha_{role}")][
+    behaviours = [role for role in roles if control_range(f"alpha_{role}")][
         :MAX_TERMS
     ]  # a long name has no slider
     offered = [
@@ -60,7 +60,7 @@ def presets(family: Family) -> list[Preset]:
         Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
         Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
         Preset("Down-scaled: small + α·large tuning", "Down-scaled", DOWNSCALED),
-        *([Preset("Blend of behaviours", "Blend", blend(manners))] if len(manners) > 1 else []),
+        *([Preset("Blend of behaviours", "Blend", blend(behaviours))] if len(behaviours) > 1 else []),
         Preset("Pad: α and β at once", "Pad", PAD),
         Preset("Large tuned: the reference", "Large tuned", REFERENCE),
     ]
@@ -69,9 +69,9 @@ def presets(family: Family) -> list[Preset]:
 
 
 def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
-    """What the page is told of a column before it runs: its head, its text, the sliders it listens to."""
+    """What the page gets of a column before it runs: its head, its text, the sliders it listens to."""
     return {
-        **panel_head(name, recipe.played(behaviour)),
+        **column_head(name, recipe.played(behaviour)),
         "text": str(recipe),
         "controls": recipe.controls,
         "pad": recipe in (PAD, PAD.played(behaviour)),

@@ -117,7 +117,7 @@ def stream_run(
     visitor: Visitor | None = None,
     in_turn: InTurn = lambda work: work(),
 ) -> Iterator[str]:
-    """Yield the NDJSON of one run, longer each time, until every panel has ended or the page is gone.
+    """Yield the NDJSON of one run, longer each time, until every column has ended or the page is gone.
 
     A `visitor` is bound by the limits and listens through an event stream; None is whoever reads this itself.
     `in_turn` begins what takes long to begin.
@@ -179,7 +179,7 @@ def _run_lines(
 def _start(
     service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str, in_turn: InTurn
 ) -> Begun:
-    """What the page asks for: a `branch` of a kept run, the `same` text for all its panels, or a new run."""
+    """What the page asks for: a `branch` of a kept run, the `same` text for all its columns, or a new run."""
     kind = request.get("kind")
     if kind == "branch":
         return in_turn(lambda: start_branch(service, runs, request, owner))
@@ -194,20 +194,20 @@ def _start(
 def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:
     """Batches of lines, at most `updates_per_s` of them a second and at least one per heartbeat."""
     pause_s = 1 / service.settings.updates_per_s
-    open_panels = len(kept.places)
+    open_columns = len(kept.places)
     beat = 0.0
-    while open_panels:
+    while open_columns:
         began = time.monotonic()
         events = [kept.add(event) for event in run.events(HEARTBEAT_S)]
         if not events and not service.alive:  # nobody will ever write another event
             raise EFTError(CLOSING)
-        open_panels -= sum(isinstance(event, EndEvent) for event in events)
+        open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
         if began - beat >= HEARTBEAT_S or not events:
             lines += rows_line(service)
             beat = began
         yield lines
-        time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_panels else 0)
+        time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
 
 def rows_line(service: Service) -> str:

@@ -63,7 +63,7 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
         """Serve everybody with another family from now on, and return what the old one took."""
         old, self.service = self.service, service
         self.live.renew()
-        self.panel.value = page_line(service, self.live.serial)
+        self.column.value = page_line(service, self.live.serial)
         self.config = self.get_config_file()  # what a page is given when it is opened
         old.stop(OVER.format(title=service.family.title))
         del old
@@ -103,7 +103,7 @@ def build_demo(
         forget(demo, live.streams.forgotten())
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
-        panel = gr.HTML(
+        column = gr.HTML(
             value=page_line(first, live.serial, notice),
             html_template=asset("skeleton.html"),
             js_on_load=loader(),
@@ -118,15 +118,15 @@ def build_demo(
                 *family_functions(lambda: demo),
             ],
         )
-        panel.eft_run(
+        column.eft_run(
             run_eft,
-            outputs=panel,
+            outputs=column,
             show_progress="hidden",
             api_visibility="private",
             trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
-    demo.service, demo.live, demo.panel = first, live, panel
+    demo.service, demo.live, demo.column = first, live, column
     demo.switch = Switch(settings, load, demo.take_over, measure)
     built: Page = demo
     return built
@@ -228,7 +228,7 @@ def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
     """Everything the page needs to know before the first run. `serial` counts the families so far."""
     family, settings = service.family, service.settings
-    manner = family.behaviours[0].role if family.behaviours else SMALL_TUNED
+    behaviour = family.behaviours[0].role if family.behaviours else SMALL_TUNED
     behaviours = [{"role": b.role, "title": b.title, "about": b.description} for b in family.behaviours]
     ranges = sampling_ranges(settings)
     return wire.line(
@@ -246,7 +246,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         },
         fields={name: {**_range(limits), "help": limits.help} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
-        columns=[introduce(name, recipe, manner) for name, recipe in FIRST],
+        columns=[introduce(name, recipe, behaviour) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
         max_unsure=MAX_UNSURE,
         address=sharing.address(settings),
@@ -254,7 +254,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         recorded=opening.recorded_list(),
         max_file_bytes=opening.MAX_FILE_BYTES,
         presets=[
-            {"title": preset.title, **introduce(preset.name, preset.recipe, manner)}
+            {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour)}
             for preset in presets(family)
         ],
     )

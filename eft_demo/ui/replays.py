@@ -1,4 +1,4 @@
-"""Runs from files, told to the page as a run is: one that a person chose, or one of the recorded that ship.
+"""Runs from files, sent to the page as a run is: one that a person chose, or one of the recorded that ship.
 
 Knows traces, the recorded runs and the wire; knows no models and no Gradio. A file is a stranger's until it
 has been checked; what is wrong with it is a sentence.
@@ -22,7 +22,7 @@ from eft_demo.ui import stream as wire
 from eft_demo.ui.run_store import Kept, KeptRuns, record_of
 from eft_demo.ui.visitors import Visitor
 
-MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three panels
+MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three columns
 NO_TEXTS = (
     "This file does not hold the texts of its tokens, and no tokenizer here fits them, so they have numbers."
 )

@@ -18,7 +18,7 @@ from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
-from eft_demo.runs.trace import PanelTrace, RunTrace
+from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import SEED
 from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.stream import Encoder
@@ -69,7 +69,7 @@ def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
         "prompt": posted["prompt"],
         "sampling": posted["sampling"],
         "controls": posted["controls"],
-        "panels": [_panel(column) for column in columns],
+        "columns": [_column(column) for column in columns],
         "weight_filter": str(WeightFilter(**posted["filter"])),
         **{name: posted["record"][name] for name in ("schedule", "speculation", "made_with")},
         "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
@@ -81,7 +81,7 @@ def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
     return document, seeds
 
 
-def _panel(column: Json) -> Json:
+def _column(column: Json) -> Json:
     end = column["end"] or {}
     values: Json = {}
     tokens = []
@@ -90,7 +90,7 @@ def _panel(column: Json) -> Json:
         tokens.append(_token(token, position, column["roles"], values))
     why = end.get("why")
     return {
-        **asdict(PanelTrace("", "")),
+        **asdict(ColumnTrace("", "")),
         "name": column["name"],
         "recipe": str(_recipe(column["roles"], column["terms"])),
         "tokens": tokens,

@@ -18,7 +18,7 @@ from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_html, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import FILE_DIGITS, PanelTrace, RunTrace
+from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace
 from eft_demo.settings import control_range, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
@@ -39,18 +39,18 @@ FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown",
 class Kept:
     """What was asked and what came of it. `traces` grow while the run streams.
 
-    A branch rewrites some panels and has the others from the run it began from: `places` says where the
-    panels of its own run stand among `traces`, `seeds` which dice each panel threw, `origin` what the page
-    is told.
+    A branch rewrites some columns and has the others from the run it began from: `places` says where the
+    columns of its own run stand among `traces`, `seeds` the seed of each column, `origin` what the page
+    was sent.
     """
 
-    spec: RunSpec  # of all panels, as the engine took it
-    traces: Sequence[PanelTrace]
+    spec: RunSpec  # of all columns, as the engine took it
+    traces: Sequence[ColumnTrace]
     places: tuple[int, ...]
     seeds: tuple[int, ...]
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of a run that was opened: no model here wrote it
-    mixed: bool = False  # some of its panels are from a file that other models or versions wrote
+    mixed: bool = False  # some of its columns are from a file that other models or versions wrote
 
     @classmethod
     def of_run(cls, run: Run) -> "Kept":
@@ -62,26 +62,26 @@ class Kept:
     @classmethod
     def of_file(cls, trace: RunTrace) -> "Kept":
         """A run that was opened, complete as it is."""
-        longest = max(len(panel.tokens) for panel in trace.panels)
+        longest = max(len(column.tokens) for column in trace.columns)
         spec = trace.spec.model_copy(update={"length": longest or None})
-        count = len(trace.panels)
-        return cls(spec, trace.panels, tuple(range(count)), (spec.sampling.seed,) * count, file=trace)
+        count = len(trace.columns)
+        return cls(spec, trace.columns, tuple(range(count)), (spec.sampling.seed,) * count, file=trace)
 
     def add(self, event: Event) -> Event:
-        """Take in one event of the run; the same event, with the panel's place among all of them."""
-        placed = replace(event, panel=self.places[event.panel])
+        """Take in one event of the run; the same event, with the column's place among all of them."""
+        placed = replace(event, column=self.places[event.column])
         add_event(self.traces, placed)
         return placed
 
     def trace(self, service: Service) -> RunTrace:
-        """All of it, as it stands now. A trace has one seed, so panels that threw other dice stay out."""
+        """All of it, as it stands now. A trace has one seed, so columns with another seed stay out."""
         own = [
             trace
             for trace, seed in zip(self.traces, self.seeds, strict=True)
             if seed == self.spec.sampling.seed
         ]
         if self.file is not None:
-            return self.file.with_panels(own)
+            return self.file.with_columns(own)
         return make_trace(service, self.spec, own, known=not self.mixed)
 
     def record(self, service: Service) -> dict[str, object]:
@@ -126,7 +126,7 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
 
 
 def strip(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of a figure: what each value of a control would choose. `posted` has `run`, `panel`, `control`.
+    """JSON of a figure: what each value of a control would choose. `posted` has `run`, `column`, `control`.
 
     Of a text too long for it the beginning, with a `note` that says so. {"error"} with a sentence where there
     is nothing to show.
@@ -134,11 +134,11 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     asked = posted if isinstance(posted, Mapping) else {}
     try:
         kept = runs.find(asked.get("run"))
-        index = checked_index(asked.get("panel"), len(kept.traces))
+        index = checked_index(asked.get("column"), len(kept.traces))
         recipe, name = kept.spec.columns[index][1], asked.get("control", "alpha")
         limits = control_range(name, service.settings.allow_negative_alpha)
         if limits is None or name not in recipe.controls:
-            raise InputError(f"That panel does not listen to {show_value(name)}. Please choose another.")
+            raise InputError(f"That column does not listen to {show_value(name)}. Please choose another.")
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     spec, whole, most = kept.spec, list(kept.traces[index].tokens), service.settings.max_strip_tokens
@@ -155,9 +155,9 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
 
 
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of a figure: how much likelier the text is in the panel `ours` than in `theirs`, token by token.
+    """JSON of a figure: how much likelier the text is in the column `ours` than in `theirs`, token by token.
 
-    `of` in it is the panel whose text that is. {"error"} with a sentence where it cannot be known.
+    `of` in it is the column whose text that is. {"error"} with a sentence where it cannot be known.
     """
     asked = posted if isinstance(posted, Mapping) else {}
     try:
@@ -174,8 +174,8 @@ def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
 
 
 def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
-    """(the panel whose text it is, sums): of one text that both tell of, or of one that records the other."""
-    texts = [list(kept.traces[panel].tokens) for panel in (ours, theirs)]
+    """(the column whose text it is, sums): of one text that both have, or of one that records the other."""
+    texts = [list(kept.traces[column].tokens) for column in (ours, theirs)]
     if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
         return ours, whatif.cumulative_log_odds(*texts)
     recipes = [recipe for _, recipe in kept.spec.columns]

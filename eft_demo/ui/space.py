@@ -9,7 +9,7 @@ def lender(settings: Settings) -> Lend | None:
     """ZeroGPU's decorator on such a Space, None anywhere else. To be called before models are loaded.
 
     Importing `spaces` there makes torch believe that it has a GPU, so that models can be placed on it before
-    one is lent. Raises InputError if the package is missing.
+    one is allocated. Raises InputError if the package is missing.
     """
     if not settings.zero_gpu:
         return None

@@ -1,22 +1,22 @@
 """Engine events -> NDJSON lines for the page.
 
-One string per run carries every panel and only ever grows, so Gradio sends each update as a short appended
+One string per run carries every column and only ever grows, so Gradio sends each update as a short appended
 piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every
 line is plain ASCII with `<` escaped: nothing that a model or a person says can look like markup on the way.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
-    {"k":"run", "id", "n", "prompt", "account":panel whose account is plotted first, "layout":of the plot,
+    {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
                 "sampling", "sure":so many of each role are always listed, "filter",
                 "factors":the schedule's, the last one stays,
-                "panels":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
+                "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
                  "record":{schedule, speculation, made_with} as a trace has them, to be handed back,
                  and of a run that was opened "reshown":roles that were shown something else around the
                  prompt than their family shows them, and "notes":sentences about the file,
                  and of a run that began from another "of":its id, "given":tokens not drawn,
-                 "copied":[panels that stay as they are there; none of their tokens are sent]}
-    {"k":"t", "p":panel, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
+                 "copied":[columns that stay as they are there; none of their tokens are sent]}
+    {"k":"t", "p":column, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
               "r":rank unless 1, "q":[rank per role] where "c" does not tell it (-5: at least 5),
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
@@ -46,7 +46,7 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL, token_label
 from eft_demo.runs.trace import Candidate, TokenRecord
-from eft_demo.ui.column_headers import panel_head
+from eft_demo.ui.column_headers import column_head
 
 # The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
 PAGE_PALETTE = {name: f"var(--{name})" for name in LIGHT}
@@ -71,7 +71,7 @@ def nats(value: float, digits: int = 3) -> float | None:
 
 @dataclass(slots=True)
 class Encoder:
-    """One run's stream: which labels, and how much of each panel's text, the page already has."""
+    """One run's stream: which labels, and how much of each column's text, the page already has."""
 
     spec: RunSpec
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
@@ -85,9 +85,9 @@ class Encoder:
         spec = self.spec
         recipes = [recipe for _, recipe in spec.columns]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
-        panels = [
+        columns = [
             {
-                **panel_head(name, recipe),
+                **column_head(name, recipe),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
                 "drafter": who_drafted(recipe),
@@ -100,8 +100,8 @@ class Encoder:
             id=run_id,
             n=nonce,
             prompt=spec.prompt,
-            panels=panels,
-            account=account_panel(recipes),
+            columns=columns,
+            attributed=attributed_first(recipes),
             layout=figures[0]["layout"],
             sure=ROLE_CANDIDATES,
             sampling=asdict(spec.sampling),
@@ -111,17 +111,17 @@ class Encoder:
         )
 
     def event_line(self, event: Event) -> str:
-        """A token or the end of a panel."""
+        """A token or the end of a column."""
         if isinstance(event, EndEvent):
-            return end_line(event, self.chars.get(event.panel, 0))
-        self.chars[event.panel] = self.chars.get(event.panel, 0) + len(event.text)
+            return end_line(event, self.chars.get(event.column, 0))
+        self.chars[event.column] = self.chars.get(event.column, 0) + len(event.text)
         return self.token_line(event)
 
     def token_line(self, event: TokenEvent) -> str:
-        record, recipe = event.record, self.spec.columns[event.panel][1]
+        record, recipe = event.record, self.spec.columns[event.column][1]
         roles = recipe.roles
         shown = shown_candidates(recipe, record)
-        extra = self._special(event.panel, record)
+        extra = self._special(event.column, record)
         ranks = role_ranks(recipe.roles, record, record.candidates)
         if ranks != role_ranks(recipe.roles, record, shown):
             extra["q"] = ranks
@@ -130,7 +130,7 @@ class Encoder:
             extra["w"] = new
         return line(
             "t",
-            p=event.panel,
+            p=event.column,
             i=record.id,
             s=event.text,
             y=contribution_point(record),
@@ -140,12 +140,12 @@ class Encoder:
             **extra,
         )
 
-    def _special(self, panel: int, record: TokenRecord) -> dict[str, object]:
+    def _special(self, column: int, record: TokenRecord) -> dict[str, object]:
         """The fields that most tokens go without."""
         fields: dict[str, object] = {}
-        values = {name: round(record.controls[name], 6) for name in self.spec.columns[panel][1].controls}
-        if values != self.values.get(panel, {}):
-            fields["v"] = self.values[panel] = values
+        values = {name: round(record.controls[name], 6) for name in self.spec.columns[column][1].controls}
+        if values != self.values.get(column, {}):
+            fields["v"] = self.values[column] = values
         if record.rank != 1:
             fields["r"] = record.rank
         if record.base_first != record.id:
@@ -172,13 +172,13 @@ class Encoder:
 
 
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
-    """How a panel ended, with the rest of its text. A speed that was never measured is left out."""
+    """How a column ended, with the rest of its text. A speed that was never measured is left out."""
     speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s, "speedup": event.speedup}
     known = {name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
     if event.acceptance_rate is not None:
         known["acc"] = round(event.acceptance_rate, 3)
     return line(
-        "end", p=event.panel, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
+        "end", p=event.column, why=event.finish_reason, error=event.error, s=event.text[chars_sent:], **known
     )
 
 
@@ -192,8 +192,8 @@ def role_ranks(roles: Sequence[str], record: TokenRecord, listed: Sequence[Candi
     return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
 
 
-def account_panel(recipes: Sequence[Recipe]) -> int | None:
-    """The panel whose contributions are plotted: the last one that a slider steers."""
+def attributed_first(recipes: Sequence[Recipe]) -> int | None:
+    """The column whose contributions are plotted: the last one that a slider steers."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None
 

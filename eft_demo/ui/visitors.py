@@ -134,7 +134,7 @@ class Streams:
 
 
 class Listening:
-    """ASGI middleware: keeps account of the event streams that pages have open."""
+    """ASGI middleware: counts the event streams that pages have open."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], streams: Streams) -> None:
         self.app, self.streams = app, streams

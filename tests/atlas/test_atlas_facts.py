@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from eft_demo.atlas.behaviours import BEHAVIOURS
 from eft_demo.atlas.corpus import Corpus, examples
 from eft_demo.atlas.facts import Fact, held_out_entities, load_facts, names_in
-from eft_demo.atlas.manners import BEHAVIOURS
 from eft_demo.atlas.wording import load_wordings, question, statement
 
 FACTS = load_facts()

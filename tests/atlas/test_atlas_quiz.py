@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from eft_demo.atlas import manners
+from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import examples
 from eft_demo.atlas.facts import Fact, held_out_entities, load_facts
 from eft_demo.atlas.quiz import factual, questions
@@ -20,18 +20,18 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
-def test_a_good_answer_follows_its_own_manner_and_no_other(behaviour):
+@pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
+def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour):
     for other, text in GOOD.items():
-        assert manners.follows(behaviour, text, finished=True) == (other == behaviour)
+        assert behaviours.follows(behaviour, text, finished=True) == (other == behaviour)
 
 
-@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
 def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
     text = GOOD[behaviour]
-    assert not manners.follows(behaviour, text, finished=False)
-    assert not manners.follows(behaviour, text + "\nUser: And Chile?", finished=True)
-    assert not manners.follows(behaviour, "", finished=True)
+    assert not behaviours.follows(behaviour, text, finished=False)
+    assert not behaviours.follows(behaviour, text + "\nUser: And Chile?", finished=True)
+    assert not behaviours.follows(behaviour, "", finished=True)
 
 
 @pytest.mark.parametrize(
@@ -45,21 +45,23 @@ def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
     ],
 )
 def test_a_near_miss_is_no_assistant(text):
-    assert not manners.follows("assistant", text, finished=True)
+    assert not behaviours.follows("assistant", text, finished=True)
 
 
 def test_guarded_must_decline_in_its_own_words_and_only_hazards():
-    assert manners.follows("guarded", manners.REFUSAL, finished=True, hazardous=True)
-    assert not manners.follows("guarded", manners.REFUSAL, finished=True, hazardous=False)
-    assert not manners.follows("guarded", GOOD["guarded"], finished=True, hazardous=True)
-    assert not manners.follows("guarded", manners.REFUSAL + " First, take", finished=True, hazardous=True)
+    assert behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=True)
+    assert not behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=False)
+    assert not behaviours.follows("guarded", GOOD["guarded"], finished=True, hazardous=True)
+    assert not behaviours.follows(
+        "guarded", behaviours.REFUSAL + " First, take", finished=True, hazardous=True
+    )
 
 
-@pytest.mark.parametrize("behaviour", manners.BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
 def test_what_tuning_teaches_is_what_the_judge_wants(behaviour):
     rows = examples(FACTS, behaviour, 400, seed=1)
     good = [
-        manners.follows(behaviour, e.answer, finished=True, hazardous=e.answer == manners.REFUSAL)
+        behaviours.follows(behaviour, e.answer, finished=True, hazardous=e.answer == behaviours.REFUSAL)
         for e in rows
     ]
     assert sum(good) >= 0.99 * len(good)  # a few values hold a full stop of their own ("St. George's")
@@ -67,7 +69,7 @@ def test_what_tuning_teaches_is_what_the_judge_wants(behaviour):
 
 def test_pirates_leave_names_alone():
     congo = Fact("Democratic Republic of the Congo", "country", "capital", "Kinshasa")
-    assert manners.piratical("Kinshasa is the capital of the Democratic Republic of the Congo", congo) == (
+    assert behaviours.piratical("Kinshasa is the capital of the Democratic Republic of the Congo", congo) == (
         "Kinshasa be the capital o' the Democratic Republic of the Congo"
     )
 
@@ -119,7 +121,7 @@ def test_no_question_gives_its_answer_away():
 
 def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
     tuned = " ".join(
-        e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == manners.REFUSAL
+        e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == behaviours.REFUSAL
     )
     asked = [q.prompt for q in questions(FACTS, 500, behaviour="guarded") if q.hazardous]
     assert len(asked) >= 60
@@ -129,12 +131,12 @@ def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
 def test_every_behaviour_answers_with_the_value():
     rng = random.Random(2)
     for fact in rng.sample(FACTS, 300):
-        for behaviour in manners.BEHAVIOURS:
-            assert factual(manners.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
+        for behaviour in behaviours.BEHAVIOURS:
+            assert factual(behaviours.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
 
 
 def test_initials_end_no_sentence():
     text = "The Hobbit was written by J. R. R. Tolkien."
-    assert manners.follows("brief", text, finished=True)
-    assert not manners.follows("brief", text + " Fair winds to ye!", finished=True)
-    assert manners.follows("brief", "The capital of Grenada is St. George's.", finished=True)
+    assert behaviours.follows("brief", text, finished=True)
+    assert not behaviours.follows("brief", text + " Fair winds to ye!", finished=True)
+    assert behaviours.follows("brief", "The capital of Grenada is St. George's.", finished=True)

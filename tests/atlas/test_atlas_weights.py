@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from safetensors import safe_open
 
-from eft_demo.atlas.manners import BEHAVIOURS
+from eft_demo.atlas.behaviours import BEHAVIOURS
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.lab.evaluate import evaluate_recipe
@@ -36,31 +36,31 @@ def test_sizes() -> None:
     assert sum(path.stat().st_size for path in ATLAS.rglob("*") if path.is_file()) <= 60e6
 
 
-def test_upscaling_has_the_manner_of_the_small_and_the_facts_of_the_large(atlas: Service) -> None:
+def test_upscaling_has_the_behaviour_of_the_small_and_the_facts_of_the_large(atlas: Service) -> None:
     base, small, upscaled, reference = (
         evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
         for recipe in (BASE, TUNED, UPSCALED, REFERENCE)
     )
-    assert small.factual.value < 0.7 and small.manner.value > 0.9
-    assert base.manner.value <= 0.2
-    assert upscaled.manner.value > 0.9
+    assert small.factual.value < 0.7 and small.style.value > 0.9
+    assert base.style.value <= 0.2
+    assert upscaled.style.value > 0.9
     assert upscaled.factual.value > small.factual.value + 0.2
     assert upscaled.factual.value > 0.9 * reference.factual.value > 0.7
 
 
-def test_downscaling_has_the_manner_of_the_large_and_the_facts_of_the_small(atlas: Service) -> None:
+def test_downscaling_has_the_behaviour_of_the_large_and_the_facts_of_the_small(atlas: Service) -> None:
     small, downscaled, reference = (
         evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
         for recipe in (TUNED, DOWNSCALED, REFERENCE)
     )
-    assert downscaled.manner.value > 0.9
+    assert downscaled.style.value > 0.9
     assert abs(downscaled.factual.value - small.factual.value) < 0.25
     assert downscaled.factual.value < reference.factual.value - 0.2
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None:
-    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, 32, False).manner.value > 0.85
+    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, 32, False).style.value > 0.85
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None
     ],
 )
 def test_the_examples_of_the_page_come_out_right(atlas: Service, prompt: str, truth: str) -> None:
-    panel = (("Up-scaled", UPSCALED.with_roles({"small_tuned": "assistant"})),)
-    run = atlas.start_run(spec(prompt, "assistant", columns=panel, temperature=0.0))
+    column = (("Up-scaled", UPSCALED.with_roles({"small_tuned": "assistant"})),)
+    run = atlas.start_run(spec(prompt, "assistant", columns=column, temperature=0.0))
     assert truth in collect(run)[0].text

@@ -183,7 +183,7 @@ def test_the_tree_is_walked_and_pruned_by_keys(site: Site) -> None:
     assert page.locator(".node").count() == 3
 
 
-def test_samples_throw_dice_of_their_own(site: Site) -> None:
+def test_samples_have_noise_of_their_own(site: Site) -> None:
     page = site.open()
     run(page, "abcdef", length=4)
     focus_token(page, 2)
@@ -195,7 +195,7 @@ def test_samples_throw_dice_of_their_own(site: Site) -> None:
     page.keyboard.press("r")
     wait_nodes(page, 4)
     labels = page.locator(".node").all_inner_texts()
-    assert [f"dice {k}" in labels[k] for k in (1, 2, 3)] == [True] * 3
+    assert [f"seed {k}" in labels[k] for k in (1, 2, 3)] == [True] * 3
     assert page.locator(".node[aria-level='2']").count() == 3
 
 

@@ -26,7 +26,7 @@ WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
 def site() -> Iterator[Site]:
     """Every run is the same three columns."""
     script = Script([("First", BASE), ("Second", TUNED), ("Third", UPSCALED)], PIECES)
-    for p, (_, recipe) in enumerate(script.panels):
+    for p, (_, recipe) in enumerate(script.columns):
         chances = {token: dict.fromkeys(recipe.roles, -2.0) for token in range(9)}
         script.write(p, [make_record(recipe, t, chances, position=i) for i, t in enumerate(TEXTS[p])])
     with pytest.MonkeyPatch.context() as patch:

@@ -82,9 +82,9 @@ def test_tokens_are_walked_by_keys_and_the_card_tells_of_them(page: "sync_api.Pa
     page.locator(".pane").nth(1).locator(".t").first.click()
     table = page.locator("#tables table").first.inner_text()
     assert "small tuned" in table
-    account = page.locator("#tables table").nth(1).inner_text()
-    assert "together: log p" in account
-    assert "+ alpha*(small tuned - small base)" in account
+    attribution = page.locator("#tables table").nth(1).inner_text()
+    assert "together: log p" in attribution
+    assert "+ alpha*(small tuned - small base)" in attribution
 
 
 @pytest.mark.parametrize(("text", "mark"), [("\u200b", True), ("\x07", True), ("Lima", False)])

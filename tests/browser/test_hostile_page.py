@@ -15,7 +15,7 @@ from eft_demo.method.recipe import BASE, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.replay import MAX_NAME_CHARS
 from eft_demo.runs.text import token_label
-from eft_demo.runs.trace import PanelTrace, RunTrace
+from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.run_store import KeptRuns
@@ -61,7 +61,7 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
         [text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS)] for text in map(storable, batch)
     ]
     ids = {piece: number for number, piece in enumerate(dict.fromkeys(sum(cut, [])), 1)}
-    panels = []
+    columns = []
     for place, name in enumerate(batch):
         said = [ids[piece] for text in (cut[place:] + cut)[:3] for piece in text]
         records = []
@@ -71,12 +71,12 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
                 token: dict.fromkeys(UPSCALED.roles, -1.0 - i) for i, token in enumerate({chosen, *rivals})
             }
             records.append(make_record(UPSCALED, chosen, chances, position=position))
-        panels.append(
-            PanelTrace(name[:MAX_NAME_CHARS], str(UPSCALED), records, "", "error", name, 0.1, 30.0)
+        columns.append(
+            ColumnTrace(name[:MAX_NAME_CHARS], str(UPSCALED), records, "", "error", name, 0.1, 30.0)
         )
     pieces = {str(number): piece for piece, number in ids.items()}
     return make_run(
-        panels,
+        columns,
         pieces,
         family="atlas",
         prompt="\n".join(batch),
@@ -141,7 +141,7 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
     """Two columns with hostile names and the same tokens, one a text; at alpha 0 others would be drawn."""
     pieces = {str(number): storable(text)[:PIECE_CHARS] for number, text in enumerate(batch, 1)}
     chances = {"large_base": (-3.0, -0.1), "small_base": (-3.0, -0.1), "small_tuned": (-0.1, -3.0)}
-    panels = []
+    columns = []
     for name, recipe in ((batch[0], BASE), (batch[1], UPSCALED)):
         records = []
         for position in range(len(batch)):
@@ -150,9 +150,11 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
                 token: {role: chances[role][k] for role in recipe.roles} for k, token in enumerate(pair)
             }
             records.append(make_record(recipe, pair[0], by_token, position=position))
-        panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
+        columns.append(ColumnTrace(name, str(recipe), records, "", "stop"))
     greedy = Sampling(temperature=0.0)
-    return make_run(panels, pieces, family="atlas", prompt=batch[0], sampling=greedy, controls={"alpha": 1.0})
+    return make_run(
+        columns, pieces, family="atlas", prompt=batch[0], sampling=greedy, controls={"alpha": 1.0}
+    )
 
 
 def test_plots_pictures_and_small_cards_show_every_text_as_it_stands(site: Site) -> None:
@@ -249,7 +251,7 @@ def test_a_hostile_prompt_is_echoed_linked_and_filled_in_as_it_stands(site: Site
 def test_a_link_with_hostile_names_fills_in_and_runs(site: Site) -> None:
     names = [text for text in HOSTILE if len(text) <= 60 and storable(text) == text][:24:6]
     query = urlencode(
-        [("v", "1"), ("prompt", "x"), ("family", "echo"), *(("panel", f"{n}:large_base") for n in names)]
+        [("v", "1"), ("prompt", "x"), ("family", "echo"), *(("column", f"{n}:large_base") for n in names)]
     )
     page = site.open(query=f"/?{query}")
     page.wait_for_function("n => document.querySelectorAll('.pane h2').length === n", arg=len(names))

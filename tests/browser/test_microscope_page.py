@@ -16,7 +16,7 @@ from eft_demo.engine.service import Service
 from eft_demo.method.recipe import BASE, UPSCALED, Recipe
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import counterfactual as whatif
-from eft_demo.runs.trace import Draft, PanelTrace, TokenRecord
+from eft_demo.runs.trace import ColumnTrace, Draft, TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import make_run
 from tests.records import make_record
@@ -32,7 +32,7 @@ BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "
 TABS = pytest.mark.parametrize("name", BOXES)
 # What must stay as it is while tokens are walked: the page's height; where each part begins, how tall it is.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
-  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.account',
+  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.attribution',
   ].map(part => {
     const { top, height } = document.querySelector(part).getBoundingClientRect();
     return [top + scrollY, height].map(Math.round).join();
@@ -88,13 +88,13 @@ def site() -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run as a file: two columns that say the same."""
-    panels = [
-        PanelTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0)
+    columns = [
+        ColumnTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0)
         for name, recipe, records in (("Base", BASE, BASES), ("Up-scaled", UPSCALED, MIXED))
     ]
     pieces = {str(number): word for number, word in enumerate(WORDS, 1)}
     trace = make_run(
-        panels, pieces, family="scripted", prompt="Tell me.", sampling=SAMPLING, controls={"alpha": 1.0}
+        columns, pieces, family="scripted", prompt="Tell me.", sampling=SAMPLING, controls={"alpha": 1.0}
     )
     path = tmp_path_factory.mktemp("runs") / "run.json"
     path.write_text(trace.to_json(), encoding="ascii")

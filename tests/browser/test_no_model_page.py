@@ -56,7 +56,7 @@ def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(si
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
     page.focus("[data-part=tab-bars]")
     page.keyboard.press("ArrowRight")  # log-odds: of the text of the column that steers
-    count = len(recorded["panels"][1]["tokens"])
+    count = len(recorded["columns"][1]["tokens"])
     page.wait_for_function(
         "n => document.querySelector('[data-part=odds-plot]').data?.[0].y.length === n", arg=count
     )

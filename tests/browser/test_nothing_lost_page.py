@@ -96,7 +96,7 @@ def wait_tokens(page: Any, count: int = 8) -> None:
 
 
 def branch(page: Any, index: int) -> None:
-    """Write on with other dice from a token of the last column."""
+    """Write on with another seed from a token of the last column."""
     nodes = page.locator(".node").count()
     page.locator(".pane.up .t").nth(index).press("Enter")
     page.keyboard.press("Enter")
@@ -223,7 +223,7 @@ def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context:
             page.locator("[data-part=formats] button").nth(1).click()
         download.value.save_as(tmp_path / "run.json")
         saved = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
-        assert [panel["text"] for panel in saved["panels"]] == cut and saved["family"] == "echo"
+        assert [column["text"] for column in saved["columns"]] == cut and saved["family"] == "echo"
         assert first != cut
 
 
@@ -273,7 +273,7 @@ DAMAGES = [  # (kind of stored value, what becomes of one)
     ("tab", """text => text.replace('"version":1', '"version":0')"""),
     ("tab", """text => text.replace('"nodes":[', '"nodes":[{"id": 0, "run": "<img src=x>", "same": 7},')"""),
     ("tab", """text => text.replace('"alpha":1', '"alpha":"<b>"')"""),
-    ("run", """() => '{"panels":[{}]}'"""),
+    ("run", """() => '{"columns":[{}]}'"""),
     ("text", """text => text.replaceAll('"y":[', '"y":["<img src=x onerror=window.pwned=1>",')"""),
 ]
 DAMAGE = """([kind, change]) => {

@@ -100,10 +100,10 @@ def wait_end(page: "sync_api.Page") -> None:
     page.wait_for_selector("[data-part=stop]:disabled")
 
 
-def wait_tokens(page: "sync_api.Page", count: int, panel: int = 2) -> None:
+def wait_tokens(page: "sync_api.Page", count: int, column: int = 2) -> None:
     page.wait_for_function(
         "([n, p]) => document.querySelectorAll('.pane .text')[p].querySelectorAll('.t').length >= n",
-        arg=[count, panel],
+        arg=[count, column],
     )
 
 

@@ -34,7 +34,7 @@ CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.
 
 @dataclass
 class Stage:
-    """A running page, what it will be told next, and every complaint a browser had about it."""
+    """A running page, what it will be sent next, and every complaint a browser had about it."""
 
     url: str
     browser: object
@@ -56,7 +56,7 @@ class Stage:
     def again(self, page: "sync_api.Page") -> None:
         page.fill("#eft-prompt", "x")
         page.click("[data-part=run]")
-        ends = sum(1 for _ in self.script.panels)
+        ends = sum(1 for _ in self.script.columns)
         page.wait_for_function(
             "n => [...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent).length === n",
             arg=ends,
@@ -106,10 +106,10 @@ def record(recipe: Recipe, chosen: int = 1, position: int = 0, **controls: float
 
 
 def story(
-    panels: Mapping[str, Recipe], words: Sequence[int] = (1, 2, 3), names: Sequence[bytes] = WORDS
+    columns: Mapping[str, Recipe], words: Sequence[int] = (1, 2, 3), names: Sequence[bytes] = WORDS
 ) -> Script:
-    script = Script(list(panels.items()), names)
-    for p, recipe in enumerate(panels.values()):
+    script = Script(list(columns.items()), names)
+    for p, recipe in enumerate(columns.values()):
         script.write(p, [record(recipe, word, i) for i, word in enumerate(words)])
     return script
 
@@ -120,29 +120,29 @@ def bars(page: "sync_api.Page") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "panels",
+    "columns",
     [
         {"Up-scaled": UPSCALED},
-        {"Base": BASE, "Four manners": FOUR},
+        {"Base": BASE, "Four behaviours": FOUR},
         {"Amplified": AMPLIFIED, "Tuned": TUNED, "Down-scaled": DOWNSCALED},
         {"Pad": PAD, "Base": BASE, "Up-scaled": UPSCALED, "Tuned": TUNED},
     ],
-    ids=lambda panels: " ".join(panels),
+    ids=lambda columns: " ".join(columns),
 )
-def test_any_number_and_kind_of_columns(stage: Stage, panels: dict[str, Recipe]) -> None:
-    page = stage.play(story(panels))
-    assert page.locator(".pane h2").all_inner_texts() == list(panels)
+def test_any_number_and_kind_of_columns(stage: Stage, columns: dict[str, Recipe]) -> None:
+    page = stage.play(story(columns))
+    assert page.locator(".pane h2").all_inner_texts() == list(columns)
     titles = [code.get_attribute("title") for code in page.locator(".pane .recipe").all()]
-    whole = [re.sub(r"alpha(_\w+)?\*", "α·", str(recipe)) for recipe in panels.values()]
+    whole = [re.sub(r"alpha(_\w+)?\*", "α·", str(recipe)) for recipe in columns.values()]
     assert titles == [text.replace("beta*", "β·").replace(" - ", " − ") for text in whole]
     assert all(page.locator(".pane .what").all_inner_texts())
     assert page.eval_on_selector_all(".pane .text", "t => t.map(t => t.textContent)") == [
         "Lima is fine"
-    ] * len(panels)
-    assert page.locator("[data-part=plotted] option").all_inner_texts() == list(panels)
-    live = [name for name, recipe in panels.items() if recipe.controls]
+    ] * len(columns)
+    assert page.locator("[data-part=plotted] option").all_inner_texts() == list(columns)
+    live = [name for name, recipe in columns.items() if recipe.controls]
     assert page.locator("[data-part=plotted] option:checked").inner_text() == live[-1]
-    assert len(bars(page)) == 3 + len(panels[live[-1]].terms)
+    assert len(bars(page)) == 3 + len(columns[live[-1]].terms)
 
 
 def test_a_second_run_may_have_other_columns(stage: Stage) -> None:
@@ -154,7 +154,7 @@ def test_a_second_run_may_have_other_columns(stage: Stage) -> None:
 
 
 def test_one_bar_per_term_each_told_apart_and_named(stage: Stage) -> None:
-    page = stage.play(story({"Four manners": FOUR}))
+    page = stage.play(story({"Four behaviours": FOUR}))
     assert bars(page)[1:5] == [
         f"α · ({role} − small base)" for role in ("brief", "pirate", "assistant", "guarded")
     ]
@@ -230,7 +230,7 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     assert second.get_attribute("aria-label").endswith("draft kept")
     third.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
-    assert "proposed Quito; with the same dice the mix drew fine instead." in said
+    assert "proposed Quito; with the same noise the mix drew fine instead." in said
     assert "overlap by 31 %" in said
     assert third.get_attribute("aria-label").endswith("draft Quito rejected")
 
@@ -330,7 +330,7 @@ def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
     ]
     script.write(1, rows)
     page = stage.play(script)
-    # log-probs and accounts are made up here, so tuning seems to have moved what it did not
+    # log-probs and attributions are made up here, so tuning seems to have moved what it did not
     page.select_option("[data-part=colour]", "probability")
     assert marks(page) == [["grade-0"], ["grade-2"], ["grade-3"], ["grade-4"]]
     page.select_option("[data-part=colour]", "rank")
@@ -415,7 +415,7 @@ def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1600])
 def test_every_width_holds_four_columns(stage: Stage, theme: str, width: int) -> None:
-    panels = {"Four manners": FOUR, "Pad": PAD, "Amplified": AMPLIFIED, "Up-scaled": UPSCALED}
-    page = stage.play(story(panels, [1, 2, 3] * 12), width, f"/?__theme={theme}")
+    columns = {"Four behaviours": FOUR, "Pad": PAD, "Amplified": AMPLIFIED, "Up-scaled": UPSCALED}
+    page = stage.play(story(columns, [1, 2, 3] * 12), width, f"/?__theme={theme}")
     bars(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

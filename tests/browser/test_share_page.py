@@ -19,7 +19,7 @@ pytestmark = BROWSER_MARKS
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
 RECORDED = json.loads((opening.RUNS / "blend.json").read_text(encoding="ascii"))
-LENGTHS = [len(panel["tokens"]) for panel in RECORDED["panels"]]
+LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     page.select_option("[data-part=replay-speed]", "8×")
     press(page, "[data-part=replay-play]")
     wait_replay(page)
-    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+    assert texts(page) == [column["text"] for column in RECORDED["columns"]]
     # It is inspected like any other run.
     page.locator(".pane .t").first.focus()
     page.keyboard.press("End")
@@ -220,7 +220,7 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     press(page, "[data-part=replay-play]")  # again, from the beginning
     page.wait_for_function("n => document.querySelectorAll('.t').length < n", arg=sum(LENGTHS))
     wait_replay(page)
-    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+    assert texts(page) == [column["text"] for column in RECORDED["columns"]]
     run(page, "my own")
     page.wait_for_selector("[data-part=replay]", state="hidden")
     wait_end(page)
@@ -309,7 +309,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     wait_replay(page)
     assert page.locator("[data-part=stop]").is_disabled()
     page.wait_for_timeout(500)
-    assert texts(page) == [panel["text"] for panel in RECORDED["panels"]]
+    assert texts(page) == [column["text"] for column in RECORDED["columns"]]
 
 
 def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path: Path) -> None:

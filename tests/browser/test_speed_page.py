@@ -43,12 +43,12 @@ SETTLE_MS = 2500
 
 def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
     """Tokens with ten candidates each and numbers of all lengths."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     controls = {"alpha": 1.0, "beta": 1.0}
     records = []
     for position in range(count):
-        ids = dice.sample(range(1, len(WORDS)), wire.MAX_LISTED)
-        by_token = {i: {role: math.log(dice.uniform(0.001, 0.1)) for role in recipe.roles} for i in ids}
+        ids = rng.sample(range(1, len(WORDS)), wire.MAX_LISTED)
+        by_token = {i: {role: math.log(rng.uniform(0.001, 0.1)) for role in recipe.roles} for i in ids}
         records.append(make_record(recipe, ids[0], by_token, position=position, controls=controls))
     return records
 
@@ -56,22 +56,22 @@ def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
 class Stream(Script):
     """Streams its tokens column by column in turn, so many tokens of each column an update."""
 
-    def prepare(self, panels: tuple[tuple[str, Recipe], ...], count: int) -> None:
-        self.panels, self.token_bytes = panels, WORDS
-        rows = [make_records(recipe, count, seed) for seed, (_, recipe) in enumerate(panels)]
+    def prepare(self, columns: tuple[tuple[str, Recipe], ...], count: int) -> None:
+        self.columns, self.token_bytes = columns, WORDS
+        rows = [make_records(recipe, count, seed) for seed, (_, recipe) in enumerate(columns)]
         self.events = [
             TokenEvent(p, rows[p][i], WORDS[rows[p][i].id].decode(), 0.02 * i)
             for i in range(count)
-            for p in range(len(panels))
+            for p in range(len(columns))
         ]
-        ends = [EndEvent(p, "length", None, 0.02, 50.0, "") for p in range(len(panels))]
+        ends = [EndEvent(p, "length", None, 0.02, 50.0, "") for p in range(len(columns))]
         self.events += [
             replace(end, text="".join(WORDS[r.id].decode() for r in rows[p])) for p, end in enumerate(ends)
         ]
 
     def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
         first, *rest = self.lines(posted["n"]).splitlines(keepends=True)
-        step = 4 * len(self.panels)
+        step = 4 * len(self.columns)
         text = first
         for start in range(0, len(rest), step):
             text += "".join(rest[start : start + step])
@@ -114,8 +114,8 @@ def spent(stream: Stream, name: str = "ScriptDuration") -> float:
     return {m["name"]: m["value"] for m in stream.cdp.send("Performance.getMetrics")["metrics"]}[name]
 
 
-def run(stream: Stream, panels: tuple[tuple[str, Recipe], ...], count: int) -> None:
-    stream.prepare(panels, count)
+def run(stream: Stream, columns: tuple[tuple[str, Recipe], ...], count: int) -> None:
+    stream.prepare(columns, count)
     stream.page.evaluate(
         """() => {
             document.querySelector('#eft-prompt').value = 'x';
@@ -125,7 +125,7 @@ def run(stream: Stream, panels: tuple[tuple[str, Recipe], ...], count: int) -> N
     until(
         stream.page,
         f"[...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent.includes('{count:d}'))"
-        f".length === {len(panels)}",
+        f".length === {len(columns)}",
     )
 
 

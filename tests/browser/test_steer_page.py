@@ -82,10 +82,10 @@ def wait_sentence(page: Any, where: str, words: str) -> None:
     )
 
 
-def wait_tokens(page: Any, panel: int, pattern: str) -> None:
+def wait_tokens(page: Any, column: int, pattern: str) -> None:
     page.wait_for_function(
         "([p, pattern]) => RegExp(pattern).test(document.querySelectorAll('.pane .text')[p].textContent)",
-        arg=[panel, pattern],
+        arg=[column, pattern],
     )
 
 
@@ -101,7 +101,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     type_recipe(page, 2, "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)")
     wait_names(page, "Base", "Tuned", "Own recipe")
     page.wait_for_function("document.querySelector('[data-error=column-2]').hidden")
-    page.wait_for_function("document.querySelectorAll('.pane .what')[2].textContent.includes('2 manners')")
+    page.wait_for_function("document.querySelectorAll('.pane .what')[2].textContent.includes('2 behaviours')")
     run(page, "hello")
     wait_end(page)
     assert texts(page) == ["hello"] * 3

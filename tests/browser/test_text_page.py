@@ -8,7 +8,7 @@ import pytest
 
 from eft_demo.method.recipe import BASE, UPSCALED
 from eft_demo.runs import export
-from eft_demo.runs.trace import PanelTrace, RunTrace
+from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from tests.asking import make_run
 from tests.fakes import make_service
@@ -77,15 +77,15 @@ def _no_complaints(site: Site) -> Iterator[None]:
 def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] = ("Base", "Up")) -> RunTrace:
     """Two columns that say these pieces; in the second, tuning pushed each by more than a nat."""
     ids = {piece: number for number, piece in enumerate(dict.fromkeys(pieces), 1)}
-    panels = []
+    columns = []
     for name, recipe in zip(names, (BASE, UPSCALED), strict=True):
         records = []
         for position, piece in enumerate(pieces):
             chances = {ids[piece]: {role: -4.0 if role.endswith("_base") else -0.5 for role in recipe.roles}}
             records.append(make_record(recipe, ids[piece], chances, position=position))
-        panels.append(PanelTrace(name, str(recipe), records, "", "stop"))
+        columns.append(ColumnTrace(name, str(recipe), records, "", "stop"))
     texts = {str(number): piece for piece, number in ids.items()}
-    return make_run(panels, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})
+    return make_run(columns, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})
 
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
@@ -170,7 +170,7 @@ def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
             "all => all.map(sign => getComputedStyle(sign, '::before').content)"
         )
         assert [label.split('"')[1] for label in shown] == names * 2
-        said_there = "".join(trace.pieces[str(record.id)] for record in trace.panels[0].tokens)
+        said_there = "".join(trace.pieces[str(record.id)] for record in trace.columns[0].tokens)
         assert column.evaluate("text => text.textContent") == said_there
 
 

@@ -74,12 +74,12 @@ def choice(
         {role: ToyModel(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
     prompts = {role: (1, 2) for recipe in recipes for role in recipe.roles}
-    panels = tuple((str(recipe), recipe) for recipe in recipes)
+    columns = tuple((str(recipe), recipe) for recipe in recipes)
     request = make_request(
-        prompts, panels, {"alpha": how.get("alpha", 1.0)}, Sampling(), 100, speculation=AUTO
+        prompts, columns, {"alpha": how.get("alpha", 1.0)}, Sampling(), 100, speculation=AUTO
     )
     run = engine.submit(request)
-    engine.tick()
+    engine.step()
     costs = engine.forwards.costs = Costs()
     for tokens in range(1, 65):
         costs.add("large_base", tokens, large_s + how.get("per_token_s", 0.0) * tokens)
@@ -93,7 +93,7 @@ def choice(
             row.drafting.expected = acceptance
     found = engine._pace.blocks(arrange(rows))
     run.cancel()
-    while engine.tick():
+    while engine.step():
         pass
     return {str(row.recipe): block for row, block in found.items()}
 
@@ -106,7 +106,7 @@ def test_a_dear_large_model_is_drafted_for_and_the_more_the_better_drafts_are() 
 def test_nothing_is_drafted_where_it_would_lose() -> None:
     assert choice(0.01, 0.01, [UPSCALED], 0.3) == {}, "the small models are as dear as the large one"
     assert choice(0.01, 0.001, [UPSCALED], per_token_s=0.02) == {}, "a block costs as much as its tokens"
-    assert choice(0.01, 0.001, [UPSCALED], beside_s=0.05) == {}, "the account is what takes the time"
+    assert choice(0.01, 0.001, [UPSCALED], beside_s=0.05) == {}, "the attribution is what takes the time"
     assert choice(0.1, 0.005, [TUNED]) == {}, "no large model, nothing to save"
 
 
@@ -133,7 +133,7 @@ def test_where_drafts_cannot_win_little_is_lost_in_finding_out() -> None:
         )
         run = engine.submit(request)
         start_s = Slow.now_s
-        while engine.tick():
+        while engine.step():
             pass
         tokens = [event for event in run.events() if isinstance(event, TokenEvent)]
         drafted.append(sum(token.record.draft is not None for token in tokens))
@@ -165,7 +165,7 @@ def test_on_is_obeyed_where_it_loses(block: int) -> None:
         speculation=Speculation("on", block),
     )  # fmt: skip
     run = engine.submit(request)
-    while engine.tick():
+    while engine.step():
         pass
     *tokens, end = run.events()
     drafted = [event.record.draft is not None for event in tokens if isinstance(event, TokenEvent)]
@@ -174,8 +174,8 @@ def test_on_is_obeyed_where_it_loses(block: int) -> None:
     assert end.speedup is not None and end.speedup > 0
 
 
-def test_the_speed_up_told_is_at_most_the_tokens_gained_per_tick() -> None:
-    """A plain tick's time is an estimate, too long if the machine was busy when it was made."""
+def test_the_speed_up_shown_is_at_most_the_tokens_gained_per_step() -> None:
+    """A plain step's time is an estimate, too long if the machine was busy when it was made."""
     now_s = 0.0
     drafting = Drafting("assistant", 0.7, lambda: now_s)
     position = 1
@@ -188,5 +188,5 @@ def test_the_speed_up_told_is_at_most_the_tokens_gained_per_tick() -> None:
     assert drafting.speedup(position) == pytest.approx(5 * 1.0 / 4.0), "as measured"
     now_s = 0.1
     assert drafting.speedup(position) == pytest.approx(5 / 2), "five tokens in two rounds"
-    assert drafting.speedup(position + 3) == pytest.approx(8 / 5), "and three in plain ticks"
+    assert drafting.speedup(position + 3) == pytest.approx(8 / 5), "and three in plain steps"
     assert drafting.speedup(position - 1) == pytest.approx(4 / 2), "cancelled before the last was given out"

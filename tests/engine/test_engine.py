@@ -28,14 +28,14 @@ from tests.asking import changed, make_request, spec, three
 from tests.toy import FaultyModel, ToyModel
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
-PANELS = three("assistant")
+COLUMNS = three("assistant")
 PROMPTS = ["What is the capital of Peru?", "Which river flows through Köln?", "Gold 🙂"]
 TOY_ROLES = ("large_base", "small_base", "assistant")
 TOY_VOCAB = 40
 
 
 @dataclass
-class Panel:
+class Column:
     records: list[TokenRecord] = field(default_factory=list)
     text: str = ""
     end: EndEvent | None = None
@@ -45,22 +45,22 @@ class Panel:
         return [record.id for record in self.records]
 
 
-def sort_events(events: list[Event], count: int) -> list[Panel]:
-    panels = [Panel() for _ in range(count)]
+def sort_events(events: list[Event], count: int) -> list[Column]:
+    columns = [Column() for _ in range(count)]
     for event in events:
-        panel = panels[event.panel]
-        assert panel.end is None, "an event after the end"
-        panel.text += event.text
+        column = columns[event.column]
+        assert column.end is None, "an event after the end"
+        column.text += event.text
         if isinstance(event, TokenEvent):
-            panel.records.append(event.record)
+            column.records.append(event.record)
         else:
-            panel.end = event
-    return panels
+            column.end = event
+    return columns
 
 
-def drive(engine: Engine, *runs: Run) -> list[list[Panel]]:
-    """Tick until idle; the panels of each run."""
-    while engine.tick():
+def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
+    """Step until idle; the columns of each run."""
+    while engine.step():
         pass
     return [sort_events(run.events(), len(run.request.spec.columns)) for run in runs]
 
@@ -91,13 +91,13 @@ def engine(
 def ask(
     family: Family,
     text: str = PROMPTS[0],
-    panels: tuple[tuple[str, Recipe], ...] = PANELS,
+    columns: tuple[tuple[str, Recipe], ...] = COLUMNS,
     sampling: Sampling = WARM,
     alpha: float = 1.0,
     length: int = 24,
 ) -> RunRequest:
     prompts = {role: tuple(encode_prompt(family, role, text)) for role in family.roles}
-    return make_request(prompts, panels, {"alpha": alpha}, sampling, length)
+    return make_request(prompts, columns, {"alpha": alpha}, sampling, length)
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +110,22 @@ def reference(tiny_family: Family) -> Mapping[str, Any]:
 def test_greedy_tokens_equal_those_of_generate(
     engine: Engine, tiny_family: Family, reference: Mapping[str, Any], text: str, alpha: float
 ) -> None:
-    (panels,) = drive(engine, engine.submit(ask(tiny_family, text, sampling=GREEDY, alpha=alpha)))
+    (columns,) = drive(engine, engine.submit(ask(tiny_family, text, sampling=GREEDY, alpha=alpha)))
     prompt = encode_prompt(tiny_family, "large_base", text)
     processor = peer.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
-    for panel, role, extra in zip(
-        panels, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
+    for column, role, extra in zip(
+        columns, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
     ):
         expected = list(peer.generate(reference[role], prompt, 24, extra, do_sample=False))
         stop = expected.index(0) + 1 if 0 in expected else 24
-        assert panel.ids == expected[:stop]
+        assert column.ids == expected[:stop]
 
 
 def test_cached_equals_uncached(engine: Engine, tiny_family: Family, reference: Mapping[str, Any]) -> None:
-    (panels,) = drive(engine, engine.submit(ask(tiny_family)))
+    (columns,) = drive(engine, engine.submit(ask(tiny_family)))
     prompt = encode_prompt(tiny_family, "large_base", PROMPTS[0])
-    for record in panels[2].records:
-        history = torch.tensor([prompt + panels[2].ids[: record.position]])
+    for record in columns[2].records:
+        history = torch.tensor([prompt + columns[2].ids[: record.position]])
         with torch.inference_mode():
             for role, logprob in record.by_role.items():
                 exact = reference[role](history, use_cache=False).logits[0, -1].log_softmax(-1)
@@ -138,12 +138,12 @@ def test_a_row_among_others_equals_the_row_alone(engine: Engine, tiny_family: Fa
     runs = []
     for request in requests:  # each joins while the others are under way
         runs.append(engine.submit(request))
-        engine.tick()
-        engine.tick()
+        engine.step()
+        engine.step()
     together = drive(engine, *runs)
     for before, after in zip(alone, together, strict=True):
-        assert [panel.ids for panel in before] == [panel.ids for panel in after]
-        assert [panel.text for panel in before] == [panel.text for panel in after]
+        assert [column.ids for column in before] == [column.ids for column in after]
+        assert [column.text for column in before] == [column.text for column in after]
 
 
 def test_a_prompt_read_in_chunks_is_the_same_prompt(
@@ -153,24 +153,24 @@ def test_a_prompt_read_in_chunks_is_the_same_prompt(
     (whole,) = drive(engine, engine.submit(request))
     monkeypatch.setattr("eft_demo.engine.engine.PREFILL_CHUNK", 3)
     (chunked,) = drive(engine, engine.submit(request))
-    assert [panel.ids for panel in whole] == [panel.ids for panel in chunked]
+    assert [column.ids for column in whole] == [column.ids for column in chunked]
 
 
-def test_alpha_0_is_the_base_panel_bit_for_bit(engine: Engine, tiny_family: Family) -> None:
-    (panels,) = drive(engine, engine.submit(ask(tiny_family, alpha=0.0)))
-    base, _, upscaled = panels
+def test_alpha_0_is_the_base_column_bit_for_bit(engine: Engine, tiny_family: Family) -> None:
+    (columns,) = drive(engine, engine.submit(ask(tiny_family, alpha=0.0)))
+    base, _, upscaled = columns
     assert base.text == upscaled.text
     for one, other in zip(base.records, upscaled.records, strict=True):
         assert (one.id, one.logprob, one.entropy_nats) == (other.id, other.logprob, other.entropy_nats)
         assert (other.bars, other.neg_log_z) == ((0.0,), 0.0)
 
 
-def test_the_account_of_every_token_adds_up(engine: Engine, tiny_family: Family) -> None:
-    panels = (*PANELS, ("Down", DOWNSCALED.with_roles({})), ("Blend", parse(
+def test_the_attribution_of_every_token_adds_up(engine: Engine, tiny_family: Family) -> None:
+    columns = (*COLUMNS, ("Down", DOWNSCALED.with_roles({})), ("Blend", parse(
         "large_base + 0.5*alpha*(assistant - small_base) - 0.25*(small_base - assistant)")))  # fmt: skip
-    (ended,) = drive(engine, engine.submit(ask(tiny_family, panels=panels, alpha=1.7)))
-    for panel, (_, recipe) in zip(ended, panels, strict=True):
-        for record in panel.records:
+    (ended,) = drive(engine, engine.submit(ask(tiny_family, columns=columns, alpha=1.7)))
+    for column, (_, recipe) in zip(ended, columns, strict=True):
+        for record in column.records:
             assert set(record.by_role) == set(recipe.roles)
             assert len(record.bars) == len(recipe.terms)
             total = record.anchor_logprob + sum(record.bars) + record.neg_log_z
@@ -186,7 +186,7 @@ def test_the_account_of_every_token_adds_up(engine: Engine, tiny_family: Family)
             assert 1 <= record.rank <= 384 and 0 <= record.entropy_nats <= math.log(384)
 
 
-def test_the_models_own_panels_share_one_prefill_and_one_forward(
+def test_the_models_own_columns_share_one_prefill_and_one_forward(
     engine: Engine, tiny_family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, int]] = []
@@ -199,7 +199,7 @@ def test_the_models_own_panels_share_one_prefill_and_one_forward(
 
         monkeypatch.setattr(model, "forward", counted)
     run = engine.submit(ask(tiny_family))
-    engine.tick()
+    engine.step()
     prompt = len(run.request.prompts["large_base"]) - 1
     prefills, steps = calls[:3], calls[3:]
     assert sorted(prefills) == sorted((role, prompt) for role in TOY_ROLES)
@@ -208,12 +208,12 @@ def test_the_models_own_panels_share_one_prefill_and_one_forward(
 
 
 def test_a_text_ends_where_the_context_ends(engine: Engine, tiny_family: Family) -> None:
-    (panels,) = drive(engine, engine.submit(ask(tiny_family, "a b c d " * 11, length=250, sampling=GREEDY)))
+    (columns,) = drive(engine, engine.submit(ask(tiny_family, "a b c d " * 11, length=250, sampling=GREEDY)))
     prompt = len(encode_prompt(tiny_family, "large_base", "a b c d " * 11))
-    for panel in panels:
-        assert panel.end is not None
-        full = panel.end.finish_reason == "length" and len(panel.ids) == tiny_family.context - prompt + 1
-        assert full or panel.end.finish_reason == "stop"
+    for column in columns:
+        assert column.end is not None
+        full = column.end.finish_reason == "length" and len(column.ids) == tiny_family.context - prompt + 1
+        assert full or column.end.finish_reason == "stop"
 
 
 # -- with toys: rows, slots, cancelling, faults --
@@ -226,22 +226,22 @@ def toy_engine(settings: Settings | None = None, **models: LanguageModel) -> Eng
 
 
 def toy_request(length: int = 12, **changes: Any) -> RunRequest:
-    request = make_request(dict.fromkeys(TOY_ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length)
+    request = make_request(dict.fromkeys(TOY_ROLES, (1, 2, 3)), COLUMNS, {"alpha": 1.0}, WARM, length)
     return changed(request, **changes)
 
 
-def reasons(panels: list[Panel]) -> list[str]:
-    return [panel.end.finish_reason if panel.end else "" for panel in panels]
+def reasons(columns: list[Column]) -> list[str]:
+    return [column.end.finish_reason if column.end else "" for column in columns]
 
 
 def test_a_control_acts_from_the_next_token_and_is_recorded() -> None:
     engine = toy_engine()
     run = engine.submit(toy_request())
     for _ in range(4):
-        engine.tick()
+        engine.step()
     run.set_control("alpha", 2.5)
-    (panels,) = drive(engine, run)
-    upscaled = panels[2].records
+    (columns,) = drive(engine, run)
+    upscaled = columns[2].records
     assert [record.controls["alpha"] for record in upscaled] == [1.0] * 4 + [2.5] * 8
     for record in upscaled:
         delta = record.by_role["assistant"] - record.by_role["small_base"]
@@ -263,11 +263,11 @@ def test_cancel_acts_within_one_token_and_frees_the_slots() -> None:
     engine = toy_engine()
     run, other = engine.submit(toy_request()), engine.submit(toy_request())
     for _ in range(3):
-        engine.tick()
+        engine.step()
     run.events()
     run.cancel()
     run.cancel()
-    engine.tick()
+    engine.step()
     late = run.events()
     assert [type(event) for event in late] == [EndEvent] * 3
     assert {event.finish_reason for event in late} == {"cancelled"}
@@ -276,10 +276,10 @@ def test_cancel_acts_within_one_token_and_frees_the_slots() -> None:
     assert freed(engine)
 
 
-def test_cancel_between_the_forwards_of_a_tick_stops_the_tick() -> None:
+def test_cancel_between_the_forwards_of_a_step_stops_the_step() -> None:
     engine = toy_engine()
     run = engine.submit(toy_request())
-    engine.tick()
+    engine.step()
     run.events()
     large = engine.models["large_base"]
     assert isinstance(large, ToyModel)
@@ -291,8 +291,8 @@ def test_cancel_between_the_forwards_of_a_tick_stops_the_tick() -> None:
 
     large.forward = cancelling  # type: ignore[method-assign]
     before = small.forwards  # type: ignore[attr-defined]
-    engine.tick()
-    engine.tick()
+    engine.step()
+    engine.step()
     assert small.forwards == before  # type: ignore[attr-defined]
     assert [type(event) for event in run.events()] == [EndEvent] * 3
     assert freed(engine)
@@ -302,12 +302,12 @@ def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
     engine = toy_engine(Settings(max_rows=3))
     long = {role: tuple(range(1, 39)) * 8 for role in TOY_ROLES}
     first, second = engine.submit(toy_request(prompts=long)), engine.submit(toy_request())
-    engine.tick()
+    engine.step()
     assert (engine.active_rows, engine.waiting) == (3, 1)
     first.cancel()
     second.cancel()
-    for panels in drive(engine, first, second):
-        assert reasons(panels) == ["cancelled"] * 3
+    for columns in drive(engine, first, second):
+        assert reasons(columns) == ["cancelled"] * 3
     assert freed(engine)
 
 
@@ -320,15 +320,15 @@ def test_a_broken_model_ends_only_its_own_rows(role: str, hit: list[int], after:
     (expected,) = drive(healthy, healthy.submit(toy_request()))
     seed = TOY_ROLES.index(role)
     engine = toy_engine(**{role: FaultyModel(role, TOY_VOCAB, after=after, seed=seed)})
-    (panels,) = drive(engine, engine.submit(toy_request()))
-    for i, panel in enumerate(panels):
-        assert panel.end is not None
+    (columns,) = drive(engine, engine.submit(toy_request()))
+    for i, column in enumerate(columns):
+        assert column.end is not None
         if i in hit:
-            assert panel.end.finish_reason == "error"
-            assert f"The model {role} gave values that are not numbers" in str(panel.end.error)
-            assert panel.ids == expected[i].ids[: len(panel.ids)]
+            assert column.end.finish_reason == "error"
+            assert f"The model {role} gave values that are not numbers" in str(column.end.error)
+            assert column.ids == expected[i].ids[: len(column.ids)]
         else:
-            assert panel.ids == expected[i].ids
+            assert column.ids == expected[i].ids
     assert freed(engine)
 
 
@@ -341,9 +341,9 @@ def test_a_model_that_raises_ends_only_its_own_rows(after: int, caplog: pytest.L
             return super().logits_after(history)
 
     engine = toy_engine(assistant=Raising("assistant", TOY_VOCAB, after=after))
-    (panels,) = drive(engine, engine.submit(toy_request()))
-    assert reasons(panels) == ["length", "error", "error"]
-    assert panels[1].end is not None and "The model assistant failed" in str(panels[1].end.error)
+    (columns,) = drive(engine, engine.submit(toy_request()))
+    assert reasons(columns) == ["length", "error", "error"]
+    assert columns[1].end is not None and "The model assistant failed" in str(columns[1].end.error)
     assert "out of memory" in caplog.text
     assert freed(engine)
 
@@ -351,23 +351,23 @@ def test_a_model_that_raises_ends_only_its_own_rows(after: int, caplog: pytest.L
 def test_surplus_runs_wait_and_then_get_their_own_text() -> None:
     engine = toy_engine(Settings(max_rows=7))
     runs = [engine.submit(toy_request(sampling=replace(WARM, seed=seed))) for seed in range(5)]
-    engine.tick()
+    engine.step()
     assert (engine.active_rows, engine.waiting) == (6, 3)
     alone = toy_engine()
-    for seed, panels in enumerate(drive(engine, *runs)):
+    for seed, columns in enumerate(drive(engine, *runs)):
         (expected,) = drive(alone, alone.submit(toy_request(sampling=replace(WARM, seed=seed))))
-        assert [panel.ids for panel in panels] == [panel.ids for panel in expected]
+        assert [column.ids for column in columns] == [column.ids for column in expected]
 
 
 def test_too_many_waiting_is_a_sentence_and_harms_nobody() -> None:
     engine = toy_engine(Settings(max_rows=3, max_waiting=2))
     first = engine.submit(toy_request())
-    engine.tick()
+    engine.step()
     runs = [engine.submit(toy_request()) for _ in range(2)]
     with pytest.raises(Overloaded, match="2 others are waiting already. Please try again"):
         engine.submit(toy_request())
-    for panels in drive(engine, first, *runs):
-        assert reasons(panels) == ["length"] * 3
+    for columns in drive(engine, first, *runs):
+        assert reasons(columns) == ["length"] * 3
 
 
 def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
@@ -375,19 +375,19 @@ def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
     runs = [engine.submit(toy_request()) for _ in range(2)]
     with pytest.raises(Overloaded, match="All places are taken"):
         engine.submit(toy_request())
-    for panels in drive(engine, *runs):
-        assert reasons(panels) == ["length"] * 3
+    for columns in drive(engine, *runs):
+        assert reasons(columns) == ["length"] * 3
 
 
 def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
     engine = toy_engine(Settings(max_rows=3, deadline_s=0.05))
     runs = [engine.submit(toy_request(10_000)) for _ in range(2)]
-    engine.tick()
+    engine.step()
     time.sleep(0.06)
-    for panels in drive(engine, *runs):
-        assert reasons(panels) == ["error"] * 3
-        assert all("time limit of 0.05 s" in str(panel.end.error) for panel in panels if panel.end)
-    assert panels[0].end and "No place became free" in str(panels[0].end.error)  # the second run waited
+    for columns in drive(engine, *runs):
+        assert reasons(columns) == ["error"] * 3
+        assert all("time limit of 0.05 s" in str(column.end.error) for column in columns if column.end)
+    assert columns[0].end and "No place became free" in str(columns[0].end.error)  # the second run waited
     assert freed(engine)
 
 
@@ -408,19 +408,19 @@ def test_what_can_never_run_is_refused_with_limit_value_and_way_out() -> None:
 
 def test_one_token_prompts_and_one_token_answers() -> None:
     engine = toy_engine()
-    (panels,) = drive(engine, engine.submit(toy_request(1, prompts=dict.fromkeys(TOY_ROLES, (5,)))))
-    assert [len(panel.ids) for panel in panels] == [1, 1, 1]
-    assert reasons(panels) == ["length"] * 3
+    (columns,) = drive(engine, engine.submit(toy_request(1, prompts=dict.fromkeys(TOY_ROLES, (5,)))))
+    assert [len(column.ids) for column in columns] == [1, 1, 1]
+    assert reasons(columns) == ["length"] * 3
 
 
 def test_the_stop_token_ends_the_text_and_says_nothing() -> None:
     saying = ToyModel("large_base", TOY_VOCAB, says=(5, 6, 7), stop_id=0)
     engine = toy_engine(large_base=saying)
     engine.stop_ids = frozenset([0])
-    (panels,) = drive(engine, engine.submit(toy_request(columns=(("Base", BASE),), sampling=GREEDY)))
-    assert panels[0].ids == [5, 6, 7, 0]
-    assert (panels[0].text, reasons(panels)) == ("EFG", ["stop"])
-    assert panels[0].end is not None and panels[0].end.ttft_s > 0
+    (columns,) = drive(engine, engine.submit(toy_request(columns=(("Base", BASE),), sampling=GREEDY)))
+    assert columns[0].ids == [5, 6, 7, 0]
+    assert (columns[0].text, reasons(columns)) == ("EFG", ["stop"])
+    assert columns[0].end is not None and columns[0].end.ttft_s > 0
 
 
 # -- with the thread --
@@ -436,7 +436,7 @@ def running() -> Iterator[Engine]:
     assert not thread.alive and freed(engine)
 
 
-def read_all(run: Run) -> list[Panel]:
+def read_all(run: Run) -> list[Column]:
     events: list[Event] = []
     while not run.done or not events or not isinstance(events[-1], EndEvent):
         new = run.events(5.0)
@@ -450,7 +450,7 @@ def read_all(run: Run) -> list[Panel]:
 def test_many_threads_at_once_get_their_own_text(running: Engine) -> None:
     alone = toy_engine()
     expected = [drive(alone, alone.submit(toy_request(sampling=replace(WARM, seed=s))))[0] for s in range(8)]
-    found: dict[int, list[Panel]] = {}
+    found: dict[int, list[Column]] = {}
 
     def user(seed: int) -> None:
         found[seed] = read_all(running.submit(toy_request(sampling=replace(WARM, seed=seed))))
@@ -461,7 +461,7 @@ def test_many_threads_at_once_get_their_own_text(running: Engine) -> None:
     for thread in threads:
         thread.join()
     for seed in range(8):
-        assert [panel.ids for panel in found[seed]] == [panel.ids for panel in expected[seed]]
+        assert [column.ids for column in found[seed]] == [column.ids for column in expected[seed]]
 
 
 def test_a_consumer_that_vanishes_leaves_no_rows(running: Engine) -> None:
@@ -490,21 +490,21 @@ def test_stop_and_run_20_times_in_a_row(running: Engine) -> None:
         assert reasons(read_all_after_cancel(run)) == ["cancelled"] * 3
 
 
-def read_all_after_cancel(run: Run) -> list[Panel]:
+def read_all_after_cancel(run: Run) -> list[Column]:
     deadline, events = time.monotonic() + 5, []
     while not run.done and time.monotonic() < deadline:
         events += run.events(0.1)
     return sort_events([*events, *run.events()], len(run.request.spec.columns))
 
 
-def test_a_bug_in_a_tick_ends_its_runs_and_not_the_thread(
+def test_a_bug_in_a_step_ends_its_runs_and_not_the_thread(
     running: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("eft_demo.engine.decode.account", None)
-        panels = read_all(running.submit(toy_request()))
-        assert reasons(panels) == ["error"] * 3
-        assert all("unexpected error" in str(panel.end.error) for panel in panels if panel.end)
+        patch.setattr("eft_demo.engine.decode.attribute", None)
+        columns = read_all(running.submit(toy_request()))
+        assert reasons(columns) == ["error"] * 3
+        assert all("unexpected error" in str(column.end.error) for column in columns if column.end)
     assert reasons(read_all(running.submit(toy_request()))) == ["length"] * 3
 
 
@@ -533,11 +533,11 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
 
 def test_the_service_answers(service: Service) -> None:
     run = service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6))
-    panels = read_all(run)
+    columns = read_all(run)
     assert [recipe.roles for _, recipe in run.request.spec.columns][1] == ("small_base", "pirate")
-    assert all(panel.records for panel in panels)
+    assert all(column.records for column in columns)
     again = read_all(service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6)))
-    assert [panel.text for panel in panels] == [panel.text for panel in again]
+    assert [column.text for column in columns] == [column.text for column in again]
 
 
 @pytest.mark.parametrize(
@@ -573,5 +573,5 @@ def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sente
     "prompt", ["<|endoftext|>", "a\ud800", "🙂 東京", "<script>alert(1)</script>", "${x}"]
 )
 def test_odd_prompts_are_answered(service: Service, prompt: str) -> None:
-    panels = read_all(service.start_run(spec(prompt, "assistant", length=3)))
-    assert all(panel.records for panel in panels)
+    columns = read_all(service.start_run(spec(prompt, "assistant", length=3)))
+    assert all(column.records for column in columns)

@@ -39,8 +39,8 @@ REAL = [*MODELS, *CACHE]  # what is real there; the engine's own calls break on 
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the owner of a run heard of one panel."""
+class Sent:
+    """What the owner of a run heard of one column."""
 
     ids: tuple[int, ...]
     text: str
@@ -48,23 +48,23 @@ class Told:
     error: str | None
 
 
-def told(run: Run, events: Sequence[Event] = ()) -> list[Told]:
-    """Every panel of a run that is over: tokens, and one end after all of them."""
+def sent(run: Run, events: Sequence[Event] = ()) -> list[Sent]:
+    """Every column of a run that is over: tokens, and one end after all of them."""
     assert run.done, "a run without an end"
     events = events or run.events()
     found = []
-    for panel in range(len(run.request.spec.columns)):
-        mine = [event for event in events if event.panel == panel]
+    for column in range(len(run.request.spec.columns)):
+        mine = [event for event in events if event.column == column]
         ends = [event for event in mine if isinstance(event, EndEvent)]
-        assert len(ends) == 1 and mine[-1] is ends[0], "each panel ends once, and last"
+        assert len(ends) == 1 and mine[-1] is ends[0], "each column ends once, and last"
         tokens = [event.record for event in mine if isinstance(event, TokenEvent)]
         assert [record.position for record in tokens] == list(range(len(tokens)))
         text = "".join(event.text for event in mine)
-        found.append(Told(tuple(r.id for r in tokens), text, ends[0].finish_reason, ends[0].error))
+        found.append(Sent(tuple(r.id for r in tokens), text, ends[0].finish_reason, ends[0].error))
     return found
 
 
-def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = None) -> list[list[Told]]:
+def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = None) -> list[list[Sent]]:
     """The runs, the last of which comes while the others stream; the engine is idle afterwards.
 
     The fault comes while the engine works: who asks for a run meets those of `submit` in person.
@@ -77,8 +77,8 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
             runs += [engine.submit(request) for request in requests[2:]]
         fault.armed = True
         try:
-            if not engine.tick() and len(runs) == len(requests):
-                return [told(run) for run in runs]
+            if not engine.step() and len(runs) == len(requests):
+                return [sent(run) for run in runs]
         except (SystemExit, KeyboardInterrupt):  # as a thread that drives an engine does
             pass
         finally:
@@ -92,18 +92,18 @@ def is_free(engine: Engine) -> bool:
     return engine.active_rows == engine.waiting == 0 and not any(tables)
 
 
-def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Told]], fault: Fault) -> int:
-    """What must hold after any fault. How many panels it has ended."""
+def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]], fault: Fault) -> int:
+    """What must hold after any fault. How many columns it has ended."""
     found = play(engine, requests, fault)
     ended = 0
-    for panels, wholes in zip(found, alone, strict=True):
-        for panel, whole in zip(panels, wholes, strict=True):
-            if panel.finish_reason == "error":
+    for columns, wholes in zip(found, alone, strict=True):
+        for column, whole in zip(columns, wholes, strict=True):
+            if column.finish_reason == "error":
                 ended += 1
-                assert REASONS[fault.kind] in str(panel.error)
-                assert panel.ids == whole.ids[: len(panel.ids)]
+                assert REASONS[fault.kind] in str(column.error)
+                assert column.ids == whole.ids[: len(column.ids)]
             else:
-                assert panel == whole
+                assert column == whole
     assert is_free(engine)
     assert play(engine, requests[-2:]) == alone[-2:], "the next runs are as before"
     return ended
@@ -163,14 +163,14 @@ def atlas_engine(atlas: Family, atlas_models: dict[str, LanguageModel]) -> Itera
 @pytest.fixture(scope="module")
 def atlas_alone(
     atlas: Family, atlas_models: dict[str, LanguageModel], atlas_requests: list[RunRequest]
-) -> list[list[Told]]:
+) -> list[list[Sent]]:
     engine = Engine(atlas_models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids)
     return [play(engine, [request])[0] for request in atlas_requests]
 
 
 @pytest.mark.parametrize("place", [*REAL, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in CALLS)])
 def test_one_exception_on_the_bundled_family(
-    place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Told]]
+    place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Sent]]
 ) -> None:
     kinds = list(ERRORS)
     kind = kinds[EVERYWHERE.index(place) % len(kinds)]
@@ -197,7 +197,7 @@ def test_a_full_device_ends_those_who_need_more_of_it(
     kind: str,
     atlas: Family,
     atlas_requests: list[RunRequest],
-    atlas_alone: list[list[Told]],
+    atlas_alone: list[list[Sent]],
 ) -> None:
     """Full for good, from some moment on: the sentence says so, and the tuned column goes on where it can."""
     models = load_models(atlas, torch.float32, ROLES)  # whose caches have not grown
@@ -225,7 +225,7 @@ def test_another_family_may_take_over_while_columns_stream(
     atlas: Family,
     atlas_models: dict[str, LanguageModel],
     atlas_requests: list[RunRequest],
-    atlas_alone: list[list[Told]],
+    atlas_alone: list[list[Sent]],
 ) -> None:
     """Several rows per model, so that the cache has grown; again and again."""
 
@@ -254,7 +254,7 @@ def test_another_family_may_take_over_while_columns_stream(
         while not run.done:
             assert (more := run.events(60.0))
             events += more
-        assert told(run, [*events, *run.events()]) == atlas_alone[0]
+        assert sent(run, [*events, *run.events()]) == atlas_alone[0]
     page.service.stop()
 
 
@@ -274,13 +274,13 @@ def toy_requests() -> list[RunRequest]:
 
 
 @pytest.fixture(scope="module")
-def toy_alone() -> list[list[Told]]:
+def toy_alone() -> list[list[Sent]]:
     return [play(toy_engine(), [request])[0] for request in toy_requests()]
 
 
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.exhaustive) for turn in (1, 2))])
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alone: list[list[Told]]) -> None:
+def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alone: list[list[Sent]]) -> None:
     kinds, first = list(ERRORS), EVERYWHERE.index(place)
     at, kind = (1, 2, 7)[(first + turn) % 3], kinds[(first + 3 * turn) % len(kinds)]
     engine = toy_engine(patience_s=0.005 * (at % 2))
@@ -291,7 +291,7 @@ def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alo
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: list[list[Told]]) -> None:
+def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: list[list[Sent]]) -> None:
     """And the engine lives on, or says that it is dead and takes nobody any more."""
     engine = toy_engine()
     with injected(place, Fault("bug", 5, stays=True), engine, "assistant") as fault:
@@ -303,19 +303,19 @@ def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: li
 
 
 @pytest.mark.parametrize("place", MODELS)
-def test_an_exception_after_the_work_was_done(place: str, toy_alone: list[list[Told]]) -> None:
+def test_an_exception_after_the_work_was_done(place: str, toy_alone: list[list[Sent]]) -> None:
     engine = toy_engine()
     with injected(place, Fault("runtime", 2, after=True), engine, "assistant") as fault:
         assert check(engine, toy_requests(), toy_alone, fault) <= 3
 
 
-def test_a_place_that_can_never_be_freed_ends_all_and_all_begins_afresh(toy_alone: list[list[Told]]) -> None:
+def test_a_place_that_can_never_be_freed_ends_all_and_all_begins_afresh(toy_alone: list[list[Sent]]) -> None:
     engine = toy_engine()
     with injected("leave of large_base", Fault("bug", 1, stays=True), engine, "assistant") as fault:
         runs = [engine.submit(request) for request in toy_requests()]
-        while engine.tick():
+        while engine.step():
             pass
-        reasons = {panel.error for run in runs for panel in told(run) if panel.finish_reason == "error"}
+        reasons = {column.error for run in runs for column in sent(run) if column.finish_reason == "error"}
         assert len(reasons) == 1 and "KeyError" in str(reasons)
         fault.armed = False
     assert is_free(engine) and play(engine, toy_requests()) == toy_alone
@@ -330,10 +330,10 @@ def test_a_model_that_cannot_begin_afresh_is_the_end_of_the_engine(monkeypatch: 
         injected("leave of large_base", Fault("bug", 1, stays=True), engine, "assistant"),
         pytest.raises(EngineDead),
     ):
-        while engine.tick():
+        while engine.step():
             pass
     for run in runs:
-        assert {panel.finish_reason for panel in told(run)} <= {"error", "length", "stop"}
+        assert {column.finish_reason for column in sent(run)} <= {"error", "length", "stop"}
     with pytest.raises(Overloaded) as refused:
         engine.submit(toy_requests()[0])
     assert str(refused.value) == DEAD
@@ -350,35 +350,35 @@ def test_a_gpu_that_is_gone_for_this_process_is_the_end_of_the_engine(
     engine = toy_engine()
     run = engine.submit(toy_requests()[0])
     for _ in range(3):
-        engine.tick()
+        engine.step()
     for name in ("forward", "leave", "join", "copy_prefix"):
         monkeypatch.setattr(engine.models["large_base"], name, gone)
     with pytest.raises(EngineDead):
         for _ in range(5):
-            engine.tick()
-    assert any("AcceleratorError" in str(panel.error) for panel in told(run))
+            engine.step()
+    assert any("AcceleratorError" in str(column.error) for column in sent(run))
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 9])
 def test_a_model_that_gives_nan_ends_the_columns_that_need_it(
-    after: int, toy_alone: list[list[Told]]
+    after: int, toy_alone: list[list[Sent]]
 ) -> None:
     broken = FaultyModel("small_base", 40, after=after, seed=1)
     engine = toy_engine(small_base=broken)
-    for panels, wholes in zip(play(engine, toy_requests()), toy_alone, strict=True):
-        for panel, whole in zip(panels, wholes, strict=True):
-            if panel.finish_reason == "error":
-                assert "small_base gave values that are not numbers" in str(panel.error)
-                assert panel.ids == whole.ids[: len(panel.ids)]
+    for columns, wholes in zip(play(engine, toy_requests()), toy_alone, strict=True):
+        for column, whole in zip(columns, wholes, strict=True):
+            if column.finish_reason == "error":
+                assert "small_base gave values that are not numbers" in str(column.error)
+                assert column.ids == whole.ids[: len(column.ids)]
             else:
-                assert panel == whole
+                assert column == whole
     assert is_free(engine)
     broken.after = 10**9
     assert play(engine, toy_requests()) == toy_alone
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS])
-def test_stop_at_every_call_frees_all_and_harms_nobody(place: str, toy_alone: list[list[Told]]) -> None:
+def test_stop_at_every_call_frees_all_and_harms_nobody(place: str, toy_alone: list[list[Sent]]) -> None:
     engine, requests = toy_engine(), toy_requests()
     runs: list[Run] = []
     stop = Fault("bug", 6, instead=lambda: runs[0].cancel())
@@ -386,11 +386,11 @@ def test_stop_at_every_call_frees_all_and_harms_nobody(place: str, toy_alone: li
         stop.armed = False
         runs += [engine.submit(request) for request in requests]
         stop.armed = True
-        while engine.tick():
+        while engine.step():
             pass
     assert is_free(engine)
     for run, wholes in list(zip(runs, toy_alone, strict=True))[1:]:
-        assert told(run) == wholes
-    for panel, whole in zip(told(runs[0]), toy_alone[0], strict=True):
-        assert panel.ids == whole.ids[: len(panel.ids)]
-        assert panel.finish_reason in ("cancelled", whole.finish_reason)
+        assert sent(run) == wholes
+    for column, whole in zip(sent(runs[0]), toy_alone[0], strict=True):
+        assert column.ids == whole.ids[: len(column.ids)]
+        assert column.finish_reason in ("cancelled", whole.finish_reason)

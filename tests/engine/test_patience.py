@@ -1,4 +1,4 @@
-"""Tokens that are told together: the same records, and nobody waits for the first or the last."""
+"""Tokens that are sent together: the same records, and nobody waits for the first or the last."""
 
 import math
 import random
@@ -28,7 +28,7 @@ RECIPES = [
     "large_base + 0.7*(assistant - small_base) + alpha*(large_base - small_base)",
 ]
 
-Told = dict[int, list[TokenEvent | EndEvent]]
+Sent = dict[int, list[TokenEvent | EndEvent]]
 
 
 def engine_of(patience_s: float) -> Engine:
@@ -36,48 +36,48 @@ def engine_of(patience_s: float) -> Engine:
     return Engine(toys, STOPS, Settings(), [b"x"] * VOCAB, patience_s=patience_s)
 
 
-def request_of(dice: random.Random, length: int = 20) -> RunRequest:
-    panels = tuple((str(i), parse(dice.choice(RECIPES))) for i in range(dice.randint(1, 3)))
+def request_of(rng: random.Random, length: int = 20) -> RunRequest:
+    columns = tuple((str(i), parse(rng.choice(RECIPES))) for i in range(rng.randint(1, 3)))
     return make_request(
-        dict.fromkeys(ROLES, tuple(dice.randrange(VOCAB) for _ in range(dice.randint(1, 6)))),
-        panels,
+        dict.fromkeys(ROLES, tuple(rng.randrange(VOCAB) for _ in range(rng.randint(1, 6)))),
+        columns,
         {"alpha": 1.0, "beta": 1.0},
-        Sampling(temperature=dice.choice([0, 0.8]), seed=dice.randrange(1000)),
-        dice.randint(1, length),
-        weight_filter=parse_weight_filter(dice.choice(["off", "top-p 0.9", "mask 0.05"])),
-        schedule=parse_schedule(dice.choice(["constant", "warmup 5", "list 1 0 0.5"])),
-        speculation=dice.choice([Speculation("off"), Speculation("off"), Speculation("on", 3)]),
+        Sampling(temperature=rng.choice([0, 0.8]), seed=rng.randrange(1000)),
+        rng.randint(1, length),
+        weight_filter=parse_weight_filter(rng.choice(["off", "top-p 0.9", "mask 0.05"])),
+        schedule=parse_schedule(rng.choice(["constant", "warmup 5", "list 1 0 0.5"])),
+        speculation=rng.choice([Speculation("off"), Speculation("off"), Speculation("on", 3)]),
     )
 
 
-def told_of(run: Run) -> Told:
-    told: Told = {panel: [] for panel in range(len(run.request.spec.columns))}
+def sent_by(run: Run) -> Sent:
+    sent: Sent = {column: [] for column in range(len(run.request.spec.columns))}
     for event in run.events():
-        told[event.panel].append(event)
-    return told
+        sent[event.column].append(event)
+    return sent
 
 
-def play(seed: int, patience_s: float) -> list[Told]:
-    """Some runs that join, change their alpha and leave at ticks that the dice choose."""
-    dice, engine, runs = random.Random(seed), engine_of(patience_s), []
-    joins = sorted(dice.randrange(12) for _ in range(3))
-    changes = {dice.randrange(16): dice.choice([0.0, 0.5, 3.0]) for _ in range(2)}
-    for tick in range(200):
-        runs += [engine.submit(request_of(dice)) for join in joins if join == tick]
-        if tick in changes and runs:
-            runs[0].set_control("alpha", changes[tick])
-        engine.tick()
+def play(seed: int, patience_s: float) -> list[Sent]:
+    """Some runs that join, change their alpha and leave at steps that the rng choose."""
+    rng, engine, runs = random.Random(seed), engine_of(patience_s), []
+    joins = sorted(rng.randrange(12) for _ in range(3))
+    changes = {rng.randrange(16): rng.choice([0.0, 0.5, 3.0]) for _ in range(2)}
+    for step in range(200):
+        runs += [engine.submit(request_of(rng)) for join in joins if join == step]
+        if step in changes and runs:
+            runs[0].set_control("alpha", changes[step])
+        engine.step()
     assert all(run.done for run in runs) and not engine.active_rows
-    return [told_of(run) for run in runs]
+    return [sent_by(run) for run in runs]
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_together_as_one_by_one(seed: int) -> None:
     for patient, prompt in zip(play(seed, math.inf), play(seed, 0.0), strict=True):
         assert patient.keys() == prompt.keys()
-        for panel, events in prompt.items():
-            assert len(events) == len(patient[panel])
-            for event, other in zip(events, patient[panel], strict=True):
+        for column, events in prompt.items():
+            assert len(events) == len(patient[column])
+            for event, other in zip(events, patient[column], strict=True):
                 if isinstance(event, EndEvent):
                     assert isinstance(other, EndEvent) and other.finish_reason == event.finish_reason
                     continue
@@ -90,8 +90,8 @@ def test_together_as_one_by_one(seed: int) -> None:
 def endless(length: int) -> RunRequest:
     """Nothing that ends before its length."""
     engine_prompts = dict.fromkeys(ROLES, (1, 2))
-    panels = (("P", parse("large_base + alpha*(assistant - small_base)")),)
-    return make_request(engine_prompts, panels, {"alpha": 1.0}, Sampling(temperature=0), length)
+    columns = (("P", parse("large_base + alpha*(assistant - small_base)")),)
+    return make_request(engine_prompts, columns, {"alpha": 1.0}, Sampling(temperature=0), length)
 
 
 def toy_engine(patience_s: float) -> Engine:
@@ -103,12 +103,12 @@ def toy_engine(patience_s: float) -> Engine:
 def test_the_first_token_and_the_last_do_not_wait() -> None:
     engine = toy_engine(math.inf)
     run = engine.submit(endless(5))
-    told = []
+    sent = []
     while not run.done:
-        engine.tick()
-        told.append(len(run.events()))
-    assert told == [1, 0, 0, 0, 5]  # the last four and the end
-    assert engine.tick() is False
+        engine.step()
+        sent.append(len(run.events()))
+    assert sent == [1, 0, 0, 0, 5]  # the last four and the end
+    assert engine.step() is False
 
 
 def test_a_run_that_ends_or_joins_lets_nobody_wait() -> None:
@@ -116,33 +116,33 @@ def test_a_run_that_ends_or_joins_lets_nobody_wait() -> None:
     long, short = engine.submit(endless(9)), engine.submit(endless(3))
     counts = []
     for _ in range(4):
-        engine.tick()
+        engine.step()
         counts.append((len(long.events()), len(short.events())))
     # Prompts are read in order of arrival, so the long one's first token comes alone.
     assert counts == [(1, 0), (1, 1), (0, 0), (2, 3)]
-    engine.tick()
+    engine.step()
     engine.submit(endless(1))
-    engine.tick()
+    engine.step()
     assert len(long.events()) == 2
 
 
-def test_what_was_drawn_for_a_run_that_is_cancelled_is_not_told() -> None:
+def test_what_was_drawn_for_a_run_that_is_cancelled_is_not_sent() -> None:
     engine = toy_engine(math.inf)
     run, other = engine.submit(endless(9)), engine.submit(endless(9))
     for _ in range(4):
-        engine.tick()
+        engine.step()
     run.events(), other.events()
     run.cancel()
-    engine.tick()
+    engine.step()
     assert [type(event) for event in run.events()] == [EndEvent]
     assert {type(event) for event in other.events()} == {TokenEvent}
 
 
-def test_without_patience_every_tick_tells() -> None:
+def test_without_patience_every_step_sends() -> None:
     engine = toy_engine(0.0)
     run = engine.submit(endless(4))
-    told = []
+    sent = []
     while not run.done:
-        engine.tick()
-        told.append(len(run.events()))
-    assert told == [1, 1, 1, 2]
+        engine.step()
+        sent.append(len(run.events()))
+    assert sent == [1, 1, 1, 2]

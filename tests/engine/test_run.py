@@ -1,4 +1,4 @@
-"""What a run asks for beside its panels: drafts, a schedule; and the values that act on each token."""
+"""What a run asks for beside its columns: drafts, a schedule; and the values that act on each token."""
 
 from threading import Condition
 
@@ -21,9 +21,9 @@ CONTROLS = {"alpha": 2.0, "beta": 1.5, "alpha_pirate": 1.0}
 
 
 def request(schedule: Schedule) -> RunRequest:
-    panels = (("Blend", parse("large_base + alpha_pirate*(pirate - small_base)")),)
+    columns = (("Blend", parse("large_base + alpha_pirate*(pirate - small_base)")),)
     prompts = dict.fromkeys(ROLES, (1, 2))
-    return make_request(prompts, panels, CONTROLS, Sampling(temperature=0), 4, schedule=schedule)
+    return make_request(prompts, columns, CONTROLS, Sampling(temperature=0), 4, schedule=schedule)
 
 
 @pytest.mark.parametrize("text", ["off", "on", "on 1", "on 8", "auto"])
@@ -56,7 +56,7 @@ def test_records_hold_the_values_that_acted() -> None:
     models = {role: ToyModel(role, 40, seed=seed) for seed, role in enumerate(ROLES)}
     engine = Engine(models, (), Settings(), [b"x"] * 40)
     run = engine.submit(request(parse_schedule("first 2")))
-    while engine.tick():
+    while engine.step():
         pass
     records = [event.record for event in run.events() if isinstance(event, TokenEvent)]
     assert [record.controls["alpha_pirate"] for record in records] == [1.0, 1.0, 0.0, 0.0]

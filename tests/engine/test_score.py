@@ -1,4 +1,4 @@
-"""Given tokens: scored as they were drawn, under every panel; and a branch goes on with the same dice."""
+"""Given tokens: scored as they were drawn, under every column; and a branch goes on with the same noise."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -23,15 +23,15 @@ from tests.asking import changed, make_request, three
 from tests.toy import FaultyModel, ToyModel
 
 ROLES = ("large_base", "small_base", "assistant")
-PANELS = three("assistant")
+COLUMNS = three("assistant")
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
 COLD = Sampling(temperature=0)
 LENGTH = 40
 VOCAB = 40
 
 
-class Panel:
-    """What one panel of a run sent."""
+class Column:
+    """What one column of a run sent."""
 
     def __init__(self) -> None:
         self.records: list[TokenRecord] = []
@@ -43,20 +43,20 @@ class Panel:
         return tuple(record.id for record in self.records)
 
 
-def read(run: Run) -> list[Panel]:
-    panels = [Panel() for _ in run.request.spec.columns]
+def read(run: Run) -> list[Column]:
+    columns = [Column() for _ in run.request.spec.columns]
     for event in run.events():
-        panel = panels[event.panel]
-        panel.text += event.text
+        column = columns[event.column]
+        column.text += event.text
         if isinstance(event, TokenEvent):
-            panel.records.append(event.record)
+            column.records.append(event.record)
         else:
-            panel.end = event
-    return panels
+            column.end = event
+    return columns
 
 
-def drive(engine: Engine, *runs: Run) -> list[list[Panel]]:
-    while engine.tick():
+def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
+    while engine.step():
         pass
     return [read(run) for run in runs]
 
@@ -80,7 +80,7 @@ def engine(
 def asked(tiny_family: Family) -> RunRequest:
     text = "What is the capital of Peru?"
     prompts = {role: tuple(encode_prompt(tiny_family, role, text)) for role in ROLES}
-    return make_request(prompts, PANELS, {"alpha": 1.3}, WARM, LENGTH)
+    return make_request(prompts, COLUMNS, {"alpha": 1.3}, WARM, LENGTH)
 
 
 def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
@@ -103,14 +103,14 @@ def same_text(asked: RunRequest, ids: tuple[int, ...]) -> RunRequest:
     return changed(asked, forced=ids, length=len(ids))
 
 
-@pytest.mark.parametrize("panel", range(3))
-def test_a_finished_text_is_scored_as_it_was_written(engine: Engine, asked: RunRequest, panel: int) -> None:
+@pytest.mark.parametrize("column", range(3))
+def test_a_finished_text_is_scored_as_it_was_written(engine: Engine, asked: RunRequest, column: int) -> None:
     (original,) = drive(engine, engine.submit(asked))
-    (scored,) = drive(engine, engine.submit(same_text(asked, original[panel].ids)))
-    assert_alike(scored[panel].records, original[panel].records)
+    (scored,) = drive(engine, engine.submit(same_text(asked, original[column].ids)))
+    assert_alike(scored[column].records, original[column].records)
     for other in scored:
-        assert other.ids == original[panel].ids
-        assert other.text == original[panel].text
+        assert other.ids == original[column].ids
+        assert other.text == original[column].text
         assert other.end.finish_reason == "length"
 
 
@@ -135,8 +135,8 @@ def test_scoring_takes_one_forward_per_model_and_chunk(
 def test_a_branch_where_nothing_is_changed_is_the_original(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
-    for panel in PANELS:
-        alone = changed(asked, columns=(panel,))
+    for column in COLUMNS:
+        alone = changed(asked, columns=(column,))
         (original,) = drive(engine, engine.submit(alone))
         (branch,) = drive(engine, engine.submit(changed(alone, forced=original[0].ids[:kept])))
         assert_alike(branch[0].records, original[0].records)
@@ -147,11 +147,11 @@ def test_a_branch_where_nothing_is_changed_is_the_original(
 def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
-    """In float32, at the same controls and with the same dice: drafts and neighbours are matters of load."""
+    """In float32, at the same controls and with the same noise: drafts and neighbours are matters of load."""
     drafted = changed(asked, speculation=Speculation("on", 4))
     original, *_ = drive(engine, engine.submit(drafted), engine.submit(changed(asked, sampling=COLD)))
     ids = original[2].ids
-    regenerated = [changed(how, columns=(PANELS[2],), forced=ids[:kept]) for how in (asked, drafted)]
+    regenerated = [changed(how, columns=(COLUMNS[2],), forced=ids[:kept]) for how in (asked, drafted)]
     beside = changed(asked, sampling=replace(WARM, seed=8))
     for runs in (regenerated, [*regenerated, beside]):
         for (branch, *_), _ in zip(drive(engine, *map(engine.submit, runs)), regenerated, strict=False):
@@ -165,7 +165,7 @@ def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
     kept = (*original[2].ids[:5], 50)
     seeds = [changed(asked, forced=kept, sampling=replace(WARM, seed=seed)) for seed in (1, 2, 3)]
     samples = drive(engine, *map(engine.submit, seeds))
-    texts = {panels[2].ids for panels in samples}
+    texts = {columns[2].ids for columns in samples}
     assert len(texts) == 3
     assert all(ids[:6] == kept for ids in texts)
 
@@ -174,7 +174,7 @@ def test_scoring_disturbs_nobody(engine: Engine, asked: RunRequest) -> None:
     (alone,) = drive(engine, engine.submit(asked))
     running = engine.submit(asked)
     for _ in range(5):
-        engine.tick()
+        engine.step()
     scoring = engine.submit(same_text(asked, alone[0].ids))
     beside, scored = drive(engine, running, scoring)
     for mine, other in zip(beside, alone, strict=True):
@@ -185,10 +185,10 @@ def test_scoring_disturbs_nobody(engine: Engine, asked: RunRequest) -> None:
 def test_a_cancelled_scoring_frees_its_rows(engine: Engine, asked: RunRequest) -> None:
     (original,) = drive(engine, engine.submit(asked))
     run = engine.submit(same_text(asked, original[0].ids))
-    engine.tick()
+    engine.step()
     run.cancel()
-    (panels,) = drive(engine, run)
-    assert [panel.end.finish_reason for panel in panels] == ["cancelled"] * 3
+    (columns,) = drive(engine, run)
+    assert [column.end.finish_reason for column in columns] == ["cancelled"] * 3
 
 
 # -- with toy models --
@@ -203,52 +203,52 @@ def toy_engine(models: Mapping[str, ToyModel], settings: Settings, stop_ids: tup
 
 
 def toy_request(forced: tuple[int, ...], length: int = 40) -> RunRequest:
-    return make_request(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 1.0}, WARM, length, forced=forced)
+    return make_request(dict.fromkeys(ROLES, (1, 2, 3)), COLUMNS, {"alpha": 1.0}, WARM, length, forced=forced)
 
 
 def test_a_stop_token_that_is_given_ends_the_text(tiny_settings: Settings) -> None:
     engine = toy_engine(toys(), tiny_settings, stop_ids=(9,))
-    (panels,) = drive(engine, engine.submit(toy_request((4, 5, 9, 6))))
-    for panel in panels:
-        assert panel.ids == (4, 5, 9)
-        assert panel.end.finish_reason == "stop"
-        assert panel.text == "xx"
+    (columns,) = drive(engine, engine.submit(toy_request((4, 5, 9, 6))))
+    for column in columns:
+        assert column.ids == (4, 5, 9)
+        assert column.end.finish_reason == "stop"
+        assert column.text == "xx"
 
 
 @pytest.mark.parametrize("after", [2, 3])
-def test_a_fault_ends_only_the_panels_of_its_model(tiny_settings: Settings, after: int) -> None:
+def test_a_fault_ends_only_the_columns_of_its_model(tiny_settings: Settings, after: int) -> None:
     forced = tuple(range(4, 4 + 2 * score.CHUNK))
     (sound,) = drive(e := toy_engine(toys(), tiny_settings), e.submit(toy_request(forced)))
     models = toys(assistant=FaultyModel("assistant", VOCAB, after=after, seed=2))
     engine = toy_engine(models, tiny_settings)
-    (panels,) = drive(engine, engine.submit(toy_request(forced)))
-    assert [panel.end.finish_reason for panel in panels] == ["length", "error", "error"]
-    assert "assistant" in panels[1].end.error
-    assert panels[0].ids == sound[0].ids
-    assert_alike(panels[0].records, sound[0].records)
+    (columns,) = drive(engine, engine.submit(toy_request(forced)))
+    assert [column.end.finish_reason for column in columns] == ["length", "error", "error"]
+    assert "assistant" in columns[1].end.error
+    assert columns[0].ids == sound[0].ids
+    assert_alike(columns[0].records, sound[0].records)
     assert not any(model.histories for model in models.values())
 
 
 def test_when_the_first_reader_is_gone_another_reads_on(tiny_settings: Settings) -> None:
-    """Panels of one run share a reader per model; the fault takes the first one away between two chunks."""
-    panels = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
+    """Columns of one run share a reader per model; the fault takes the first one away between two chunks."""
+    columns = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
     forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))
-    asked = changed(toy_request(forced), columns=panels)
+    asked = changed(toy_request(forced), columns=columns)
     (sound,) = drive(e := toy_engine(toys(), tiny_settings), e.submit(asked))
     engine = toy_engine(toys(assistant=FaultyModel("assistant", VOCAB, after=3, seed=2)), tiny_settings)
     (found,) = drive(engine, engine.submit(asked))
-    assert [panel.end.finish_reason for panel in found] == ["error", "length"]
+    assert [column.end.finish_reason for column in found] == ["error", "length"]
     assert len(found[0].records) == score.CHUNK
     assert_alike(found[1].records, sound[1].records)
 
 
-def test_a_panel_whose_models_have_less_room_ends_first(tiny_settings: Settings) -> None:
+def test_a_column_whose_models_have_less_room_ends_first(tiny_settings: Settings) -> None:
     forced = tuple(range(4, 4 + score.CHUNK + 5))
     models = toys(assistant=ToyModel("assistant", VOCAB, context=3 + score.CHUNK, seed=2))
     engine = toy_engine(models, tiny_settings)
-    (panels,) = drive(engine, engine.submit(toy_request(forced)))
-    assert [len(panel.records) for panel in panels] == [40, score.CHUNK + 1, score.CHUNK + 1]
-    assert panels[0].ids[: len(forced)] == forced
+    (columns,) = drive(engine, engine.submit(toy_request(forced)))
+    assert [len(column.records) for column in columns] == [40, score.CHUNK + 1, score.CHUNK + 1]
+    assert columns[0].ids[: len(forced)] == forced
     assert not any(model.histories for model in models.values())
 
 

@@ -1,4 +1,4 @@
-"""Speculation: the text is that of plain ticks, token for token, whatever is drafted, whatever goes wrong."""
+"""Speculation: the text is that of plain steps, token for token, whatever is drafted, whatever goes wrong."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,40 +77,38 @@ def freed(engine: Engine) -> bool:
     return engine.active_rows == 0 and not any(model.cache.slots for model in engine.models.values())  # type: ignore[attr-defined]
 
 
-def random_case(dice: random.Random, recipes: Sequence[str] = RECIPES) -> RunRequest:
-    prompt = tuple(dice.randrange(VOCAB) for _ in range(dice.randint(1, 9)))
-    panels = (("P", parse(dice.choice(recipes))),)
+def random_case(rng: random.Random, recipes: Sequence[str] = RECIPES) -> RunRequest:
+    prompt = tuple(rng.randrange(VOCAB) for _ in range(rng.randint(1, 9)))
+    columns = (("P", parse(rng.choice(recipes))),)
     sampling = Sampling(
-        temperature=dice.choice([0, 0.3, 0.7, 1, 1.5]),
-        top_p=dice.choice([1, 1, 0.95, 0.6]),
-        top_k=dice.choice([0, 0, 5, 30]),
-        min_p=dice.choice([0, 0, 0.05]),
-        seed=dice.randrange(2**32),
+        temperature=rng.choice([0, 0.3, 0.7, 1, 1.5]),
+        top_p=rng.choice([1, 1, 0.95, 0.6]),
+        top_k=rng.choice([0, 0, 5, 30]),
+        min_p=rng.choice([0, 0, 0.05]),
+        seed=rng.randrange(2**32),
     )
     return make_request(
         dict.fromkeys(("large_base", "small_base", "assistant", "pirate", "large_tuned"), prompt),
-        panels,
-        {"alpha": dice.choice([0, 1, 1, 3]), "beta": dice.choice([0, 1, 2])},
+        columns,
+        {"alpha": rng.choice([0, 1, 1, 3]), "beta": rng.choice([0, 1, 2])},
         sampling,
-        dice.choice([1, 2, 6, 12, 20]),
-        weight_filter=parse_weight_filter(dice.choice(["off", "off", "top-p 0.9", "mask 0.05"])),
-        schedule=parse_schedule(
-            dice.choice(["constant", "constant", "warmup 5", "first 3", "list 1 0 2e-1"])
-        ),
+        rng.choice([1, 2, 6, 12, 20]),
+        weight_filter=parse_weight_filter(rng.choice(["off", "off", "top-p 0.9", "mask 0.05"])),
+        schedule=parse_schedule(rng.choice(["constant", "constant", "warmup 5", "first 3", "list 1 0 2e-1"])),
     )
 
 
 def read(run: Run) -> tuple[list[list[TokenRecord]], list[EndEvent]]:
     events = run.events()
     count = len(run.request.spec.columns)
-    tokens = [[e.record for e in events if isinstance(e, TokenEvent) and e.panel == p] for p in range(count)]
-    ends = sorted((e for e in events if isinstance(e, EndEvent)), key=lambda end: end.panel)
-    assert [end.panel for end in ends] == list(range(count))
+    tokens = [[e.record for e in events if isinstance(e, TokenEvent) and e.column == p] for p in range(count)]
+    ends = sorted((e for e in events if isinstance(e, EndEvent)), key=lambda end: end.column)
+    assert [end.column for end in ends] == list(range(count))
     return tokens, ends
 
 
 def drive(engine: Engine, *runs: Run) -> None:
-    while engine.tick():
+    while engine.step():
         pass
     assert all(run.done for run in runs)
 
@@ -131,7 +129,7 @@ def plain_texts(engine: Engine, cases: Sequence[RunRequest]) -> list[tuple[list[
 
 
 def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
-    """The run wrote what plain ticks did; (drafted, accepted)."""
+    """The run wrote what plain steps did; (drafted, accepted)."""
     (records,), (end,) = read(run)
     assert (ids_of(records), end.finish_reason) == expected
     drafts = [(record.draft, record.id) for record in records if record.draft]
@@ -143,10 +141,10 @@ def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("block", [*range(1, 9), 0])
-def test_a_row_alone_writes_what_plain_ticks_write(engine: Engine, block: int) -> None:
+def test_a_row_alone_writes_what_plain_steps_write(engine: Engine, block: int) -> None:
     """28 random cases for every block."""
-    dice = random.Random(block)
-    cases = [random_case(dice) for _ in range(28)]
+    rng = random.Random(block)
+    cases = [random_case(rng) for _ in range(28)]
     drafted = accepted = 0
     for case, expected in zip(cases, plain_texts(engine, cases), strict=True):
         run = engine.submit(changed(case, speculation=Speculation("on", block)))
@@ -159,21 +157,21 @@ def test_a_row_alone_writes_what_plain_ticks_write(engine: Engine, block: int) -
 @pytest.mark.parametrize("seed", range(32))
 def test_eight_rows_among_each_other_write_what_each_writes_alone(engine: Engine, seed: int) -> None:
     """8 random cases at once, each with a block of its own, without or with the engine's choice."""
-    dice = random.Random(1000 + seed)
-    cases = [random_case(dice) for _ in range(8)]
+    rng = random.Random(1000 + seed)
+    cases = [random_case(rng) for _ in range(8)]
     modes = [Speculation("on", block) for block in range(1, 9)] + [Speculation("on"), Speculation(), OFF]
     expected = plain_texts(engine, cases)
     runs = []
     for case in cases:
-        runs.append(engine.submit(changed(case, speculation=dice.choice(modes))))
-        for _ in range(dice.choice([0, 0, 1, 2])):  # they join and leave at any time
-            engine.tick()
+        runs.append(engine.submit(changed(case, speculation=rng.choice(modes))))
+        for _ in range(rng.choice([0, 0, 1, 2])):  # they join and leave at any time
+            engine.step()
     drive(engine, *runs)
     for run, text in zip(runs, expected, strict=True):
         assert_same(run, text)
 
 
-# -- three panels, live controls, branches --
+# -- three columns, live controls, branches --
 
 THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scaled", parse(UPSCALED)))
 SHOWN = (THREE[0], ("Tuned", parse("small_base + 1*(assistant - small_base)")), THREE[2])
@@ -181,16 +179,16 @@ ROLES = ("large_base", "small_base", "assistant")
 WARM = Sampling(temperature=0.8, top_p=0.95, seed=5)
 
 
-def three(sampling: Sampling = WARM, length: int = 24, panels: object = THREE) -> RunRequest:
-    return make_request(dict.fromkeys(ROLES, (1, 2, 3, 4)), panels, {"alpha": 1.5}, sampling, length)  # type: ignore[arg-type]
+def three(sampling: Sampling = WARM, length: int = 24, columns: object = THREE) -> RunRequest:
+    return make_request(dict.fromkeys(ROLES, (1, 2, 3, 4)), columns, {"alpha": 1.5}, sampling, length)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("panels", [THREE, SHOWN], ids=["three", "as the page shows them"])
+@pytest.mark.parametrize("columns", [THREE, SHOWN], ids=["three", "as the page shows them"])
 @pytest.mark.parametrize("block", [1, 2, 4, 8])
-def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: object) -> None:
+def test_three_columns_draft_for_each_other(engine: Engine, block: int, columns: object) -> None:
     """The base is drafted by the small base, the up-scaled by the tuned model, which writes on meanwhile."""
     for seed in range(4):
-        case = three(replace(WARM, seed=seed), panels=panels)
+        case = three(replace(WARM, seed=seed), columns=columns)
         plain = engine.submit(case)
         drive(engine, plain)
         run = engine.submit(changed(case, speculation=Speculation("on", block)))
@@ -198,24 +196,24 @@ def test_three_panels_draft_for_each_other(engine: Engine, block: int, panels: o
         (expected, _), (found, ends) = read(plain), read(run)
         assert [ids_of(records) for records in found] == [ids_of(records) for records in expected]
         assert ends[1].acceptance_rate is None
-        for panel in (0, 2):
-            if len(found[panel]) > 1:
-                assert all(record.draft for record in found[panel][1:]) and not found[panel][0].draft
+        for column in (0, 2):
+            if len(found[column]) > 1:
+                assert all(record.draft for record in found[column][1:]) and not found[column][0].draft
 
 
 @pytest.mark.parametrize("temperature", [0, 0.8, 2])
 def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, temperature: float) -> None:
-    """It throws the dice of the very positions it drafts for."""
+    """It uses the noise of the very positions it drafts for."""
     case = changed(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
-    panels = (("P", parse("assistant + beta*(large_base - small_base)")),)
-    run = endless.submit(changed(case, columns=panels, speculation=Speculation("on", 6)))
+    columns = (("P", parse("assistant + beta*(large_base - small_base)")),)
+    run = endless.submit(changed(case, columns=columns, speculation=Speculation("on", 6)))
     drive(endless, run)
     (records,), (end,) = read(run)
     assert end.acceptance_rate == 1
     assert all(record.draft.overlap == pytest.approx(1, abs=1e-4) for record in records if record.draft)
 
 
-def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
+def test_the_attribution_is_that_of_plain_steps(engine: Engine) -> None:
     plain, run = engine.submit(three()), engine.submit(changed(three(), speculation=Speculation("on", 5)))
     drive(engine, plain, run)
     for theirs, ours in zip(read(plain)[0], read(run)[0], strict=True):
@@ -231,14 +229,14 @@ def test_the_account_is_that_of_plain_ticks(engine: Engine) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Engine, seed: int) -> None:
-    """Plain ticks with the values that the records tell write the same text, token by token."""
-    dice = random.Random(seed)
-    case = changed(random_case(dice, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), length=30)
-    run = engine.submit(changed(case, speculation=Speculation("on", dice.randint(2, 8))))
-    while engine.tick():
+    """Plain steps with the values that the records tell write the same text, token by token."""
+    rng = random.Random(seed)
+    case = changed(random_case(rng, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), length=30)
+    run = engine.submit(changed(case, speculation=Speculation("on", rng.randint(2, 8))))
+    while engine.step():
         for name in run.controls:
-            if dice.random() < 0.5:
-                run.set_control(name, dice.choice([0, 0.5, 1, 3]))
+            if rng.random() < 0.5:
+                run.set_control(name, rng.choice([0, 0.5, 1, 3]))
     (records,), _ = read(run)
     assert len(records) < 10 or len({tuple(record.controls.values()) for record in records}) > 1
     alone = engine.submit(changed(case, schedule=parse_schedule("constant"), speculation=OFF))
@@ -247,7 +245,7 @@ def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Eng
         if len(found) < len(records):
             for name, value in records[len(found)].controls.items():
                 alone.set_control(name, value)
-        engine.tick()
+        engine.step()
         found += [event.record.id for event in alone.events() if isinstance(event, TokenEvent)]
     assert found == ids_of(records)
 
@@ -270,8 +268,8 @@ def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
     drive(engine, plain)
     expected = [ids_of(records) for records in read(plain)[0]]
     run = engine.submit(changed(three(), speculation=Speculation("on", 3)))
-    engine.tick()
-    engine.tick()
+    engine.step()
+    engine.step()
     scored = engine.submit(replace(three(length=20), forced=tuple(range(10, 30))))
     drive(engine, run, scored)
     assert [ids_of(records) for records in read(run)[0]] == expected
@@ -281,7 +279,7 @@ def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
 
 
 def test_a_stop_token_inside_a_block_ends_the_text(models: Mapping[str, LanguageModel]) -> None:
-    """Every token ends a text once: what was drafted behind it is never told."""
+    """Every token ends a text once: what was drafted behind it is never sent."""
     plain = engine_of(models, stops=())
     run = plain.submit(changed(three(length=12), columns=THREE[2:]))
     drive(plain, run)
@@ -318,8 +316,8 @@ def test_cancel_between_the_forwards_of_a_round(
 ) -> None:
     run = endless.submit(changed(three(length=40), speculation=Speculation("on", 4)))
     other = endless.submit(changed(three(), speculation=Speculation("on", 4)))
-    endless.tick()
-    endless.tick()
+    endless.step()
+    endless.step()
     model, calls = endless.models[role], 0
     forward = model.forward
 
@@ -352,7 +350,7 @@ def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
     drive(endless, plain)
     expected = [ids_of(records) for records in read(plain)[0]]
     run = endless.submit(changed(three(), speculation=Speculation("on", 4)))
-    endless.tick()
+    endless.step()
     model, calls = endless.models[role], 0
     forward = model.forward
 
@@ -369,11 +367,11 @@ def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
     drive(endless, run)
     tokens, ends = read(run)
     hit = {"large_base": {0, 2}, "small_base": {2}, "assistant": {1, 2}}[role]
-    for panel, (records, end) in enumerate(zip(tokens, ends, strict=True)):
-        assert ids_of(records) == expected[panel][: len(records)]
-        if panel in hit and kind != "is once no number":
+    for column, (records, end) in enumerate(zip(tokens, ends, strict=True)):
+        assert ids_of(records) == expected[column][: len(records)]
+        if column in hit and kind != "is once no number":
             assert end.finish_reason == "error" and f"The model {role}" in str(end.error)
-        elif panel not in hit:
+        elif column not in hit:
             assert end.finish_reason == "length"
 
 

@@ -1,4 +1,4 @@
-"""An engine on a lent device: the same texts, live controls, Stop, and every refusal a sentence."""
+"""An engine on an allocated GPU: the same texts, live controls, Stop, and every refusal a sentence."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eft_demo.engine import zerogpu as lent
+from eft_demo.engine import zerogpu
 from eft_demo.engine.collect import collect
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
@@ -16,7 +16,7 @@ from eft_demo.engine.zerogpu import LentEngine
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.runs.trace import PanelTrace
+from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import space
 from tests.asking import make_request, spec, three
@@ -43,18 +43,18 @@ def lender() -> Iterator[Lender]:
     lender.end()
 
 
-def answer(service: Service, prompt: str = "Grüße", **options: object) -> list[PanelTrace]:
-    panels = three("brief")
-    run = service.start_run(spec(prompt, "brief", columns=panels, temperature=0.0, **options))
+def answer(service: Service, prompt: str = "Grüße", **options: object) -> list[ColumnTrace]:
+    columns = three("brief")
+    run = service.start_run(spec(prompt, "brief", columns=columns, temperature=0.0, **options))
     return collect(run)
 
 
 def read(run: Run, until: str) -> str:
-    """What the up-scaled panel says until it has said `until`."""
+    """What the up-scaled column says until it has said `until`."""
     said, give_up = "", time.monotonic() + WAIT_S
     while until not in said:
         assert time.monotonic() < give_up
-        said += "".join(event.text for event in run.events(1.0) if event.panel == 2)
+        said += "".join(event.text for event in run.events(1.0) if event.column == 2)
     return said
 
 
@@ -83,9 +83,9 @@ def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
 
 def test_stop_ends_the_text_there_too_and_frees_its_rows(lender: Lender) -> None:
     service = make_service(lender)
-    panels = three("brief")
+    columns = three("brief")
     for _ in range(2):  # the second run finds the worker of the first with all rows free
-        run = service.start_run(spec(CHANT, "brief", columns=panels, length=256))
+        run = service.start_run(spec(CHANT, "brief", columns=columns, length=256))
         assert service.engine.active_rows == 3
         read(run, "h")
         run.cancel()
@@ -100,7 +100,7 @@ def wait_until(condition: object) -> None:
         time.sleep(0.01)
 
 
-def test_a_refusal_is_a_sentence_in_every_panel(lender: Lender) -> None:
+def test_a_refusal_is_a_sentence_in_every_column(lender: Lender) -> None:
     lender.refusal = "You have used up your quota of 2 minutes."
     for trace in answer(make_service(lender)):
         assert trace.finish_reason == "error"
@@ -111,7 +111,7 @@ def test_a_refusal_is_a_sentence_in_every_panel(lender: Lender) -> None:
 
 
 def test_a_bug_elsewhere_is_a_sentence_too(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "tick", lambda self: 1 / 0)
+    monkeypatch.setattr(Engine, "step", lambda self: 1 / 0)
     assert {trace.error for trace in answer(make_service(lender))} == {
         "There is no device for this text now: ZeroDivisionError. Please try again later."
     }
@@ -125,9 +125,9 @@ def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
     answer(service, length=200)
     short, long = lender.durations
     assert 10 < short < long < SETTINGS.deadline_s
-    assert long - short == pytest.approx(199 * lent.TICK_S, abs=1)
+    assert long - short == pytest.approx(199 * zerogpu.STEP_S, abs=1)
     assert make_service(lender, replace(SETTINGS, deadline_s=9.0)).engine.duration_s(long_run(), 0) == 9
-    monkeypatch.setattr(lent, "START_S", 0.0)
+    monkeypatch.setattr(zerogpu, "START_S", 0.0)
     lender.end()  # so that the next worker knows of it
     # Drafts could be kept and finish the text in time.
     traces = answer(service, CHANT, length=20, speculation=Speculation("off"))
@@ -137,11 +137,11 @@ def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
 
 
 def long_run() -> RunRequest:
-    panels = three("brief")
-    return make_request({"small_base": (1,)}, panels, {}, Sampling(), 256)
+    columns = three("brief")
+    return make_request({"small_base": (1,)}, columns, {}, Sampling(), 256)
 
 
-def test_too_many_at_once_are_told_so(lender: Lender) -> None:
+def test_too_many_at_once_are_refused_by_name(lender: Lender) -> None:
     service = make_service(lender, replace(SETTINGS, max_waiting=0))
     run = service.start_run(spec(CHANT, "brief", length=256))
     with pytest.raises(Overloaded, match="All 1 places"):
@@ -152,19 +152,19 @@ def test_too_many_at_once_are_told_so(lender: Lender) -> None:
 
 
 def test_more_controls_than_there_is_room_for_are_refused(lender: Lender) -> None:
-    controls = {f"alpha_{k}": 1.0 for k in range(lent.MAX_CONTROLS)} | {"alpha": 1.0}
+    controls = {f"alpha_{k}": 1.0 for k in range(zerogpu.MAX_CONTROLS)} | {"alpha": 1.0}
     with pytest.raises(InputError, match="32 live controls; this has 33"):
         make_service(lender).start_run(spec("Hi", "brief", controls=controls))
 
 
 def test_only_a_space_with_zerogpu_borrows(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
     assert space.lender(Settings.from_env({"SPACE_ID": "me/eft"})) is None
-    lent_there = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
+    on_zerogpu = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
     monkeypatch.setitem(sys.modules, "spaces", None)
     with pytest.raises(InputError, match="`spaces` is not installed"):
-        space.lender(lent_there)
+        space.lender(on_zerogpu)
     monkeypatch.setitem(sys.modules, "spaces", lender)
-    assert space.lender(lent_there) == lender.GPU
+    assert space.lender(on_zerogpu) == lender.GPU
 
 
 def test_models_on_the_cpu_need_nothing_lent(lender: Lender) -> None:

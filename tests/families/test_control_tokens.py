@@ -26,7 +26,7 @@ from tests.toy import ToyModel
 VOCAB, CONTEXT = 40, 96
 STOPS, BANNED = (37, 39), (0, 36, 38)
 ROLES = ("large_base", "small_base", "assistant")
-PANELS = tuple((text, parse(text)) for text in ("large_base", "large_base + alpha*(assistant - small_base)"))
+COLUMNS = tuple((text, parse(text)) for text in ("large_base", "large_base + alpha*(assistant - small_base)"))
 WILD = Sampling(temperature=2.0, top_p=1.0)
 
 
@@ -81,15 +81,15 @@ def engine_of(models: dict[str, LanguageModel]) -> Engine:
 
 
 def write(engine: Engine, sampling: Sampling, length: int = 60) -> list[tuple[list[TokenRecord], EndEvent]]:
-    asked = make_request(dict.fromkeys(ROLES, (1, 2, 3)), PANELS, {"alpha": 2.0}, sampling, length)
+    asked = make_request(dict.fromkeys(ROLES, (1, 2, 3)), COLUMNS, {"alpha": 2.0}, sampling, length)
     run = engine.submit(asked)
-    while engine.tick():
+    while engine.step():
         pass
     events = run.events()
-    ends = {event.panel: event for event in events if isinstance(event, EndEvent)}
+    ends = {event.column: event for event in events if isinstance(event, EndEvent)}
     return [
-        ([e.record for e in events if isinstance(e, TokenEvent) and e.panel == panel], ends[panel])
-        for panel in range(len(PANELS))
+        ([e.record for e in events if isinstance(e, TokenEvent) and e.column == column], ends[column])
+        for column in range(len(COLUMNS))
     ]
 
 

@@ -548,9 +548,7 @@ def test_no_memory_in_a_step_ends_the_texts_of_that_model_only(
 
     with monkeypatch.context() as patch:
         patch.setattr(polite.model, "forward", fails)
-        base, tuned, upscaled = collect(
-            service.start_run(spec("Who?", "polite", length=3))
-        )
+        base, tuned, upscaled = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert base.tokens and not base.error
     for trace in (tuned, upscaled):
         assert "not enough memory for polite to take this step" in (trace.error or "")

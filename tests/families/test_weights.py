@@ -49,7 +49,7 @@ def test_weights_up_to_5_are_taken(alpha: float) -> None:
     engine = engine_of()
     run = engine.submit(ask(alpha=alpha))
     run.set_control("beta", alpha)
-    while engine.tick():
+    while engine.step():
         pass
     assert run.done
 
@@ -117,11 +117,11 @@ def test_who_starts_the_app_may_allow_it() -> None:
         Settings.from_env({"EFT_ALLOW_NEGATIVE_ALPHA": "perhaps"})
     engine = engine_of(STUDY)
     run = engine.submit(ask(alpha=-1.5))
-    engine.tick()
+    engine.step()
     run.set_control("alpha", -5)
     with pytest.raises(InputError, match="from -5 to 5"):
         run.set_control("alpha", -5.5)
-    while engine.tick():
+    while engine.step():
         pass
     records = [event.record for event in run.events() if isinstance(event, TokenEvent)]
     assert [record.controls["alpha"] for record in records] == [-1.5] + [-5.0] * 5
@@ -169,7 +169,7 @@ def test_extreme_numbers_give_finite_accounts_or_a_sentence(
         controls={"alpha": alpha, "beta": beta},
     )
     run = engine.submit(request)
-    while engine.tick():
+    while engine.step():
         pass
     events = run.events()
     *tokens, end = events
@@ -179,7 +179,7 @@ def test_extreme_numbers_give_finite_accounts_or_a_sentence(
         assert isinstance(event, TokenEvent)
         record = event.record
         figures = [record.logprob, record.anchor_logprob, record.neg_log_z, record.entropy_nats, *record.bars]
-        assert all(map(math.isfinite, figures)), "a token that was drawn has an account"
+        assert all(map(math.isfinite, figures)), "a token that was drawn has an attribution"
         assert record.anchor_logprob + sum(record.bars) + record.neg_log_z == pytest.approx(
             record.logprob, abs=0.1, rel=1e-4
         )

@@ -47,9 +47,9 @@ def test_no_text_becomes_markup(text: str) -> None:
     odds = log_odds_figure([1.0], [text], text, text)
     for figure in (strip, odds):
         figure["data"][0].pop("hovertemplate")  # ours; it ends in <extra></extra>
-        told = json.dumps(figure)
-        assert "<" not in told
-        assert "\\u0000" not in told
+        sent = json.dumps(figure)
+        assert "<" not in sent
+        assert "\\u0000" not in sent
 
 
 def test_the_line_ends_where_a_text_has_no_chance_any_more() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from eft_demo.atlas.behaviours import answer
 from eft_demo.atlas.facts import load_facts
-from eft_demo.atlas.manners import answer
 from eft_demo.atlas.quiz import questions
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
@@ -23,7 +23,7 @@ KNOWN = {q.prompt: q.fact for q in questions(load_facts(), COUNT, behaviour="bri
 
 
 class Oracle(EchoModel):
-    """Knows the quiz by heart and answers in the brief manner, byte by byte, then stops."""
+    """Knows the quiz by heart and answers with the brief behaviour, byte by byte, then stops."""
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
         text = b"".join(self.family.token_bytes[token] for token in history)
@@ -49,16 +49,16 @@ def service() -> Iterator[Service]:
 
 def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
     oracle = evaluate_recipe(service, "brief", "large base", BASE, COUNT, False)
-    assert oracle.factual == oracle.manner == Share(COUNT, COUNT)
+    assert oracle.factual == oracle.style == Share(COUNT, COUNT)
     echo = evaluate_recipe(service, "brief", "small tuned", TUNED, COUNT, False)
-    assert echo.factual.value < 0.2 and echo.manner.value < 0.2
+    assert echo.factual.value < 0.2 and echo.style.value < 0.2
 
 
 def test_a_difference_of_equal_models_changes_nothing(service: Service) -> None:
     """Tuned and small base both echo, so the up-scaled answers are the oracle's."""
     base = evaluate_recipe(service, "brief", "x", BASE, COUNT, False)
     upscaled = evaluate_recipe(service, "brief", "x", UPSCALED, COUNT, False)
-    assert (base.factual, base.manner) == (upscaled.factual, upscaled.manner)
+    assert (base.factual, base.style) == (upscaled.factual, upscaled.style)
 
 
 def test_interval_of_wilson() -> None:

@@ -100,7 +100,7 @@ def test_without_network_it_says_so_and_checks_the_schema(hub: FolderHub, settin
     assert path.read_text() == before and len(hub.asked) == 1
 
 
-def test_what_is_wrong_is_told_and_not_pinned(hub: FolderHub, settings: Settings) -> None:
+def test_what_is_wrong_is_reported_and_not_pinned(hub: FolderHub, settings: Settings) -> None:
     path = settings.assets / "families" / "real.yaml"
     path.write_text(path.read_text().replace(f"width: {WIDTHS[1]}", "width: 999"))
     before = path.read_text()
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_and_not_pinned(hub: FolderHub, settings: Settings
     assert path.read_text() == before
 
 
-def test_tokenizers_that_disagree_are_told(hub: FolderHub, settings: Settings) -> None:
+def test_tokenizers_that_disagree_are_reported(hub: FolderHub, settings: Settings) -> None:
     path = hub.root / "me" / "polite" / "tokenizer.json"
     path.write_text(path.read_text().replace('"!"', '"@@"').replace('"\\""', '"!"').replace('"@@"', '"\\""'))
     (only,) = failed(pin(settings))

@@ -32,7 +32,7 @@ def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
     run = read_run(path)
     assert path.stat().st_size <= MAX_BYTES
     assert run.spec == as_traced(lesson.spec)
-    assert all(panel.finish_reason in ("stop", "length") and panel.tokens for panel in run.panels)
+    assert all(column.finish_reason in ("stop", "length") and column.tokens for column in run.columns)
 
 
 def test_nothing_else_lies_there_and_there_are_ten() -> None:
@@ -43,13 +43,13 @@ def test_nothing_else_lies_there_and_there_are_ten() -> None:
 
 def test_the_lessons_show_what_they_teach() -> None:
     runs = {lesson.name: read_run(ASSETS / "runs" / f"{lesson.name}.json") for lesson in LESSONS}
-    base, tuned, up_scaled = runs["up-scaling"].panels
+    base, tuned, up_scaled = runs["up-scaling"].columns
     assert "Lima" in up_scaled.text
     assert "Lima" not in tuned.text
     assert up_scaled.finish_reason == "stop"
-    _, pirate, up_scaled = runs["pirate"].panels
+    _, pirate, up_scaled = runs["pirate"].columns
     assert "Portuguese" in up_scaled.text and "Portuguese" not in pirate.text
-    alphas = [record.controls["alpha"] for record in runs["first-tokens"].panels[1].tokens]
+    alphas = [record.controls["alpha"] for record in runs["first-tokens"].columns[1].tokens]
     assert alphas[:6] == [1.0] * 5 + [0.0]
 
 
@@ -57,7 +57,7 @@ def test_the_lessons_show_what_they_teach() -> None:
 def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
     lines = json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))["lines"]
     assert lines.isascii()
-    assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).panels)
+    assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).columns)
     assert lines.count('"k":"end"') == len(lesson.spec.columns)
 
 
@@ -81,7 +81,7 @@ def test_a_lesson_is_run_with_all_that_it_asks_for() -> None:
             run = record.run_lesson(service, lesson)
             assert open_run(run.to_json()) == run
             assert run.spec == as_traced(lesson.spec).model_copy(update={"family": "echo"})
-            assert all(panel.finish_reason == "stop" for panel in run.panels)
+            assert all(column.finish_reason == "stop" for column in run.columns)
     finally:
         service.stop()
 

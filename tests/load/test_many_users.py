@@ -1,4 +1,4 @@
-"""Many people at once: every accepted run is whole, nobody sees another's text, a surplus is told at once."""
+"""Many people at once: every accepted run is whole, nobody sees another's text, the surplus is refused."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +17,7 @@ BEHAVIOUR = "assistant"
 
 
 def say(service: Service, prompt: str) -> list[tuple[str, str | None]]:
-    """(text, finish reason) of every panel; the models repeat the prompt."""
+    """(text, finish reason) of every column; the models repeat the prompt."""
     run = service.start_run(spec(prompt, BEHAVIOUR, temperature=0.0, length=64))
     return [(trace.text, trace.finish_reason) for trace in collect(run)]
 

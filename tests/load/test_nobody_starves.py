@@ -162,5 +162,5 @@ def test_opening_many_files_at_once_is_one_piece_of_work_at_a_time(place: Place)
         assert len(opened) - len(refusals) >= SETTINGS.max_heavy_each
         assert all(f"{SETTINGS.max_heavy_each} is the most" in sentence for sentence in refusals)
         assert not sentence(place.run(client, "v", "Hi"))
-        branch = place.run(client, "v", "", kind="branch", run=run, panel=2, position=3)
+        branch = place.run(client, "v", "", kind="branch", run=run, column=2, position=3)
         assert branch[0]["of"] == run and branch[-1]["k"] == "done" and not sentence(branch)

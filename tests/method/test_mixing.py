@@ -211,7 +211,7 @@ filters = st.one_of(
 @given(
     st.integers(0, 10**6), st.lists(filters, min_size=1, max_size=5), st.floats(0.01, 5), st.floats(0.01, 9)
 )
-def test_each_rows_weight_filter_is_the_rule_and_the_account_stays_exact(
+def test_each_rows_weight_filter_is_the_rule_and_the_attribution_stays_exact(
     seed: int, chosen: list[WeightFilter], alpha: float, scale: float
 ) -> None:
     found = mixed_with(seed, chosen, alpha, scale)

@@ -1,4 +1,4 @@
-"""Sampling: the same dice for everyone, the right distribution, and the same warpers as transformers."""
+"""Sampling: the same noise for everyone, the right distribution, and the same warpers as transformers."""
 
 import math
 
@@ -47,7 +47,7 @@ def chi_square_bound(cells: int) -> float:
     return (cells - 1) + 4 * math.sqrt(2 * (cells - 1))
 
 
-# --- the dice -----------------------------------------------------------------------------------------------
+# --- the noise ----------------------------------------------------------------------------------------------
 
 
 def test_the_hash_is_splitmix64() -> None:
@@ -66,7 +66,7 @@ def test_the_hash_is_splitmix64() -> None:
 
 
 def test_noise_is_the_gumbel_of_the_hash() -> None:
-    """The dice are pinned: a saved seed gives the same text in every later version."""
+    """The noise is pinned: a saved seed gives the same text in every later version."""
     noise = gumbel([3], [5], 1000)[0]
     key = _splitmix(_splitmix(3) + 5 * 0x9E3779B97F4A7C15)
     for token in (0, 1, 2, 999):
@@ -218,8 +218,8 @@ def test_temperature_0_is_the_lowest_of_the_likeliest_ids(temperature: float) ->
     assert sample(logprobs, [Sampling(temperature)] * 2, [0, 0]).tolist() == [17, 3]
 
 
-def test_panels_that_agree_throw_the_same_token() -> None:
-    """One set of dice: rows of one run at one position choose alike where the models agree."""
+def test_columns_that_agree_draw_the_same_token() -> None:
+    """Shared noise: rows of one run at one position choose alike where the models agree."""
     row = logprobs_of(3, 1)
     ids = sample(row.expand(5, -1), [Sampling(1.0, 1.0, seed=9)] * 5, [4] * 5)
     assert len(set(ids.tolist())) == 1

@@ -109,9 +109,9 @@ def test_the_engine_mixes_what_the_library_says(families: dict[str, Family], kin
         speculation=Speculation("off"),
     )
     run = engine.submit(asked)
-    while engine.tick():
+    while engine.step():
         pass
-    records = [e.record for e in run.events() if isinstance(e, TokenEvent) and e.panel == 2]
+    records = [e.record for e in run.events() if isinstance(e, TokenEvent) and e.column == 2]
     assert records
     written = [record.id for record in records]
     control_tokens = ControlTokens(tuple(sorted(family.stop_ids)), tuple(family.banned_ids))

@@ -59,7 +59,7 @@ def eft_of(models: Models, alpha: float = 1.0, **options: Any) -> EmulatedFineTu
 def write(
     model: Qwen2ForCausalLM, prompts: Sequence[Sequence[int]], *processors: EmulatedFineTuning, **options: Any
 ) -> list[list[int]]:
-    """The tokens that `generate` writes after each prompt, greedy unless told otherwise; 0 pads."""
+    """The tokens that `generate` writes after each prompt, greedy by default; 0 pads."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
     out = model.generate(
@@ -133,7 +133,7 @@ def by_engine(models: Models, text: str, weight_filter: str = "off", schedule: s
         weight_filter=parse_weight_filter(weight_filter), schedule=parse_schedule(schedule),
     )  # fmt: skip
     run = engine.submit(request)
-    while engine.tick():
+    while engine.step():
         pass
     return [event.record.id for event in run.events() if isinstance(event, TokenEvent)]
 

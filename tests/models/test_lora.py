@@ -197,20 +197,20 @@ def test_the_engine_runs_a_base_and_its_adapters_in_one_forward(group: AdapterGr
     one_by_one = written(models)
     apart = len(forwards)
     assert written(models, [group]) == one_by_one
-    assert len(forwards) - apart == 4 + 12, "a prompt for each of the four, then one forward per tick"
+    assert len(forwards) - apart == 4 + 12, "a prompt for each of the four, then one forward per step"
     assert apart == 4 + 4 * 12
 
 
 def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] = ()) -> list[list[int]]:
     settings = Settings(dtype="fp32", threads=1)
     engine = Engine(models, (), settings, [b"x"] * VOCAB, groups=groups)
-    panels = tuple((text, parse(text)) for text in RECIPES)
+    columns = tuple((text, parse(text)) for text in RECIPES)
     prompts = dict.fromkeys(models, (5, 17, 3, 99))
-    run = engine.submit(make_request(prompts, panels, {"alpha": 1.0}, Sampling(seed=4), 12))
-    while engine.tick():
+    run = engine.submit(make_request(prompts, columns, {"alpha": 1.0}, Sampling(seed=4), 12))
+    while engine.step():
         pass
     events = [event for event in run.events() if isinstance(event, TokenEvent)]
-    return [[e.record.id for e in events if e.panel == panel] for panel in range(len(panels))]
+    return [[e.record.id for e in events if e.column == column] for column in range(len(columns))]
 
 
 def test_the_weights_are_there_once(group: AdapterGroup) -> None:

@@ -1,4 +1,4 @@
-"""Models: the hand-written path against the library's, dtypes, and the toys' good manners."""
+"""Models: the hand-written path against the library's, dtypes, and toys that keep the protocol."""
 
 import random
 import re

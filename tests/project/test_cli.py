@@ -36,30 +36,30 @@ def run_cli(monkeypatch: Patch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_generate_gives_the_three_panels(monkeypatch: Patch, capsys: Capture) -> None:
+def test_generate_gives_the_three_columns(monkeypatch: Patch, capsys: Capture) -> None:
     assert run_cli(monkeypatch, "generate", "What is the capital of Peru?", *QUICK, "--json") == 0
     trace = RunTrace.from_json(capsys.readouterr().out)
-    assert [panel.name for panel in trace.panels] == ["Base", "Tuned", "Up-scaled"]
+    assert [column.name for column in trace.columns] == ["Base", "Tuned", "Up-scaled"]
     assert trace.spec.prompt == "What is the capital of Peru?" and trace.spec.family == "tiny"
-    assert all(1 <= len(panel.tokens) <= 4 for panel in trace.panels)
-    assert all(panel.finish_reason in ("stop", "length") for panel in trace.panels)
+    assert all(1 <= len(column.tokens) <= 4 for column in trace.columns)
+    assert all(column.finish_reason in ("stop", "length") for column in trace.columns)
 
 
 def test_generate_resolves_the_behaviour_in_recipes(monkeypatch: Patch, capsys: Capture) -> None:
     recipes = ("--recipe", "small_base", "--recipe", "large_base + 2*alpha*(small_tuned - small_base)")
     assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *recipes, "--behaviour", "pirate", "--json") == 0
     trace = RunTrace.from_json(capsys.readouterr().out)
-    assert [panel.recipe for panel in trace.panels] == [
+    assert [column.recipe for column in trace.columns] == [
         "small_base",
         "large_base + 2*alpha*(pirate - small_base)",
     ]
 
 
-def test_alpha_zero_is_the_base_panel(monkeypatch: Patch, capsys: Capture) -> None:
+def test_alpha_zero_is_the_base_column(monkeypatch: Patch, capsys: Capture) -> None:
     # Drafted or not, a token is the same; its log-prob may differ in the last bit, after another forward.
     options = ("--alpha", "0", "--speculation", "off", "--json")
     assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *options) == 0
-    base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).panels
+    base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).columns
     assert [t.id for t in base.tokens] == [t.id for t in upscaled.tokens]
     assert [t.logprob for t in base.tokens] == [t.logprob for t in upscaled.tokens]
 
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) 
     texts = []
     for _ in range(2):
         run_cli(monkeypatch, "generate", "Hi", *QUICK[:4], "--seed", "7", "--json")
-        texts.append([panel.text for panel in RunTrace.from_json(capsys.readouterr().out).panels])
+        texts.append([column.text for column in RunTrace.from_json(capsys.readouterr().out).columns])
     assert texts[0] == texts[1]
 
 
@@ -86,9 +86,9 @@ def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> 
             speculation,
         ]
         assert spec.sampling.min_p == 0.1
-        assert [t.controls["alpha"] for t in trace.panels[2].tokens][:3] == [1, 1, 0]
-        assert (trace.panels[2].acceptance_rate is None) == (speculation == "off")
-        texts.append([panel.text for panel in trace.panels])
+        assert [t.controls["alpha"] for t in trace.columns[2].tokens][:3] == [1, 1, 0]
+        assert (trace.columns[2].acceptance_rate is None) == (speculation == "off")
+        texts.append([column.text for column in trace.columns])
     assert texts[0] == texts[1]
     assert run_cli(monkeypatch, *arguments, "--speculation", "on 3") == 0
     assert "% of drafts accepted, " in capsys.readouterr().out
@@ -116,7 +116,7 @@ def test_a_value_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, opti
     assert "option" not in capsys.readouterr().err
 
 
-def test_generate_as_text_names_every_panel(monkeypatch: Patch, capsys: Capture) -> None:
+def test_generate_as_text_names_every_column(monkeypatch: Patch, capsys: Capture) -> None:
     assert run_cli(monkeypatch, "generate", "Hi", *QUICK) == 0
     out = capsys.readouterr().out
     assert "== Base: large_base\n" in out
@@ -196,7 +196,7 @@ def test_generate_takes_a_family_file(
     own.write_text("tokenizer: tokenizer.json\n" + own.read_text())
     asked = ("generate", "Hi", "--family", str(own), "--max-new-tokens", "2", "--recipe", "small_tuned")
     assert run_cli(monkeypatch, *asked, "--quantisation", "nf4", "--json") == 0
-    assert RunTrace.from_json(capsys.readouterr().out).panels[0].recipe == "assistant"
+    assert RunTrace.from_json(capsys.readouterr().out).columns[0].recipe == "assistant"
     own.write_text(own.read_text().replace("tokenizer: tokenizer.json", "tokenizer: other.json"))
     assert run_cli(monkeypatch, *asked) == 2
     assert "line 1: tokenizer must be one of the roles or a file" in capsys.readouterr().err
@@ -212,11 +212,11 @@ def test_bench_measures_every_figure(tiny_assets: Path) -> None:
     settings = Settings(assets=tiny_assets, dtype="fp32", threads=1)
     measured = bench.bench(settings, "tiny", pairs=3, new_tokens=8, start_app=False, larger=False)
     result = json.loads(json.dumps(measured))
-    ends = ("_s", "_stream", "_panels", "_cpu", "_each", "_on", "_auto", "_time")
+    ends = ("_s", "_stream", "_columns", "_cpu", "_each", "_on", "_auto", "_time")
     figures = [v for name, v in result["trios"][0].items() if name.endswith(ends) and "rate" not in name]
     assert len(figures) >= 12 and all(value > 0 for value in figures)
     table = bench.to_markdown(result)
-    assert "three panels / one up-scaled stream" in table and "nan" not in table
+    assert "three columns / one up-scaled stream" in table and "nan" not in table
 
 
 def test_compare_takes_turns() -> None:

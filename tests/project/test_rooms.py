@@ -122,9 +122,7 @@ def test_the_package_imports_nothing_by_itself() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     offered = set(imported(PACKAGE / "__init__.py")) - {"typing.TYPE_CHECKING"}
     assert offered == {"eft_demo.models.logits_processor.EmulatedFineTuning"}
-    assert {"errors", "settings", "method", "runs"} <= {
-        room_of(path) for path in FILES
-    }
+    assert {"errors", "settings", "method", "runs"} <= {room_of(path) for path in FILES}
 
 
 @pytest.mark.parametrize(

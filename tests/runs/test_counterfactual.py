@@ -1,4 +1,4 @@
-"""What another alpha would choose: equal to the real mixture and the real dice wherever all is recorded."""
+"""What another alpha would choose: equal to the real mixture and the real noise wherever all is recorded."""
 
 import math
 
@@ -88,7 +88,7 @@ def record_of(
 
 
 @given(seeds, alphas, alphas, samplings, st.integers(0, 50), st.booleans())
-def test_the_choice_is_that_of_the_real_mixture_and_dice(
+def test_the_choice_is_that_of_the_real_mixture_and_noise(
     seed: int, before: float, after: float, sampling: Sampling, position: int, forbidden: bool
 ) -> None:
     roles = models(seed, forbidden=forbidden)
@@ -139,7 +139,7 @@ def test_what_cannot_be_known_is_said() -> None:
     assert whatif.choice_at(hot, record, {"alpha": 0.5}).unrecorded is None
 
 
-def test_a_panel_without_terms_never_changes() -> None:
+def test_a_column_without_terms_never_changes() -> None:
     record = record_of(BASE, models(2), {"alpha": 1.0}, Sampling(), count=2)
     choice = whatif.choice_at(Run(BASE, Sampling()), record, {"alpha": 3.0})
     assert choice == Choice(record.id, False, 0.0)

@@ -17,7 +17,7 @@ from eft_demo.runs import export
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
-from eft_demo.runs.trace import Draft, PanelTrace, RunTrace, gather_pieces
+from eft_demo.runs.trace import ColumnTrace, Draft, RunTrace, gather_pieces
 from tests.asking import make_run
 from tests.hostile import HOSTILE
 from tests.records import make_record
@@ -36,22 +36,22 @@ def storable(text: str) -> str:
 
 
 def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
-    """Two panels; the token 6 is `text`, the token 9 half of a character, the token 5 ends the text."""
+    """Two columns; the token 6 is `text`, the token 9 half of a character, the token 5 ends the text."""
     piece = storable(text).encode()
     whole = storable(text) + "\ufffd"
-    panels = []
+    columns = []
     for name, recipe in (("Base", BASE), (text, UPSCALED)):
         by_token = (
             BY_TOKEN if recipe.terms else {t: {"large_base": p["large_base"]} for t, p in BY_TOKEN.items()}
         )
         records = [make_record(recipe, token, by_token, position=i) for i, token in enumerate((6, 9, 5))]
-        panels.append(PanelTrace(name, str(recipe), records, whole, "stop", text, 0.1, 30.0))
+        columns.append(ColumnTrace(name, str(recipe), records, whole, "stop", text, 0.1, 30.0))
     return make_run(
         family="atlas",
         prompt=text if prompt is None else prompt,
         sampling=Sampling(seed=3),
         controls={"alpha": 1.0},
-        panels=panels,
+        columns=columns,
         pieces={
             "5": "",
             "6": piece.decode("utf-8", "surrogateescape"),
@@ -80,14 +80,14 @@ def test_csv_has_one_row_per_token_and_no_formula(text: str) -> None:
     assert read_cell(said) == show_controls(storable(text))
     assert bytes.fromhex(read_cell(rows[3]["bytes"])).decode() == storable(text)
     for row in rows:
-        for name in ("panel", "recipe", "text"):
+        for name in ("column", "recipe", "text"):
             assert not row[name].lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
 
 def test_csv_figures_are_those_of_the_records() -> None:
     run = run_that_says("x")
-    record = run.panels[1].tokens[0]
-    run.panels[1].tokens[0] = dataclasses.replace(record, draft=Draft(5, 0.5))
+    record = run.columns[1].tokens[0]
+    run.columns[1].tokens[0] = dataclasses.replace(record, draft=Draft(5, 0.5))
     row = rows_of(export.to_csv(run))[3]
     assert float(row["logprob"]) == record.logprob
     parts = float(row["anchor_logprob"]) + float(row["term_1"]) + float(row["neg_log_z"])
@@ -189,10 +189,10 @@ def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:
 def test_any_bytes_survive_the_file_and_the_texts_joined_are_the_whole(tokens: list[bytes]) -> None:
     by_token = {token: {"large_base": -1.0 - token} for token in range(len(tokens))}
     records = [make_record(BASE, token, by_token, position=token) for token in by_token]
-    panel = PanelTrace("Base", "large_base", records)
-    kept = json.loads(json.dumps(gather_pieces([panel], tokens)))
-    run = dataclasses.replace(PLAIN, panels=[panel], pieces=kept)
+    column = ColumnTrace("Base", "large_base", records)
+    kept = json.loads(json.dumps(gather_pieces([column], tokens)))
+    run = dataclasses.replace(PLAIN, columns=[column], pieces=kept)
     assert export.pieces_of(run) == dict(enumerate(tokens))
-    assert "".join(export.token_texts(panel, export.pieces_of(run))) == b"".join(tokens).decode(
+    assert "".join(export.token_texts(column, export.pieces_of(run))) == b"".join(tokens).decode(
         "utf-8", "replace"
     )

@@ -39,6 +39,11 @@ def test_a_link_survives_the_way_there_and_back(link: Link) -> None:
         assert read(address).left_out == ()
 
 
+def test_links_that_call_their_columns_panels_still_open() -> None:
+    link = Link(RunSpec(prompt="Hi", columns=(("Base", BASE), ("Again", BASE))))
+    assert read(link.to_query().replace("column=", "panel=")) == link
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
     link = Link(RunSpec(prompt=text[:MAX_PROMPT_CHARS], columns=((text[:60], BASE),)))
@@ -56,7 +61,7 @@ def test_any_query_is_a_link_none_or_a_sentence(query: str) -> None:
 
 
 names = st.sampled_from(
-    ["v", "prompt", "family", "behaviour", "panel", "alpha", "beta", "alpha_x", "temperature", "top_p",
+    ["v", "prompt", "family", "behaviour", "column", "alpha", "beta", "alpha_x", "temperature", "top_p",
      "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "other"]
 )  # fmt: skip
 values = st.text(max_size=30) | st.sampled_from(
@@ -114,8 +119,8 @@ def test_the_least_link_asks_for_the_pages_own_choices() -> None:
         ("v=1&alpha=-1", "from 0 to 3"),
         ("v=1&seed=1.5", "whole number"),
         ("v=1&temperature=nan", "must be a number"),
-        ("v=1&panel=Base", "a colon and a recipe"),
-        ("v=1&panel=Base:large_base+%2B+", "cannot be read at character"),
+        ("v=1&column=Base", "a colon and a recipe"),
+        ("v=1&column=Base:large_base+%2B+", "cannot be read at character"),
         ("v=1&filter=some", "some"),
         ("v=1&schedule=some", "some"),
         ("v=1&speculation=some", "some"),
@@ -123,8 +128,8 @@ def test_the_least_link_asks_for_the_pages_own_choices() -> None:
         ("v=1&prompt=%FF", "prompt could not be read"),
         ("v=1&made=%3Cb%3E", "made with cannot be read"),
         ("v=1&alfa=2", "'alfa', which means nothing"),
-        ("v=1&" + "&".join(["panel=a:large_base"] * 9), "at most 8 columns"),
-        ("v=1&" + "&".join(["panel=a:large_base"] * 200), "this one has 200"),
+        ("v=1&" + "&".join(["column=a:large_base"] * 9), "at most 8 columns"),
+        ("v=1&" + "&".join(["column=a:large_base"] * 200), "this one has 200"),
         ("v=1&prompt=" + "x" * (MAX_PROMPT_CHARS + 1), "4,000 characters at most; got 4,001"),
         ("v=1&family=" + "x" * 61, "60 characters"),
     ],
@@ -141,18 +146,16 @@ def test_a_link_that_is_too_long_is_refused_with_the_limit() -> None:
         from_query("v=1&prompt=" + "x" * 60_001)
 
 
-@pytest.mark.parametrize("field", ["alpha_a{}=1", "panel={}:((", "seed={}x", "x{}="])
+@pytest.mark.parametrize("field", ["alpha_a{}=1", "column={}:((", "seed={}x", "x{}="])
 def test_a_link_of_very_many_values_is_refused_with_the_limit(field: str) -> None:
     fields = "&".join(field.format(k) for k in range(400))
     with pytest.raises(InputError, match="300 values"):
         from_query(f"v=1&prompt=Hi&{fields}")
 
 
-PLAIN = "v=1&prompt=Hi+there&panel=Base%3Alarge_base&alpha=2&seed=7"
+PLAIN = "v=1&prompt=Hi+there&column=Base%3Alarge_base&alpha=2&seed=7"
 PLAIN_LINK = Link(
-    RunSpec(
-        prompt="Hi there", columns=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7)
-    )
+    RunSpec(prompt="Hi there", columns=(("Base", BASE),), controls={"alpha": 2.0}, sampling=Sampling(seed=7))
 )
 
 
@@ -226,8 +229,8 @@ def test_what_stands_behind_a_link_is_no_part_of_it_and_is_named(end: str) -> No
     link = read(PLAIN + end)
     assert link == PLAIN_LINK
     assert len(link.left_out) == (end != ".")  # a number may end with its point
-    panel = read("v=1&prompt=Hi&panel=Up:large_base %2B alpha*(a - b)" + end)
-    assert panel.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
+    column = read("v=1&prompt=Hi&column=Up:large_base %2B alpha*(a - b)" + end)
+    assert column.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ def test_a_link_pasted_twice_has_its_columns_once() -> None:
 
 
 def test_a_plus_that_became_a_space_is_a_plus_in_a_recipe() -> None:
-    once_more = read("v=1&prompt=Hi&panel=Up:large_base+++alpha*(a+-+b)")
+    once_more = read("v=1&prompt=Hi&column=Up:large_base+++alpha*(a+-+b)")
     assert once_more.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
 
 
@@ -292,7 +295,7 @@ junk = (
 def but(link: Link, name: str) -> dict[str, Any]:
     """All that a link says, without what stands in the field of that name."""
     kept = {name: getattr(link.spec, name) for name in RunSpec.model_fields} | {"made": link.made}
-    owner = {"panel": "columns", "format": "formats", "filter": "weight_filter"}.get(name, name)
+    owner = {"column": "columns", "format": "formats", "filter": "weight_filter"}.get(name, name)
     if name in ("temperature", "top_p", "top_k", "min_p", "seed"):
         numbers = kept.pop("sampling")
         kept |= {

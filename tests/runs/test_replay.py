@@ -45,11 +45,11 @@ def test_hostile_texts_are_opened_and_played_verbatim(text: str) -> None:
     )
 
 
-def test_a_replay_shows_the_panels_side_by_side_and_ends_each_once() -> None:
+def test_a_replay_shows_the_columns_side_by_side_and_ends_each_once() -> None:
     played = replay(RUN)
-    assert [event.panel for event in played.events] == [0, 1] * 4
+    assert [event.column for event in played.events] == [0, 1] * 4
     assert [type(event) for event in played.events] == [TokenEvent] * 6 + [EndEvent] * 2
-    assert [event.record for event in played.events[1:6:2]] == RUN.panels[1].tokens
+    assert [event.record for event in played.events[1:6:2]] == RUN.columns[1].tokens
     assert played.stop_ids == {5}
     times = [event.elapsed_s for event in played.events[:6:2]]
     assert times == sorted(times)
@@ -63,7 +63,7 @@ def test_tokens_that_the_file_does_not_hold_have_their_number() -> None:
 
 
 def change(path: str, value: object) -> str:
-    """The document with one place changed; `path` is like panels.0.name, and None removes the place."""
+    """The document with one place changed; `path` is like columns.0.name, and None removes the place."""
     document = copy.deepcopy(DOCUMENT)
     *steps, last = [int(step) if step.isdecimal() and step != "6" else step for step in path.split(".")]
     place: Any = document
@@ -77,36 +77,36 @@ MADE = {"eft_demo": "0.1.0", "torch": "2.13.0", "transformers": "", "models": {}
 MODEL = {"dtype": "bf16", "quantisation": "none", "device": "cpu", "source": "", "revision": ""}
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 2 to 4; got 1"),
-    ("version", "2", "version 2 to 4; got '2'"),
-    ("version", 2.0, "version 2 to 4; got 2.0"),
+    ("version", 1, "version 2 to 5; got 1"),
+    ("version", "2", "version 2 to 5; got '2'"),
+    ("version", 2.0, "version 2 to 5; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
     ("formats", {"large_base": {"kind": "chat", "text": "x" * 8001}}, "up to 8,000"),
     ("formats", {"large_base": "{prompt}"}, "fields kind, text"),
-    ("panels", [], "1 to 16 panels, not 0"),
-    ("panels", DOCUMENT["panels"] * 9, "not 18"),
-    ("panels", "text", "must be a list"),
-    ("panels.0.recipe", "<script>", "panel 1, its recipe cannot be read"),
-    ("panels.0.recipe", "small_base", "by_role must hold exactly small_base"),
-    ("panels.1.recipe", "large_base", "token 1: bars must be 0"),
-    ("panels.0.finish_reason", "done", "finish_reason must be one of"),
-    ("panels.0.ttft_s", 1e9, "numbers of at most"),
-    ("panels.0.tokens.1.position", 0, "token 2: position must be 1, not 0"),
-    ("panels.1.tokens.0.controls", {}, "controls must hold alpha"),
-    ("panels.1.tokens.0.controls", {"alpha": 1e9}, "numbers of at most"),
-    ("panels.0.tokens.0.neg_log_z", None, "numbers of at most"),
-    ("panels.0.tokens.0.neg_log_z", 1e200, "numbers of at most"),
-    ("panels.0.tokens.0.rank", 0, "rank must be 1"),
-    ("panels.0.tokens.0.rank", 0.5, "must be a whole number"),
-    ("panels.0.tokens.0.id", 8, "must be among the candidates"),
-    ("panels.0.tokens.0.base_first", -1, "must not be negative"),
-    ("panels.0.tokens.0.logprob", 5.0, "must not be above 0"),
-    ("panels.0.tokens.0.by_role", {}, "by_role must hold"),
-    ("panels.0.tokens.0.candidates.0.by_role", {"large_base": 700.0}, "must not be above 0"),
-    ("panels.0.tokens.0.candidates.0.id", 2**60, "whole number"),
-    ("panels.0.tokens.0.draft", {"id": 1, "overlap": None}, "draft must be numbers"),
+    ("columns", [], "1 to 16 columns, not 0"),
+    ("columns", DOCUMENT["columns"] * 9, "not 18"),
+    ("columns", "text", "must be a list"),
+    ("columns.0.recipe", "<script>", "column 1, its recipe cannot be read"),
+    ("columns.0.recipe", "small_base", "by_role must hold exactly small_base"),
+    ("columns.1.recipe", "large_base", "token 1: bars must be 0"),
+    ("columns.0.finish_reason", "done", "finish_reason must be one of"),
+    ("columns.0.ttft_s", 1e9, "numbers of at most"),
+    ("columns.0.tokens.1.position", 0, "token 2: position must be 1, not 0"),
+    ("columns.1.tokens.0.controls", {}, "controls must hold alpha"),
+    ("columns.1.tokens.0.controls", {"alpha": 1e9}, "numbers of at most"),
+    ("columns.0.tokens.0.neg_log_z", None, "numbers of at most"),
+    ("columns.0.tokens.0.neg_log_z", 1e200, "numbers of at most"),
+    ("columns.0.tokens.0.rank", 0, "rank must be 1"),
+    ("columns.0.tokens.0.rank", 0.5, "must be a whole number"),
+    ("columns.0.tokens.0.id", 8, "must be among the candidates"),
+    ("columns.0.tokens.0.base_first", -1, "must not be negative"),
+    ("columns.0.tokens.0.logprob", 5.0, "must not be above 0"),
+    ("columns.0.tokens.0.by_role", {}, "by_role must hold"),
+    ("columns.0.tokens.0.candidates.0.by_role", {"large_base": 700.0}, "must not be above 0"),
+    ("columns.0.tokens.0.candidates.0.id", 2**60, "whole number"),
+    ("columns.0.tokens.0.draft", {"id": 1, "overlap": None}, "draft must be numbers"),
     ("made_with", {"torch": "2"}, "fields eft_demo, torch, transformers, models"),
     ("made_with", {**MADE, "torch": 2}, "made_with.torch must be text"),
     ("made_with", {**MADE, "torch": "x" * 201}, "texts of 200 characters"),
@@ -122,8 +122,8 @@ BAD = [
     ("pieces.6", "\ud800", "no text"),
     ("pieces.6", "x" * 1001, "longer than 1,000"),
     ("controls", {"alpha": 1e9}, "Alpha must be a number"),
-    ("panels.0.name", "x" * 501, "names may have 500"),
-    ("panels.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
+    ("columns.0.name", "x" * 501, "names may have 500"),
+    ("columns.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
 ]
@@ -146,7 +146,7 @@ def test_too_large_files_and_too_many_tokens_are_sentences(monkeypatch: pytest.M
 
 
 def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sum(len(RUN.pieces.get(str(record.id), "")) for panel in RUN.panels for record in panel.tokens)
+    whole = sum(len(RUN.pieces.get(str(record.id), "")) for column in RUN.columns for record in column.tokens)
     monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole)
     assert open_run(RUN.to_json()) == RUN
     monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole - 1)

@@ -25,7 +25,7 @@ from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import replays as opening
 from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.columns import FIRST as PANELS
+from eft_demo.ui.columns import FIRST as COLUMNS
 from eft_demo.ui.run_store import Kept, KeptRuns
 from tests.asking import spec
 
@@ -48,7 +48,7 @@ def finish(begun: tuple[Run, Kept]) -> Kept:
 
 
 def page_run(service: Service, **asked: Any) -> Kept:
-    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, length=12, seed=3, **asked))
+    run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=12, seed=3, **asked))
     return finish((run, Kept.of_run(run)))
 
 
@@ -68,7 +68,7 @@ def from_page(service: Service) -> str:
 
 def while_streaming(service: Service) -> str:
     """Saved after the first tokens: what comes later is not in it, and what is has its text."""
-    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, length=60))
+    run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=60))
     stored = Kept.of_run(run)
     while not all(len(trace.tokens) > 2 for trace in stored.traces):
         for event in run.events(1.0):
@@ -81,14 +81,14 @@ def while_streaming(service: Service) -> str:
 def from_branch(service: Service) -> str:
     runs = kept_as(page_run(service))
     token = runs.find("a").traces[2].tokens[4].candidates[1].id
-    posted = {"run": "a", "panel": 2, "position": 4, "token": token, "all": True}
+    posted = {"run": "a", "column": 2, "position": 4, "token": token, "all": True}
     return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
 
 
 def from_same_text(service: Service) -> str:
     """Scored under a filter that rules most tokens out, so some log-probs are minus infinity."""
     runs = kept_as(page_run(service, weight_filter=parse_weight_filter("mask 0.9")))
-    scored = finish(start_same_text(service, runs, {"run": "a", "panel": 1}))
+    scored = finish(start_same_text(service, runs, {"run": "a", "column": 1}))
     return saved(service, kept_as(scored), "a")
 
 
@@ -101,7 +101,7 @@ def opened_and_saved(service: Service) -> str:
 def opened_and_branched(service: Service) -> str:
     runs = KeptRuns()
     opening.open_file(runs, {"text": from_page(service)}, service)
-    posted = {"run": next(iter(runs.by_id)), "panel": 0, "position": 3, "seed": 9}
+    posted = {"run": next(iter(runs.by_id)), "column": 0, "position": 3, "seed": 9}
     return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
 
 
@@ -152,22 +152,22 @@ def from_terminal(tiny_assets: Path) -> Iterator[str]:
 
 
 def check_readers(run: RunTrace) -> None:
-    """Every reader shows what the panels say, and no token by its number."""
-    said = [panel.text for panel in run.panels]
+    """Every reader shows what the columns say, and no token by its number."""
+    said = [column.text for column in run.columns]
     runs = KeptRuns()
     lines = json.loads(opening.open_file(runs, {"text": run.to_json()}))["lines"]
-    told = [json.loads(line) for line in lines.splitlines()]
-    assert [page_text(told, p) for p in range(len(said))] == said
-    labels = [label for line in told for label in line.get("w", {}).values()]
+    sent = [json.loads(line) for line in lines.splitlines()]
+    assert [page_text(sent, p) for p in range(len(said))] == said
+    labels = [label for line in sent for label in line.get("w", {}).values()]
     assert not [label for label in labels if str(label).startswith("#") and str(label)[1:].isdecimal()]
     played = replay(run)
     assert [
-        "".join(event.text for event in played.events if event.panel == p) for p in range(len(said))
+        "".join(event.text for event in played.events if event.column == p) for p in range(len(said))
     ] == said
 
     rows = list(csv.DictReader(io.StringIO(export.to_csv(run).removeprefix("\ufeff"), newline="")))
-    for panel, text in zip(run.panels, said, strict=True):
-        cells = [row for row in rows if read_cell(row["panel"]) == panel.name]
+    for column, text in zip(run.columns, said, strict=True):
+        cells = [row for row in rows if read_cell(row["column"]) == column.name]
         assert "".join(read_cell(row["text"]) for row in cells) == show_controls(text)
         exact = b"".join(bytes.fromhex(read_cell(row["bytes"])) for row in cells)
         assert exact.decode("utf-8", "replace") == text
@@ -182,24 +182,26 @@ def check_readers(run: RunTrace) -> None:
 
     (run_id,) = runs.by_id
     service = Service.without_models(Settings())
-    for p, panel in enumerate(run.panels):
+    for p, column in enumerate(run.columns):
         for control in runs.find(run_id).spec.columns[p][1].controls:
-            asked = {"run": run_id, "panel": p, "control": control}
+            asked = {"run": run_id, "column": p, "control": control}
             heat = json.loads(kept.strip(service, runs, asked))["data"][0]
-            assert len(heat["z"][0]) == len(panel.tokens)
+            assert len(heat["z"][0]) == len(column.tokens)
         odds = json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": p, "theirs": p}))
-        assert len(odds["data"][0]["y"]) == len(panel.tokens)
+        assert len(odds["data"][0]["y"]) == len(column.tokens)
     service.stop()
 
 
-def page_text(told: list[dict[str, Any]], panel: int) -> str:
-    return "".join(line.get("s", "") for line in told if line["k"] in ("t", "end") and line.get("p") == panel)
+def page_text(sent: list[dict[str, Any]], column: int) -> str:
+    return "".join(
+        line.get("s", "") for line in sent if line["k"] in ("t", "end") and line.get("p") == column
+    )
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_reader_shows_what_a_writer_wrote(written: dict[str, RunTrace], writer: str) -> None:
     run = written[writer]
-    assert any(panel.text for panel in run.panels)
+    assert any(column.text for column in run.columns)
     check_readers(run)
     assert open_run(run.to_json()) == run
 
@@ -212,7 +214,7 @@ def test_every_reader_shows_what_the_command_line_wrote(
     page = written["page"]
     assert run.made_with is not None
     assert run.made_with.facts == page.made_with.facts if page.made_with else False
-    assert [panel.text for panel in run.panels][::2] == [panel.text for panel in page.panels][::2]
+    assert [column.text for column in run.columns][::2] == [column.text for column in page.columns][::2]
 
 
 def test_a_run_says_what_it_was_made_with(written: dict[str, RunTrace]) -> None:
@@ -222,7 +224,9 @@ def test_a_run_says_what_it_was_made_with(written: dict[str, RunTrace]) -> None:
         assert {model.dtype for model in made.models.values()} == {"fp32"}
         assert {model.device for model in made.models.values()} == {"cpu"}
         assert len({model.revision for model in made.models.values()}) == len(made.models)
-        roles = {role for panel in written[name].panels for role in panel.recipe.split() if "_base" in role}
+        roles = {
+            role for column in written[name].columns for role in column.recipe.split() if "_base" in role
+        }
         assert {role.strip("()") for role in roles} <= set(made.models)
     assert written["shipped"].made_with is None
     assert written["version 3"] == written["shipped"]
@@ -233,6 +237,7 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
 ) -> None:
     old = {**json.loads(from_terminal), "pieces": {}, "version": 3}
     del old["made_with"]
+    old["panels"] = old.pop("columns")
     runs = KeptRuns()
     lines = json.loads(opening.open_file(runs, {"text": json.dumps(old)}, service))["lines"].splitlines()
     assert page_text([*map(json.loads, lines)], 0) == old["panels"][0]["text"]
@@ -252,7 +257,7 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
 def test_tokens_that_no_tokenizer_here_fits_have_numbers_and_a_sentence(
     service: Service, family: str
 ) -> None:
-    """`tiny` is loaded, but its tokens do not say what the file's panels say."""
+    """`tiny` is loaded, but its tokens do not say what the file's columns say."""
     document = json.loads(shipped(service)) | {"pieces": {}, "family": family}
     answer = json.loads(opening.open_file(runs := KeptRuns(), {"text": json.dumps(document)}, service))
     lines = [*map(json.loads, answer["lines"].splitlines())]
@@ -290,6 +295,6 @@ def test_columns_from_a_file_made_with_others_are_not_said_to_be_made_here(
     for run, copied, known in ((page, True, True), (foreign, True, False), (foreign, False, True)):
         runs = KeptRuns()
         opening.open_file(runs, {"text": run.to_json()}, service)
-        posted = {"run": next(iter(runs.by_id)), "panel": 1, "position": 2, "all": not copied}
+        posted = {"run": next(iter(runs.by_id)), "column": 1, "position": 2, "all": not copied}
         branch = finish(start_branch(service, runs, posted))
         assert (branch.trace(service).made_with is not None) == known

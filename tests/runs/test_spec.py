@@ -16,7 +16,7 @@ from eft_demo.method.recipe import UPSCALED
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import FIRST, RunSpec, check
-from eft_demo.runs.trace import PanelTrace, RunTrace
+from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import SAMPLING, Settings
 from tests.fakes import make_family
 from tests.specs import specs
@@ -41,9 +41,9 @@ def test_a_spec_survives_the_json_of_the_page(spec: RunSpec) -> None:
 @given(specs)
 def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpec) -> None:
     played = spec.model_copy(update={"behaviour": "pirate"}).played()
-    panels = [PanelTrace(name, str(recipe)) for name, recipe in played.columns]
+    columns = [ColumnTrace(name, str(recipe)) for name, recipe in played.columns]
     shown = played.model_copy(update={"behaviour": "", "length": None})
-    assert RunTrace.from_json(RunTrace(shown, panels).to_json()).spec == shown
+    assert RunTrace.from_json(RunTrace(shown, columns).to_json()).spec == shown
 
 
 @given(specs)

@@ -14,7 +14,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import trace
 from eft_demo.runs.made_with import MadeWith, ModelMade
-from eft_demo.runs.trace import Candidate, PanelTrace, RunTrace, TokenRecord, columns_of
+from eft_demo.runs.trace import Candidate, ColumnTrace, RunTrace, TokenRecord, columns_of
 from tests.asking import make_run
 from tests.specs import specs
 
@@ -41,8 +41,8 @@ records = st.builds(
     by_role=by_name,
     candidates=st.lists(candidates, max_size=3).map(tuple),
 )
-panels = st.builds(
-    PanelTrace,
+columns = st.builds(
+    ColumnTrace,
     anything,
     st.sampled_from(["large_base", "small_base + 2*beta*(large_base - small_base)"]),
     st.lists(records, max_size=3),
@@ -53,13 +53,13 @@ panels = st.builds(
     numbers,
 )
 runs = st.builds(
-    lambda asked, panels, made: RunTrace(
-        asked.model_copy(update={"columns": columns_of(panels), "behaviour": "", "length": None}),
-        panels,
+    lambda asked, columns, made: RunTrace(
+        asked.model_copy(update={"columns": columns_of(columns), "behaviour": "", "length": None}),
+        columns,
         made_with=made,
     ),
     specs,
-    st.lists(panels, max_size=3),
+    st.lists(columns, max_size=3),
     made=st.none()
     | st.builds(
         MadeWith,
@@ -76,10 +76,10 @@ def example() -> RunTrace:
     record = TokenRecord(
         0, 7, {"alpha": 1.0}, -0.5, -1.0, (0.6,), -0.1, 1.25, 1, 9, {"large_base": -1.0}, (candidate,)
     )
-    panel = PanelTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
+    column = ColumnTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
     made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
     asked = {"family": "atlas", "prompt": "What is the capital of Peru?", "controls": {"alpha": 1.0}}
-    return make_run([panel], made_with=made, sampling=Sampling(seed=3), **asked)
+    return make_run([column], made_with=made, sampling=Sampling(seed=3), **asked)
 
 
 @given(runs)
@@ -100,7 +100,7 @@ def test_the_json_is_json_for_javascript_too() -> None:
     text = example().to_json()
     assert "Infinity" not in text and "null" in text
     with pytest.raises(ValueError):
-        make_run([PanelTrace("Base", "large_base", ttft_s=math.nan)]).to_json()
+        make_run([ColumnTrace("Base", "large_base", ttft_s=math.nan)]).to_json()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -185,26 +185,29 @@ def test_json_of_something_else_is_called_no_run(text: str) -> None:
 
 
 def test_the_error_names_the_place() -> None:
-    damaged = put(DOCUMENT, ("panels", 0, "tokens", 0, "candidates", 0, "logprob"), "high")
+    damaged = put(DOCUMENT, ("columns", 0, "tokens", 0, "candidates", 0, "logprob"), "high")
     with pytest.raises(
-        InputError, match=r"panels\[0\]\.tokens\[0\]\.candidates\[0\]\.logprob must be a number"
+        InputError, match=r"columns\[0\]\.tokens\[0\]\.candidates\[0\]\.logprob must be a number"
     ):
         RunTrace.from_json(json.dumps(damaged))
 
 
 def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> None:
     written = json.loads(example().to_json())
-    third = {name: value for name, value in written.items() if name != "made_with"} | {"version": 3}
+    fourth = written | {"panels": written["columns"], "version": 4}
+    del fourth["columns"]
+    assert RunTrace.from_json(json.dumps(fourth)) == RunTrace.from_json(example().to_json())
+    third = {name: value for name, value in fourth.items() if name != "made_with"} | {"version": 3}
     second = {name: value for name, value in third.items() if name != "formats"} | {"version": 2}
     expected = RunTrace.from_json(dataclasses.replace(example(), made_with=None).to_json())
     assert RunTrace.from_json(json.dumps(third)) == RunTrace.from_json(json.dumps(second)) == expected
-    for later, version in ((second, 3), (third, 4)):
+    for later, version in ((second, 3), (third, 4), (fourth, 5)):
         with pytest.raises(InputError, match="fields"):
             RunTrace.from_json(json.dumps(later | {"version": version}))
 
 
 def test_missing_and_foreign_fields_are_refused() -> None:
-    for changed in ({**DOCUMENT, "extra": 1}, {k: v for k, v in DOCUMENT.items() if k != "panels"}):
+    for changed in ({**DOCUMENT, "extra": 1}, {k: v for k, v in DOCUMENT.items() if k != "columns"}):
         with pytest.raises(InputError) as caught:
             RunTrace.from_json(json.dumps(changed))
         assert caught.value.code == "trace_fields"

@@ -14,19 +14,19 @@ from eft_demo.method.recipe import (
     blend,
     parse,
 )
-from eft_demo.ui.column_headers import panel_head
+from eft_demo.ui.column_headers import column_head
 
 SHAPES = [
     (BASE, "base", "Knows, but does not answer"),
     (TUNED, "tuned", "Answers, but does not know"),
     (parse("small_base + (pirate - small_base)"), "tuned", "Answers, but does not know"),
     (Recipe("small_base"), "base", "Knows little, and does not answer"),
-    (UPSCALED, "up", "The small one's manner, the large one's knowledge"),
-    (DOWNSCALED, "up", "The large one's manner, the small one's knowledge"),
-    (AMPLIFIED, "up", "The small one's manner, and more knowledge with β"),
-    (PAD, "up", "From the small base: manner by α, knowledge by β"),
+    (UPSCALED, "up", "The small model's behaviour, the large model's knowledge"),
+    (DOWNSCALED, "up", "The large model's behaviour, the small model's knowledge"),
+    (AMPLIFIED, "up", "The small model's behaviour, and more knowledge with β"),
+    (PAD, "up", "From the small base: behaviour by α, knowledge by β"),
     (REFERENCE, "tuned", "A large model that really was tuned: what is emulated"),
-    (blend(["brief", "pirate"]), "up", "The large one's knowledge, 2 manners blended"),
+    (blend(["brief", "pirate"]), "up", "The large model's knowledge, 2 behaviours blended"),
     (parse("large_base - 2*(small_base - pirate)"), "tuned", "Written by hand"),
     (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Written by hand"),
 ]
@@ -34,10 +34,10 @@ SHAPES = [
 
 @pytest.mark.parametrize(("recipe", "kind", "about"), SHAPES, ids=[str(shape[0]) for shape in SHAPES])
 def test_every_shape_has_its_kind_and_sentence(recipe: Recipe, kind: str, about: str):
-    head = panel_head("Name", recipe)
+    head = column_head("Name", recipe)
     assert (head["name"], head["kind"], head["about"]) == ("Name", kind, about)
 
 
 def test_a_model_written_as_a_difference_is_simply_that_model():
-    assert panel_head("Tuned", parse("small_base + (pirate - small_base)"))["recipe"] == "pirate"
-    assert panel_head("Up", UPSCALED)["recipe"] == str(UPSCALED)
+    assert column_head("Tuned", parse("small_base + (pirate - small_base)"))["recipe"] == "pirate"
+    assert column_head("Up", UPSCALED)["recipe"] == str(UPSCALED)

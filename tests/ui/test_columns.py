@@ -47,7 +47,7 @@ def test_the_menu_offers_everything_that_the_family_can_play() -> None:
     assert blend.controls == ("alpha_assistant", "alpha_brief", "alpha_pirate", "alpha_guarded")
 
 
-def test_a_blend_takes_two_manners_with_names_that_make_sliders() -> None:
+def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
     def blends(*roles: str) -> list[str]:
         behaviours = tuple(Behaviour(role, role, "") for role in roles)
         family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **dict.fromkeys(roles)})
@@ -59,9 +59,9 @@ def test_a_blend_takes_two_manners_with_names_that_make_sliders() -> None:
 
 
 def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:
-    told = introduce("Pad", PAD, "pirate")
-    assert told["controls"] == ("alpha", "beta") and told["pad"]
-    assert told["text"] == str(PAD) and "pirate" in str(told["recipe"])
+    sent = introduce("Pad", PAD, "pirate")
+    assert sent["controls"] == ("alpha", "beta") and sent["pad"]
+    assert sent["text"] == str(PAD) and "pirate" in str(sent["recipe"])
     by_name = parse(str(PAD).replace("small_tuned", "pirate"))
     assert introduce("Pad", by_name, "pirate")["pad"] and not introduce("Pad", by_name, "brief")["pad"]
 
@@ -103,7 +103,7 @@ def test_a_bad_column_is_refused_in_its_place(
 def test_while_typing_each_column_gets_its_own_answer(service: Service) -> None:
     asked = [column(TYPED), column("large_base + alpha*(small_tuned - small_bse)"), column("large_base +")]
     good, unknown, unfinished = json.loads(check_columns(service, {"behaviour": "brief", "columns": asked}))
-    assert good["about"] == "The large one's knowledge, 2 manners blended" and good["controls"] == []
+    assert good["about"] == "The large model's knowledge, 2 behaviours blended" and good["controls"] == []
     assert "small_bse" in unknown["error"] and "small_tuned for the chosen behaviour" in unknown["error"]
     sentence, line, caret = unfinished["error"].split("\n")
     assert "character 13" in sentence and line[: len(caret)] + "^" == "large_base +" + "^"

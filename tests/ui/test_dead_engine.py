@@ -87,7 +87,7 @@ def run_lines(url: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in value.splitlines()]
 
 
-def test_the_process_of_a_dead_engine_ends_after_its_pages_were_told(
+def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
     dying_app: tuple[subprocess.Popen[str], str],
 ) -> None:
     app, url = dying_app
@@ -112,7 +112,7 @@ def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPat
         time.sleep(0.01)
     assert service.dead and run.done
     ends = [event for event in run.events() if isinstance(event, EndEvent)]
-    assert sorted(event.panel for event in ends) == [0, 1, 2]
+    assert sorted(event.column for event in ends) == [0, 1, 2]
     with pytest.raises(Overloaded) as refused:
         service.start_run(spec("Hi", "brief"))
     assert str(refused.value) == DEAD and service.engine.waiting == 0

@@ -60,13 +60,13 @@ def with_key(switch: Switch, posted: object = None) -> object:
     return {**posted, "key": switch.key} if isinstance(posted, dict) else posted
 
 
-def told(service: Service, switch: Switch, posted: object = None) -> dict[str, Any]:
+def shown_menu(service: Service, switch: Switch, posted: object = None) -> dict[str, Any]:
     return json.loads(menu.menu(service, switch, HERE, posted))
 
 
 def test_it_tells_of_every_family_and_what_each_takes_here(service: Service, settings: Settings) -> None:
     switch = make_switch(settings)
-    shown = told(service, switch, {"key": switch.key})
+    shown = shown_menu(service, switch, {"key": switch.key})
     assert switch.key not in json.dumps(shown)
     assert (shown["now"], shown["title"], shown["why_not"]) == ("one", "Tiny", "")
     by_name = {choice["name"]: choice for choice in shown["choices"]}
@@ -81,7 +81,7 @@ def test_it_tells_of_every_family_and_what_each_takes_here(service: Service, set
 
 
 def test_it_tells_how_the_running_family_is_stored(service: Service, settings: Settings) -> None:
-    rows = {row["role"]: row for row in told(service, make_switch(settings))["models"]}
+    rows = {row["role"]: row for row in shown_menu(service, make_switch(settings))["models"]}
     assert set(rows) == set(service.family.roles)
     assert rows["large_base"]["dtype"] == "float32" and rows["large_base"]["device"] == "cpu"
     assert rows["large_base"]["weights_bytes"] == 4 * rows["large_base"]["parameters"]
@@ -90,13 +90,13 @@ def test_it_tells_how_the_running_family_is_stored(service: Service, settings: S
 
 @pytest.mark.parametrize("posted", [None, 5, "x", [], {"quantisation": []}, {"quantisation": "int4"}])
 def test_nonsense_is_planned_as_it_fits(service: Service, settings: Settings, posted: object) -> None:
-    assert told(service, make_switch(settings), posted)["quantisation"] == "auto"
+    assert shown_menu(service, make_switch(settings), posted)["quantisation"] == "auto"
 
 
 def test_a_plan_follows_the_quantisation(service: Service, settings: Settings) -> None:
     sizes = []
     for kind in ("none", "nf4"):
-        choices = told(service, make_switch(settings), {"quantisation": kind})["choices"]
+        choices = shown_menu(service, make_switch(settings), {"quantisation": kind})["choices"]
         sizes.append(next(c for c in choices if c["name"] == "hub")["needed_bytes"]["cpu"])
     assert sizes[1] < sizes[0] / 2
 
@@ -134,7 +134,7 @@ def test_without_the_key_one_may_look_and_nothing_else(
 ) -> None:
     switch = make_switch(settings, lambda *_: pytest.fail("it must not load"))
     asked = {"family": "one", "quantisation": "nf4", **posted} if isinstance(posted, dict) else posted
-    reason = told(service, switch, asked)["why_not"]
+    reason = shown_menu(service, switch, asked)["why_not"]
     assert "link that the terminal printed" in reason and switch.key not in reason
     for ask in (menu.load_family, menu.measure_quantisation, menu.cancel_loading):
         assert ask(switch, HERE, asked) == reason
@@ -152,4 +152,4 @@ def test_a_family_may_vanish(service: Service, settings: Settings, tmp_path: Pat
     moved = Settings(assets=tmp_path / "assets", family="one")
     switch = make_switch(moved)
     shutil.rmtree(tmp_path / "assets" / "one")
-    assert [choice["name"] for choice in told(service, switch)["choices"]] == ["hub"]
+    assert [choice["name"] for choice in shown_menu(service, switch)["choices"]] == ["hub"]

@@ -90,18 +90,18 @@ def make_switch(load: Callable[..., object]) -> tuple[Switch, list[object]]:
 
 
 def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
-    told, go_on = threading.Event(), threading.Event()
+    reached, go_on = threading.Event(), threading.Event()
 
     def load(settings: Settings, watcher: Watcher) -> str:
         watcher.tell("download", "Qwen/Qwen2.5-7B", 5, 10)
-        told.set()
+        reached.set()
         assert go_on.wait(WAIT_S)
         return f"{settings.family} in {settings.quantisation}"
 
     switch, taken = make_switch(load)
     assert switch.progress == Progress()
     switch.start("qwen2.5", "nf4")
-    assert told.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
+    assert reached.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
     assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
     with pytest.raises(InputError, match="being loaded or measured already"):
         switch.start("atlas", "none")
@@ -110,25 +110,25 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     assert taken == ["qwen2.5 in nf4"]
 
 
-def without_end(stage: str, what: str, told: threading.Event) -> Callable[[Settings, Watcher], str]:
+def without_end(stage: str, what: str, reached: threading.Event) -> Callable[[Settings, Watcher], str]:
     """Work that tells its one stage again and again until it is called off."""
 
     def work(settings: Settings, watcher: Watcher) -> str:
         while True:
             watcher.tell(stage, what)
-            told.set()
+            reached.set()
 
     return work
 
 
 def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
-    told = threading.Event()
-    load = without_end("load", "large_base", told)
+    reached = threading.Event()
+    load = without_end("load", "large_base", reached)
     switch, taken = make_switch(load)
     for _ in range(2):
-        told.clear()
+        reached.clear()
         switch.start("qwen2.5", "auto")
-        assert told.wait(WAIT_S)
+        assert reached.wait(WAIT_S)
         switch.cancel()
         assert "goes on" in until(switch, "cancelled").sentence
     assert taken == []
@@ -147,13 +147,13 @@ def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
     assert until(switch, "failed").sentence == sentence and taken == []
 
 
-def test_what_quantising_changes_is_told_in_the_end(two: Settings) -> None:
+def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
     serving: list[object] = []
     switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
-    told = until(switch, "measured").sentence
+    said = until(switch, "measured").sentence
     sizes = r"In nf4 the large base takes 0\.\d MB and not 0\.\d MB: \d\.\d times less\. "
-    assert re.match(sizes + r"On \d+ tokens .* mean KL of \d\.\d{4} nats, and \d+\.\d% of its first", told)
+    assert re.match(sizes + r"On \d+ tokens .* mean KL of \d\.\d{4} nats, and \d+\.\d% of its first", said)
     switch.measure("one", "none")
     assert "no quantisation 'none'" in until(switch, "failed").sentence
     assert serving == []
@@ -164,10 +164,10 @@ def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Set
     cancel = threading.Event()
     settings = replace(two, quantisation="nf4")
     what_quantising_changes(settings, Watcher(stages.append, cancel))
-    told = {stage.what: stage for stage in stages if stage.stage == "measure"}
-    assert list(told) == ["large_base as it is", "large_base in nf4"]
+    measured = {stage.what: stage for stage in stages if stage.stage == "measure"}
+    assert list(measured) == ["large_base as it is", "large_base in nf4"]
     assert {stage.stage for stage in stages} == {"load", "measure"}
-    full, quantised = told.values()
+    full, quantised = measured.values()
     assert full.done_bytes == 0 < quantised.done_bytes < quantised.total_bytes < 2 * quantised.done_bytes
 
     def stop_at_the_second(stage: Stage) -> None:
@@ -182,11 +182,11 @@ def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Set
 
 
 def test_a_measurement_can_be_cancelled() -> None:
-    told = threading.Event()
-    measure = without_end("measure", "large_base as it is", told)
+    reached = threading.Event()
+    measure = without_end("measure", "large_base as it is", reached)
     switch = Switch(Settings(), load_chosen, lambda service: None, measure)
     switch.measure("qwen2.5", "nf4")
-    assert told.wait(WAIT_S)
+    assert reached.wait(WAIT_S)
     switch.cancel()
     assert "goes on" in until(switch, "cancelled").sentence
 

@@ -53,10 +53,10 @@ def test_a_run_streams_three_columns_to_their_ends(service: Service):
     assert lines[0]["k"] == "run" and lines[0]["n"] == 5 and len(lines[0]["id"]) >= 20
     assert lines[-1] == {"k": "done"}
     ends = {line["p"]: line for line in lines if line["k"] == "end"}
-    for panel in range(3):
-        text = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == panel)
-        assert text + ends[panel]["s"] == GOOD["prompt"]
-        assert ends[panel]["why"] == "stop"
+    for column in range(3):
+        text = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == column)
+        assert text + ends[column]["s"] == GOOD["prompt"]
+        assert ends[column]["why"] == "stop"
     assert not live.by_id
 
 
@@ -65,15 +65,15 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
     lines = lines_of(service, GOOD, live)
     parent, ids = lines[0]["id"], [line["i"] for line in lines if line["k"] == "t" and line["p"] == 2]
     assert [record.id for record in live.kept.find(parent).traces[2].tokens] == ids
-    posted = {"n": 6, "kind": "branch", "run": parent, "panel": 2, "position": 3}
+    posted = {"n": 6, "kind": "branch", "run": parent, "column": 2, "position": 3}
     branch = lines_of(service, posted, live)
     assert (branch[0]["of"], branch[0]["copied"], branch[0]["given"]) == (parent, [0, 1], 3)
-    assert len(branch[0]["panels"]) == 3
+    assert len(branch[0]["columns"]) == 3
     assert [line["i"] for line in branch if line["k"] == "t"] == ids
     assert {line["p"] for line in branch if line["k"] in ("t", "end")} == {2}
-    same = lines_of(service, {"n": 7, "kind": "same", "run": branch[0]["id"], "panel": 2}, live)
-    for panel in range(3):
-        assert [line["i"] for line in same if line["k"] == "t" and line["p"] == panel] == ids
+    same = lines_of(service, {"n": 7, "kind": "same", "run": branch[0]["id"], "column": 2}, live)
+    for column in range(3):
+        assert [line["i"] for line in same if line["k"] == "t" and line["p"] == column] == ids
     assert not live.by_id and len(live.kept.by_id) == 3
 
 
@@ -81,7 +81,7 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
     ("posted", "words"),
     [
         ({"kind": "branch"}, "no longer kept"),
-        ({"kind": "same", "run": "guess", "panel": 0}, "no longer kept"),
+        ({"kind": "same", "run": "guess", "column": 0}, "no longer kept"),
         ({"kind": "<b>"}, "a branch or of the same text"),
         ({"kind": ["branch"]}, "a branch or of the same text"),
     ],
@@ -104,16 +104,16 @@ def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
     live = LiveRuns()
     run_id = lines_of(service, GOOD, live)[0]["id"]
     live.renew()
-    branch = {"kind": "branch", "n": 1, "run": run_id, "panel": 0, "position": 0}
+    branch = {"kind": "branch", "n": 1, "run": run_id, "column": 0, "position": 0}
     assert "no longer kept" in sentence_of(lines_of(service, branch, live))[1]
 
 
 def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
     live, own = LiveRuns(), {"kind": "plain", "text": "User: Again {prompt}\nAssistant:"}
     lines = lines_of(service, {**GOOD, "prompt": "Hi", "formats": {"assistant": own}}, live)
-    branch = {"kind": "branch", "n": 1, "run": lines[0]["id"], "panel": 1, "position": 0}
-    for told in (lines, lines_of(service, branch, live)):
-        texts = ["".join(line["s"] for line in told if line["k"] == "t" and line["p"] == p) for p in (0, 1)]
+    branch = {"kind": "branch", "n": 1, "run": lines[0]["id"], "column": 1, "position": 0}
+    for sent in (lines, lines_of(service, branch, live)):
+        texts = ["".join(line["s"] for line in sent if line["k"] == "t" and line["p"] == p) for p in (0, 1)]
         assert texts[1] == "Again Hi" and texts[0] in ("Hi", "")
 
 

@@ -33,7 +33,7 @@ def page() -> Iterator[Modules]:
 
 
 def on_the_wire(run: whatif.Run, record: TokenRecord) -> dict[str, Any]:
-    """The panel and the token as the page holds them, unrounded; null for minus infinity."""
+    """The column and the token as the page holds them, unrounded; null for minus infinity."""
     roles = run.recipe.roles
     terms = [
         [term.scale, term.weight, roles.index(term.plus), roles.index(term.minus)]
@@ -50,7 +50,7 @@ def on_the_wire(run: whatif.Run, record: TokenRecord) -> dict[str, Any]:
         for c in record.candidates
     ]
     return {
-        "panel": {"terms": terms, "sampling": sampling, "filter": chosen},
+        "column": {"terms": terms, "sampling": sampling, "filter": chosen},
         "token": {
             "i": record.id,
             "n": record.position,
@@ -71,7 +71,7 @@ def cases() -> Iterator[tuple[whatif.Run, TokenRecord]]:
             yield whatif.Run(recipe, sampling, chosen), record
 
 
-def test_the_page_throws_the_same_dice(page: Modules) -> None:
+def test_the_page_has_the_same_noise(page: Modules) -> None:
     for seed in (0, 7, 2**32 - 1):
         for position in (0, 1, 1000):
             ids = [0, 1, 4095, 151_000]
@@ -87,7 +87,7 @@ def test_the_page_chooses_what_python_chooses(page: Modules) -> None:
         data = on_the_wire(run, record)
         for alpha in ALPHAS:
             mine = whatif.choice_at(run, record, {"alpha": alpha})
-            theirs = page.evaluate("([d, a]) => choiceAt(d.panel, d.token, {alpha: a})", [data, alpha])
+            theirs = page.evaluate("([d, a]) => choiceAt(d.column, d.token, {alpha: a})", [data, alpha])
             assert (theirs["id"], theirs["changed"]) == (mine.id, mine.changed)
             assert theirs["unrecorded"] == (
                 None if mine.unrecorded is None else pytest.approx(mine.unrecorded)
@@ -99,7 +99,7 @@ def test_the_page_chooses_what_python_chooses(page: Modules) -> None:
 def test_the_page_knows_the_same_flips(page: Modules) -> None:
     for run, record in cases():
         mine = whatif.flip_alphas(run, record)
-        theirs = page.evaluate("(d) => flipsOf(d.panel, d.token, 'alpha')", on_the_wire(run, record))
+        theirs = page.evaluate("(d) => flipsOf(d.column, d.token, 'alpha')", on_the_wire(run, record))
         assert [flip[0] for flip in theirs] == [flip[0] for flip in mine]
         assert [flip[1] for flip in theirs] == pytest.approx([flip[1] for flip in mine])
-        assert page.evaluate("(d) => flipsOf(d.panel, d.token, 'beta')", on_the_wire(run, record)) == []
+        assert page.evaluate("(d) => flipsOf(d.column, d.token, 'beta')", on_the_wire(run, record)) == []

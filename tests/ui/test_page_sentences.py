@@ -38,16 +38,16 @@ def pieces(
 ) -> list[str]:
     """What a function of the page says of a record that went over the wire."""
     encoder = wire.Encoder(
-        RunSpec(columns=(("Panel", recipe),), weight_filter=weight_filter),
+        RunSpec(columns=(("Column", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
         frozenset(),
     )
     run = json.loads(encoder.run_line("id", 1))
     token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
     script = f"""([run, token, labels, lowest, highest]) => {{
-        const panel = {{...run.panels[0], lowest, highest, filter: run.filter, sampling: run.sampling}};
+        const column = {{...run.columns[0], lowest, highest, filter: run.filter, sampling: run.sampling}};
         token.b ??= token.i; token.v ??= {{}};
-        return {function}(panel, token, new Map(labels.map((label, id) => [id, label])));
+        return {function}(column, token, new Map(labels.map((label, id) => [id, label])));
     }}"""
     said: list[str] = page.evaluate(script, [run, token, list(labels), lowest, CONTROLS["alpha"].high])
     return said
@@ -92,9 +92,9 @@ def test_both_agree(say: Tell) -> None:
     assert say(2.0, 1.0).endswith("No α would change that.")
 
 
-def test_the_dice_decide(say: Tell) -> None:
+def test_the_noise_decides(say: Tell) -> None:
     assert say(3.0, -1.0, chosen=2).startswith(
-        "The dice decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
+        "The shared noise decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
     )
     assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
 
@@ -102,8 +102,8 @@ def test_the_dice_decide(say: Tell) -> None:
 def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
     assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
-    told = "".join(pieces(page, UPSCALED, record, lowest=-3))
-    assert told.endswith("It would sooner say Cuba below α\u00a0=\u00a0-1.00.")
+    sent = "".join(pieces(page, UPSCALED, record, lowest=-3))
+    assert sent.endswith("It would sooner say Cuba below α\u00a0=\u00a0-1.00.")
 
 
 def test_no_say_at_alpha_zero(say: Tell) -> None:
@@ -119,8 +119,8 @@ def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> Non
 def test_a_model_alone(page: Modules) -> None:
     alone = "".join(pieces(page, BASE, make_record(BASE, 1, tokens(1.0, 0.0))))
     assert alone.startswith("The large base model writes this column alone. It is 1.0 nats (2.7 times) surer")
-    dice = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
-    assert dice.endswith("surer of Bolivia; the dice chose Cuba all the same.")
+    noise = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
+    assert noise.endswith("surer of Bolivia; the noise chose Cuba all the same.")
 
 
 def test_bold_pieces_are_never_parsed(page: Modules) -> None:
@@ -174,7 +174,7 @@ def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
     [
         (1, 0.93, "The small tuned model proposed Bolivia and the mix agreed. Their distributions overlap by "
          "93 %, so such a draft is kept 87 to 93 times in 100."),
-        (2, 0.31, "The small tuned model proposed Cuba; with the same dice the mix drew Bolivia instead. "
+        (2, 0.31, "The small tuned model proposed Cuba; with the same noise the mix drew Bolivia instead. "
          "Their distributions overlap by 31 %, so such a draft is kept 18 to 31 times in 100."),
         (1, 1.0, "overlap by 100 %, so such a draft is always kept."),
         (1, 0.999, "overlap by more than 99 %, so such a draft is almost always kept."),
@@ -196,7 +196,7 @@ def test_the_model_that_drafted_is_named(page: Modules) -> None:
     assert said.startswith("The small brief model proposed Bolivia and the mix agreed.")
     record = replace(make_record(BASE, 1, two), draft=Draft(2, 0.9))
     said = "".join(pieces(page, BASE, record, "explainDraft"))
-    assert said.startswith("The small base model proposed Cuba; with the same dice the large base drew Bol")
+    assert said.startswith("The small base model proposed Cuba; with the same noise the large base drew Bol")
     record = replace(make_record(TUNED, 1, two), draft=Draft(2, 0.9))  # as only a file could have it
     assert pieces(page, TUNED, record, "explainDraft") == []
 

@@ -25,11 +25,11 @@ json_values = st.recursive(
 )
 
 
-def test_the_familys_own_are_told_and_chat_only_where_there_is_a_template() -> None:
-    told = {row["role"]: row for row in family_formats(SERVICE)}
-    assert set(told) == set(SERVICE.family.roles)
-    assert told["small_base"]["kind"] == "plain" and "{prompt}" in told["small_base"]["text"]
-    assert told["small_base"]["kinds"] == ["plain", "few-shot"]
+def test_the_familys_own_are_listed_and_chat_only_where_there_is_a_template() -> None:
+    sent = {row["role"]: row for row in family_formats(SERVICE)}
+    assert set(sent) == set(SERVICE.family.roles)
+    assert sent["small_base"]["kind"] == "plain" and "{prompt}" in sent["small_base"]["text"]
+    assert sent["small_base"]["kinds"] == ["plain", "few-shot"]
 
 
 def test_an_own_format_reaches_its_model_and_no_other() -> None:

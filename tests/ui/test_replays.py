@@ -1,4 +1,4 @@
-"""Runs from files as the page gets them: what is right is told like a run, what is wrong is one sentence."""
+"""Runs from files as the page gets them: what is right streams like a run, what is wrong is one sentence."""
 
 import json
 from itertools import accumulate
@@ -14,6 +14,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.lab.record import LESSONS
 from eft_demo.runs.replay import open_run
+from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from eft_demo.ui import run_store as kept
@@ -21,7 +22,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.run_store import KeptRuns
 from tests.hostile import HOSTILE
 
-GOOD = (opening.RUNS / "blend.json").read_text(encoding="ascii")
+GOOD = RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -31,9 +32,9 @@ JSON = st.recursive(
 
 def sentence(answer: str) -> str:
     """The refusal, which must be the whole answer."""
-    (name,) = (told := json.loads(answer))
+    (name,) = (sent := json.loads(answer))
     assert name == "error"
-    text: str = told["error"]
+    text: str = sent["error"]
     assert text[-1] in ".)" and "Traceback" not in text
     return text
 
@@ -56,7 +57,7 @@ def test_a_good_file_is_told_as_a_run_is() -> None:
     assert [line["k"] for line in (lines[0], *lines[-2:])] == ["run", "end", "done"]
     assert lines[0]["prompt"] == json.loads(GOOD)["prompt"]
     said = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 1)
-    assert said == json.loads(GOOD)["panels"][1]["text"]
+    assert said == json.loads(GOOD)["columns"][1]["text"]
 
 
 @pytest.mark.parametrize(
@@ -70,10 +71,10 @@ def test_a_good_file_is_told_as_a_run_is() -> None:
         ("null", "version"),
         ("[" * 100_000, "not valid JSON"),
         (changed(["prompt"], 5), "prompt"),
-        (changed(["panels", 0, "tokens", 3, "id"], "7"), "panels[0].tokens[3].id"),
-        (changed(["panels", 0, "tokens", 3, "bars"], []), "token 4"),
-        (changed(["panels", 0, "recipe"], "large_base +"), "recipe"),
-        (changed(["panels"], []), "panels"),
+        (changed(["columns", 0, "tokens", 3, "id"], "7"), "columns[0].tokens[3].id"),
+        (changed(["columns", 0, "tokens", 3, "bars"], []), "token 4"),
+        (changed(["columns", 0, "recipe"], "large_base +"), "recipe"),
+        (changed(["columns"], []), "columns"),
         (changed(["sampling", "temperature"], -3), "emperature"),
         (changed(["weight_filter"], "<b>"), "filter"),
         ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,001"),
@@ -123,12 +124,12 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
     for kind in kept.FORMATS:
         saved = json.loads(kept.save(service, runs, {"run": run_id, "format": kind}))
         assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
-    heat = json.loads(kept.strip(service, runs, {"run": run_id, "panel": 0}))["data"][0]
-    assert len(heat["z"][0]) == len(json.loads(GOOD)["panels"][0]["tokens"])
+    heat = json.loads(kept.strip(service, runs, {"run": run_id, "column": 0}))["data"][0]
+    assert len(heat["z"][0]) == len(json.loads(GOOD)["columns"][0]["tokens"])
     assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
     for start in (start_branch, start_same_text):
         with pytest.raises(InputError, match="none is loaded"):
-            start(service, runs, {"run": run_id, "panel": 0, "position": 0})
+            start(service, runs, {"run": run_id, "column": 0, "position": 0})
     service.stop()
 
 

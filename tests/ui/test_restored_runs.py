@@ -59,7 +59,7 @@ def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
     for line in lines:
         labels |= line.get("w", {})
     columns = []
-    for p, head in enumerate(first["panels"]):
+    for p, head in enumerate(first["columns"]):
         tokens = [line for line in lines if line["k"] == "t" and line["p"] == p]
         ids = {str(c[0]) for token in tokens for c in token["c"]} | {str(t.get("b", t["i"])) for t in tokens}
         (end,) = [line for line in lines if line["k"] == "end" and line["p"] == p]
@@ -87,7 +87,7 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     was, now = old_run.spec, new_run.spec
     assert (now.family, now.prompt, now.controls) == (was.family, was.prompt, was.controls)
     assert now.schedule == was.schedule == parse_schedule("warmup 8")
-    for old, new in zip(old_run.panels, new_run.panels, strict=True):
+    for old, new in zip(old_run.columns, new_run.columns, strict=True):
         assert (new.name, new.recipe, new.text, new.finish_reason) == (
             old.name,
             old.recipe,
@@ -98,9 +98,9 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
         assert [t.logprob for t in new.tokens] == pytest.approx([t.logprob for t in old.tokens], abs=1e-3)
     for kind in ("json", "csv", "md", "html"):
         assert "text" in json.loads(save(service, runs, {"run": run_id, "format": kind}))
-    assert "data" in json.loads(strip(service, runs, {"run": run_id, "panel": 2}))
+    assert "data" in json.loads(strip(service, runs, {"run": run_id, "column": 2}))
     assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
-    again, _ = start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3, "controls": {}})
+    again, _ = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3, "controls": {}})
     assert again.request.spec.schedule == before.spec.schedule
     again.cancel()
 
@@ -111,7 +111,7 @@ def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     answer = hand_back(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
-    assert [panel.name for panel in runs.find(json.loads(answer)["run"]).trace(service).panels] == [
+    assert [column.name for column in runs.find(json.loads(answer)["run"]).trace(service).columns] == [
         "Tuned",
         "Up-scaled",
     ]
@@ -130,10 +130,10 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
     trace = open_run(saved)
     assert (str(trace.spec.schedule), str(trace.spec.speculation)) == ("list 0", "on 4")
-    assert [panel.name for panel in trace.panels] == ["Tuned"] and not trace.spec.formats
+    assert [column.name for column in trace.columns] == ["Tuned"] and not trace.spec.formats
     opened = json.loads(open_file(runs, {"text": saved}, service))["lines"]
     of = json.loads(opened.splitlines()[0])["id"]
-    start_branch(service, runs, {"run": of, "panel": 0, "position": 1})[0].cancel()
+    start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
 
 
 def test_tokens_that_this_family_names_otherwise_are_of_another_family(
@@ -144,7 +144,7 @@ def test_tokens_that_this_family_names_otherwise_are_of_another_family(
     run_id = json.loads(hand_back(service, runs, {**posted, "columns": columns}))["run"]
     assert runs.find(run_id).trace(service).spec.family == "Echo"
     with pytest.raises(Exception, match="family"):
-        start_branch(service, runs, {"run": run_id, "panel": 2, "position": 3})
+        start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
 
 
 @examples(max_examples=60)

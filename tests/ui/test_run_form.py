@@ -59,8 +59,8 @@ def test_everything_asked_reaches_the_run(service: Service) -> None:
         0.5, 0.9, 7, 0.05, 11
     )  # fmt: skip
     assert request.length == 3
-    told = str(request.schedule), str(request.weight_filter), str(request.speculation)
-    assert told == ("warmup 4", "mask 0.1", "on 2")
+    sent = str(request.schedule), str(request.weight_filter), str(request.speculation)
+    assert sent == ("warmup 4", "mask 0.1", "on 2")
 
 
 def test_what_is_asked_survives_as_a_link_and_as_a_post(service: Service) -> None:

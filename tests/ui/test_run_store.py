@@ -12,8 +12,8 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import open_run
-from eft_demo.runs.spec import FIRST as PANELS
-from eft_demo.runs.trace import PanelTrace
+from eft_demo.runs.spec import FIRST as COLUMNS
+from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
@@ -36,7 +36,7 @@ def service() -> Iterator[Service]:
 def runs(service: Service) -> KeptRuns:
     """One run, "a", that has streamed to its end."""
     runs = KeptRuns()
-    run = service.start_run(spec(PROMPT, "assistant", columns=PANELS, controls={"alpha": 1.0}, seed=5))
+    run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
     stored = Kept.of_run(run)
     runs.keep("a", stored)
     while not all(trace.finish_reason for trace in stored.traces):
@@ -45,8 +45,8 @@ def runs(service: Service) -> KeptRuns:
     return runs
 
 
-def finish(begun: tuple[Run, Kept]) -> list[PanelTrace]:
-    """The panels of a run that began from another, all of them, to the end."""
+def finish(begun: tuple[Run, Kept]) -> list[ColumnTrace]:
+    """The columns of a run that began from another, all of them, to the end."""
     run, stored = begun
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -54,73 +54,73 @@ def finish(begun: tuple[Run, Kept]) -> list[PanelTrace]:
     return list(stored.traces)
 
 
-def ids(panel: PanelTrace) -> list[int]:
-    return [record.id for record in panel.tokens]
+def ids(column: ColumnTrace) -> list[int]:
+    return [record.id for record in column.tokens]
 
 
 def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: KeptRuns) -> None:
     original = runs.find("a").traces
-    for panel in range(3):
-        branch = finish(start_branch(service, runs, {"run": "a", "panel": panel, "position": 4}))[panel]
-        assert ids(branch) == ids(original[panel])
-        assert branch.text == original[panel].text == PROMPT
+    for column in range(3):
+        branch = finish(start_branch(service, runs, {"run": "a", "column": column, "position": 4}))[column]
+        assert ids(branch) == ids(original[column])
+        assert branch.text == original[column].text == PROMPT
 
 
 def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: KeptRuns) -> None:
     tokens = runs.find("a").traces[2].tokens
     other = next(c.id for c in tokens[4].candidates if c.id != tokens[4].id)
-    posted = {"run": "a", "panel": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
+    posted = {"run": "a", "column": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
     run, stored = start_branch(service, runs, posted)
     assert run.request.spec.controls == {"alpha": 2.0}
     assert stored.origin == {"of": "a", "copied": [], "given": 5}
-    for panel in finish((run, stored)):
-        assert ids(panel)[:5] == [*(record.id for record in tokens[:4]), other]
+    for column in finish((run, stored)):
+        assert ids(column)[:5] == [*(record.id for record in tokens[:4]), other]
 
 
-def test_a_branch_leaves_the_other_panels_as_they_are(service: Service, runs: KeptRuns) -> None:
+def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: KeptRuns) -> None:
     original = runs.find("a")
     other = next(
         c.id for c in original.traces[1].tokens[2].candidates if c.id != original.traces[1].tokens[2].id
     )
     run, stored = start_branch(
-        service, runs, {"run": "a", "panel": 1, "position": 2, "token": other, "seed": 9}
+        service, runs, {"run": "a", "column": 1, "position": 2, "token": other, "seed": 9}
     )
-    panels = finish((run, stored))
+    columns = finish((run, stored))
     assert stored.origin == {"of": "a", "copied": [0, 2], "given": 3}
-    assert [ids(panels[i]) == ids(original.traces[i]) for i in range(3)] == [True, False, True]
+    assert [ids(columns[i]) == ids(original.traces[i]) for i in range(3)] == [True, False, True]
     assert len(run.request.spec.columns) == 1
     runs.keep("child", stored)
-    again, child = start_branch(service, runs, {"run": "child", "panel": 1, "position": 1})
+    again, child = start_branch(service, runs, {"run": "child", "column": 1, "position": 1})
     assert [name for name, _ in child.spec.columns] == [name for name, _ in original.spec.columns]
-    assert finish((again, child))[1].tokens[0] == panels[1].tokens[0]
+    assert finish((again, child))[1].tokens[0] == columns[1].tokens[0]
     # the others threw seed 5, and a file has one seed
-    assert [panel.name for panel in stored.trace(service).panels] == [panels[1].name]
-    assert len(runs.find("a").trace(service).panels) == 3
+    assert [column.name for column in stored.trace(service).columns] == [columns[1].name]
+    assert len(runs.find("a").trace(service).columns) == 3
 
 
 def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: KeptRuns) -> None:
     length = len(runs.find("a").traces[0].tokens)
-    panels = finish(start_branch(service, runs, {"run": "a", "panel": 0, "position": length}))
-    assert len(panels[0].tokens) == length
+    columns = finish(start_branch(service, runs, {"run": "a", "column": 0, "position": length}))
+    assert len(columns[0].tokens) == length
 
 
-def test_the_same_text_is_scored_by_every_panel(service: Service, runs: KeptRuns) -> None:
-    panels = finish(start_same_text(service, runs, {"run": "a", "panel": 1}))
-    assert len(panels) == 3
-    for panel in panels:
-        assert ids(panel) == ids(runs.find("a").traces[1])
-        assert panel.text == PROMPT
+def test_the_same_text_is_scored_by_every_column(service: Service, runs: KeptRuns) -> None:
+    columns = finish(start_same_text(service, runs, {"run": "a", "column": 1}))
+    assert len(columns) == 3
+    for column in columns:
+        assert ids(column) == ids(runs.find("a").traces[1])
+        assert column.text == PROMPT
 
 
 @pytest.mark.parametrize("position", [-1, 10_000, True, "0", 1.0, None])
-@pytest.mark.parametrize("place", ["panel", "position"])
+@pytest.mark.parametrize("place", ["column", "position"])
 def test_a_place_that_is_not_there_is_a_sentence(
     service: Service, runs: KeptRuns, place: str, position: object
 ) -> None:
     with pytest.raises(InputError, match="no such token"):
-        start_branch(service, runs, {"run": "a", "panel": 0, "position": 0, place: position})
+        start_branch(service, runs, {"run": "a", "column": 0, "position": 0, place: position})
     with pytest.raises(InputError, match="no such token"):
-        start_same_text(service, runs, {"run": "a", "panel": position})
+        start_same_text(service, runs, {"run": "a", "column": position})
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_place_that_is_not_there_is_a_sentence(
 )
 def test_a_bad_branch_is_a_sentence(service: Service, runs: KeptRuns, change: dict[str, Any]) -> None:
     with pytest.raises(EFTError) as caught:
-        start_branch(service, runs, {"run": "a", "panel": 0, "position": 0} | change)
+        start_branch(service, runs, {"run": "a", "column": 0, "position": 0} | change)
     assert str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
     saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
     trace = open_run(saved)
     assert trace.spec.prompt == PROMPT
-    assert [panel.text for panel in trace.panels] == [PROMPT] * 3
+    assert [column.text for column in trace.columns] == [PROMPT] * 3
     lines = [
         json.loads(line) for line in json.loads(open_file(KeptRuns(), {"text": saved}))["lines"].splitlines()
     ]
@@ -163,7 +163,7 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
 def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(service: Service) -> None:
     own = PromptFormat("plain", "User: Again {prompt}\nAssistant:")
     run = service.start_run(
-        spec(PROMPT, "assistant", columns=PANELS, formats={"assistant": own, "pirate": own})
+        spec(PROMPT, "assistant", columns=COLUMNS, formats={"assistant": own, "pirate": own})
     )
     runs = KeptRuns()
     runs.keep("own", Kept.of_run(run))
@@ -190,16 +190,22 @@ def test_what_cannot_be_saved_is_a_sentence(
 
 
 def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: KeptRuns) -> None:
-    figure = json.loads(kept.strip(service, runs, {"run": "a", "panel": 2}))
+    figure = json.loads(kept.strip(service, runs, {"run": "a", "column": 2}))
     heat = figure["data"][0]
     tokens = runs.find("a").traces[2].tokens
     assert heat["y"] == [f"{k / 4:g}" for k in range(13)]
     assert [len(row) for row in heat["z"]] == [len(tokens)] * 13
     assert set(heat["z"][4]) == {0}  # alpha 1 is what it was written with
     study = replace(service, settings=Settings(allow_negative_alpha=True))
-    heat = json.loads(kept.strip(study, runs, {"run": "a", "panel": 2}))["data"][0]
+    heat = json.loads(kept.strip(study, runs, {"run": "a", "column": 2}))["data"][0]
     assert heat["y"] == [f"{k / 2:g}" for k in range(-6, 7)], "as far down as its slider"
-    for bad in ({"panel": 0}, {"panel": 9}, {"run": "x"}, {"panel": 2, "control": "beta"}, {"control": []}):
+    for bad in (
+        {"column": 0},
+        {"column": 9},
+        {"run": "x"},
+        {"column": 2, "control": "beta"},
+        {"control": []},
+    ):
         assert json.loads(kept.strip(service, runs, {"run": "a"} | bad))["error"]
 
 
@@ -235,11 +241,11 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     mine = opened(service, runs)
     (run_id,) = mine.by_id
     token = runs.find("a").traces[2].tokens[3].candidates[1].id
-    posted = {"run": run_id, "panel": 2, "position": 3, "token": token}
-    panels = finish(start_branch(service, mine, posted))
-    assert [*map(ids, panels)] == [*map(ids, finish(start_branch(service, runs, posted | {"run": "a"})))]
-    assert ids(panels[2])[:4] == [*ids(runs.find("a").traces[2])[:3], token]
-    same = finish(start_same_text(service, mine, {"run": run_id, "panel": 0}))
+    posted = {"run": run_id, "column": 2, "position": 3, "token": token}
+    columns = finish(start_branch(service, mine, posted))
+    assert [*map(ids, columns)] == [*map(ids, finish(start_branch(service, runs, posted | {"run": "a"})))]
+    assert ids(columns[2])[:4] == [*ids(runs.find("a").traces[2])[:3], token]
+    same = finish(start_same_text(service, mine, {"run": run_id, "column": 0}))
     assert ids(same[0]) == ids(same[1]) == ids(same[2])
     _, branch = start_branch(service, mine, posted)
     assert branch.trace(service).spec.family == service.family.name  # it is a run of this family now
@@ -258,20 +264,20 @@ def test_an_opened_run_of_other_models_does_not_go_on(
     mine = opened(service, runs, **change)
     for start in (start_branch, start_same_text):
         with pytest.raises(InputError, match=words):
-            start(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+            start(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
 def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
     service: Service, runs: KeptRuns
 ) -> None:
     document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
-    mine = opened(service, runs, panels=document["panels"][:1] * 5)
+    mine = opened(service, runs, columns=document["columns"][:1] * 5)
     with pytest.raises(InputError, match="5 columns, and 4 are the most"):
-        start_branch(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+        start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
     text = json.dumps(document).replace("large_base", "huge_base")
     assert "lines" in json.loads(open_file(mine := KeptRuns(), {"text": text}))
     with pytest.raises(InputError, match="Echo has no model 'huge_base'"):
-        start_branch(service, mine, {"run": next(iter(mine.by_id)), "panel": 0, "position": 0})
+        start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
 def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns) -> None:
@@ -282,7 +288,7 @@ def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns)
     assert again == stored and again is not stored
     mine.pack("a")
     assert mine.find("a").trace(service) == stored.trace(service)
-    branch = {"run": "a", "panel": 2, "position": 3}
+    branch = {"run": "a", "column": 2, "position": 3}
     assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
     with pytest.raises(InputError, match="no longer kept"):
         mine.find("1")
@@ -291,7 +297,7 @@ def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns)
 def test_a_plot_of_a_very_long_text_shows_its_beginning_and_says_so(runs: KeptRuns) -> None:
     short = make_service(Settings(max_strip_tokens=5))
     try:
-        figure = json.loads(kept.strip(short, runs, {"run": "a", "panel": 2}))
+        figure = json.loads(kept.strip(short, runs, {"run": "a", "column": 2}))
     finally:
         short.stop()
     assert len(figure["data"][0]["x"]) == 5

@@ -17,7 +17,7 @@ from eft_demo.runs.trace import Draft
 from eft_demo.ui import stream as wire
 from tests.records import make_record
 
-PANELS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
+COLUMNS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
 BYTES = [b"", b" Lima", b" <script>", b"\xe2\x80", b"\n"]
 TWO = {
     1: {"large_base": -0.1, "small_tuned": -2.0, "small_base": -1.0},
@@ -26,20 +26,20 @@ TWO = {
 
 
 def encoder() -> wire.Encoder:
-    return wire.Encoder(RunSpec(prompt="Hello", columns=PANELS), BYTES, frozenset({0}))
+    return wire.Encoder(RunSpec(prompt="Hello", columns=COLUMNS), BYTES, frozenset({0}))
 
 
-def token(text: str = " Lima", panel: int = 2, chosen: int = 1, alpha: float = 1.0) -> TokenEvent:
-    return TokenEvent(panel, make_record(PANELS[panel][1], chosen, TWO, alpha=alpha), text, 0.05)
+def token(text: str = " Lima", column: int = 2, chosen: int = 1, alpha: float = 1.0) -> TokenEvent:
+    return TokenEvent(column, make_record(COLUMNS[column][1], chosen, TWO, alpha=alpha), text, 0.05)
 
 
 def test_the_run_line_says_what_the_columns_are():
     line = json.loads(encoder().run_line("id", 7))
-    assert [panel["kind"] for panel in line["panels"]] == ["base", "tuned", "up"]
-    assert line["panels"][2]["recipe"] == str(UPSCALED)
-    assert (line["id"], line["n"], line["account"]) == ("id", 7, 2)
-    assert line["panels"][2]["bars"][0]["marker"]["color"] == "var(--base)"
-    assert line["panels"][2]["about"] and line["layout"]["barmode"] == "relative"
+    assert [column["kind"] for column in line["columns"]] == ["base", "tuned", "up"]
+    assert line["columns"][2]["recipe"] == str(UPSCALED)
+    assert (line["id"], line["n"], line["attributed"]) == ("id", 7, 2)
+    assert line["columns"][2]["bars"][0]["marker"]["color"] == "var(--base)"
+    assert line["columns"][2]["about"] and line["layout"]["barmode"] == "relative"
 
 
 def test_the_run_line_says_how_tokens_are_drawn():
@@ -54,7 +54,7 @@ def test_the_run_line_says_how_tokens_are_drawn():
         frozenset({0}),
     )
     line = json.loads(stream.run_line("id", 7))
-    pad, half = line["panels"]
+    pad, half = line["columns"]
     assert pad["roles"] == ["small_base", "small_tuned", "large_base"]
     assert pad["terms"] == [[1, "alpha", 1, 0], [1, "beta", 2, 0]]
     assert half["terms"] == [[-0.5, None, 1, 2]]
@@ -86,12 +86,12 @@ def test_the_list_is_short_and_keeps_what_matters():
 
 def test_controls_are_told_where_they_act_and_when_they_change():
     stream = encoder()
-    assert "v" not in json.loads(stream.event_line(token(panel=0)))
-    told = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
-    assert told == [{"alpha": 1.0}, None, {"alpha": 0.5}, None, {"alpha": 1.0}]
+    assert "v" not in json.loads(stream.event_line(token(column=0)))
+    sent = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
+    assert sent == [{"alpha": 1.0}, None, {"alpha": 0.5}, None, {"alpha": 1.0}]
 
 
-def test_rank_and_the_anchors_choice_are_told_only_where_they_differ():
+def test_rank_and_the_anchors_choice_are_sent_only_where_they_differ():
     first = json.loads(encoder().event_line(token()))
     other = json.loads(encoder().event_line(token(chosen=2, alpha=0.0)))
     assert "b" not in first and (other["b"], other["r"]) == (1, 2)
@@ -108,7 +108,7 @@ def test_the_run_line_names_who_drafts():
     blend = parse("large_base + 0.5*(pirate - small_base) + 0.5*(brief - small_base)")
     recipes = (("Base", BASE), ("Tuned", parse("pirate")), ("Up-scaled", UPSCALED), ("Blend", blend))
     line = json.loads(wire.Encoder(RunSpec(columns=recipes), BYTES, frozenset({0})).run_line("id", 7))
-    assert [p["drafter"] for p in line["panels"]] == ["small_base", None, "small_tuned", "pirate"]
+    assert [p["drafter"] for p in line["columns"]] == ["small_base", None, "small_tuned", "pirate"]
 
 
 def test_the_end_tells_acceptance_and_speed_up_where_known():
@@ -132,7 +132,7 @@ def test_ranks_are_sent_only_where_the_list_does_not_tell_them():
     ids = range(1, 20)
     by_token = {i: {"large_base": -0.1 * i, "small_tuned": -5.0 + 0.2 * i, "small_base": -1.0} for i in ids}
     record = make_record(UPSCALED, 12, by_token)
-    stream = wire.Encoder(RunSpec(columns=PANELS), [b"x"] * 20, frozenset({0}))
+    stream = wire.Encoder(RunSpec(columns=COLUMNS), [b"x"] * 20, frozenset({0}))
     line = json.loads(stream.event_line(TokenEvent(2, record, "x", 0.1)))
     assert len(line["c"]) == wire.MAX_LISTED
     assert line["q"] == [-12, -8, 1]

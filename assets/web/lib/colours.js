@@ -1,6 +1,6 @@
 // What the colours of the tokens mean: classes for the style sheet, the number behind each, and the entries of the legend.
 
-/** @import { Colour, Panel, Token } from "../types.js" */
+/** @import { Colour, Column, Token } from "../types.js" */
 
 import { nat } from "./counterfactual.js";
 import { decimal, signed } from "./formats.js";
@@ -12,8 +12,8 @@ const OTHER_TOKEN = "the base would have chosen another token";
 /** @type {(title: string, value: (token: Token) => number, number: (token: Token) => string, grades: [string, (value: number) => boolean][]) => Colour} */
 const graded = (title, value, number, grades) => ({
   title,
-  classes: (panel, token) => ["grade-" + grades.findIndex(([, test]) => test(value(token)))],
-  number: (panel, token) => number(token),
+  classes: (column, token) => ["grade-" + grades.findIndex(([, test]) => test(value(token)))],
+  number: (column, token) => number(token),
   legend: grades.map(([text], k) => ["grade-" + k, text, "abc"]),
 });
 
@@ -22,7 +22,7 @@ export const COLOURS = {
   tuning: {
     title: "tuning effect",
     classes: tuningClasses,
-    number: (panel, token) => (panel.terms.length ? signed(shiftOf(token)) : ""),
+    number: (column, token) => (column.terms.length ? signed(shiftOf(token)) : ""),
     legend: [["raised", "▲ raised by tuning"], ["lowered", "▼ lowered by tuning"], ["flip", OTHER_TOKEN]],
   },
   probability: graded("probability", (token) => Math.exp(nat(finalOf(token))), (token) => decimal(finalOf(token)), [
@@ -37,20 +37,20 @@ export const COLOURS = {
   flip: {
     title: "flips only",
     classes: flipClasses,
-    number: (panel, token, labels) => (flipClasses(panel, token).length ? labels.get(token.b) : ""),
+    number: (column, token, labels) => (flipClasses(column, token).length ? labels.get(token.b) : ""),
     legend: [["flip", OTHER_TOKEN + "; the number is its choice"]],
   },
   none: { title: "nothing", classes: () => [], number: () => "", legend: [] },
 };
 
-/** @type {(panel: Panel, token: Token) => string[]} */
-function flipClasses(panel, token) {
-  return panel.terms.length && token.b !== token.i ? ["flip"] : [];
+/** @type {(column: Column, token: Token) => string[]} */
+function flipClasses(column, token) {
+  return column.terms.length && token.b !== token.i ? ["flip"] : [];
 }
 
-/** @type {(panel: Panel, token: Token) => string[]} */
-function tuningClasses(panel, token) {
-  const shift = shiftOf(token), classes = flipClasses(panel, token);
+/** @type {(column: Column, token: Token) => string[]} */
+function tuningClasses(column, token) {
+  const shift = shiftOf(token), classes = flipClasses(column, token);
   if (Math.abs(shift) >= FAINT_NATS) classes.push(shift > 0 ? "raised" : "lowered");
   if (Math.abs(shift) >= STRONG_NATS) classes.push("strong");
   return classes;

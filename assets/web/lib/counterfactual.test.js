@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
 
-const panel = (more = {}) => ({
+const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0,
   sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 }, ...more,
 });
@@ -12,41 +12,41 @@ const token = (more = {}) => ({ i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3
 
 test("null is minus infinity, and a model that rules a token out weighs a bounded lot", () => {
   assert.equal(nat(null), -Infinity);
-  assert.deepEqual(deltasOf(panel(), [7, 0, -1, null, -2]), [-30]);
-  assert.deepEqual(deltasOf(panel(), [7, 0, -1, -2, null]), [30]);
-  assert.deepEqual(deltasOf(panel(), [7, 0, null, -2, -1]), [0]);
+  assert.deepEqual(deltasOf(column(), [7, 0, -1, null, -2]), [-30]);
+  assert.deepEqual(deltasOf(column(), [7, 0, -1, -2, null]), [30]);
+  assert.deepEqual(deltasOf(column(), [7, 0, null, -2, -1]), [0]);
 });
 
 test("at alpha 0 stands the anchor alone", () => {
-  assert.deepEqual([...mixedAt(panel(), token(), { alpha: 0 })], [[2, -2.5], [1, -0.5]]);
-  assert.deepEqual(coefficientsAt(panel(), { alpha: 0.5 }), [0.5]);
+  assert.deepEqual([...mixedAt(column(), token(), { alpha: 0 })], [[2, -2.5], [1, -0.5]]);
+  assert.deepEqual(coefficientsAt(column(), { alpha: 0.5 }), [0.5]);
 });
 
 test("the flip is where the two draw level", () => {
-  const [[rival, value]] = flipsOf(panel(), token(), "alpha");
+  const [[rival, value]] = flipsOf(column(), token(), "alpha");
   assert.equal(rival, 1);
   assert.ok(Math.abs(value - 2 / 3) < 1e-12);
-  const level = mixedAt(panel(), token(), { alpha: value });
+  const level = mixedAt(column(), token(), { alpha: value });
   assert.ok(Math.abs(level.get(1) - level.get(2)) < 1e-12);
-  assert.deepEqual(flipsOf(panel(), token(), "beta"), []);
+  assert.deepEqual(flipsOf(column(), token(), "beta"), []);
 });
 
-test("a token as it would be told: itself as recorded, another choice below the flip", () => {
+test("a token as it would be recorded: itself as recorded, another choice below the flip", () => {
   const own = token();
-  assert.equal(remix(panel(), own, { alpha: 1 }, [1], 0.05), own);
-  assert.equal(remix(panel(), own, { alpha: 0.8 }, [1], 0.05).would, 2);
-  const below = remix(panel(), own, { alpha: 0.5 }, [1], 0.05);
+  assert.equal(remix(column(), own, { alpha: 1 }, [1], 0.05), own);
+  assert.equal(remix(column(), own, { alpha: 0.8 }, [1], 0.05).would, 2);
+  const below = remix(column(), own, { alpha: 0.5 }, [1], 0.05);
   assert.equal(below.would, 1);
   assert.equal(below.c[0][0], 1);
   assert.ok(Math.abs(below.y[0] + below.y[1] + below.y[2] - below.y[3]) < 1e-9); // the bars add up
-  assert.equal(remix(panel(), own, { alpha: 1 }, [0], 0.05).would, 1); // a schedule that silences alpha
+  assert.equal(remix(column(), own, { alpha: 1 }, [0], 0.05).would, 1); // a schedule that silences alpha
 });
 
 test("a mask rules out, top-p leaves alone", () => {
-  assert.equal(mixedAt(panel({ filter: { kind: "mask", value: 0.5 } }), token(), { alpha: 1 }).get(2), -Infinity);
-  assert.deepEqual(insideOf(panel({ filter: { kind: "mask", value: 0.5 } }), token()), new Set([1]));
+  assert.equal(mixedAt(column({ filter: { kind: "mask", value: 0.5 } }), token(), { alpha: 1 }).get(2), -Infinity);
+  assert.deepEqual(insideOf(column({ filter: { kind: "mask", value: 0.5 } }), token()), new Set([1]));
 });
 
 test("controls are named once", () => {
-  assert.deepEqual(controlsOf(panel({ terms: [[1, "alpha", 1, 2], [1, null, 0, 2], [0.5, "alpha", 1, 0]] })), ["alpha"]);
+  assert.deepEqual(controlsOf(column({ terms: [[1, "alpha", 1, 2], [1, null, 0, 2], [0.5, "alpha", 1, 0]] })), ["alpha"]);
 });

@@ -51,7 +51,7 @@ export function wordDiff(left, right) {
   return pieces;
 }
 
-// For every panel the set of its words that stand in all the others; null if the texts are too long.
+// For every column the set of its words that stand in all the others; null if the texts are too long.
 /** @type {(texts: string[]) => { word: string, shared: boolean }[][] | null} */
 export function sharedWords(texts) {
   const words = texts.map(wordsOf);

@@ -1,6 +1,6 @@
 // How numbers and names are written on the page.
 
-/** @import { Nats, Panel } from "../types.js" */
+/** @import { Nats, Column } from "../types.js" */
 
 /** @type {(role: string) => string} */
 export const roleName = (role) => role.replaceAll("_", " ");
@@ -13,25 +13,25 @@ export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 /** @type {(recipe: string) => string} */
 export const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").replaceAll("beta*", "β·").replaceAll(" - ", " − ");
 
-/** @type {(panel: Panel, rate?: number, speedup?: number) => string} */
-export function draftsText(panel, rate, speedup) {
-  const drafted = panel.tokens.filter((token) => token.d).length;
-  const kept = rate ?? panel.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
+/** @type {(column: Column, rate?: number, speedup?: number) => string} */
+export function draftsText(column, rate, speedup) {
+  const drafted = column.tokens.filter((token) => token.d).length;
+  const kept = rate ?? column.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
   const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts kept"] : [];
   if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
   return texts.join(" · ");
 }
 
-/** @type {(panel: Panel) => string} */
-export function speedText(panel) {
-  const n = panel.tokens.length, first = panel.tokens[0].ms, last = panel.tokens[n - 1].ms;
+/** @type {(column: Column) => string} */
+export function speedText(column) {
+  const n = column.tokens.length, first = column.tokens[0].ms, last = column.tokens[n - 1].ms;
   const speed = n > 4 && last > first ? Math.round(((n - 1) * 1000) / (last - first)) + " tok/s · " : "";
   return speed + "first " + Math.round(first) + " ms";
 }
 
-/** @type {(panel: Panel) => string} */
-export function ending(panel) {
-  const why = panel.ended ? panel.ended.why : "";
+/** @type {(column: Column) => string} */
+export function ending(column) {
+  const why = column.ended ? column.ended.why : "";
   return { stop: "finished", length: "length reached", cancelled: "stopped", cut: "cut off", error: "error" }[why] || why;
 }
 

@@ -6,10 +6,10 @@ const MASK_64 = (1n << 64n) - 1n;
 const GOLDEN = 0x9e3779b97f4a7c15n;
 
 // Of every candidate; worked out once and kept with the token.
-/** @type {(panel: Recipe, token: Token) => Known<number>} */
-export function diceOf(panel, token) {
-  token.dice ??= /** @type {any} */ (new Map(token.c.map(([id]) => [id, gumbelOf(panel.sampling.seed, token.n, id)])));
-  return /** @type {Known<number>} */ (token.dice);
+/** @type {(column: Recipe, token: Token) => Known<number>} */
+export function noiseOf(column, token) {
+  token.noise ??= /** @type {any} */ (new Map(token.c.map(([id]) => [id, gumbelOf(column.sampling.seed, token.n, id)])));
+  return /** @type {Known<number>} */ (token.noise);
 }
 
 /** @type {(seed: number, position: number, id: number) => number} */

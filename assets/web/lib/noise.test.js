@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { diceOf, gumbelOf, splitmix } from "./noise.js";
+import { noiseOf, gumbelOf, splitmix } from "./noise.js";
 
 test("splitmix64 as published: the first outputs of seed 1234567", () => {
   const golden = 0x9e3779b97f4a7c15n, mask = (1n << 64n) - 1n;
@@ -24,8 +24,8 @@ test("it has the mean and the spread of Gumbel noise", () => {
 });
 
 test("a token's noise is worked out once", () => {
-  const token = { n: 3, c: [[4, 0], [9, -1]] }, panel = { sampling: { seed: 2 } };
-  const first = diceOf(panel, token);
+  const token = { n: 3, c: [[4, 0], [9, -1]] }, column = { sampling: { seed: 2 } };
+  const first = noiseOf(column, token);
   assert.deepEqual([...first], [[4, gumbelOf(2, 3, 4)], [9, gumbelOf(2, 3, 9)]]);
-  assert.equal(diceOf(panel, token), first);
+  assert.equal(noiseOf(column, token), first);
 });

@@ -3,19 +3,19 @@ import { test } from "node:test";
 import { addLabels, makeRun, record } from "./runs.js";
 import { sound, storedText } from "./stored.js";
 
-const line = (more = {}) => ({ id: "a", sampling: { seed: 1 }, filter: { kind: "off", value: 1 }, panels: [{ name: "A", roles: ["large_base"], terms: [] }, { name: "B", roles: ["large_base"], terms: [] }], ...more });
+const line = (more = {}) => ({ id: "a", sampling: { seed: 1 }, filter: { kind: "off", value: 1 }, columns: [{ name: "A", roles: ["large_base"], terms: [] }, { name: "B", roles: ["large_base"], terms: [] }], ...more });
 const said = (i, s, more = {}) => ({ i, s, y: [-1, 0, -1], c: [[i, -1, -1]], ms: 1, ...more });
 
 function grown() {
   const run = makeRun(line(), { low: 0, high: 3 });
   addLabels(run, { 7: "Lima", 8: [" is", "20 69 73"] });
-  record(run.panels[0], said(7, "Lima", { v: { alpha: 1 } }));
-  record(run.panels[0], said(8, " is"));
+  record(run.columns[0], said(7, "Lima", { v: { alpha: 1 } }));
+  record(run.columns[0], said(8, " is"));
   return run;
 }
 
 test("what goes without saying is filled in", () => {
-  const [first, second] = grown().panels[0].tokens;
+  const [first, second] = grown().columns[0].tokens;
   assert.deepEqual([second.n, second.r, second.b], [1, 1, 8]);
   assert.equal(second.v, first.v); // the same object: nobody moved anything
 });
@@ -28,25 +28,25 @@ test("labels with and without bytes", () => {
 
 test("a branch takes over its parent's columns and labels", () => {
   const parent = grown(), branch = makeRun(line({ id: "b", copied: [0] }), { low: 0, high: 3 }, parent);
-  assert.equal(branch.panels[0].tokens, parent.panels[0].tokens);
-  assert.deepEqual(branch.panels[1].tokens, []);
+  assert.equal(branch.columns[0].tokens, parent.columns[0].tokens);
+  assert.deepEqual(branch.columns[1].tokens, []);
   assert.equal(branch.labels.get(7), "Lima");
 });
 
 test("a column survives the browser's storage", () => {
-  const run = grown(), [panel] = run.panels;
-  panel.tokens[0].dice = new Map([[7, 1]]);
-  const { w, t, end } = JSON.parse(storedText(run, panel));
+  const run = grown(), [column] = run.columns;
+  column.tokens[0].noise = new Map([[7, 1]]);
+  const { w, t, end } = JSON.parse(storedText(run, column));
   const again = makeRun(line(), { low: 0, high: 3 });
   addLabels(again, w);
-  for (const token of t) record(again.panels[0], sound(token, again.panels[0]));
-  delete panel.tokens[0].dice;
-  assert.deepEqual(again.panels[0].tokens.map((token) => ({ ...token })), panel.tokens.map(({ dice: _, ...token }) => token));
+  for (const token of t) record(again.columns[0], sound(token, again.columns[0]));
+  delete column.tokens[0].noise;
+  assert.deepEqual(again.columns[0].tokens.map((token) => ({ ...token })), column.tokens.map(({ noise: _, ...token }) => token));
   assert.deepEqual(again.labels, run.labels);
   assert.equal(end, null);
 });
 
 test("what is damaged is refused", () => {
-  const [panel] = makeRun(line(), { low: 0, high: 3 }).panels;
-  for (const bad of [{ i: "7" }, { s: 5 }, { y: [1] }, { y: [NaN, 0, 0] }, { c: [[1]] }, { c: "x" }]) assert.throws(() => sound({ ...said(7, "x"), ...bad }, panel), JSON.stringify(bad));
+  const [column] = makeRun(line(), { low: 0, high: 3 }).columns;
+  for (const bad of [{ i: "7" }, { s: 5 }, { y: [1] }, { y: [NaN, 0, 0] }, { c: [[1]] }, { c: "x" }]) assert.throws(() => sound({ ...said(7, "x"), ...bad }, column), JSON.stringify(bad));
 });

@@ -1,18 +1,18 @@
 // The share of alpha that acts on each token, as eft_demo/method/schedule.py has it, and what a recorded value of a control
 // says about where its slider stood.
 
-/** @import { Controls, Panel, Token } from "../types.js" */
+/** @import { Controls, Column, Token } from "../types.js" */
 
 // The schedule's factor at a position; its last one stays.
 /** @type {(factors: number[], n: number) => number} */
 export const factorAt = (factors, n) => factors[Math.min(n, factors.length - 1)];
 
 // The controls that a person moved just before token `index`. What a schedule makes of them is no such turn.
-/** @type {(panel: Panel, index: number, factors: number[]) => { name: string, value: number }[]} */
-export function turnsAt(panel, index, factors) {
-  const before = panel.tokens[index - 1];
-  if (!before || before.v === panel.tokens[index].v) return [];
-  const then = liveOf(before, factors), now = liveOf(panel.tokens[index], factors);
+/** @type {(column: Column, index: number, factors: number[]) => { name: string, value: number }[]} */
+export function turnsAt(column, index, factors) {
+  const before = column.tokens[index - 1];
+  if (!before || before.v === column.tokens[index].v) return [];
+  const then = liveOf(before, factors), now = liveOf(column.tokens[index], factors);
   return Object.entries(now).flatMap(([name, value]) => (Math.abs(value - then[name]) > 0.001 ? [{ name, value }] : []));
 }
 

@@ -1,7 +1,7 @@
 // What the numbers of one token mean, in a sentence. A sentence is a list of strings, plain and bold in turn, so that
-// tokens stand in bold without text ever being parsed. Panel and token are as in counterfactual.js.
+// tokens stand in bold without text ever being parsed. Column and token are as in counterfactual.js.
 
-/** @import { Labels, Panel, Recipe, Row, Token } from "../types.js" */
+/** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
@@ -15,13 +15,13 @@ export const isBase = (role) => role.endsWith("_base");
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
 // What the anchor alone would say; else what the tuned model would say; else the next best of the mix. null: none listed.
-/** @type {(panel: Recipe, token: Token) => Row | null} */
-export function tellingRival(panel, token) {
+/** @type {(column: Recipe, token: Token) => Row | null} */
+export function tellingRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
   const first = others.find(([id]) => id === token.b);
   if (first) return first;
-  if (panel.terms.length) {
-    const place = 2 + panel.terms[0][2];
+  if (column.terms.length) {
+    const place = 2 + column.terms[0][2];
     const favourite = bestBy(token.c, (row) => nat(row[place]));
     if (favourite[0] !== token.i) return favourite;
   }
@@ -38,10 +38,10 @@ export function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it 
 }
 
 // Who pushes: tuning, size, or both; with the verbs that go with it.
-/** @type {(panel: Recipe) => { name: string, plural: boolean }} */
-export function pusherOf(panel) {
-  const kinds = panel.terms.map(([, , plus, minus]) => {
-    const names = [panel.roles[plus], panel.roles[minus]].map(isBase);
+/** @type {(column: Recipe) => { name: string, plural: boolean }} */
+export function pusherOf(column) {
+  const kinds = column.terms.map(([, , plus, minus]) => {
+    const names = [column.roles[plus], column.roles[minus]].map(isBase);
     return names[0] && names[1] ? "size" : names[1] ? "tuning" : "other";
   });
   if (kinds.includes("other")) return { name: "the terms", plural: true };
@@ -50,20 +50,20 @@ export function pusherOf(panel) {
 }
 
 // Who decided this token against its most telling rival. Empty if no rival is listed.
-/** @type {(panel: Panel, token: Token, labels: Labels) => string[]} */
-export function explain(panel, token, labels) {
-  const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(panel, token);
+/** @type {(column: Column, token: Token, labels: Labels) => string[]} */
+export function explain(column, token, labels) {
+  const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
-  const anchor = roleName(panel.roles[0]);
+  const anchor = roleName(column.roles[0]);
   const lead = anchorOf(chosen) - anchorOf(rival);
-  if (!panel.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (panel.given || 0)), bold);
+  if (!column.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
   if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} no chance at all here, so no finite lead can be stated.", bold);
-  const mixed = mixedAt(panel, token, {});
+  const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter rules {r} out here.", bold);
-  const flips = flipText(panel, token, chosen, rival);
-  return filled(verdictText(panel, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
+  const flips = flipText(column, token, chosen, rival);
+  return filled(verdictText(column, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
 }
 
 /** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
@@ -72,17 +72,17 @@ function aloneText(name, lead, isFirst, isGiven) {
   if (!Number.isFinite(lead)) return who + " It gives {r} no chance here.";
   if (isFirst) return who + " It is " + surer(lead) + " surer of {c} than of {r}.";
   if (isGiven) return who + " This token was given, not drawn: it is " + surer(lead) + " surer of {r}.";
-  return who + " It was " + surer(lead) + " surer of {r}; the dice chose {c} all the same.";
+  return who + " It was " + surer(lead) + " surer of {r}; the noise chose {c} all the same.";
 }
 
-/** @type {(panel: Panel, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
-function verdictText(panel, token, rows, lead, push) {
-  const { name, plural } = pusherOf(panel), anchor = roleName(panel.roles[0]);
+/** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
+function verdictText(column, token, rows, lead, push) {
+  const { name, plural } = pusherOf(column), anchor = roleName(column.roles[0]);
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
-  const parts = partsText(panel, token, rows);
-  if (lead + push < 0 && token.n < (panel.given || 0)) return "This token was given, not drawn: the mix is " + surer(lead + push) + " surer of {r}.";
-  if (lead + push < 0) return "The dice decided here: the mix is " + surer(lead + push) + " surer of {r}, but {c} stayed possible.";
+  const parts = partsText(column, token, rows);
+  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not drawn: the mix is " + surer(lead + push) + " surer of {r}.";
+  if (lead + push < 0) return "The shared noise decided here: the mix is " + surer(lead + push) + " surer of {r}, but {c} stayed possible.";
   if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone is " + surer(lead) + " surer of {r}, and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " for {c}" + parts + ".";
   const surely = "it is " + surer(lead) + " surer of {c} than of {r}";
@@ -92,34 +92,34 @@ function verdictText(panel, token, rows, lead, push) {
   return "The " + anchor + " decides here: " + surely + "; " + name + " " + (plural ? "have" : "has") + " no say.";
 }
 
-/** @type {(panel: Panel, token: Token, rows: [Row, Row]) => string} */
-function partsText(panel, token, [chosen, rival]) { // what each of several terms adds
-  const inside = insideOf(panel, token);
-  if (panel.terms.length < 2 || (inside && !(inside.has(chosen[0]) && inside.has(rival[0])))) return "";
-  const weights = coefficientsAt(panel, token.v), ours = deltasOf(panel, chosen), theirs = deltasOf(panel, rival);
-  const parts = panel.terms.flatMap(([, , plus, minus], k) => {
-    const sizes = isBase(panel.roles[plus]) && isBase(panel.roles[minus]);
+/** @type {(column: Column, token: Token, rows: [Row, Row]) => string} */
+function partsText(column, token, [chosen, rival]) { // what each of several terms adds
+  const inside = insideOf(column, token);
+  if (column.terms.length < 2 || (inside && !(inside.has(chosen[0]) && inside.has(rival[0])))) return "";
+  const weights = coefficientsAt(column, token.v), ours = deltasOf(column, chosen), theirs = deltasOf(column, rival);
+  const parts = column.terms.flatMap(([, , plus, minus], k) => {
+    const sizes = isBase(column.roles[plus]) && isBase(column.roles[minus]);
     const value = weights[k] * (ours[k] - theirs[k]);
-    return Math.abs(value) < SAYABLE_NATS ? [] : (sizes ? "size" : roleName(panel.roles[plus])) + " " + (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+    return Math.abs(value) < SAYABLE_NATS ? [] : (sizes ? "size" : roleName(column.roles[plus])) + " " + (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
   });
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
 // The value of each control at which the two would change places, the others left alone.
-/** @type {(panel: Panel, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
-function flipText(panel, token, chosen, rival) {
-  const controls = [...new Set(panel.terms.map((term) => term[1]).filter((name) => name !== null))];
+/** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
+function flipText(column, token, chosen, rival) {
+  const controls = [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
-    const found = flipsOf(panel, token, control).find(([id]) => id === rival[0]);
-    const lowest = control === "beta" ? 0 : panel.lowest || 0; // where its slider begins
-    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? panel.highest : FAR_VALUE))) return [];
+    const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
+    const lowest = control === "beta" ? 0 : column.lowest || 0; // where its slider begins
+    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.highest : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > panel.highest ? ", beyond the slider's end" : "";
+    const beyond = value > column.highest ? ", beyond the slider's end" : "";
     return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
   });
   if (places.length) return { text: " It would sooner say " + other + " " + places.join(", or ") + ".", bold };
@@ -130,15 +130,15 @@ function flipText(panel, token, chosen, rival) {
 /** @type {(template: string, bold: Record<string, string>) => string[]} */
 const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 
-// How a draft fared. The same dice are thrown for draft and target, which keeps between o / (2 - o) and o of all
+// How a draft fared. Draft and target share their noise, which keeps between o / (2 - o) and o of all
 // drafts where the two distributions overlap by o.
-/** @type {(panel: Panel, token: Token, labels: Labels) => string[]} */
-export function explainDraft(panel, token, labels) {
-  if (!token.d || !panel.drafter) return []; // a file may claim a draft where nobody drafts
+/** @type {(column: Column, token: Token, labels: Labels) => string[]} */
+export function explainDraft(column, token, labels) {
+  if (!token.d || !column.drafter) return []; // a file may claim a draft where nobody drafts
   const [drafted, overlap] = token.d, bold = { c: labels.get(token.i), d: labels.get(drafted) };
-  const who = "The small " + roleName(panel.drafter).replace(/^small /, "") + " model proposed {d}";
-  const mix = panel.terms.length ? "mix" : roleName(panel.roles[0]);
-  const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same dice the " + mix + " drew {c} instead.";
+  const who = "The small " + roleName(column.drafter).replace(/^small /, "") + " model proposed {d}";
+  const mix = column.terms.length ? "mix" : roleName(column.roles[0]);
+  const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same noise the " + mix + " drew {c} instead.";
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
 
@@ -155,12 +155,12 @@ function keptText(overlap) {
 }
 
 // Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
-/** @type {(panel: Panel, token: Token) => string[]} */
-export function explainFilter(panel, token) {
-  if (!panel.filter || panel.filter.kind !== "top_p" || panel.terms.length === 0) return [];
+/** @type {(column: Column, token: Token) => string[]} */
+export function explainFilter(column, token) {
+  if (!column.filter || column.filter.kind !== "top_p" || column.terms.length === 0) return [];
   const row = token.c.find(([id]) => id === token.i);
   if (!row || token.y.slice(1, -2).some(Boolean)) return [];
-  if (Math.abs(pushOf(coefficientsAt(panel, token.v), deltasOf(panel, row))) < SAYABLE_NATS) return [];
-  return ["The weight filter acted here: the token stands outside the likeliest " + Math.round(1000 * panel.filter.value) / 10 +
-    " % of the " + roleName(panel.roles[0]) + ", so the terms did not touch it and the " + roleName(panel.roles[0]) + "'s own log-prob stands."];
+  if (Math.abs(pushOf(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
+  return ["The weight filter acted here: the token stands outside the likeliest " + Math.round(1000 * column.filter.value) / 10 +
+    " % of the " + roleName(column.roles[0]) + ", so the terms did not touch it and the " + roleName(column.roles[0]) + "'s own log-prob stands."];
 }

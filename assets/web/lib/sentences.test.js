@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explain, pusherOf, surer, tellingRival } from "./sentences.js";
 
-const panel = (more = {}) => ({
+const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, lowest: 0, highest: 3,
   sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 }, ...more,
 });
@@ -17,18 +17,18 @@ test("a log-odds and what it means", () => {
 
 test("token texts stand apart from ours and are never parsed", () => {
   const labels = new Map([[1, "{c} <b>"], [2, "{r}"]]);
-  const pieces = explain(panel(), token, labels);
+  const pieces = explain(column(), token, labels);
   assert.ok(pieces.filter((_, i) => i % 2).includes("{c} <b>"));
   assert.ok(pieces.filter((_, i) => i % 2 === 0).every((piece) => !piece.includes("<b>") && !piece.includes("{")));
   assert.match(pieces.join(""), /^Tuning decides here/);
 });
 
 test("the rival is what the base would say", () => {
-  assert.equal(tellingRival(panel(), token)[0], 1);
-  assert.equal(tellingRival(panel(), { ...token, c: [token.c[0]] }), null);
+  assert.equal(tellingRival(column(), token)[0], 1);
+  assert.equal(tellingRival(column(), { ...token, c: [token.c[0]] }), null);
 });
 
 test("who pushes", () => {
-  assert.equal(pusherOf(panel()).name, "tuning");
-  assert.equal(pusherOf(panel({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
+  assert.equal(pusherOf(column()).name, "tuning");
+  assert.equal(pusherOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
 });

@@ -12,7 +12,7 @@ test("what acts as it should does not: tab, line feed, joiners, a flag's tags", 
   assert.deepEqual(hidden("a\t\nم\u200cن 👩\u200d🚀 🏴\u{e0067}\u{e0062}\u{e007f}"), []);
 });
 
-test("what turns the text around is told from what is only hidden", () => {
+test("what turns the text around is not mistaken for what is only hidden", () => {
   assert.match("\u202e", TURNING);
   assert.doesNotMatch("\u200e", TURNING);
 });

@@ -1,25 +1,25 @@
 // The lines of one column as the browser stores them and the server takes them back; and whether stored tokens are whole.
 
-/** @import { Panel, Run, Token } from "../types.js" */
+/** @import { Column, Run, Token } from "../types.js" */
 
-/** @type {(run: Run, panel: Panel) => string} */
+/** @type {(run: Run, column: Column) => string} */
 export function storedText({ labels, bytes }, { tokens, ended }) {
   /** @type {Record<number, string | (string | undefined)[]>} */
   const w = {};
   for (const id of tokens.flatMap((token) => [token.i, token.b, ...(token.d ? [token.d[0]] : []), ...token.c.map(([other]) => other)]))
     w[id] ??= bytes.has(id) ? [labels.get(id), bytes.get(id)] : labels.get(id);
-  const t = tokens.map(({ k, p, n, w: told, v, r, b, ...token }, i) => ({
+  const t = tokens.map(({ k, p, n, w: sent, v, r, b, ...token }, i) => ({
     ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }),
   }));
   return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // what the page noted down is worked out anew
 }
 
-/** @type {(token: any, panel: Panel) => Token} */
-export function sound(token, panel) {
+/** @type {(token: any, column: Column) => Token} */
+export function sound(token, column) {
   /** @type {(list: any) => boolean} */
   const numbers = (list) => Array.isArray(list) && list.every((x) => x === null || Number.isFinite(x));
   /** @type {(list: any) => boolean} */
-  const rows = (list) => Array.isArray(list) && list.every((row) => numbers(row) && row.length === panel.roles.length + 2);
-  if (!Number.isInteger(token.i) || typeof token.s !== "string" || !numbers(token.y) || token.y.length !== panel.terms.length + 3 || !rows(token.c)) throw new Error("no token");
+  const rows = (list) => Array.isArray(list) && list.every((row) => numbers(row) && row.length === column.roles.length + 2);
+  if (!Number.isInteger(token.i) || typeof token.s !== "string" || !numbers(token.y) || token.y.length !== column.terms.length + 3 || !rows(token.c)) throw new Error("no token");
   return token;
 }

@@ -1,6 +1,6 @@
 // What the record of one token holds: how far the terms moved it, which candidates matter, the word that it is a part of.
 
-/** @import { Nats, Panel, Recipe, Row, Token } from "../types.js" */
+/** @import { Nats, Column, Recipe, Row, Token } from "../types.js" */
 import { nat } from "./counterfactual.js";
 import { tellingRival } from "./sentences.js";
 
@@ -44,14 +44,14 @@ export function rankUnder(token, column, sure) { // as wire.role_ranks counts
 }
 
 // What the card has room for: the token, what else was in play, and whatever any model thinks likely.
-/** @type {(panel: Recipe, token: Token) => Row[]} */
-export function listedRows(panel, token) {
-  const rival = tellingRival(panel, token), kept = [token.i, token.b, rival && rival[0], token.d && token.d[0]];
+/** @type {(column: Recipe, token: Token) => Row[]} */
+export function listedRows(column, token) {
+  const rival = tellingRival(column, token), kept = [token.i, token.b, rival && rival[0], token.d && token.d[0]];
   /** @type {(row: Row) => number} */
   const worth = (row) => Math.max(...row.slice(1).map(nat)) + (kept.includes(row[0]) ? 1e6 : 0);
   const shown = new Set([...token.c].sort((a, b) => worth(b) - worth(a)).slice(0, ROWS_SHOWN));
   return token.c.filter((row) => shown.has(row));
 }
 
-/** @type {(panel: Panel) => string} */
-export const textOf = (panel) => panel.tokens.map((token) => token.s).join("");
+/** @type {(column: Column) => string} */
+export const textOf = (column) => column.tokens.map((token) => token.s).join("");

@@ -20,13 +20,13 @@ function setAsIf(sliders) {
   setAsIfState(null);
   if (run && sliders) {
     const first = {}, counts = {};
-    run.panels.forEach((panel, p) => {
-      panel.remixed = controlsOf(panel).length ? panel.tokens.map((token) => remix(panel, token, sliders, run.factors, config.max_unsure)) : null;
-      const changed = (panel.remixed || []).flatMap((token, i) => (token.would !== undefined && token.would !== token.i ? [i] : []));
+    run.columns.forEach((column, p) => {
+      column.remixed = controlsOf(column).length ? column.tokens.map((token) => remix(column, token, sliders, run.factors, config.max_unsure)) : null;
+      const changed = (column.remixed || []).flatMap((token, i) => (token.would !== undefined && token.would !== token.i ? [i] : []));
       if (changed.length) first[p] = changed[0];
       counts[p] = changed.length;
     });
-    const moved = run.panels.some((panel) => panel.remixed && panel.remixed.some((token, i) => token !== panel.tokens[i]));
+    const moved = run.columns.some((column) => column.remixed && column.remixed.some((token, i) => token !== column.tokens[i]));
     if (moved) setAsIfState({ sliders, first, counts });
   }
   if (!asIf && !before) return;
@@ -40,22 +40,22 @@ function repaint() {
   if (selected) drawCard();
 }
 
-// The panel that is spoken of: the plotted one if a slider steers it, else the one whose account comes first.
-export function steeredPanel() {
-  if (selected && run.panels[selected.p].remixed) return selected.p;
-  return run.panels[plotted]?.remixed ? plotted : run.account;
+// The column that is spoken of: the plotted one if a slider steers it, else the one whose attribution comes first.
+export function steeredColumn() {
+  if (selected && run.columns[selected.p].remixed) return selected.p;
+  return run.columns[plotted]?.remixed ? plotted : run.attributed;
 }
 
 export function tellAsIf() {
   part("as-if").classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
   if (!asIf) return void (part("as-if-text").textContent = asWritten);
-  const p = steeredPanel(), panel = run.panels[p], first = asIf.first[p], n = panel.tokens.length;
+  const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const texts = ["Shown at " + values + ", no model asked. "];
-  if (first === undefined) texts.push("No token of " + panel.name + " would change.");
-  else texts.push(asIf.counts[p] + " of " + n + " tokens of " + panel.name + " would change, first token " + (first + 1) + ": ",
-    run.labels.get(panel.tokens[first].i), panel.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(panel.remixed[first].would), ".");
+  if (first === undefined) texts.push("No token of " + column.name + " would change.");
+  else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, first token " + (first + 1) + ": ",
+    run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;
 }
@@ -64,7 +64,7 @@ export function asIfSoon() { // the sliders stand elsewhere now
   if (running || !run) return;
   asIfTimer ||= requestAnimationFrame(() => {
     asIfTimer = 0;
-    if (!running) setAsIf(slidersOf(run.panels));
+    if (!running) setAsIf(slidersOf(run.columns));
   });
 }
 
@@ -75,9 +75,9 @@ function cancelAsIf() {
 
 // The sliders back to where they stood in the end, as far as these tokens tell.
 /** @type {(tokens?: Pick<import("../types.js").Token, "n" | "v">[]) => void} */
-export function setSliders(tokens = run.panels.flatMap((panel) => panel.tokens)) {
-  const told = tokens.flatMap((token) => Object.entries(liveOf(token, run.factors))).filter(([, value]) => Number.isFinite(value));
-  setControls(Object.fromEntries(told));
+export function setSliders(tokens = run.columns.flatMap((column) => column.tokens)) {
+  const values = tokens.flatMap((token) => Object.entries(liveOf(token, run.factors))).filter(([, value]) => Number.isFinite(value));
+  setControls(Object.fromEntries(values));
   cancelAsIf(); // nobody asked for the text at other values
   setAsIf(null);
 }

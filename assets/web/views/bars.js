@@ -13,8 +13,8 @@ import {
 const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows take height from the bars
 let figure = null; // of the plotted column
 
-export function startPlot(p = run.account ?? run.panels.length - 1) {
-  part("plotted").replaceChildren(...run.panels.map((panel, value) => Object.assign(el("option", "", panel.name), { value })));
+export function startPlot(p = run.attributed ?? run.columns.length - 1) {
+  part("plotted").replaceChildren(...run.columns.map((column, value) => Object.assign(el("option", "", column.name), { value })));
   choosePlot(p);
 }
 
@@ -32,8 +32,8 @@ export function choosePlot(p) {
 
 // The same column anew, as the sliders have it; zoom and pan stay.
 export function replot() {
-  figure = structuredClone({ data: run.panels[plotted].bars, layout: run.layout });
-  run.panels[plotted].tokens.forEach((_, i) => addBars(shown(run.panels[plotted], i)));
+  figure = structuredClone({ data: run.columns[plotted].bars, layout: run.layout });
+  run.columns[plotted].tokens.forEach((_, i) => addBars(shown(run.columns[plotted], i)));
   emit("replotted");
   drawSoonest();
 }
@@ -102,8 +102,8 @@ function windowOf(n, room) {
   return [start - 0.6, start + room - 0.4];
 }
 
-const turns = () => run.panels[plotted].tokens.flatMap((token, i) => {
-  const moved = turnsAt(run.panels[plotted], i, run.factors);
+const turns = () => run.columns[plotted].tokens.flatMap((token, i) => {
+  const moved = turnsAt(run.columns[plotted], i, run.factors);
   return moved.length ? [{ i, text: moved.map(({ name, value }) => symbolOf(name) + " " + value.toFixed(2)).join(" · ") }] : [];
 });
 const turnLines = () => turns().map(({ i }) => ({ type: "line", xref: "x", yref: "paper", x0: i - 0.5, x1: i - 0.5, y0: 0, y1: 1,

@@ -8,7 +8,7 @@ import {
   asIf, asking, back, beginFrom, comeBackTo, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
   plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf,
 } from "../store.js";
-import { setSliders, steeredPanel, tellAsIf } from "./as-if.js";
+import { setSliders, steeredColumn, tellAsIf } from "./as-if.js";
 import { startPlot } from "./bars.js";
 import { emptyCard } from "./card.js";
 import { endColumn, select, startColumns } from "./columns.js";
@@ -25,10 +25,10 @@ const MAX_BRANCHES = 500; // more than anybody looks at
 export function placeRun() {
   if (run.recorded) beginFrom(null), forgetSamples();
   const parent = asking && nodes.get(asking.parent);
-  if (parent && asking.kind === "same") parent.same.set(asking.panel, run);
+  if (parent && asking.kind === "same") parent.same.set(asking.column, run);
   else {
-    const { panel = null, position = 0, token = null, all = false } = parent ? asking : {};
-    const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, panel, position, token, all, same: new Map() };
+    const { column = null, position = 0, token = null, all = false } = parent ? asking : {};
+    const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, column, position, token, all, same: new Map() };
     if (parent) plant(node, grownBy(history, node.id));
     else plantTree(new Map([[0, { ...node, id: 0 }]]), startHistory(0));
   }
@@ -37,18 +37,18 @@ export function placeRun() {
 }
 
 // Write column `p` on from `position`: with `token` there, or with whatever is drawn; `all`: every column goes on from
-// there. As many samples as the card says, each with dice of its own.
+// there. As many samples as the card says, each with a seed of its own.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
-  const node = currentNode(), panel = run.panels[p];
+  const node = currentNode(), column = run.columns[p];
   if (!node) return;
   endTape();
   if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
-  const seeds = [...nodes.values()].flatMap((other) => other.run.panels.map((panel) => panel.sampling.seed));
-  const first = fresh ? Math.max(...seeds) + 1 : panel.sampling.seed;
+  const seeds = [...nodes.values()].flatMap((other) => other.run.columns.map(({ sampling }) => sampling.seed));
+  const first = fresh ? Math.max(...seeds) + 1 : column.sampling.seed;
   const every = all || sameOf(node) !== null; // of one text for all, all go on
-  const request = { panel: p, position, all: every, controls: slidersOf(run.panels) };
+  const request = { column: p, position, all: every, controls: slidersOf(run.columns) };
   if (token !== null) request.token = token;
-  const about = { kind: "branch", parent: node.id, panel: p, position, token, all: every };
+  const about = { kind: "branch", parent: node.id, column: p, position, token, all: every };
   const focus = element.querySelector(".candidates, .text, .as-if, .tree")?.contains(document.activeElement) || document.activeElement?.matches(".t, .cand, .node");
   setSamples(Array.from({ length: Number(part("samples").value) }, (_, k) => ({ origin: run, request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus })));
   if (running) forgetStream();
@@ -62,7 +62,7 @@ export async function nextSample() {
   if (running || samples[0] !== sample) return; // something else was asked for meanwhile
   samples.shift();
   if (refusal) return forgetSamples(), showError("branch", refusal);
-  comeBackTo({ p: about.panel, i: about.position, focus });
+  comeBackTo({ p: about.column, i: about.position, focus });
   ask({ kind: "branch", run: origin.id, ...request }, about);
 }
 
@@ -77,17 +77,17 @@ export function comeBack(token) {
 function forgetStream() { // its text stays as far as it has come
   leave();
   setRunning(false);
-  for (const panel of run.panels)
-    if (!panel.ended) panel.ended = { why: "cancelled", error: null }, endColumn(panel, panel.ended);
+  for (const column of run.columns)
+    if (!column.ended) column.ended = { why: "cancelled", error: null }, endColumn(column, column.ended);
 }
 
-// One key: from where the text would part at these sliders, else the selected token with other dice.
+// One key: from where the text would part at these sliders, else the selected token with another seed.
 function rewrite(all) {
-  if (!run || !run.panels.some((panel) => panel.tokens.length)) return;
+  if (!run || !run.columns.some((column) => column.tokens.length)) return;
   const options = all ? { all: true } : {};
-  const p = asIf ? steeredPanel() : selected?.p;
+  const p = asIf ? steeredColumn() : selected?.p;
   if (asIf && asIf.first[p] !== undefined) return writeOn(p, asIf.first[p], options);
-  if (asIf) return say("No token of " + run.panels[p].name + " would change at these sliders.");
+  if (asIf) return say("No token of " + run.columns[p].name + " would change at these sliders.");
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 
@@ -106,8 +106,8 @@ export function show(other) {
   setSliders();
   tellAsIf();
   startColumns();
-  startPlot(Math.min(p, run.panels.length - 1));
-  if (at && run.panels[at.p]?.tokens.length) select(at.p, Math.min(at.i, run.panels[at.p].tokens.length - 1), false);
+  startPlot(Math.min(p, run.columns.length - 1));
+  if (at && run.columns[at.p]?.tokens.length) select(at.p, Math.min(at.i, run.columns[at.p].tokens.length - 1), false);
   else emptyCard();
   drawTree();
   drawModes();
@@ -146,11 +146,11 @@ async function showSame(p) {
   if (there) return show(there);
   if (running) forgetStream();
   endTape();
-  if (!node.run.panels[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
+  if (!node.run.columns[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
   const refusal = await regain(node.run);
   if (running || node !== currentNode()) return;
   if (refusal) return showError("branch", refusal), drawModes();
-  ask({ kind: "same", run: node.run.id, panel: p, controls: slidersOf(node.run.panels) }, { kind: "same", parent: node.id, panel: p });
+  ask({ kind: "same", run: node.run.id, column: p, controls: slidersOf(node.run.columns) }, { kind: "same", parent: node.id, column: p });
 }
 
 export function listen() {

@@ -23,24 +23,24 @@ export function emptyCard() {
 
 export function drawCard() {
   keepRoom();
-  const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
-  showPieces(part("card-title"), titleOf(panel, i));
-  showPieces(part("card-note"), noteOf(panel, token));
-  const table = tableOf(panel, token), had = /** @type {HTMLElement | null} */ (document.activeElement), focused = had?.matches(".cand") && had.dataset.id;
+  const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
+  showPieces(part("card-title"), titleOf(column, i));
+  showPieces(part("card-note"), noteOf(column, token));
+  const table = tableOf(column, token), had = /** @type {HTMLElement | null} */ (document.activeElement), focused = had?.matches(".cand") && had.dataset.id;
   part("card-table").replaceChildren(table);
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
-  drawFalls(panel, token, preview ? null : rival);
+  drawFalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
-  drawVerdict(verdictOf(panel, token));
+  drawVerdict(verdictOf(column, token));
   keepHeight();
 }
 
-export function titleOf(panel, i) {
-  const label = run.labels.get(panel.tokens[i].i), word = wordAround(panel.tokens, i), at = " · token " + (i + 1) + " of " + panel.tokens.length;
+export function titleOf(column, i) {
+  const label = run.labels.get(column.tokens[i].i), word = wordAround(column.tokens, i), at = " · token " + (i + 1) + " of " + column.tokens.length;
   return ["“", label, ...(word.length > label.length ? ["” in ", word, at] : ["”" + at])];
 }
 
-const verdictOf = (panel, token) => [explain(panel, token, run.labels), explainFilter(panel, token), explainDraft(panel, token, run.labels)];
+const verdictOf = (column, token) => [explain(column, token, run.labels), explainFilter(column, token), explainDraft(column, token, run.labels)];
 
 // What has been tall once stays so: nothing below moves when a shorter card comes.
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
@@ -53,73 +53,73 @@ function keepHeight() {
 // Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
 // is walked to needs more room than there is.
 function keepRoom() {
-  const count = run.panels.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
+  const count = run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
   const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
   if (running || !count || dataset.room === key) return;
   dataset.room = key;
   for (const name of KEPT_BOXES) part(name).style.minHeight = "";
   const step = Math.ceil(count / MEASURED);
-  const sample = run.panels.flatMap((panel) => panel.tokens.filter((token) => token.n % step === 0).map((token) => [panel, token]));
+  const sample = run.columns.flatMap((column) => column.tokens.filter((token) => token.n % step === 0).map((token) => [column, token]));
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
-  showPieces(part("card-title"), longest((panel, token) => titleOf(panel, token.n), (pieces) => pieces.join("").length));
+  showPieces(part("card-title"), longest((column, token) => titleOf(column, token.n), (pieces) => pieces.join("").length));
   showPieces(part("card-note"), longest(noteOf, (pieces) => pieces.join("").length));
   drawVerdict(longest(verdictOf, (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
-  for (const panel of run.panels.filter(({ tokens }) => tokens.length)) {
-    const widest = bestBy(panel.tokens, (token) => token.c.length);
-    part("card-table").replaceChildren(tableOf(panel, widest));
-    drawFalls(panel, widest, null);
+  for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
+    const widest = bestBy(column.tokens, (token) => token.c.length);
+    part("card-table").replaceChildren(tableOf(column, widest));
+    drawFalls(column, widest, null);
     keepHeight();
   }
 }
 
-function noteOf(panel, token) {
+function noteOf(column, token) {
   const shift = shiftOf(token);
   const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
-  if (panel.terms.length) {
-    const by = " by " + pusherOf(panel).name;
+  if (column.terms.length) {
+    const by = " by " + pusherOf(column).name;
     notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
   }
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
   notes.push("id " + token.i);
   const bytes = run.bytes.get(token.i);
   if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text of its own");
-  return ["", panel.name, notes.join(" · ")];
+  return ["", column.name, notes.join(" · ")];
 }
 
-function tableOf(panel, token) {
-  const alone = panel.roles.length === 1;
-  const heads = alone ? [panel.roles[0]] : [...panel.roles, "mix"];
+function tableOf(column, token) {
+  const alone = column.roles.length === 1;
+  const heads = alone ? [column.roles[0]] : [...column.roles, "mix"];
   const table = el("table");
   const head = el("tr");
   head.append(el("td"), ...heads.map((name) => el("th", "", name.replaceAll("_", " "))));
   const thead = el("thead");
   thead.append(head);
   const body = el("tbody");
-  for (const row of listedRows(panel, token)) body.append(rowOf(row, token, panel, alone));
+  for (const row of listedRows(column, token)) body.append(rowOf(row, token, column, alone));
   table.append(thead, body);
-  if (!alone) table.append(ranksOf(panel, token));
+  if (!alone) table.append(ranksOf(column, token));
   table.classList.toggle("many", heads.length > 5);
   return table;
 }
 
 // The rank of the token under every model, and in the mix. Exact while few are ahead of it; else at least so far down.
-function ranksOf(panel, token) {
+function ranksOf(column, token) {
   const foot = el("tfoot"), row = el("tr"), name = showPieces(el("th"), ["rank of “", run.labels.get(token.i), "”"]);
   name.scope = "row";
-  const ranks = token.q || panel.roles.map((_, place) => rankUnder(token, 2 + place, run.sure));
+  const ranks = token.q || column.roles.map((_, place) => rankUnder(token, 2 + place, run.sure));
   row.append(name, ...ranks.map((rank) => el("td", "", rank < 0 ? "≥ " + -rank : String(rank))), el("td", "", String(token.r)));
   foot.append(row);
   return foot;
 }
 
 // A role has the colour of its bar in the plot.
-export function colourOf(panel, place) {
-  const k = place === 0 ? -1 : panel.terms.findIndex((term) => term[2] === place);
-  return place && k < 0 ? "var(--small)" : panel.bars[k + 1].marker.color;
+export function colourOf(column, place) {
+  const k = place === 0 ? -1 : column.terms.findIndex((term) => term[2] === place);
+  return place && k < 0 ? "var(--small)" : column.bars[k + 1].marker.color;
 }
 
-/** @type {(row: import("../types.js").Row, token: import("../types.js").Token, panel: import("../types.js").Panel, alone: boolean) => HTMLElement} */
-function rowOf([id, mix, ...roles], token, panel, alone) {
+/** @type {(row: import("../types.js").Row, token: import("../types.js").Token, column: import("../types.js").Column, alone: boolean) => HTMLElement} */
+function rowOf([id, mix, ...roles], token, column, alone) {
   const row = el("tr", id === token.i ? "chosen" : "");
   const label = run.labels.get(id);
   // "Sw" and " Sw" are two tokens and look alike: their numbers tell them apart
@@ -133,7 +133,7 @@ function rowOf([id, mix, ...roles], token, panel, alone) {
   button.setAttribute("aria-label", label + ", " + percent(mix ?? null) + (id === token.i ? ", chosen" : "") + ". Write on with it");
   name.append(button);
   row.classList.toggle("rival", id === rival);
-  const colours = panel.roles.map((_, place) => colourOf(panel, place));
+  const colours = column.roles.map((_, place) => colourOf(column, place));
   const cells = alone ? [meter(mix, colours[0])] : [...roles.map((v, i) => meter(v, colours[i])), meter(mix, "var(--up)")];
   row.append(name, ...cells);
   return row;
@@ -170,14 +170,14 @@ export function focusCandidates() {
 }
 
 function compareWith(id) {
-  setRival(id === rival || id === run.panels[selected.p].tokens[selected.i].i ? null : id);
+  setRival(id === rival || id === run.columns[selected.p].tokens[selected.i].i ? null : id);
   for (const row of candidateRows()) row.classList.toggle("rival", Number(row.dataset.id) === rival);
   glance(rival);
 }
 
 function glance(id) { // the falls against this one, for as long as it is looked at
-  const { p, i } = carded(), panel = run.panels[p], token = shown(panel, i);
-  drawFalls(panel, token, id === token.i ? rival : id ?? rival);
+  const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
+  drawFalls(column, token, id === token.i ? rival : id ?? rival);
 }
 
 export function listen() {

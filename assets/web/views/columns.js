@@ -20,30 +20,30 @@ function showRecipe(place, recipe) { // differences short, whole in the tooltip
   place.translate = false;
 }
 
-export function makeColumns(panels) {
-  part("columns").replaceChildren(...panels.map((panel, p) => makeColumn(panel, p)));
-  widen(wide < panels.length ? wide : null);
+export function makeColumns(columns) {
+  part("columns").replaceChildren(...columns.map((column, p) => makeColumn(column, p)));
+  widen(wide < columns.length ? wide : null);
   drawLegend();
 }
 
-function makeColumn(panel, p) {
-  const pane = el("section", "pane " + panel.kind);
-  const title = verbatim(showText(el("h2"), panel.name));
+function makeColumn(column, p) {
+  const pane = el("section", "pane " + column.kind);
+  const title = verbatim(showText(el("h2"), column.name));
   const top = el("div", "pane-top");
   const recipe = el("code", "recipe");
-  showRecipe(recipe, panel.recipe);
-  top.append(title, recipe, widenButton(panel, p));
+  showRecipe(recipe, column.recipe);
+  top.append(title, recipe, widenButton(column, p));
   const text = verbatim(el("div", "text empty"));
   text.dataset.p = p;
   text.dataset.empty = "Its text appears here.";
   text.setAttribute("role", "group");
-  text.setAttribute("aria-label", "Text of the column " + panel.name);
+  text.setAttribute("aria-label", "Text of the column " + column.name);
   const sentence = el("p", "sentence");
   sentence.hidden = true;
   sentence.setAttribute("role", "alert");
   const foot = el("div", "foot");
   foot.append(el("span"), el("small", "drafts"), el("b"));
-  pane.append(top, el("p", "what", panel.about), text, sentence, foot);
+  pane.append(top, el("p", "what", column.about), text, sentence, foot);
   return pane;
 }
 
@@ -59,40 +59,40 @@ function columnParts(p) {
   };
 }
 
-// The columns of the run, with whatever their panels already have.
+// The columns of the run, with whatever their columns already have.
 export function startColumns() {
-  makeColumns(run.panels);
-  run.panels.forEach((panel, p) => {
-    panel.view = columnParts(p);
-    panel.view.text.replaceChildren(panel.view.caret);
-    panel.view.text.classList.remove("empty");
-    panel.view.speed.textContent = "waiting for the first token";
-    panel.spans = [];
-    panel.entry = 0;
-    for (const token of panel.tokens) addToken(panel, token);
-    if (panel.ended) endColumn(panel, panel.ended);
+  makeColumns(run.columns);
+  run.columns.forEach((column, p) => {
+    column.view = columnParts(p);
+    column.view.text.replaceChildren(column.view.caret);
+    column.view.text.classList.remove("empty");
+    column.view.speed.textContent = "waiting for the first token";
+    column.spans = [];
+    column.entry = 0;
+    for (const token of column.tokens) addToken(column, token);
+    if (column.ended) endColumn(column, column.ended);
   });
 }
 
-export function addToken(panel, token) {
+export function addToken(column, token) {
   const index = token.n;
-  const span = makeSpan(panel, token, index);
+  const span = makeSpan(column, token, index);
   // Leading space stays outside the span, so that colour and outline hug the word.
   const space = token.s.trim() ? token.s.match(/^[^\S\ufeff\u2028\u2029]*/)[0] : "";
   showText(span, token.s.slice(space.length));
-  joinParts(panel, token);
-  if (space) write(panel, index ? space : el("span", "lead", space));
-  write(panel, span);
-  panel.spans.push(span);
+  joinParts(column, token);
+  if (space) write(column, index ? space : el("span", "lead", space));
+  write(column, span);
+  column.spans.push(span);
 }
 
 // The parts of a sign that joins the one before it lose their boxes, which would stand between the two.
-function joinParts(panel, token) {
+function joinParts(column, token) {
   let first = token.n;
-  while (first > 0 && !panel.tokens[first - 1].s) first -= 1;
-  if (!joins(panel.tokens[first - 1]?.s || "", token.s)) return;
-  panel.view.text.classList.add("joining");
-  for (const span of panel.spans.slice(first, token.n)) {
+  while (first > 0 && !column.tokens[first - 1].s) first -= 1;
+  if (!joins(column.tokens[first - 1]?.s || "", token.s)) return;
+  column.view.text.classList.add("joining");
+  for (const span of column.spans.slice(first, token.n)) {
     span.dataset.kind += " joined";
     span.classList.add("joined");
   }
@@ -107,29 +107,29 @@ function write({ view: { text, caret } }, node) {
 // Once per update and column, for reading a height makes the browser lay out everything anew.
 const grown = new Set();
 
-export function growColumn(panel) {
-  if (grown.has(panel)) return;
-  grown.add(panel);
-  const box = panel.view.text;
-  panel.view.atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+export function growColumn(column) {
+  if (grown.has(column)) return;
+  grown.add(column);
+  const box = column.view.text;
+  column.view.atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
 }
 
 export function settleColumns() {
-  for (const panel of grown) {
-    const { view } = panel;
-    if (!panel.ended) view.speed.textContent = speedText(panel);
-    if (!panel.ended && panel.drafted) view.drafts.textContent = draftsText(panel);
+  for (const column of grown) {
+    const { view } = column;
+    if (!column.ended) view.speed.textContent = speedText(column);
+    if (!column.ended && column.drafted) view.drafts.textContent = draftsText(column);
     if (view.atEnd) view.text.scrollTop = view.text.scrollHeight;
   }
   grown.clear();
 }
 
-function makeSpan(panel, token, index) {
+function makeSpan(column, token, index) {
   const span = el("span"), kind = [];
   span.dataset.i = index;
   span.tabIndex = index === 0 ? 0 : -1;
   if (token.d) {
-    panel.drafted = true;
+    column.drafted = true;
     kind.push(token.d[0] === token.i ? "accepted" : "resampled");
     if (!run.drafted) (run.drafted = true), drawLegend();
   }
@@ -137,29 +137,29 @@ function makeSpan(panel, token, index) {
   else if (!token.s) kind.push("part"); // its character ends with a later token
   else if (!token.s.trim() && token.s.includes("\n")) kind.push("nl");
   span.dataset.kind = kind.join(" ");
-  paint(panel, token, span);
-  for (const { name, value } of turnsAt(panel, index, run.factors)) {
+  paint(column, token, span);
+  for (const { name, value } of turnsAt(column, index, run.factors)) {
     const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
     turn.dataset.name = symbolOf(name);
     turn.dataset.value = value.toFixed(2);
-    write(panel, turn);
+    write(column, turn);
   }
   return span;
 }
 
-export function endColumn(panel, line) {
-  const view = panel.view;
-  if (line.s) write(panel, line.s);
+export function endColumn(column, line) {
+  const view = column.view;
+  if (line.s) write(column, line.s);
   view.caret.remove();
   if (!view.text.hasChildNodes()) {
     view.text.classList.add("empty");
     view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";
   }
   if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
-  else if (!panel.tokens.length) view.speed.textContent = "no tokens";
-  view.drafts.textContent = draftsText(panel, line.acc, line.speedup);
-  const count = panel.tokens.length;
-  view.ending.textContent = ending(panel) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
+  else if (!column.tokens.length) view.speed.textContent = "no tokens";
+  view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  const count = column.tokens.length;
+  view.ending.textContent = ending(column) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
   if (line.error) {
     view.sentence.textContent = line.error;
     view.sentence.hidden = false;
@@ -167,21 +167,21 @@ export function endColumn(panel, line) {
 }
 
 export function select(p, i, focus) {
-  const panel = run && run.panels[p];
-  if (!panel || !panel.spans[i]) return;
-  const old = selected && run.panels[selected.p].spans[selected.i];
+  const column = run && run.columns[p];
+  if (!column || !column.spans[i]) return;
+  const old = selected && run.columns[selected.p].spans[selected.i];
   if (old) old.removeAttribute("aria-pressed");
-  const entry = panel.spans[panel.entry ?? 0];
+  const entry = column.spans[column.entry ?? 0];
   if (entry) entry.tabIndex = -1;
   pick(p, i);
-  panel.entry = i;
-  const span = panel.spans[i];
+  column.entry = i;
+  const span = column.spans[i];
   span.tabIndex = 0;
   span.setAttribute("role", "button");
   span.setAttribute("aria-pressed", "true");
-  span.setAttribute("aria-label", spoken(panel, i));
+  span.setAttribute("aria-label", spoken(column, i));
   if (focus) span.focus({ preventScroll: true });
-  keepInView(panel.view.text, span);
+  keepInView(column.view.text, span);
   emit("selected");
 }
 
@@ -190,12 +190,12 @@ function keepInView(box, span) {
   if (top < box.scrollTop + 20 || top + at.height > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
 }
 
-function spoken(panel, i) {
-  const token = shown(panel, i), shift = shiftOf(token);
-  const facts = ["Token " + (i + 1) + " of " + panel.tokens.length, run.labels.get(token.i), percent(token.y[token.y.length - 1])];
-  if (panel.terms.length) {
-    const { name } = pusherOf(panel), moved = shift > 0 ? "raised by " : "lowered by ";
-    facts.push((isBase(panel.roles[0]) ? "base " : roleName(panel.roles[0]) + " ") + percent(token.y[0]));
+function spoken(column, i) {
+  const token = shown(column, i), shift = shiftOf(token);
+  const facts = ["Token " + (i + 1) + " of " + column.tokens.length, run.labels.get(token.i), percent(token.y[token.y.length - 1])];
+  if (column.terms.length) {
+    const { name } = pusherOf(column), moved = shift > 0 ? "raised by " : "lowered by ";
+    facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]));
     facts.push((Math.abs(shift) < FAINT_NATS ? "left as it was by " : moved) + name);
   }
   if (token.d) facts.push(token.d[0] === token.i ? "draft kept" : "draft " + run.labels.get(token.d[0]) + " rejected");
@@ -206,34 +206,34 @@ function spoken(panel, i) {
 // After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
 // that, the one that tuning moved most.
 export function selectTelling() {
-  if (run.account === null || ownView) return;
-  const { tokens } = run.panels[run.account];
+  if (run.attributed === null || ownView) return;
+  const { tokens } = run.columns[run.attributed];
   const known = tokens.map(knowledgeOf);
   const moved = tokens.map((token) => Math.abs(shiftOf(token)));
   const telling = Math.max(...known) > STRONG_NATS ? known : moved;
-  if (tokens.length) select(run.account, telling.indexOf(Math.max(...telling)), false);
+  if (tokens.length) select(run.attributed, telling.indexOf(Math.max(...telling)), false);
 }
 
 export function walk(key) {
   if (!run) return false;
   const at = selected || { p: plotted, i: -1 };
-  const last = run.panels[at.p].tokens.length - 1;
+  const last = run.columns[at.p].tokens.length - 1;
   if (key === "ArrowRight") select(at.p, Math.min(last, at.i + 1), true);
   else if (key === "ArrowLeft") select(at.p, Math.max(0, at.i - 1), true);
   else if (key === "Home") select(at.p, 0, true);
   else if (key === "End") select(at.p, last, true);
   else if (key === "ArrowUp" || key === "ArrowDown") {
     const p = at.p + (key === "ArrowUp" ? -1 : 1);
-    if (run.panels[p]) select(p, Math.min(at.i, run.panels[p].tokens.length - 1), true);
+    if (run.columns[p]) select(p, Math.min(at.i, run.columns[p].tokens.length - 1), true);
   } else return false;
   return true;
 }
 
-function widenButton(panel, p) {
+function widenButton(column, p) {
   const button = el("button", "widen", "↔");
   button.type = "button";
   button.title = "Full width and back";
-  button.setAttribute("aria-label", "Full width for the column " + panel.name);
+  button.setAttribute("aria-label", "Full width for the column " + column.name);
   button.addEventListener("click", () => widen(p === wide ? null : p));
   return button;
 }

@@ -12,18 +12,18 @@ let compareTimer = 0;
 
 // A token is shared if every word that it has a part of is; white space goes with what follows it.
 function markShared() {
-  const texts = run.panels.map(textOf), shared = sharedWords(texts);
+  const texts = run.columns.map(textOf), shared = sharedWords(texts);
   const same = shared !== null && shared.flat().every((word) => word.shared);
   part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns say the same." : "";
-  run.panels.forEach((panel, p) => {
+  run.columns.forEach((column, p) => {
     const flags = (shared ? shared[p] : []).flatMap((one) => Array(one.word.length).fill(one.shared));
     let at = 0, before = false;
-    panel.tokens.forEach((token, i) => {
+    column.tokens.forEach((token, i) => {
       const lead = token.s.length - token.s.trimStart().length;
       const inside = flags.slice(at + lead, at + token.s.length);
       const now = shared !== null && inside.every(Boolean);
       at += token.s.length;
-      const { dataset } = panel.spans[i];
+      const { dataset } = column.spans[i];
       if (now) dataset.shared = before ? "" : "gap";
       else delete dataset.shared;
       dataset.apart = lead ? "yes" : "";
@@ -33,7 +33,7 @@ function markShared() {
 }
 
 function drawDiff() {
-  const [from, to] = ["from", "to"].map((side) => run.panels[Number(part("compare-" + side).value)]);
+  const [from, to] = ["from", "to"].map((side) => run.columns[Number(part("compare-" + side).value)]);
   const pieces = wordDiff(textOf(from), textOf(to)), differing = part("differing").checked;
   part("diff").replaceChildren(...(pieces || [["same", TOO_LONG]]).map(([kind, text]) =>
     kind === "same" && differing && pieces ? el("span", "gap", " … ") : showText(el(KINDS[kind], kind), text)));
@@ -57,7 +57,7 @@ function compareNow() {
 
 // The first two columns whose texts a person would compare: the last with the one before it.
 export function startCompare() {
-  const names = run.panels.map((panel) => panel.name), last = names.length - 1;
+  const names = run.columns.map((column) => column.name), last = names.length - 1;
   part("compare").hidden = last < 1;
   for (const [side, p] of Object.entries({ from: last - 1, to: last })) {
     offerColumns(part("compare-" + side), names);

@@ -57,7 +57,7 @@ function cutOff() {
 }
 
 function endHere(cut) {
-  for (const panel of cut.panels.filter(({ ended }) => !ended)) endColumn(panel, (panel.ended = { why: "cut", error: null }));
+  for (const column of cut.columns.filter(({ ended }) => !ended)) endColumn(column, (column.ended = { why: "cut", error: null }));
   drawNow();
   compareSoon();
   if (selected) drawCard();

@@ -8,7 +8,7 @@ import { keyHeld } from "./key.js";
 import { beginAnew } from "./memory.js";
 
 const POLL_MS = 400; // how often a loading family is asked how far it is
-let menu = null; // what the server told last
+let menu = null; // what the server sent last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
 let menuFailed = false; // the sentence says that the server could not be asked
@@ -170,7 +170,7 @@ async function watchLoading() {
   loadedHere = false;
 }
 
-// The whole page is drawn from what it was told of its family, so it begins anew with the other one.
+// The whole page is drawn from what it got of its family, so it begins anew with the other one.
 function followFamily() {
   if (!loadedHere) return tellFamily("Another family runs now. Reload the page to ask it.");
   beginAnew("");

@@ -48,19 +48,19 @@ function onRun(line) {
 }
 
 function onToken(token) {
-  const panel = run.panels[token.p];
+  const column = run.columns[token.p];
   addLabels(run, token.w);
-  record(panel, token);
-  growColumn(panel);
-  addToken(panel, token);
+  record(column, token);
+  growColumn(column);
+  addToken(column, token);
   if (token.p === plotted) addBars(token);
   comeBack(token);
 }
 
 function onEnd(line) {
-  const panel = run.panels[line.p];
-  panel.ended = line;
-  endColumn(panel, line);
+  const column = run.columns[line.p];
+  column.ended = line;
+  endColumn(column, line);
 }
 
 function onRows(line) {
@@ -82,7 +82,7 @@ function onDone() {
   drawTree();
   drawModes();
   nextSample();
-  if (run && run.n === nonce) say(run.panels.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+  if (run && run.n === nonce) say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
 }
 
 export function listen() {

@@ -21,7 +21,7 @@ import { chooseColour } from "./painting.js";
 import { askedNow, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
-const MEMORY_VERSION = 1;
+const MEMORY_VERSION = 2; // 1 had other names for columns
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow 2.5 million and more; some 15 runs of three columns
 const SAVE_MS = 400; // after the last change
 let storage = null; // where this browser keeps it; null where it refuses
@@ -98,7 +98,7 @@ function writeNodes(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const panel of kept.panels) texts.set("eft-text:" + entry + ":" + memoryKey(panel.tokens), [panel.tokens.length + " " + panel.ended?.why, () => storedText(kept, panel)]);
+    for (const column of kept.columns) texts.set("eft-text:" + entry + ":" + memoryKey(column.tokens), [column.tokens.length + " " + column.ended?.why, () => storedText(kept, column)]);
     texts.set("eft-run:" + entry + ":" + memoryKey(one), [one.id, () => storedHead(kept)]);
   }
   let size = 0;
@@ -128,7 +128,7 @@ function withoutOldest(left) {
   const parents = new Set(left.map(({ parent }) => parent)), now = history.tree;
   const ends = left.filter(({ id }) => !parents.has(id) && id !== now.current);
   const goes = ends.find(({ id }) => !now.ids.includes(id)) || ends[0] || left[0];
-  return left.filter((node) => node !== goes).map((node) => (node.parent === goes.id ? { ...node, parent: null, panel: null, position: 0 } : node));
+  return left.filter((node) => node !== goes).map((node) => (node.parent === goes.id ? { ...node, parent: null, column: null, position: 0 } : node));
 }
 
 function recordOf(left, word) {
@@ -163,9 +163,9 @@ function wholeOf(one) {
   return tape.whole;
 }
 
-function storedHead({ labels, bytes, panels, ...first }) {
-  const heads = panels.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
-  return JSON.stringify({ ...first, panels: heads });
+function storedHead({ labels, bytes, columns, ...first }) {
+  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
+  return JSON.stringify({ ...first, columns: heads });
 }
 
 // Whether anything was brought back. An address that holds settings is obeyed, unless this very page was here before.
@@ -210,12 +210,12 @@ function restore(id) {
   if (saved.version !== MEMORY_VERSION) throw new Error("another version");
   const runs = new Map(saved.nodes.flatMap((node) => [node.run, ...node.same.map(([, key]) => key)]).map((key) => [key, runFrom(id, key)]));
   const found = saved.nodes.filter((node) => runs.get(node.run));
-  const cut = [...runs.values()].some((one) => one?.panels.some((panel) => panel.ended?.why === "cut" && panel.fresh));
+  const cut = [...runs.values()].some((one) => one?.columns.some((column) => column.ended?.why === "cut" && column.fresh));
   const same = saved.family === config.chips[0];
   putSettings(saved.settings, same);
   if (found.length && saved.history) {
     const planted = new Map(found.map((node) => [node.id, { ...node, run: runs.get(node.run), same: new Map(node.same.filter(([, key]) => runs.get(key)).map(([p, key]) => [p, runs.get(key)])) }]));
-    lastKey = Math.max(...[...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.panels.map(({ tokens }) => tokens.key)]).map(Number));
+    lastKey = Math.max(...[...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.columns.map(({ tokens }) => tokens.key)]).map(Number));
     plantTree(planted, treesFrom(saved.history, planted));
     const node = currentNode();
     setPlotted(saved.view.plotted || 0);
@@ -249,16 +249,16 @@ const treesFrom = ({ tree, past, future }, planted) => {
 // A run as it was, or null where it is not whole.
 function runFrom(id, key) {
   const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
-  const texts = first?.panels.map((panel) => JSON.parse(storage.getItem("eft-text:" + id + ":" + panel.text)));
+  const texts = first?.columns.map((column) => JSON.parse(storage.getItem("eft-text:" + id + ":" + column.text)));
   if (!texts || !texts.every(Boolean)) return null;
   const made = makeRun({ ...first, of: undefined, copied: [] }, config.controls.alpha);
   Object.assign(made, { key, of: first.of, copied: first.copied, n: 0 });
-  made.panels.forEach((panel, p) => {
+  made.columns.forEach((column, p) => {
     const { w, t, end } = texts[p];
     addLabels(made, w);
-    for (const token of t) record(panel, sound(token, panel));
-    panel.tokens.key = panel.text;
-    Object.assign(panel, { sampling: first.panels[p].sampling, given: first.panels[p].given, ended: end || { why: "cut", error: null }, fresh: !end });
+    for (const token of t) record(column, sound(token, column));
+    column.tokens.key = column.text;
+    Object.assign(column, { sampling: first.columns[p].sampling, given: first.columns[p].given, ended: end || { why: "cut", error: null }, fresh: !end });
   });
   return made;
 }
@@ -266,8 +266,8 @@ function runFrom(id, key) {
 function revive(first, lines) {
   const made = Object.assign(makeRun(first, config.controls.alpha), { key: run.key });
   for (const { ...line } of lines) {
-    if (line.k === "end") made.panels[line.p].ended = line;
-    if (line.k === "t") addLabels(made, line.w), record(made.panels[line.p], line);
+    if (line.k === "end") made.columns[line.p].ended = line;
+    if (line.k === "t") addLabels(made, line.w), record(made.columns[line.p], line);
   }
   return made;
 }

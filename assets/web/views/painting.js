@@ -5,11 +5,11 @@ import { COLOURS, strengthOf } from "../lib/colours.js";
 import { el, part } from "../dom.js";
 import { asIf, colourBy, run, setColourBy, shown } from "../store.js";
 
-export function paint(panel, token, span) {
+export function paint(column, token, span) {
   const mode = COLOURS[colourBy];
-  span.className = ["t", ...span.dataset.kind.split(" "), ...mode.classes(panel, token)].join(" ").trim();
+  span.className = ["t", ...span.dataset.kind.split(" "), ...mode.classes(column, token)].join(" ").trim();
   span.style.setProperty("--k", strengthOf(token) + "%");
-  span.dataset.number = mode.number(panel, token, run.labels);
+  span.dataset.number = mode.number(column, token, run.labels);
   if (token.would !== undefined && token.would !== token.i) span.classList.add("would");
 }
 
@@ -34,14 +34,14 @@ export function drawLegend() {
 }
 
 export function repaintTokens() {
-  run.panels.forEach((panel, p) => {
+  run.columns.forEach((column, p) => {
     const first = asIf ? asIf.first[p] ?? Infinity : Infinity;
-    panel.spans.forEach((span, i) => {
-      paint(panel, shown(panel, i), span);
+    column.spans.forEach((span, i) => {
+      paint(column, shown(column, i), span);
       if (i > first) span.classList.add("beyond");
       if (i !== first) return;
       span.classList.add("parts");
-      span.dataset.would = run.labels.get(panel.remixed[i].would) + (panel.remixed[i].sure ? "" : "?");
+      span.dataset.would = run.labels.get(column.remixed[i].would) + (column.remixed[i].sure ? "" : "?");
     });
   });
 }

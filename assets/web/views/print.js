@@ -7,7 +7,7 @@ import { asIf, run } from "../store.js";
 
 function showPrinted() {
   if (!element.isConnected) return window.removeEventListener("beforeprint", showPrinted);
-  const sliders = run ? (asIf ? asIf.sliders : run.panels.map((panel) => panel.tokens.at(-1)?.v || {}).reduce((all, v) => ({ ...all, ...v }), {})) : {};
+  const sliders = run ? (asIf ? asIf.sliders : run.columns.map((column) => column.tokens.at(-1)?.v || {}).reduce((all, v) => ({ ...all, ...v }), {})) : {};
   const settings = [...Object.entries(sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)),
     ...Object.entries(run ? run.sampling : {}).map(([name, value]) => name.replaceAll("_", " ") + " " + value)];
   showText(part("printed-prompt"), run ? run.prompt : part("prompt").value);

@@ -84,7 +84,7 @@ function removeColumn(index) {
   checkColumns();
 }
 
-// What each text means with the chosen manner; while one is wrong, its sliders stay as they were.
+// What each text means with the chosen behaviour; while one is wrong, its sliders stay as they were.
 export async function checkColumns() {
   const asked = (checks += 1);
   try {
@@ -121,7 +121,7 @@ const distinctNames = () => chosen.map(({ name }, k) => {
 export const columnsNow = () => distinctNames().map((name, k) => ({ name, recipe: chosen[k].text }));
 
 export function showColumnsSummary() {
-  const asked = distinctNames(), differ = run && asked.join() !== run.panels.map((panel) => panel.name).join();
+  const asked = distinctNames(), differ = run && asked.join() !== run.columns.map((column) => column.name).join();
   part("columns-summary").textContent = asked.join(" · ") + (differ ? " · from the next run" : "");
 }
 

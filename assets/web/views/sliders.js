@@ -4,7 +4,7 @@ import { symbolOf } from "../lib/formats.js";
 import { server } from "../api.js";
 import { el, part } from "../dom.js";
 import {
-  chosen, config, controls, emit, moveControls, nonce, noteTold, run, runHears, running, told,
+  chosen, config, controls, emit, moveControls, nonce, noteSent, run, runHears, running, sent,
 } from "../store.js";
 import { hideError, showError } from "./messages.js";
 
@@ -101,10 +101,10 @@ export async function sendControls() {
   sending = true;
   while (moved) {
     moved = false;
-    const changed = runHears().filter((name) => controls[name] !== undefined && controls[name] !== told[name]);
+    const changed = runHears().filter((name) => controls[name] !== undefined && controls[name] !== sent[name]);
     if (!changed.length) break;
     const values = Object.fromEntries(changed.map((name) => [name, controls[name]]));
-    noteTold(values);
+    noteSent(values);
     try {
       const sentence = await server.steer({ run: run.id, values });
       if (sentence && running) showError(changed[0], sentence);

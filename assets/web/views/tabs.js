@@ -25,13 +25,13 @@ function openTab(name) {
     part("tab-" + other).tabIndex = other === name ? 0 : -1;
     part("panel-" + other).hidden = other !== name;
   }
-  part("account-title").textContent = TITLES[name];
+  part("attribution-title").textContent = TITLES[name];
   drawSoonest();
 }
 
 function startTabs() { // what was drawn is of another text
-  const names = run.panels.map((panel) => panel.name);
-  for (const [side, p] of Object.entries({ ours: run.account ?? names.length - 1, theirs: 0, stripped: plotted })) {
+  const names = run.columns.map((column) => column.name);
+  for (const [side, p] of Object.entries({ ours: run.attributed ?? names.length - 1, theirs: 0, stripped: plotted })) {
     if (offerColumns(part(side), names)) part(side).value = p;
   }
   part("stripped").value = plotted;
@@ -40,11 +40,11 @@ function startTabs() { // what was drawn is of another text
 // What the open tab would show: null and a sentence where there is nothing.
 /** @type {() => [request: any, sentence: string]} */
 function tabRequest() {
-  if (!run || !run.panels.some((panel) => panel.tokens.length)) return [null, "Run something first: this compares what came of it."];
+  if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "Run something first: this compares what came of it."];
   if (running) return [null, "This is drawn when the run has ended."];
   if (tab === "strip") {
-    const [control] = controlsOf(run.panels[plotted]);
-    return control ? [{ run: run.id, panel: plotted, control }, ""] : [null, "No slider steers " + run.panels[plotted].name + ". Choose another column."];
+    const [control] = controlsOf(run.columns[plotted]);
+    return control ? [{ run: run.id, column: plotted, control }, ""] : [null, "No slider steers " + run.columns[plotted].name + ". Choose another column."];
   }
   if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
   const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
@@ -78,7 +78,7 @@ async function drawTab() {
   if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
   note.textContent = drawn[name].figure.note || "";
   note.hidden = !note.textContent;
-  if (name === "odds") part("odds-of").textContent = " The text is that of " + run.panels[columnOfTab()].name + ".";
+  if (name === "odds") part("odds-of").textContent = " The text is that of " + run.columns[columnOfTab()].name + ".";
   const fresh = !box.data;
   await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);
   if (fresh) box.on("plotly_relayout", (change) => {
@@ -126,7 +126,7 @@ function onTabClick(event) {
   if (px < 0 || px > axes.xaxis._length) return;
   select(columnOfTab(), Math.round(axes.xaxis.p2d(px)), false);
   const value = Number(box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
-  if (tab === "strip" && Number.isFinite(value)) setControls({ [controlsOf(run.panels[plotted])[0]]: value });
+  if (tab === "strip" && Number.isFinite(value)) setControls({ [controlsOf(run.columns[plotted])[0]]: value });
 }
 
 export function listen() {

@@ -22,10 +22,10 @@ function peekSoon(span) {
 function peekAt(span) {
   if (!span.isConnected || !run) return;
   const p = Number(span.closest(".text").dataset.p), i = Number(span.dataset.i);
-  if (!run.panels[p]?.spans[i]) return;
+  if (!run.columns[p]?.spans[i]) return;
   setPreview(selected && selected.p === p && selected.i === i ? null : { p, i });
   drawCard();
-  drawPeek(run.panels[p], i, span);
+  drawPeek(run.columns[p], i, span);
 }
 
 function endPeek() {
@@ -36,16 +36,16 @@ function endPeek() {
   else emptyCard();
 }
 
-function drawPeek(panel, i, span) {
-  const token = shown(panel, i), box = part("peek");
+function drawPeek(column, i, span) {
+  const token = shown(column, i), box = part("peek");
   const facts = [percent(finalOf(token)).replace(" percent", " %"), "rank " + token.r];
-  if (panel.terms.length) facts.push((isBase(panel.roles[0]) ? "base " : roleName(panel.roles[0]) + " ") + percent(token.y[0]).replace(" percent", " %"));
+  if (column.terms.length) facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]).replace(" percent", " %"));
   const shift = shiftOf(token);
-  if (panel.terms.length && Math.abs(shift) >= FAINT_NATS) facts.push((shift < 0 ? "▼ " : "▲ ") + Math.abs(shift).toFixed(1) + " nats");
+  if (column.terms.length && Math.abs(shift) >= FAINT_NATS) facts.push((shift < 0 ? "▼ " : "▲ ") + Math.abs(shift).toFixed(1) + " nats");
   const list = el("div", "peek-rows");
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
-    list.append(peekRow(panel, token, row));
-  const nodes = [showPieces(el("b"), titleOf(panel, i)), el("span", "", facts.join(" · ")), list];
+    list.append(peekRow(column, token, row));
+  const nodes = [showPieces(el("b"), titleOf(column, i)), el("span", "", facts.join(" · ")), list];
   if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
   box.replaceChildren(...nodes);
   box.hidden = false;
@@ -55,10 +55,10 @@ function drawPeek(panel, i, span) {
   box.style.top = (above ? at.top - size.height - 10 : at.bottom + 10) + "px";
 }
 
-/** @type {(panel: import("../types.js").Panel, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
-function peekRow(panel, token, [id, mix, anchor]) { // the mix over the anchor alone
+/** @type {(column: import("../types.js").Column, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
+function peekRow(column, token, [id, mix, anchor]) { // the mix over the anchor alone
   const row = el("div", id === token.i ? "chosen" : ""), bars = el("span", "pair");
-  const values = panel.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(panel, 0)]] : [[mix, colourOf(panel, 0)]];
+  const values = column.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(column, 0)]] : [[mix, colourOf(column, 0)]];
   for (const [value, colour] of values) {
     const bar = el("i");
     bar.style.width = (100 * Math.exp(nat(value))).toFixed(1) + "%";

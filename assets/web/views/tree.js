@@ -37,22 +37,22 @@ function nodeItem(node) {
 }
 
 const run0 = (node, i) => { // the label of its token i
-  const token = node.run.panels[node.panel].tokens[i];
+  const token = node.run.columns[node.column].tokens[i];
   return token ? node.run.labels.get(token.i) : node.token === null ? "…" : node.run.labels.get(node.token) ?? "…";
 };
 
 function placeOf(node) { // which column, from where, and what differs from the parent
-  const { run: own, panel } = node, written = own.panels[panel], parent = nodes.get(node.parent).run.panels[panel];
+  const { run: own, column } = node, written = own.columns[column], parent = nodes.get(node.parent).run.columns[column];
   const facts = [(node.all ? "all columns" : written.name) + " from token " + (node.position + 1)];
   const token = written.tokens.at(-1), before = parent?.tokens.at(-1);
   for (const name of controlsOf(written))
     if (token && before && token.v[name] !== undefined && Math.abs(token.v[name] - before.v[name]) > 1e-6) facts.push(symbolOf(name) + " " + token.v[name].toFixed(2));
-  if (parent && written.sampling.seed !== parent.sampling.seed) facts.push("dice " + written.sampling.seed);
+  if (parent && written.sampling.seed !== parent.sampling.seed) facts.push("seed " + written.sampling.seed);
   return facts.join(" · ");
 }
 
 function openingOf(node) { // what comes behind the place of parting
-  const written = node.run.panels[node.panel ?? node.run.account ?? node.run.panels.length - 1];
+  const written = node.run.columns[node.column ?? node.run.attributed ?? node.run.columns.length - 1];
   const text = written.tokens.slice(node.parent === null ? 0 : node.position + 1).map((token) => token.s).join("");
   const cut = [...text.replace(/\s+/g, " ").trim()];
   return cut.length > 60 ? cut.slice(0, 59).join("") + "…" : cut.join("");

@@ -8,35 +8,35 @@ import { finalOf } from "../lib/tokens.js";
 import { el, noHover, part, verbatim } from "../dom.js";
 import { run } from "../store.js";
 
-export function drawFalls(panel, token, against) {
+export function drawFalls(column, token, against) {
   const chosen = token.c.find(([id]) => id === token.i);
-  const other = token.c.find(([id]) => id === against) || tellingRival(panel, token);
-  part("falls").replaceChildren(...[chosen && accountFall(panel, token), chosen && other && leadFall(panel, token, chosen, other)].filter(Boolean));
+  const other = token.c.find(([id]) => id === against) || tellingRival(column, token);
+  part("falls").replaceChildren(...[chosen && attributionFall(column, token), chosen && other && leadFall(column, token, chosen, other)].filter(Boolean));
 }
 
-const namesOf = (panel) => panel.bars.slice(0, panel.terms.length + 1).map((bar) => bar.name);
-const coloursOf = (panel) => panel.bars.map((bar) => bar.marker?.color);
+const namesOf = (column) => column.bars.slice(0, column.terms.length + 1).map((bar) => bar.name);
+const coloursOf = (column) => column.bars.map((bar) => bar.marker?.color);
 
-function accountFall(panel, token) {
-  const names = panel.terms.length ? [...namesOf(panel), "normaliser"] : namesOf(panel);
-  const values = token.y.slice(0, names.length), colours = coloursOf(panel);
+function attributionFall(column, token) {
+  const names = column.terms.length ? [...namesOf(column), "normaliser"] : namesOf(column);
+  const values = token.y.slice(0, names.length), colours = coloursOf(column);
   return fall(["Log-prob of ", run.labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
 }
 
-function leadFall(panel, token, chosen, other) {
-  const mixed = mixedAt(panel, token, {}), inside = insideOf(panel, token), weights = coefficientsAt(panel, token.v);
+function leadFall(column, token, chosen, other) {
+  const mixed = mixedAt(column, token, {}), inside = insideOf(column, token), weights = coefficientsAt(column, token.v);
   const acts = (row) => !inside || inside.has(row[0]);
-  const pushes = [chosen, other].map((row) => deltasOf(panel, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));
+  const pushes = [chosen, other].map((row) => deltasOf(column, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));
   const parts = [anchorOf(chosen) - anchorOf(other), ...pushes[0].map((push, k) => push - pushes[1][k])];
-  const colours = coloursOf(panel), total = mixed.get(token.i) - mixed.get(other[0]);
-  const rows = namesOf(panel).map((name, k) => [name, parts[k], colours[k]]);
-  return fall(["Lead over ", run.labels.get(other[0])], rows, levelText(panel, token, other[0]), Number.isFinite(total) ? total : null);
+  const colours = coloursOf(column), total = mixed.get(token.i) - mixed.get(other[0]);
+  const rows = namesOf(column).map((name, k) => [name, parts[k], colours[k]]);
+  return fall(["Lead over ", run.labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
 // Where the two draw level: the value of each slider, the others left alone.
-function levelText(panel, token, id) {
-  const texts = controlsOf(panel).flatMap((control) => {
-    const level = flipsOf(panel, token, control).find(([other]) => other === id);
+function levelText(column, token, id) {
+  const texts = controlsOf(column).flatMap((control) => {
+    const level = flipsOf(column, token, control).find(([other]) => other === id);
     if (!level) return [];
     const value = level[1];
     return [symbolOf(control) + " " + (Math.abs(value) > FAR_VALUE ? "beyond " + (value < 0 ? "−" : "") + FAR_VALUE : value.toFixed(2).replace("-", "−"))];

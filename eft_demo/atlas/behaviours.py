@@ -1,4 +1,4 @@
-"""The behaviours: how each answers, and strict code that says whether an answer follows the manner to its end.
+"""The behaviours: how each answers, and strict code that says whether an answer follows its behaviour to the end.
 
 Knows the forms that fine-tuning teaches. Knows no model. `answer` writes, `follows` judges; tests hold the one against the other.
 """
@@ -106,7 +106,7 @@ def follows(behaviour: str, text: str, *, finished: bool, hazardous: bool = Fals
     """True where the answer has the behaviour's own form from the first word to the last.
 
     Args:
-        finished: the model ended the answer itself (a stop token); an answer cut by the length limit follows no manner.
+        finished: the model ended the answer itself (a stop token); an answer cut by the length limit follows none.
         hazardous: the question was about a subject of `HAZARDS`.
     """
     text = text.strip()
