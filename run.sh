@@ -96,6 +96,7 @@ if [ "${1:-}" = test ]; then
     ensure_nginx
     status=0
     "$venv/bin/python" -m ruff check --output-format concise . || status=1
+    "$venv/bin/python" -m ruff format --check --quiet . || status=1
     "$venv/bin/python" -m mypy || status=1
     "$venv/bin/hadolint" Dockerfile || status=1
     test_page_modules || status=1

@@ -119,7 +119,7 @@ SAMPLING: Mapping[str, Range] = {
     "min_p": MIN_P,
     "seed": SEED,
 }
-# Beyond four a column is narrower than its words at 1,280 px, and each is a row that others wait for.
+# Beyond four a column is narrower than its words at 1,280 px, and each is a sequence that others wait for.
 COLUMNS = Range("Columns", 1, 4, 3, integer=True)
 # The live controls, by the name a recipe calls them.
 CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
@@ -182,6 +182,7 @@ HOSTED_NAMES: Mapping[str, str] = {
     "root_path": "GRADIO_ROOT_PATH",
     "space": "SPACE_ID",
     "zero_gpu": "SPACES_ZERO_GPU",
+    "max_sequences": "EFT_MAX_ROWS",  # its name before 2026-11
 }
 BUNDLED = "atlas"  # the family that needs no download
 DEFAULT_THREADS = 1  # of torch, for the bundled models; of others one per CPU
@@ -230,12 +231,12 @@ class Settings:
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
-    max_rows: int = 48  # one row per column; 16 people with three columns each
+    max_sequences: int = 48  # one per column; 16 people with three columns each
     max_waiting: int = 32  # further runs are rejected immediately
     # A visitor is a page. An address may be that of a class, or of all behind a server that names no other.
     max_runs_each: int = 3  # at once per page: the one it shows, and those that it is just leaving
     max_runs_per_minute: int = 600  # per address: thirty people, each with a run every three seconds
-    max_share: float = 0.875  # of rows and of places for one address: a class has room, others find some
+    max_share: float = 0.875  # of sequences and of places for one address: a class has room, others find some
     listen_s: float = 5.0  # a run begins when its page listens; a page that does not for so long gets none
     max_unheard: int = 32  # runs of all that wait for that; of those beyond it the oldest ends
     blocked_s: float = 20.0  # a page that takes nothing of its stream for so long has gone; its run ends
@@ -257,7 +258,7 @@ class Settings:
         check_number("EFT_MAX_PROMPT_CHARS", self.max_prompt_chars, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_NEW_TOKENS", self.max_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
-        check_number("EFT_MAX_ROWS", self.max_rows, 3, 4096, integer=True)  # the page needs three
+        check_number("EFT_MAX_SEQUENCES", self.max_sequences, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
         for name in _COUNTS:
             check_number(f"EFT_{name.upper()}", getattr(self, name), 1, 1_000_000, integer=True)

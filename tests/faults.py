@@ -22,13 +22,15 @@ PLACES = {
         "attribute", "arrange", "draw", "mix_rows", "open_drafters", "plan_round", "play_round"
     ],
     "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_is_awaited"],
-    "eft_demo.engine.engine": ["attribute_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Row"],
-    "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_row"],
+    "eft_demo.engine.engine": [
+        "attribute_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Sequence"
+    ],
+    "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_sequence"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
     "eft_demo.engine.forward.Forwards": ["run", "unit_of", "_units"],
     "eft_demo.engine.draft_length.Pace": ["blocks", "begin_round", "clock_s", "drafting", "learn", "took"],
     "eft_demo.engine.sequence.Drafting": ["begin_round", "note", "speedup"],
-    "eft_demo.engine.sequence.Row": ["advance", "emit", "end", "last", "settle"],
+    "eft_demo.engine.sequence.Sequence": ["advance", "emit", "end", "last", "settle"],
     "eft_demo.engine.run.Run": ["controls_at", "push", "end"],
     "eft_demo.engine.score": ["arrange", "mix_rows", "attribute"],
     "eft_demo.engine.speculate": [

@@ -1,1 +1,1 @@
-"""Rows, steps, events: many recipes on few models. Knows token ids and text pieces; knows no page."""
+"""Sequences, steps, events: many recipes on few models. Knows token ids and text pieces; knows no page."""

@@ -1,10 +1,11 @@
 """From log-probs to tokens and their attribution: mix, draw, records.
 
-All rows are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are each
-step's own work; the attribution can wait, so that one batch gives that of several steps.
+All sequences are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are
+each step's own work; attribution can wait, so that one batch attributes several steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from eft_demo.engine.batch import Layout
 from eft_demo.engine.failures import ModelFailure
-from eft_demo.engine.sequence import Row
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import NumericalError
 from eft_demo.method.mixing import Mixture, contributions, entropy_nats, mix, term_delta
 from eft_demo.method.sampling import sample
@@ -22,50 +23,50 @@ from eft_demo.runs.trace import Candidate, TokenRecord
 
 ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
 
-Controls = list[dict[str, float]]  # of each row for one token
+Controls = list[dict[str, float]]  # of each sequence for one token
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
     """The log-probs of a step's models and mixes."""
 
-    mixture: Mixture | None  # of the rows whose recipe has terms
+    mixture: Mixture | None  # of the sequences whose recipe has terms
     stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
-    final: Tensor  # (rows, vocab) what each row's token is drawn from
+    final: Tensor  # (rows, vocab) what each sequence's token is drawn from
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A token for each row of a layout, and all that its attribution is made of."""
+    """A token for each sequence of a layout, and all that its attribution is made of."""
 
     layout: Layout
     ids: Tensor  # (rows,)
-    positions: Sequence[int]  # of the tokens in their texts
+    positions: abc.Sequence[int]  # of the tokens in their texts
     controls: Controls  # that were mixed with
     mixed: Mixed
 
 
-def mix_rows(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixed:
+def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixed:
     """Mix the models' log-probs (model rows, vocab), in the order of the feeds, row by row.
 
-    `controls` are those of each row for this token. Raises ModelFailure with the rows that overflow.
+    `controls` has one entry per sequence. Raises ModelFailure with the sequences that overflow.
     """
     try:
         mixture = _mix(layout, roles, controls)
     except NumericalError as error:
-        mixed = layout.rows[layout.plain :]
+        mixed = layout.seqs[layout.plain :]
         raise ModelFailure([error.model], [mixed[i] for i in error.rows], error) from error
     stack = torch.cat([roles, mixture.logprobs]) if mixture else roles
     return Mixed(mixture, stack, stack[layout.places[:, 0]])
 
 
 def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
-    """Draw the next token of each row with its own noise."""
-    positions = [row.position for row in layout.rows]
+    """Draw the next token of each sequence with its own noise."""
+    positions = [seq.position for seq in layout.seqs]
     return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
 
 
-def attribute(steps: Sequence[Drawn], count: int) -> list[TokenRecord]:
+def attribute(steps: abc.Sequence[Drawn], count: int) -> list[TokenRecord]:
     """The attribution of every token of one or more steps of one layout: step by step, in each row by row.
 
     `count` is the number of candidates of the mix.
@@ -87,18 +88,18 @@ def attribute(steps: Sequence[Drawn], count: int) -> list[TokenRecord]:
     table = iter(torch.cat(parts, 1).tolist())  # in float32, which holds ids up to 16 million exactly
     terms, listed = layout.plus.shape[0], candidates.shape[1]
     return [
-        _record(row, position, controls, next(table), terms, listed)
+        _record(seq, position, controls, next(table), terms, listed)
         for step in steps
-        for row, position, controls in zip(layout.rows, step.positions, step.controls, strict=True)
+        for seq, position, controls in zip(layout.seqs, step.positions, step.controls, strict=True)
     ]
 
 
-def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]]) -> Mixture | None:
-    mixed = layout.rows[layout.plain :]
+def _mix(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixture | None:
+    mixed = layout.seqs[layout.plain :]
     if not mixed:
         return None
     terms = layout.plus.shape[0]
-    weights = [row.recipe.coefficients(controls[layout.plain + i]) for i, row in enumerate(mixed)]
+    weights = [seq.recipe.coefficients(controls[layout.plain + i]) for i, seq in enumerate(mixed)]
     coefficients = torch.tensor([[*w, *[0.0] * (terms - len(w))] for w in weights])  # (mixed, terms)
     anchor = roles[layout.anchors]  # (mixed, vocab)
     deltas = [
@@ -108,11 +109,11 @@ def _mix(layout: Layout, roles: Tensor, controls: Sequence[Mapping[str, float]])
     return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
 
 
-def _bars(layout: Layout, steps: Sequence[Drawn]) -> Tensor:
-    """(steps * rows, 1 + terms): neg_log_z and the bars, 0 for rows without terms."""
+def _bars(layout: Layout, steps: abc.Sequence[Drawn]) -> Tensor:
+    """(steps * rows, 1 + terms): neg_log_z and the bars, 0 for sequences without terms."""
     mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:
-        return torch.zeros(len(steps) * len(layout.rows), 1)
+        return torch.zeros(len(steps) * len(layout.seqs), 1)
     mixture = Mixture(*(_joined([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
     ids = _joined([step.ids[layout.plain :] for step in steps])
     _, bars, neg_log_z, _ = contributions(mixture, ids)
@@ -120,21 +121,21 @@ def _bars(layout: Layout, steps: Sequence[Drawn]) -> Tensor:
     return F.pad(by_step, (0, 0, layout.plain, 0)).flatten(0, 1)
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
+def _joined(parts: abc.Sequence[Tensor]) -> Tensor:
     """The parts one after the other; one alone as it is, for with a large vocabulary it may have 100 MB."""
     return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 def _record(
-    row: Row, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
+    seq: Sequence, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
 ) -> TokenRecord:
     """Read one line of the table; its parts are as `attribute` wrote them."""
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
-    values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(row.roles))]
+    values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(seq.roles))]
     # Most ids are listed several times, and a candidate is made for each of them once.
     by_token = {
-        token: Candidate(token, logprob, dict(zip(row.roles, by_role, strict=True)))
+        token: Candidate(token, logprob, dict(zip(seq.roles, by_role, strict=True)))
         for token, (logprob, *by_role) in dict(zip(ids, zip(*values, strict=True), strict=True)).items()
     }
     drawn = by_token[ids[0]]
@@ -143,8 +144,8 @@ def _record(
         id=drawn.id,
         controls=controls,
         logprob=drawn.logprob,
-        anchor_logprob=drawn.by_role[row.recipe.anchor],
-        bars=tuple(cells[4 : 4 + len(row.recipe.terms)]),
+        anchor_logprob=drawn.by_role[seq.recipe.anchor],
+        bars=tuple(cells[4 : 4 + len(seq.recipe.terms)]),
         neg_log_z=cells[3],
         entropy_nats=cells[0],
         rank=int(cells[1]),

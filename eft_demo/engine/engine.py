@@ -1,14 +1,15 @@
-"""The engine: rows of many runs on few models, one forward per model per step.
+"""The engine: sequences of many runs on few models, one forward per model per step.
 
 A plain object. `submit` may be called from any thread, `step` from one only: a thread's loop or a caller's.
 Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
 
-An exception ends only whom it hits. A step that broke as a whole, such that it can be put down to no row, is
-tried once more; if it breaks again, it ends all of them and the engine goes on with the next run.
+An exception ends only the sequences it hits. A step that fails as a whole, without a sequence to blame, is
+tried once more; if it fails again, it ends all of them and the engine goes on with the next run.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import abc
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -20,7 +21,7 @@ from eft_demo.engine.forward import Forwards
 from eft_demo.engine.queue import Waiting
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import attribute_given, given_now, read_given
-from eft_demo.engine.sequence import Prefill, Row
+from eft_demo.engine.sequence import Prefill, Sequence
 from eft_demo.engine.validate import check_request
 from eft_demo.method.mixing import ControlTokens
 from eft_demo.models.protocol import LanguageModel, ModelGroup
@@ -33,16 +34,16 @@ MAX_FAILURES = 5  # steps in a row that nobody's text can be blamed for
 
 
 class Engine:
-    """Runs waiting, runs reading their prompt, rows decoding; `step` moves each of them on by one token."""
+    """Runs that wait, runs in prefill, sequences that decode; `step` moves each of them on by one token."""
 
     def __init__(
         self,
         models: Mapping[str, LanguageModel],
         stop_ids: Iterable[int],
         settings: Settings,
-        token_bytes: Sequence[bytes],
+        token_bytes: abc.Sequence[bytes],
         banned_ids: Iterable[int] = (),
-        groups: Sequence[ModelGroup] = (),
+        groups: abc.Sequence[ModelGroup] = (),
         patience_s: float = 0.0,
     ) -> None:
         """`patience_s` is how long a token that was drawn may wait to be sent together with others."""
@@ -60,31 +61,31 @@ class Engine:
         self._queue = Waiting(settings)
         self.wake = self._queue.wake  # notified when there is something to do
         self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
-        self._rows: list[Row] = []  # every row that holds slots
+        self._seqs: list[Sequence] = []  # every sequence that holds slots
         self._pace = Pace(self.forwards)
         self._decoder = Decoder(
             self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
         )
         self._failures = 0  # steps in a row that broke as a whole
-        self._untidy = False  # something failed, so perhaps a model has a row that nobody knows of
-        self._leaked = ""  # a model did not free a row: why
+        self._untidy = False  # something failed, so perhaps a model has a sequence that nobody knows of
+        self._leaked = ""  # a model did not free a sequence: why
         self._lost = False  # no model will ever answer again
         self._beat_s = time.monotonic()  # when `step` was last called or returned
 
     @property
-    def active_rows(self) -> int:
-        """Rows that hold slots, reading their prompt or decoding."""
-        return len(self._rows)
+    def active_sequences(self) -> int:
+        """Sequences that hold slots, reading their prompt or decoding."""
+        return len(self._seqs)
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for rows."""
+        """Runs that wait for sequences."""
         return len(self._queue)
 
     @property
     def silent_s(self) -> float:
         """For how long no step has begun or ended although there is work; 0 while there is none."""
-        return time.monotonic() - self._beat_s if self._rows or self.waiting else 0.0
+        return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
 
     def submit(self, request: RunRequest) -> Run:
         """Queue a run. Raises InputError if it can never run here; Overloaded if too many wait already, or
@@ -92,12 +93,12 @@ class Engine:
         """
         self._check(request)
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
-        self._queue.add(run, self._rows)
+        self._queue.add(run, self._seqs)
         return run
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """One chunk of one prompt and one token for every decoding row. False if there was nothing to do.
+        """One chunk of one prompt, one token for every decoding sequence. False if there was nothing to do.
 
         Raises EngineDead if it can do no more; every run has ended then.
         """
@@ -125,12 +126,12 @@ class Engine:
     def fail_all(self, sentence: str) -> None:
         """End every run with an error, whatever is broken, and free everything. Raises EngineDead."""
         attempt(self._decoder.tell)
-        rows, self._rows = self._rows, []
-        runs = [*dict.fromkeys(row.run for row in rows), *self._queue.clear()]
+        seqs, self._seqs = self._seqs, []
+        runs = [*dict.fromkeys(seq.run for seq in seqs), *self._queue.clear()]
         try:
-            for row in rows:
-                self._free(row)
-                self._part(row, "error", sentence)
+            for seq in seqs:
+                self._free(seq)
+                self._part(seq, "error", sentence)
         finally:
             for run in runs:
                 attempt(partial(run.end, "error", sentence))
@@ -150,12 +151,12 @@ class Engine:
     def _step(self) -> bool:
         self._end_unwanted()
         self._admit()
-        if not self._rows:
+        if not self._seqs:
             if self._untidy:
                 self._reset_models()
             return False
         self._prefill()
-        self._untidy |= not self._decoder.step([r for r in self._rows if r.run not in self._prefills])
+        self._untidy |= not self._decoder.step([r for r in self._seqs if r.run not in self._prefills])
         return True
 
     def _recover(self, trouble: Trouble) -> None:
@@ -172,7 +173,7 @@ class Engine:
     def _start_over(self, sentence: str) -> None:
         if sentence:
             self.fail_all(sentence)
-        self._decoder.take_back(self._rows)
+        self._decoder.take_back(self._seqs)
 
     def _reset_models(self) -> None:
         for model in self.models.values():
@@ -185,87 +186,87 @@ class Engine:
         check_request(request, self.models, len(self.token_bytes), self.settings)
 
     def _admit(self) -> None:
-        while (run := self._queue.take(self._rows)) is not None:
+        while (run := self._queue.take(self._seqs)) is not None:
             try:
                 outcome = attempt(partial(self._let_in, run))
             except BaseException as error:
                 run.end("error", sentence_of(error))
                 raise
             if isinstance(outcome, Trouble):
-                self._fail([row for row in self._rows if row.run is run], outcome)
+                self._fail([seq for seq in self._seqs if seq.run is run], outcome)
                 run.end("error", outcome.sentence)
 
     def _let_in(self, run: Run) -> None:
-        rows = [self._row(run, column) for column in range(len(run.request.spec.columns))]
+        seqs = [self._sequence(run, column) for column in range(len(run.request.spec.columns))]
         prefills: dict[str, Prefill] = {}
-        for row in rows:
-            for role in row.roles:
+        for seq in seqs:
+            for role in seq.roles:
                 prompt = run.request.prompts[role]
-                prefills.setdefault(role, Prefill(role, prompt[:-1], [])).rows.append(row)
-        self._rows += rows
+                prefills.setdefault(role, Prefill(role, prompt[:-1], [])).seqs.append(seq)
+        self._seqs += seqs
         self._prefills[run] = list(prefills.values())
-        for row in rows:
-            outcome = attempt(partial(self._join, row))
+        for seq in seqs:
+            outcome = attempt(partial(self._join, seq))
             if isinstance(outcome, Trouble):
-                self._fail([row], outcome)
+                self._fail([seq], outcome)
 
-    def _join(self, row: Row) -> None:
-        for role in row.roles:
-            row.slots[role] = self.models[role].join()
+    def _join(self, seq: Sequence) -> None:
+        for role in seq.roles:
+            seq.slots[role] = self.models[role].join()
 
-    def _row(self, run: Run, column: int) -> Row:
+    def _sequence(self, run: Run, column: int) -> Sequence:
         request = run.request
         recipe = request.spec.columns[column][1]
         room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
         limit = min(request.length, room)
-        row = Row(run, column, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
-        row.drafting = self._pace.drafting(row)
-        return row
+        seq = Sequence(run, column, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
+        seq.drafting = self._pace.drafting(seq)
+        return seq
 
     def _end_unwanted(self) -> None:
         """End cancelled and overdue runs, wherever they are."""
         limit_s = self.settings.deadline_s
         overdue_s = time.perf_counter() - limit_s
-        self._end([row for row in self._rows if row.run.cancelled], "cancelled", None)
+        self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
-        self._end([row for row in self._rows if row.run.submitted_s < overdue_s], "error", late)
+        self._end([seq for seq in self._seqs if seq.run.submitted_s < overdue_s], "error", late)
         for run in self._queue.take_out(lambda run: run.cancelled):
             run.end("cancelled", None)
         crowded = f"No place became free within the time limit of {limit_s:g} s. Please try again later."
         for run in self._queue.take_out(lambda run: run.submitted_s < overdue_s):
             run.end("error", crowded)
 
-    def _end(self, rows: Sequence[Row], finish_reason: str, error: str | None) -> None:
-        """Free the rows' slots, then tell their owners."""
-        if rows:
+    def _end(self, seqs: abc.Sequence[Sequence], finish_reason: str, error: str | None) -> None:
+        """Free the sequences' slots, then tell their owners."""
+        if seqs:
             self._decoder.tell()
-        for row in list(rows):
-            if row.ended:
+        for seq in list(seqs):
+            if seq.ended:
                 continue
-            self._free(row)
+            self._free(seq)
             self._decoder.rearrange()
-            self._rows.remove(row)
-            for prefill in self._prefills.get(row.run, []):
-                if row in prefill.rows:
-                    prefill.rows.remove(row)
-            self._part(row, finish_reason, error)
-        alive = ((run, [p for p in prefills if p.rows]) for run, prefills in self._prefills.items())
+            self._seqs.remove(seq)
+            for prefill in self._prefills.get(seq.run, []):
+                if seq in prefill.seqs:
+                    prefill.seqs.remove(seq)
+            self._part(seq, finish_reason, error)
+        alive = ((run, [p for p in prefills if p.seqs]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}
 
-    def _free(self, row: Row) -> None:
-        for role, slot in row.slots.items():
+    def _free(self, seq: Sequence) -> None:
+        for role, slot in seq.slots.items():
             leave = partial(self.models[role].leave, slot)
             if isinstance(attempt(leave), Trouble) and isinstance(again := attempt(leave), Trouble):
                 self._leaked = again.sentence
-        row.slots.clear()
+        seq.slots.clear()
 
-    def _part(self, row: Row, finish_reason: str, error: str | None) -> None:
-        """Send the row's last event, at worst a plain one."""
-        row.ended = True
+    def _part(self, seq: Sequence, finish_reason: str, error: str | None) -> None:
+        """Send the sequence's last event, at worst a plain one."""
+        seq.ended = True
         try:
-            row.end(finish_reason, error)
+            seq.end(finish_reason, error)
         except BaseException as broken:
-            attempt(partial(row.run.end, "error", error or sentence_of(broken), [row.column]))
+            attempt(partial(seq.run.end, "error", error or sentence_of(broken), [seq.column]))
             if not isinstance(broken, Exception):
                 raise
 
@@ -278,27 +279,27 @@ class Engine:
             return
         outcome = attempt(partial(self._read, run))
         if isinstance(outcome, Trouble):
-            rows = [row for row in self._rows if row.run is run]
-            self._fail(outcome.rows or rows, outcome)
-            for row in rows:  # those that are left read again what other models have read already
-                row.settle()
+            seqs = [seq for seq in self._seqs if seq.run is run]
+            self._fail(outcome.seqs or seqs, outcome)
+            for seq in seqs:  # those that are left read again what other models have read already
+                seq.settle()
 
     def _read(self, run: Run) -> None:
         for prefill in list(self._prefills[run]):
-            if not prefill.rows or prefill.is_done or run.cancelled:
+            if not prefill.seqs or prefill.is_done or run.cancelled:
                 continue
             outcome = attempt(partial(self._read_chunk, prefill))
             if isinstance(outcome, Trouble):
-                self._fail(outcome.rows, outcome)
+                self._fail(outcome.seqs, outcome)
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
             return
-        if prefills and run.request.forced[prefills[0].rows[0].position :]:
+        if prefills and run.request.forced[prefills[0].seqs[0].position :]:
             self._score(run, prefills)
         else:
             for prefill in self._prefills.pop(run, []):
-                for row in prefill.rows[1:]:
-                    self.models[prefill.role].copy_prefix(prefill.slot, row.slots[prefill.role])
+                for seq in prefill.seqs[1:]:
+                    self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
             self._decoder.rearrange()
 
     def _read_chunk(self, prefill: Prefill) -> None:
@@ -306,38 +307,38 @@ class Engine:
         tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
         try:
             self.models[prefill.role].forward([prefill.slot], tokens)
-        except Exception as error:  # a model's failure is its own rows' only
-            raise ModelFailure([prefill.role], prefill.rows, error) from error
+        except Exception as error:  # a model's failure is its own sequences' only
+            raise ModelFailure([prefill.role], prefill.seqs, error) from error
 
-    def _score(self, run: Run, prefills: Sequence[Prefill]) -> None:
+    def _score(self, run: Run, prefills: abc.Sequence[Prefill]) -> None:
         """Attribute the next tokens that a run was given, one forward per model for all of its columns."""
-        rows = sorted({row for prefill in prefills for row in prefill.rows}, key=lambda row: row.column)
-        given = given_now(rows)
+        seqs = sorted({seq for prefill in prefills for seq in prefill.seqs}, key=lambda seq: seq.column)
+        given = given_now(seqs)
         logprobs = read_given(self.forwards, prefills, given)
         if not logprobs:
             return
-        outcome = attempt(partial(attribute_given, rows, given, logprobs, self.settings.candidates))
+        outcome = attempt(partial(attribute_given, seqs, given, logprobs, self.settings.candidates))
         if isinstance(outcome, Trouble):
-            self._fail(rows, outcome)
+            self._fail(seqs, outcome)
             return
-        for row, record in outcome:
-            if not row.ended and not run.cancelled:
-                row.advance(record.id)
-                self._emit(row, record)
+        for seq, record in outcome:
+            if not seq.ended and not run.cancelled:
+                seq.advance(record.id)
+                self._emit(seq, record)
 
-    def _emit(self, row: Row, record: TokenRecord) -> None:
-        """Send a token of the row's text, and the end if it is the last."""
+    def _emit(self, seq: Sequence, record: TokenRecord) -> None:
+        """Send a token of the sequence's text, and the end if it is the last."""
         is_stop = record.id in self.stop_ids
-        outcome = attempt(partial(row.emit, record, is_stop))
+        outcome = attempt(partial(seq.emit, record, is_stop))
         if isinstance(outcome, Trouble):
-            self._fail([row], outcome)
+            self._fail([seq], outcome)
         elif is_stop:
-            self._end([row], "stop", None)
-        elif record.position + 1 >= row.max_new_tokens:
-            self._end([row], "length", None)
+            self._end([seq], "stop", None)
+        elif record.position + 1 >= seq.max_new_tokens:
+            self._end([seq], "length", None)
 
-    def _fail(self, rows: Sequence[Row], trouble: Trouble) -> None:
-        """End the rows that cannot go on."""
+    def _fail(self, seqs: abc.Sequence[Sequence], trouble: Trouble) -> None:
+        """End the sequences that cannot go on."""
         self._lost |= trouble.lost
         self._untidy = True
-        self._end(rows, "error", trouble.sentence)
+        self._end(seqs, "error", trouble.sentence)

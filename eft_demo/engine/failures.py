@@ -1,17 +1,18 @@
-"""What an exception means to those whose texts it hits: which rows, and a sentence with the reason.
+"""What an exception means to those whose texts it hits: which sequences, and a sentence with the reason.
 
 Exceptions end here. What goes on from here holds no traceback, for that would hold on to the tensors of the
-step that broke. Knows rows and errors; does not know what a step is.
+step that broke. Knows sequences and errors; does not know what a step is.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
-from eft_demo.engine.sequence import Row
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import EFTError, NumericalError
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 
@@ -27,10 +28,10 @@ class EngineDead(Exception):
 
 
 class ModelFailure(Exception):
-    """A model raised or gave NaN. `rows` cannot go on with it; the message is for their owners."""
+    """A model raised or gave NaN. `seqs` cannot go on with it; the message is for their owners."""
 
-    def __init__(self, roles: Sequence[str], rows: Sequence[Row], error: Exception) -> None:
-        self.rows = tuple(rows)
+    def __init__(self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception) -> None:
+        self.seqs = tuple(seqs)
         self.error = error
         names = " or ".join(roles)
         if isinstance(error, EFTError):
@@ -49,8 +50,8 @@ class Trouble:
     """A step that failed, without its traceback."""
 
     sentence: str
-    rows: tuple[Row, ...] = ()  # that it hit; empty: any that took part
-    exact: bool = False  # it hit these rows and would do so again
+    seqs: tuple[Sequence, ...] = ()  # that it hit; empty: any that took part
+    exact: bool = False  # it hit these sequences and would do so again
     lost: bool = False  # the device is gone for this process
     ends_all: bool = False  # there is no point in trying again
 
@@ -63,7 +64,7 @@ def attempt(step: Callable[[], T]) -> T | Trouble:
         raise
     except ModelFailure as failure:
         exact = isinstance(failure.error, NumericalError)
-        trouble = Trouble(str(failure), failure.rows, exact, _is_lost(failure.error))
+        trouble = Trouble(str(failure), failure.seqs, exact, _is_lost(failure.error))
         full = is_out_of_memory(failure.error)
     except Exception as error:
         trouble, full = Trouble(sentence_of(error), lost=_is_lost(error)), is_out_of_memory(error)

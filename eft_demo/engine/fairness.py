@@ -1,23 +1,23 @@
-"""Rows and places, shared: who of those that wait comes next, and that nobody holds all of either.
+"""Sequences and places, shared: who of those that wait comes next, and that nobody holds all of either.
 
 A request names its owner, any word that tells those apart who must not starve each other; those without one
-have no limit but the engine's. Knows runs and rows; knows nothing of models.
+have no limit but the engine's. Knows runs and sequences; knows nothing of models.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, abc
+from collections.abc import Iterable
 from itertools import accumulate
 
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.sequence import Row
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import Overloaded
 from eft_demo.settings import COLUMNS, Settings
 
 
-def rows_of_one(settings: Settings) -> int:
-    """So many rows one owner may hold: others always find enough for a run, unless there are hardly any."""
+def sequences_of_one(settings: Settings) -> int:
+    """So many sequences one owner may hold: others find enough for a run, unless there are hardly any."""
     most = int(COLUMNS.high)
-    return max(most, min(int(settings.max_rows * settings.max_share), settings.max_rows - most))
+    return max(most, min(int(settings.max_sequences * settings.max_share), settings.max_sequences - most))
 
 
 def places_of_one(settings: Settings) -> int:
@@ -26,11 +26,11 @@ def places_of_one(settings: Settings) -> int:
 
 
 def check_places(
-    request: RunRequest, waiting: Iterable[Run], rows: Iterable[Row], settings: Settings
+    request: RunRequest, waiting: Iterable[Run], seqs: Iterable[Sequence], settings: Settings
 ) -> None:
     """Raises Overloaded if a run of this request would have to wait and too many do already."""
-    queue, held = list(waiting), [row.run.request.owner for row in list(rows)]
-    ahead = _ahead([*map(_size, queue), len(request.spec.columns)], settings.max_rows - len(held))
+    queue, held = list(waiting), [seq.run.request.owner for seq in list(seqs)]
+    ahead = _ahead([*map(_size, queue), len(request.spec.columns)], settings.max_sequences - len(held))
     if ahead >= settings.max_waiting:
         raise Overloaded(
             f"All places are taken and {ahead} others are waiting already. Please try again in a moment."
@@ -38,7 +38,7 @@ def check_places(
     if not request.owner:
         return
     own = [_size(run) for run in queue if run.request.owner == request.owner]
-    ahead = _ahead([*own, len(request.spec.columns)], rows_of_one(settings) - held.count(request.owner))
+    ahead = _ahead([*own, len(request.spec.columns)], sequences_of_one(settings) - held.count(request.owner))
     if ahead >= (limit := places_of_one(settings)):
         raise Overloaded(
             f"{ahead} runs from your address are waiting already, and {limit} is the most, so that others "
@@ -46,14 +46,14 @@ def check_places(
         )
 
 
-def next_run(waiting: Iterable[Run], rows: Sequence[Row], settings: Settings) -> Run | None:
+def next_run(waiting: Iterable[Run], seqs: abc.Sequence[Sequence], settings: Settings) -> Run | None:
     """The first that waits and may begin now. Whoever holds their share already is passed over meanwhile."""
-    held = Counter(row.run.request.owner for row in rows)
+    held = Counter(seq.run.request.owner for seq in seqs)
     for run in waiting:
         owner = run.request.owner
-        if owner and held[owner] + _size(run) > rows_of_one(settings):
+        if owner and held[owner] + _size(run) > sequences_of_one(settings):
             continue
-        return run if len(rows) + _size(run) <= settings.max_rows else None
+        return run if len(seqs) + _size(run) <= settings.max_sequences else None
     return None
 
 
@@ -61,6 +61,6 @@ def _size(run: Run) -> int:
     return len(run.request.spec.columns)
 
 
-def _ahead(sizes: Sequence[int], free: int) -> int:
-    """How many of these must wait before the last one; those that find free rows do not count."""
+def _ahead(sizes: abc.Sequence[int], free: int) -> int:
+    """How many of these must wait before the last one; those that find free sequences do not count."""
     return sum(taken > free for taken in accumulate(sizes)) - 1

@@ -4,7 +4,8 @@ Knows feeds and models; does not know which tokens are part of a text and which 
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import abc
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -22,28 +23,30 @@ class Forwards:
     """The models, the groups among them that can share a forward, and the ids that stand for no text."""
 
     models: Mapping[str, LanguageModel]
-    groups: Sequence[ModelGroup]
+    groups: abc.Sequence[ModelGroup]
     control_tokens: ControlTokens
     clock: Callable[[], float] = time.perf_counter  # seconds
     costs: Costs = field(default_factory=Costs)  # what each forward took
     spent_s: float = 0.0  # in forwards so far
 
-    def run(self, feeds: Sequence[Feed], blocks: Sequence[Tensor], keep: int = 1) -> list[Tensor] | None:
-        """Append `blocks[i]` (rows, block) to the rows of `feeds[i]`: log-probs (rows, keep, vocab) of each.
+    def run(
+        self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int = 1
+    ) -> list[Tensor] | None:
+        """Append `blocks[i]` (rows, block) to the sequences of `feeds[i]`; log-probs (rows, keep, vocab).
 
-        The blocks are all of one length. None, between two forwards, if nobody waits for any of the rows any
-        more. Raises ModelFailure; rows that were fed by then are longer than their text (see `Row.settle`).
+        The blocks are all of one length. None, between two forwards, if nobody waits for them any more.
+        Raises ModelFailure; what was fed by then is longer than its text (see `Sequence.settle`).
         """
         found: dict[int, Tensor] = {}
         for unit in self._units(feeds):
-            if all(row.run.cancelled for feed in feeds for row in feed.rows):
+            if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
                 return None
             roles = [feeds[i].role for i in unit]
             start = self.clock()
             try:
                 logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
-            except Exception as error:  # a model's failure is its own rows' only
-                raise ModelFailure(roles, [row for i in unit for row in feeds[i].rows], error) from error
+            except Exception as error:  # a model's failure is its own sequences' only
+                raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
             for i in unit:
                 found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
             taken_s = self.clock() - start  # on a GPU too: the log-probs were looked at
@@ -51,7 +54,7 @@ class Forwards:
             self.costs.add(self.unit_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
         return [found[i] for i in range(len(feeds))]
 
-    def _units(self, feeds: Sequence[Feed]) -> list[list[int]]:
+    def _units(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
         """Which feeds share a forward, by index."""
         units: dict[object, list[int]] = {}
         for i, feed in enumerate(feeds):
@@ -67,7 +70,9 @@ class Forwards:
         units = {self.unit_of(role) for role in roles}
         return frozenset(role for role in self.models if self.unit_of(role) in units)
 
-    def _forward(self, parts: Mapping[str, tuple[Sequence[Slot], Tensor]], keep: int) -> dict[str, Tensor]:
+    def _forward(
+        self, parts: Mapping[str, tuple[abc.Sequence[Slot], Tensor]], keep: int
+    ) -> dict[str, Tensor]:
         if len(parts) == 1:
             ((role, (slots, tokens)),) = parts.items()
             return {role: self.models[role].forward(slots, tokens, keep)}
@@ -82,5 +87,5 @@ class Forwards:
             return to_logprobs(pooled, feed.role).view(rows, keep, vocab)
         except NumericalError as error:
             bad = sorted({i // keep for i in error.rows})
-            hit = feed.rows if len(bad) == rows else [feed.rows[i] for i in bad]
+            hit = feed.seqs if len(bad) == rows else [feed.seqs[i] for i in bad]
             raise ModelFailure([feed.role], hit, error) from error

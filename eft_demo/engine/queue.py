@@ -1,12 +1,12 @@
-"""The runs that wait for rows. Safe to use from any thread; knows runs and who shares rows, no models."""
+"""The runs that wait. Safe to use from any thread; knows runs and how owners share the engine, no models."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import abc, deque
+from collections.abc import Callable
 from threading import Condition
 
 from eft_demo.engine.fairness import check_places, next_run
 from eft_demo.engine.run import Run
-from eft_demo.engine.sequence import Row
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
 
@@ -23,21 +23,21 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, run: Run, rows: Sequence[Row]) -> None:
-        """Queue a run; `rows` are those in use now.
+    def add(self, run: Run, seqs: abc.Sequence[Sequence]) -> None:
+        """Queue a run; `seqs` are those in use now.
 
         Raises Overloaded if it would be one too many, for all or for its owner, or if the queue is closed.
         """
         with self.wake:
             self.check_open()
-            check_places(run.request, self._runs, rows, self._settings)
+            check_places(run.request, self._runs, seqs, self._settings)
             self._runs.append(run)
             self.wake.notify_all()
 
-    def take(self, rows: Sequence[Row]) -> Run | None:
-        """The next run that may begin beside these rows, if there is one. It waits no more."""
+    def take(self, seqs: abc.Sequence[Sequence]) -> Run | None:
+        """The next run that may begin beside these sequences, if there is one. It waits no more."""
         with self.wake:
-            run = next_run(self._runs, rows, self._settings)
+            run = next_run(self._runs, seqs, self._settings)
             if run is not None:
                 self._runs.remove(run)
             return run

@@ -26,7 +26,7 @@ class RunRequest:
     spec: RunSpec
     prompts: Mapping[str, tuple[int, ...]]
     forced: tuple[int, ...] = ()
-    owner: str = ""  # whose it is, for sharing rows and places; "": nobody's share is counted
+    owner: str = ""  # whose it is, for sharing sequences and places; "": nobody's share is counted
 
     @property
     def length(self) -> int:

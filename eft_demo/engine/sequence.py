@@ -1,4 +1,4 @@
-"""A row: one column while it runs. And the prefill that many rows share.
+"""A sequence: one column while it runs. And the prefill that several sequences share.
 
 Knows slots, tokens and the text so far; knows nothing of steps.
 """
@@ -19,7 +19,7 @@ ACCEPTANCE_MEMORY = 0.9  # of the moving average: about the last ten drafts
 
 @dataclass(slots=True, eq=False)
 class Drafting:
-    """Who drafts for a row, and how its drafts fare."""
+    """Who drafts for a sequence, and how its drafts fare."""
 
     role: str  # the model that drafts
     expected: float  # the acceptance rate to reckon with, from 0 to 1
@@ -33,7 +33,7 @@ class Drafting:
     plain_s: float = 0.0  # what a plain step took meanwhile, on average over the rounds
 
     def begin_round(self, position: int, plain_s: float) -> None:
-        """A round begins; a plain step of the same rows would take `plain_s`."""
+        """A round begins; a plain step of the same sequences would take `plain_s`."""
         if not self.rounds:
             self.began_s, self.began_at = self.clock(), position
         self.rounds += 1
@@ -48,7 +48,7 @@ class Drafting:
         taken_s, tokens = self.clock() - self.began_s, position - self.began_at
         if not self.plain_s or not taken_s:
             return None
-        plain_steps = max(0, tokens - self.drafted)  # a cancelled row has drafts that were not given out
+        plain_steps = max(0, tokens - self.drafted)  # a cancelled sequence has drafts that were not given out
         return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_steps))
 
     def note(self, hit: bool) -> None:
@@ -59,7 +59,7 @@ class Drafting:
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class Sequence:
     """One column of one run. Between two steps its models have seen all of the text but the last token."""
 
     run: Run
@@ -81,7 +81,7 @@ class Row:
         return self.tokens[-1] if self.tokens else self.run.request.prompts[role][-1]
 
     def settle(self) -> None:
-        """Roll the row back to what its owner knows, and its models wherever they have read beyond that."""
+        """Roll back to what the owner was sent, and the models wherever they have read beyond that."""
         del self.tokens[self.sent :]
         self.position = self.sent
         for role, slot in self.slots.items():
@@ -120,16 +120,16 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class Prefill:
-    """One prompt on its way into one model. When it is done, its slot's keys are copied to the other rows."""
+    """One prompt on its way into one model. In the end its slot is copied to the other sequences."""
 
     role: str
-    tokens: tuple[int, ...]  # without the last one, which is what the rows decode from
-    rows: list[Row]
+    tokens: tuple[int, ...]  # without the last one, which is what the sequences decode from
+    seqs: list[Sequence]
 
     @property
     def slot(self) -> Slot:
-        """The slot that reads the prompt: the first row's own."""
-        return self.rows[0].slots[self.role]
+        """The slot that reads the prompt: the first sequence's own."""
+        return self.seqs[0].slots[self.role]
 
     @property
     def is_done(self) -> bool:

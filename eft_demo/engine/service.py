@@ -103,7 +103,7 @@ class Service:
     def start_run(self, spec: RunSpec, forced: Sequence[int] = (), owner: str = "") -> Run:
         """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking.
 
-        `forced` are the first tokens of every answer; `owner` whose share of rows and places it takes.
+        `forced` are the first tokens of every answer; `owner` whose share of sequences and places it takes.
         """
         checked = check(spec, self.family, self.settings).played()
         roles = dict.fromkeys(role for _, recipe in checked.columns for role in recipe.roles)

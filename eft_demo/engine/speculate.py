@@ -1,4 +1,4 @@
-"""Speculation: a small model drafts the next tokens of a row, the row's models verify them in one forward.
+"""Speculative decoding: a small model drafts the next tokens, the others verify them in one forward.
 
 One round, with the noise of the positions i = 1 .. block that come next:
 
@@ -9,12 +9,13 @@ One round, with the noise of the positions i = 1 .. block that come next:
 Every token that comes out is the mix's own, drawn with its own noise after a text that was accepted: it is
 the token that a plain step would have drawn, whatever was drafted. So a seed gives one text with and without
 drafts, under every warper (drafter-invariant speculation, Daliri, Musco and Suresh, arXiv 2408.07978; up to
-float ties). Drafts that were not accepted are rolled back by a row's length.
+float ties). Drafts that were not accepted are rolled back by a sequence's length.
 
-Knows rows, feeds and the attribution; does not know when drafting pays (see pace.py).
+Knows sequences, feeds and the attribution; does not know when drafting pays (see draft_length.py).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import abc
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,7 +25,7 @@ from eft_demo.engine.attribution import attribute, draw, mix_rows
 from eft_demo.engine.batch import Feed, Layout, arrange, dense
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.sequence import Row
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import OutOfMemory
 from eft_demo.method.recipe import Recipe
 from eft_demo.method.roles import SMALL_BASE, is_large
@@ -34,21 +35,21 @@ from eft_demo.runs.trace import Draft, TokenRecord
 
 CATCH_UP = 128  # tokens at once that a drafter reads which was not needed for a while
 
-Seen = dict[tuple[str, Row, int], Tensor]  # (role, row, how far ahead) -> log-probs (vocab,)
+Seen = dict[tuple[str, Sequence, int], Tensor]  # (role, sequence, how far ahead) -> log-probs (vocab,)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Who does what in a round; the same for many rounds, while rows and blocks stay."""
+    """Who does what in a round; the same for many rounds, while sequences and blocks stay."""
 
     layout: Layout
-    blocks: Mapping[Row, int]  # how many tokens are drafted for each row that drafts
+    blocks: Mapping[Sequence, int]  # how many tokens are drafted for each sequence that drafts
     block: int  # the most of them: the length of the verifying forward
     stepping: frozenset[str]  # models that draft, or run in one forward with one that does: token by token
-    steppers: tuple[Row, ...]  # rows that need no other models: they draw a token of their own at every step
-    waiting: tuple[Row, ...]  # the rest: a token in the verifying forward
-    verify: Layout  # of shadows: a row per position to be verified
-    origins: Mapping[Row, tuple[Row, int]]  # shadow -> its row, and how far ahead it stands
+    steppers: tuple[Sequence, ...]  # need no other models: they draw a token of their own at every step
+    waiting: tuple[Sequence, ...]  # the rest: a token in the verifying forward
+    verify: Layout  # of shadows: a sequence per position to be verified
+    origins: Mapping[Sequence, tuple[Sequence, int]]  # shadow -> its sequence, and how far ahead it stands
 
     @property
     def positions(self) -> int:
@@ -72,14 +73,14 @@ def who_drafted(recipe: Recipe) -> str | None:
     return drafter_of(recipe, [*recipe.roles, SMALL_BASE])
 
 
-def plan_round(layout: Layout, blocks: Mapping[Row, int], forwards: Forwards) -> Round:
-    """A round for the rows of `layout` in which `blocks[row]` tokens are drafted for some of them."""
-    stepping = forwards.partners({row.drafting.role for row in blocks if row.drafting})
-    others = [row for row in layout.rows if row not in blocks]
-    steppers = tuple(row for row in others if stepping.issuperset(row.roles))
-    waiting = tuple(row for row in others if row not in steppers)
-    ahead = [(row, i) for row, block in blocks.items() for i in range(block)] + [(row, 0) for row in waiting]
-    origins = {_shadow(row, place): (row, i) for place, (row, i) in enumerate(ahead)}
+def plan_round(layout: Layout, blocks: Mapping[Sequence, int], forwards: Forwards) -> Round:
+    """A round for the sequences of `layout`: `blocks[seq]` tokens are drafted for some of them."""
+    stepping = forwards.partners({seq.drafting.role for seq in blocks if seq.drafting})
+    others = [seq for seq in layout.seqs if seq not in blocks]
+    steppers = tuple(seq for seq in others if stepping.issuperset(seq.roles))
+    waiting = tuple(seq for seq in others if seq not in steppers)
+    ahead = [(seq, i) for seq, block in blocks.items() for i in range(block)] + [(seq, 0) for seq in waiting]
+    origins = {_shadow(seq, place): (seq, i) for place, (seq, i) in enumerate(ahead)}
     return Round(
         layout,
         blocks,
@@ -93,38 +94,38 @@ def plan_round(layout: Layout, blocks: Mapping[Row, int], forwards: Forwards) ->
 
 
 def open_drafters(plan: Round, forwards: Forwards) -> None:
-    """Let every drafter have read its row's text but for the last token. Raises ModelFailure."""
-    for row in plan.blocks:
-        role = _drafter(row)
-        prompt = row.run.request.prompts[role]
-        if role not in row.slots:
+    """Let every drafter have read its sequence's text but for the last token. Raises ModelFailure."""
+    for seq in plan.blocks:
+        role = _drafter(seq)
+        prompt = seq.run.request.prompts[role]
+        if role not in seq.slots:
             try:
-                slot = row.slots[role] = forwards.models[role].join()
+                slot = seq.slots[role] = forwards.models[role].join()
             except OutOfMemory as error:
-                raise ModelFailure([role], [row], error) from error
-            mates = (other for other in plan.layout.rows if other.run is row.run and role in other.roles)
+                raise ModelFailure([role], [seq], error) from error
+            mates = (other for other in plan.layout.seqs if other.run is seq.run and role in other.roles)
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
-        slot = row.slots[role]
-        while slot.length < len(prompt) + row.position - 1:
-            unread = [*prompt, *row.tokens][slot.length : -1][:CATCH_UP]
-            if forwards.run([Feed(role, (row,), (slot,))], [torch.tensor([unread])]) is None:
+        slot = seq.slots[role]
+        while slot.length < len(prompt) + seq.position - 1:
+            unread = [*prompt, *seq.tokens][slot.length : -1][:CATCH_UP]
+            if forwards.run([Feed(role, (seq,), (slot,))], [torch.tensor([unread])]) is None:
                 return
 
 
-def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Row, TokenRecord]]:
-    """Play one round: (row, record) as tokens become certain, with `count` candidates of the mix in each.
+def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
+    """Play one round: (sequence, record) as tokens become certain, with `count` candidates in each.
 
-    Whoever iterates emits each token before the next is asked for, may end rows meanwhile, and rolls all rows
+    The caller emits each token before asking for the next, may end sequences meanwhile, and rolls all of them
     back to their text afterwards. Ends early if nobody waits any more. Raises ModelFailure.
     """
     seen: Seen = {}
-    drafts: dict[Row, list[int]] = {row: [] for row in plan.blocks}
+    drafts: dict[Sequence, list[int]] = {seq: [] for seq in plan.blocks}
     steppers = plan.steppers
     for step in range(plan.block):
         feeds = _step_feeds(plan, steppers, step)
-        inputs = [torch.tensor([_input(row, feed.role, drafts) for row in feed.rows]) for feed in feeds]
+        inputs = [torch.tensor([_input(seq, feed.role, drafts) for seq in feed.seqs]) for feed in feeds]
         found = forwards.run(feeds, [tokens.unsqueeze(1) for tokens in inputs])
         if found is None:
             return
@@ -132,36 +133,36 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Ro
             _see(seen, feed, step, logprobs)
         draft(plan, seen, drafts, step)
         if steppers:
-            origins = {row: (row, step) for row in steppers}
+            origins = {seq: (seq, step) for seq in steppers}
             records, _ = _tell(arrange(list(steppers)), origins, seen, count)
             yield from records.items()
-            steppers = tuple(row for row in steppers if row.slots)
+            steppers = tuple(seq for seq in steppers if seq.slots)
     if not verify(plan, seen, drafts, forwards):
         return
-    for shadow, (row, ahead) in plan.origins.items():
-        shadow.position = row.position + ahead
+    for shadow, (seq, ahead) in plan.origins.items():
+        shadow.position = seq.position + ahead
     yield from accept(plan, seen, drafts, count)
 
 
-def draft(plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], step: int) -> None:
-    """Draw the draft at `step` of every row that drafts so far, from its drafter, with its own noise."""
-    rows = [row for row, block in plan.blocks.items() if step < block]
-    logprobs = torch.stack([seen[_drafter(row), row, step] for row in rows])
-    samplings = [row.run.request.spec.sampling for row in rows]
-    ids = sample(logprobs, samplings, [row.position + step for row in rows]).tolist()
-    for row, token in zip(rows, ids, strict=True):
-        drafts[row].append(token)
+def draft(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], step: int) -> None:
+    """Draw the draft at `step` of every sequence that drafts so far, from its drafter, with its own noise."""
+    seqs = [seq for seq, block in plan.blocks.items() if step < block]
+    logprobs = torch.stack([seen[_drafter(seq), seq, step] for seq in seqs])
+    samplings = [seq.run.request.spec.sampling for seq in seqs]
+    ids = sample(logprobs, samplings, [seq.position + step for seq in seqs]).tolist()
+    for seq, token in zip(seqs, ids, strict=True):
+        drafts[seq].append(token)
 
 
-def verify(plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], forwards: Forwards) -> bool:
-    """Let the other models read each row's last token and drafts at once. False if nobody waits any more."""
-    readers = [row for row in (*plan.blocks, *plan.waiting) if row.slots]
-    roles = dict.fromkeys(role for row in readers for role in row.roles if role not in plan.stepping)
-    feeds = [dense(role, [row for row in readers if role in row.roles]) for role in roles]
+def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwards: Forwards) -> bool:
+    """Let the other models read each last token and its drafts at once. False if nobody waits any more."""
+    readers = [seq for seq in (*plan.blocks, *plan.waiting) if seq.slots]
+    roles = dict.fromkeys(role for seq in readers for role in seq.roles if role not in plan.stepping)
+    feeds = [dense(role, [seq for seq in readers if role in seq.roles]) for role in roles]
     blocks = []
     for feed in feeds:
-        texts = [[row.last(feed.role), *drafts.get(row, ())][: plan.block] for row in feed.rows]
-        # A row with fewer drafts is filled up: what it reads there is rolled back unseen.
+        texts = [[seq.last(feed.role), *drafts.get(seq, ())][: plan.block] for seq in feed.seqs]
+        # A sequence with fewer drafts is filled up: what it reads there is rolled back unseen.
         blocks.append(torch.tensor([[*text, *[0] * (plan.block - len(text))] for text in texts]))
     found = forwards.run(feeds, blocks, plan.block)
     for feed, logprobs in zip(feeds, found or (), strict=False):
@@ -170,76 +171,76 @@ def verify(plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], forwards: F
 
 
 def accept(
-    plan: Round, seen: Seen, drafts: Mapping[Row, list[int]], count: int
-) -> Iterator[tuple[Row, TokenRecord]]:
+    plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], count: int
+) -> Iterator[tuple[Sequence, TokenRecord]]:
     """Draw the mix's own token at every position; give out those before which all was drafted right."""
     records, final = _tell(plan.verify, plan.origins, seen, count)
     found = {plan.origins[shadow]: record for shadow, record in records.items()}
-    for row in plan.waiting:
-        if row.slots:
-            yield row, found[row, 0]
-    for row, ids in drafts.items():
-        hits = [found[row, i].id == token for i, token in enumerate(ids)]
+    for seq in plan.waiting:
+        if seq.slots:
+            yield seq, found[seq, 0]
+    for seq, ids in drafts.items():
+        hits = [found[seq, i].id == token for i, token in enumerate(ids)]
         kept = next((i + 1 for i, hit in enumerate(hits) if not hit), len(hits))
-        drafted_from = torch.stack([seen[_drafter(row), row, i] for i in range(kept)])
-        target = torch.stack([final[row, i] for i in range(kept)])
-        overlaps = overlap(target, drafted_from, [row.run.request.spec.sampling] * kept).tolist()
+        drafted_from = torch.stack([seen[_drafter(seq), seq, i] for i in range(kept)])
+        target = torch.stack([final[seq, i] for i in range(kept)])
+        overlaps = overlap(target, drafted_from, [seq.run.request.spec.sampling] * kept).tolist()
         for i in range(kept):
-            if not row.slots:  # a stop token ended it
+            if not seq.slots:  # a stop token ended it
                 break
-            if row.drafting:
-                row.drafting.note(hits[i])
-            yield row, replace(found[row, i], draft=Draft(ids[i], overlaps[i]))
+            if seq.drafting:
+                seq.drafting.note(hits[i])
+            yield seq, replace(found[seq, i], draft=Draft(ids[i], overlaps[i]))
 
 
 def _see(seen: Seen, feed: Feed, ahead: int, logprobs: Tensor) -> None:
-    """Keep log-probs (rows, positions, vocab) of the rows of a feed, the first of them so far ahead."""
-    for row, positions in zip(feed.rows, logprobs, strict=True):
+    """Keep log-probs (rows, positions, vocab) of the sequences of a feed, the first of them so far ahead."""
+    for seq, positions in zip(feed.seqs, logprobs, strict=True):
         for i, at_one in enumerate(positions.unbind()):
-            seen[feed.role, row, ahead + i] = at_one
+            seen[feed.role, seq, ahead + i] = at_one
 
 
-def _step_feeds(plan: Round, steppers: Sequence[Row], step: int) -> list[Feed]:
-    """Who takes part in a step: rows that draft so far, steppers, and at first the waiting rows."""
-    drafting = [row for row, block in plan.blocks.items() if step < block]
+def _step_feeds(plan: Round, steppers: abc.Sequence[Sequence], step: int) -> list[Feed]:
+    """Who takes part in a step: sequences that draft so far, steppers, and at first the waiting sequences."""
+    drafting = [seq for seq, block in plan.blocks.items() if step < block]
     feeds = []
     for role in plan.stepping:
-        rows = [row for row in drafting if role in row.roles or role == _drafter(row)]
-        rows += [row for row in (*steppers, *(plan.waiting if step == 0 else ())) if role in row.roles]
-        if rows:
-            feeds.append(dense(role, rows))
+        seqs = [seq for seq in drafting if role in seq.roles or role == _drafter(seq)]
+        seqs += [seq for seq in (*steppers, *(plan.waiting if step == 0 else ())) if role in seq.roles]
+        if seqs:
+            feeds.append(dense(role, seqs))
     return feeds
 
 
-def _input(row: Row, role: str, drafts: Mapping[Row, list[int]]) -> int:
-    ids = drafts.get(row)
-    return ids[-1] if ids else row.last(role)
+def _input(seq: Sequence, role: str, drafts: Mapping[Sequence, list[int]]) -> int:
+    ids = drafts.get(seq)
+    return ids[-1] if ids else seq.last(role)
 
 
-def _drafter(row: Row) -> str:
-    assert row.drafting is not None
-    return row.drafting.role
+def _drafter(seq: Sequence) -> str:
+    assert seq.drafting is not None
+    return seq.drafting.role
 
 
 def _tell(
-    layout: Layout, origins: Mapping[Row, tuple[Row, int]], seen: Seen, count: int
-) -> tuple[dict[Row, TokenRecord], dict[tuple[Row, int], Tensor]]:
-    """Draw and attribute a token per row of `layout`, each of which stands for a row so far ahead.
+    layout: Layout, origins: Mapping[Sequence, tuple[Sequence, int]], seen: Seen, count: int
+) -> tuple[dict[Sequence, TokenRecord], dict[tuple[Sequence, int], Tensor]]:
+    """Draw and attribute a token per sequence of `layout`, each of which stands for a sequence so far ahead.
 
     The second are the final log-probs (vocab,) it was drawn from.
     """
-    stack = torch.stack([seen[feed.role, *origins[row]] for feed in layout.feeds for row in feed.rows])
-    controls = [row.run.controls_at(row.position) for row in layout.rows]
+    stack = torch.stack([seen[feed.role, *origins[seq]] for feed in layout.feeds for seq in feed.seqs])
+    controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     try:
         mixed = mix_rows(layout, stack, controls)
     except ModelFailure as failure:
-        failure.rows = tuple(origins[row][0] for row in failure.rows)
+        failure.seqs = tuple(origins[seq][0] for seq in failure.seqs)
         raise
     records = attribute([draw(layout, mixed, controls)], count)
-    final = {origins[row]: logprobs for row, logprobs in zip(layout.rows, mixed.final, strict=True)}
-    return dict(zip(layout.rows, records, strict=True)), final
+    final = {origins[seq]: logprobs for seq, logprobs in zip(layout.seqs, mixed.final, strict=True)}
+    return dict(zip(layout.seqs, records, strict=True)), final
 
 
-def _shadow(row: Row, place: int) -> Row:
-    """A row that stands for `row` at a position still to come; slots only give feeds an order."""
-    return replace(row, slots={role: Slot(place) for role in row.roles})
+def _shadow(seq: Sequence, place: int) -> Sequence:
+    """A sequence that stands for `seq` at a position still to come; slots only give feeds an order."""
+    return replace(seq, slots={role: Slot(place) for role in seq.roles})

@@ -36,7 +36,7 @@ class EngineThread:
         return self._thread.ident is not None and not self.alive and not self._stopping.is_set()
 
     def stop(self, sentence: str = STOPPING) -> None:
-        """End all rows with that sentence, refuse new runs, and end the thread; returns when it is gone."""
+        """End all sequences with that sentence, refuse new runs, end the thread; return when it is gone."""
         self._last_words = sentence
         self._stopping.set()
         with self.engine.wake:

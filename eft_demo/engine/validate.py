@@ -1,6 +1,6 @@
 """Requests that can never run here: refused with a sentence before they wait.
 
-Knows models, recipes and limits; knows nothing of rows and steps.
+Knows models, recipes and limits; knows nothing of sequences and steps.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ def check_request(
 ) -> None:
     """Raises InputError if the request asks for what these models and settings never allow."""
     spec = request.spec
-    if not 1 <= len(spec.columns) <= settings.max_rows:
+    if not 1 <= len(spec.columns) <= settings.max_sequences:
         raise InputError(
-            f"A run needs 1 to {settings.max_rows} columns; this one has {len(spec.columns)}. "
+            f"A run needs 1 to {settings.max_sequences} columns; this one has {len(spec.columns)}. "
             "Please leave some out.",
             code="columns_range",
             where="columns",

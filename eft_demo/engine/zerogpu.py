@@ -92,8 +92,8 @@ class LentEngine(Engine):
         self._on_device = lend(duration=self.duration_s)(self._steps)
 
     @property
-    def active_rows(self) -> int:
-        return len(self._rows) + sum(self._away.values())
+    def active_sequences(self) -> int:
+        return len(self._seqs) + sum(self._away.values())
 
     def submit(self, request: RunRequest) -> Run:
         """Start the run where the device is. Raises InputError or Overloaded."""
@@ -169,4 +169,4 @@ class LentEngine(Engine):
             yield run.events()
         finally:
             run.cancel()
-            engine.step()  # frees its rows
+            engine.step()  # frees its sequences

@@ -118,7 +118,7 @@ def _plan(entry: Entry, settings: Settings) -> str:
         for place in plan.placements
     )
     warning = f" {plan.warning}" if plan.warning else ""
-    return f"needs {total} with {plan.rows} rows: {places}.{warning}"
+    return f"needs {total} with {plan.rows} sequences: {places}.{warning}"
 
 
 def _family(family: Family, entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""From a family's checkpoints to models ready for rows. Safetensors only, no code from checkpoints."""
+"""From a family's checkpoints to models ready for sequences. Safetensors only, no code from checkpoints."""
 
 import logging
 from collections.abc import Iterable, Mapping

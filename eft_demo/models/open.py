@@ -77,5 +77,5 @@ def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
 
 
 def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:
-    rows, threads = min(settings.max_rows, plan.rows), engine_threads(entry, settings)
-    return replace(settings, max_rows=rows, threads=threads)
+    rows, threads = min(settings.max_sequences, plan.rows), engine_threads(entry, settings)
+    return replace(settings, max_sequences=rows, threads=threads)

@@ -26,7 +26,7 @@ from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
 from eft_demo.models.shape import CacheShape, cache_shape
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-MIN_ROWS = 4  # three columns, and one row more to colour a column with
+MIN_ROWS = 4  # three columns, and one more to colour a column with
 # Activations of a prompt's chunk, logits in float32 and what allocators round up; on a GPU its context too.
 MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_000
 
@@ -136,7 +136,7 @@ def make_plan(
     room = dict(free_memory() if free is None else free)
     plan = Plan((), 0, {}, room)
     for way in _ways(entry, settings, room):
-        rows = settings.max_rows
+        rows = settings.max_sequences
         while True:
             plan = _place(known, way, rows, room)
             if plan.fits:

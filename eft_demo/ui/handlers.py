@@ -211,9 +211,11 @@ def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) 
 
 
 def rows_line(service: Service) -> str:
-    """How busy the engine is: one row per column of every person."""
+    """How busy the engine is: one sequence per column of every visitor."""
     engine = service.engine
-    return wire.line("rows", active=engine.active_rows, of=service.settings.max_rows, waiting=engine.waiting)
+    return wire.line(
+        "rows", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
+    )
 
 
 def steer(live: LiveRuns, posted: object) -> str:

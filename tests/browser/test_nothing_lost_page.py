@@ -124,10 +124,10 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         page.wait_for_selector("[data-part=stop]:disabled")
         assert texts(page) == before
         for _ in range(int(SLOW_MS / 50)):  # the server has ended the run too, and its rows are free
-            if not demo.live.by_id and not demo.service.engine.active_rows:
+            if not demo.live.by_id and not demo.service.engine.active_sequences:
                 break
             page.wait_for_timeout(50)
-        assert not demo.live.by_id and not demo.service.engine.active_rows
+        assert not demo.live.by_id and not demo.service.engine.active_sequences
         wire.mend()
         said = notice(page, "was lost for")
         assert "the run stopped there" in said and "Press Run" in said

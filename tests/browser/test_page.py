@@ -179,7 +179,7 @@ def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
     page.keyboard.press("Escape")
     wait_end(page)
     assert all("stopped" in ending for ending in endings(page))
-    assert site.service.engine.active_rows == 0
+    assert site.service.engine.active_sequences == 0
 
 
 def test_run_and_stop_twenty_times(site: Site):
@@ -202,7 +202,7 @@ def test_run_while_running_starts_afresh(site: Site):
     wait_end(page)
     page.wait_for_timeout(500)
     assert texts(page) == ["second"] * 3
-    assert site.service.engine.active_rows == 0
+    assert site.service.engine.active_sequences == 0
 
 
 def test_tokens_and_bars_select_each_other(site: Site):
@@ -327,10 +327,10 @@ def test_a_closed_tab_frees_its_rows(site: Site):
     page.context.close()
     other = site.open()
     for _ in range(100):
-        if site.service.engine.active_rows == 0:
+        if site.service.engine.active_sequences == 0:
             break
         other.wait_for_timeout(100)
-    assert site.service.engine.active_rows == 0
+    assert site.service.engine.active_sequences == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,6 +1,6 @@
 """When to draft and how much: from measured costs, never where it would lose."""
 
-from collections.abc import Sequence
+from collections import abc
 
 import pytest
 from torch import Tensor
@@ -9,7 +9,7 @@ from eft_demo.engine.batch import arrange
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.draft_length import BLOCKS, PLAIN, ROUND
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.sequence import Drafting, Row
+from eft_demo.engine.sequence import Drafting, Sequence
 from eft_demo.engine.speculate import drafter_of
 from eft_demo.method.recipe import Recipe, parse
 from eft_demo.method.sampling import Sampling
@@ -87,7 +87,7 @@ def choice(
         costs.add("small_base", tokens, small_s)
         costs.add(PLAIN, tokens, beside_s * tokens)
         costs.add(ROUND, tokens, beside_s * tokens)
-    rows: list[Row] = engine._rows
+    rows: list[Sequence] = engine._seqs
     for row in rows:
         if row.drafting:
             row.drafting.expected = acceptance
@@ -116,7 +116,7 @@ class Slow(ToyModel):
     now_s = 0.0
     per_token_s = 0.01
 
-    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+    def forward(self, slots: abc.Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         Slow.now_s += self.per_token_s * tokens.numel()
         return super().forward(slots, tokens, keep)
 

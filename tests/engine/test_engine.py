@@ -68,7 +68,7 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
 def freed(engine: Engine) -> bool:
     """Whether no row and no slot is in use."""
     tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
-    return engine.active_rows == 0 and engine.waiting == 0 and not any(tables)
+    return engine.active_sequences == 0 and engine.waiting == 0 and not any(tables)
 
 
 # -- with real (tiny) models in float32 --
@@ -271,7 +271,7 @@ def test_cancel_acts_within_one_token_and_frees_the_slots() -> None:
     late = run.events()
     assert [type(event) for event in late] == [EndEvent] * 3
     assert {event.finish_reason for event in late} == {"cancelled"}
-    assert run.done and engine.active_rows == 3
+    assert run.done and engine.active_sequences == 3
     assert reasons(drive(engine, other)[0]) == ["length"] * 3
     assert freed(engine)
 
@@ -299,11 +299,11 @@ def test_cancel_between_the_forwards_of_a_step_stops_the_step() -> None:
 
 
 def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
-    engine = toy_engine(Settings(max_rows=3))
+    engine = toy_engine(Settings(max_sequences=3))
     long = {role: tuple(range(1, 39)) * 8 for role in TOY_ROLES}
     first, second = engine.submit(toy_request(prompts=long)), engine.submit(toy_request())
     engine.step()
-    assert (engine.active_rows, engine.waiting) == (3, 1)
+    assert (engine.active_sequences, engine.waiting) == (3, 1)
     first.cancel()
     second.cancel()
     for columns in drive(engine, first, second):
@@ -349,10 +349,10 @@ def test_a_model_that_raises_ends_only_its_own_rows(after: int, caplog: pytest.L
 
 
 def test_surplus_runs_wait_and_then_get_their_own_text() -> None:
-    engine = toy_engine(Settings(max_rows=7))
+    engine = toy_engine(Settings(max_sequences=7))
     runs = [engine.submit(toy_request(sampling=replace(WARM, seed=seed))) for seed in range(5)]
     engine.step()
-    assert (engine.active_rows, engine.waiting) == (6, 3)
+    assert (engine.active_sequences, engine.waiting) == (6, 3)
     alone = toy_engine()
     for seed, columns in enumerate(drive(engine, *runs)):
         (expected,) = drive(alone, alone.submit(toy_request(sampling=replace(WARM, seed=seed))))
@@ -360,7 +360,7 @@ def test_surplus_runs_wait_and_then_get_their_own_text() -> None:
 
 
 def test_too_many_waiting_is_a_sentence_and_harms_nobody() -> None:
-    engine = toy_engine(Settings(max_rows=3, max_waiting=2))
+    engine = toy_engine(Settings(max_sequences=3, max_waiting=2))
     first = engine.submit(toy_request())
     engine.step()
     runs = [engine.submit(toy_request()) for _ in range(2)]
@@ -371,7 +371,7 @@ def test_too_many_waiting_is_a_sentence_and_harms_nobody() -> None:
 
 
 def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
-    engine = toy_engine(Settings(max_rows=6, max_waiting=0))
+    engine = toy_engine(Settings(max_sequences=6, max_waiting=0))
     runs = [engine.submit(toy_request()) for _ in range(2)]
     with pytest.raises(Overloaded, match="All places are taken"):
         engine.submit(toy_request())
@@ -380,7 +380,7 @@ def test_a_burst_that_finds_free_rows_does_not_count_as_waiting() -> None:
 
 
 def test_a_run_past_its_deadline_ends_with_a_sentence() -> None:
-    engine = toy_engine(Settings(max_rows=3, deadline_s=0.05))
+    engine = toy_engine(Settings(max_sequences=3, deadline_s=0.05))
     runs = [engine.submit(toy_request(10_000)) for _ in range(2)]
     engine.step()
     time.sleep(0.06)
@@ -509,7 +509,7 @@ def test_a_bug_in_a_step_ends_its_runs_and_not_the_thread(
 
 
 def test_stopping_the_engine_ends_its_runs() -> None:
-    engine = toy_engine(Settings(max_rows=3))
+    engine = toy_engine(Settings(max_sequences=3))
     thread = EngineThread(engine)
     thread.start()
     runs = [engine.submit(toy_request(100_000)) for _ in range(2)]
@@ -566,7 +566,7 @@ def test_bad_input_is_a_sentence(service: Service, change: dict[str, Any], sente
     with pytest.raises(Exception, match=sentence) as caught:
         service.start_run(spec(asked.pop("prompt"), asked.pop("behaviour"), **asked))
     assert type(caught.value).__module__ == "eft_demo.errors"
-    assert service.engine.active_rows == 0
+    assert service.engine.active_sequences == 0
 
 
 @pytest.mark.parametrize(

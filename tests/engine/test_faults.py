@@ -89,7 +89,7 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
 def is_free(engine: Engine) -> bool:
     """Whether no row and no slot is in use, in any model."""
     tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
-    return engine.active_rows == engine.waiting == 0 and not any(tables)
+    return engine.active_sequences == engine.waiting == 0 and not any(tables)
 
 
 def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]], fault: Fault) -> int:

@@ -67,7 +67,7 @@ def play(seed: int, patience_s: float) -> list[Sent]:
         if step in changes and runs:
             runs[0].set_control("alpha", changes[step])
         engine.step()
-    assert all(run.done for run in runs) and not engine.active_rows
+    assert all(run.done for run in runs) and not engine.active_sequences
     return [sent_by(run) for run in runs]
 
 

@@ -72,7 +72,7 @@ def engine(
 ) -> Iterator[Engine]:
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     yield engine
-    assert engine.active_rows == 0
+    assert engine.active_sequences == 0
     assert not any(model.cache.slots for model in models.values())
 
 

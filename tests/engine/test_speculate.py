@@ -74,7 +74,7 @@ def engine_of(models: Mapping[str, LanguageModel], stops: Sequence[int] = STOPS)
 
 
 def freed(engine: Engine) -> bool:
-    return engine.active_rows == 0 and not any(model.cache.slots for model in engine.models.values())  # type: ignore[attr-defined]
+    return engine.active_sequences == 0 and not any(model.cache.slots for model in engine.models.values())  # type: ignore[attr-defined]
 
 
 def random_case(rng: random.Random, recipes: Sequence[str] = RECIPES) -> RunRequest:

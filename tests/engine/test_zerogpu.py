@@ -86,11 +86,11 @@ def test_stop_ends_the_text_there_too_and_frees_its_rows(lender: Lender) -> None
     columns = three("brief")
     for _ in range(2):  # the second run finds the worker of the first with all rows free
         run = service.start_run(spec(CHANT, "brief", columns=columns, length=256))
-        assert service.engine.active_rows == 3
+        assert service.engine.active_sequences == 3
         read(run, "h")
         run.cancel()
         assert [trace.finish_reason for trace in collect(run)] == ["cancelled"] * 3
-        wait_until(lambda: service.engine.active_rows == 0)
+        wait_until(lambda: service.engine.active_sequences == 0)
 
 
 def wait_until(condition: object) -> None:
@@ -147,7 +147,7 @@ def test_too_many_at_once_are_refused_by_name(lender: Lender) -> None:
     with pytest.raises(Overloaded, match="All 1 places"):
         service.start_run(spec("Hi", "brief"))
     run.cancel()
-    wait_until(lambda: service.engine.active_rows == 0)
+    wait_until(lambda: service.engine.active_sequences == 0)
     assert answer(service)[0].text == "Grüße"
 
 

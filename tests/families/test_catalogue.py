@@ -94,7 +94,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
-    settings = Settings(dtype="fp32", max_rows=8)
+    settings = Settings(dtype="fp32", max_sequences=8)
     plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
     large = plan.of("large_base")
     assert large.weights_bytes == 4 * 1_000_000

@@ -25,7 +25,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import load_first
 from tests.checkpoints import byte_level, make_real_family
 
-FP32 = Settings(dtype="fp32", threads=1, max_rows=4)
+FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 CHAT = PromptFormat("chat", "")
 QUESTION = "{{ messages[0].content }}"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 268290112\n"

@@ -51,7 +51,7 @@ from tests.hub import (
     status,
 )
 
-FP32 = Settings(dtype="fp32", threads=1, max_rows=4)
+FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from eft_demo.settings import Settings
 from tests.checkpoints import byte_level, make_checkpoint, make_real_family, save_tokenizer
 from tests.models.test_architectures import BITS
 
-FP32 = Settings(dtype="fp32", threads=1, max_rows=4)
+FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 
 
 @pytest.fixture(scope="module")

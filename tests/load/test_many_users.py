@@ -29,13 +29,13 @@ def test_a_class_of_thirty_reads_its_own_text_and_leaves_no_rows() -> None:
         with ThreadPoolExecutor(USERS) as pool:
             heard = list(pool.map(lambda prompt: say(service, prompt), prompts))
         assert heard == [[(prompt, "stop")] * 3 for prompt in prompts]
-        assert service.engine.active_rows == service.engine.waiting == 0
+        assert service.engine.active_sequences == service.engine.waiting == 0
     finally:
         service.stop()
 
 
 def test_a_surplus_is_refused_in_a_sentence_and_the_accepted_complete() -> None:
-    service = make_service(Settings(dtype="fp32", threads=1, max_rows=6, max_waiting=2), pause_s=0.01)
+    service = make_service(Settings(dtype="fp32", threads=1, max_sequences=6, max_waiting=2), pause_s=0.01)
     try:
         runs, refusals = [], []
         for number in range(20):
@@ -48,6 +48,6 @@ def test_a_surplus_is_refused_in_a_sentence_and_the_accepted_complete() -> None:
         assert refusals and all("waiting" in sentence and "try again" in sentence for sentence in refusals)
         for run in runs:
             assert {t.finish_reason for t in collect(run)} == {"stop"}
-        assert service.engine.active_rows == 0
+        assert service.engine.active_sequences == 0
     finally:
         service.stop()

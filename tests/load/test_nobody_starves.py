@@ -19,7 +19,7 @@ from tests.fakes import CHANT, make_service
 pytestmark = pytest.mark.load
 ASKED = {"behaviour": "brief", "controls": {"alpha": 1}, "temperature": 0, "top_p": 1, "top_k": 0}
 ASKED |= {"min_p": 0, "seed": 0}
-SETTINGS = Settings(dtype="fp32", threads=1, port=0, listen_s=1.0, max_rows=24, max_waiting=8)
+SETTINGS = Settings(dtype="fp32", threads=1, port=0, listen_s=1.0, max_sequences=24, max_waiting=8)
 VICTIM, ATTACKER = "127.0.0.1", "127.0.0.2"
 
 
@@ -100,7 +100,7 @@ def test_posts_that_nobody_listens_to_take_nothing_from_others_even_of_the_same_
         for number in range(4):
             lines = place.run(client, f"ears{number}", "Hi")
             assert lines[0]["k"] == "run" and not sentence(lines)
-            assert service.engine.active_rows <= 3 and service.engine.waiting == 0
+            assert service.engine.active_sequences <= 3 and service.engine.waiting == 0
         assert not any(line["k"] == "run" for line in read(client, "deaf0"))
         until(lambda: not place.demo.live.streams._waiters)
     assert not place.demo.live.by_id
@@ -113,13 +113,13 @@ def test_one_address_never_holds_all_rows_and_places(place: Place) -> None:
             place.post(attacker, f"a{number}", CHANT, 250)
             url = f"/gradio_api/queue/data?session_hash=a{number}"
             streams.enter_context(attacker.stream("GET", url))
-        until(lambda: engine.active_rows == 18 and engine.waiting == 7)  # of 24 rows and 8 places
+        until(lambda: engine.active_sequences == 18 and engine.waiting == 7)  # of 24 rows and 8 places
         refused = sentence(place.run(attacker, "one-more", CHANT))
         assert "from your address" in refused and "7 is the most" in refused
         lines = place.run(client, "victim", "Hi")
         assert not sentence(lines) and {line["why"] for line in lines if line["k"] == "end"} == {"stop"}
-        assert engine.active_rows == 18  # they had to give nothing up, and got no more
-    until(lambda: engine.active_rows == engine.waiting == 0)  # all have gone
+        assert engine.active_sequences == 18  # they had to give nothing up, and got no more
+    until(lambda: engine.active_sequences == engine.waiting == 0)  # all have gone
 
 
 def test_a_page_runs_so_much_at_once_and_the_refusal_names_the_limit(place: Place) -> None:

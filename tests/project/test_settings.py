@@ -106,7 +106,7 @@ def test_settings_come_from_the_environment() -> None:
         ("EFT_DTYPE", "int4"),
         ("EFT_DEADLINE_S", "nan"),
         ("EFT_DEADLINE_S", "0"),
-        ("EFT_MAX_ROWS", "0"),
+        ("EFT_MAX_SEQUENCES", "0"),
         ("EFT_MAX_NEW_TOKENS", "-1"),
         ("EFT_THREADS", "9" * 5000),
         ("EFT_ROOT_PATH", "tools/eft"),
@@ -143,3 +143,8 @@ def test_a_lower_maximum_lowers_the_default_length() -> None:
 def test_a_numerical_error_names_model_and_way_out() -> None:
     error = NumericalError("small_base", [1])
     assert isinstance(error, EFTError) and "small_base" in str(error) and "EFT_DTYPE" in str(error)
+
+
+def test_the_older_name_of_a_setting_still_works() -> None:
+    assert Settings.from_env({"EFT_MAX_ROWS": "6"}).max_sequences == 6
+    assert Settings.from_env({"EFT_MAX_ROWS": "6", "EFT_MAX_SEQUENCES": "9"}).max_sequences == 9

@@ -255,9 +255,9 @@ def test_a_closed_page_frees_its_rows():
         next(stream)
         stream.close()  # what Gradio does when the tab is gone
         deadline = time.monotonic() + 5
-        while service.engine.active_rows and time.monotonic() < deadline:
+        while service.engine.active_sequences and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert service.engine.active_rows == 0 and not live.by_id
+        assert service.engine.active_sequences == 0 and not live.by_id
     finally:
         service.stop()
 

@@ -266,7 +266,7 @@ def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    service = make_service(Settings(threads=1, dtype="fp32", max_rows=24, max_waiting=8), pause_s=0.01)
+    service = make_service(Settings(threads=1, dtype="fp32", max_sequences=24, max_waiting=8), pause_s=0.01)
     yield service
     service.stop()
 
@@ -278,17 +278,17 @@ def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
     with pytest.raises(Overloaded, match="from your address .* 7 is the most"):
         for _ in range(20):
             start("greedy")
-    until(lambda: service.engine.active_rows == 18)
+    until(lambda: service.engine.active_sequences == 18)
     assert service.engine.waiting == 7
     late = start("modest")
     assert late.events(WAIT_S)
-    assert service.engine.active_rows == 21 and service.engine.waiting == 7
+    assert service.engine.active_sequences == 21 and service.engine.waiting == 7
 
 
 def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
     for _ in range(8):
         service.start_run(spec(CHANT, "brief", length=200))
-    until(lambda: service.engine.active_rows == 24)
+    until(lambda: service.engine.active_sequences == 24)
 
 
 def test_a_minute_has_so_many_runs_for_an_address() -> None:

@@ -65,7 +65,7 @@ function onEnd(line) {
 
 function onRows(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
-  part("rows").textContent = line.active + " of " + line.of + " rows" + waiting;
+  part("rows").textContent = line.active + " of " + line.of + " sequences" + waiting;
   part("rows").hidden = false;
 }
 
