@@ -188,9 +188,9 @@ export interface ChosenColumn { // of the next run
   text: string;
   controls: string[];
   error?: string;
-  kind?: string;
-  recipe?: string;
-  about?: string;
+  kind: string;
+  recipe: string;
+  about: string;
   pad?: boolean;
 }
 

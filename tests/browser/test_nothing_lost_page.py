@@ -241,6 +241,41 @@ def test_a_link_is_obeyed_and_later_edits_survive_a_reload(demo: Page, context: 
     page.wait_for_function("document.querySelector('#eft-prompt')?.value === 'theirs'")
 
 
+MIX = "large_base + alpha*(pirate - small_base)"  # no preset
+
+
+def recipes(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all("textarea[id^=eft-recipe-]", "boxes => boxes.map(box => box.value)")
+    return found
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
+    page = visit(
+        context, demo.url + f"#v=1&prompt=Hi&column=Mix:{MIX}&alpha=2&filter=top-p 0.9".replace(" ", "%20")
+    )
+    page.wait_for_function("document.querySelector('.pane h2').textContent === 'Mix'")
+    if has_run:
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector(".t")
+        wait_end(page)
+    shown = texts(page)
+    page.fill("#eft-prompt", "half typed")
+    again(page)
+    assert "are back" in notice(page, "are back")
+    assert recipes(page) == [MIX] and texts(page) == shown and page.input_value("#eft-prompt") == "half typed"
+    assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"
+    assert page.input_value("#eft-filter") == "top-p", "what stands behind the columns too"
+    page.wait_for_function("document.querySelector('.pane .what').textContent")  # the check has described it
+
+
+def test_a_link_to_a_model_that_is_not_here_fills_in_the_rest_and_says_so(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url + "#v=1&prompt=Hi&column=Mix:dragon&alpha=2")
+    page.wait_for_function("document.querySelector('[data-error=column-0]')?.textContent.includes('dragon')")
+    assert page.input_value("#eft-prompt") == "Hi" and recipes(page) == ["dragon"]
+    assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"
+
+
 def works(page: Any) -> None:
     run(page, "Hello")
     page.wait_for_function("document.querySelector('.pane.up .text').textContent === 'Hello'")

@@ -11,7 +11,10 @@ const CHECK_MS = 120; // after the last key
 const OWN = "Own recipe";
 let checkTimer = 0, checks = 0;
 
-export const presetOf = (text) => config.presets.find((preset) => preset.text === text);
+const presetOf = (text) => config.presets.find((preset) => preset.text === text);
+
+// A column of that text; how a recipe of one's own introduces itself, the server's check says later.
+export const chosenColumn = (name, text) => ({ controls: [], kind: "", about: "", recipe: text, ...presetOf(text), name, text });
 
 export function chooseColumns(columns) {
   setChosen(columns.slice(0, config.max_columns));

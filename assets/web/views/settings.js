@@ -4,7 +4,7 @@ import { part } from "../dom.js";
 import { fieldInputs, noNumber, setField } from "./fields.js";
 import { setFormats } from "./formats.js";
 import { methodNow, METHODS, setMethod } from "./method.js";
-import { checkColumns, chooseColumns, columnsNow, presetOf } from "./recipes.js";
+import { checkColumns, chooseColumns, chosenColumn, columnsNow } from "./recipes.js";
 import { controlsNow, setControls } from "./sliders.js";
 
 // What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
@@ -18,7 +18,7 @@ export function fillIn(asked) {
   if (asked.prompt !== undefined) part("prompt").value = asked.prompt;
   if (asked.behaviour) part("behaviour").value = asked.behaviour;
   for (const input of fieldInputs()) if (input.dataset.field in asked) setField(input, asked[input.dataset.field]);
-  if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => ({ controls: [], ...presetOf(recipe), name, text: recipe })));
+  if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => chosenColumn(name, recipe)));
   for (const name of Object.keys(METHODS)) if (asked[name]) setMethod(name, asked[name]);
   setFormats(asked.formats || {});
   setControls(asked.controls || {});
