@@ -22,6 +22,9 @@ from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import CHAT_FORMAT, END, Corpus, examples
 from eft_demo.atlas.facts import ASSETS, load_facts
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
+from eft_demo.errors import InputError
+from eft_demo.host.outputs import check_folder
+from eft_demo.settings import show_value
 
 ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
 
@@ -74,10 +77,20 @@ def train(
     stage: str | None = None,
     minutes: float | None = None,
 ) -> None:
-    """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to go on from."""
+    """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to go on from.
+
+    Raises InputError for an unknown stage, and for a folder that cannot be written, before any work.
+    """
+    if stage and stage not in STAGES:
+        raise InputError(f"There is no stage {show_value(stage)}. The stages are {', '.join(STAGES)}.")
     deadline_s = time.monotonic() + minutes * 60 if minutes else float("inf")
-    work_dir.mkdir(parents=True, exist_ok=True)
-    for name in [stage] if stage else STAGES:
+    chosen = [stage] if stage else list(STAGES)
+    check_folder(out_dir, "--out")
+    check_folder(work_dir, "--work")
+    for name in chosen:
+        if (out_dir / name).exists():  # a stage makes its own folder
+            check_folder(out_dir / name, "--out")
+    for name in chosen:
         done = out_dir / ("tokenizer.json" if name == "tokenizer" else f"{name}/model.safetensors")
         if done.exists() and not stage:
             print(f"{name}: done already ({done})", flush=True)
@@ -110,7 +123,6 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(pages + chats, trainer)
-    out_dir.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out_dir / "tokenizer.json"))
     return tokenizer
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ import torch
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
+from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.synthetic_models import LARGE, larger_family
@@ -70,17 +71,30 @@ def bench(
 ) -> dict[str, Any]:
     """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
     family = load_family(family_name, settings)
+    if larger:
+        _temporary_folder()
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
     dtype = choose_dtype(settings)
     result["trios"] = [bench_trio(family, settings, dtype, compare_speed(settings), pairs, new_tokens)]
     if larger:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(dir=_temporary_folder()) as folder:
             trio = larger_family(family, Path(folder))
             speed = compare_speed(settings, (LARGE.feed_forward * 2, LARGE.hidden))
             result["trios"].append(bench_trio(trio, settings, dtype, speed, max(3, pairs // 5), new_tokens))
     result["machine"] = machine()  # now that the engine has chosen its threads
     result["app_start_s"] = app_start_s() if start_app else None
     return result
+
+
+def _temporary_folder() -> Path:
+    """Where the larger models are written for a while. Raises InputError if there is no such place."""
+    try:
+        return Path(gettempdir())
+    except OSError:
+        raise InputError(
+            "The larger models need a temporary folder, and none can be written. Please name one in TMPDIR, "
+            "or leave them out with --no-larger."
+        ) from None
 
 
 def bench_trio(

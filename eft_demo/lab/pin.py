@@ -21,6 +21,7 @@ from eft_demo.families.schema import read_yaml
 from eft_demo.families.tokens import read_codec
 from eft_demo.families.vocabulary import compare_vocabularies
 from eft_demo.families.weights import BROKEN
+from eft_demo.host.outputs import check_file
 from eft_demo.lab.checks import Check
 from eft_demo.models.shape import cache_shape
 from eft_demo.settings import Settings
@@ -48,6 +49,7 @@ def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
             entry = read_entry(path)
             checks.append(Check(f"{name} schema", True, f"{len(entry.roles)} roles, {path}"))
             if reachable:
+                check_file(path, "--family-file")  # before anything is downloaded
                 checks += _pin_entry(entry)
         except HubUnreachable as error:
             reachable = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from eft_demo.engine.collect import collect, make_trace
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
+from eft_demo.host.outputs import check_file, check_folder, writing
 from eft_demo.runs.gallery import LESSONS, Lesson
 from eft_demo.runs.trace import FILE_DIGITS, RunTrace
 from eft_demo.settings import Settings
@@ -21,16 +22,19 @@ CANDIDATES = 5  # per token, and the first three of every model; more would doub
 def record(settings: Settings, out: Path, names: list[str] | None = None) -> list[Path]:
     """Run the lessons (default: all) on the bundled models and write one file each. Returns their paths.
 
-    Raises InputError for an unknown name, or if a run ends with an error or becomes too large a file.
+    Raises InputError for an unknown name, for a place that cannot be written (before anything is loaded), or
+    if a run ends with an error or becomes too large a file.
     """
     unknown = set(names or ()) - {lesson.name for lesson in LESSONS}
     if unknown:
         known = ", ".join(lesson.name for lesson in LESSONS)
         raise InputError(f"There is no lesson {min(unknown)}. The lessons are {known}.")
+    chosen = [lesson for lesson in LESSONS if not names or lesson.name in names]
+    check_folder(out, "--out")
+    for lesson in chosen:
+        check_file(_path(lesson, out), "--out")
     service = Service.load(replace(settings, candidates=CANDIDATES))
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        chosen = [lesson for lesson in LESSONS if not names or lesson.name in names]
         return [_write(service, lesson, out) for lesson in chosen]
     finally:
         service.stop()
@@ -52,6 +56,11 @@ def _write(service: Service, lesson: Lesson, out: Path) -> Path:
         raise InputError(
             f"The lesson {lesson.name} makes {len(text):,} bytes; the limit is {MAX_BYTES:,}. Shorten it."
         )
-    path = out / f"{lesson.name}.json"
-    path.write_text(text, encoding="ascii")
+    path = _path(lesson, out)
+    with writing(path, "--out"):
+        path.write_text(text, encoding="ascii")
     return path
+
+
+def _path(lesson: Lesson, out: Path) -> Path:
+    return out / f"{lesson.name}.json"

@@ -1,0 +1,45 @@
+"""Places that a person names to be written to: tried before the work that is to be kept there begins.
+
+Knows the file system; knows nothing of what is written.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eft_demo.errors import InputError
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Make `folder` where there is none, and write a byte into it. Raises InputError with the reason.
+
+    Rights alone would not say it: root has all of them, and a disk may be full or read-only.
+    """
+    with writing(folder, option):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+
+
+def check_file(path: Path, option: str) -> None:
+    """Raises InputError if `path` cannot be opened for writing. What it holds stays, and none is made."""
+    with writing(path, option):
+        there = path.exists()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+
+
+@contextmanager
+def writing(path: Path, option: str) -> Iterator[None]:
+    """Turn the operating system's refusal to write `path` into an InputError that names it and `option`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{path} cannot be written ({reason}). Please choose another place with {option}.",
+            code="not_writable",
+        ) from None

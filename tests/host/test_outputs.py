@@ -1,0 +1,97 @@
+"""A place that cannot be written is refused in a sentence, before anything is loaded, run or downloaded."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from eft_demo import cli
+from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
+from eft_demo.host.outputs import check_file, check_folder, writing
+from eft_demo.lab import pin as lab
+from eft_demo.settings import ASSETS, Settings
+
+NO_PLACES = ["/proc/x", "/dev/null/x", "/dev/null", "/sys/x", "/proc/self/x", "/" + "x" * 300]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long work would fail the test: it must not begin."""
+
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("the work began before the place was tried")
+
+    monkeypatch.setattr(Service, "load", begun)
+    monkeypatch.setattr(lab, "look_up", begun)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command line says; nothing but a sentence, and at once."""
+    monkeypatch.setattr(sys, "argv", ["eft_demo", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, said = capsys.readouterr()
+    assert ended.value.code == 2 and out == "" and said.count("\n") == 1 and "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("place", NO_PLACES)
+def test_record(place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(monkeypatch, capsys, "record", "--out", place)
+    assert place in said and "--out" in said and "cannot be written (" in said
+
+
+@pytest.mark.parametrize("option", ["--out", "--work"])
+@pytest.mark.parametrize("place", NO_PLACES)
+def test_train_atlas(
+    option: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"--out": str(tmp_path / "out"), "--work": str(tmp_path / "work"), option: place}
+    said = refused(monkeypatch, capsys, "train-atlas", *(word for pair in places.items() for word in pair))
+    assert place in said and option in said
+
+
+def test_an_unknown_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "'huge_base'" in refused(monkeypatch, capsys, "train-atlas", "--stage", "huge_base")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pirate.json").mkdir()
+    assert "pirate.json" in refused(monkeypatch, capsys, "record", "--out", str(tmp_path))
+
+
+def test_a_family_file_is_tried_before_its_repositories_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text((ASSETS / "families" / "qwen2.5.yaml").read_text())
+    monkeypatch.setattr(lab, "check_file", lambda file, option: check_file(Path("/proc") / file.name, option))
+    checks = lab.pin(Settings(), str(path))
+    assert not checks[-1].ok and "own.yaml" in checks[-1].detail and "--family-file" in checks[-1].detail
+
+
+def test_what_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("kept")
+    check_file(tmp_path / "there", "--out")
+    check_file(tmp_path / "new", "--out")
+    check_folder(tmp_path / "a" / "b", "--out")
+    assert (tmp_path / "there").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "there"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with pytest.raises(InputError, match="full cannot be written .No space left"), writing(full, "--out"):
+        full.write_text("x")
