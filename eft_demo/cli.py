@@ -109,6 +109,9 @@ def start(
         try:
             settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
             check_start(with_models=settings.family != NO_FAMILY)
+            from eft_demo.ui.serving import check as check_address
+
+            check_address(settings.host, settings.port)
             from eft_demo.ui.page import open_page
             from eft_demo.ui.server import launch
 

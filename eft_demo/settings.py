@@ -281,6 +281,12 @@ class Settings:
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
     def _check_addresses(self) -> None:
+        host = self.host.strip()
+        if host.startswith("[") and host.endswith("]"):  # as IPv6 stands in an address
+            host = host[1:-1]
+        if not host:
+            raise InputError("EFT_HOST is empty. Please name an address, such as 127.0.0.1 or 0.0.0.0.")
+        object.__setattr__(self, "host", host)
         path = self.root_path
         if "://" in path:  # Gradio's own variable may hold a whole address
             path = urlsplit(path).path

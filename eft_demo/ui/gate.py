@@ -71,9 +71,8 @@ def rules(settings: Settings) -> Rules:
     asked = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
     machine = socket.gethostname().lower()
     here = frozenset({*LOOPBACK, machine, f"{machine}.local"})
-    local = settings.host in LOOPBACK or settings.host.startswith("127.")
     return Rules(
-        names=here | asked if asked or local else None,
+        names=here | asked if asked or _is_loopback(settings.host) else None,
         guessed=not asked,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
@@ -301,6 +300,16 @@ def _foreign(headers: Mapping[str, str]) -> bool:
 def _name(host: str) -> str:
     """The name in a Host header: without port, brackets and the last dot of a full name, in small letters."""
     return re.sub(r":\d*$", "", host.strip()).strip("[]").rstrip(".").lower()
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    name = host.lower().rstrip(".")
+    return (
+        name in LOOPBACK
+        or name.startswith("127.")
+        or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+    )
 
 
 def _is_address(name: str) -> bool:

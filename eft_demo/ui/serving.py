@@ -9,6 +9,7 @@ import errno
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import uvicorn
@@ -17,6 +18,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.settings import show_value
 
 PORTS_TRIED = 50
+NAME_S = 5.0  # for the system to say what a name stands for
 ANY = ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost")  # a person at this machine says localhost to these
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _POLL_S = 0.005
@@ -40,6 +42,12 @@ def listen(host: str, wanted: int) -> list[socket.socket]:
     raise InputError(f"{ports} free on {host}. Please choose another with --port; 0 takes any.")
 
 
+def check(host: str, wanted: int) -> None:
+    """Raises what `listen` would raise, before the models are loaded; nobody can connect yet."""
+    for one in listen(host, wanted):
+        one.close()
+
+
 def port_of(sockets: Sequence[socket.socket]) -> int:
     """The port that all of them share."""
     return int(sockets[0].getsockname()[1])
@@ -56,14 +64,33 @@ def address(host: str, port: int) -> str:
 def _places(host: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     """Family and address of everything that `host` stands for. Raises InputError if that is no host."""
     try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, ValueError) as error:  # ValueError: a name that cannot be written as one
-        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        found = _resolved(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be written as one
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "not a host name"
         raise InputError(
             f"The host {show_value(host)} is not known here ({reason}). Please choose another address with "
             "--host, such as 127.0.0.1 or 0.0.0.0, without http:// and without a port."
         ) from None
     return list(dict.fromkeys((family, address) for family, *_, address in found))  # type: ignore[misc]
+
+
+def _resolved(name: str) -> list[Any]:
+    """What the system knows by that name. Raises OSError, also if no name server answers in good time."""
+    answer: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(
+                socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            )
+        except Exception as error:  # is raised where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="name", daemon=True).start()  # it cannot be stopped
+    try:
+        return answer.result(NAME_S)
+    except TimeoutError:
+        raise OSError(errno.ETIMEDOUT, f"no name server answered in {NAME_S:g} s") from None
 
 
 def _bind(

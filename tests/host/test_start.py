@@ -152,6 +152,13 @@ def test_any_user_in_any_folder_on_a_disk_that_takes_nothing(tmp_path: Path) -> 
         ([], {"HF_ENDPOINT": "http://[::1"}, "HF_ENDPOINT"),
         ([], {"EFT_ASSETS": "~nobody-here/assets"}, "EFT_ASSETS"),
         (["--nonsense"], {"TERMINAL_WIDTH": "garbage"}, "TERMINAL_WIDTH"),
+        (["--host", "nowhere.invalid"], {}, "nowhere.invalid"),
+        (["--host", " "], {}, "EFT_HOST"),
+        (["--host", "192.0.2.1"], {}, "192.0.2.1"),
+        (["--host", "http://localhost:7860"], {}, "http://localhost:7860"),
+        ([], {"EFT_HOST": "fe80::1%eth9"}, "fe80::1%eth9"),
+        ([], {"GRADIO_SERVER_NAME": "[::1"}, "[::1"),
+        (["--port", "65536"], {}, "65535"),
     ],
 )
 def test_what_stops_the_start_is_one_sentence_and_ends_it(

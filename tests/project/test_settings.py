@@ -101,6 +101,8 @@ def test_settings_come_from_the_environment() -> None:
     ("variable", "text"),
     [
         ("EFT_PORT", "http"),
+        ("EFT_HOST", " "),
+        ("EFT_HOST", "[]"),
         ("EFT_PORT", "70000"),
         ("EFT_PORT", "80.5"),
         ("EFT_DTYPE", "int4"),

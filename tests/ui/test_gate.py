@@ -164,6 +164,10 @@ def test_forged_headers_of_proxies_do_not_make_a_foreign_name_ours(client: httpx
     [
         (Settings(host="0.0.0.0"), "any.example", True),
         (Settings(host="127.0.0.2"), "any.example", False),
+        (Settings(host="[::1]"), "any.example", False),
+        (Settings(host="0:0:0:0:0:0:0:1"), "any.example", False),
+        (Settings(host=" LocalHost "), "any.example", False),
+        (Settings(host="::"), "any.example", True),
         (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "any.example", False),
         (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "EFT.example.:443", True),
         (Settings(host="0.0.0.0", allowed_hosts="eft.example, *.lab.example"), "a.lab.example", True),

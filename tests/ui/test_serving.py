@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import threading
 from collections.abc import Callable
 
 import httpx
@@ -121,3 +122,24 @@ def test_a_server_that_ends_while_it_starts_is_a_sentence() -> None:
     server = serving.Server(broken, serving.listen("127.0.0.1", 0))
     with pytest.raises(EFTError, match="ended while it started"):
         server.start()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=ipv6)])
+def test_a_check_gives_the_port_back(host: str) -> None:
+    with taken(host) as other:
+        port = other.getsockname()[1]
+    serving.check(host, port)
+    (one,) = serving.listen(host, port)
+    assert serving.port_of([one]) == port
+    one.close()
+
+
+def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(60))
+    monkeypatch.setattr(serving, "NAME_S", 0.05)
+    try:
+        with pytest.raises(InputError, match="'slow.example'.*no name server answered"):
+            serving.check("slow.example", 0)
+    finally:
+        asked.set()
