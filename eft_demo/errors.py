@@ -78,6 +78,12 @@ class NumericalError(EFTError):
         )
 
 
+class ModelError(EFTError):
+    """A model does not keep to what the engine asks of every model; the message names it."""
+
+    code = "model"
+
+
 class Overloaded(EFTError):
     """There is no room for another run now."""
 

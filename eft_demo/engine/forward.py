@@ -13,9 +13,10 @@ from torch import Tensor
 from eft_demo.engine.batch import Feed
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.failures import ModelFailure
-from eft_demo.errors import NumericalError
+from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
+from eft_demo.settings import show_value
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class Forwards:
             start = self.clock()
             try:
                 logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
+                for role, seqs in {feeds[i].role: len(blocks[i]) for i in unit}.items():
+                    self._check(role, logits.get(role), seqs, keep)
             except Exception as error:  # a model's failure is its own sequences' only
                 raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
             for i in unit:
@@ -78,6 +81,18 @@ class Forwards:
             return {role: self.models[role].forward(slots, tokens, keep)}
         group = next(group for group in self.groups if group.members.issuperset(parts))
         return group.forward(parts, keep)
+
+    def _check(self, role: str, logits: object, seqs: int, keep: int) -> None:
+        """Raises ModelError unless these are logits (rows, keep, vocab): another shape would be mixed too."""
+        wanted = (seqs, keep, self.models[role].vocab)
+        if not isinstance(logits, Tensor):
+            raise ModelError(f"The model {role} returned {show_value(logits)} in the place of its logits.")
+        if tuple(logits.shape) != wanted or not logits.is_floating_point():
+            raise ModelError(
+                f"The model {role} returned logits of the shape {tuple(logits.shape)} as {logits.dtype}, and "
+                f"{wanted} of a floating type were asked for, so this text ends here. Please choose another "
+                "model; this one's code has a fault."
+            )
 
     def _logprobs(self, feed: Feed, logits: Tensor) -> Tensor:
         """(rows, keep, vocab) -> log-probs of the same shape."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eft_demo.errors import FamilyError, InputError
+from eft_demo.errors import FamilyError, InputError, RecipeError
 from eft_demo.families.files import at_home, is_file
 from eft_demo.families.schema import Part, read_yaml
+from eft_demo.method.recipe import Recipe, blend
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -151,6 +152,8 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     }
     if not {"large_base", "small_base"} <= set(roles):
         raise top["roles"].error("A family needs the roles large_base and small_base.")
+    for role, part in top["roles"].parts.items():
+        _check_base(roles[str(role)], part, roles)
     top["behaviours"].expect(list)
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
@@ -178,6 +181,10 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
 
 def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> RoleEntry:
     """From `role: folder`, or `role: {repo: owner/name, ...}`."""
+    try:
+        Recipe(role)
+    except RecipeError as error:
+        raise part.error(f"{part.name} cannot be named in a recipe. {error}.") from None
     if isinstance(part.value, str):
         if default is None:
             raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
@@ -206,6 +213,19 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
     )
 
 
+def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> None:
+    """What an adapter is one of must be a whole model of this family. Raises FamilyError."""
+    if role.adapter_of is None:
+        return
+    base = roles.get(role.adapter_of)
+    if base is None or base.adapter_of is not None:
+        models = ", ".join(name for name, other in roles.items() if other.adapter_of is None)
+        raise part.parts["adapter_of"].error(
+            f"The adapter {role.role} names {role.adapter_of!r} as its base, and that is no whole model of "
+            f"this family. Please choose one of {models}."
+        )
+
+
 def _shape(part: Part) -> Shape:
     table = part.table((*SHAPE, "tied", "stored_bytes"), SHAPE)
     numbers = {name: entry.expect(int, low=1) for name, entry in table.items() if name != "tied"}
@@ -228,6 +248,10 @@ def _behaviour(part: Part, roles: Mapping[str, RoleEntry]) -> Behaviour:
     role = table["role"].expect(str)
     if role not in roles:
         raise table["role"].error(f"The behaviour {role} is none of the roles {', '.join(roles)}.")
+    try:
+        blend([role])  # its slider is called after it
+    except RecipeError as error:
+        raise table["role"].error(f"{role} is too long for a behaviour. {error}") from None
     return Behaviour(role, table["title"].expect(str), table["description"].expect(str))
 
 

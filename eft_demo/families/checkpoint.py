@@ -25,6 +25,13 @@ NUMBERS = {
 }  # fmt: skip
 REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
 PLAIN = ("F64", "F32", "F16", "BF16")  # kinds of numbers that mean what they say
+# Of quantised checkpoints, by what the library calls them in config.json. It reads each with a package of its
+# own and asks for that package by name.
+QUANT_METHODS = (
+    "aqlm", "auto-round", "awq", "bitnet", "bitsandbytes_4bit", "bitsandbytes_8bit",
+    "compressed-tensors", "eetq", "fbgemm_fp8", "fouroversix", "fp8", "fp_quant", "gemma", "gguf", "gptq",
+    "higgs", "hqq", "metal", "mxfp4", "mxfp8", "nvfp4", "quanto", "quark", "sinq", "spqr", "torchao", "vptq",
+)  # fmt: skip
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -150,7 +157,8 @@ def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: i
 
 def _check_plain(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapping[str, Header]) -> None:
     """Weights that are whole numbers mean something only with scales that plain loading knows nothing of."""
-    if config.get("quantization_config"):
+    if quantised := config.get("quantization_config"):
+        _check_method(checkpoint, quantised)
         return  # the library knows what they mean
     odd = [name for name, header in found.items() if name.endswith(".weight") and header.dtype not in PLAIN]
     if odd:
@@ -158,6 +166,20 @@ def _check_plain(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mappi
             f"The model {checkpoint.role} in {checkpoint.path} holds {odd[0]} as {found[odd[0]].dtype}, and "
             f"only {', '.join(PLAIN)} are loaded as they are. Please choose the repository that it was made "
             "from."
+        )
+
+
+def _check_method(checkpoint: Checkpoint, quantised: Any) -> None:
+    """The library passes over a way of quantising that it does not know, and reads the weights as plain."""
+    table = quantised if isinstance(quantised, dict) else {}
+    if table.get("load_in_8bit") or table.get("load_in_4bit"):
+        return  # bitsandbytes, which the library knows by these alone
+    method = table.get("quant_method")
+    if method not in QUANT_METHODS:
+        raise FamilyError(
+            f"The config.json of {checkpoint.role} in {checkpoint.path} says that its weights are "
+            f"quantised by {show_value(method)} (quantization_config, quant_method), unknown here. "
+            "Please choose the repository that it was made from."
         )
 
 

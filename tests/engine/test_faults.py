@@ -3,7 +3,7 @@
 import gc
 import logging
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -374,6 +374,41 @@ def test_a_model_that_gives_nan_ends_the_columns_that_need_it(
                 assert column == whole
     assert is_free(engine)
     broken.after = 10**9
+    assert play(engine, toy_requests()) == toy_alone
+
+
+WRONG: dict[str, Callable[[torch.Tensor], object]] = {
+    "a row more": lambda logits: torch.cat([logits, logits[:1]]),
+    "a row less": lambda logits: logits[1:],
+    "a place more": lambda logits: torch.cat([logits, logits[:, :1]], 1),
+    "a token less": lambda logits: logits[..., :-1],
+    "a token more": lambda logits: torch.cat([logits, logits[..., :1]], 2),
+    "another order": lambda logits: logits.transpose(1, 2),
+    "no places": lambda logits: logits[:, 0],
+    "a number": lambda logits: logits.sum(),
+    "whole numbers": lambda logits: logits.long(),
+    "nothing": lambda logits: None,
+    "a list": lambda logits: logits.tolist(),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=list(WRONG))
+def test_a_model_that_returns_another_shape_is_named(
+    wrong: Callable[[torch.Tensor], object], monkeypatch: pytest.MonkeyPatch, toy_alone: list[list[Sent]]
+) -> None:
+    engine = toy_engine()
+    model = engine.models["large_base"]
+    whole = model.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "forward", lambda *asked: wrong(whole(*asked)))
+        for columns, alone in zip(play(engine, toy_requests()), toy_alone, strict=True):
+            for column, expected in zip(columns, alone, strict=True):
+                if column.finish_reason == "error":
+                    assert "The model large_base returned" in str(column.error) and not column.ids
+                else:  # it does without that model
+                    assert column == expected
+            assert columns[0].finish_reason == "error"
+    assert is_free(engine)
     assert play(engine, toy_requests()) == toy_alone
 
 

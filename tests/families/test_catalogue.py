@@ -72,6 +72,17 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
         ("role: polite", "role: rude", "line 14: The behaviour rude is none of the roles"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
+        ("  polite:", "  alpha:", "line 10: roles.alpha cannot be named in a recipe.*not that of a control"),
+        ("  polite:", "  beta:", "line 10: roles.beta cannot be named in a recipe"),
+        ("  polite:", "  alpha_pirate:", "line 10: roles.alpha_pirate cannot be named in a recipe"),
+        ("  polite:", "  Polite:", "line 10: roles.Polite cannot be named .*got 'Polite'"),
+        ("  polite:", "  'very polite':", "line 10: roles.very polite cannot be named"),
+        ("  polite:", "  7:", "line 10: roles.7 cannot be named"),
+        ("  polite:", "  on:", "line 10: roles.True cannot be named"),
+        ("  polite:", "  höflich:", "line 10: roles.höflich cannot be named"),
+        ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
+        ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*no whole model of this family"),
+        ("path: polite", "path: polite\n    adapter_of: polite", "line 12: .*one of large_base, small"),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: an entry of the file stands twice"),
     ],
@@ -82,6 +93,12 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, se
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
         read_entry(path)
     assert "Please correct the file" in str(caught.value)
+
+
+def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path) -> None:
+    text = OWN.replace("polite:", f"{'p' * 35}:").replace("role: polite", f"role: {'p' * 35}")
+    with pytest.raises(FamilyError, match="mine.yaml, line 14: ppp.* is too long for a behaviour"):
+        read_entry(written(tmp_path, text))
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text", "a: &x [*x]", "\ud800"])

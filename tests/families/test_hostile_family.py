@@ -11,10 +11,12 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from eft_demo.errors import EFTError, FamilyError, OutOfMemory
 from eft_demo.families import rendering
 from eft_demo.families.catalogue import read_entry
+from eft_demo.families.checkpoint import QUANT_METHODS
 from eft_demo.families.files import MAX_YAML_BYTES
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.families.tokens import read_codec
@@ -143,6 +145,31 @@ def test_a_configuration_that_cannot_be_is_a_sentence(
     change_json(file.parent / "small_base" / "config.json", **{name: value})
     with pytest.raises(EFTError, match="(?s)small_base|This needs"):
         open_family(read_entry(file), FP32)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "llama3"])
+@pytest.mark.parametrize(
+    ("quantised", "named"),
+    [
+        ({"quant_method": "no_such"}, "'no_such'"),
+        ({"quant_method": ["awq"]}, "a list"),
+        ({"quant_method": "bitsandbytes"}, "'bitsandbytes'"),  # without the number of bits
+        ({"bits": 4}, "None"),
+        ("awq", "None"),
+        ([1], "None"),
+    ],
+)
+def test_an_unknown_way_of_quantising_is_named(
+    family: Callable[[str], Path], kind: str, quantised: object, named: str
+) -> None:
+    file = family(kind)
+    change_json(file.parent / "small_base" / "config.json", quantization_config=quantised)
+    with pytest.raises(FamilyError, match=f"small_base.*{named}.*quant_method"):
+        open_family(read_entry(file), FP32)
+
+
+def test_the_ways_of_quantising_are_the_librarys() -> None:
+    assert set(AUTO_QUANTIZATION_CONFIG_MAPPING) == set(QUANT_METHODS)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7", '{"a": ' * 50_000, "\x00"])
