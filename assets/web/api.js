@@ -164,7 +164,7 @@ export async function regain(one) {
   if (kept) return "";
   if (!one.formats) return "The server has this run no more. Please open its file again.";
   const { prompt, sampling, filter, record, formats } = one;
-  const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, ...JSON.parse(storedText(one, column)) }));
+  const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
   const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns), family: config.chips[0] }));
   if (answer.run) one.id = answer.run, emit("changed");
   return answer.error || "";

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
@@ -196,10 +197,13 @@ class _Reader:
         return check_control(name, _float(name, text), self.allow_negative)
 
     def _strange(self) -> None:
-        """Names that nobody here knows; those that sites add to every link are no loss."""
-        strange = [name for name in self.values if not _is_ours(name) and not _ADDED.match(name)]
-        if strange:
-            self.left_out.append(f"It says {show_value(strange[0])}, which means nothing here.")
+        """The first name that seems to be one of ours misspelt; what others add to a link is no loss."""
+        for name in self.values:
+            if _is_ours(name) or _ADDED.match(name):
+                continue
+            if near := get_close_matches(name.strip().lower(), _NAMES, 1, _ALIKE):
+                self.left_out.append(f"It says {show_value(name)} where {near[0]} may be meant.")
+                return
 
 
 def _prompt(text: str) -> str:
@@ -303,6 +307,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 }
 _WORDS = {"prompt", "family", "behaviour", "made"}  # whose digits are no numbers
 _NAMES = {"v", "column", *RENAMED, "format", *_READERS, *SAMPLING, *CONTROLS}
+_ALIKE = 0.8  # of two names, from 0 to 1: promt is as near to prompt as .91, ref to nothing
 # What Gradio, Spaces, and programs that count visits or wrap links add.
 _ADDED = re.compile(
     r"$|_|(?:utm|gad|hsa|vero|mkt|mc|oly)_|[a-z]*cl(?:id|kid|src)$|(?:igshid|igsh|si|s|t|ref|source|sources|"

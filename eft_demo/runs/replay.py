@@ -14,7 +14,7 @@ from eft_demo.method.recipe import Recipe
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
-from eft_demo.runs.spec import MAX_COLUMNS
+from eft_demo.runs.spec import MAX_COLUMNS, MAX_LENGTH
 from eft_demo.runs.trace import (
     MAX_CHARS,
     Candidate,
@@ -177,6 +177,8 @@ def _refuse(what: str) -> None:
 def _check_column(column: ColumnTrace, recipe: Recipe) -> None:
     if column.finish_reason and column.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
+    if not 0 <= column.given <= MAX_LENGTH:
+        raise _Unfit(f"given must be from 0 to {MAX_LENGTH:,}, not {column.given:,}")
     _check_finite("ttft_s", column.ttft_s, most=MAX_TTFT_S)
     _check_finite("speed", column.tokens_per_s, column.speedup or 0, most=MAX_SPEED)
     _check_finite("acceptance_rate", column.acceptance_rate or 0)

@@ -25,6 +25,7 @@ VERSION = 5
 # What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
 OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
 RENAMED = {"panels": "columns"}  # keys of versions before 5
+OLDER_COLUMN = {"given": 0}  # version 4 did not say which tokens of a branch had been given
 SAMPLING_OF_4 = {"temperature", "top_p", "top_k", "min_p", "seed"}
 MAX_CHARS = 20_000_000  # eight times the longest run of three columns
 FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
@@ -81,6 +82,7 @@ class ColumnTrace:
     tokens_per_s: float = 0.0
     acceptance_rate: float | None = None  # of drafted tokens; None: none were drafted
     speedup: float | None = None
+    given: int = 0  # so many tokens at its beginning were given, as in a branch, and not drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,9 @@ class RunTrace:
         if type(version) is int and version in OLDER:
             document = {RENAMED.get(key, key): value for key, value in document.items()}
             document = {**OLDER[version], **document, "version": VERSION}
+            columns = document.get("columns")
+            if isinstance(columns, list):
+                document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
         elif version is None:
             raise InputError(
                 "This is not a recorded run: it names no version. "

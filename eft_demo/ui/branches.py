@@ -71,6 +71,8 @@ def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Par
     """That part of the kept run again, with the changes that were posted, all checked."""
     run = service.start_run(_changed(kept.spec, posted, part, service.settings), part.forced, part.owner)
     fresh, again = empty_traces(kept.spec.columns), part.places
+    for i in again:
+        fresh[i].given = len(part.forced)
     traces = [fresh[i] if i in again else _as_it_is(trace) for i, trace in enumerate(kept.traces)]
     spec = run.request.spec
     seeds = tuple(spec.sampling.seed if i in again else seed for i, seed in enumerate(kept.seeds))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from eft_demo.settings import LOOPBACK, Settings, show_value
 from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
@@ -30,6 +30,7 @@ BODY_BYTES_PER_S = 50_000
 # Of values in a body, however deep: the largest run has half of it. While JSON is read, all others wait.
 MAX_VALUES = 500_000
 READING_S = 5.0  # a minute per address to read large bodies: a class opens its files
+READINGS = 2  # of a body that is let in: Gradio reads it once more
 DRAIN_S = 3.0  # for the rest of a body that was refused: a proxy that still sends it would miss the answer
 DRAIN_BYTES = 50_000_000
 # All that the page posts to.
@@ -40,6 +41,7 @@ CLOSED = re.compile(
     r"(/gradio_api)?/(runs?|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+|custom_component|stream|svelte|"
     r"upload_progress|openapi\.json|logout|pwa_icon)(/|$)"
 )
+ABSOLUTE = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 ALWAYS_OPEN = "/healthz"
 PAGE_HEADER = "x-eft-page"  # set by early.js
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -95,6 +97,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = _origin_form(scope)
         pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         headers = {name.lower(): value for name, value in pairs}
         scope = self._as_ours(scope, headers)
@@ -206,7 +209,7 @@ class Gate:
         try:
             return json.loads(body)
         finally:
-            self._read.append((time.monotonic(), address, time.thread_time() - since_s))
+            self._read.append((time.monotonic(), address, READINGS * (time.thread_time() - since_s)))
 
     def _with_headers(self, send: Send) -> Send:
         frames = f"frame-ancestors {self.rules.framed_by}".encode()
@@ -319,6 +322,21 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _origin_form(scope: Scope) -> Scope:
+    """The request with the address in its target taken off and put in the place of Host (RFC 9112, 3.2.2).
+
+    Proxies ask so for what they take to be another proxy.
+    """
+    raw = scope.get("raw_path") or b""
+    absolute = ABSOLUTE.match(raw)
+    if absolute is None:
+        return scope
+    rest = raw[absolute.end() :] or b"/"
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"host"]
+    headers.append((b"host", absolute.group(1)))
+    return {**scope, "raw_path": rest, "path": unquote(rest.decode("latin-1")), "headers": headers}
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -101,6 +101,7 @@ def _column(column: Json) -> Json:
         "tokens_per_s": end.get("tps", 0),
         "acceptance_rate": end.get("acc"),
         "speedup": end.get("speedup"),
+        "given": column.get("given", 0),
     }
 
 

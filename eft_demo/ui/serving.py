@@ -15,11 +15,14 @@ from typing import Any
 import uvicorn
 
 from eft_demo.errors import EFTError, InputError
+from eft_demo.host.environment import given
 from eft_demo.settings import show_value
 
 PORTS_TRIED = 50
 NAME_S = 5.0  # for the system to say what a name stands for
 ANY = ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost")  # a person at this machine says localhost to these
+# A proxy on this machine, however it connects; the last is how IPv4 looks to a socket of IPv6.
+HERE = "127.0.0.1,::1,::ffff:127.0.0.1"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _POLL_S = 0.005
 
@@ -146,7 +149,16 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, sockets: Sequence[socket.socket]) -> None:
         # What the environment could decide (the number of workers, a file of settings) is said here.
-        super().__init__(uvicorn.Config(app, log_level="warning", log_config=None, workers=1, lifespan="on"))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                log_config=None,
+                workers=1,
+                lifespan="on",
+                forwarded_allow_ips=given().get("FORWARDED_ALLOW_IPS", HERE),
+            )
+        )
         self.sockets = list(sockets)
         self.thread = threading.Thread(target=self._serve_all, name="server", daemon=True)
 

@@ -203,6 +203,42 @@ def test_what_mail_and_chats_do_to_links_is_undone_without_a_word(query: str) ->
 
 
 @pytest.mark.parametrize(
+    "added",
+    [
+        *("utm_source=mail", "utm_id=1", "UTM_SOURCE=x", "fbclid=x", "gclid=x", "msclkid=x", "wbraid=x"),
+        *("igshid=x", "igsh=x", "si=x", "s=20", "share=1", "share_id=x", "ref=home", "ref_src=tw"),
+        *("mc_cid=x", "mc_eid=x", "mkt_tok=x", "_hsenc=x", "_ga=1", "pk_campaign=x", "mtm_source=x", "spm=x"),
+        *("li_fat_id=x", "epik=x", "rdt_cid=x", "ncid=x", "cmpid=x", "s_cid=x", "via=x", "from=chat"),
+        *("sfnsn=mo", "tdsourcetag=x", "wt_mc=x", "nonsense=1", "x=1", "日本=1", "a" * 500),
+    ],
+)
+def test_what_others_add_to_a_link_is_no_loss(added: str) -> None:
+    for query in (f"{PLAIN}&{added}", f"{added}&{PLAIN}", PLAIN.replace("&alpha", f"&{added}&alpha")):
+        link = read(query)
+        assert link == PLAIN_LINK and link.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("promt", "prompt"),
+        ("sed", "seed"),
+        ("temprature", "temperature"),
+        ("top-p", "top_p"),
+        ("topk", "top_k"),
+        ("behavior", "behaviour"),
+        ("columns", "column"),
+        ("Scheduler", "schedule"),
+    ],
+)
+def test_one_of_our_names_misspelt_is_named_once(name: str, meant: str) -> None:
+    link = read(f"{PLAIN}&{name}=1&{name}s=2&utm_source=x")
+    assert link == PLAIN_LINK
+    (said,) = link.left_out
+    assert repr(name.lower()) in said.lower() and meant in said
+
+
+@pytest.mark.parametrize(
     "end",
     [
         ">",

@@ -199,6 +199,28 @@ def test_the_page_is_the_same_whatever_a_proxy_says(client: httpx.Client) -> Non
     assert '="/' not in page.text.partition("window.gradio_config")[0]
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/healthz", "localhost", 200),
+        ("HTTP://localhost:80/healthz?x=1", "localhost", 200),
+        ("https://127.0.0.1/config", "evil.example", 200),  # the target's address counts, not Host
+        ("http://[::1]:7860/healthz", "", 200),
+        ("http://localhost", "localhost", 200),
+        ("http://evil.example/", "localhost", 403),
+        ("http://localhost@evil.example/", "localhost", 403),
+        ("http://localhost%40evil.example/", "localhost", 403),
+        ("http://localhost/gradio_api/run/x", "localhost", 404),
+        ("http://localhost/no/such", "localhost", 404),
+        ("ftp://localhost/healthz", "localhost", 404),
+    ],
+)
+def test_a_target_with_the_whole_address(page: tuple[Page, str], target: str, host: str, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", urlsplit(page[1]).port or 0), 20) as line:
+        line.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert line.recv(12).decode() == f"HTTP/1.1 {status}"
+
+
 @pytest.mark.parametrize("path", ["//healthz", "/tools/eft/healthz", "/tools/eft"])
 def test_a_path_that_a_proxy_left_as_it_was(client: httpx.Client, path: str) -> None:
     assert client.get(path, headers={"X-Forwarded-Prefix": "/tools/eft"}).status_code == 200

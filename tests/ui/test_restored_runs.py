@@ -67,6 +67,7 @@ def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
             {
                 **{name: head[name] for name in ("name", "roles", "terms")},
                 "seed": 0,
+                "given": 0,
                 "w": {i: labels[i] for i in ids},
                 "t": tokens,
                 "end": end,

@@ -98,6 +98,22 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: K
     assert len(runs.find("a").trace(service).columns) == 3
 
 
+def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs: KeptRuns) -> None:
+    branch = start_branch(service, runs, {"run": "a", "column": 1, "position": 3})
+    finish(branch)
+    runs.keep("child", branch[1])
+    saved = json.loads(kept.save(service, runs, {"run": "child", "format": "json"}))["text"]
+    assert [column.given for column in open_run(saved).columns] == [0, 3, 0]
+    lines = json.loads(open_file(runs, {"text": saved}, service))["lines"].splitlines()
+    assert json.loads(lines[0])["givens"] == [0, 3, 0]
+    reopened = json.loads(lines[0])["id"]
+    again = start_branch(service, runs, {"run": reopened, "column": 0, "position": 2})
+    finish(again)
+    assert [column.given for column in again[1].trace(service).columns] == [2, 3, 0]
+    scored = start_same_text(service, runs, {"run": "a", "column": 1})
+    assert {column.given for column in finish(scored)} == {len(ids(runs.find("a").traces[1]))}
+
+
 def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: KeptRuns) -> None:
     length = len(runs.find("a").traces[0].tokens)
     columns = finish(start_branch(service, runs, {"run": "a", "column": 0, "position": length}))

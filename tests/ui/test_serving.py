@@ -8,6 +8,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from eft_demo.errors import EFTError, InputError
 from eft_demo.ui import serving
@@ -143,3 +146,36 @@ def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.
             serving.check("slow.example", 0)
     finally:
         asked.set()
+
+
+@pytest.mark.parametrize(
+    ("host", "reached", "believed"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        pytest.param("::1", "[::1]", True, marks=ipv6),
+        pytest.param("::", "[::1]", True, marks=ipv6),
+        pytest.param("::", "127.0.0.1", True, marks=ipv6),  # comes as ::ffff:127.0.0.1
+        ("127.0.0.2", "127.0.0.2", False),
+    ],
+)
+def test_a_proxy_on_this_machine_is_believed_however_it_connects(
+    host: str, reached: str, believed: bool
+) -> None:
+    seen: list[str] = []
+
+    async def note(request: Request) -> Response:
+        seen.append(request.client.host if request.client else "")
+        return Response()
+
+    sockets = serving.listen(host, 0)
+    server = serving.Server(Starlette(routes=[Route("/", note)]), sockets)
+    server.start()
+    try:
+        source = None if believed else httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(trust_env=False, transport=source) as proxy:
+            url = f"http://{reached}:{serving.port_of(sockets)}/"
+            proxy.get(url, headers={"X-Forwarded-For": "203.0.113.7"})
+    finally:
+        server.close()
+    assert seen == (["203.0.113.7"] if believed else ["127.0.0.2"])
