@@ -185,6 +185,8 @@ HOSTED_NAMES: Mapping[str, str] = {
     "max_sequences": "EFT_MAX_ROWS",  # its name before 2026-11
 }
 BUNDLED = "atlas"  # the family that needs no download
+LISTED_BESIDE = 12  # candidates of a token in a file beside those of the mix: three of each of four models
+MAX_RUN_SCALE = 32  # 8,192 tokens a column, files of 128 MB: what one machine still reads beside its runs
 DEFAULT_THREADS = 1  # of torch, for the bundled models; of others one per CPU
 NO_FAMILY = "none"  # no model at all: a page for what was recorded
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -277,6 +279,12 @@ class Settings:
         if self.space and not _SPACE_ID.fullmatch(self.space):
             raise InputError(f"EFT_SPACE must be owner/name; got {show_value(self.space)}.")
         self._check_addresses()
+        if self.run_scale > MAX_RUN_SCALE:
+            raise InputError(
+                f"EFT_MAX_NEW_TOKENS={self.max_new_tokens} with EFT_CANDIDATES={self.candidates} makes saved "
+                f"runs {self.run_scale:,.0f} times as large as usual, and {MAX_RUN_SCALE} times is the most "
+                "that can be opened again. Please lower one of the two."
+            )
         # A lower maximum lowers the default with it, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
@@ -301,6 +309,14 @@ class Settings:
                     "EFT_ALLOWED_HOSTS must be names such as eft.example.org, without http:// and port; got "
                     f"{show_value(name)}."
                 )
+
+    @property
+    def run_scale(self) -> float:
+        """How many times as large a saved run may be as with the settings that come with the app; 1 or more.
+
+        A run written here can be opened here: whatever reads one multiplies its limits by it.
+        """
+        return max(1.0, self.max_new_tokens / 256 * (self.candidates + LISTED_BESIDE) / (8 + LISTED_BESIDE))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -49,10 +49,14 @@ class Replay:
     events: tuple[Event, ...]
 
 
-def open_run(data: bytes | str) -> RunTrace:
-    """Read a file that somebody chose. Raises EFTError, a sentence that names the place."""
-    if len(data) > MAX_CHARS:
-        raise InputError(f"A recorded run may have {MAX_CHARS:,} characters at most; this has {len(data):,}.")
+def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
+    """Read a file that somebody chose. Raises EFTError, a sentence that names the place.
+
+    `scale` is `Settings.run_scale`: where runs may be longer than usual, so may files.
+    """
+    most = int(MAX_CHARS * scale)
+    if len(data) > most:
+        raise InputError(f"A recorded run may have {most:,} characters at most; this has {len(data):,}.")
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8-sig")
@@ -60,8 +64,8 @@ def open_run(data: bytes | str) -> RunTrace:
             raise InputError(
                 "This is not a recorded run: it is no text. Please choose another file."
             ) from None
-    run = RunTrace.from_json(data)
-    check_run(run)
+    run = RunTrace.from_json(data, scale)
+    check_run(run, scale)
     return run
 
 
@@ -74,16 +78,16 @@ def read_run(path: Path) -> RunTrace:
     return open_run(data)
 
 
-def check_run(run: RunTrace) -> None:
+def check_run(run: RunTrace, scale: float = 1) -> None:
     """Raises EFTError unless the parts of the run fit one another."""
     if not 1 <= len(run.columns) <= MAX_COLUMNS:
         _refuse(f"there must be 1 to {MAX_COLUMNS} columns, not {len(run.columns)}")
     tokens = sum(len(column.tokens) for column in run.columns)
-    if tokens > MAX_TOKENS:
-        _refuse(f"there may be {MAX_TOKENS:,} tokens at most, not {tokens:,}")
+    if tokens > MAX_TOKENS * scale:
+        _refuse(f"there may be {int(MAX_TOKENS * scale):,} tokens at most, not {tokens:,}")
     for token, text in run.pieces.items():
         _check_piece(token, text)
-    _check_size(run)
+    _check_size(run, scale)
     for number, (column, (_, recipe)) in enumerate(zip(run.columns, run.spec.columns, strict=True), 1):
         try:
             _check_column(column, recipe)
@@ -95,10 +99,10 @@ def check_run(run: RunTrace) -> None:
         _check_made_with(run.made_with)
 
 
-def _check_size(run: RunTrace) -> None:
+def _check_size(run: RunTrace, scale: float) -> None:
     records = [record for column in run.columns for record in column.tokens]
-    if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS:
-        _refuse(f"the texts of its tokens may have {MAX_TEXT_CHARS:,} characters at most")
+    if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS * scale:
+        _refuse(f"the texts of its tokens may have {int(MAX_TEXT_CHARS * scale):,} characters at most")
     names = {name for record in records for name in record.controls} | set(run.spec.controls)
     if len(names) > MAX_CONTROLS:
         _refuse(f"there may be {MAX_CONTROLS} controls at most, not {len(names):,}")

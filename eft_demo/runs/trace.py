@@ -115,10 +115,14 @@ class RunTrace:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> "RunTrace":
-        """Read a trace. Raises EFTError naming the place if anything is not as `to_json` writes it."""
-        if not isinstance(text, str) or len(text) > MAX_CHARS:
-            raise InputError(f"A recorded run must be JSON text of at most {MAX_CHARS:,} characters.")
+    def from_json(cls, text: str, scale: float = 1) -> "RunTrace":
+        """Read a trace; `scale` is that of `Settings.run_scale`.
+
+        Raises EFTError naming the place if anything is not as `to_json` writes it.
+        """
+        most = int(MAX_CHARS * scale)
+        if not isinstance(text, str) or len(text) > most:
+            raise InputError(f"A recorded run must be JSON text of at most {most:,} characters.")
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):

@@ -66,6 +66,7 @@ class Rules:
     guessed: bool
     root_path: str
     framed_by: str
+    run_scale: float  # `Settings.run_scale`: a file that is opened may be so many times as large
 
 
 def rules(settings: Settings) -> Rules:
@@ -78,6 +79,7 @@ def rules(settings: Settings) -> Rules:
         guessed=not asked,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
+        run_scale=settings.run_scale,
     )
 
 
@@ -154,7 +156,8 @@ class Gate:
         self, scope: Scope, receive: Receive, headers: Mapping[str, str]
     ) -> tuple[Receive, Refusal | None]:
         """`receive` with the whole body, or why it is not taken; status 0 if nobody waits any more."""
-        limit = MAX_FILE_BODY_BYTES if "/component_server" in scope["path"] else MAX_BODY_BYTES
+        largest = int(MAX_FILE_BODY_BYTES * self.rules.run_scale)
+        limit = largest if "/component_server" in scope["path"] else MAX_BODY_BYTES
         announced = headers.get("content-length", "0")
         if not (announced.isascii() and announced.isdecimal()):
             return receive, Refusal(400, "Content-Length must be a number of bytes.")
@@ -175,6 +178,7 @@ class Gate:
     async def _collected(self, receive: Receive, limit: int) -> bytes:
         """The body, counted while it comes: what a request says about its length proves nothing."""
         body, began = bytearray(), time.monotonic()
+        most = MAX_BYTES_UNDER_WAY * self.rules.run_scale
         try:
             while True:
                 patience = began + BODY_S + len(body) / BODY_BYTES_PER_S - time.monotonic()
@@ -186,7 +190,7 @@ class Gate:
                 self._under_way += len(piece)
                 if len(body) > limit:
                     raise _Refused(_too_large(limit))
-                if self._under_way > MAX_BYTES_UNDER_WAY and len(body) > SMALL_BODY_BYTES:
+                if self._under_way > most and len(body) > SMALL_BODY_BYTES:
                     raise _Refused(Refusal(503, "Too much is being sent here at once. Please try again."))
                 if not message.get("more_body"):
                     return bytes(body)
@@ -197,8 +201,9 @@ class Gate:
 
     def _read_json(self, body: bytes, address: str) -> object:
         """The value of the body. Raises ValueError if it is no JSON, _Refused if to read it takes long."""
-        if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
-            raise _Refused(Refusal(413, f"A request may have {MAX_VALUES:,} values; this one has more."))
+        most = int(MAX_VALUES * self.rules.run_scale)
+        if sum(map(body.count, (b",", b"[", b"{"))) > most:
+            raise _Refused(Refusal(413, f"A request may have {most:,} values; this one has more."))
         if len(body) <= SMALL_BODY_BYTES:
             return json.loads(body)
         past_s = time.monotonic() - 60

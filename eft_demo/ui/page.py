@@ -252,7 +252,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         address=sharing.address(settings),
         absent=not family.roles,
         recorded=opening.recorded_list(),
-        max_file_bytes=opening.MAX_FILE_BYTES,
+        max_file_bytes=opening.max_file_bytes(settings.run_scale),
         presets=[
             {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour)}
             for preset in presets(family)

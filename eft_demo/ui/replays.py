@@ -36,7 +36,8 @@ def open_file(
 
     `service` is what the page would run now: the file is compared with it.
     """
-    return _answer(runs, lambda: _opened(posted), visitor, service)
+    scale = service.settings.run_scale if service else 1
+    return _answer(runs, lambda: _opened(posted, scale), visitor, service)
 
 
 def open_recorded(
@@ -73,16 +74,21 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
     return "".join([encoder.run_line(run_id, 0, beside), *events, wire.line("done")])
 
 
-def _opened(posted: object) -> RunTrace:
+def max_file_bytes(scale: float) -> int:
+    """Of a file that the page may post, where runs are `Settings.run_scale` times as large as usual."""
+    return int(MAX_FILE_BYTES * scale)
+
+
+def _opened(posted: object, scale: float) -> RunTrace:
     text = posted.get("text") if isinstance(posted, Mapping) else None
     if not isinstance(text, str):
         raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
-    if len(text) > MAX_FILE_BYTES:
+    if len(text) > max_file_bytes(scale):
         raise InputError(
-            f"A recorded run may have {MAX_FILE_BYTES:,} bytes here; this one has {len(text):,}. "
+            f"A recorded run may have {max_file_bytes(scale):,} bytes here; this one has {len(text):,}. "
             "Please choose a shorter run."
         )
-    return open_run(text)
+    return open_run(text, scale)
 
 
 def _recorded(posted: object, folder: Path) -> RunTrace:

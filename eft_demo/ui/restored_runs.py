@@ -49,7 +49,7 @@ def hand_back(service: Service, runs: KeptRuns, posted: object, visitor: Visitor
 def _read(service: Service, posted: object) -> Kept:
     try:
         document, seeds = _document(service, posted)
-        trace = open_run(json.dumps(document, allow_nan=False))
+        trace = open_run(json.dumps(document, allow_nan=False), service.settings.run_scale)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
         raise InputError(UNREADABLE) from None
     return replace(Kept.of_file(trace), seeds=seeds)

@@ -110,6 +110,7 @@ def test_settings_come_from_the_environment() -> None:
         ("EFT_DEADLINE_S", "0"),
         ("EFT_MAX_SEQUENCES", "0"),
         ("EFT_MAX_NEW_TOKENS", "-1"),
+        ("EFT_MAX_NEW_TOKENS", "100000"),  # no run so long could be opened again
         ("EFT_THREADS", "9" * 5000),
         ("EFT_ROOT_PATH", "tools/eft"),
         ("EFT_ROOT_PATH", "/tools/eft?x"),

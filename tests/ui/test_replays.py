@@ -14,12 +14,16 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.lab.record import LESSONS
 from eft_demo.runs.replay import open_run
+from eft_demo.runs.spec import FIRST
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
+from eft_demo.ui import gate
 from eft_demo.ui import replays as opening
 from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_store import KeptRuns
+from eft_demo.ui.run_store import Kept, KeptRuns, save
+from tests.asking import spec
+from tests.fakes import CHANT, make_service
 from tests.hostile import HOSTILE
 
 GOOD = RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json()
@@ -151,3 +155,25 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     assert ask(2, 1)["of"] == 2  # the tuned column comes down to one of the mix's models
     assert "does not hold" in ask(0, 1)["error"] and tuned.tokens
     service.stop()
+
+
+def test_what_raised_limits_let_the_page_save_can_be_opened_there_again() -> None:
+    settings = Settings(max_new_tokens=500, candidates=40)
+    service, runs = make_service(settings), KeptRuns()
+    try:
+        run = service.start_run(spec(CHANT, "assistant", columns=FIRST, length=500))
+        kept = Kept.of_run(run)
+        while not all(trace.finish_reason for trace in kept.traces):
+            for event in run.events(1.0):
+                kept.add(event)
+        runs.keep("a", kept)
+        text = json.loads(save(service, runs, {"run": "a", "format": "json"}))["text"]
+        assert len(text) > opening.MAX_FILE_BYTES
+        assert opening.open_file(runs, {"text": text}, service).startswith('{"lines"')
+        assert f"{opening.MAX_FILE_BYTES:,} bytes" in sentence(opening.open_file(runs, {"text": text}))
+        posted = json.dumps({"data": {"text": text}}).encode()
+        assert len(posted) < gate.MAX_FILE_BODY_BYTES * settings.run_scale
+        found = gate.Gate(None, gate.rules(settings), lambda *_: None)
+        assert found._read_json(posted, "here") == {"data": {"text": text}}
+    finally:
+        service.stop()
