@@ -67,7 +67,8 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
     """
     played = replay(trace)
     encoder = wire.Encoder(trace.spec, played.pieces, played.stop_ids)
-    beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
+    beside: dict[str, object] = {"notes": notes, "record": record_of(trace)}
+    beside["reshown"] = list(trace.spec.formats)
     if any(givens := [column.given for column in trace.columns]):
         beside["givens"] = givens
     events = map(encoder.event_line, played.events)

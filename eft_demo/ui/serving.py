@@ -74,7 +74,7 @@ def _places(host: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
             f"The host {show_value(host)} is not known here ({reason}). Please choose another address with "
             "--host, such as 127.0.0.1 or 0.0.0.0, without http:// and without a port."
         ) from None
-    return list(dict.fromkeys((family, address) for family, *_, address in found))  # type: ignore[misc]
+    return list(dict.fromkeys((family, address) for family, *_, address in found))
 
 
 def _resolved(name: str) -> list[Any]:

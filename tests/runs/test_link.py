@@ -127,7 +127,7 @@ def test_the_least_link_asks_for_the_pages_own_choices() -> None:
         ("v=1&length=0", "from 1"),
         ("v=1&prompt=%FF", "prompt could not be read"),
         ("v=1&made=%3Cb%3E", "made with cannot be read"),
-        ("v=1&alfa=2", "'alfa', which means nothing"),
+        ("v=1&alpa=2", "'alpa' where alpha may be meant"),
         ("v=1&" + "&".join(["column=a:large_base"] * 9), "at most 8 columns"),
         ("v=1&" + "&".join(["column=a:large_base"] * 200), "this one has 200"),
         ("v=1&prompt=" + "x" * (MAX_PROMPT_CHARS + 1), "4,000 characters at most; got 4,001"),
@@ -264,7 +264,8 @@ def test_one_of_our_names_misspelt_is_named_once(name: str, meant: str) -> None:
 def test_what_stands_behind_a_link_is_no_part_of_it_and_is_named(end: str) -> None:
     link = read(PLAIN + end)
     assert link == PLAIN_LINK
-    assert len(link.left_out) == (end != ".")  # a number may end with its point
+    # a number may end with its point, and a field of its own is none of ours
+    assert len(link.left_out) == (end not in (".", "&gt;", "&quot;"))
     column = read("v=1&prompt=Hi&column=Up:large_base %2B alpha*(a - b)" + end)
     assert column.spec.columns == (("Up", parse("large_base + alpha*(a - b)")),)
 
