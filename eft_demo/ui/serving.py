@@ -35,13 +35,15 @@ def listen(host: str, wanted: int) -> list[socket.socket]:
     """
     places = _places(host)
     last = min(wanted + PORTS_TRIED, 65536) - 1
-    for port in range(wanted, last + 1):
+    # What the system picks for 0 may be in use on another address, or taken before it is listened on.
+    for port in range(wanted, last + 1) if wanted else [0] * PORTS_TRIED:
         try:
             return list(_bind(host, places, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise _refusal(host, port, error) from None
-    ports = f"No port from {wanted} to {last} is" if wanted < last else f"Port {wanted} is not"
+    ports = f"No port from {wanted or 1} to {last if wanted else 65535} is"
+    ports = f"Port {wanted} is not" if wanted == last else ports
     raise InputError(f"{ports} free on {host}. Please choose another with --port; 0 takes any.")
 
 

@@ -69,6 +69,22 @@ def test_the_next_free_port_is_taken(host: str) -> None:
             one.close()
 
 
+def test_another_port_is_picked_where_one_was_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen, tried = socket.socket.listen, []
+
+    def overtaken(one: socket.socket) -> None:
+        tried.append(one.getsockname()[1])
+        if len(tried) < 3:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        listen(one)
+
+    monkeypatch.setattr(socket.socket, "listen", overtaken)
+    sockets = serving.listen("127.0.0.1", 0)
+    assert serving.port_of(sockets) == tried[2] >= 1024, "a port that any user may have"
+    for one in sockets:
+        one.close()
+
+
 def refuse_with(number: int) -> Callable[..., None]:
     def bind(*_: object) -> None:
         raise OSError(number, errno.errorcode[number])
@@ -82,6 +98,7 @@ def refuse_with(number: int) -> Callable[..., None]:
         (errno.EADDRINUSE, 7860, "No port from 7860 to 7909"),
         (errno.EADDRINUSE, 65530, "No port from 65530 to 65535"),
         (errno.EADDRINUSE, 65535, "Port 65535 is not free"),
+        (errno.EADDRINUSE, 0, "No port from 1 to 65535"),
         (errno.EACCES, 80, "port 80.*root.*--port"),
         (errno.EAFNOSUPPORT, 7860, "cannot listen on '127.0.0.1'.*--host"),
         (errno.ENOBUFS, 7860, "cannot listen on '127.0.0.1'"),
