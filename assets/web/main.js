@@ -11,6 +11,7 @@ import * as card from "./views/card.js";
 import * as columns from "./views/columns.js";
 import * as comparison from "./views/comparison.js";
 import * as connection from "./views/connection.js";
+import * as copies from "./views/copies.js";
 import * as dialogs from "./views/dialogs.js";
 import * as drop from "./views/drop.js";
 import * as family from "./views/family.js";
@@ -33,7 +34,7 @@ import * as tooltip from "./views/tooltip.js";
 
 // In the order in which they hear of the same event; the key leaves the address bar first.
 const VIEWS = [
-  key, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  key, copies, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
   family, share, replay, memory, drop, print, theme, messages, ask, flow, page, pageKeys,
 ];
 

@@ -77,6 +77,8 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     spec, family = link.spec, service.family
     asked = spec.as_posted()
     asked.pop("family", None)  # the page has one, or cannot fill in what is for another
+    if not spec.prompt:
+        asked.pop("prompt", None)  # what is half typed there stays
     lost = ["This link is damaged."] if link.left_out else []
     lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:

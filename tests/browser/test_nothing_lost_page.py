@@ -365,6 +365,65 @@ def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Pa
     page.wait_for_function(holds, arg="others")
 
 
+def test_a_link_over_the_page_a_reload_and_back_bring_the_settings_back(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.fill("#eft-prompt", "mine")
+    page.eval_on_selector("#eft-top_p", "f => { f.value = '0.8'; f.dispatchEvent(new Event('input')); }")
+    holds = "text => document.querySelector('#eft-prompt')?.value === text"
+    page.evaluate("location.hash = '#v=1&prompt=theirs'")
+    page.wait_for_function(holds, arg="theirs")
+    again(page)
+    page.wait_for_function(holds, arg="theirs")
+    page.fill("#eft-prompt", "theirs, changed")
+    again(page)
+    page.wait_for_function(holds, arg="theirs, changed")
+    page.go_back()
+    page.wait_for_function(holds, arg="mine")
+    assert page.input_value("#eft-top_p") == "0.8"
+    again(page)
+    page.wait_for_function(holds, arg="mine")
+    page.go_forward()
+    page.wait_for_function(holds, arg="theirs, changed")
+
+
+@pytest.mark.parametrize("link", ["#v=1&temperature=0.5", "#v=1&temperature=0.5&prompt="])
+def test_a_link_of_settings_alone_leaves_the_prompt_as_it_is(demo: Page, context: Any, link: str) -> None:
+    page = visit(context, demo.url)
+    page.fill("#eft-prompt", "half typed")
+    page.evaluate("link => { location.hash = link; }", link)
+    page.wait_for_function("document.querySelector('#eft-temperature').value === '0.5'")
+    assert page.input_value("#eft-prompt") == "half typed"
+
+
+def copy_of(page: Any) -> Any:
+    """The tab twice, as a browser duplicates it: with all that is stored for it."""
+    with page.expect_popup() as opened:
+        page.evaluate("dispatchEvent(new Event('pagehide')); window.open(location.href)")
+    opened.value.wait_for_selector(".pane", state="attached")
+    return opened.value
+
+
+def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
+    demo: Page, context: Any
+) -> None:
+    page = visit(context, demo.url)
+    run(page, "chant")
+    wait_tokens(page)
+    copied = copy_of(page)
+    said = notice(copied, "copy")
+    assert "goes on in the tab" in said and "stopped" not in said and "Press Run" not in said
+    assert texts(copied)[2] and copied.locator("[data-part=stop]").is_disabled()
+    count = page.locator(".pane.up .t").count()
+    wait_tokens(page, count + 8)
+    assert page.locator("[data-part=stop]").is_enabled() and page.locator("[data-part=notice]").is_hidden()
+    works(copied)  # its own run stops none in the other tab
+    wait_tokens(page, page.locator(".pane.up .t").count() + 4)
+    again(copied)
+    notice(copied, "are back.")
+    again(page)  # and of this one the other tab knows nothing
+    assert "stopped when you left" in notice(page, "stopped")
+
+
 def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
     context.add_init_script(  # the tab is discarded before what is put off for more than a second
         """const set = setTimeout;

@@ -1,6 +1,7 @@
 """A phone, an emptied field, a remembered theme, a print, a dropped file."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,35 @@ def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
     button.tap()
     wait_end(page)
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
+
+
+def test_no_text_asks_a_finger_for_a_mouse_or_a_key(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)
+    seen = page.inner_text(".eft")
+    assert "Tap a token" in seen
+    run(page, "gold", 20)
+    wait_end(page)
+    page.locator(".pane.up .t").first.tap()
+    page.locator(".pane.up .t").nth(2).tap()
+    page.locator("[data-part=card-table] .cand").nth(1).tap()
+    page.wait_for_selector(".node")
+    wait_end(page)
+    for name in ("strip", "odds", "bars"):
+        page.click(f"[data-part=tab-{name}]")
+        seen += page.inner_text(".eft")
+    for drawer in ("eft-columns", "eft-sampling", "eft-method"):
+        page.click(f"[aria-controls={drawer}]")
+        seen += page.inner_text(".eft")
+    for button in ("share", "open"):
+        page.click(f"[data-part={button}]")
+        seen += page.inner_text(f"[data-dialog={button}]")
+        page.keyboard.press("Escape")
+    page.click(".family-chip")
+    page.wait_for_selector(".family-choice")
+    seen += page.inner_text("[data-dialog=family]")
+    found = [seen[max(0, at.start() - 30) : at.end() + 30] for at in named.finditer(seen)]
+    assert not found and "Tap a cell" in seen and "Tap a candidate" in seen and "Tap one" in seen
 
 
 def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) -> None:

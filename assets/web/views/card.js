@@ -10,11 +10,12 @@ import { select } from "./columns.js";
 import { drawFalls } from "./waterfall.js";
 
 const MEASURED = 800; // so many tokens of a run at most say how much room a card needs
+let howTo = []; // the skeleton's words on how to choose a token
 const LINE_CHARS = 40; // what the last line of a sentence may waste
 
 export function emptyCard() {
   part("card-title").textContent = "One token, every model";
-  part("card-note").textContent = "Click a token or a bar to see what each model would have said.";
+  part("card-note").replaceChildren(...howTo);
   part("card-table").replaceChildren();
   part("falls").replaceChildren();
   part("branching").hidden = true;
@@ -181,6 +182,7 @@ function glance(id) { // the falls against this one, for as long as it is looked
 }
 
 export function listen() {
+  howTo = [...part("card-note").childNodes];
   on("selected", drawCard);
   part("card-table").addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr");

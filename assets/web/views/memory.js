@@ -2,7 +2,7 @@
 // storage, so that a reload, Back, a restarted server or a discarded tab takes nothing away. Nothing of it is sent
 // anywhere, the browser drops it with the tab, and the page works without it where storage is refused.
 //
-//   eft-tab:ID       {version, address, family, word, settings, view, nodes, history}: the page of one history entry
+//   eft-tab:ID       {version, address, family, word, settings, places, view, nodes, history}: the page of one history entry
 //   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
 //   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares those that it left alone
 
@@ -10,11 +10,12 @@ import { addLabels, makeRun, record } from "../lib/runs.js";
 import { sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, currentNode, history, nodes, on, ownFormats, plantTree, plotted, run, running, runsOf, sameOf,
+  config, controls, currentNode, history, nodes, nonce, on, ownFormats, plantTree, plotted, run, running, runsOf, sameOf,
   selected, setPlotted, tape,
 } from "../store.js";
 import { show } from "./branching.js";
 import { select } from "./columns.js";
+import { whenKnown } from "./copies.js";
 import { fieldInputs, setField } from "./fields.js";
 import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
@@ -28,7 +29,8 @@ let storage = null; // where this browser keeps it; null where it refuses
 const written = new Map(); // key -> {sign: what was written, size}
 let entry = ""; // the history entry that this page is
 let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
-const settingsAt = new Map(); // place -> settings that were left there
+let settingsAt = new Map(); // place -> {family, settings} that were left there
+const MAX_PLACES = 50; // of one page that are stored
 let place = ""; // which of the addresses that this page had
 let untouched = ""; // the settings as the page begins, which are not worth a word
 
@@ -84,12 +86,14 @@ function markEntry() {
 // The address of this page has changed. Whether the settings that it had there are back.
 export function settingsBack() {
   if (!entry) return false; // where storage is refused
-  settingsAt.set(place, settingsNow());
+  settingsAt.delete(place); // to the end: the oldest one is stored no more
+  settingsAt.set(place, { family: config.chips[0], settings: settingsNow() });
   const { eft, place: now } = window.history.state || {};
   const kept = eft === entry && settingsAt.get(now);
-  if (!kept) return markEntry(), false;
+  if (!kept) return markEntry(), saveSoon(), false;
   place = now;
-  putSettings(kept, true);
+  putSettings(kept.settings, kept.family === config.chips[0]);
+  saveSoon();
   return true;
 }
 
@@ -136,7 +140,7 @@ function recordOf(left, word) {
   const trees = (list) => list.map((tree) => ({ ...tree, ids: tree.ids.filter((id) => ids.has(id)) })).filter((tree) => ids.has(tree.current));
   const [tree] = history ? trees([history.tree]) : [];
   return {
-    version: MEMORY_VERSION, at: Date.now(), address: location.search + location.hash, family: config.chips[0], word, running,
+    version: MEMORY_VERSION, at: Date.now(), address: location.search + location.hash, family: config.chips[0], word, running, nonce, places: [...settingsAt].slice(-MAX_PLACES),
     settings: settingsNow(), view: viewNow(),
     nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
     history: tree ? { tree, past: trees(history.past), future: trees(history.future) } : null,
@@ -225,14 +229,22 @@ function restore(id) {
   }
   putView(saved.view);
   const changed = JSON.stringify(saved.settings) !== untouched;
-  if (found.length || changed || saved.word) notice(saved.word || wordFor(same, cut, saved.running, found.length));
+  settingsAt = new Map(saved.places);
+  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending));
+  if (saved.running && !saved.word) whenKnown(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
+  else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
 
-function wordFor(same, cut, wasRunning, texts) {
+// What became of the run that was under way when this was stored.
+function endingFor(cut, elsewhere) {
+  if (elsewhere) return ". This tab is a copy: the run goes on in the tab that it was copied from, and here you see what it had " + (cut ? "written by then." : "then.");
+  return cut ? ". The run stopped when you left the page. " + PRESS_RUN : ". The run you asked for did not start. " + PRESS_RUN;
+}
+
+function wordFor(same, texts, ending) {
   const what = texts ? "Your texts and settings are back" : "Your settings are back";
   const models = same ? "" : "Now the model family is " + config.chips[0] + ". ";
-  const ending = cut ? ". The run stopped when you left the page. " + PRESS_RUN : wasRunning ? ". The run you asked for did not start. " + PRESS_RUN : ".";
   return models + what + ending;
 }
 

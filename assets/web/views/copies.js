@@ -1,0 +1,32 @@
+// Copies: a tab that is duplicated takes what this browser stores for it along, so the copy finds a run that goes on in
+// the other tab. Tabs of this page ask each other who has a run; nothing of it leaves the browser.
+
+import { element } from "../dom.js";
+import { nonce, running } from "../store.js";
+
+const ANSWER_MS = 300; // a tab that is here answers in a few
+let channel = null, asked = "", answer = null;
+
+// Whether the run of that number still goes on in another tab: `say` is called, and once more if an answer comes late.
+export function whenKnown(number, say) {
+  if (!channel) return say(false);
+  asked = String(number);
+  const late = setTimeout(() => say(false), ANSWER_MS);
+  answer = () => (clearTimeout(late), say(true));
+  channel.postMessage({ asks: asked });
+}
+
+function onMessage({ data }) {
+  if (!element.isConnected) return void channel.close();
+  if (data.asks && running && data.asks === String(nonce)) channel.postMessage({ has: data.asks });
+  if (answer && data.has === asked) answer(), (answer = null);
+}
+
+export function listen() {
+  try {
+    channel = new BroadcastChannel("eft");
+  } catch {
+    return; // an old browser, or a frame that may not
+  }
+  channel.addEventListener("message", onMessage);
+}
