@@ -10,10 +10,12 @@ RESET = struct.pack("ii", 1, 0)  # close at once, as a lost network does
 
 
 class Wire:
-    """Carries bytes to `port` of this machine until `cut`, and again after `mend`."""
+    """Carries bytes to `port` of this machine until `cut` or `hang`, and again after `mend`."""
 
     def __init__(self, port: int) -> None:
         self.target, self.whole = port, True
+        self.flows = threading.Event()
+        self.flows.set()
         self.ends: set[socket.socket] = set()
         self.door = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.door.getsockname()[1]
@@ -24,11 +26,17 @@ class Wire:
         for end in list(self.ends):
             _drop(end)
 
+    def hang(self) -> None:
+        """Carry nothing from now on and end nothing, as a network without reception does."""
+        self.flows.clear()
+
     def mend(self) -> None:
         self.whole = True
+        self.flows.set()
 
     def close(self) -> None:
         self.cut()
+        self.flows.set()
         self.door.close()
 
     def _accept(self) -> None:
@@ -49,6 +57,7 @@ class Wire:
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while piece := one.recv(65536):
+                self.flows.wait()
                 other.sendall(piece)
         for end in (one, other):
             self.ends.discard(end)

@@ -1,6 +1,15 @@
 // Runs in the head, before anything of Gradio's. It knows the one thing that the server cannot: the page's own address.
 
 (() => {
+  // Such a frame may load none of the page's own scripts, so nothing else can say why it stays empty.
+  if (window.origin === "null") {
+    return document.addEventListener("DOMContentLoaded", () => {
+      const words = Object.assign(document.createElement("p"), { style: "margin: 2em; font: 18px/1.5 sans-serif; color: CanvasText", role: "alert" });
+      words.textContent = "EFT Demo cannot work in this frame: it may load no script of this page (it is sandboxed without allow-same-origin). Please open the page by itself: ";
+      words.append(Object.assign(document.createElement("a"), { href: location.href, target: "_blank", rel: "noopener", textContent: location.origin + location.pathname }));
+      document.body.replaceChildren(words);
+    });
+  }
   // Without its last slash a sub-path would lose its last part: everything here is relative to the page. Once only: a
   // proxy may insist on leaving the slash out.
   const came = performance.getEntriesByType("navigation")[0];

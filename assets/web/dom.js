@@ -10,7 +10,10 @@ import { HIDDEN, TURNING } from "./lib/signs.js";
 /** @type {Root} */
 export let element = /** @type {any} */ (null); // the component's root, which all of the page is inside of
 /** @type {(root: Root) => void} */
-export const mount = (root) => void (element = root);
+export function mount(root) {
+  element = root;
+  for (const field of /** @type {NodeListOf<HTMLInputElement>} */ (root.querySelectorAll("input, select, textarea"))) field.autocomplete = "off";
+}
 
 // `act(key, event)` returns true where it took the key; the browser and what lies around do nothing with it then.
 /** @type {(place: EventTarget, act: (key: string, event: any) => boolean | void, isThere?: () => boolean) => void} */
@@ -71,9 +74,11 @@ export function showPieces(node, pieces, tag = "bdi") {
 
 /** @type {(name: string) => any} */
 export const part = (name) => element.querySelector('[data-part="' + name + '"]');
+const FIELDS = /^(input|select|textarea)$/; // no browser or password manager fills them: views/memory.js does
 /** @type {(tag: string, className?: string, text?: string | number | null) => any} */
 export const el = (tag, className, text) => {
-  const node = document.createElement(tag);
+  const node = /** @type {any} */ (document.createElement(tag));
+  if (FIELDS.test(tag)) node.autocomplete = "off";
   if (className) node.className = className;
   if (text !== undefined && text !== null) node.textContent = String(text);
   return node;

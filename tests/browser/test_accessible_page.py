@@ -160,3 +160,36 @@ def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, 
     page.select_option("#eft-schedule", "list")
     page.select_option("#eft-filter", "mask")
     assert violations(page) == []
+
+
+# What WCAG 1.4.12 lets a reader ask for.
+SPACED = """* { line-height: 1.5 !important; letter-spacing: 0.12em !important; }
+    * { word-spacing: 0.16em !important; } p { margin-bottom: 2em !important; }"""
+CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
+    const shown = node.checkVisibility({ visibilityProperty: true });
+    if (!shown || node.closest('.unseen, svg, .plot, .peek, input, select')) return false;
+    const style = getComputedStyle(node), box = node.getBoundingClientRect();
+    const scrolls = node.parentElement.closest('.candidates, .family-table');
+    return (['hidden', 'clip'].includes(style.overflowX) && node.scrollWidth > node.clientWidth + 1)
+        || (box.width && box.right > innerWidth + 1 && !scrolls);
+}).map((node) => node.outerHTML.slice(0, 120))"""
+
+
+# 320 by 640 is also what is left of 1280 by 2560 at 400 %; 640 by 360 is 1280 by 720 at 200 %.
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (640, 360)])
+def test_nothing_is_cut_where_a_reader_spaces_letters_out(site: Site, width: int, height: int) -> None:
+    page = site.open(width, height)
+    page.add_style_tag(content=SPACED)
+    assert page.evaluate(CUT) == []
+    run(page, "gold silver", 20)
+    wait_end(page)
+    page.locator(".pane .t").nth(2).click()
+    for drawer in ("eft-columns", "eft-sampling", "eft-method"):
+        page.click(f"[aria-controls={drawer}]")
+        assert page.evaluate(CUT) == [], drawer
+    for button in ("[data-part=share]", "[data-part=open]", "[data-part=help]", ".family-chip"):
+        page.click(button)
+        page.wait_for_selector("dialog[open]")
+        assert page.evaluate(CUT) == [], button
+        page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

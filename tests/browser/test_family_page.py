@@ -141,6 +141,24 @@ def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
     assert site.demo.service.family.name == "first"
 
 
+def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page", site: Site) -> None:
+    waiting.clear()
+    open_menu(page)
+    choose(page, "slow")
+    press_load(page)
+    page.wait_for_selector("[data-part=family-cancel]:not([hidden])")
+    assert waiting.wait(SLOW_MS / 1000)
+    page.context.set_offline(True)
+    assert "cannot be reached" in sentence(page)
+    page.context.set_offline(False)
+    page.wait_for_selector("[data-part=family-sentence]", state="hidden")
+    page.wait_for_function(
+        "document.querySelector('[data-part=family-stage-text]').textContent.includes('1.5 GB')"
+    )
+    page.click("[data-part=family-cancel]")
+    page.wait_for_selector("[data-part=family-cancel]", state="hidden")
+
+
 def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", site: Site):
     open_menu(page)
     choose(page, "full")

@@ -23,8 +23,9 @@ from tests.wire_cutter import wire_to
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 NOTICE = "[data-part=notice-text]"
-REFUSED = """Object.defineProperty(window, 'sessionStorage', {
-    get() { throw new DOMException('refused', 'SecurityError'); } })"""
+REFUSED = """for (const name of 'sessionStorage localStorage caches BroadcastChannel cookie'.split(' '))
+    Object.defineProperty(name === 'cookie' ? document : window, name, {
+        get() { throw new DOMException('refused', 'SecurityError'); } })"""
 FILL = """() => {
     for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}
 }"""
@@ -301,6 +302,80 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
     works(page)
     refused.close()
     assert errors == []
+
+
+@pytest.mark.parametrize("allowed", ["", "allow-scripts allow-forms"])
+def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context: Any, allowed: str) -> None:
+    page = context.new_page()
+    page.goto(demo.url + "/healthz")  # the same origin, or it may not be framed at all
+    page.evaluate(
+        """allowed => {
+            const frame = Object.assign(document.createElement('iframe'), { src: '/', width: 600 });
+            frame.setAttribute('sandbox', allowed);
+            document.body.append(frame);
+        }""",
+        allowed or "allow-scripts",
+    )
+    words = page.frame_locator("iframe").get_by_role("alert")
+    words.wait_for()
+    assert "allow-same-origin" in words.inner_text()
+    assert words.get_by_role("link").get_attribute("href").startswith(demo.url)
+
+
+def test_what_an_example_overwrote_comes_back_with_undo(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.click("#eft-prompt")
+    page.keyboard.type("half typed")
+    page.locator(".examples a").first.click()
+    wait_end(page)
+    asked = page.input_value("#eft-prompt")
+    assert asked == page.locator(".examples a").first.inner_text()
+    page.click("#eft-prompt")
+    for _ in range(3):
+        if page.input_value("#eft-prompt") != "half typed":
+            page.keyboard.press("Control+z")
+    assert page.input_value("#eft-prompt") == "half typed"
+
+
+def test_a_pasted_book_is_refused_with_the_limit_and_undone(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.click("#eft-prompt")
+    page.keyboard.type("mine ")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("text => navigator.clipboard.writeText(text)", "a\u200b\u202eb " * 25_000)
+    page.keyboard.press("Control+v")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("[data-error=prompt]:not([hidden])")
+    said = page.inner_text("[data-error=prompt]")
+    assert "125,005" in said and "4,000" in said
+    assert len(page.input_value("#eft-prompt")) == 125_005
+    page.keyboard.press("Control+z")
+    assert page.input_value("#eft-prompt") == "mine "
+
+
+def test_a_print_of_a_run_under_way_has_its_prompt_and_ends_nothing(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    run(page, "chant")
+    wait_tokens(page)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert "chant" in page.inner_text(".printed") and page.locator(".ask").is_hidden()
+    page.pdf()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    wait_tokens(page, page.locator(".pane.up .t").count() + 4)
+    assert page.locator("[data-part=notice]").is_hidden()
+
+
+def test_no_field_is_offered_to_autofill(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.click(".family-chip")
+    page.wait_for_selector("[data-part=family-formats] textarea", state="attached")
+    offered = page.evaluate(
+        """() => [...document.querySelectorAll('.eft :is(input, select, textarea)')]
+            .filter((field) => field.autocomplete !== 'off').map((field) => field.outerHTML)"""
+    )
+    assert offered == []
 
 
 DAMAGES = [  # (kind of stored value, what becomes of one)

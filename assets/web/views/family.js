@@ -1,13 +1,16 @@
 // The models: which family runs and how, and another one for everybody.
 
 import { gigabytes, millions, roleName } from "../lib/formats.js";
-import { server } from "../api.js";
+import { pause, server } from "../api.js";
 import { el, element, part } from "../dom.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
 import { beginAnew } from "./memory.js";
 
 const POLL_MS = 400; // how often a loading family is asked how far it is
+const ANSWER_MS = 10_000; // a server that says nothing for so long is as good as cut off
+const UNHEARD = "The server cannot be reached, so how far it is is not known. This page goes on asking.";
+const NOT_LOADING = "The server was started again meanwhile and loads nothing. Please press Load again.";
 let menu = null; // what the server sent last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
@@ -153,19 +156,24 @@ async function cancelLoading() {
 async function watchLoading() {
   if (watching) return;
   watching = true;
+  let unheard = false;
   while (menu.progress.state === "loading" && element.isConnected) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await pause(POLL_MS);
     try {
-      menu.progress = JSON.parse(await server.loading({}));
+      menu.progress = JSON.parse(await Promise.race([server.loading({}), pause(ANSWER_MS).then(() => "")])); // "" is no JSON
     } catch {
-      continue; // it will answer again, or the page says elsewhere that it does not
+      unheard = true;
+      tellFamily(UNHEARD);
+      continue;
     }
+    if (unheard) tellFamily("");
+    unheard = false;
     showProgress(menu.progress);
   }
   watching = false;
   if (menu.progress.state === "loaded") return followFamily();
   if (menu.progress.state === "measured") return tellReport(menu.progress.sentence);
-  tellFamily(menu.progress.sentence);
+  tellFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.sentence);
   part(loadedHere ? "family-load" : "family-measure").focus();
   loadedHere = false;
 }

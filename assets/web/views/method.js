@@ -48,7 +48,7 @@ function makeMethod(name, title, kinds) {
   menu.append(...Object.entries(kinds).map(([value, one]) => Object.assign(el("option", "", one.title), { value })));
   label.htmlFor = menu.id;
   const more = el("label", "method-value");
-  const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off", autocomplete: "off" });
+  const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off" });
   more.append(value, el("span"));
   const sentence = el("p", "sentence");
   sentence.dataset.error = name;

@@ -44,11 +44,22 @@ function makeExample(text) {
   link.href = "#";
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    part("prompt").value = text;
+    overwrite(part("prompt"), text);
     fitPrompt();
     startRun();
   });
   return link;
+}
+
+// As if it were typed, so that Ctrl+Z brings back what stood there.
+function overwrite(field, text) {
+  const had = /** @type {HTMLElement | null} */ (document.activeElement);
+  if (field.value && field.value !== text) {
+    field.select();
+    document.execCommand("insertText", false, text);
+    had?.focus({ preventScroll: true });
+  }
+  field.value = text;
 }
 
 function makeOption(behaviour) {

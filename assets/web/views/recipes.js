@@ -36,7 +36,7 @@ function makeChoice(column, index) {
   remove.disabled = chosen.length === 1;
   remove.title = "Remove column " + n;
   remove.setAttribute("aria-label", remove.title);
-  const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocomplete: "off", autocapitalize: "off", value: column.text });
+  const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocapitalize: "off", value: column.text });
   text.setAttribute("autocorrect", "off");
   text.setAttribute("aria-label", "Recipe of column " + n);
   text.setAttribute("aria-describedby", "eft-recipe-error-" + index);
