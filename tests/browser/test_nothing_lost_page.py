@@ -140,6 +140,20 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         assert page.evaluate("window.stayed") and not page.locator(".toast-wrap .error").count()
 
 
+def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any) -> None:
+    with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
+        page = visit(context, f"http://127.0.0.1:{wire.port}")
+        run(page, "chant", 60)
+        wait_tokens(page)
+        wire.hang()
+        page.wait_for_selector("[data-error=prompt]:not([hidden])")
+        assert "silent for" in page.inner_text("[data-error=prompt]")
+        wire.mend()
+        wait_end(page)
+        assert page.locator(".pane.up .t").count() == 60
+        assert page.locator("[data-error=prompt]").is_hidden()
+
+
 def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "abcdef")
