@@ -260,7 +260,9 @@ MIX = "large_base + alpha*(pirate - small_base)"  # no preset
 
 
 def recipes(page: Any) -> list[str]:
-    found: list[str] = page.eval_on_selector_all("textarea[id^=eft-recipe-]", "boxes => boxes.map(box => box.value)")
+    found: list[str] = page.eval_on_selector_all(
+        "textarea[id^=eft-recipe-]", "boxes => boxes.map(box => box.value)"
+    )
     return found
 
 
