@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from inspect import Parameter
 from pathlib import Path
@@ -26,7 +26,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import blamed, leave_lost_folder
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
-from eft_demo.settings import ALPHA, BETA, NO_FAMILY, SAMPLING, Settings, show_value
+from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, SAMPLING, Settings, show_value
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
@@ -134,6 +134,8 @@ def _end_failed_start(error: BaseException) -> NoReturn:
 
     A mistake of the program shows its traceback.
     """
+    if isinstance(error, KeyboardInterrupt):
+        os._exit(130)  # as a shell reports a program that Ctrl+C ended
     reason = error if isinstance(error, (EFTError, SystemExit)) else shortage(error) or blamed(error)
     if reason:
         complain(f"EFT Demo cannot start. {reason}")
@@ -196,15 +198,17 @@ def generate(
         "prompt": prompt,
         "behaviour": behaviour or "",
         "columns": [parse_column(text) for text in recipe or ()],
-        "controls": {"alpha": alpha, "beta": beta, **dict(map(_control, control or ()))},
+        "controls": {"alpha": alpha, "beta": beta, **_once(map(_control, control or ()), "--control")},
         "sampling": sampling,
         "weight_filter": weight_filter,
         "schedule": schedule,
         "speculation": speculation,
         "length": max_new_tokens,
-        "formats": dict(map(parse_format, prompt_format or ())),
+        "formats": _once(map(parse_format, prompt_format or ()), "--prompt-format"),
     }
-    trace = _run(RunSpec(**asked), settings, family)
+    spec = RunSpec(**asked)
+    _note_unheard(spec)
+    trace = _run(spec, settings, family)
     say(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
     if any(column.finish_reason == "error" for column in trace.columns):
         raise SystemExit(1)
@@ -225,10 +229,29 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
 
 def _control(text: str) -> tuple[str, float]:
     name, sign, value = text.partition("=")
+    if (name := name.strip()) in CONTROLS:
+        raise InputError(f"--control is for one behaviour's alpha; use --{name}.", code="control_option")
     try:
-        return name.strip(), float(value if sign else "")
+        return name, float(value if sign else "")
     except ValueError:
         raise InputError(f"A control is NAME=VALUE; got {show_value(text)}.", code="control_syntax") from None
+
+
+def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+    """The pairs by name. Raises InputError for a name that is given twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"{option} is given twice for {name}; give it once.", code="option_twice")
+        found[name] = value
+    return found
+
+
+def _note_unheard(spec: RunSpec) -> None:
+    """A note on stderr for every control that changes nothing; alpha and beta have defaults."""
+    for name in spec.controls:
+        if name not in (*CONTROLS, *spec.heard):
+            complain(f"Note: no column of this run listens to {name}, so it changes nothing.")
 
 
 @app.command()

@@ -134,25 +134,32 @@ export const apiBase = () => link.base || new URL("gradio_api/", document.baseUR
 /** @type {(ms: number) => Promise<void>} */
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Which start of the server answers, as Gradio names it; "" if none does.
-/** @type {() => Promise<string>} */
+// Which start of the server answers, as Gradio names it; "" if none does. `stranger`: something else answers in its
+// place, such as the login page of a proxy.
+/** @type {() => Promise<{ server: string, stranger: boolean }>} */
 export async function serverNow() {
   try {
-    const answer = await fetch(new URL("app_id", apiBase()), { cache: "no-store", signal: AbortSignal.timeout(5000) });
-    return answer.ok ? String((await answer.json()).app_id) : "";
+    const answer = await fetch(new URL("app_id", apiBase()), { cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(5000) });
+    const isOurs = answer.ok && /json/.test(answer.headers.get("content-type") || "");
+    if (isOurs) return { server: String((await answer.json()).app_id), stranger: false };
+    return { server: "", stranger: answer.ok || answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403 };
   } catch {
-    return "";
+    return { server: "", stranger: false };
   }
 }
 
-const SHARE_LOST = "The server could not be reached. Please try again.";
+const LOST = "The server could not be reached. Please try again.";
+const REFUSED = "The server, or a proxy in front of it, refused this request. Most often it is larger than the proxy allows.";
+export const STRANGER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
 
+// What the server answers; where nothing comes, an error that says why. Gradio hides the status of a refusal.
 /** @type {(promise: Promise<string>) => Promise<any>} */
 export async function answerOf(promise) {
   try {
     return JSON.parse(await promise);
   } catch {
-    return { error: SHARE_LOST };
+    const now = await serverNow();
+    return { error: now.server ? REFUSED : now.stranger ? STRANGER : LOST };
   }
 }
 

@@ -1,6 +1,7 @@
 """A role's folder: are its files there, whole and of a kind that is loaded here; what it says of prompts."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ QUANT_METHODS = (
     "compressed-tensors", "eetq", "fbgemm_fp8", "fouroversix", "fp8", "fp_quant", "gemma", "gguf", "gptq",
     "higgs", "hqq", "metal", "mxfp4", "mxfp8", "nvfp4", "quanto", "quark", "sinq", "spqr", "torchao", "vptq",
 )  # fmt: skip
+LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")  # in a weight's name, of every architecture above
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -61,6 +63,7 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
         found = headers(checkpoint.path)
         _check_numbers(checkpoint, config, len(found))
         _check_plain(checkpoint, config, found)
+        _check_layers(checkpoint, config, found)
         width = int(config["vocab_size"])
     except BROKEN as error:
         raise FamilyError(
@@ -153,6 +156,16 @@ def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: i
                 f"The config.json of {checkpoint.role} in {checkpoint.path} is damaged: {name} must be a "
                 f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.way_out}"
             )
+
+
+def _check_layers(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapping[str, Header]) -> None:
+    """The weights have no more layers than the config: the library would ignore those, and answer."""
+    stored = 1 + max((int(match[1]) for name in found if (match := LAYER.search(name))), default=-1)
+    if stored > (layers := int(config["num_hidden_layers"])):
+        raise FamilyError(
+            f"The weights of the model {checkpoint.role} have {stored} layers, and its config.json says "
+            f"{layers}: they do not belong together. {checkpoint.way_out}"
+        )
 
 
 def _check_plain(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapping[str, Header]) -> None:

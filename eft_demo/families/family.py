@@ -206,7 +206,7 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
     if not entry.bundled:
         for checkpoint in roles.values():
             named |= checkpoints.stop_ids(checkpoint, codec)
-    return frozenset(token_id for token_id in named if token_id < length)
+    return frozenset(token_id for token_id in named if 0 <= token_id < length)  # -1 stands for none
 
 
 def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatTemplate]:

@@ -62,9 +62,10 @@ def trimmed(value: str) -> str:
 
 def without_marks(text: str, kept: str = "") -> str:
     """The text up to its last letter or digit, or one of `kept`: no word or number of ours ends otherwise."""
-    while text and text[-1] not in kept and unicodedata.category(text[-1])[0] in "PSZC":
-        text = text[:-1]
-    return text
+    end = len(text)
+    while end and text[end - 1] not in kept and unicodedata.category(text[end - 1])[0] in "PSZC":
+        end -= 1
+    return text[:end]
 
 
 def numbers_in(value: str) -> list[str]:

@@ -17,7 +17,7 @@ from eft_demo.runs.made_with import Facts, differences
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import RunSpec, check_role
 from eft_demo.runs.trace import roles_of
-from eft_demo.settings import Settings, show_value
+from eft_demo.settings import COLUMNS, Settings, show_value
 from eft_demo.ui.run_form import read_asked
 
 DAMAGED = "The rest of the page is as it always begins."
@@ -83,6 +83,16 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:
         lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
+    columns: list[dict[str, str]] = asked.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
+    if columns:  # no field of the page could give an empty name another
+        asked["columns"] = [
+            {**column, "name": column["name"].strip() or column["recipe"]} for column in columns
+        ]
+    if spec.length and spec.length > (most := service.settings.max_new_tokens):
+        asked.pop("length", None)
+        lost.append(f"Its length of {spec.length:,} tokens is more than the {most:,} that are allowed here.")
+    if len(spec.columns) > COLUMNS.high:
+        lost.append(f"It has {len(spec.columns)} columns; the page shows the first {COLUMNS.high:.0f}.")
     changed: list[str] = []
     is_for_us = family.name in (spec.family or family.name, trimmed(spec.family))
     if not is_for_us:

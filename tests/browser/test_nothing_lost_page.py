@@ -140,6 +140,31 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         assert page.evaluate("window.stayed") and not page.locator(".toast-wrap .error").count()
 
 
+@pytest.mark.parametrize("answer", [{"body": "<form>", "content_type": "text/html"}, {"status": 401}])
+def test_a_login_page_in_place_of_the_server_is_named(
+    demo: Page, context: Any, answer: dict[str, Any]
+) -> None:
+    with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
+        page = visit(context, f"http://127.0.0.1:{wire.port}")
+        run(page, "chant")
+        wait_tokens(page)
+        page.route("**/app_id", lambda route: route.fulfill(**answer))
+        wire.cut()
+        notice(page, "sign in")
+        wire.mend()
+        page.unroute("**/app_id")
+        notice(page, "was lost for")
+
+
+def test_a_proxy_that_refuses_a_request_is_not_called_unreachable(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    works(page)
+    page.route("**/component_server/**", lambda route: route.fulfill(status=413))
+    page.click("[data-part=share]")
+    page.wait_for_function("document.body.innerText.includes('refused this request')")
+    assert "could not be reached" not in page.inner_text("body")
+
+
 def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")

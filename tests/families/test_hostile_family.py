@@ -407,6 +407,26 @@ def test_folders_that_cannot_be_are_sentences(
         open_family("~nobody-here/x.yaml", FP32)
 
 
+@pytest.mark.parametrize("ends", [-1, [0, -3], 2**40, None])
+def test_end_tokens_that_no_token_has_are_none(family: Callable[[str], Path], ends: object) -> None:
+    file = family("llama3")
+    before = open_family(str(file), FP32).family.stop_ids
+    change_json(file.parent / "small_base" / "config.json", eos_token_id=ends)
+    assert open_family(str(file), FP32).family.stop_ids <= before
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "llama3"])
+def test_layers_that_the_config_does_not_count_are_not_ignored(
+    family: Callable[[str], Path], kind: str
+) -> None:
+    file = family(kind)
+    config = json.loads((file.parent / "large_base" / "config.json").read_text())
+    layers = config["num_hidden_layers"]
+    change_json(file.parent / "large_base" / "config.json", num_hidden_layers=layers - 1, layer_types=None)
+    with pytest.raises(FamilyError, match=f"large_base have {layers} layers.*says {layers - 1}"):
+        open_family(str(file), FP32)
+
+
 def test_whole_numbers_are_not_taken_for_weights(family: Callable[[str], Path]) -> None:
     file = family("llama3")
     weights = file.parent / "large_base" / "model.safetensors"

@@ -129,6 +129,9 @@ def test_generate_as_text_names_every_column(monkeypatch: Patch, capsys: Capture
         (["generate", ""], "prompt is empty"),
         (["generate", "x" * 5000], "limit is 4,000"),
         (["generate", "Hi", "--alpha", "nan"], "Alpha must be"),
+        (["generate", "Hi", "--control", "alpha=2"], "use --alpha"),
+        (["generate", "Hi", "--control", "alpha_x=1", "--control", "alpha_x=2"], "twice for alpha_x"),
+        (["generate", "Hi", *["--prompt-format", "small_base:plain:{prompt}"] * 2], "twice for small_base"),
         (["generate", "Hi", "--alpha", "6"], "from 0 to 5"),
         (["generate", "Hi", "--alpha", "-1"], "undoes what tuning did"),
         (["generate", "Hi", "--weight-filter", "top-q 1"], "weight filter 'top-q 1' cannot be read"),
@@ -151,6 +154,13 @@ def test_a_mistake_is_a_sentence_and_code_2(
     assert run_cli(monkeypatch, *arguments, *family) == 2
     out, err = capsys.readouterr()
     assert said in err and "Traceback" not in err and out == ""
+
+
+def test_a_control_that_changes_nothing_is_noted(monkeypatch: Patch, capsys: Capture) -> None:
+    typed = ["--control", "alpha_dragon=2", "--max-new-tokens", "1", "--family", "tiny", "--json"]
+    assert run_cli(monkeypatch, "generate", "Hi", *typed) == 0
+    out, err = capsys.readouterr()
+    assert "alpha_dragon" in err and json.loads(out)["controls"]["alpha_dragon"] == 2
 
 
 def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:

@@ -53,6 +53,23 @@ def test_all_that_is_asked_comes_back(service: Service) -> None:
     assert "query" in json.loads(sharing.make_link(service, answer["asked"]))
 
 
+def test_columns_beyond_what_the_page_shows_are_left_out_and_counted(service: Service) -> None:
+    columns = "&".join(f"column={name}:large_base" for name in "ABCDE")
+    answer = read(service, f"?v=1&prompt=Hi&{columns}")
+    assert [column["name"] for column in answer["asked"]["columns"]] == list("ABCD")
+    assert "5 columns" in answer["note"]
+
+
+def test_a_length_beyond_the_limit_here_is_left_out_and_named(service: Service) -> None:
+    answer = read(service, "?v=1&prompt=Hi&length=9999")
+    assert "length" not in answer["asked"] and "9,999" in answer["note"]
+
+
+def test_a_column_without_a_name_is_named_by_its_recipe(service: Service) -> None:
+    answer = read(service, "?v=1&prompt=Hi&column=:large_base")
+    assert answer["asked"]["columns"] == [{"name": "large_base", "recipe": "large_base"}]
+
+
 def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
     for text in HOSTILE:
         answer = link_to(service, prompt=text)

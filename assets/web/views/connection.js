@@ -1,7 +1,7 @@
 // The connection as a person meets it: when it is cut, this page stays, marks what was cut, says so, and waits until the
 // server answers again.
 
-import { apiBase, link, openLink, pause, PROBE_MS, serverNow } from "../api.js";
+import { apiBase, link, openLink, pause, PROBE_MS, serverNow, STRANGER } from "../api.js";
 import { element } from "../dom.js";
 import { config, forgetSamples, lostAt, nonce, passOver, run, running, selected, setLost } from "../store.js";
 import { drawCard } from "./card.js";
@@ -27,11 +27,13 @@ async function onLost(since) {
   if (lostAt) return;
   setLost(since);
   notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
-  let server;
-  while (!(server = await serverNow())) {
+  let now, warned = false;
+  while (!(now = await serverNow()).server) {
+    if (now.stranger && !warned) notice(STRANGER + " " + CUT_WORDS[cutRun]), warned = true;
     await pause(PROBE_MS);
     if (!element.isConnected) return;
   }
+  const { server } = now;
   const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000)), restarted = server !== serverThen;
   const sentence = "The connection to the server was lost for " + seconds + " s" + (restarted ? ", and the server was restarted" : "") + ". " + CUT_WORDS[cutRun] +
     (cutRun ? " " + PRESS_RUN : "");
@@ -88,6 +90,6 @@ export function listen() {
   });
   setInterval(async () => { // dead without a word, such as behind a router that forgot it
     const { stream } = link;
-    if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()) && stream === link.stream) stream.breakOff();
+    if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()).server && stream === link.stream) stream.breakOff();
   }, 5000);
 }
