@@ -1,8 +1,7 @@
 """From log-probs to a token: temperature, top-k, top-p, min-p, added warpers, noise that all columns share.
 
 A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
-state, so every column of a run
-shares it, in any batch, in any order, for any subset of the tokens.
+state, so every column of a run shares it, in any batch, in any order, for any subset of the tokens.
 Knows no models and no recipes.
 """
 
