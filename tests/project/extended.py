@@ -35,7 +35,6 @@ from eft_demo.ui.columns import presets
 from eft_demo.ui.page import page_line
 from eft_demo.ui.run_form import read_asked
 from tests.fakes import make_service
-from tests.javascript import find_node, modules
 
 FP32 = Settings(dtype="fp32", threads=1)
 EPSILON = 0.2
@@ -166,23 +165,6 @@ def test_the_warper_makes_the_counterfactual_say_that_it_does_not_know(mine: Ser
     runs = run_store.KeptRuns(FP32)
     runs.keep("a", run_store.Kept.of_file(trace))
     assert "Epsilon" in json.loads(run_store.strip(mine, runs, {"run": "a", "column": 2}))["note"]
-
-
-def test_the_page_says_so_too() -> None:
-    if find_node() is None:
-        pytest.skip("this test needs Node.js")
-    column = {"terms": [[1, "alpha", 1, 2]], "filter": {"kind": "off", "value": 1}, "unreplayed": ["Epsilon"]}
-    column |= {"sampling": {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 1}, "given": 0}
-    rows = [[5, -0.1, -0.1, -3, -0.1], [6, -3, -3, -0.1, -3]]
-    token = {"i": 5, "n": 0, "v": {"alpha": 0}, "y": [-0.1, 0, 0, -0.1], "c": rows}
-    with modules("lib/counterfactual.js") as page:
-        choose = "(d) => choiceAt(d.column, d.token, {alpha: 3})"
-        asked = {"column": column, "token": token}
-        assert page.evaluate(choose, asked) == {"id": 5, "changed": False, "unrecorded": None}
-        known = {"column": {**column, "unreplayed": []}, "token": token}
-        assert page.evaluate(choose, known)["id"] == 6
-        redrawn = page.evaluate("(d) => remix(d.column, d.token, {alpha: 3}, [1], 0.05)", asked)
-        assert redrawn["would"] == 5 and redrawn["sure"] is False
 
 
 def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: pytest.MonkeyPatch) -> None:
