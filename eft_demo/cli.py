@@ -26,7 +26,8 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import blamed, leave_lost_folder
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
-from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, SAMPLING, Settings, show_value
+from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, Settings, show_value
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher

@@ -111,14 +111,6 @@ TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tok
 TOP_K = Range("Top-k", 0, 200, 0, integer=True, help="keeps this many tokens; 0 keeps all")
 MIN_P = Range("Min-p", 0, 1, 0.0, help="drops tokens below this share of the likeliest")
 SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True, help="same seed, same random numbers in every column")
-# How tokens are drawn: the fields of `method.sampling.Sampling`, and of a run wherever one is described.
-SAMPLING: Mapping[str, Range] = {
-    "temperature": TEMPERATURE,
-    "top_p": TOP_P,
-    "top_k": TOP_K,
-    "min_p": MIN_P,
-    "seed": SEED,
-}
 # Beyond four a column is narrower than its words at 1,280 px, and each is a sequence that others wait for.
 COLUMNS = Range("Columns", 1, 4, 3, integer=True)
 # The live controls, by the name a recipe calls them.

@@ -6,10 +6,9 @@ from typing import Any
 
 from eft_demo.engine.run import RunRequest
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
-from eft_demo.method.sampling import Sampling
+from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of
-from eft_demo.settings import SAMPLING
 
 
 def spec(prompt: str = "", behaviour: str = "", **fields: Any) -> RunSpec:

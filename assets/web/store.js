@@ -69,7 +69,7 @@ export let asIf = null; // {sliders, first: {column: first token that would chan
 export let plotted = 0; // which column the bars are of
 /** @type {[number, number] | "all" | null} */
 export let ownView = null; // where a person moved the bars to: a range or "all"; null follows the newest token
-export let tab = "bars"; // which plot is seen: bars, odds or strip
+export let tab = "bars"; // which plot is seen: bars, odds, strip or an added one
 /** @type {number | null} */
 export let wide = null; // which column has the page's full width
 export let colourBy = "tuning";

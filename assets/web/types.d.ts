@@ -79,6 +79,7 @@ export interface Recipe {
   terms: Term[];
   roles: string[];
   sampling: Sampling;
+  unreplayed?: string[]; // warpers that act and that only Python knows, by their names
   filter: Filter;
 }
 
@@ -114,6 +115,7 @@ export interface Run {
   sampling: Sampling;
   filter: Filter;
   factors: number[];
+  unreplayed?: string[]; // warpers that act and that only Python knows, by their names
   record: { schedule: string; speculation: string; made_with: unknown };
   layout: any; // plotly's
   attributed: number | null; // the column whose attribution is plotted first;

@@ -38,7 +38,7 @@ def log_odds_figure(
         "line": {"color": palette["up"], "width": 2.5},
         "hovertemplate": "%{y:+.2f} nats so far<extra></extra>",
     }
-    layout = _layout(palette, labels)
+    layout = token_layout(palette, labels)
     layout["yaxis"] = {
         "title": {"text": "nats"},
         "gridcolor": palette["line"],
@@ -87,7 +87,7 @@ def strip_figure(
         "xgap": 1,
         "ygap": 1,
     }
-    layout = _layout(palette, labels)
+    layout = token_layout(palette, labels)
     layout["yaxis"] = {
         "title": {"text": name.replace("alpha", "α").replace("beta", "β").replace("_", " ")},
         "type": "category",
@@ -109,7 +109,8 @@ def _cell(choice: Choice, label_of: Callable[[int], str]) -> str:
     return tick_label(label_of(choice.id), CELL_CHARS) + ("?" if _grade(choice) == PERHAPS_OTHER else "")
 
 
-def _layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:
+def token_layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:
+    """The layout of a plot with one place per token along x, and no y axis yet."""
     return {
         "template": "none",
         "height": 300,

@@ -19,8 +19,9 @@ from eft_demo.families.catalogue import find_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.method.mixing import to_logprobs
+from eft_demo.models.backend import How
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import How, load_model
+from eft_demo.models.load import load_model
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import fetch
 from eft_demo.models.plan import make_plan

@@ -1,15 +1,13 @@
-"""From log-probs to a token: temperature, top-k, top-p, min-p, and noise that all columns share.
+"""From log-probs to a token: temperature, top-k, top-p, min-p, added warpers, noise that all columns share.
 
 A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
-state, so every column of a run
-shares it, in any batch, in any order, for any subset of the tokens.
+state, so every column of a run shares it, in any batch, in any order, for any subset of the tokens.
 Knows no models and no recipes.
 """
 
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import neg
 from typing import Any
@@ -19,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eft_demo.errors import in_place
+# `as` makes them this module's own too: what is drawn with goes with what draws.
+from eft_demo.method.sampling_settings import GREEDY_BELOW as GREEDY_BELOW
+from eft_demo.method.sampling_settings import WARPERS
+from eft_demo.method.sampling_settings import Sampling as Sampling
 from eft_demo.method.topk import first_highest, likeliest
-from eft_demo.settings import MIN_P, SAMPLING, SEED, TEMPERATURE, TOP_K, TOP_P
 
-# Below this a gap of 0.002 nats already outweighs the noise; dividing by less would overflow for nothing.
-GREEDY_BELOW = 1e-4
 # Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
@@ -35,30 +33,6 @@ _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64 (Steele, Lea, Flood 2014), with its two multipliers below
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = 0x94D049BB133111EB
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn. Raises InputError if a value is outside its limits in `settings`."""
-
-    temperature: float = TEMPERATURE.default
-    top_p: float = TOP_P.default  # 1 = off
-    top_k: int = int(TOP_K.default)  # 0 = off
-    min_p: float = MIN_P.default  # 0 = off
-    seed: int = int(SEED.default)
-
-    def __post_init__(self) -> None:
-        for name, limits in SAMPLING.items():
-            with in_place(name):
-                object.__setattr__(self, name, limits.check(getattr(self, name)))
-
-    @property
-    def is_greedy(self) -> bool:
-        return self.temperature < GREEDY_BELOW
-
-    @property
-    def is_truncated(self) -> bool:
-        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
 
 
 def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids: int | Tensor) -> Tensor:
@@ -104,6 +78,8 @@ def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[
     draw: _Draw
     for i, sampling in enumerate(samplings):
         draw = _draw_greedy if sampling.is_greedy else _draw_kept if sampling.is_truncated else _draw_any
+        if WARPERS and sampling.active_warpers:
+            draw = _draw_warped
         groups.setdefault(draw, []).append(i)
     if len(groups) == 1:
         return next(iter(groups))(logprobs, samplings, positions)
@@ -119,9 +95,24 @@ def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Ten
 
     It is 1 minus the total variation of the warped distributions.
     """
-    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings] * 2
-    warped = warp(torch.cat([first, second]), *first.new_tensor(settings).unbind(1))
+    warped = _warp_wholly(torch.cat([first, second]), [*samplings, *samplings])
     return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
+
+
+def _warp_wholly(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """Log-probs (rows, vocab) after `warp` and the added warpers; -inf outside, not renormalised."""
+    settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings]
+    warped = warp(logprobs, *logprobs.new_tensor(settings).unbind(1))
+    for name, warper in WARPERS.items():
+        rows = [i for i, sampling in enumerate(samplings) if warper in sampling.active_warpers]
+        if rows:
+            values = warped.new_tensor([getattr(samplings[i], name) for i in rows])
+            left = warped[rows].log_softmax(-1)
+            kept = warper.keep(left, values) & (left > -torch.inf)
+            none = (~kept.any(-1)).nonzero().flatten()
+            kept[none, first_highest(left[none])] = True
+            warped[rows] = warped[rows].masked_fill(~kept, -torch.inf)
+    return warped
 
 
 _Draw = Callable[[Tensor, Sequence[Sampling], Sequence[int]], Tensor]
@@ -134,6 +125,11 @@ def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seq
 def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
     return first_highest(_temper(logprobs, _temperatures(logprobs, samplings)).add_(noise))
+
+
+def _draw_warped(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
+    noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
+    return first_highest(_warp_wholly(logprobs, samplings).add_(noise))
 
 
 def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:

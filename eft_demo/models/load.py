@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,26 +13,16 @@ from eft_demo.families.checkpoint import Checkpoint, read_config
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.weights import WEIGHTS, headers
-from eft_demo.models.base import SlotModel
+from eft_demo.models.backend import Backend, How
 from eft_demo.models.fused import FusedQwen2, join_equals
-from eft_demo.models.fused_weights import Shape, fusable_shape
-from eft_demo.models.lora import AdapterGroup, AdapterModel, read_adapter
+from eft_demo.models.fused_weights import fusable_shape
+from eft_demo.models.lora import AdapterGroup, read_adapter
 from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How one model is to stand in memory."""
-
-    dtype: torch.dtype
-    quantisation: str = NONE
-    device: str = CPU  # or cuda:0, or `auto` = spread by accelerate
-    by_library: bool = False  # not by the hand-written path, even where it fits
 
 
 def load_models(
@@ -70,19 +60,20 @@ def load_models(
 
 def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
     """The groups among `models` whose members can share a forward."""
-    groups = {m.group: None for m in models.values() if isinstance(m, AdapterModel | FusedQwen2) and m.group}
+    groups: dict[ModelGroup, None] = {}
+    for model in models.values():
+        if group := getattr(model, "group", None):
+            groups[group] = None
     return tuple(groups)
 
 
 def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
-    """The checkpoint by the fastest path that fits it. Raises FamilyError or OutOfMemory."""
+    """The checkpoint by the first backend that fits it. Raises FamilyError or OutOfMemory."""
     try:
         config = read_config(checkpoint.path)
-        shape = fusable_shape(config)
-        plain = how.quantisation == NONE and how.device == CPU and not config.get("quantization_config")
-        if shape is None or how.by_library or not plain or not (checkpoint.path / WEIGHTS).is_file():
-            return _load_by_library(family, checkpoint, how)
-        return _load_fused(family, checkpoint, how.dtype, shape)
+        fitting = (backend for backend in BACKENDS if backend.fits(checkpoint, config, how))
+        chosen = LIBRARY if how.by_library else next(fitting)
+        return _tried(chosen.load(family, checkpoint, how))
     except EFTError:
         raise
     except Exception as error:  # strangers' files make the libraries raise whatever they like
@@ -109,11 +100,17 @@ def _load_with_adapters(
     return {base.role: model, **group.models()}
 
 
-def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shape: Shape) -> LanguageModel:
+def _fits_fused(checkpoint: Checkpoint, config: Mapping[str, Any], how: How) -> bool:
+    plain = how.quantisation == NONE and how.device == CPU and not config.get("quantization_config")
+    return plain and fusable_shape(config) is not None and (checkpoint.path / WEIGHTS).is_file()
+
+
+def _load_fused(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
+    shape = fusable_shape(read_config(checkpoint.path))
+    assert shape is not None  # or it would not fit
     weights = load_file(checkpoint.path / WEIGHTS)
     context = min(family.context, shape.context)
-    model = FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, dtype)
-    return _tried(model)
+    return FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, how.dtype)
 
 
 def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
@@ -124,12 +121,20 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> Langua
     model = read_pretrained(checkpoint.path, how.dtype, how.quantisation, how.device)
     limit = getattr(model.config, "max_position_embeddings", None) or family.context
     context = min(family.context, limit)
-    return _tried(TransformersModel(checkpoint.role, model, context, family.vocab, how.dtype))
+    return TransformersModel(checkpoint.role, model, context, family.vocab, how.dtype)
 
 
-def _tried(model: SlotModel) -> SlotModel:
+def _tried(model: LanguageModel) -> LanguageModel:
     """The model, after a step: what does not fit together fails here and not when somebody runs it."""
     slot = model.join()
     model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))
     model.leave(slot)
     return model
+
+
+# Whoever stands first and fits takes the checkpoint; the library takes all that families accept.
+LIBRARY = Backend(lambda checkpoint, config, how: True, _load_by_library)
+BACKENDS = (
+    Backend(_fits_fused, _load_fused),
+    LIBRARY,
+)

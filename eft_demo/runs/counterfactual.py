@@ -73,7 +73,10 @@ def mixed_at(run: Run, record: TokenRecord, controls: Mapping[str, float]) -> di
 
 
 def choice_at(run: Run, record: TokenRecord, controls: Mapping[str, float]) -> Choice:
-    """The token that the noise of this run would choose at these controls (effective values)."""
+    """The token that the noise of this run would choose at these controls (effective values).
+
+    For an added warper no record is enough: the token as it is, with None for what is not recorded.
+    """
     return _choice(run, record, controls, _noise(run, record))
 
 
@@ -173,6 +176,8 @@ def _choice(
 ) -> Choice:
     if _way(run, record, controls) == 1:
         return Choice(record.id, changed=False, unrecorded=0.0)  # the record itself is the answer
+    if run.sampling.active_warpers:  # they need the whole distribution, so what they would leave is not known
+        return Choice(record.id, changed=False, unrecorded=None)
     mixed = mixed_at(run, record, controls)
     chosen = _draw(run.sampling, mixed, noise)
     log_mass = _unrecorded_log_mass(run, record, controls)

@@ -20,7 +20,7 @@ from urllib.parse import unquote_plus, urlencode
 
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import Recipe
-from eft_demo.method.sampling import Sampling
+from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.method.weight_filter import parse_weight_filter
@@ -28,7 +28,7 @@ from eft_demo.runs.link_text import Fields, numbers_in, read_fields, seen, trimm
 from eft_demo.runs.made_with import Facts, join_short, read_short
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
 from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
-from eft_demo.settings import CONTROLS, SAMPLING, Range, check_control, show_value
+from eft_demo.settings import CONTROLS, Range, check_control, show_value
 
 VERSION = 1
 RENAMED = {"panel": "column"}  # names in links of before: they stay readable

@@ -16,14 +16,13 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 from eft_demo.errors import InputError, in_place
 from eft_demo.method.recipe import BASE, UPSCALED, Recipe, Term, parse, refuse_undoing
 from eft_demo.method.roles import SMALL_BASE, SMALL_TUNED
-from eft_demo.method.sampling import Sampling
+from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.speculation import Speculation, parse_speculation
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import (
     CONTROLS,
-    SAMPLING,
     Settings,
     check_number,
     check_weight,

@@ -21,8 +21,9 @@ from eft_demo.method.recipe import (
     UPSCALED,
     Recipe,
     blend,
+    parse,
 )
-from eft_demo.method.roles import SMALL_BASE, SMALL_TUNED
+from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.spec import (
     FIRST,
     MAX_WORD_CHARS,
@@ -47,23 +48,27 @@ class Preset:
     recipe: Recipe
 
 
+# In the order of the menu, which also has a blend of the family's own behaviours.
+PRESETS = (
+    Preset("Base: large, as reading left it", "Base", BASE),
+    Preset("Small base", "Small base", parse("small_base")),
+    Preset("Tuned: small", "Tuned", TUNED_SHOWN),
+    Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
+    Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
+    Preset("Down-scaled: small + α·large tuning", "Down-scaled", DOWNSCALED),
+    Preset("Pad: α and β at once", "Pad", PAD),
+    Preset("Large tuned: the reference", "Large tuned", REFERENCE),
+)
+
+
 def presets(family: Family) -> list[Preset]:
     """What the menu offers: everything that the family has the models for."""
     roles = [behaviour.role for behaviour in family.behaviours]
-    behaviours = [role for role in roles if control_range(f"alpha_{role}")][
-        :MAX_TERMS
-    ]  # a long name has no slider
-    offered = [
-        Preset("Base: large, as reading left it", "Base", BASE),
-        Preset("Small base", "Small base", Recipe(SMALL_BASE)),
-        Preset("Tuned: small", "Tuned", TUNED_SHOWN),
-        Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
-        Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
-        Preset("Down-scaled: small + α·large tuning", "Down-scaled", DOWNSCALED),
-        *([Preset("Blend of behaviours", "Blend", blend(behaviours))] if len(behaviours) > 1 else []),
-        Preset("Pad: α and β at once", "Pad", PAD),
-        Preset("Large tuned: the reference", "Large tuned", REFERENCE),
-    ]
+    behaviours = [role for role in roles if control_range(f"alpha_{role}")]  # a long name has no slider
+    offered = list(PRESETS)
+    if len(behaviours) > 1:
+        before = [preset.recipe for preset in PRESETS].index(PAD)
+        offered.insert(before, Preset("Blend of behaviours", "Blend", blend(behaviours[:MAX_TERMS])))
     known = {*family.roles, SMALL_TUNED}
     return [preset for preset in offered if known.issuperset(preset.recipe.roles)]
 

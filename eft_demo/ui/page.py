@@ -15,6 +15,7 @@ import gradio as gr
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.figures.comparisons import MAX_UNSURE
+from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import settle
 from eft_demo.runs.spec import FIRST
@@ -167,6 +168,9 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
     async def log_odds(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
 
+    async def plot(posted: object, request: gr.Request) -> str:
+        return await in_turn(request, lambda _: kept.plot(page().service, page().live.kept, posted))
+
     async def open_file(posted: object, request: gr.Request) -> str:
         return await in_turn(
             request, lambda visitor: opening.open_file(page().live.kept, posted, page().service, visitor)
@@ -190,7 +194,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
         )
 
-    return [save, strip, log_odds, open_file, open_recorded, hand_back, family_menu]
+    return [save, strip, log_odds, plot, open_file, open_recorded, hand_back, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
@@ -253,6 +257,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         absent=not family.roles,
         recorded=opening.recorded_list(),
         max_file_bytes=opening.max_file_bytes(settings.run_scale),
+        plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[
             {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour)}
             for preset in presets(family)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError, in_place
+from eft_demo.method.sampling_settings import SAMPLING
 from eft_demo.runs.spec import RunSpec, check
-from eft_demo.settings import SAMPLING, Range, Settings, check_control, show_value
+from eft_demo.settings import Range, Settings, check_control, show_value
 from eft_demo.ui.columns import read_columns
 
 MAX_STEERED = 32  # more sliders than any four recipes listen to

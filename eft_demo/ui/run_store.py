@@ -13,6 +13,8 @@ from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.figures.comparisons import log_odds_figure, strip_figure
+from eft_demo.figures.tab import Shown
+from eft_demo.figures.tabs import TABS
 from eft_demo.runs import counterfactual as whatif
 from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_html, to_markdown
@@ -149,9 +151,32 @@ def strip(service: Service, runs: KeptRuns, posted: object) -> str:
     rows = whatif.strip(run, tokens, str(name), values)
     label = _labels(service, kept)
     figure = strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
+    notes = []
     if len(whole) > most:
-        figure["note"] = f"The plot shows the first {most:,} of {len(whole):,} tokens, the most it may."
-    return json.dumps(figure)
+        notes.append(f"The plot shows the first {most:,} of {len(whole):,} tokens, the most it may.")
+    if names := ", ".join(warper.limits.name for warper in sampling.active_warpers):
+        notes.append(f"What would change is not known: {names} needs the probability of every token.")
+    return json.dumps({**figure, "note": " ".join(notes)} if notes else figure)
+
+
+def plot(service: Service, runs: KeptRuns, posted: object) -> str:
+    """JSON of an added tab's figure; `posted` has `run`, `tab` and `column`. {"error"} if there is none."""
+    asked = posted if isinstance(posted, Mapping) else {}
+    try:
+        kept = runs.find(asked.get("run"))
+        index = checked_index(asked.get("column"), len(kept.traces))
+        chosen = next((tab for tab in TABS if tab.name == asked.get("tab")), None)
+        if chosen is None:
+            raise InputError(
+                f"There is no plot {show_value(asked.get('tab'))}. Please choose one of the tabs."
+            )
+        label = _labels(service, kept)
+        records = list(kept.traces[index].tokens)
+        labels = [label(record.id) for record in records]
+        shown = Shown(kept.spec.columns[index][1], records, labels, wire.PAGE_PALETTE)
+        return json.dumps(chosen.figure(shown))
+    except EFTError as refusal:
+        return json.dumps({"error": str(refusal)})
 
 
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:

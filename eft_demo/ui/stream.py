@@ -6,7 +6,8 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
-                "sampling", "sure":so many of each role are always listed, "filter",
+                "sampling", "unreplayed":[name of a warper that acts and that the page has no copy of...],
+                "sure":so many of each role are always listed, "filter",
                 "factors":the schedule's, the last one stays,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
@@ -105,6 +106,7 @@ class Encoder:
             layout=figures[0]["layout"],
             sure=ROLE_CANDIDATES,
             sampling=asdict(spec.sampling),
+            unreplayed=[warper.limits.name for warper in spec.sampling.active_warpers],
             filter=asdict(spec.weight_filter),
             factors=_factors(spec.schedule),
             **origin,

@@ -13,8 +13,9 @@ from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.weights import headers
 from eft_demo.lab.quantisation import compare, report, to_markdown, weights_bytes
+from eft_demo.models.backend import How
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.load import load_model, load_models
 from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import count_weights
 from eft_demo.settings import Settings

@@ -15,9 +15,10 @@ from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
+from eft_demo.models.backend import How
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
-from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.load import load_model, load_models
 from eft_demo.models.shape import cache_shape
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings

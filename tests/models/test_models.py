@@ -19,12 +19,13 @@ from eft_demo.families.catalogue import find_entry
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.models import dtype as dtype_module
+from eft_demo.models.backend import How
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.fused import FusedQwen2, join_equals
 from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import How, load_model, load_models
+from eft_demo.models.load import load_model, load_models
 from eft_demo.models.plan import make_plan
 from eft_demo.models.protocol import Slot
 from eft_demo.settings import Settings

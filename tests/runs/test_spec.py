@@ -14,10 +14,11 @@ from eft_demo import cli
 from eft_demo.errors import EFTError
 from eft_demo.method.recipe import UPSCALED
 from eft_demo.method.roles import SMALL_TUNED
+from eft_demo.method.sampling_settings import SAMPLING
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, RunTrace
-from eft_demo.settings import SAMPLING, Settings
+from eft_demo.settings import Settings
 from tests.fakes import make_family
 from tests.specs import specs
 

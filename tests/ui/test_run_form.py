@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
+from eft_demo.method.sampling import Sampling
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
@@ -67,7 +68,7 @@ def test_what_is_asked_survives_as_a_link_and_as_a_post(service: Service) -> Non
     asked = read_asked(service, POSTED)
     assert from_query(Link(asked).to_query()) == Link(asked)
     assert read_asked(service, asked.as_posted()) == asked
-    assert asked.as_posted() == {**POSTED, "family": "echo"}
+    assert asked.as_posted() == {**asdict(Sampling()), **POSTED, "family": "echo"}
 
 
 def test_a_link_posts_only_what_it_says() -> None:
@@ -79,7 +80,7 @@ def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None
     asked = read_asked(service, {**POSTED, "formats": own})
     link = Link(asked)
     assert from_query(link.to_query()) == link and link.to_query().startswith("v=2&")
-    assert asked.as_posted() == {**POSTED, "family": "echo", "formats": own}
+    assert asked.as_posted() == {**asdict(Sampling()), **POSTED, "family": "echo", "formats": own}
     run = service.start_run(asked)
     assert run.request.spec.formats == asked.formats
     run.cancel()

@@ -2,7 +2,8 @@
 // eft_demo/runs/counterfactual.py, where the reasons are; a test holds the two against each other.
 //
 //   column  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
-//           filter: {kind: "off" | "top_p" | "mask", value}}      plus and minus are places in `roles`, the anchor is 0
+//           filter: {kind: "off" | "top_p" | "mask", value},      plus and minus are places in `roles`, the anchor is 0
+//           unreplayed: [name of a warper that acts and is known to Python only...]}
 //   token  {i: id, n: position, v: {control: effective value}, y: [anchor, bars..., normaliser, log p],
 //           c: [[id, mix, one per role...]...]}                   nats; null is minus infinity
 
@@ -95,11 +96,13 @@ function shareOf(logMass, values) {
 }
 
 // {id, changed, unrecorded}: what the same noise chooses among the recorded tokens; at most so much probability lies on
-// others, null where that cannot be known.
+// others, null where that cannot be known. A warper that is known to Python only needs the whole distribution: what it
+// would leave cannot be known, so the answer is the token as it is, with null.
 /** @type {(column: Recipe, token: Token, controls: Controls) => { id: number, changed: boolean, unrecorded: number | null }} */
 export function choiceAt(column, token, controls) {
   const way = wayOf(column, token, controls);
   if (way === 1) return { id: token.i, changed: false, unrecorded: 0 };
+  if (column.unreplayed?.length) return { id: token.i, changed: false, unrecorded: null };
   const mixed = mixedAt(column, token, controls);
   const id = drawFrom(column.sampling, mixed, noiseOf(column, token));
   /** @type {number | null} */

@@ -1,7 +1,7 @@
 // That it equals eft_demo/runs/counterfactual.py is held by tests/ui/test_page_counterfactual.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
+import { choiceAt, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0,
@@ -49,4 +49,13 @@ test("a mask rules out, top-p leaves alone", () => {
 
 test("controls are named once", () => {
   assert.deepEqual(controlsOf(column({ terms: [[1, "alpha", 1, 2], [1, null, 0, 2], [0.5, "alpha", 1, 0]] })), ["alpha"]);
+});
+
+test("a warper that only Python knows: the token stays, and it is said not to be known", () => {
+  const unknown = column({ unreplayed: ["Epsilon"] });
+  assert.equal(choiceAt(column(), token(), { alpha: 0 }).id, 1);
+  assert.deepEqual(choiceAt(unknown, token(), { alpha: 0 }), { id: 2, changed: false, unrecorded: null });
+  assert.deepEqual(choiceAt(unknown, token(), { alpha: 1 }), { id: 2, changed: false, unrecorded: 0 });
+  const { would, sure } = remix(unknown, token(), { alpha: 0 }, [1], 0.05);
+  assert.deepEqual([would, sure], [2, false]);
 });

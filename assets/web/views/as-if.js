@@ -53,7 +53,8 @@ export function tellAsIf() {
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const texts = ["Shown at " + values + ", no model asked. "];
-  if (first === undefined) texts.push("No token of " + column.name + " would change.");
+  if (column.unreplayed.length) texts.push("Which tokens would change cannot be worked out here: " + column.unreplayed.join(", ") + " needs the probability of every token, and the page has a few.");
+  else if (first === undefined) texts.push("No token of " + column.name + " would change.");
   else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, first token " + (first + 1) + ": ",
     run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));

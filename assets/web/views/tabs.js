@@ -1,9 +1,9 @@
-// The two plots that compare: log-odds between two columns, and what every alpha would choose. Their figures are made in
-// Python from the kept run and drawn here.
+// The plots beside the contributions: log-odds between two columns, what every alpha would choose, and those that a file
+// of its own adds (eft_demo/figures/tabs.py). Their figures are made in Python from the kept run and drawn here.
 
 import { controlsOf } from "../lib/counterfactual.js";
 import { regain, server } from "../api.js";
-import { offerColumns, onKeys, onNewWidth, part } from "../dom.js";
+import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
 import { currentNode, on, plotted, run, running, sameOf, selected, setTab, tab } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
@@ -12,11 +12,12 @@ import {
 } from "./plotting.js";
 import { setControls } from "./sliders.js";
 
-const drawn = { odds: null, strip: null }; // {key, figure} of what was asked for last
+const drawn = {}; // by tab: {key, figure} of what was asked for last
 
 const TABS = ["bars", "odds", "strip"];
 const TITLES = { bars: "Who put each token there", odds: "Which column finds the text likelier", strip: "What every value of the slider would choose" };
-const boxOf = (name) => part({ bars: "plot", odds: "odds-plot", strip: "strip-plot" }[name]);
+const added = []; // names of the tabs that the page line adds
+const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
 
 function openTab(name) {
   setTab(name);
@@ -35,6 +36,42 @@ function startTabs() { // what was drawn is of another text
     if (offerColumns(part(side), names)) part(side).value = p;
   }
   part("stripped").value = plotted;
+  for (const choice of added.map((name) => part(name + "-column"))) offerColumns(choice, names), (choice.value = plotted);
+}
+
+// A tab with its panel, as those in the skeleton are.
+function addTab({ name, label, title, hint }) {
+  if (part("tab-" + name)) return; // another family's page line
+  added.push(name);
+  TABS.push(name);
+  TITLES[name] = title;
+  const button = Object.assign(el("button", "", label), { type: "button", id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
+  button.dataset.part = "tab-" + name;
+  button.setAttribute("aria-selected", "false");
+  button.setAttribute("aria-controls", "eft-panel-" + name);
+  const panel = Object.assign(el("div"), { id: "eft-panel-" + name, role: "tabpanel", hidden: true });
+  panel.dataset.part = "panel-" + name;
+  panel.setAttribute("aria-labelledby", button.id);
+  const column = el("select"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
+  column.dataset.part = name + "-column";
+  column.setAttribute("aria-label", "which column");
+  note.dataset.part = name + "-note";
+  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys walk the tokens.", hidden: true });
+  box.dataset.part = name + "-plot";
+  const [before, after = ""] = hint.split("{column}"), words = el("p", "hint");
+  words.append(before, column, after);
+  panel.append(words, note, box);
+  part("tabs").append(button);
+  part("panel-strip").parentElement.append(panel);
+  column.addEventListener("change", () => choosePlot(Number(column.value)));
+  listenToTab(name);
+}
+
+function listenToTab(name) {
+  registerPlot(name, drawTab);
+  part("tab-" + name).addEventListener("click", () => openTab(name));
+  boxOf(name).addEventListener("click", onTabClick);
+  onNewWidth(boxOf(name), () => tab === name && drawSoon());
 }
 
 // What the open tab would show: null and a sentence where there is nothing.
@@ -42,6 +79,7 @@ function startTabs() { // what was drawn is of another text
 function tabRequest() {
   if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "Run something first: this compares what came of it."];
   if (running) return [null, "This is drawn when the run has ended."];
+  if (added.includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
   if (tab === "strip") {
     const [control] = controlsOf(run.columns[plotted]);
     return control ? [{ run: run.id, column: plotted, control }, ""] : [null, "No slider steers " + run.columns[plotted].name + ". Choose another column."];
@@ -65,7 +103,7 @@ async function drawTab() {
     try {
       await regain(run);
       request.run = run.id;
-      const answer = JSON.parse(await (name === "strip" ? server.strip(request) : server.log_odds(request)));
+      const answer = JSON.parse(await (added.includes(name) ? server.plot(request) : name === "strip" ? server.strip(request) : server.log_odds(request)));
       if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
       if (drawn[name].key !== key) return;
       drawn[name].figure = answer;
@@ -106,7 +144,7 @@ function tabLayout(box, made) {
 // A token out of a plot's sight brings the plot back to it.
 function followSelection() {
   const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
-  for (const box of ["odds", "strip"].map(boxOf)) if (outOf(box.ownView)) box.ownView = null;
+  for (const box of TABS.slice(1).map(boxOf)) if (outOf(box.ownView)) box.ownView = null;
 }
 
 function windowAround(i, n, room) {
@@ -115,7 +153,7 @@ function windowAround(i, n, room) {
 }
 
 // The column whose text the open tab shows.
-const columnOfTab = () => (tab === "strip" ? plotted : drawn.odds?.figure?.of ?? Number(part("ours").value));
+const columnOfTab = () => (tab === "odds" ? drawn.odds?.figure?.of ?? Number(part("ours").value) : plotted);
 
 // A click on a cell of the strip: that token, at that value of the slider. On the line: that token.
 function onTabClick(event) {
@@ -132,9 +170,9 @@ function onTabClick(event) {
 export function listen() {
   on("replotted", startTabs);
   on("selected", followSelection);
-  registerPlot("odds", drawTab);
-  registerPlot("strip", drawTab);
-  for (const name of TABS) part("tab-" + name).addEventListener("click", () => openTab(name));
+  on("page", ({ plots }) => plots.forEach(addTab));
+  part("tab-bars").addEventListener("click", () => openTab("bars"));
+  for (const name of ["odds", "strip"]) listenToTab(name);
   onKeys(part("tabs"), (key) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
     if (!step) return false;
@@ -142,10 +180,6 @@ export function listen() {
     part("tab-" + tab).focus();
     return true;
   });
-  for (const name of ["odds", "strip"]) {
-    boxOf(name).addEventListener("click", onTabClick);
-    onNewWidth(boxOf(name), () => tab === name && drawSoon());
-  }
   part("stripped").addEventListener("change", () => choosePlot(Number(part("stripped").value)));
   for (const side of ["ours", "theirs"]) part(side).addEventListener("change", drawSoonest);
 }

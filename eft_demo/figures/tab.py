@@ -1,0 +1,33 @@
+"""What a plot tab in a file of its own is: its words, and a function from one column's tokens to a figure.
+
+Knows records and colours; asks no model.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eft_demo.method.recipe import Recipe
+from eft_demo.runs.trace import TokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The column that a tab shows."""
+
+    recipe: Recipe
+    records: Sequence[TokenRecord]
+    labels: Sequence[str]  # the tokens as text, one per record
+    palette: Mapping[str, str]  # as `contributions.LIGHT` names the colours
+
+
+@dataclass(frozen=True, slots=True)
+class PlotTab:
+    """A tab beside the contributions. Its figure is drawn when a run has ended."""
+
+    name: str  # in the page's ids: letters
+    label: str  # on the tab
+    title: str  # over the plot
+    hint: str  # under the title; "{column}" becomes the choice of the column
+    # plotly's {"data", "layout"}, where x counts tokens from 0, and if need be a "note", one sentence.
+    figure: Callable[[Shown], dict[str, Any]]
