@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from eft_demo.method.recipe import BASE, UPSCALED
-from eft_demo.runs import export
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
+from eft_demo.ui.saved_page import to_html
 from tests.asking import make_run
 from tests.fakes import make_service
 from tests.records import make_record
@@ -100,7 +100,7 @@ def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
 
 def saved(site: Site, trace: RunTrace, tmp_path: Path) -> Any:
     path = tmp_path / "run.html"
-    path.write_text(export.to_html(trace), encoding="utf-8")
+    path.write_text(to_html(trace), encoding="utf-8")
     page = site.browser.new_page()
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     page.goto(path.as_uri())
