@@ -28,13 +28,14 @@ TOKENS = """() => [...document.querySelectorAll('.columns .t')].map(t => {
   return [t.textContent, kind, t.dataset.number, t.style.getPropertyValue('--k'), sign,
     backgroundImage, backgroundColor, borderBottom, textDecorationLine];
 })"""
-# The card of the token that is selected: title, numbers, sentences, candidates with bars and colours, waterfalls.
+# The card of the selected token: title, numbers, sentences, candidates with bars and colours, waterfalls.
 CARD = """() => {
   const part = name => document.querySelector('[data-part=' + name + ']');
   const bars = box => [...box.querySelectorAll('i')].map(i => [
     i.style.left, i.style.width, i.style.getPropertyValue('--c'), getComputedStyle(i).backgroundColor]);
   const rows = [...part('card-table').querySelectorAll('tr')].map(row => [
-    row.classList.contains('chosen'), [...row.cells].map(cell => [cell.textContent, cell.scope, bars(cell)])]);
+    row.classList.contains('chosen'),
+    [...row.cells].map(cell => [cell.textContent, cell.scope, bars(cell)])]);
   return {
     label: document.querySelector('.t[aria-pressed=true]').getAttribute('aria-label'),
     said: ['card-title', 'card-note', 'card-verdict'].map(name => part(name).textContent),
@@ -74,7 +75,7 @@ def show(page: Any, tmp_path: Path, run: RunTrace) -> None:
 
 
 def varied() -> RunTrace:
-    """Drafts, a moved slider, a line break, parts of letters, a mask of hostile text, and a draw against odds."""
+    """Drafts, a moved slider, a line break, parts of letters, markup, and draws against the odds."""
     pieces = ["Li", "ma", " <b>&", "\n", "\udce2\udc80", "\udc99s", " مرحبا", " end", ""]
     chances = {
         token: {
