@@ -25,8 +25,9 @@ TOKENS = """() => [...document.querySelectorAll('.columns .t')].map(t => {
   const { backgroundImage, backgroundColor, borderBottom, textDecorationLine } = getComputedStyle(t);
   const kind = t.className.split(' ').filter(Boolean).sort().join(' ');
   const sign = ['::before', '::after'].map(side => getComputedStyle(t, side).content);
+  const line = borderBottom.startsWith('0px') ? 'none' : borderBottom;
   return [t.textContent, kind, t.dataset.number, t.style.getPropertyValue('--k'), sign,
-    backgroundImage, backgroundColor, borderBottom, textDecorationLine];
+    backgroundImage, backgroundColor, line, textDecorationLine];
 })"""
 # The card of the selected token: title, numbers, sentences, candidates with bars and colours, waterfalls.
 CARD = """() => {
