@@ -141,7 +141,7 @@ def fall(page: Any, place: int) -> tuple[str, str, list[float]]:
     return box.locator("h3 b").inner_text(), box.locator("h3 span").inner_text(), [float(n) for n in numbers]
 
 
-def level(one: Candidate, other: Candidate) -> float:
+def level_alpha(one: Candidate, other: Candidate) -> float:
     """The alpha at which the two are equally likely: lead and push cancel."""
     lead = one.by_role["large_base"] - other.by_role["large_base"]
     pushes = [c.by_role["small_tuned"] - c.by_role["small_base"] for c in (one, other)]
@@ -175,7 +175,7 @@ def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> 
     focus_token(page, 3)
     record = MIXED[3]
     own = next(candidate for candidate in record.candidates if candidate.id == record.id)
-    flips = {candidate.id: level(own, candidate) for candidate in record.candidates if candidate != own}
+    flips = {candidate.id: level_alpha(own, candidate) for candidate in record.candidates if candidate != own}
     of, _, steps = fall(page, 0)
     assert of == "capital"
     assert steps == pytest.approx(

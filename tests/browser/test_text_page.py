@@ -149,7 +149,7 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
     page.check("[data-part=numbers]")
     assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
     page = saved(site, trace, tmp_path)
-    for place in ("#prompt", ".pane .text", ".pane h2"):
+    for place in ("[data-part=prompt]", ".pane .text", ".pane h2"):
         assert page.locator(place).first.evaluate(direction) == "rtl", place
     assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
 
