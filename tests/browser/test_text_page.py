@@ -315,6 +315,6 @@ def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: P
         assert found and all(no for no, _ in found), place
     assert page.locator("h1, .hint").first.evaluate("e => e.translate")  # the page's own words may be
     page = saved(site, said(["Lima", " is"]), tmp_path)
-    for place in (".text", "#prompt", "#title bdi", "tbody th"):
+    for place in (".text", "[data-part=prompt]", "[data-part=card-title] bdi", "tbody th > *", ".fall h3 b"):
         found = page.evaluate(kept, place)
         assert found[0] == [True, True], place
