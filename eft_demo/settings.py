@@ -192,7 +192,6 @@ _COUNTS = (
     "max_opened_files",
     "max_kept_mb",
     "keep_minutes",
-    "max_strip_tokens",
     "max_heavy_each",
     "max_heavy_address",
 )
@@ -238,7 +237,6 @@ class Settings:
     max_opened_files: int = 12  # per page, counted apart: a page loaded again opens its last 8 runs
     max_kept_mb: int = 64  # packed, for the runs of all, and as much for opened files: 900 of default length
     keep_minutes: int = 120  # after its last use: a double lesson
-    max_strip_tokens: int = 1024  # of the plot over alpha: 13 choices each, half a second in all
     max_heavy_each: int = 8  # files, plots and openings that wait per page; one at a time is made
     max_heavy_address: int = 40  # the same per address: a class that saves its runs as the bell rings
     max_heavy_s: float = 30.0  # a minute per address for all of that: half of one processor

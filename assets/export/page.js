@@ -1,149 +1,82 @@
-// A saved run, drawn without any network: joined with what it imports into the one script of the saved page. Texts go
-// through textContent alone; colours through style properties.
+// A saved run, drawn without any network: joined with what it imports into the one script of the saved page. The page's own
+// modules draw it from the lines that the page would have been sent; here is only who is looked at.
 
-import { el, onKeys, showPieces, showText, verbatim } from "../web/dom.js";
-import { COLOURS, strengthOf } from "../web/lib/colours.js";
-import { plainSigned, roleName } from "../web/lib/formats.js";
-import { joins } from "../web/lib/signs.js";
-import { FAINT_NATS, shiftOf } from "../web/lib/tokens.js";
+import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/dom.js";
+import { placeAfter } from "../web/lib/keys.js";
+import { grow, makeRun } from "../web/lib/runs.js";
+import { tellingPlace } from "../web/lib/tokens.js";
+import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
+import { beginText, endText, makePane, writeToken } from "../web/views/column-pane.js";
+import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
+import { fallsOf } from "../web/views/waterfall.js";
 
-const { run, made, texts, labels, terms } = JSON.parse(document.getElementById("run").textContent);
-const place = (id) => document.getElementById(id);
-const spans = [];
-let at = { p: 0, i: 0 };
-
-const prob = (nats) => (nats === null ? 0 : Math.exp(nats));
-const share = (nats) => (100 * prob(nats)).toFixed(prob(nats) < 0.1 ? 1 : 0) + " %";
-const hueOf = (role) => "var(" + (role === "mix" ? "--up" : role === "small_base" ? "--rest" : role.endsWith("_base") ? "--base" : "--tuned") + ")";
-// A recorded token as the colours of the page know it.
-const colourable = (token) => ({ i: token.id, b: token.base_first, r: token.rank, e: token.entropy_nats, y: [token.anchor_logprob, ...token.bars, token.neg_log_z, token.logprob] });
-
-function paintAll() {
-  const mode = COLOURS[place("mode").value];
-  place("legend").replaceChildren(...mode.legend.map(([className, text, mark]) => {
-    const entry = el("span");
-    entry.append(el("i", "swatch " + className, mark), text);
-    return entry;
-  }));
-  run.columns.forEach((column, p) => column.tokens.forEach((record, i) => {
-    const token = colourable(record), span = spans[p][i];
-    span.className = ["t", ...mode.classes({ terms: terms[p].slice(1) }, token), ...(texts[p][i] === "" ? ["mute"] : [])].join(" ");
-    span.style.setProperty("--k", strengthOf(token) + "%");
-  }));
-}
+const { rules, details, lines: [first, ...lines] } = JSON.parse(document.getElementById("run").textContent);
+const run = makeRun(first, rules);
+let at = null; // {p, i}: the token whose card is shown
 
 function drawColumn(column, p) {
-  const pane = el("section", "pane");
-  const text = verbatim(el("div", "text"));
-  text.setAttribute("role", "group");
-  text.setAttribute("aria-label", "Text of the column " + column.name);
-  const before = (i) => texts[p].slice(0, i).findLast(Boolean) || "", after = (i) => texts[p].slice(i).find(Boolean) || "";
-  spans[p] = column.tokens.map((token, i) => {
-    const joined = !texts[p][i] && run.pieces[token.id] && joins(before(i), after(i)); // a part of no width: letters join across it
-    const span = showText(el("span", "t"), texts[p][i] || (joined ? "" : labels[token.id]));
-    span.dataset.p = p;
-    span.dataset.i = i;
-    span.tabIndex = i === 0 ? 0 : -1;
-    span.setAttribute("role", "button");
-    span.setAttribute("aria-pressed", "false");
-    span.setAttribute("aria-label", spoken(column, token, i));
-    return span;
-  });
-  text.append(...spans[p]);
-  const why = { stop: "finished", length: "length reached", cancelled: "stopped", error: "error" }[column.finish_reason] || column.finish_reason;
-  pane.append(verbatim(showText(el("h2"), column.name)), verbatim(el("div", "recipe", column.recipe)), text, el("div", "foot", why + " · " + column.tokens.length + " tokens"));
-  if (column.error) pane.append(el("p", "", column.error));
+  const pane = makePane(column, p);
+  column.view = beginText(pane);
+  for (const token of column.tokens) {
+    const span = makeSpan(token);
+    makeButton(span, spokenLabel(run.labels, column, token), false);
+    writeToken(column, token, span, run.factors);
+  }
+  endText(column, column.ended);
   return pane;
 }
 
-function spoken(column, token, i) {
-  const shift = shiftOf(colourable(token));
-  const moved = Math.abs(shift) < FAINT_NATS ? "left as it was" : shift > 0 ? "raised" : "lowered";
-  return "Token " + (i + 1) + " of " + column.tokens.length + ", " + labels[token.id] + ", " + share(token.logprob) + ", anchor alone " + share(token.anchor_logprob) + ", " + moved;
+function paintAll() {
+  const colourBy = part("colour").value;
+  for (const column of run.columns) column.tokens.forEach((token, i) => paintSpan(column.spans[i], colourBy, run.labels, column, token));
+  part("legend").replaceChildren(...legendEntries(colourBy, run.columns.some(({ tokens }) => tokens.some((token) => token.d))));
 }
 
 function select(p, i, focus) {
-  if (!spans[p] || !spans[p][i]) return;
-  const old = spans[at.p] && spans[at.p][at.i];
-  if (old) old.setAttribute("aria-pressed", "false");
-  for (const span of spans[p]) span.tabIndex = -1;
+  const column = run.columns[p], span = column?.spans[i];
+  if (!span) return;
+  if (at) run.columns[at.p].spans[at.i].setAttribute("aria-pressed", "false");
   at = { p, i };
-  spans[p][i].tabIndex = 0;
-  spans[p][i].setAttribute("aria-pressed", "true");
-  if (focus) spans[p][i].focus();
-  drawCard(p, i);
+  enterAt(column, i);
+  span.setAttribute("aria-pressed", "true");
+  if (focus) span.focus();
+  const token = column.tokens[i];
+  showPieces(part("card-title"), titleOf(run, column, i));
+  showPieces(part("card-note"), noteOf(run, column, token));
+  part("card-table").replaceChildren(tableOf(run, column, token, (id, label) => verbatim(el("span", "", label))));
+  writeVerdict(part("card-verdict"), verdictOf(run, column, token));
+  part("falls").replaceChildren(...fallsOf(run, column, token, null));
 }
 
-function drawCard(p, i) {
-  const column = run.columns[p], token = column.tokens[i];
-  showPieces(place("title"), ["“", labels[token.id], "” · token " + (i + 1) + " of " + column.tokens.length + " · ", column.name]);
-  const controls = Object.entries(token.controls).map(([name, value]) => name + " " + value);
-  place("note").textContent = ["id " + token.id, "probability " + share(token.logprob), "rank " + token.rank, "entropy " + (token.entropy_nats ?? 0).toFixed(2) + " nats", ...controls].join(" · ");
-  place("tables").replaceChildren(candidateTable(token), attributionTable(token, terms[p]));
-}
-
-function candidateTable(token) {
-  const roles = Object.keys(token.by_role);
-  const table = tableOf(["candidate", ...roles.map(roleName), "mix"]);
-  for (const candidate of token.candidates) {
-    const row = el("tr", candidate.id === token.id ? "chosen" : "");
-    row.append(verbatim(headOf(labels[candidate.id])), ...roles.map((role) => meter(candidate.by_role[role], role)), meter(candidate.logprob, "mix"));
-    table.tBodies[0].append(row);
-  }
-  return table;
-}
-
-function attributionTable(token, names) {
-  const table = tableOf(["attribution of this token", "nats"]);
-  const rows = [[roleName(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [roleName(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
-  for (const [name, nats] of rows) {
-    const row = el("tr");
-    row.append(headOf(name), el("td", "number", plainSigned(nats)));
-    table.tBodies[0].append(row);
-  }
-  return table;
-}
-
-function tableOf(heads) {
-  const table = el("table"), row = table.createTHead().insertRow();
-  row.append(...heads.map((name) => { const head = el("th", "", name); head.scope = "col"; return head; }));
-  table.createTBody();
-  return table;
-}
-function headOf(text) {
-  const head = el("th", "", text);
-  head.scope = "row";
-  return head;
-}
-function meter(nats, role) {
-  const cell = el("td"), box = el("span", "meter"), bar = el("i");
-  bar.style.setProperty("--w", Math.min(100, 100 * prob(nats)).toFixed(1) + "%");
-  bar.style.setProperty("--hue", hueOf(role));
-  box.append(bar);
-  cell.append(box, document.createTextNode(share(nats)));
-  return cell;
+function selectSpan(span, focus) {
+  select(Number(span.closest(".text").dataset.p), Number(span.dataset.i), focus);
 }
 
 function walk(key) {
-  const last = run.columns[at.p].tokens.length - 1;
-  const to = { ArrowRight: Math.min(last, at.i + 1), ArrowLeft: Math.max(0, at.i - 1), Home: 0, End: last }[key];
-  if (to !== undefined) select(at.p, to, true);
-  return to !== undefined;
+  const to = at && placeAfter(key, at, run.columns.map(({ tokens }) => tokens.length));
+  if (to) select(to.p, to.i, true);
+  return Boolean(to);
 }
 
+function followTheme({ matches }) {
+  document.body.classList.toggle("dark", matches);
+}
+
+for (const line of lines) grow(run, line);
+mount(document.body);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", followTheme);
+followTheme(dark);
 document.title = run.prompt.slice(0, 60) + " · EFT Demo";
-verbatim(showText(place("prompt"), run.prompt));
-const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
-const drawn = Object.entries(run.sampling).map(([name, value]) => roleName(name) + " " + value);
-const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => roleName(name) + " " + run[name]);
-const shown = Object.entries(run.formats).map(([role, own]) => roleName(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
-place("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
-place("mode").append(...Object.entries(COLOURS).filter(([name]) => name !== "flip").map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
-place("columns").append(...run.columns.map(drawColumn));
-place("mode").addEventListener("change", paintAll);
-place("columns").addEventListener("click", (event) => { const span = event.target.closest(".t"); if (span) select(+span.dataset.p, +span.dataset.i, true); });
-place("columns").addEventListener("focusin", (event) => { const span = event.target.closest(".t"); if (span && span.getAttribute("aria-pressed") === "false") select(+span.dataset.p, +span.dataset.i, false); });
-onKeys(place("columns"), walk);
+verbatim(showText(part("prompt"), run.prompt));
+part("details").textContent = details;
+part("columns").append(...run.columns.map(drawColumn));
+part("colour").append(...colourOptions());
+part("colour").addEventListener("change", paintAll);
+part("numbers").addEventListener("change", () => part("columns").classList.toggle("numbers", part("numbers").checked));
+part("columns").addEventListener("click", (event) => tokenAt(event) && selectSpan(tokenAt(event), true));
+part("columns").addEventListener("focusin", (event) => tokenAt(event)?.getAttribute("aria-pressed") === "false" && selectSpan(tokenAt(event), false));
+onKeys(part("columns"), walk);
 paintAll();
-const first = run.columns.findLastIndex((column) => column.tokens.length);
-if (first >= 0) select(first, 0, false);
+const shownFirst = run.attributed ?? run.columns.findLastIndex(({ tokens }) => tokens.length);
+if (shownFirst >= 0) select(shownFirst, tellingPlace(run.columns[shownFirst].tokens), false);

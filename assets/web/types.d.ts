@@ -34,6 +34,21 @@ export interface Sampling {
   seed: number;
 }
 
+/** What holds for every run, said once by the page's first line. */
+export interface Rules {
+  lowest: number; // where alpha's sliders begin, and end
+  highest: number;
+  support_nats: number; // what a term weighs where one of its two models rules a token out
+  greedy_below: number; // a temperature under this takes the likeliest token
+}
+
+/** What the same noise would choose at other controls. */
+export interface Choice {
+  id: number;
+  sure: boolean; // whether little enough may lie on tokens not recorded
+  unrecorded: number | null; // at most so much; null: not known
+}
+
 export interface Filter {
   kind: "off" | "top_p" | "mask";
   value: number;
@@ -54,7 +69,7 @@ export interface Token {
   e?: number | null; // entropy, nats
   ms: number; // since the run began
   d?: [drafted: number, overlap: number];
-  q?: number[]; // rank under each role
+  q: number[]; // rank under each role; minus what it is at least
   z?: number; // a stop token
   w?: Record<string, string | string[]>; // labels not sent before
   noise?: Known<number>; // its noise, once worked out
@@ -81,6 +96,8 @@ export interface Recipe {
   sampling: Sampling;
   unreplayed?: string[]; // warpers that act and that only Python knows, by their names
   filter: Filter;
+  rules: Rules;
+  given: number; // so many tokens were given, not drawn
 }
 
 export interface Column extends Recipe {
@@ -89,9 +106,6 @@ export interface Column extends Recipe {
   kind: string;
   about: string;
   drafter?: string | null;
-  lowest: number; // where alpha's sliders begin, and end
-  highest: number;
-  given: number; // so many tokens were given, not drawn
   v: Controls;
   tokens: Token[] & { key?: string };
   spans: HTMLElement[];
@@ -118,8 +132,7 @@ export interface Run {
   unreplayed?: string[]; // warpers that act and that only Python knows, by their names
   record: { schedule: string; speculation: string; made_with: unknown };
   layout: any; // plotly's
-  attributed: number | null; // the column whose attribution is plotted first;
-  sure: number;
+  attributed: number | null; // the column whose attribution is plotted first
   formats?: any;
   of?: string | null;
   copied?: number[];
@@ -210,6 +223,7 @@ export interface Tape {
 
 /** The first line of all: what the server says once. */
 export interface PageLine {
+  rules: Rules;
   [fact: string]: any;
 }
 

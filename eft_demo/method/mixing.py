@@ -167,17 +167,6 @@ def entropy_nats(logprobs: Tensor) -> Tensor:
     return -(logprobs.exp() * logprobs.clamp(min=-1e30)).sum(dim=-1)
 
 
-def flip_alpha(l1: float, l2: float, d1: float, d2: float) -> float | None:
-    """The alpha at which tokens 1 and 2, with anchor log-probs l and deltas d, are equally likely.
-
-    It may be negative. None if no finite alpha does it. Z cancels, so no model call is needed.
-    """
-    if d1 == d2 or not all(map(math.isfinite, (l1, l2, d1, d2))):
-        return None
-    alpha = (l1 - l2) / (d2 - d1)
-    return alpha if math.isfinite(alpha) else None
-
-
 def _check_rows(logprobs: Tensor, model: str) -> None:
     # One NaN or +inf in a row, or nothing but -inf, makes its whole log-softmax NaN: one column tells all.
     first = logprobs[..., 0].flatten().tolist()

@@ -187,11 +187,6 @@ def _look(
     return values, ids, kept, open_rows
 
 
-def kept_places(values: Sequence[float], sampling: Sampling) -> Sequence[int]:
-    """Which of a few tempered log-probs, all there are, in falling order, may be drawn."""
-    return range(_kept(values, sampling.top_k, sampling.top_p, sampling.min_p))
-
-
 def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
     """How many of a row's highest log-probs, in falling order, are kept; ties with the last one are.
 

@@ -1,54 +1,23 @@
-"""A run as a file to keep or to send: CSV, Markdown, or one HTML page that needs no network.
+"""A run as a file to keep or to send: CSV or Markdown. The HTML page is ui/saved_page.py.
 
-Whatever a model or a person wrote is shown as it stands and never read as a formula, as markup or as a
-script. Knows traces; knows no models, no page of ours and no Gradio.
+Whatever a model or a person wrote is shown as it stands and never read as a formula or as markup. Knows
+traces; knows no models, no page of ours and no Gradio.
 """
 
-import base64
 import csv
 import dataclasses
-import hashlib
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
 
-from eft_demo.method.recipe import Recipe, parse
-from eft_demo.runs.bundle import bundle
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
-from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, TokenRecord
-from eft_demo.settings import ASSETS, number_text
+from eft_demo.runs.trace import ColumnTrace, RunTrace, TokenRecord
+from eft_demo.settings import number_text
 
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
-style-src '{style_hash}'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>A run of EFT Demo</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>A run of EFT Demo</h1><p id="prompt"></p><p id="details"></p></header>
-<main>
-<div id="tools"><label>Colour by <select id="mode"></select></label><span id="legend"></span></div>
-<noscript>This page draws its run with a script of its own; please allow scripts to see it.</noscript>
-<div id="columns"></div>
-<section id="card" aria-live="polite"><h2 id="title">No token</h2><p id="note"></p><div id="tables"></div>
-</section>
-</main>
-<script type="application/json" id="run">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
 
 
 def to_csv(run: RunTrace) -> str:
@@ -84,14 +53,25 @@ def to_csv(run: RunTrace) -> str:
     return out.getvalue()
 
 
+def settings_of(run: RunTrace) -> list[str]:
+    """What decided the texts beside the prompt, as `seed 3`: exact, or a seed gives another text."""
+    spec = run.spec
+    numbers = {**spec.controls, **dataclasses.asdict(spec.sampling)}
+    rest = {name: getattr(spec, name) for name in ("weight_filter", "schedule", "speculation")}
+    texts = {name: number_text(value) for name, value in numbers.items()} | rest
+    return [f"family {spec.family}", *(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())]
+
+
+def made_with_text(run: RunTrace) -> str:
+    """With which versions and models a run was made."""
+    return f"made with {run.made_with}" if run.made_with else "made with versions that are not known"
+
+
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every column's text, and the tokens that the terms moved most."""
     spec = run.spec
-    numbers = {**spec.controls, **dataclasses.asdict(spec.sampling)}  # exact, or a seed gives another text
-    settings = [f"family {spec.family}", *(f"{name} {number_text(value)}" for name, value in numbers.items())]
-    settings += [f"{name} {getattr(spec, name)}" for name in ("weight_filter", "schedule", "speculation")]
-    lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), "", escape_markdown(", ".join(settings)), ""]
-    lines += [escape_markdown(_made_with(run)), ""]
+    lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), ""]
+    lines += [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
     for role, own in spec.formats.items():
         shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
         lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
@@ -108,30 +88,6 @@ def to_markdown(run: RunTrace) -> str:
         lines += [escape_markdown(column.error), ""] if column.error else []
         lines += _moved_table(column, run)
     return "\n".join(lines) + "\n"
-
-
-def to_html(run: RunTrace) -> str:
-    """One page that keeps colours and cards. The run lies in it as JSON; its one script has a hash."""
-    pieces = pieces_of(run)
-    ids = {record.base_first for _, record in _records(run)} | {record.id for _, record in _records(run)}
-    ids |= {candidate.id for _, record in _records(run) for candidate in record.candidates}
-    data = {
-        "made": _made_with(run),
-        "run": json.loads(run.to_json(FILE_DIGITS)),
-        "texts": [token_texts(column, pieces) for column in run.columns],
-        "terms": [_bar_names(parse(column.recipe)) for column in run.columns],
-        "labels": {token: label_of(token, pieces) for token in sorted(ids)},
-    }
-    style = _page_asset("export/page.css")
-    script = bundle(ASSETS / "export/page.js")
-    # Replaced one after the other, the data last: nothing in it is ever looked at again.
-    page = _PAGE.replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
-    page = page.replace("{style}", style).replace("{script}", script)
-    return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _page_asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 class Pieces(dict[int, bytes]):
@@ -196,14 +152,6 @@ def _moved_table(column: ColumnTrace, run: RunTrace, count: int = 8) -> list[str
     return [*lines, ""]
 
 
-def _made_with(run: RunTrace) -> str:
-    return f"made with {run.made_with}" if run.made_with else "made with versions that are not known"
-
-
-def _bar_names(recipe: Recipe) -> list[str]:
-    return [recipe.anchor, *(" ".join(term.sign_and_size) for term in recipe.terms)]
-
-
 def _shift(record: TokenRecord) -> float:
     return record.logprob - record.anchor_logprob
 
@@ -214,7 +162,3 @@ def _records(run: RunTrace) -> Iterable[tuple[ColumnTrace, TokenRecord]]:
 
 def _names(tables: Iterable[Iterable[str]]) -> Sequence[str]:
     return list(dict.fromkeys(name for table in tables for name in table))
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

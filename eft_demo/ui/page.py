@@ -14,7 +14,6 @@ import gradio as gr
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
-from eft_demo.figures.comparisons import MAX_UNSURE
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import settle
@@ -162,9 +161,6 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
     async def save(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: kept.save(page().service, page().live.kept, posted))
 
-    async def strip(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: kept.strip(page().service, page().live.kept, posted))
-
     async def log_odds(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
 
@@ -194,7 +190,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
         )
 
-    return [save, strip, log_odds, plot, open_file, open_recorded, hand_back, family_menu]
+    return [save, log_odds, plot, open_file, open_recorded, hand_back, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
@@ -252,7 +248,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         max_prompt_chars=settings.max_prompt_chars,
         columns=[introduce(name, recipe, behaviour) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
-        max_unsure=MAX_UNSURE,
+        rules=wire.rules(settings.allow_negative_alpha),
         address=sharing.address(settings),
         absent=not family.roles,
         recorded=opening.recorded_list(),

@@ -15,7 +15,7 @@ from eft_demo.families.family import bundled_tokens
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.gallery import LESSONS
 from eft_demo.runs.made_with import differences
-from eft_demo.runs.replay import lacks_texts, open_run, read_run, replay, with_texts
+from eft_demo.runs.replay import lacks_texts, open_run, read_run, with_texts
 from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import stream as wire
@@ -65,14 +65,8 @@ def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
 
     `notes` are the sentences that the page shows beside it.
     """
-    played = replay(trace)
-    encoder = wire.Encoder(trace.spec, played.pieces, played.stop_ids)
-    beside: dict[str, object] = {"notes": notes, "record": record_of(trace)}
-    beside["reshown"] = list(trace.spec.formats)
-    if any(givens := [column.given for column in trace.columns]):
-        beside["givens"] = givens
-    events = map(encoder.event_line, played.events)
-    return "".join([encoder.run_line(run_id, 0, beside), *events, wire.line("done")])
+    beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
+    return "".join([*wire.trace_lines(trace, run_id, beside), wire.line("done")])
 
 
 def max_file_bytes(scale: float) -> int:

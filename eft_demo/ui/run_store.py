@@ -12,18 +12,18 @@ from eft_demo.engine.collect import make_trace
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.figures.comparisons import log_odds_figure, strip_figure
+from eft_demo.figures.log_odds import cumulative_log_odds, log_odds_figure, log_odds_over_role
 from eft_demo.figures.tab import Shown
 from eft_demo.figures.tabs import TABS
-from eft_demo.runs import counterfactual as whatif
 from eft_demo.runs.events import Event, add_event, empty_traces
-from eft_demo.runs.export import to_csv, to_html, to_markdown
+from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace
-from eft_demo.settings import control_range, show_value
+from eft_demo.settings import show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
+from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Visitor
 
@@ -33,7 +33,6 @@ NOT_RECORDED = (
     "These two columns wrote different texts, and the recorded run does not hold what one gives to the "
     "other's. Please choose a column that steers, and one of its models alone."
 )
-STRIP_ROWS = 13  # quarters of alpha from 0 to 3; halves where it may be negative
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
@@ -123,40 +122,9 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
         trace = runs.find(wanted.get("run")).trace(service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    text = trace.to_json(FILE_DIGITS) if kind == "json" else _WRITERS[kind](trace)
-    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
-
-
-def strip(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of a figure: what each value of a control would choose. `posted` has `run`, `column`, `control`.
-
-    Of a text too long for it the beginning, with a `note` that says so. {"error"} with a sentence where there
-    is nothing to show.
-    """
-    asked = posted if isinstance(posted, Mapping) else {}
-    try:
-        kept = runs.find(asked.get("run"))
-        index = checked_index(asked.get("column"), len(kept.traces))
-        recipe, name = kept.spec.columns[index][1], asked.get("control", "alpha")
-        limits = control_range(name, service.settings.allow_negative_alpha)
-        if limits is None or name not in recipe.controls:
-            raise InputError(f"That column does not listen to {show_value(name)}. Please choose another.")
-    except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
-    spec, whole, most = kept.spec, list(kept.traces[index].tokens), service.settings.max_strip_tokens
-    tokens = whole[:most]
-    sampling = replace(spec.sampling, seed=kept.seeds[index])
-    run = whatif.Run(recipe, sampling, spec.weight_filter, spec.schedule)
-    values = [limits.low + (limits.high - limits.low) * k / (STRIP_ROWS - 1) for k in range(STRIP_ROWS)]
-    rows = whatif.strip(run, tokens, str(name), values)
-    label = _labels(service, kept)
-    figure = strip_figure(rows, values, [label(t.id) for t in tokens], label, str(name), wire.PAGE_PALETTE)
-    notes = []
-    if len(whole) > most:
-        notes.append(f"The plot shows the first {most:,} of {len(whole):,} tokens, the most it may.")
-    if names := ", ".join(warper.limits.name for warper in sampling.active_warpers):
-        notes.append(f"What would change is not known: {names} needs the probability of every token.")
-    return json.dumps({**figure, "note": " ".join(notes)} if notes else figure)
+    return json.dumps(
+        {"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": _written(kind, trace, service)}
+    )
 
 
 def plot(service: Service, runs: KeptRuns, posted: object) -> str:
@@ -177,6 +145,14 @@ def plot(service: Service, runs: KeptRuns, posted: object) -> str:
         return json.dumps(chosen.figure(shown))
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
+
+
+def _written(kind: str, trace: RunTrace, service: Service) -> str:
+    if kind == "html":
+        return to_html(trace, service.settings.allow_negative_alpha)
+    if kind == "json":
+        return trace.to_json(FILE_DIGITS)
+    return to_csv(trace) if kind == "csv" else to_markdown(trace)
 
 
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
@@ -202,12 +178,12 @@ def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
     """(the column whose text it is, sums): of one text that both have, or of one that records the other."""
     texts = [list(kept.traces[column].tokens) for column in (ours, theirs)]
     if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
-        return ours, whatif.cumulative_log_odds(*texts)
+        return ours, cumulative_log_odds(*texts)
     recipes = [recipe for _, recipe in kept.spec.columns]
     for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
         model = lone_model(recipes[other])
         if model in recipes[of].roles:
-            sums = whatif.log_odds_over_role(kept.traces[of].tokens, model)
+            sums = log_odds_over_role(kept.traces[of].tokens, model)
             return of, [sign * value for value in sums]
     raise InputError(NOT_RECORDED)
 
@@ -217,9 +193,6 @@ def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
         played = replay(kept.file)
         return wire.Encoder(RunSpec(), played.pieces, played.stop_ids).label
     return wire.Encoder(RunSpec(), service.family.token_bytes, service.family.stop_ids).label
-
-
-_WRITERS = {"csv": to_csv, "md": to_markdown, "html": to_html}
 
 
 def checked_index(value: object, count: int) -> int:

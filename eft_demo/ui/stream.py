@@ -7,8 +7,7 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
                 "sampling", "unreplayed":[name of a warper that acts and that the page has no copy of...],
-                "sure":so many of each role are always listed, "filter",
-                "factors":the schedule's, the last one stays,
+                "filter", "factors":the schedule's, the last one stays,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
@@ -19,7 +18,7 @@ line is plain ASCII with `<` escaped: nothing that a model or a person says can 
                  "copied":[columns that stay as they are there; none of their tokens are sent]}
     {"k":"t", "p":column, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
-              "r":rank unless 1, "q":[rank per role] where "c" does not tell it (-5: at least 5),
+              "r":rank unless 1, "q":[rank per role] unless all are 1 (-5: at least 5),
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
@@ -41,12 +40,16 @@ from types import MappingProxyType
 from eft_demo.engine.attribution import ROLE_CANDIDATES
 from eft_demo.engine.speculate import who_drafted
 from eft_demo.figures.contributions import LIGHT, contribution_figure, contribution_point
+from eft_demo.method.mixing import SUPPORT_DELTA_NATS
 from eft_demo.method.recipe import Recipe
+from eft_demo.method.sampling import GREEDY_BELOW
 from eft_demo.method.schedule import Schedule
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
+from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL, token_label
-from eft_demo.runs.trace import Candidate, TokenRecord
+from eft_demo.runs.trace import Candidate, RunTrace, TokenRecord
+from eft_demo.settings import ALPHA
 from eft_demo.ui.column_headers import column_head
 
 # The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
@@ -68,6 +71,27 @@ def error_line(where: str, text: str) -> str:
 def nats(value: float, digits: int = 3) -> float | None:
     """A log-prob short enough for the wire; None for minus infinity."""
     return round(value, digits) if math.isfinite(value) else None
+
+
+def rules(allow_negative_alpha: bool = False) -> dict[str, float]:
+    """The constants that the page shares with Python, for its first line and for a saved page."""
+    return {
+        "lowest": -ALPHA.high if allow_negative_alpha else ALPHA.low,
+        "highest": ALPHA.high,
+        "support_nats": SUPPORT_DELTA_NATS,
+        "greedy_below": GREEDY_BELOW,
+    }
+
+
+def trace_lines(
+    trace: RunTrace, run_id: str = "", origin: Mapping[str, object] = MappingProxyType({})
+) -> list[str]:
+    """The lines that the page would have been sent of a whole run, with the `ms` of its tokens."""
+    played = replay(trace)
+    encoder = Encoder(trace.spec, played.pieces, played.stop_ids)
+    if any(givens := [column.given for column in trace.columns]):
+        origin = {**origin, "givens": givens}
+    return [encoder.run_line(run_id, 0, origin), *map(encoder.event_line, played.events)]
 
 
 @dataclass(slots=True)
@@ -104,7 +128,6 @@ class Encoder:
             columns=columns,
             attributed=attributed_first(recipes),
             layout=figures[0]["layout"],
-            sure=ROLE_CANDIDATES,
             sampling=asdict(spec.sampling),
             unreplayed=[warper.limits.name for warper in spec.sampling.active_warpers],
             filter=asdict(spec.weight_filter),
@@ -124,8 +147,8 @@ class Encoder:
         roles = recipe.roles
         shown = shown_candidates(recipe, record)
         extra = self._special(event.column, record)
-        ranks = role_ranks(recipe.roles, record, record.candidates)
-        if ranks != role_ranks(recipe.roles, record, shown):
+        ranks = role_ranks(roles, record)
+        if set(ranks) != {1}:
             extra["q"] = ranks
         drafted = {record.draft.id} if record.draft else set()
         if new := self._new_labels({record.id, record.base_first, *drafted, *(c.id for c in shown)}):
@@ -184,12 +207,13 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
     )
 
 
-def role_ranks(roles: Sequence[str], record: TokenRecord, listed: Sequence[Candidate]) -> list[int]:
+def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
     """The rank of the token under each role: exact among the best few, else minus what it is at least.
 
     A record lists the first `ROLE_CANDIDATES` of every role, so a token that fewer listed ones precede is one
     of them.
     """
+    listed = record.candidates
     ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]
     return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
 

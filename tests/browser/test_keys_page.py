@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from eft_demo.runs import export
 from eft_demo.settings import Settings
+from eft_demo.ui.saved_page import to_html
 from tests.fakes import make_service
-from tests.runs.test_export import run_that_says
+from tests.records import run_that_says
 from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -207,7 +207,7 @@ def test_a_key_typed_into_what_an_extension_put_beside_the_page_is_not_ours(site
 
 def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any) -> None:
     path = tmp_path / "run.html"
-    path.write_text(export.to_html(run_that_says("Lima")), encoding="utf-8")
+    path.write_text(to_html(run_that_says("Lima")), encoding="utf-8")
     page = site.browser.new_page()
     page.goto(path.as_uri())
     page.locator(".t").first.focus()

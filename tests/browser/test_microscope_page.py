@@ -15,8 +15,7 @@ import pytest
 from eft_demo.engine.service import Service
 from eft_demo.method.recipe import BASE, UPSCALED, Recipe
 from eft_demo.method.sampling import Sampling
-from eft_demo.runs import counterfactual as whatif
-from eft_demo.runs.trace import ColumnTrace, Draft, TokenRecord
+from eft_demo.runs.trace import Candidate, ColumnTrace, Draft, TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import make_run
 from tests.records import make_record
@@ -142,6 +141,13 @@ def fall(page: Any, place: int) -> tuple[str, str, list[float]]:
     return box.locator("h3 b").inner_text(), box.locator("h3 span").inner_text(), [float(n) for n in numbers]
 
 
+def level_alpha(one: Candidate, other: Candidate) -> float:
+    """The alpha at which the two are equally likely: lead and push cancel."""
+    lead = one.by_role["large_base"] - other.by_role["large_base"]
+    pushes = [c.by_role["small_tuned"] - c.by_role["small_base"] for c in (one, other)]
+    return lead / (pushes[1] - pushes[0])
+
+
 def test_the_card_says_what_was_recorded(page: Any) -> None:
     focus_token(page, 4)
     page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token
@@ -169,7 +175,7 @@ def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> 
     focus_token(page, 3)
     record = MIXED[3]
     own = next(candidate for candidate in record.candidates if candidate.id == record.id)
-    flips = dict(whatif.flip_alphas(whatif.Run(UPSCALED, SAMPLING), record))
+    flips = {candidate.id: level_alpha(own, candidate) for candidate in record.candidates if candidate != own}
     of, _, steps = fall(page, 0)
     assert of == "capital"
     assert steps == pytest.approx(

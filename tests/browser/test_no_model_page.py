@@ -1,11 +1,11 @@
 """The page with no model at all: it says so, and recorded runs are played and inspected like any other."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from eft_demo.engine.service import Service
+from eft_demo.runs.replay import read_run
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
@@ -47,7 +47,7 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
 
 
 def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(site: Site) -> None:
-    recorded = json.loads((opening.RUNS / "filter.json").read_text(encoding="ascii"))
+    recorded = read_run(opening.RUNS / "filter.json")
     page = site.open()
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
     page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")
@@ -56,7 +56,7 @@ def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(si
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
     page.focus("[data-part=tab-bars]")
     page.keyboard.press("ArrowRight")  # log-odds: of the text of the column that steers
-    count = len(recorded["columns"][1]["tokens"])
+    count = len(recorded.columns[1].tokens)
     page.wait_for_function(
         "n => document.querySelector('[data-part=odds-plot]').data?.[0].y.length === n", arg=count
     )

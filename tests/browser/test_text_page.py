@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from eft_demo.method.recipe import BASE, UPSCALED
-from eft_demo.runs import export
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
+from eft_demo.ui.saved_page import to_html
 from tests.asking import make_run
 from tests.fakes import make_service
 from tests.records import make_record
@@ -100,7 +100,7 @@ def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
 
 def saved(site: Site, trace: RunTrace, tmp_path: Path) -> Any:
     path = tmp_path / "run.html"
-    path.write_text(export.to_html(trace), encoding="utf-8")
+    path.write_text(to_html(trace), encoding="utf-8")
     page = site.browser.new_page()
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     page.goto(path.as_uri())
@@ -149,7 +149,7 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
     page.check("[data-part=numbers]")
     assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
     page = saved(site, trace, tmp_path)
-    for place in ("#prompt", ".pane .text", ".pane h2"):
+    for place in ("[data-part=prompt]", ".pane .text", ".pane h2"):
         assert page.locator(place).first.evaluate(direction) == "rtl", place
     assert [i for i in page.locator(".pane .text").first.evaluate(ORDER) if i != 5] == [4, 3, 1, 2, 0, 6, 7]
 
@@ -315,6 +315,6 @@ def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: P
         assert found and all(no for no, _ in found), place
     assert page.locator("h1, .hint").first.evaluate("e => e.translate")  # the page's own words may be
     page = saved(site, said(["Lima", " is"]), tmp_path)
-    for place in (".text", "#prompt", "#title bdi", "tbody th"):
+    for place in (".text", "[data-part=prompt]", "[data-part=card-title] bdi", "tbody th > *", ".fall h3 b"):
         found = page.evaluate(kept, place)
         assert found[0] == [True, True], place

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from eft_demo.runs import export
 from eft_demo.settings import Settings
+from eft_demo.ui.saved_page import to_html
 from tests.browser.test_text_page import said
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, violations, wait_end
@@ -313,7 +313,7 @@ def pages_of(pdf: bytes) -> int:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_saved_page_prints_dark_on_white(site: Site, theme: str, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
-    path.write_text(export.to_html(said(["Lima", " is", " it"])), encoding="utf-8")
+    path.write_text(to_html(said(["Lima", " is", " it"])), encoding="utf-8")
     page = site.browser.new_context(color_scheme=theme).new_page()
     page.goto(path.as_uri())
     page.emulate_media(media="print")

@@ -15,7 +15,6 @@ from eft_demo.method.mixing import (
     contributions,
     entropy_nats,
     filter_floor,
-    flip_alpha,
     mix,
     term_delta,
     to_logprobs,
@@ -285,18 +284,3 @@ def test_what_the_anchor_rules_out_stays_out_under_every_filter() -> None:
 def test_entropy_counts_what_is_possible() -> None:
     logprobs = to_logprobs(torch.tensor([[0.0, 0.0, -INF, -INF], [0.0, -INF, -INF, -INF]]), "m")
     torch.testing.assert_close(entropy_nats(logprobs), torch.tensor([math.log(2), 0.0]))
-
-
-def test_at_the_flip_alpha_both_tokens_are_equally_likely() -> None:
-    mixture = upscale(logits(1, 1), logits(2, 1), logits(3, 1), alpha=1.0)
-    anchor, delta = mixture.anchor[0].double(), mixture.deltas[0, 0].double()
-    alpha = flip_alpha(anchor[3].item(), anchor[4].item(), delta[3].item(), delta[4].item())
-    assert alpha is not None
-    torch.testing.assert_close(anchor[3] + alpha * delta[3], anchor[4] + alpha * delta[4])
-
-
-@pytest.mark.parametrize(
-    "numbers", [(0, -1, 2, 2), (-INF, -1, 0, 1), (0, -1, math.nan, 1), (0, 1e308, 0, 5e-324)]
-)
-def test_there_may_be_no_flip_alpha(numbers: tuple[float, float, float, float]) -> None:
-    assert flip_alpha(*numbers) is None

@@ -1,64 +1,24 @@
-"""Exports show every text as it stands, no formula, no markup, no script; and they say what the run says."""
+"""CSV and Markdown show every text as it stands, no formula, no markup; and they say what the run says."""
 
 import csv
 import dataclasses
 import io
 import json
-import math
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eft_demo.method.recipe import BASE, UPSCALED
-from eft_demo.method.sampling import Sampling
+from eft_demo.method.recipe import BASE
 from eft_demo.runs import export
-from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
-from eft_demo.runs.trace import ColumnTrace, Draft, RunTrace, gather_pieces
-from tests.asking import make_run
+from eft_demo.runs.trace import ColumnTrace, Draft, gather_pieces
 from tests.hostile import HOSTILE
-from tests.records import make_record
+from tests.records import make_record, run_that_says, storable
 
-BY_TOKEN = {
-    5: {"large_base": -0.5, "small_tuned": -0.2, "small_base": -2.0},
-    6: {"large_base": -1.0, "small_tuned": -3.0, "small_base": -0.1},
-    9: {"large_base": -3.0, "small_tuned": -4.5, "small_base": -4.0},
-    7: {"large_base": -4.0, "small_tuned": -math.inf, "small_base": -4.0},
-}
 any_text = st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE)
-
-
-def storable(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
-    """Two columns; the token 6 is `text`, the token 9 half of a character, the token 5 ends the text."""
-    piece = storable(text).encode()
-    whole = storable(text) + "\ufffd"
-    columns = []
-    for name, recipe in (("Base", BASE), (text, UPSCALED)):
-        by_token = (
-            BY_TOKEN if recipe.terms else {t: {"large_base": p["large_base"]} for t, p in BY_TOKEN.items()}
-        )
-        records = [make_record(recipe, token, by_token, position=i) for i, token in enumerate((6, 9, 5))]
-        columns.append(ColumnTrace(name, str(recipe), records, whole, "stop", text, 0.1, 30.0))
-    return make_run(
-        family="atlas",
-        prompt=text if prompt is None else prompt,
-        sampling=Sampling(seed=3),
-        controls={"alpha": 1.0},
-        columns=columns,
-        pieces={
-            "5": "",
-            "6": piece.decode("utf-8", "surrogateescape"),
-            "9": b"\xe2\x80".decode("utf-8", "surrogateescape"),
-        },
-        formats={"large_base": PromptFormat("plain", text[:900].replace("{prompt}", "") + "{prompt}")},
-    )
 
 
 PLAIN = run_that_says("x")
@@ -145,38 +105,6 @@ def test_a_fence_is_longer_than_any_inside(text: str) -> None:
     assert fence == end
     assert set(fence) == {"`"}
     assert fence not in body
-
-
-@given(any_text)
-def test_html_holds_every_text_as_data_only(text: str) -> None:
-    page = export.to_html(run_that_says(text))
-    page.encode("utf-8")
-    head, data, tail = data_of(page)
-    plain_head, _, plain_tail = data_of(export.to_html(run_that_says("x")))
-    assert (head, tail) == (plain_head, plain_tail)  # the text changes the data block and nothing else
-    assert "<" not in data
-    document = json.loads(data)
-    assert document["run"]["prompt"] == text
-    assert "".join(document["texts"][0]) == storable(text) + "\ufffd"
-    assert document["labels"]["5"] == "⟨end⟩"
-
-
-def data_of(page: str) -> tuple[str, str, str]:
-    head, _, rest = page.partition('<script type="application/json" id="run">')
-    data, _, tail = rest.partition("</script>")
-    return head, data, tail
-
-
-def test_html_allows_its_own_script_and_nothing_else() -> None:
-    page = export.to_html(run_that_says("x"))
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    assert len(scripts) == 1
-    assert export._hash(scripts[0]) in policy
-    assert export._hash(re.search(r"<style>(.*?)</style>", page, re.DOTALL).group(1)) in policy
-    assert policy.startswith("default-src 'none';")
-    assert "unsafe" not in policy
-    assert not re.search(r"\son\w+=|(src|href)=|https?:", page)
 
 
 def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:

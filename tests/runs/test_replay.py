@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from eft_demo.errors import EFTError, InputError
 from eft_demo.runs import replay as opened
 from eft_demo.runs.events import EndEvent, TokenEvent
-from eft_demo.runs.export import to_csv, to_html, to_markdown
+from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import open_run, read_run, replay
 from eft_demo.ui.stream import Encoder
 from tests.hostile import HOSTILE
-from tests.runs.test_export import run_that_says, storable
+from tests.records import run_that_says, storable
 
 RUN = run_that_says("Lima")
 DOCUMENT = json.loads(RUN.to_json())
@@ -203,7 +203,7 @@ def show_or_refuse(text: str) -> None:
     except EFTError as refusal:
         assert str(refusal)
         return
-    for export_of in (to_csv, to_markdown, to_html):
+    for export_of in (to_csv, to_markdown):
         export_of(run).encode()
     played = replay(run)
     encoder = Encoder(run.spec, played.pieces, played.stop_ids)

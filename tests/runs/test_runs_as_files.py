@@ -27,6 +27,7 @@ from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.columns import FIRST as COLUMNS
 from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.saved_page import to_html
 from tests.asking import spec
 
 PROMPT = "What is the capital of Peru?"
@@ -173,20 +174,16 @@ def check_readers(run: RunTrace) -> None:
         assert exact.decode("utf-8", "replace") == text
     markdown = export.to_markdown(run)
     assert all(f"\n{text}\n```" in markdown for text in said)
-    page = export.to_html(run)
+    page = to_html(run)
     data = json.loads(page.partition('id="run">')[2].partition("</script>")[0])
-    assert ["".join(texts) for texts in data["texts"]] == said
+    assert [page_text(data["lines"], p) for p in range(len(run.columns))] == said
     made = str(run.made_with) if run.made_with else "not known"
-    assert made in data["made"] and export.escape_markdown(made) in markdown
+    assert made in data["details"] and export.escape_markdown(made) in markdown
     assert {read_cell(row["made_with"]) for row in rows} == {str(run.made_with or "")}
 
     (run_id,) = runs.by_id
     service = Service.without_models(Settings())
     for p, column in enumerate(run.columns):
-        for control in runs.find(run_id).spec.columns[p][1].controls:
-            asked = {"run": run_id, "column": p, "control": control}
-            heat = json.loads(kept.strip(service, runs, asked))["data"][0]
-            assert len(heat["z"][0]) == len(column.tokens)
         odds = json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": p, "theirs": p}))
         assert len(odds["data"][0]["y"]) == len(column.tokens)
     service.stop()

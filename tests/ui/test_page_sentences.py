@@ -10,7 +10,6 @@ from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSC
 from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import Draft, TokenRecord
-from eft_demo.settings import CONTROLS
 from eft_demo.ui import stream as wire
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
@@ -23,7 +22,7 @@ Tell = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Modules]:
-    with modules("lib/counterfactual.js", "lib/sentences.js") as loaded:
+    with modules("lib/runs.js", "lib/sentences.js") as loaded:
         yield loaded
 
 
@@ -44,12 +43,12 @@ def pieces(
     )
     run = json.loads(encoder.run_line("id", 1))
     token = json.loads(encoder.event_line(TokenEvent(0, record, "", 0.1)))
-    script = f"""([run, token, labels, lowest, highest]) => {{
-        const column = {{...run.columns[0], lowest, highest, filter: run.filter, sampling: run.sampling}};
-        token.b ??= token.i; token.v ??= {{}};
+    script = f"""([run, token, labels, rules]) => {{
+        const made = makeRun(run, rules), [column] = made.columns;
+        record(column, token);
         return {function}(column, token, new Map(labels.map((label, id) => [id, label])));
     }}"""
-    said: list[str] = page.evaluate(script, [run, token, list(labels), lowest, CONTROLS["alpha"].high])
+    said: list[str] = page.evaluate(script, [run, token, list(labels), wire.rules(lowest < 0)])
     return said
 
 

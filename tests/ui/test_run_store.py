@@ -205,31 +205,10 @@ def test_what_cannot_be_saved_is_a_sentence(
     assert json.loads(kept.save(service, runs, posted))["error"]
 
 
-def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: KeptRuns) -> None:
-    figure = json.loads(kept.strip(service, runs, {"run": "a", "column": 2}))
-    heat = figure["data"][0]
-    tokens = runs.find("a").traces[2].tokens
-    assert heat["y"] == [f"{k / 4:g}" for k in range(13)]
-    assert [len(row) for row in heat["z"]] == [len(tokens)] * 13
-    assert set(heat["z"][4]) == {0}  # alpha 1 is what it was written with
-    study = replace(service, settings=Settings(allow_negative_alpha=True))
-    heat = json.loads(kept.strip(study, runs, {"run": "a", "column": 2}))["data"][0]
-    assert heat["y"] == [f"{k / 2:g}" for k in range(-6, 7)], "as far down as its slider"
-    for bad in (
-        {"column": 0},
-        {"column": 9},
-        {"run": "x"},
-        {"column": 2, "control": "beta"},
-        {"control": []},
-    ):
-        assert json.loads(kept.strip(service, runs, {"run": "a"} | bad))["error"]
-
-
 @pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
 def test_figures_are_asked_for_properly_or_not_at_all(
     service: Service, runs: KeptRuns, posted: object
 ) -> None:
-    assert json.loads(kept.strip(service, runs, posted))["error"]
     assert json.loads(kept.log_odds(service, runs, posted))["error"]
 
 
@@ -308,13 +287,3 @@ def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns)
     assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
     with pytest.raises(InputError, match="no longer kept"):
         mine.find("1")
-
-
-def test_a_plot_of_a_very_long_text_shows_its_beginning_and_says_so(runs: KeptRuns) -> None:
-    short = make_service(Settings(max_strip_tokens=5))
-    try:
-        figure = json.loads(kept.strip(short, runs, {"run": "a", "column": 2}))
-    finally:
-        short.stop()
-    assert len(figure["data"][0]["x"]) == 5
-    assert "first 5 of " in figure["note"]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eft_demo.engine.attribution import ROLE_CANDIDATES
 from eft_demo.method.recipe import BASE, PAD, TUNED, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.events import EndEvent, TokenEvent
@@ -117,18 +116,18 @@ def test_the_end_tells_acceptance_and_speed_up_where_known():
     assert not {"acc", "speedup"} & set(json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, ""))))
 
 
-def test_a_token_takes_at_most_150_bytes_beyond_its_candidates():
+def test_a_token_takes_at_most_160_bytes_beyond_its_candidates():
     stream = encoder()
     event = token(" international", chosen=2, alpha=0.0)
     event = replace(event, elapsed_s=99.999, record=replace(event.record, draft=Draft(2, 0.12345)))
     text = stream.event_line(event)
     line = json.loads(text)
-    assert len(text) - len(json.dumps([line["c"], line["w"]], separators=(",", ":"))) <= 150
+    assert len(text) - len(json.dumps([line["c"], line["w"]], separators=(",", ":"))) <= 160
 
 
-def test_ranks_are_sent_only_where_the_list_does_not_tell_them():
-    line = json.loads(encoder().event_line(token()))
-    assert "q" not in line and json.loads(encoder().run_line("x", 1))["sure"] == ROLE_CANDIDATES
+def test_ranks_are_sent_where_a_model_ranks_another_token_first():
+    assert json.loads(encoder().event_line(token()))["q"] == [1, 2, 1]
+    assert "q" not in json.loads(encoder().event_line(token(column=0)))
     ids = range(1, 20)
     by_token = {i: {"large_base": -0.1 * i, "small_tuned": -5.0 + 0.2 * i, "small_base": -1.0} for i in ids}
     record = make_record(UPSCALED, 12, by_token)

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from eft_demo.runs.bundle import BundleError, bundle, modules_of
 from eft_demo.settings import ASSETS
+from eft_demo.ui.bundle import BundleError, bundle, modules_of
 from eft_demo.ui.page import loader
 from eft_demo.ui.web_modules import WEB, Modules, module_route, page_modules, read_modules
 from tests.javascript import find_node
@@ -134,13 +134,25 @@ def test_only_modules_of_this_version_are_served() -> None:
         )
 
 
+def test_what_a_saved_page_shares_with_the_page_knows_no_state_and_no_server() -> None:
+    """A saved page has neither, so what draws both imports dom.js, pure modules and its like alone."""
+    joined = {path.relative_to(WEB).as_posix() for path in modules_of(ASSETS / "export" / "page.js")[:-1]}
+    assert {name for name in joined if not name.startswith("lib/")} == {
+        "dom.js",
+        "views/card-table.js",
+        "views/column-pane.js",
+        "views/token-span.js",
+        "views/waterfall.js",
+    }
+
+
 def test_what_is_joined_for_a_saved_page_shares_no_name() -> None:
     page = ASSETS / "export" / "page.js"
     names: list[str] = []
     for path in modules_of(page):
         text = path.read_text(encoding="utf-8")
         names += re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
-    assert len(names) == len(set(names)) > 20
+    assert len(names) == len(set(names)) > 20, sorted(name for name in names if names.count(name) > 1)
     joined = bundle(page)
     assert joined.startswith('"use strict";') and not re.search(r"^(?:import|export)\b", joined, re.MULTILINE)
 

@@ -1,20 +1,22 @@
-// What another alpha would have chosen, worked out from the recorded candidates: the page's copy of
-// eft_demo/runs/counterfactual.py, where the reasons are; a test holds the two against each other.
+// What another alpha would have chosen, worked out from the recorded candidates: no model runs. A token lists the likeliest
+// candidates only, so every answer says how much probability at most may lie on others, or that this cannot be known.
+// tests/ui/test_counterfactual.py holds it against the real mixture and the real noise.
 //
 //   column  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
-//           filter: {kind: "off" | "top_p" | "mask", value},      plus and minus are places in `roles`, the anchor is 0
-//           unreplayed: [name of a warper that acts and is known to Python only...]}
+//           filter: {kind: "off" | "top_p" | "mask", value}, rules: what Python says once,
+//           unreplayed: [name of a warper that acts and that only Python knows...]}
+//           plus and minus are places in `roles`, the anchor is 0
 //   token  {i: id, n: position, v: {control: effective value}, y: [anchor, bars..., normaliser, log p],
 //           c: [[id, mix, one per role...]...]}                   nats; null is minus infinity
 
-/** @import { Known, Controls, Nats, Column, Recipe, Row, Token } from "../types.js" */
+/** @import { Choice, Controls, Known, Nats, Recipe, Row, Token } from "../types.js" */
 
 import { noiseOf } from "./noise.js";
 import { drawFrom } from "./sampling.js";
 import { factorAt } from "./schedule.js";
 
-const SUPPORT_NATS = 30;
-const ROUNDING = 1e-6;
+const ROUNDING = 1e-6; // probabilities that are recorded are rounded; below this none is missing
+const MAX_UNSURE = 0.05; // more probability than this on tokens not recorded, and the choice is not to be trusted
 
 /** @type {(value: Nats | undefined) => number} */
 export const nat = (value) => (value === null || value === undefined ? -Infinity : value);
@@ -30,7 +32,7 @@ export function deltasOf(column, row) { // one per term, finite
   if (anchorOf(row) === -Infinity) return column.terms.map(() => 0);
   return column.terms.map(([, , plus, minus]) => {
     const up = nat(row[2 + plus]), down = nat(row[2 + minus]);
-    if (up === -Infinity || down === -Infinity) return up === down ? 0 : up === -Infinity ? -SUPPORT_NATS : SUPPORT_NATS;
+    if (up === -Infinity || down === -Infinity) return up === down ? 0 : up === -Infinity ? -column.rules.support_nats : column.rules.support_nats; // as `term_delta` of mixing.py
     return up - down;
   });
 }
@@ -66,7 +68,7 @@ export function insideOf(column, token) { // the tokens on which the terms act; 
 }
 
 /** @type {(column: Recipe, token: Token, row: Row) => boolean} */
-function wasActedOn(column, token, row) { // it shows in the log-prob
+function wasActedOn(column, token, row) { // when it was recorded; it shows in the log-prob
   const pushed = pushOf(coefficientsAt(column, token.v), deltasOf(column, row));
   const off = nat(row[1]) - anchorOf(row) - normaliserOf(token);
   return Math.abs(off - pushed) <= Math.abs(off) + ROUNDING;
@@ -95,27 +97,31 @@ function shareOf(logMass, values) {
   return mass / (mass + values.reduce((sum, value) => sum + Math.exp(value - top), 0));
 }
 
-// {id, changed, unrecorded}: what the same noise chooses among the recorded tokens; at most so much probability lies on
-// others, null where that cannot be known. A warper that is known to Python only needs the whole distribution: what it
-// would leave cannot be known, so the answer is the token as it is, with null.
-/** @type {(column: Recipe, token: Token, controls: Controls) => { id: number, changed: boolean, unrecorded: number | null }} */
+// {id, sure, unrecorded}: what the same noise chooses among the recorded tokens, all before it being as they were; at most
+// so much probability lies on others, null where that cannot be known. A token that was given, not drawn, stays where the
+// noise would choose what it would have chosen then.
+/** @type {(column: Recipe, token: Token, controls: Controls) => Choice} */
 export function choiceAt(column, token, controls) {
   const way = wayOf(column, token, controls);
-  if (way === 1) return { id: token.i, changed: false, unrecorded: 0 };
-  if (column.unreplayed?.length) return { id: token.i, changed: false, unrecorded: null };
-  const mixed = mixedAt(column, token, controls);
-  const id = drawFrom(column.sampling, mixed, noiseOf(column, token));
-  /** @type {number | null} */
-  let unrecorded = null;
-  const { temperature } = column.sampling;
-  if (way !== null && temperature <= 1) {
-    const atRecord = logRest(token.c.map((row) => nat(row[1]))) - normaliserOf(token);
-    const logMass = (1 - way) * logRest(token.c.map(anchorOf)) + way * atRecord;
-    const values = [...mixed.values()];
-    if (temperature >= 1e-4) unrecorded = shareOf(logMass / temperature, values.map((value) => value / temperature));
-    else unrecorded = logMass < Math.max(...values) ? 0 : shareOf(logMass, values);
-  }
-  return { id, changed: id !== token.i, unrecorded };
+  if (way === 1) return { id: token.i, sure: true, unrecorded: 0 }; // the record itself is the answer
+  if (column.unreplayed?.length) return { id: token.i, sure: false, unrecorded: null }; // it needs the whole distribution
+  const mixed = mixedAt(column, token, controls), noise = noiseOf(column, token);
+  const drawn = drawFrom(column, mixed, noise);
+  const stays = token.n < column.given && drawFrom(column, mixedAt(column, token, {}), noise) === drawn;
+  const unrecorded = way === null ? null : unrecordedAt(column, token, mixed, way);
+  return { id: stays ? token.i : drawn, sure: unrecorded !== null && unrecorded <= MAX_UNSURE, unrecorded };
+}
+
+// The mass of any fixed set of tokens is log-convex along the way from no terms to the record, so it stays below the line
+// between its ends. Colder never makes unlikely tokens likelier; hotter may.
+/** @type {(column: Recipe, token: Token, mixed: Known<number>, way: number) => number | null} */
+function unrecordedAt({ sampling: { temperature }, rules }, token, mixed, way) {
+  if (temperature > 1) return null;
+  const atRecord = logRest(token.c.map((row) => nat(row[1]))) - normaliserOf(token);
+  const logMass = (1 - way) * logRest(token.c.map(anchorOf)) + way * atRecord;
+  const values = [...mixed.values()];
+  if (temperature >= rules.greedy_below) return shareOf(logMass / temperature, values.map((value) => value / temperature));
+  return logMass < Math.max(...values) ? 0 : shareOf(logMass, values);
 }
 
 // [[rival, value of the control at which it draws level]...], the nearest first.
@@ -135,20 +141,20 @@ export function flipsOf(column, token, control) {
 
 // The values that act on a token when the sliders stand at `controls`; `factor` is the schedule's, beta has none.
 /** @type {(controls: Controls, factor: number) => Controls} */
-const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));
+export const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));
 
 /** @type {(column: Recipe) => string[]} */
 export const controlsOf = (column) => [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
 
 // The token as it would be recorded at these values: the same fields, so that whatever draws a token draws this too.
-// `would` is what the same noise would draw, `sure` whether at most `unsure` probability lies on tokens not recorded.
-/** @type {(column: Column, token: Token, sliders: Controls, factors: number[], unsure: number) => Token} */
-export function remix(column, token, sliders, factors, unsure) {
+// `would` is what the same noise would draw, `sure` whether that can be trusted.
+/** @type {(column: Recipe, token: Token, sliders: Controls, factors: number[]) => Token} */
+export function remix(column, token, sliders, factors) {
   const factor = factorAt(factors, token.n);
   const mine = Object.fromEntries(Object.entries(sliders).filter(([name]) => name in token.v));
   const v = { ...token.v, ...effectiveAt(mine, factor) };
   if (wayOf(column, token, v) === 1) return token;
-  const { id, unrecorded } = choiceAt(column, token, v);
+  const { id, sure } = choiceAt(column, token, v);
   const mixed = mixedAt(column, token, v);
   const rest = restAt(column, token, v);
   const top = Math.max(...mixed.values(), rest);
@@ -168,13 +174,10 @@ export function remix(column, token, sliders, factors, unsure) {
     y: [token.y[0], ...bars, -logZ, finite(final)],
     e: -[...mixed.values(), rest].reduce((sum, value) => sum + (value === -Infinity ? 0 : Math.exp(value - logZ) * (value - logZ)), 0),
     r: 1 + c.filter((other) => nat(other[1]) > final).length,
-    would: token.n < column.given && drawnAsWritten(column, token) === id ? token.i : id, // a given token was not drawn
-    sure: unrecorded !== null && unrecorded <= unsure,
+    would: id,
+    sure,
   };
 }
-
-/** @type {(column: Recipe, token: Token) => number} */
-const drawnAsWritten = (column, token) => drawFrom(column.sampling, mixedAt(column, token, {}), noiseOf(column, token));
 
 // The log of what lies on tokens not recorded, as a straight line through what it is with no terms and as recorded:
 // exact at both, too high between them, too low beyond.

@@ -1,11 +1,12 @@
-// That it equals eft_demo/runs/counterfactual.py is held by tests/ui/test_page_counterfactual.py.
+// That it equals the real mixture and the real noise is held by tests/ui/test_counterfactual.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { choiceAt, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0,
-  sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 }, ...more,
+  sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 },
+  rules: { support_nats: 30, greedy_below: 1e-4, lowest: 0, highest: 3 }, ...more,
 });
 // Two candidates: the base prefers 1 by 2 nats, tuning pushes 2 by 3.
 const token = (more = {}) => ({ i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1, ...more });
@@ -33,13 +34,13 @@ test("the flip is where the two draw level", () => {
 
 test("a token as it would be recorded: itself as recorded, another choice below the flip", () => {
   const own = token();
-  assert.equal(remix(column(), own, { alpha: 1 }, [1], 0.05), own);
-  assert.equal(remix(column(), own, { alpha: 0.8 }, [1], 0.05).would, 2);
-  const below = remix(column(), own, { alpha: 0.5 }, [1], 0.05);
+  assert.equal(remix(column(), own, { alpha: 1 }, [1]), own);
+  assert.equal(remix(column(), own, { alpha: 0.8 }, [1]).would, 2);
+  const below = remix(column(), own, { alpha: 0.5 }, [1]);
   assert.equal(below.would, 1);
   assert.equal(below.c[0][0], 1);
   assert.ok(Math.abs(below.y[0] + below.y[1] + below.y[2] - below.y[3]) < 1e-9); // the bars add up
-  assert.equal(remix(column(), own, { alpha: 1 }, [0], 0.05).would, 1); // a schedule that silences alpha
+  assert.equal(remix(column(), own, { alpha: 1 }, [0]).would, 1); // a schedule that silences alpha
 });
 
 test("a mask rules out, top-p leaves alone", () => {

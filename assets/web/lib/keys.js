@@ -15,3 +15,16 @@ export function keyOf(event) {
   const held = { Ctrl: event.ctrlKey || event.metaKey, Alt: event.altKey || event.getModifierState("AltGraph"), Shift: event.shiftKey && (letter || named) };
   return [...Object.keys(held).filter((modifier) => held[modifier]), name].join("+");
 }
+
+// The token that a key leads to from the one at `p`, `i`, in columns of so many tokens; null where the key is none of these.
+/** @type {(key: string, at: { p: number, i: number }, counts: number[]) => { p: number, i: number } | null} */
+export function placeAfter(key, { p, i }, counts) {
+  const last = counts[p] - 1;
+  if (key === "ArrowRight") return { p, i: Math.min(last, i + 1) };
+  if (key === "ArrowLeft") return { p, i: Math.max(0, i - 1) };
+  if (key === "Home") return { p, i: 0 };
+  if (key === "End") return { p, i: last };
+  if (key !== "ArrowUp" && key !== "ArrowDown") return null;
+  const other = p + (key === "ArrowUp" ? -1 : 1);
+  return counts[other] ? { p: other, i: Math.min(i, counts[other] - 1) } : { p, i };
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { HELD_ON, keyOf } from "./keys.js";
+import { HELD_ON, keyOf, placeAfter } from "./keys.js";
 
 const press = (key, more = {}) => keyOf({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, keyCode: 0, isComposing: false, getModifierState: () => false, ...more });
 
@@ -31,4 +31,13 @@ test("AltGr makes a sign, not a command", () => {
 test("only walking, undo and redo go on while a key is held", () => {
   for (const key of ["ArrowLeft", "Shift+ArrowLeft", "Home", "Tab", "Ctrl+z"]) assert.match(key, HELD_ON);
   for (const key of ["Enter", "Ctrl+Enter", "r", "Escape", " "]) assert.doesNotMatch(key, HELD_ON);
+});
+
+test("the token that a key leads to", () => {
+  const counts = [4, 2, 0];
+  const from = (key, p, i) => { const to = placeAfter(key, { p, i }, counts); return to && [to.p, to.i]; };
+  assert.deepEqual(["ArrowRight", "ArrowLeft", "Home", "End"].map((key) => from(key, 0, 1)), [[0, 2], [0, 0], [0, 0], [0, 3]]);
+  assert.deepEqual([from("ArrowRight", 0, 3), from("ArrowLeft", 0, 0)], [[0, 3], [0, 0]]);
+  assert.deepEqual([from("ArrowDown", 0, 3), from("ArrowUp", 1, 1), from("ArrowDown", 1, 1), from("ArrowUp", 0, 2)], [[1, 1], [0, 1], [1, 1], [0, 2]]);
+  assert.equal(from("Enter", 0, 1), null);
 });

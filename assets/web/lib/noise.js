@@ -1,4 +1,4 @@
-// The shared noise of eft_demo/method/sampling.py: a hash of seed, position and token id, read as Gumbel noise.
+// The shared noise, as eft_demo/method/sampling.py makes it: a hash of seed, position and token id, read as Gumbel noise.
 
 /** @import { Known, Recipe, Token } from "../types.js" */
 

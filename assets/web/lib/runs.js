@@ -1,10 +1,10 @@
 // A run as the page holds it, grown line by line from what the server sends.
 
-/** @import { Column, Run, RunLine, Token } from "../types.js" */
+/** @import { Column, Line, Rules, Run, RunLine, Token } from "../types.js" */
 
-/** @type {(line: RunLine, slider: { low: number, high: number }, parent?: Run | null) => Run} */
-export function makeRun(line, slider, parent = null) {
-  const columns = line.columns.map((column, p) => ({ ...column, sampling: line.sampling, unreplayed: line.unreplayed || [], filter: line.filter, lowest: slider.low, highest: slider.high, given: line.givens?.[p] ?? (line.given || 0), v: {}, tokens: [], spans: [], ended: null }));
+/** @type {(line: RunLine, rules: Rules, parent?: Run | null) => Run} */
+export function makeRun(line, rules, parent = null) {
+  const columns = line.columns.map((column, p) => ({ ...column, sampling: line.sampling, unreplayed: line.unreplayed || [], filter: line.filter, rules, given: line.givens?.[p] ?? (line.given || 0), v: {}, tokens: [], spans: [], ended: null }));
   for (const p of line.copied || []) Object.assign(columns[p], parent?.columns[p]); // their tokens are not sent again
   return { ...line, labels: /** @type {any} */ (new Map(parent ? parent.labels : [])), bytes: new Map(parent ? parent.bytes : []), columns };
 }
@@ -23,6 +23,14 @@ export function record(column, token) { // with what goes without saying on the 
   column.v = token.v ??= column.v;
   token.r ??= 1;
   token.b ??= token.i;
+  token.q ??= column.roles.map(() => 1);
   token.n = column.tokens.length;
   column.tokens.push(token);
+}
+
+/** @type {(run: Run, line: Line) => void} */
+export function grow(run, line) { // by one more line of those that a column is sent: a token, or its end
+  const column = run.columns[line.p];
+  if (line.k === "end") column.ended = /** @type {any} */ (line);
+  if (line.k === "t") addLabels(run, line.w), record(column, /** @type {any} */ (line));
 }

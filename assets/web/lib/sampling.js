@@ -1,22 +1,26 @@
-// One draw from mixed log-probs: temperature, top-k, top-p and min-p in the engine's order, then the noise.
+// One draw from mixed log-probs, as eft_demo/method/sampling.py draws: temperature, top-k, top-p and min-p in this order, then
+// the noise. What ties with the last one that is kept is kept too.
 
-/** @import { Known, Sampling } from "../types.js" */
+/** @import { Known, Rules, Sampling } from "../types.js" */
 
-/** @type {(sampling: Sampling, mixed: Known<number>, noise: Known<number>) => number} */
-export function drawFrom({ temperature, top_k, top_p, min_p }, mixed, noise) {
+/** @type {(column: { sampling: Sampling, rules: Rules }, mixed: Known<number>, noise: Known<number>) => number} */
+export function drawFrom({ sampling, rules }, mixed, noise) {
+  const { temperature } = sampling;
   const ranked = [...mixed.keys()].sort((a, b) => Number(mixed.get(b) > mixed.get(a)) - Number(mixed.get(b) < mixed.get(a)) || a - b);
-  if (temperature < 1e-4) return ranked[0];
+  if (temperature < rules.greedy_below) return ranked[0];
   const top = mixed.get(ranked[0]);
-  const listed = (top_k ? ranked.slice(0, top_k) : ranked).map((id) => [id, Math.exp((mixed.get(id) - top) / temperature)]);
-  const limit = top_p * listed.reduce((sum, [, weight]) => sum + weight, 0);
-  /** @type {{ id: number, score: number } | null} */
-  let best = null;
-  let ahead = 0;
-  for (const [id, weight] of listed) {
-    if (best && (ahead >= limit || weight < (min_p || 0))) break;
-    ahead += weight;
-    const score = mixed.get(id) / temperature + noise.get(id);
-    if (!best || score > best.score) best = { id, score };
+  const weights = ranked.map((id) => Math.exp((mixed.get(id) - top) / temperature));
+  const scores = ranked.slice(0, keptOf(weights, sampling)).map((id) => mixed.get(id) / temperature + noise.get(id));
+  return ranked[scores.indexOf(Math.max(...scores))];
+}
+
+/** @type {(weights: number[], sampling: Sampling) => number} */
+function keptOf(weights, { top_k, top_p, min_p }) { // how many of these, which fall from 1
+  let lowest = top_k ? weights[Math.min(top_k, weights.length) - 1] : 0;
+  if (top_p < 1) {
+    const limit = top_p * weights.reduce((sum, weight) => (weight < lowest ? sum : sum + weight), 0);
+    let ahead = 0;
+    lowest = Math.max(lowest, weights.find((weight) => (ahead += weight) >= limit) ?? 0);
   }
-  return /** @type {{ id: number, score: number }} */ (/** @type {unknown} */ (best)).id;
+  return weights.filter((weight) => weight >= Math.max(lowest, min_p)).length || 1;
 }

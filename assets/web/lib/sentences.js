@@ -115,11 +115,11 @@ function flipText(column, token, chosen, rival) {
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
-    const lowest = control === "beta" ? 0 : column.lowest || 0; // where its slider begins
-    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.highest : FAR_VALUE))) return [];
+    const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
+    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > column.highest ? ", beyond the slider's end" : "";
+    const beyond = value > column.rules.highest ? ", beyond the slider's end" : "";
     return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
   });
   if (places.length) return { text: " It would sooner say " + other + " " + places.join(", or ") + ".", bold };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { explain, pusherOf, surer, tellingRival } from "./sentences.js";
 
 const column = (more = {}) => ({
-  roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, lowest: 0, highest: 3,
+  roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
   sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 }, ...more,
 });
 const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1 };

@@ -8,8 +8,8 @@ export function storedText({ labels, bytes }, { tokens, ended }) {
   const w = {};
   for (const id of tokens.flatMap((token) => [token.i, token.b, ...(token.d ? [token.d[0]] : []), ...token.c.map(([other]) => other)]))
     w[id] ??= bytes.has(id) ? [labels.get(id), bytes.get(id)] : labels.get(id);
-  const t = tokens.map(({ k, p, n, w: sent, v, r, b, ...token }, i) => ({
-    ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }),
+  const t = tokens.map(({ k, p, n, w: sent, v, r, b, q, ...token }, i) => ({
+    ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }), ...(q.every((rank) => rank === 1) ? {} : { q }),
   }));
   return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // what the page noted down is worked out anew
 }
@@ -20,6 +20,6 @@ export function sound(token, column) {
   const numbers = (list) => Array.isArray(list) && list.every((x) => x === null || Number.isFinite(x));
   /** @type {(list: any) => boolean} */
   const rows = (list) => Array.isArray(list) && list.every((row) => numbers(row) && row.length === column.roles.length + 2);
-  if (!Number.isInteger(token.i) || typeof token.s !== "string" || !numbers(token.y) || token.y.length !== column.terms.length + 3 || !rows(token.c)) throw new Error("no token");
+  if (!Number.isInteger(token.i) || typeof token.s !== "string" || !numbers(token.y) || token.y.length !== column.terms.length + 3 || !rows(token.c) || !numbers(token.q ?? [])) throw new Error("no token");
   return token;
 }

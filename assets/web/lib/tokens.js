@@ -17,6 +17,15 @@ export function knowledgeOf(token) { // how much surer of it the large base is t
   return token.b !== token.i || base === null || base === undefined ? -Infinity : base - (tuned ?? -20);
 }
 
+// The place of the token that is worth a first look: where the large base knew what the small tuned model did not; failing
+// that, the one that tuning moved most. -1 of none.
+/** @type {(tokens: Token[]) => number} */
+export function tellingPlace(tokens) {
+  const known = tokens.map(knowledgeOf), moved = tokens.map((token) => Math.abs(shiftOf(token)));
+  const telling = Math.max(...known) > STRONG_NATS ? known : moved;
+  return telling.indexOf(Math.max(...telling));
+}
+
 export const STRONG_NATS = 1; // from here a token gets its triangle
 export const FAINT_NATS = 0.1; // below this it stays plain
 /** @type {(token: Token) => Nats} */
@@ -34,13 +43,6 @@ export function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
   while (inner(tokens[from]) && opens(tokens[from - 1])) from -= 1;
   while (inner(tokens[to + 1])) to += 1;
   return tokens.slice(from, to + 1).map((token) => token.s).join("").trim();
-}
-
-/** @type {(token: Token, column: number, sure: number) => number} */
-export function rankUnder(token, column, sure) { // as wire.role_ranks counts
-  const own = token.c.find(([id]) => id === token.i)?.[column];
-  const ahead = token.c.filter((row) => nat(row[column]) > nat(own)).length;
-  return ahead < sure ? 1 + ahead : -1 - ahead;
 }
 
 // What the card has room for: the token, what else was in play, and whatever any model thinks likely.

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { knowledgeOf, listedRows, rankUnder, shiftOf, wordAround } from "./tokens.js";
+import { knowledgeOf, listedRows, shiftOf, tellingPlace, wordAround } from "./tokens.js";
 
 const spelled = (...texts) => texts.map((s) => ({ s }));
 
@@ -21,10 +21,11 @@ test("what the large base knew and the tuned did not", () => {
   assert.equal(knowledgeOf({ i: 1, b: 2, c: [[1, 0, -0.5, -4.5]] }), -Infinity);
 });
 
-test("a rank is exact while few are ahead, and at least so far down beyond", () => {
-  const c = [[1, 0, -1], [2, 0, -2], [3, 0, -3]];
-  assert.deepEqual([1, 2, 3].map((i) => rankUnder({ i, c }, 2, 3)), [1, 2, 3]);
-  assert.equal(rankUnder({ i: 3, c }, 2, 2), -3);
+test("the token worth a first look: what the base knew, else what was moved most", () => {
+  const moved = (by, more = {}) => ({ i: 1, b: 2, y: [-1, by, 0, by - 1], c: [[1, 0, -0.5, -4.5]], ...more });
+  assert.equal(tellingPlace([moved(0.2), moved(-3), moved(1)]), 1);
+  assert.equal(tellingPlace([moved(0.2), moved(-3), moved(1, { b: 1 })]), 2);
+  assert.equal(tellingPlace([]), -1);
 });
 
 test("the card lists the token, its rival and its draft before what is merely likely", () => {

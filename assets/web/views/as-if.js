@@ -5,7 +5,7 @@ import { controlsOf, remix } from "../lib/counterfactual.js";
 import { symbolOf } from "../lib/formats.js";
 import { liveOf } from "../lib/schedule.js";
 import { el, part, verbatim } from "../dom.js";
-import { asIf, config, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
+import { asIf, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
 import { replot } from "./bars.js";
 import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
@@ -21,7 +21,7 @@ function setAsIf(sliders) {
   if (run && sliders) {
     const first = {}, counts = {};
     run.columns.forEach((column, p) => {
-      column.remixed = controlsOf(column).length ? column.tokens.map((token) => remix(column, token, sliders, run.factors, config.max_unsure)) : null;
+      column.remixed = controlsOf(column).length ? column.tokens.map((token) => remix(column, token, sliders, run.factors)) : null;
       const changed = (column.remixed || []).flatMap((token, i) => (token.would !== undefined && token.would !== token.i ? [i] : []));
       if (changed.length) first[p] = changed[0];
       counts[p] = changed.length;

@@ -11,7 +11,8 @@ import {
 import { setSliders, steeredColumn, tellAsIf } from "./as-if.js";
 import { startPlot } from "./bars.js";
 import { emptyCard } from "./card.js";
-import { endColumn, select, startColumns } from "./columns.js";
+import { endText } from "./column-pane.js";
+import { select, startColumns } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
@@ -78,7 +79,7 @@ function forgetStream() { // its text stays as far as it has come
   leave();
   setRunning(false);
   for (const column of run.columns)
-    if (!column.ended) column.ended = { why: "cancelled", error: null }, endColumn(column, column.ended);
+    if (!column.ended) column.ended = { why: "cancelled", error: null }, endText(column, column.ended);
 }
 
 // One key: from where the text would part at these sliders, else the selected token with another seed.

@@ -5,7 +5,8 @@ import { apiBase, link, openLink, pause, PROBE_MS, serverNow, STRANGER } from ".
 import { element } from "../dom.js";
 import { config, forgetSamples, lostAt, nonce, passOver, run, running, selected, setLost } from "../store.js";
 import { drawCard } from "./card.js";
-import { endColumn, selectTelling } from "./columns.js";
+import { endText } from "./column-pane.js";
+import { selectTelling } from "./columns.js";
 import { compareSoon } from "./comparison.js";
 import { beginAnew, saveSoon } from "./memory.js";
 import { hideError, notice, PRESS_RUN } from "./messages.js";
@@ -59,7 +60,7 @@ function cutOff() {
 }
 
 function endHere(cut) {
-  for (const column of cut.columns.filter(({ ended }) => !ended)) endColumn(column, (column.ended = { why: "cut", error: null }));
+  for (const column of cut.columns.filter(({ ended }) => !ended)) endText(column, (column.ended = { why: "cut", error: null }));
   drawNow();
   compareSoon();
   if (selected) drawCard();

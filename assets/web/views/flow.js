@@ -10,7 +10,8 @@ import { asIfSoon, tellAsIf } from "./as-if.js";
 import { addBars, startPlot } from "./bars.js";
 import { comeBack, nextSample, placeRun } from "./branching.js";
 import { drawCard, emptyCard } from "./card.js";
-import { addToken, endColumn, growColumn, selectTelling, settleColumns, startColumns } from "./columns.js";
+import { endText } from "./column-pane.js";
+import { addToken, growColumn, selectTelling, settleColumns, startColumns } from "./columns.js";
 import { compareSoon, startCompare } from "./comparison.js";
 import { saveSoon } from "./memory.js";
 import { say, showError } from "./messages.js";
@@ -32,7 +33,7 @@ function onTaken() {
 
 function onRun(line) {
   if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
-  const made = makeRun(line, config.controls.alpha, line.of && runOf(line.of));
+  const made = makeRun(line, config.rules, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
   tellAsIf();
@@ -60,7 +61,7 @@ function onToken(token) {
 function onEnd(line) {
   const column = run.columns[line.p];
   column.ended = line;
-  endColumn(column, line);
+  endText(column, line);
 }
 
 function onRows(line) {

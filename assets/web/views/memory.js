@@ -6,7 +6,7 @@
 //   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
 //   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares those that it left alone
 
-import { addLabels, makeRun, record } from "../lib/runs.js";
+import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
@@ -22,7 +22,7 @@ import { chooseColour } from "./painting.js";
 import { askedNow, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
-const MEMORY_VERSION = 2; // 1 had other names for columns
+const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow 2.5 million and more; some 15 runs of three columns
 const SAVE_MS = 400; // after the last change
 let storage = null; // where this browser keeps it; null where it refuses
@@ -168,7 +168,7 @@ function wholeOf(one) {
 }
 
 function storedHead({ labels, bytes, columns, ...first }) {
-  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
+  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, rules, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
   return JSON.stringify({ ...first, columns: heads });
 }
 
@@ -263,7 +263,7 @@ function runFrom(id, key) {
   const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
   const texts = first?.columns.map((column) => JSON.parse(storage.getItem("eft-text:" + id + ":" + column.text)));
   if (!texts || !texts.every(Boolean)) return null;
-  const made = makeRun({ ...first, of: undefined, copied: [] }, config.controls.alpha);
+  const made = makeRun({ ...first, of: undefined, copied: [] }, config.rules);
   Object.assign(made, { key, of: first.of, copied: first.copied, n: 0 });
   made.columns.forEach((column, p) => {
     const { w, t, end } = texts[p];
@@ -276,11 +276,8 @@ function runFrom(id, key) {
 }
 
 function revive(first, lines) {
-  const made = Object.assign(makeRun(first, config.controls.alpha), { key: run.key });
-  for (const { ...line } of lines) {
-    if (line.k === "end") made.columns[line.p].ended = line;
-    if (line.k === "t") addLabels(made, line.w), record(made.columns[line.p], line);
-  }
+  const made = Object.assign(makeRun(first, config.rules), { key: run.key });
+  for (const { ...line } of lines) grow(made, line);
   return made;
 }
 

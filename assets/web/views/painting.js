@@ -1,15 +1,12 @@
 // The colours of the tokens, the legend that says what they mean, and the numbers behind them. Every colour has a second
 // cue: stripes, a triangle, or a line under the token that grows with it.
 
-import { COLOURS, strengthOf } from "../lib/colours.js";
-import { el, part } from "../dom.js";
+import { part } from "../dom.js";
 import { asIf, colourBy, run, setColourBy, shown } from "../store.js";
+import { colourOptions, legendEntries, paintSpan } from "./token-span.js";
 
 export function paint(column, token, span) {
-  const mode = COLOURS[colourBy];
-  span.className = ["t", ...span.dataset.kind.split(" "), ...mode.classes(column, token)].join(" ").trim();
-  span.style.setProperty("--k", strengthOf(token) + "%");
-  span.dataset.number = mode.number(column, token, run.labels);
+  paintSpan(span, colourBy, run.labels, column, token);
   if (token.would !== undefined && token.would !== token.i) span.classList.add("would");
 }
 
@@ -19,18 +16,9 @@ export function chooseColour(name) {
   drawLegend();
 }
 
-/** @type {(className: string, text: string, mark?: string) => HTMLElement} */
-function sample(className, text, mark) {
-  const entry = el("span");
-  entry.append(el("i", "swatch " + className, mark), document.createTextNode(text));
-  return entry;
-}
-
 export function drawLegend() {
-  const drafts = run && run.drafted ? [sample("accepted", "draft kept", "abc"), sample("resampled", "draft rejected, drawn anew", "abc")] : [];
-  part("legend").replaceChildren(...COLOURS[colourBy].legend.map((entry) => sample(...entry)), ...drafts);
-  if (!part("colour").options.length)
-    part("colour").replaceChildren(...Object.entries(COLOURS).map(([name, { title }]) => Object.assign(el("option", "", title), { value: name })));
+  part("legend").replaceChildren(...legendEntries(colourBy, run?.drafted));
+  if (!part("colour").options.length) part("colour").replaceChildren(...colourOptions());
 }
 
 export function repaintTokens() {

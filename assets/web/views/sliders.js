@@ -15,7 +15,7 @@ const TICK_NAMES = {
 };
 let sending = false, moved = false;
 
-const rangeOf = (name) => config.controls[name] || config.controls.alpha;
+export const rangeOf = (name) => config.controls[name] || config.controls.alpha;
 const sliderRow = (name) => [...part("sliders").children].find((row) => row.dataset.control === name);
 
 // Of the columns chosen for the next run, and of the run that is shown.

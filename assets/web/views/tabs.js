@@ -1,7 +1,8 @@
-// The plots beside the contributions: log-odds between two columns, what every alpha would choose, and those that a file
-// of its own adds (eft_demo/figures/tabs.py). Their figures are made in Python from the kept run and drawn here.
+// The plots beside the contributions. What every alpha would choose is worked out here; the log-odds between two columns and
+// the tabs that a file of its own adds (eft_demo/figures/tabs.py) are figures that the server makes from the kept run.
 
 import { controlsOf } from "../lib/counterfactual.js";
+import { stripFigure } from "../lib/strip.js";
 import { regain, server } from "../api.js";
 import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
 import { currentNode, on, plotted, run, running, sameOf, selected, setTab, tab } from "../store.js";
@@ -10,7 +11,7 @@ import { select } from "./columns.js";
 import {
   colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
 } from "./plotting.js";
-import { setControls } from "./sliders.js";
+import { rangeOf, setControls } from "./sliders.js";
 
 const drawn = {}; // by tab: {key, figure} of what was asked for last
 
@@ -82,11 +83,18 @@ function tabRequest() {
   if (added.includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
   if (tab === "strip") {
     const [control] = controlsOf(run.columns[plotted]);
-    return control ? [{ run: run.id, column: plotted, control }, ""] : [null, "No slider steers " + run.columns[plotted].name + ". Choose another column."];
+    return control ? [{ run: run.id, column: plotted, control, count: run.columns[plotted].tokens.length }, ""] : [null, "No slider steers " + run.columns[plotted].name + ". Choose another column."];
   }
   if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
   const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
   return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
+}
+
+async function figureFor(name, request) {
+  if (name === "strip") return stripFigure(run, run.columns[request.column], request.control, rangeOf(request.control));
+  await regain(run);
+  const asked = { ...request, run: run.id };
+  return JSON.parse(await (added.includes(name) ? server.plot(asked) : server.log_odds(asked)));
 }
 
 async function drawTab() {
@@ -101,9 +109,7 @@ async function drawTab() {
     const kept = drawn[name];
     drawn[name] = { key, figure: null };
     try {
-      await regain(run);
-      request.run = run.id;
-      const answer = JSON.parse(await (added.includes(name) ? server.plot(request) : name === "strip" ? server.strip(request) : server.log_odds(request)));
+      const answer = await figureFor(name, request);
       if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
       if (drawn[name].key !== key) return;
       drawn[name].figure = answer;

@@ -7,8 +7,9 @@ import { isBase } from "../lib/sentences.js";
 import { FAINT_NATS, finalOf, shiftOf } from "../lib/tokens.js";
 import { el, part, showPieces, verbatim } from "../dom.js";
 import { preview, run, selected, setPreview, shown } from "../store.js";
-import { colourOf, drawCard, emptyCard, titleOf } from "./card.js";
-import { tokenAt } from "./columns.js";
+import { drawCard, emptyCard } from "./card.js";
+import { colourOf, titleOf } from "./card-table.js";
+import { tokenAt } from "./token-span.js";
 
 const PEEK_MS = 90; // a mouse that only passes by shows nothing
 const PEEK_ROWS = 4;
@@ -45,7 +46,7 @@ function drawPeek(column, i, span) {
   const list = el("div", "peek-rows");
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
     list.append(peekRow(column, token, row));
-  const nodes = [showPieces(el("b"), titleOf(column, i)), el("span", "", facts.join(" · ")), list];
+  const nodes = [showPieces(el("b"), titleOf(run, column, i)), el("span", "", facts.join(" · ")), list];
   if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
   box.replaceChildren(...nodes);
   box.hidden = false;

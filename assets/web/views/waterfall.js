@@ -1,36 +1,36 @@
 // Waterfalls of one token: how its log-prob comes about, part by part, and how its lead over a rival does, where the
-// normaliser cancels. Bars begin where the one before them ended.
+// normaliser cancels. Bars begin where the one before them ended. For the page and for a saved run alike.
 
 import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
 import { plainSigned, shortName, symbolOf } from "../lib/formats.js";
 import { FAR_VALUE, tellingRival } from "../lib/sentences.js";
 import { finalOf } from "../lib/tokens.js";
-import { el, noHover, part, verbatim } from "../dom.js";
-import { run } from "../store.js";
+import { el, noHover, verbatim } from "../dom.js";
 
-export function drawFalls(column, token, against) {
+/** @type {(run: import("../types.js").Run, column: import("../types.js").Column, token: import("../types.js").Token, against: number | null) => HTMLElement[]} */
+export function fallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the telling one
   const chosen = token.c.find(([id]) => id === token.i);
   const other = token.c.find(([id]) => id === against) || tellingRival(column, token);
-  part("falls").replaceChildren(...[chosen && attributionFall(column, token), chosen && other && leadFall(column, token, chosen, other)].filter(Boolean));
+  return [chosen && attributionFall(labels, column, token), chosen && other && leadFall(labels, column, token, chosen, other)].filter(Boolean);
 }
 
 const namesOf = (column) => column.bars.slice(0, column.terms.length + 1).map((bar) => bar.name);
 const coloursOf = (column) => column.bars.map((bar) => bar.marker?.color);
 
-function attributionFall(column, token) {
+function attributionFall(labels, column, token) {
   const names = column.terms.length ? [...namesOf(column), "normaliser"] : namesOf(column);
   const values = token.y.slice(0, names.length), colours = coloursOf(column);
-  return fall(["Log-prob of ", run.labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
+  return fall(["Log-prob of ", labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
 }
 
-function leadFall(column, token, chosen, other) {
+function leadFall(labels, column, token, chosen, other) {
   const mixed = mixedAt(column, token, {}), inside = insideOf(column, token), weights = coefficientsAt(column, token.v);
   const acts = (row) => !inside || inside.has(row[0]);
   const pushes = [chosen, other].map((row) => deltasOf(column, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));
   const parts = [anchorOf(chosen) - anchorOf(other), ...pushes[0].map((push, k) => push - pushes[1][k])];
   const colours = coloursOf(column), total = mixed.get(token.i) - mixed.get(other[0]);
   const rows = namesOf(column).map((name, k) => [name, parts[k], colours[k]]);
-  return fall(["Lead over ", run.labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
+  return fall(["Lead over ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
 // Where the two draw level: the value of each slider, the others left alone.

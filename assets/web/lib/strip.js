@@ -1,0 +1,43 @@
+// What every value of a control would choose, as a figure for plotly: one row per value, one column per token of the text. A
+// changed token is written into its cell, so that colour does not carry it alone.
+
+/** @import { Choice, Column, Run, Token } from "../types.js" */
+
+import { choiceAt, effectiveAt } from "./counterfactual.js";
+import { symbolOf, tickLabel } from "./formats.js";
+import { factorAt } from "./schedule.js";
+
+export const STRIP_ROWS = 13; // quarters of alpha from 0 to 3; halves where it may be negative
+const MOST_TOKENS = 1024; // more cells than these a plot cannot show, and a browser is slow to draw
+const CELL_CHARS = 5; // that a cell has room for; the whole token stands in the hover text
+const GRADES = ["the same token", "the same among the recorded ones", "another among the recorded ones", "another token"];
+const SHADES = ["var(--card)", "var(--line)", "var(--rest)", "var(--tuned)"];
+
+/** @type {(choice: Choice, token: Token) => number} */
+const gradeOf = ({ id, sure }, token) => (id === token.i ? (sure ? 0 : 1) : sure ? 3 : 2);
+
+/** @type {(run: Run, column: Column, control: string, range: { low: number, high: number }) => { data: any[], layout: any, note: string }} */
+export function stripFigure({ factors, labels, layout }, column, control, { low, high }) {
+  const tokens = column.tokens.slice(0, MOST_TOKENS), count = column.tokens.length;
+  const values = Array.from({ length: STRIP_ROWS }, (_, k) => Number((low + ((high - low) * k) / (STRIP_ROWS - 1)).toFixed(6)));
+  const rows = values.map((value) => tokens.map((token) => choiceAt(column, token, effectiveAt({ [control]: value }, factorAt(factors, token.n)))));
+  const grades = rows.map((row) => row.map((choice, i) => gradeOf(choice, tokens[i])));
+  const name = symbolOf(control);
+  const heat = {
+    type: "heatmap", x: tokens.map((_, i) => i), y: values.map(String), z: grades,
+    text: rows.map((row, k) => row.map(({ id }, i) => (grades[k][i] < 2 ? "" : tickLabel(labels.get(id), CELL_CHARS) + (grades[k][i] === 2 ? "?" : "")))),
+    customdata: rows.map((row, k) => row.map(({ id }, i) => name + " " + values[k] + ": " + tickLabel(labels.get(id), 40) + " (" + GRADES[grades[k][i]] + ")")),
+    texttemplate: "%{text}", textfont: { size: 11 }, hovertemplate: "%{customdata}<extra></extra>",
+    zmin: 0, zmax: GRADES.length - 1, showscale: false, xgap: 1, ygap: 1,
+    colorscale: SHADES.flatMap((shade, k) => [[k / 4, shade], [(k + 1) / 4, shade]]),
+  };
+  return {
+    data: [heat],
+    layout: {
+      ...layout, height: 300, margin: { l: 56, r: 8, t: 20, b: 60 }, hovermode: "closest", showlegend: false,
+      xaxis: { ...layout.xaxis, tickvals: heat.x, ticktext: tokens.map((token) => tickLabel(labels.get(token.i))) },
+      yaxis: { title: { text: name }, type: "category", color: layout.yaxis.color, fixedrange: true },
+    },
+    note: count > MOST_TOKENS ? "The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the most it may." : "",
+  };
+}

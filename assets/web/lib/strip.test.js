@@ -1,0 +1,27 @@
+// That it says what the choices say is held by tests/ui/test_counterfactual.py, with plotly.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { STRIP_ROWS, stripFigure } from "./strip.js";
+
+const layout = { height: 350, font: { size: 14 }, xaxis: { tickangle: -40 }, yaxis: { color: "var(--soft)" } };
+const token = { i: 2, n: 0, v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]] };
+const column = {
+  roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, tokens: [token],
+  sampling: { temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 1 }, filter: { kind: "off", value: 1 },
+  rules: { support_nats: 30, greedy_below: 1e-4, lowest: 0, highest: 3 },
+};
+const run = { factors: [1], layout, labels: new Map([[1, " <b>"], [2, "Lima"]]) };
+
+test("a row per value, a cell per token; a change is written into its cell as text", () => {
+  const { data: [heat], layout: made, note } = stripFigure(run, column, "alpha", { low: 0, high: 3 });
+  assert.equal(heat.y.length, STRIP_ROWS);
+  assert.deepEqual([heat.y[1], heat.y[12]], ["0.25", "3"]);
+  assert.deepEqual(heat.text.slice(0, 4).map(([text]) => text.replace("?", "")), ["&lt;b&gt;", "&lt;b&gt;", "&lt;b&gt;", ""]); // they draw level at 2/3
+  assert.deepEqual([made.xaxis.ticktext, made.xaxis.tickangle, made.yaxis.title.text, note], [["Lima"], -40, "α", ""]);
+  assert.match(heat.customdata[0][0], /^α 0: &lt;b&gt; \(another/);
+});
+
+test("the layout of the run is left as it is", () => {
+  stripFigure(run, column, "alpha", { low: -3, high: 3 });
+  assert.deepEqual(layout, { height: 350, font: { size: 14 }, xaxis: { tickangle: -40 }, yaxis: { color: "var(--soft)" } });
+});

@@ -1,0 +1,98 @@
+// What the card of a token holds: its title, its numbers, its candidates and what they mean. For the page and for a saved run
+// alike, so nothing here knows a state.
+
+/** @import { Column, Run, Token } from "../types.js" */
+
+import { decimal, symbolOf } from "../lib/formats.js";
+import { explain, explainDraft, explainFilter, pusherOf } from "../lib/sentences.js";
+import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
+import { el, showPieces } from "../dom.js";
+
+export function titleOf(run, column, i) {
+  const label = run.labels.get(column.tokens[i].i), word = wordAround(column.tokens, i), at = " · token " + (i + 1) + " of " + column.tokens.length;
+  return ["“", label, ...(word.length > label.length ? ["” in ", word, at] : ["”" + at])];
+}
+
+export function noteOf(run, column, token) {
+  const shift = shiftOf(token);
+  const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
+  if (column.terms.length) {
+    const by = " by " + pusherOf(column).name;
+    notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
+  }
+  for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
+  notes.push("id " + token.i);
+  const bytes = run.bytes.get(token.i);
+  if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text of its own");
+  return ["", column.name, notes.join(" · ")];
+}
+
+export const verdictOf = (run, column, token) => [explain(column, token, run.labels), explainFilter(column, token), explainDraft(column, token, run.labels)];
+
+export function writeVerdict(verdict, sentences) { // each is plain text and token text in turn
+  const said = sentences.filter((pieces) => pieces.length);
+  verdict.hidden = !said.length;
+  verdict.replaceChildren(...said.map((pieces) => {
+    const sentence = el("span", "said");
+    return showPieces(sentence, pieces, "b");
+  }));
+}
+
+/** @type {(run: Run, column: Column, token: Token, nameOf: (id: number, label: string, row: import("../types.js").Row, token: Token) => HTMLElement) => any} */
+export function tableOf(run, column, token, nameOf) { // `nameOf` makes what names a candidate
+  const alone = column.roles.length === 1;
+  const heads = alone ? [column.roles[0]] : [...column.roles, "mix"];
+  const table = el("table");
+  const head = el("tr");
+  head.append(el("td"), ...heads.map((name) => el("th", "", name.replaceAll("_", " "))));
+  const thead = el("thead");
+  thead.append(head);
+  const body = el("tbody");
+  for (const row of listedRows(column, token)) body.append(rowOf(run, row, token, column, nameOf));
+  table.append(thead, body);
+  if (!alone) table.append(ranksOf(run, column, token));
+  table.classList.toggle("many", heads.length > 5);
+  return table;
+}
+
+// The rank of the token under every model, and in the mix. Exact while few are ahead of it; else at least so far down.
+function ranksOf(run, column, token) {
+  const foot = el("tfoot"), row = el("tr"), name = showPieces(el("th"), ["rank of “", run.labels.get(token.i), "”"]);
+  name.scope = "row";
+  row.append(name, ...token.q.map((rank) => el("td", "", rank < 0 ? "≥ " + -rank : String(rank))), el("td", "", String(token.r)));
+  foot.append(row);
+  return foot;
+}
+
+// A role has the colour of its bar in the plot.
+export function colourOf(column, place) {
+  const k = place === 0 ? -1 : column.terms.findIndex((term) => term[2] === place);
+  return place && k < 0 ? "var(--small)" : column.bars[k + 1].marker.color;
+}
+
+function rowOf(run, candidate, token, column, nameOf) {
+  const [id, mix, ...roles] = candidate;
+  const row = el("tr", id === token.i ? "chosen" : ""), label = run.labels.get(id);
+  row.dataset.id = id;
+  // "Sw" and " Sw" are two tokens and look alike: their numbers tell them apart
+  const twin = token.c.some(([other]) => other !== id && run.labels.get(other) === label);
+  const name = el("th");
+  name.scope = "row";
+  name.append(nameOf(id, twin ? label + " #" + id : label, candidate, token));
+  const colours = column.roles.map((_, place) => colourOf(column, place));
+  const cells = roles.length === 1 ? [meter(mix, colours[0])] : [...roles.map((v, i) => meter(v, colours[i])), meter(mix, "var(--up)")];
+  row.append(name, ...cells);
+  return row;
+}
+
+function meter(logprob, colour) {
+  const cell = el("td");
+  const box = el("span", "meter");
+  const bar = el("i");
+  const p = logprob === null || logprob === undefined ? 0 : Math.exp(logprob);
+  bar.style.width = (100 * p).toFixed(1) + "%";
+  bar.style.setProperty("--c", colour);
+  box.append(bar);
+  cell.append(box, document.createTextNode(decimal(logprob)));
+  return cell;
+}

@@ -1,0 +1,104 @@
+// A column as it is drawn: its head, the text that grows token by token, and its foot. For the page and for a saved run alike,
+// so nothing here knows a state.
+
+import { draftsText, ending, readable, symbolOf } from "../lib/formats.js";
+import { turnsAt } from "../lib/schedule.js";
+import { joins } from "../lib/signs.js";
+import { el, noHover, showText, verbatim } from "../dom.js";
+
+function showRecipe(place, recipe) { // differences short, whole in the tooltip
+  const differences = readable(recipe).replaceAll("(large_base − small_base)", "Δsize").replace(/\((\w+) − \w+_base\)/g, "Δ$1");
+  place.textContent = noHover() ? readable(recipe) : differences.replace(/^(\w+ \+ [αβ]·Δ)\w+$/, "$1");
+  place.title = readable(recipe);
+  place.translate = false;
+}
+
+/** @type {(column: import("../types.js").Column, p: number, ...tools: HTMLElement[]) => HTMLElement} */
+export function makePane(column, p, ...tools) {
+  const pane = el("section", "pane " + column.kind);
+  const title = verbatim(showText(el("h2"), column.name));
+  const top = el("div", "pane-top");
+  const recipe = el("code", "recipe");
+  showRecipe(recipe, column.recipe);
+  top.append(title, recipe, ...tools);
+  const text = verbatim(el("div", "text empty"));
+  text.dataset.p = p;
+  text.dataset.empty = "Its text appears here.";
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", "Text of the column " + column.name);
+  const sentence = el("p", "sentence");
+  sentence.hidden = true;
+  sentence.setAttribute("role", "alert");
+  const foot = el("div", "foot");
+  foot.append(el("span"), el("small", "drafts"), el("b"));
+  pane.append(top, el("p", "what", column.about), text, sentence, foot);
+  return pane;
+}
+
+// The text may begin; the parts of the pane that change.
+export function beginText(pane) {
+  const view = {
+    text: pane.querySelector(".text"),
+    caret: el("span", "caret"),
+    sentence: pane.querySelector(".sentence"),
+    speed: pane.querySelector(".foot span"),
+    drafts: pane.querySelector(".foot .drafts"),
+    ending: pane.querySelector(".foot b"),
+  };
+  view.text.replaceChildren(view.caret);
+  view.text.classList.remove("empty");
+  return view;
+}
+
+export function writeToken(column, token, span, factors) {
+  for (const { name, value } of turnsAt(column, token.n, factors)) {
+    const turn = el("span", "turn"); // drawn by the style sheet, so that the text stays the model's own
+    turn.dataset.name = symbolOf(name);
+    turn.dataset.value = value.toFixed(2);
+    write(column, turn);
+  }
+  // Leading space stays outside the span, so that colour and outline hug the word.
+  const space = token.s.trim() ? token.s.match(/^[^\S\ufeff\u2028\u2029]*/)[0] : "";
+  showText(span, token.s.slice(space.length));
+  joinParts(column, token);
+  if (space) write(column, token.n ? space : el("span", "lead", space));
+  write(column, span);
+  column.spans.push(span);
+}
+
+// The parts of a sign that joins the one before it lose their boxes, which would stand between the two.
+function joinParts(column, token) {
+  let first = token.n;
+  while (first > 0 && !column.tokens[first - 1].s) first -= 1;
+  if (!joins(column.tokens[first - 1]?.s || "", token.s)) return;
+  column.view.text.classList.add("joining");
+  for (const span of column.spans.slice(first, token.n)) {
+    span.dataset.kind += " joined";
+    span.classList.add("joined");
+  }
+}
+
+// At the end of the text, before the caret; which a translator may have moved or wrapped.
+function write({ view: { text, caret } }, node) {
+  if (caret.parentNode === text) caret.before(node);
+  else text.append(node);
+}
+
+export function endText(column, line) {
+  const view = column.view;
+  if (line.s) write(column, line.s);
+  view.caret.remove();
+  if (!view.text.hasChildNodes()) {
+    view.text.classList.add("empty");
+    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";
+  }
+  if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
+  else if (!column.tokens.length) view.speed.textContent = "no tokens";
+  view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  const count = column.tokens.length;
+  view.ending.textContent = ending(column) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
+  if (line.error) {
+    view.sentence.textContent = line.error;
+    view.sentence.hidden = false;
+  }
+}

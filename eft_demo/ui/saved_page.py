@@ -1,0 +1,54 @@
+"""A run as one HTML page that needs no network: the page's own modules draw it, from the lines the page gets.
+
+Whatever a model or a person wrote lies in it as data and never as markup or as a script. Knows traces, the
+wire and the page's assets; knows no models and no Gradio.
+"""
+
+import base64
+import hashlib
+import json
+from functools import partial
+
+from eft_demo.runs.export import made_with_text, settings_of
+from eft_demo.runs.trace import RunTrace
+from eft_demo.settings import ASSETS
+from eft_demo.ui import stream as wire
+from eft_demo.ui.bundle import bundle
+
+EXPORT = ASSETS / "export"
+
+
+def to_html(run: RunTrace, allow_negative_alpha: bool = False) -> str:
+    """One page with the texts, their colours and their cards. Its one script and its one style have hashes.
+
+    The run lies in it as JSON; `allow_negative_alpha` says how far down the sliders of the page reached, for
+    the sentences of the cards.
+    """
+    data = {
+        "rules": wire.rules(allow_negative_alpha),
+        "details": " · ".join(_details(run)),
+        "lines": [json.loads(line) for line in wire.trace_lines(run)],
+    }
+    style = _read("../ui/style.css") + _read("page.css")
+    script = bundle(EXPORT / "page.js")
+    # Replaced one after the other, the data last: nothing in it is ever looked at again.
+    page = _read("page.html").replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
+    page = page.replace("{style}", style).replace("{script}", script)
+    return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _details(run: RunTrace) -> list[str]:
+    quoted = partial(json.dumps, ensure_ascii=False)
+    shown = [
+        f"{role.replace('_', ' ')} was shown the prompt in a way of its own ({own.kind}): {quoted(own.text)}"
+        for role, own in run.spec.formats.items()
+    ]
+    return [*settings_of(run), *shown, made_with_text(run)]
+
+
+def _read(name: str) -> str:
+    return (EXPORT / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,65 @@
+"""The saved page: texts lie in it as data only, and it allows its one script and its one style alone."""
+
+import base64
+import hashlib
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eft_demo.runs.text import END_LABEL
+from eft_demo.ui import stream as wire
+from eft_demo.ui.saved_page import to_html
+from tests.hostile import HOSTILE
+from tests.records import run_that_says, storable
+
+
+def data_of(page: str) -> tuple[str, str, str]:
+    """What stands before the data, the data, and what stands behind them."""
+    head, _, rest = page.partition('<script type="application/json" id="run">')
+    data, _, tail = rest.partition("</script>")
+    return head, data, tail
+
+
+@given(st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE))
+def test_it_holds_every_text_as_data_only(text: str) -> None:
+    page = to_html(run_that_says(text))
+    page.encode("utf-8")
+    head, data, tail = data_of(page)
+    plain_head, _, plain_tail = data_of(to_html(run_that_says("x")))
+    assert (head, tail) == (plain_head, plain_tail)  # the text changes the data block and nothing else
+    assert "<" not in data
+    first, *lines = json.loads(data)["lines"]
+    assert first["prompt"] == text
+    said = "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 0)
+    assert said == storable(text) + "\ufffd"
+    assert any(line.get("w", {}).get("5") == [END_LABEL, ""] for line in lines)
+
+
+def test_it_allows_its_own_script_and_nothing_else() -> None:
+    page = to_html(run_that_says("x"))
+    found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert found
+    policy = found.group(1)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert len(scripts) == len(styles) == 1
+    for text in (*scripts, *styles):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert not re.search(r"\son\w+=|(src|href)=|https?:|url\(", page)
+
+
+def test_it_has_the_lines_that_the_page_is_sent_and_the_constants() -> None:
+    run = run_that_says("Lima")
+    for negative in (False, True):
+        data = json.loads(data_of(to_html(run, negative))[1])
+        assert [wire.line(line.pop("k"), **line) for line in data["lines"]] == wire.trace_lines(run)
+        assert data["rules"] == wire.rules(negative) and data["rules"]["lowest"] == (-3 if negative else 0)
+    assert (
+        "family atlas · alpha 1 · " in data["details"]
+        and "large base was shown the prompt" in data["details"]
+    )
