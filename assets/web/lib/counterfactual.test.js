@@ -55,8 +55,8 @@ test("controls are named once", () => {
 test("a warper that only Python knows: the token stays, and it is said not to be known", () => {
   const unknown = column({ unreplayed: ["Epsilon"] });
   assert.equal(choiceAt(column(), token(), { alpha: 0 }).id, 1);
-  assert.deepEqual(choiceAt(unknown, token(), { alpha: 0 }), { id: 2, changed: false, unrecorded: null });
-  assert.deepEqual(choiceAt(unknown, token(), { alpha: 1 }), { id: 2, changed: false, unrecorded: 0 });
+  assert.deepEqual(choiceAt(unknown, token(), { alpha: 0 }), { id: 2, sure: false, unrecorded: null });
+  assert.deepEqual(choiceAt(unknown, token(), { alpha: 1 }), { id: 2, sure: true, unrecorded: 0 });
   const { would, sure } = remix(unknown, token(), { alpha: 0 }, [1], 0.05);
   assert.deepEqual([would, sure], [2, false]);
 });

@@ -38,6 +38,14 @@ export function stripFigure({ factors, labels, layout }, column, control, { low,
       xaxis: { ...layout.xaxis, tickvals: heat.x, ticktext: tokens.map((token) => tickLabel(labels.get(token.i))) },
       yaxis: { title: { text: name }, type: "category", color: layout.yaxis.color, fixedrange: true },
     },
-    note: count > MOST_TOKENS ? "The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the most it may." : "",
+    note: notesOf(column, count).join(" "),
   };
+}
+
+/** @type {(column: Column, count: number) => string[]} */
+function notesOf(column, count) {
+  const notes = [];
+  if (count > MOST_TOKENS) notes.push("The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the most it may.");
+  if (column.unreplayed?.length) notes.push("What would change is not known: " + column.unreplayed.join(", ") + " needs the probability of every token.");
+  return notes;
 }

@@ -25,3 +25,7 @@ test("the layout of the run is left as it is", () => {
   stripFigure(run, column, "alpha", { low: -3, high: 3 });
   assert.deepEqual(layout, { height: 350, font: { size: 14 }, xaxis: { tickangle: -40 }, yaxis: { color: "var(--soft)" } });
 });
+
+test("a warper that only Python knows is named", () => {
+  assert.match(stripFigure(run, { ...column, unreplayed: ["Epsilon"] }, "alpha", { low: 0, high: 3 }).note, /Epsilon/);
+});
