@@ -1,4 +1,4 @@
-"""From a family's checkpoints to models ready for sequences. Safetensors only, no code from checkpoints."""
+"""Loads a family's checkpoints as models. Reads safetensors only and runs no code from checkpoints."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How one model is to stand in memory."""
+    """How to load one model."""
 
     dtype: torch.dtype
     quantisation: str = NONE
     device: str = CPU  # or cuda:0, or `auto` = spread by accelerate
-    by_library: bool = False  # not by the hand-written path, even where it fits
+    by_library: bool = False  # use transformers even if the fused path could run the model
 
 
 def load_models(
@@ -42,7 +42,7 @@ def load_models(
     plan: Plan | None = None,
     watcher: Watcher = QUIET,
 ) -> dict[str, LanguageModel]:
-    """One model per role (default: all of the family's), placed as the plan says, or else on the CPU.
+    """Load one model per role (default: all roles of the family), placed by the plan or else on the CPU.
 
     Raises FamilyError for weights that do not fit, OutOfMemory, and Cancelled.
     """
@@ -75,7 +75,7 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
 
 
 def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
-    """The checkpoint by the fastest path that fits it. Raises FamilyError or OutOfMemory."""
+    """Load the checkpoint on the fastest path that supports it. Raises FamilyError or OutOfMemory."""
     try:
         config = read_config(checkpoint.path)
         shape = fusable_shape(config)
@@ -85,7 +85,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
         return _load_fused(family, checkpoint, how.dtype, shape)
     except EFTError:
         raise
-    except Exception as error:  # strangers' files make the libraries raise whatever they like
+    except Exception as error:  # broken files can make the libraries raise anything
         log.debug("The model %s cannot be loaded", checkpoint.role, exc_info=True)
         if is_out_of_memory(error):
             failure: FamilyError | OutOfMemory = out_of_memory(checkpoint.role, "be loaded")
@@ -95,7 +95,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
                 f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). "
                 + checkpoint.way_out
             )
-    # Outside of the handler, so that no traceback holds on to what was loaded by halves.
+    # Outside the handler, because the traceback would keep partly loaded weights alive.
     free_unused()
     raise failure
 
@@ -103,7 +103,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
 def _load_with_adapters(
     family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], how: How
 ) -> dict[str, LanguageModel]:
-    """A base by the library's path, which adapters can be hung on, and a model for each of its adapters."""
+    """Load a base with transformers, which adapters require, and make a model for each adapter."""
     model: Any = load_model(family, base, replace(how, by_library=True))
     group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model, base.repo) for a in adapters})
     return {base.role: model, **group.models()}
@@ -117,7 +117,7 @@ def _load_fused(family: Family, checkpoint: Checkpoint, dtype: torch.dtype, shap
 
 
 def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
-    # Importing transformers takes seconds, and the bundled family does without.
+    # Importing transformers takes seconds, and the bundled family does not need it.
     from eft_demo.models.hf import TransformersModel, read_pretrained  # noqa: PLC0415
 
     check_shapes(checkpoint.role, headers(checkpoint.path), how.quantisation, how.device == CPU)
@@ -128,7 +128,7 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> Langua
 
 
 def _tried(model: SlotModel) -> SlotModel:
-    """The model, after a step: what does not fit together fails here and not when somebody runs it."""
+    """The model after a trial step, so that parts that do not fit together fail here, not in a run."""
     slot = model.join()
     model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))
     model.leave(slot)
