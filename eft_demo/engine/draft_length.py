@@ -23,7 +23,7 @@ RETHINK_AFTER = 8  # steps
 # the first has to prepare things.
 RETHINK_A_GUESS_AFTER = 2  # steps
 Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
-PLAIN, ROUND = "beside the forwards of a plain step", "beside the forwards of a round"
+PLAIN, ROUND = "a plain step without its forwards", "a round without its forwards"
 
 
 class Pace:

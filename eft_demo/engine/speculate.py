@@ -136,7 +136,7 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Se
         draft(plan, seen, drafts, step)
         if steppers:
             origins = {seq: (seq, step) for seq in steppers}
-            records, _ = _tell(arrange(list(steppers)), origins, seen, count)
+            records, _ = _draw_and_attribute(arrange(list(steppers)), origins, seen, count)
             yield from records.items()
             steppers = tuple(seq for seq in steppers if seq.slots)
     if not verify(plan, seen, drafts, forwards):
@@ -176,7 +176,7 @@ def accept(
     plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], count: int
 ) -> Iterator[tuple[Sequence, TokenRecord]]:
     """Sample the mix's token at every position; yield those up to and including the first wrong draft."""
-    records, final = _tell(plan.verify, plan.origins, seen, count)
+    records, final = _draw_and_attribute(plan.verify, plan.origins, seen, count)
     found = {plan.origins[shadow]: record for shadow, record in records.items()}
     for seq in plan.waiting:
         if seq.slots:
@@ -224,7 +224,7 @@ def _drafter(seq: Sequence) -> str:
     return seq.drafting.role
 
 
-def _tell(
+def _draw_and_attribute(
     layout: Layout, origins: Mapping[Sequence, tuple[Sequence, int]], seen: Seen, count: int
 ) -> tuple[dict[Sequence, TokenRecord], dict[tuple[Sequence, int], Tensor]]:
     """Sample and attribute one token per sequence of `layout`.

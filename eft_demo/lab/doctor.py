@@ -158,4 +158,4 @@ def _one_token(settings: Settings, entry: Entry) -> str:
     broken = [trace.error for trace in traces if trace.error]
     if broken:
         raise FamilyError(broken[0])
-    return ", ".join(f"{t.name} says {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)
+    return ", ".join(f"{t.name}: {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)

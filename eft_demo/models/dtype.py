@@ -37,9 +37,9 @@ class DtypeChoice(NamedTuple):
 def choose_dtype(settings: Settings) -> DtypeChoice:
     """The dtype set by EFT_DTYPE, or under `auto` the one this processor has instructions for."""
     if settings.dtype == "bf16":
-        return DtypeChoice(torch.bfloat16, "bf16, as EFT_DTYPE says")
+        return DtypeChoice(torch.bfloat16, "bf16, set by EFT_DTYPE")
     if settings.dtype == "fp32":
-        return DtypeChoice(torch.float32, "fp32, as EFT_DTYPE says")
+        return DtypeChoice(torch.float32, "fp32, set by EFT_DTYPE")
     if name := bf16_instructions():
         return DtypeChoice(torch.bfloat16, f"bf16, because this processor has {name}")
     return DtypeChoice(torch.float32, "fp32, because this processor has no bf16 instructions")

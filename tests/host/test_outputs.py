@@ -39,7 +39,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 @pytest.mark.parametrize("place", NO_PLACES)
 def test_record(place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(monkeypatch, capsys, "record", "--out", place)
-    assert place in said and "--out" in said and "cannot be written (" in said
+    assert place in said and "--out" in said
 
 
 @pytest.mark.parametrize("option", ["--out", "--work"])

@@ -73,7 +73,7 @@ def test_a_prequantised_checkpoint_is_loaded_as_it_is(
     entry = replace(entry, roles={**entry.roles, "large_base": stored})
     plan = make_plan(entry, replace(FP32, quantisation="fp4"))
     place = plan.of("large_base")
-    assert place.quantisation == "none" and place.reason == "quantised already, loaded as it is"
+    assert place.quantisation == "none" and "already quantised" in place.reason
     family = load_family(entry, FP32)
     model = load_models(family, torch.float32, ["large_base"], plan=plan)["large_base"]
     assert isinstance(model, TransformersModel)

@@ -150,7 +150,7 @@ def test_starting_up_does_not_import_transformers() -> None:
 
 def test_the_dtype_has_a_reason() -> None:
     for setting, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, as EFT_DTYPE says")
+        assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, set by EFT_DTYPE")
     dtype, reason = choose_dtype(Settings())
     assert dtype in (torch.bfloat16, torch.float32) and "because this processor has" in reason
 
