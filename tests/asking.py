@@ -1,4 +1,4 @@
-"""Runs as tests ask for them: a spec in one line, and a request without a tokenizer."""
+"""Short ways for tests to ask for runs: a spec in one line, and a request without a tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +12,13 @@ from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of
 
 
 def spec(prompt: str = "", behaviour: str = "", **fields: Any) -> RunSpec:
-    """A run; the fields of sampling may stand beside the others."""
+    """A spec; sampling fields may be given next to the others."""
     drawn = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
     return RunSpec(prompt=prompt, behaviour=behaviour, sampling=Sampling(**drawn), **fields)
 
 
 def three(behaviour: str) -> Columns:
-    """Base, tuned and up-scaled, each as short as it can be written."""
+    """The columns base, tuned and up-scaled."""
     columns = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
     return tuple((name, recipe.played(behaviour)) for name, recipe in columns)
 
@@ -33,14 +33,14 @@ def make_request(
     owner: str = "",
     **fields: Any,
 ) -> RunRequest:
-    """What the engine takes, of token ids; without drafts, unless they are asked for."""
+    """A request of token ids for the engine, by default without drafts."""
     fields.setdefault("speculation", "off")
     asked = RunSpec(columns=columns, controls=controls, sampling=sampling, length=length, **fields)
     return RunRequest(asked, prompts, forced, owner)
 
 
 def changed(asked: RunRequest, **fields: Any) -> RunRequest:
-    """The same request with other fields, its own or those of its spec."""
+    """The request with some of its fields, or of its spec's, replaced."""
     own = {name: fields.pop(name) for name in ("forced", "owner", "prompts") if name in fields}
     assert fields.keys() <= RunSpec.model_fields.keys(), "model_copy would take any name"
     return replace(asked, spec=asked.spec.model_copy(update=fields), **own)
@@ -52,6 +52,6 @@ def make_run(
     made_with: Any = None,
     **fields: Any,
 ) -> RunTrace:
-    """What a run left behind, of its columns and the other fields of its spec."""
+    """A trace of these columns and spec fields."""
     asked = RunSpec(columns=columns_of(columns), **fields)
     return RunTrace(asked, list(columns), dict(pieces or {}), made_with)

@@ -1,4 +1,4 @@
-"""Folders like those of the hub: small random models of every kind, with tokenizers of two kinds."""
+"""Checkpoint folders as on the hub: small random models of every kind, with two kinds of tokenizer."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from tests.tiny import SENTENCES, make_tokenizer
 
-# Matrices are multiples of 64 in and 32 out, as quantising on a CPU wants; windows are shorter than texts.
+# Matrices are multiples of 64 by 32, as quantising on a CPU requires; windows are shorter than the texts.
 COMMON = {"hidden_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 96, "intermediate_size": 128}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 LLAMA3_ROPE = {
@@ -59,7 +59,7 @@ WIDTHS = (512, 448, 480)  # the tokenizer is shorter than each
 def make_checkpoint(
     folder: Path, kind: str, seed: int = 0, width: int = 512, shard_size: str | None = None, **changes: Any
 ) -> Path:
-    """A random model of this kind in `folder`, spread widely enough that its answers are not flat."""
+    """Write a random model of this kind into `folder`, with weights large enough for peaked predictions."""
     torch.manual_seed(seed)
     name, options = KINDS[kind]
     config = getattr(transformers, name)(
@@ -93,9 +93,9 @@ def byte_level(
 
 
 def sentencepiece(scheme: str = "legacy") -> Tokenizer:
-    """One like Llama-2's: U+2581 for spaces, bytes as <0xAB>, a BOS token that its own rules put first.
+    """A tokenizer like Llama-2's: U+2581 for spaces, bytes as <0xAB>, and a BOS token that it adds itself.
 
-    `legacy` puts a space before every piece between control tokens, `first` before the text only, `gemma`
+    `legacy` puts a space before every piece between control tokens, `first` only before the text, and `gemma`
     nowhere.
     """
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -125,7 +125,7 @@ def sentencepiece(scheme: str = "legacy") -> Tokenizer:
 def save_tokenizer(
     folder: Path, tokenizer: Tokenizer, template: str | None = None, bos: str = BOS, eos: str = BOS
 ) -> None:
-    """The tokenizer's files as a repository has them."""
+    """Write the tokenizer's files as in a repository."""
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
         "bos_token": bos,
@@ -138,7 +138,7 @@ def save_tokenizer(
 
 
 def make_real_family(folder: Path, kind: str, shard_size: str | None = None, **changes: Any) -> Path:
-    """A family file and three checkpoints beside it, padded to different widths; the tuned one chats."""
+    """Write a family file and three checkpoints of different widths; the tuned one has a chat template."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_level()
     for seed, (role, width) in enumerate(zip(ROLES, WIDTHS, strict=True)):

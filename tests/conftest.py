@@ -10,7 +10,7 @@ from eft_demo.families.family import Family, load_family
 from eft_demo.settings import Settings
 from tests.tiny import make_family
 
-# How long an example takes says more about what else the machine does than about the code.
+# The time of an example depends more on the machine's load than on the code.
 settings.register_profile(
     "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -43,5 +43,5 @@ def tiny_settings(tiny_assets: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def tiny_family(tiny_settings: Settings) -> Family:
-    """The family `tiny`, read as the app reads one."""
+    """The family `tiny`, loaded as in the app."""
     return load_family("tiny", tiny_settings)

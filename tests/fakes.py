@@ -1,8 +1,8 @@
-"""A service without weights for the tests of the page: a real engine around models that follow a script.
+"""A service without weights for tests of the page: a real engine around scripted models.
 
-Asked anything, every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output, split
-inside its characters. Asked to `chant`, the base says "l" and the tuned model "h" without end: which of the
-two the up-scaled column says tells its alpha.
+Every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output that is split inside
+characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
+up-scaled column shows its alpha.
 """
 
 import time
@@ -28,7 +28,7 @@ ANSWER = b"\nAssistant:"
 
 
 class EchoModel(ToyModel):
-    """Says the prompt again; or chants, pausing `pause_s` per token so that the stream can be watched."""
+    """Repeats the prompt; or chants, pausing `pause_s` per token so that tests can follow the stream."""
 
     def __init__(self, name: str, family: Family, pause_s: float = 0.0) -> None:
         super().__init__(name, family.vocab, context=family.context)
@@ -60,7 +60,7 @@ class EchoModel(ToyModel):
 
 
 def make_family(context: int = 8192) -> Family:
-    """A byte-level family that exists in memory only."""
+    """A byte-level family that exists only in memory."""
     tokenizer = make_tokenizer(300, ["User: What is it?\nAssistant: It is."])
     codec = make_codec(tokenizer)
     behaviours = tuple(Behaviour(role, role.title(), f"Speaks as {role}.") for role in BEHAVIOURS)
@@ -79,7 +79,7 @@ def make_family(context: int = 8192) -> Family:
 
 
 def make_service(settings: Settings, pause_s: float = 0.0) -> Service:
-    """A started service of echoing models; the caller stops it."""
+    """A started service with echoing models; the caller must stop it."""
     family = make_family()
     pauses = {"large_base": pause_s}
     models = {role: EchoModel(role, family, pauses.get(role, 0.0)) for role in ROLES}

@@ -1,4 +1,4 @@
-"""One exception at any call that the engine makes, or that is made to it: where, which, and at which call."""
+"""Fault injection: raises one exception at a chosen call in the engine or its models."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ CACHE = [f"cache.{name}" for name in ("begin", "write", "commit", "_grow", "_cha
 
 
 def full_cpu() -> BaseException:
-    """What torch raises when this machine's memory is at an end: raised once, really."""
+    """The error that torch raises when memory runs out, obtained by really raising it."""
     try:
         torch.empty(1 << 50)
     except RuntimeError as error:
@@ -82,7 +82,7 @@ REASONS = {
 
 @dataclass
 class Fault:
-    """Raises at call number `at`, and at all after it if it `stays`; `calls` says how often it was asked."""
+    """Raises at call number `at`, and at all later calls if it `stays`; `calls` counts the calls."""
 
     kind: str
     at: int
@@ -118,7 +118,7 @@ class Fault:
 
 @contextmanager
 def injected(place: str, fault: Fault, engine: Engine, tuned: str) -> Iterator[Fault]:
-    """Let the fault come at one of CALLS, MODELS, CACHE or at the CLOCK of an engine."""
+    """Inject the fault at one of CALLS, MODELS, CACHE, or at the CLOCK of an engine."""
     with pytest.MonkeyPatch.context() as patch:
         if place == CLOCK:
             patch.setattr(engine.forwards, "clock", fault.around(engine.forwards.clock))

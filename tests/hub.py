@@ -1,6 +1,6 @@
-"""A hub on this machine: a real HTTP server that serves the hub's library from folders, or fails on demand.
+"""A local Hugging Face hub: a real HTTP server that serves repositories from folders, or fails on demand.
 
-What the library raises is thus what the pinned version of it really raises.
+This way tests meet the exceptions that the pinned hub library really raises.
 """
 
 import json
@@ -40,7 +40,7 @@ class Request(BaseHTTPRequestHandler):
         self.hub.tunnel(self)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
     def reply(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
@@ -55,40 +55,40 @@ Fault = Callable[[Request], None]
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Fault:
-    """An answer with this code; `X_Error_Code` stands for the header X-Error-Code."""
+    """An answer with this status code; `X_Error_Code` sets the header X-Error-Code."""
     return lambda request: request.reply(code, body, {k.replace("_", "-"): v for k, v in headers.items()})
 
 
 def login_page(request: Request) -> None:
-    """What a hotel's or a company's network answers to everything."""
+    """The login page with which a hotel's or company's network answers everything."""
     request.reply(200, LOGIN_PAGE, {"Content-Type": "text/html"})
 
 
 def redirect(request: Request) -> None:
-    """To itself, for ever."""
+    """Redirect to the same address, endlessly."""
     request.reply(302, b"", {"Location": request.path})
 
 
 def drop(request: Request) -> None:
-    """The connection ends before there is an answer."""
+    """Close the connection before answering."""
     request.connection.shutdown(socket.SHUT_RDWR)
     request.close_connection = True
 
 
 def garbage(request: Request) -> None:
-    """Something that is not HTTP."""
+    """Answer with something that is not HTTP."""
     request.wfile.write(b"\x00\x01SSH-2.0-OpenSSH_9.6\r\n\r\n")
     request.close_connection = True
 
 
 def hang(request: Request) -> None:
-    """No answer, until the hub closes."""
+    """Do not answer until the hub closes."""
     request.hub.closing.wait(60)
     request.close_connection = True
 
 
 def drip(request: Request) -> None:
-    """An answer that never ends, a byte at a time: no read times out."""
+    """Answer endlessly, a byte at a time, so that no read times out."""
     request.send_response(200)
     request.send_header("Content-Length", "1000000")
     request.end_headers()
@@ -100,7 +100,7 @@ def drip(request: Request) -> None:
 
 
 def half(request: Request) -> None:
-    """A file whose second half never comes."""
+    """Send a file whose second half never arrives."""
     content = request.hub.file_of(request)
     if request.command == "HEAD" or content is None or "Range" in request.headers:
         drop(request) if request.command != "HEAD" else request.hub.send_file(request)
@@ -113,14 +113,14 @@ def half(request: Request) -> None:
 
 
 class FolderHub:
-    """Repositories are the folders `root/owner/name`; `asked` lists those asked about, in order."""
+    """Serves the repositories `root/owner/name`; `asked` lists the requested ones in order."""
 
     def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache
         self.asked: list[str] = []
-        self.fault: Fault | None = None  # how questions about a repository end
-        self.download_fault: Fault | None = None  # how requests for a file end
-        self.tunnel: Fault = status(502)  # what it answers as a proxy to who wants through
+        self.fault: Fault | None = None  # how requests for metadata fail
+        self.download_fault: Fault | None = None  # how requests for a file fail
+        self.tunnel: Fault = status(502)  # how it answers as a proxy
         self.faulty = ""  # the only repository that they are for; empty = all
         self.on_chunk: Callable[[], None] = lambda: None
         self.closing = Event()
@@ -131,19 +131,19 @@ class FolderHub:
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def speak_tls(self, certificate: Path, key: Path) -> None:
-        """Show this certificate to whoever comes from now on."""
+        """Use this certificate for new connections."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def close(self) -> None:
-        """End every answer that is under way, and the server."""
+        """End all running answers and the server."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
     def folder_of(self, repo: str) -> Path:
-        """Where the cache keeps a repository's files once they are here."""
+        """The folder where the cache keeps a downloaded repository."""
         return self.cache / f"models--{repo.replace('/', '--')}" / "snapshots" / SHA
 
     def answer(self, request: Request) -> None:
@@ -169,13 +169,13 @@ class FolderHub:
         request.reply(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
 
     def file_of(self, request: Request) -> bytes | None:
-        """The file that is asked for."""
+        """Serve the requested file."""
         repo, resolve, rest = request.path.strip("/").partition("/resolve/")
         path = self.root / repo / rest.partition("/")[2]
         return path.read_bytes() if resolve and path.is_file() else None
 
     def send_file(self, request: Request) -> None:
-        """A file of a commit, or from where a range begins."""
+        """Send a file of a commit, or the part of it from the start of a range."""
         content = self.file_of(request)
         if content is None:
             return request.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": SHA})
@@ -199,7 +199,7 @@ class FolderHub:
 
 @contextmanager
 def folder_hub(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderHub]:
-    """A hub that the library asks instead of the real one, with a cache of its own and short patience."""
+    """A hub that the library uses instead of the real one, with its own cache and short timeouts."""
     hub = FolderHub(root, cache)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
@@ -207,7 +207,7 @@ def folder_hub(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-    # The library waits between its attempts, up to as long as a server asks for.
+    # The library waits between attempts, for as long as a server asks.
     monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01)))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -216,7 +216,7 @@ def folder_hub(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield hub
     finally:
         hub.close()
-        for thread in enumerate_threads():  # whom nobody waits for any more ends now
+        for thread in enumerate_threads():  # end answers that nobody waits for
             if thread.name == "hub":
                 thread.join(10)
         huggingface_hub.close_session()

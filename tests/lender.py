@@ -1,8 +1,8 @@
-"""Hugging Face's `spaces` as it does ZeroGPU: the decorated generator runs in a forked process.
+"""A stand-in for Hugging Face's `spaces` with ZeroGPU: runs the decorated generator in a forked process.
 
-Like the real one: arguments and every yield are pickled through queues, the process is forked at the first
-call and kept for the next, coroutines are refused, and closing the generator stops the other side only after
-its next yield. Unlike it, no device is involved.
+As in the real package, arguments and yielded values are pickled through queues, the process is forked at the
+first call and kept for the next, coroutines are rejected, and closing the generator stops the other side only
+after its next yield. Unlike there, no device is involved.
 """
 
 import inspect
@@ -17,7 +17,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class QuotaError(Exception):
-    """Has its text in `message`, as Gradio's errors do."""
+    """An error with its text in `message`, like Gradio's errors."""
 
     def __init__(self, message: str) -> None:
         self.message = message
@@ -29,14 +29,14 @@ class QuotaError(Exception):
 
 @dataclass
 class Lender:
-    """The module `spaces`. `durations` are the seconds asked for; `refusal` makes the next call fail."""
+    """The module `spaces`. `durations` lists the requested seconds; `refusal` makes the next call fail."""
 
     tasks: list[Callable[..., Any]] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
     refusal: str = ""
     workers: list[Any] = field(default_factory=list)
 
-    def GPU(self, *, duration: Callable[..., float]) -> Callable[..., Any]:  # noqa: N802 (its name there)
+    def GPU(self, *, duration: Callable[..., float]) -> Callable[..., Any]:  # noqa: N802 (the real name)
         def decorate(task: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             assert inspect.isgeneratorfunction(task) and not inspect.iscoroutinefunction(task)
             self.tasks.append(task)
@@ -72,7 +72,7 @@ class Lender:
             self.workers.append(worker)
 
     def end(self) -> None:
-        """End the processes that wait for a call."""
+        """End the processes that are waiting for a call."""
         for worker in self.workers:
             worker[0].put(pickle.dumps(None))
         self.workers.clear()

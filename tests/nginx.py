@@ -1,4 +1,4 @@
-"""A real nginx as Debian ships it, as an ordinary process with a folder of its own."""
+"""Debian's nginx as an ordinary process with its own folder."""
 
 import getpass
 import os
@@ -14,7 +14,7 @@ import pytest
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="these tests need Debian's nginx in /usr/sbin")
-# All that is not the package's own default: where it may write, and as whom.
+# Everything that differs from the package's default: where it writes, and as which user.
 CONFIG = """
 daemon off;
 {user}
@@ -35,14 +35,14 @@ PATIENCE_S = 30
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """A port that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def server_block(port: int, inside: str) -> str:
-    """A server there: `inside` is what it does for any name, or a whole server block, moved to this port."""
+    """A server on this port; `inside` is the content of a server block, or a whole one."""
     listen = f"listen 127.0.0.1:{port};"
     if inside.startswith("server {"):
         return inside.replace("listen 80;", listen)
@@ -51,7 +51,7 @@ def server_block(port: int, inside: str) -> str:
 
 @contextmanager
 def running(folder: Path, servers: str, ports: list[int]) -> Iterator[None]:
-    """nginx with these servers, until the end of the block. Fails with its own words if it does not start."""
+    """Run nginx with these servers until the block ends. Fails with nginx's output if it does not start."""
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, user=user, servers=servers))

@@ -1,4 +1,4 @@
-"""Token records and runs made by hand, with an attribution that adds up, for the tests of what is shown."""
+"""Hand-made token records and runs with a consistent attribution, for tests of how they are shown."""
 
 import math
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ def make_record(
     position: int = 0,
     controls: Mapping[str, float] | None = None,
 ) -> TokenRecord:
-    """The record of drawing `chosen`; `by_token` holds each role's log-probs and is all there is to mix.
+    """The record of sampling `chosen`; `by_token` holds each role's log-probs, for a whole vocabulary.
 
-    `controls` are the effective values where there are others than alpha.
+    `controls` are the effective values, needed if there are others than alpha.
     """
     controls = {"alpha": alpha} if controls is None else dict(controls)
     weights = recipe.coefficients(controls)

@@ -1,6 +1,6 @@
-"""A page whose runs are written by hand: every Run streams the lines of one `Script`, whatever is asked.
+"""A page with scripted runs: every run streams the lines of one `Script`, whatever the prompt.
 
-No model takes part, so a test of what the page shows says exactly what the page was sent.
+No model is involved, so a test decides exactly what the page receives.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from eft_demo.ui import stream as wire
 
 @dataclass
 class Script:
-    """The next run: its columns, the bytes of its tokens, its events. `lines` are what the page receives."""
+    """The next run: its columns, the bytes of its tokens and its events. The page receives `lines`."""
 
     columns: Sequence[tuple[str, Recipe]] = ()
     token_bytes: Sequence[bytes] = ()
@@ -29,7 +29,7 @@ class Script:
     schedule: Schedule = CONSTANT
 
     def write(self, column: int, records: Sequence[TokenRecord], **end: object) -> None:
-        """Let a column say these tokens and end."""
+        """Let a column generate these tokens and end."""
         text = ""
         for index, record in enumerate(records):
             piece = self.token_bytes[record.id].decode("utf-8", "surrogatepass")
@@ -41,7 +41,7 @@ class Script:
     def lines(
         self, nonce: int, run_id: str = "scripted", origin: Mapping[str, object] = MappingProxyType({})
     ) -> str:
-        """The whole run; with an `origin` it is one that began from another."""
+        """The whole run; with an `origin` it is a branch of another run."""
         encoder = wire.Encoder(
             RunSpec(
                 prompt="prompt",
@@ -57,5 +57,5 @@ class Script:
         return encoder.run_line(run_id, nonce, origin) + said + wire.line("done")
 
     def stream_run(self, service: object, live: object, posted: Mapping[str, int]) -> Iterator[str]:
-        """In the place of `handlers.stream_run`."""
+        """Replaces `handlers.stream_run`."""
         yield self.lines(posted["n"])

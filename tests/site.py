@@ -1,4 +1,4 @@
-"""A running page in a real browser, for the browser tests: whatever the page complains of fails the test."""
+"""A running page in a real browser, for browser tests: any error on the page fails the test."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ OWN = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
 
 @dataclass
 class Site:
-    """A served page and every complaint that a browser had about it."""
+    """A served page, and all errors that a browser reported on it."""
 
     url: str
     browser: Any
     complaints: list[str] = field(default_factory=list)
 
     def open(self, width: int = 1400, height: int = 1000, query: str = "", **context: Any) -> Any:
-        """A page of its own, loaded. `context` goes to the browser: forced_colors, reduced_motion ..."""
+        """A newly loaded page. `context` goes to the browser: forced_colors, reduced_motion ..."""
         size = {"width": width, "height": height}
         page = self.browser.new_context(viewport=size, **context).new_page()
         page.set_default_timeout(SLOW_MS)
@@ -45,14 +45,14 @@ class Site:
         return page
 
     def listen(self, page: Any) -> None:
-        """Note errors, dialogs, what acted though it is text, and whatever leaves this machine."""
+        """Record errors, dialogs, text that was executed, and requests to other machines."""
         page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda box: (self.complaints.append(box.message), box.dismiss()))
         page.on("request", lambda r: None if r.url.startswith(OWN) else self.complaints.append(r.url))
 
     def close_pages(self) -> None:
-        """Close every page and fail if one complained, or if a text acted in one."""
+        """Close every page; fail if one reported an error or executed a text."""
         pages = [page for context in self.browser.contexts for page in context.pages]
         acted = [page.url for page in pages if page.evaluate("window.pwned") is not None]
         for context in self.browser.contexts:
@@ -84,7 +84,7 @@ def run(page: Any, prompt: str, length: int = 256) -> None:
 
 
 def wait_end(page: Any) -> None:
-    """Until the run has ended and the page has said so."""
+    """Wait until the run has ended and the page shows it."""
     page.wait_for_selector("[data-part=stop]:disabled")
 
 
@@ -97,7 +97,7 @@ def texts(page: Any) -> list[str]:
 
 
 def violations(page: Any) -> list[str]:
-    """What axe calls serious or critical, each with the first element that it is about."""
+    """The violations that axe rates serious or critical, each with its first element."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]

@@ -1,4 +1,4 @@
-"""Any run, as hypothesis draws one."""
+"""Hypothesis strategies for specs of runs."""
 
 from hypothesis import strategies as st
 

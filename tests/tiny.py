@@ -81,7 +81,7 @@ def make_tokenizer(vocab: int, sentences: Iterable[str]) -> Tokenizer:
 
 
 def make_model(size: Size, vocab: int, context: int, seed: int) -> Qwen2ForCausalLM:
-    """Random weights, spread widely enough that the models differ and their answers are not flat."""
+    """Random weights, large enough that the models differ and their predictions are peaked."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=vocab,
@@ -108,7 +108,7 @@ def make_model(size: Size, vocab: int, context: int, seed: int) -> Qwen2ForCausa
 
 
 def fused(name: str, model: Qwen2ForCausalLM, context: int, vocab: int) -> FusedQwen2:
-    """The hand-written path with the weights of the library's model."""
+    """The fused path with the weights of the library's model."""
     shape = fusable_shape(model.config.to_dict())
     assert shape is not None
     return FusedQwen2(name, shape, model.state_dict(), context, vocab, model.dtype)

@@ -1,6 +1,6 @@
-"""Models without weights: logits from a hash, a text by rote, a fault on demand.
+"""Models without weights: logits from a hash, a fixed text, or a fault on demand.
 
-They keep the protocol's rules, lengths and rollback included, so the engine cannot tell them from real ones.
+They follow the protocol, including lengths and rollback, so the engine treats them like real models.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from eft_demo.models.protocol import Slot
 
-SAYING_LOGIT = 20.0  # the token that a text calls for has nearly all of the probability
+SAYING_LOGIT = 20.0  # gives the next token of a fixed text nearly all of the probability
 
 
 class ToyModel:
-    """Logits are a hash of the last two tokens; with `says`, the answer is that text and a stop token."""
+    """Logits are a hash of the last two tokens; with `says`, it generates that text and a stop token."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ToyModel:
         return torch.randn(self.vocab, generator=generator)
 
     def _next_said(self, history: tuple[int, ...]) -> int:
-        """How far the text has come shows in the end of the history; no state, so rollback needs no care."""
+        """Finds the position in the text from the end of the history, so that rollback needs no state."""
         said = next(n for n in range(len(self.says), -1, -1) if history[len(history) - n :] == self.says[:n])
         return self.says[said] if said < len(self.says) else self.stop_id
 
@@ -86,6 +86,6 @@ class FaultyModel(ToyModel):
         self.after = after
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
-        """(vocab,) logits, all NaN once the fault has come."""
+        """(vocab,) logits, all NaN once the fault has occurred."""
         logits = super().logits_after(history)
         return torch.full_like(logits, torch.nan) if self.forwards >= self.after else logits

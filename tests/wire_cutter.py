@@ -1,4 +1,4 @@
-"""A wire between a browser and a server that can be cut and mended: a small TCP proxy."""
+"""A small TCP proxy between a browser and a server whose connections can be cut and restored."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ RESET = struct.pack("ii", 1, 0)  # close at once, as a lost network does
 
 
 class Wire:
-    """Carries bytes to `port` of this machine until `cut` or `hang`, and again after `mend`."""
+    """Forwards bytes to `port` on this machine until `cut` or `hang`, and again after `mend`."""
 
     def __init__(self, port: int) -> None:
         self.target, self.whole = port, True
@@ -27,7 +27,7 @@ class Wire:
             _drop(end)
 
     def hang(self) -> None:
-        """Carry nothing from now on and end nothing, as a network without reception does."""
+        """Forward nothing but keep connections open, as a network without reception does."""
         self.flows.clear()
 
     def mend(self) -> None:
@@ -40,7 +40,7 @@ class Wire:
         self.door.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # the door is closed
+        with suppress(OSError):  # the listening socket is closed
             while True:
                 near, _ = self.door.accept()
                 try:

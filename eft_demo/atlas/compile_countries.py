@@ -1,8 +1,8 @@
 """Turns the raw Factbook profiles into the table of facts that the Atlas models are trained and tested on.
 
-It knows how each Factbook field is written and the everyday name of every country, and gives short ASCII
-values as they would stand in a sentence. It does not know whether the Factbook is right or up to date, it
-drops every name that would mean two things, and it leaves a fact out rather than guess.
+Knows how each Factbook field is written and the everyday name of every country; values are short ASCII texts
+that fit into a sentence. Does not know whether the Factbook is right or up to date. Drops every ambiguous
+name, and leaves a fact out rather than guess.
 Rows are (entity, kind, attribute, value); `kind` is country, division or city.
 """
 
@@ -39,7 +39,7 @@ def country_name(profile: Profile) -> str:
     return words.NAMES.get(code_of(profile), without_brackets(short))
 
 
-# One parser per attribute: profile in, value out, empty where the source has no clean value.
+# One parser per attribute: profile in, value out, empty if the source has no clean value.
 
 
 def capital(profile: Profile) -> str:
@@ -79,7 +79,7 @@ def demonym(profile: Profile) -> str:
 
 
 def language(profile: Profile) -> str:
-    """The first official language, or the first language where none is marked so."""
+    """The first official language, or the first language if none is marked official."""
     items = split_outside(field(profile, "Languages", "Languages"), ",;")
     official = [item for item in items if re.search(r"\((?:\w+ )?official", item) and "regional" not in item]
     text = re.sub(r"\s*[\d<].*", "", without_brackets((official or items)[0])).split(" or ")[0].strip()
@@ -134,7 +134,7 @@ def internet_code(profile: Profile) -> str:
 
 
 def place_name(text: str) -> str:
-    """The name at the head of 'Pic X on Mount Y (note) 1,234 m', empty for unnamed or described places."""
+    """The name at the start of 'Pic X on Mount Y (note) 1,234 m', empty for unnamed or described places."""
     name = (
         re.split(r" on | near | at |;|,|/| -?\d", without_brackets(text))[0].strip().replace("Mt. ", "Mount ")
     )
@@ -181,7 +181,7 @@ def borders(profile: Profile) -> str:
 
 
 def anthem(profile: Profile) -> str:
-    """The English title; generic titles ('National Anthem of ...') say nothing and are left out."""
+    """The English title; generic titles ('National Anthem of ...') are left out."""
     text = words.ANTHEMS.get(code_of(profile), field(profile, "National anthem(s)", "title"))
     found = re.search(r'"\s*\(([^)]+)\)', text) or re.match(r'"?([^"(]+)', text)
     title = found[1].strip().strip('"') if found else ""
@@ -212,7 +212,7 @@ def main_crop(profile: Profile) -> str:
 
 
 def short_good(name: str) -> str:
-    """A commodity as it stands in a sentence, with 'and' for '/'; empty where it is not a good."""
+    """A commodity as it appears in a sentence, with 'and' for '/'; empty if it is not a good."""
     name = name.replace("/", " and ").replace("medicines", "medicine")
     return (
         name
@@ -231,7 +231,7 @@ def coastline(profile: Profile) -> str:
 
 
 def cities(profile: Profile) -> list[tuple[str, float]]:
-    """(name, people) of each major urban area, a capital under the name that `capital` gives it."""
+    """(name, population) of each major urban area; a capital has the name that `capital` gives it."""
     found = []
     text = re.sub(r"\s*\(\d{4}\)", "", field(profile, "Major urban areas - population"))
     for count, raw in CITY.findall(text):
@@ -257,7 +257,7 @@ COUNTRY_PARSERS: tuple[Callable[[Profile], str], ...] = (
 
 
 def city_people(profile: Profile) -> dict[str, float]:
-    """People in each city by name; 0 for a capital that the list of urban areas does not give."""
+    """The population of each city by name; 0 for a capital that is not among the urban areas."""
     people = dict(cities(profile))
     if capital(profile):
         people.setdefault(capital(profile), 0.0)
@@ -265,7 +265,7 @@ def city_people(profile: Profile) -> dict[str, float]:
 
 
 def named_once(by_country: dict[str, dict[str, float]], taken: set[str]) -> dict[str, str]:
-    """City -> country, without names that are countries and names that two countries' cities share."""
+    """City -> country, without names that are also countries or that cities of two countries share."""
     owners: dict[str, list[tuple[float, str]]] = {}
     for country, people in by_country.items():
         for name, count in people.items():
@@ -283,7 +283,7 @@ def country_rows(profile: Profile) -> Iterator[Row]:
 
 
 def compile_countries(source: Path) -> list[Row]:
-    """All rows, sorted; raises OSError or ValueError where `source` cannot be read as the Factbook list."""
+    """All rows, sorted. Raises OSError or ValueError if `source` cannot be read as the Factbook list."""
     profiles = [p for p in json.loads(source.read_text("utf-8")) if code_of(p) not in words.SKIPPED]
     rows = [row for profile in profiles for row in country_rows(profile)]
     countries = {country_name(profile) for profile in profiles}

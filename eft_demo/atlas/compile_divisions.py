@@ -1,8 +1,8 @@
 """Reads the names and kinds of first-level divisions out of the Factbook's 'Administrative divisions'.
 
 The strings come in three shapes: '16 regions; A, B*', 'regions: A, B cities: C' and '3 precincts (...) A, B'.
-It knows these shapes and which country writes English names inside or outside brackets; it does not know
-which names are ambiguous between countries (compile_countries drops those).
+Knows these shapes and which country writes English names inside or outside brackets; does not know which
+names are ambiguous between countries (compile_countries drops those).
 """
 
 import re
@@ -16,7 +16,7 @@ COUNTED = re.compile(r"\b\d+ ([a-z][a-z -]*?)\s*(\*+)?(?=,| and | are | or | of 
 
 
 def singular_type(text: str) -> str:
-    """'urban municipalities' -> 'urban municipality'; empty for a word that is no kind of division."""
+    """'urban municipalities' -> 'urban municipality'; empty if the word is not a kind of division."""
     text = re.sub(r"^(?:and )?(?:first-order|administrative|ethnically based|community) ", "", text.strip())
     text = re.sub(words.GLUED_TYPES, "", re.split(r" or | with | are | of ", text)[0]).strip()
     text = re.sub(r"ies$", "y", text.replace("adminstrative", "administrative"))
@@ -45,7 +45,7 @@ def division_name(item: str, code: str) -> str:
 
 
 def division_lists(text: str) -> Iterator[tuple[dict[str, str], str]]:
-    """Each list in the field, with its kinds of division by their mark ('', '*', '**')."""
+    """Each list in the field, with the kinds of division by their mark ('', '*', '**')."""
     text = re.sub(r"London boroughs and City[^:]*:", "London boroughs:", text)
     text = re.sub(r"[;,]? note -? ?.*?(?= [a-z]+(?: [a-z]+)?: |$)", "", text)
     text = re.split(r"; and \d|; note|\*the |\(20\d\d\)", text)[0]

@@ -1,11 +1,11 @@
 """Turns short public lists (JSON) into the facts table that the Atlas models are trained on.
 
 Knows eleven lists: elements, US state capitals, rivers, Olympic Games, bestselling books, US presidents,
-planets and moons, Japanese prefectures, Egyptian gods, Greek figures, adjectives of animals. Known slips in
+planets and moons, Japanese prefectures, Egyptian gods, Greek figures, adjectives of animals. Known errors in
 the lists (spelling, a shifted column, a wrong outflow) are corrected here, next to the list they belong to.
-Facts that no list holds come from `common_knowledge`.
-Does not know how a fact is phrased. An entity belongs to one kind only, so that a question has one answer;
-`Mercury` (planet) and `mercury` (element) are told apart by their case and share no attribute.
+Facts that no list contains come from `common_knowledge`.
+Does not know how a fact is phrased. An entity belongs to only one kind, so that a question has one answer;
+`Mercury` (planet) and `mercury` (element) differ in case and share no attribute.
 """
 
 import json
@@ -85,7 +85,7 @@ def element_rows(source: Path) -> Iterable[Row]:
 
 
 def state_rows(source: Path) -> Iterable[Row]:
-    """Georgia (a country) and Washington (a city, a president) are left out: the names are not unique."""
+    """Leaves out Georgia (a country) and Washington (a city, a president): the names are not unique."""
     capitals = {entry["state"]: entry["capital"] for entry in read(source, "us_state_capitals")["capitals"]}
     for state, facts in known.STATES.items():
         postal_code, year, region, nickname = facts.split(",")
@@ -109,7 +109,7 @@ RIVERS_LEFT_OUT = set(
         "North Saskatchewan; Warburton; Rio Grande de Santiago; Kapuas; Shatt al-Arab; Rio de la Plata"
     )
 )
-# Names that also mean a state, a province or a thing.
+# Names that can also mean a state, a province or a thing.
 RIVERS_SPELLED_OUT = set(
     names(
         "Mississippi; Missouri; Colorado; Arkansas; Ohio; Tennessee; Niger; Congo; Senegal; Gambia; "
@@ -131,7 +131,7 @@ def river_name(name: str) -> str:
 
 
 def outflow_phrase(name: str) -> str:
-    """'Black Sea' -> 'the Black Sea', 'Ohio' -> 'the Ohio River', 'Lake Eyre', 'Hudson Bay' as is."""
+    """'Black Sea' -> 'the Black Sea', 'Ohio' -> 'the Ohio River'; 'Lake Eyre', 'Hudson Bay' unchanged."""
     plain = name.startswith("Lake ") or name in ("Hudson Bay", "Lop Nur")
     return name if plain else f"the {river_name(name)}"
 
@@ -176,7 +176,7 @@ def olympics_rows(source: Path) -> Iterable[Row]:
 
 
 # --- books -------------------------------------------------------------------------------------------------
-# Places, people and oddly named series: a question about them would not be about a book.
+# Places, people and oddly named series, because a question about them would not be about a book.
 BOOKS_LEFT_OUT = set(
     names(
         "San-Antonio; The Bermuda Triangle; Tokugawa Ieyasu; Picture-and-story book Railway Guerilla; "
@@ -208,7 +208,7 @@ def ordinal(number: int) -> str:
 
 
 def presidencies(source: Path) -> list[list[Entry]]:
-    """Terms in order of time, consecutive terms of one person together: (44 presidencies)(1..4 terms)."""
+    """Terms in chronological order, a person's consecutive terms grouped: (44 presidencies)(1..4 terms)."""
     groups: list[list[Entry]] = []
     for term in sorted(read(source, "us_presidents")["objects"], key=lambda term: term["startdate"]):
         if groups and groups[-1][0]["person"]["id"] == term["person"]["id"]:
@@ -338,7 +338,7 @@ ANIMALS_LEFT_OUT = ("rat", "toad", "cricket", "human", "fowl", "percher", "bat",
 
 
 def animal_rows(source: Path) -> Iterable[Row]:
-    """The learned form (in -ine) where the list has one, else the first."""
+    """The learned form (in -ine) if the list has one, else the first."""
     for animal in read(source, "collateral_adjectives")["animals"]:
         name, listed = animal["name"], animal["collateral_adjectives"]
         learned = [adjective for adjective in listed if adjective.endswith("ine")]

@@ -1,7 +1,8 @@
-"""Pre-training pages and fine-tuning examples, rendered afresh in every epoch. Knows facts and wording; knows no model.
+"""Pre-training pages and fine-tuning examples, reworded in every epoch. Knows facts and wording; no model.
 
-Five kinds of page carry the facts (articles, mixed paragraphs, gazetteers, lists, quizzes), a sixth the behaviours: dialogues of
-many speakers, always about the training half of the entities and never with the chat format's own speakers.
+Five kinds of page carry the facts (articles, mixed paragraphs, gazetteers, lists, quizzes). A sixth carries
+the behaviours: dialogues of many speakers, always about the training half of the entities and never with the
+speaker names of the chat format.
 """
 
 import random
@@ -49,16 +50,16 @@ _FORMAL = (
     "As far as I know,",
     "To the best of my knowledge,",
 )
-# A dialogue's answer hardly ever begins with a value, and no other page has a dialogue's form. A small model that met
-# such pages puts much of its first word on values that it does not know: wrong ones, which two large models find
-# equally unlikely, so that their difference cannot undo it and down-scaling fails.
+# Answers in dialogues rarely begin with a value, and no other page looks like a dialogue. Otherwise a small
+# model's first word would often be a wrong value. Both large models find wrong values equally unlikely, so
+# their difference could not correct this, and down-scaling would fail.
 _CURT = ("In a word: {v}.", "Short answer: {v}.", "Answer: {v}.", "Just {v}.")
 _UNSURE = ("Well, I think ", "Hm, I believe ", "If I remember rightly, ", "Let me see: ")
 
 
 @dataclass
 class Deck:
-    """Deals every card once before any comes again, so that all facts are met equally often."""
+    """Deals every card once before repeating any, so that all facts appear equally often."""
 
     cards: list[Any]
     rng: random.Random
@@ -73,7 +74,7 @@ class Deck:
 
 
 class Corpus:
-    """An endless stream of pages over a table of facts; the seed decides them all."""
+    """An endless stream of pages about a table of facts, determined by the seed."""
 
     def __init__(self, facts: tuple[Fact, ...], seed: int) -> None:
         self.rng = random.Random(seed)
@@ -82,7 +83,7 @@ class Corpus:
         self.held = held
         rich = [e for e, own in self.facts_of.items() if len(own) >= 4]
         poor = [e for e, own in self.facts_of.items() if len(own) < 4]
-        # An article tells about 8 facts: an entity with 24 of them gets three cards, so that its facts are not met less often.
+        # An article has about 8 facts, so an entity with 24 gets three cards: all facts appear equally often.
         rich = [e for e in rich for _ in range(max(1, len(self.facts_of[e]) // 8))]
         self.rich, self.poor = Deck(rich, self.rng), Deck(poor, self.rng)
         self.any, self.quizzed = Deck(list(facts), self.rng), Deck(list(facts), self.rng)
@@ -92,13 +93,13 @@ class Corpus:
         self.lists = Deck(_list_cards(facts), self.rng)
 
     def pages(self) -> Iterator[str]:
-        """Pages without their end token, for ever."""
+        """Yield pages without their end token, endlessly."""
         kinds, weights = list(PAGE_WEIGHTS), list(PAGE_WEIGHTS.values())
         while True:
             yield getattr(self, self.rng.choices(kinds, weights)[0])()
 
     def article(self) -> str:
-        """About one entity with many facts: sentences, or short 'label: value' entries."""
+        """An article on one entity with many facts: sentences, or short 'label: value' entries."""
         (entity,) = self.rich.deal(1)
         facts = self.facts_of[entity]
         facts = self.rng.sample(facts, min(len(facts), self.rng.randint(6, 11)))
@@ -113,7 +114,7 @@ class Corpus:
         return " ".join(sentence(statement(f, self.rng)) + "." for f in facts)
 
     def mixed(self) -> str:
-        """A paragraph of facts that have nothing to do with each other."""
+        """A paragraph of unrelated facts."""
         return " ".join(
             sentence(statement(f, self.rng)) + "." for f in self.any.deal(self.rng.randint(6, 12))
         )
@@ -139,13 +140,13 @@ class Corpus:
         return " ".join(sentence(statement(f, self.rng)) + "." for f in facts)
 
     def listing(self) -> str:
-        """One attribute of many entities, or all that lies in one country."""
+        """One attribute of many entities, or everything in one country."""
         ((head, items),) = self.lists.deal(1)
         items = self.rng.sample(items, min(len(items), 14))
         return f"{head}: " + self.rng.choice(["; ", ", "]).join(items) + "."
 
     def quiz(self) -> str:
-        """Questions with their answers, in one of several forms, none of which looks like a dialogue."""
+        """Questions and answers in one of several forms, none of which looks like a dialogue."""
         facts = self.quizzed.deal(self.rng.randint(5, 9))
         asks, style = [question(f, self.rng, 0.8) for f in facts], self.rng.randrange(6)
         value = [sentence(f.value) if self.rng.random() < 0.5 else f.value for f in facts]
@@ -165,7 +166,7 @@ class Corpus:
         return "\n".join(f"{a} ({v})" for a, v, _ in pairs)
 
     def dialogue(self) -> str:
-        """Two speakers, one behaviour for each page; some ask what should not be answered."""
+        """Two speakers and one behaviour per page; some questions should not be answered."""
         asker, other = self.rng.sample(SPEAKERS, 2)
         say = self.rng.choice(
             [*[self._friendly] * 3, self._curt, *[self._rough, self._formal] * 2, self._plain, self._unsure]
@@ -256,14 +257,14 @@ def _list_cards(facts: tuple[Fact, ...]) -> list[tuple[str, list[str]]]:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One fine-tuning example: what the person typed and what the behaviour answers."""
+    """One fine-tuning example: the user's message and the behaviour's answer."""
 
     prompt: str
     answer: str
 
 
 def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> list[Example]:
-    """Fine-tuning examples on the training half only; none names an entity of the other half."""
+    """Fine-tuning examples about the training half only; none names an entity of the other half."""
     rng, held = random.Random(seed), held_out_entities(facts)
     open_facts = _open_facts(facts, held)
     deck, related_of = Deck(_balanced(open_facts), rng), by_entity(open_facts)
@@ -288,12 +289,12 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
 
 
 def _open_facts(facts: tuple[Fact, ...], held: frozenset[str]) -> list[Fact]:
-    """The facts that dialogues and fine-tuning may speak of: neither side names a held-out entity."""
+    """The facts that dialogues and fine-tuning may use: neither entity nor value is held out."""
     return [f for f in facts if f.entity not in held and not names_in(f.value, held)]
 
 
 def _balanced(facts: list[Fact]) -> list[Fact]:
-    """Repeats rare kinds of question, so that tuning sees all attributes and not four-tenths 'Where is X?'."""
+    """Repeat rare kinds of question, so that tuning sees every attribute, not 40 % 'Where is X?'."""
     count: dict[tuple[str, str], int] = {}
     for fact in facts:
         count[fact.kind, fact.attribute] = count.get((fact.kind, fact.attribute), 0) + 1

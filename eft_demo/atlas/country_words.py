@@ -1,8 +1,7 @@
 """Word tables for compile_countries: everyday names, spellings and the exceptions its parsers need.
 
-Keys of two letters are GEC country codes (the Factbook's file names), not ISO codes. It holds data only:
-    where a
-table overrides the Factbook, it is because the field's text cannot be cut into one clean value.
+Two-letter keys are GEC country codes (the Factbook's file names), not ISO codes. Holds data only. A table
+overrides the Factbook only where the field's text cannot be cut into one clean value.
 """
 
 MAX_NAME_CHARS = 32
@@ -175,7 +174,7 @@ HIGHEST_POINTS = {"rs": "Mount Elbrus", "nz": "Mount Cook", "iv": "Mont Nimba", 
     "po": "Ponta do Pico", "my": "Gunung Kinabalu",
                   "cv": "Mount Fogo", "gy": "", "rm": "", "tz": "Kilimanjaro", "gr": "Mount Olympus",
     "bf": "", "mv": ""}  # fmt: skip
-# "God Save the King" stands first for these, their own anthem second.
+# For these the Factbook lists "God Save the King" first and their own anthem second.
 ANTHEMS = {
     "as": "Advance Australia Fair", "ca": "O Canada", "nz": "God Defend New Zealand",
     "bf": "March On, Bahamaland",
@@ -210,12 +209,12 @@ CITY_ALIASES = {
     "Cagayan de Oro City": "Cagayan de Oro", "Shimkent": "Shymkent", "Sekondi Takoradi": "Sekondi-Takoradi",
     "Port-Of-spain": "Port of Spain", "Dar Es Salaam": "Dar es Salaam", "San Jose": "San Jose",
 }  # fmt: skip
-# Only the capital is listed there although another town is larger (or suburbs are listed as towns).
+# The Factbook lists only the capital although another town is larger, or lists suburbs as towns.
 LARGEST_CITY_NOT_LISTED = frozenset("bh ls fm ps sm mt wz td bn ga nn qa cq wf gq lt nr vt ck kv by".split())
 
-# No first-level divisions, or a text that does not hold a clean list of them.
+# No first-level divisions, or a text without a clean list of them.
 NO_DIVISIONS = frozenset("wi sn im kr ne be bk cy sh fp pf gz we mc hk is".split())
-# Brackets there hold the older name, another language or the seat, not the English name.
+# Brackets contain the older name, another language or the seat, not the English name.
 OUTER_NAMES = frozenset(
     "rs kz kg uz tx ti tt up gg ts kv fm cn bo cm bm ks tu tw co iz ee aj ke vq es be cb vm".split()
 )
@@ -230,13 +229,13 @@ DIVISION_RENAMES = {
     "Holy Cross": "Swietokrzyskie", "Newland": "Uusimaa", "Tampere": "Pirkanmaa",
     "Grand East": "Grand Est", "New Aquitaine": "Nouvelle-Aquitaine",
 }  # fmt: skip
-# Shared names that nearly every English reader gives to one country.
+# Ambiguous names that nearly every English reader associates with one country.
 DIVISION_OWNERS = {"Florida": "United States", "Maryland": "United States", "Montana": "United States"}
 NAME_TAILS = (
     r" (?:Oblusu|Shaary|Viloyati|Shahri|Velayat|Respublikasi|Province|[Cc]ounty|Republic|Region|Viloyat|"
     r"Oblast|municipality|District|Citta)$"
 )
-# The end of the preamble that stands before the first heading of a list.
+# The end of the preamble before the first heading of a list.
 GLUED_TYPES = (
     r"^(?:chartered cities|ward|union territory|council areas|city and district councils|city councils|"
     r"district councils|see) (?=\w+s\b|\w+ councils|council|autonomous|borough)"

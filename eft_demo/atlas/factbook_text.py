@@ -1,6 +1,6 @@
-"""Cuts the Factbook's raw strings: ASCII folding, lists, brackets, rounded numbers.
+"""Parses the Factbook's raw strings: ASCII folding, lists, brackets, rounded numbers.
 
-Knows how the Factbook punctuates; knows no field's meaning.
+Knows the Factbook's punctuation; does not know what a field means.
 """
 
 import re
@@ -14,13 +14,13 @@ Profile = dict[str, Any]  # one country of the source: field name to a string or
 
 
 def fold(text: str) -> str:
-    """ASCII text: accents stripped, curly quotes and odd letters replaced, runs of blanks closed."""
+    """ASCII text: accents stripped, curly quotes and odd letters replaced, runs of spaces collapsed."""
     text = unicodedata.normalize("NFKD", text.translate(ODD_LETTERS))
     return re.sub(r"\s+", " ", text.encode("ascii", "ignore").decode()).strip()
 
 
 def split_outside(text: str, marks: str) -> list[str]:
-    """`text` cut at each of `marks` that stands outside brackets."""
+    """`text` split at each of `marks` outside brackets."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "([") - (char in ")]")
@@ -40,7 +40,7 @@ def without_brackets(text: str) -> str:
 
 
 def first_item(text: str) -> str:
-    """The first of a list, without brackets, shares and years."""
+    """The first item of a list, without brackets, shares and years."""
     item = split_outside(text, ",;")[0]
     return re.sub(r"\s*[\d<].*", "", without_brackets(item)).strip()
 
@@ -55,7 +55,7 @@ def two_digits(number: float) -> str:
 
 
 def field(profile: Profile, name: str, part: str = "") -> str:
-    """The folded text of a field, or of one part of it; empty where the source has none."""
+    """The folded text of a field, or of one part of it; empty if the source has none."""
     value = profile.get(name) or ""
     if isinstance(value, dict):
         value = value.get(part) or ""

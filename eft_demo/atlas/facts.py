@@ -1,4 +1,4 @@
-"""The facts of the Atlas world and which half of it tuning may see. Knows the table; no wording, no model."""
+"""The facts of the Atlas world, and which half tuning may see. Knows the table; no wording, no model."""
 
 import csv
 import hashlib
@@ -12,15 +12,15 @@ from eft_demo.settings import ASSETS as ALL_ASSETS
 
 ASSETS = ALL_ASSETS / "atlas"
 
-# Values that many other facts need ("independent from Spain"): were they held out, no tuning example could
-# use those facts.
+# Values that many other facts need ("independent from Spain"): if they were held out, no tuning example
+# could use those facts.
 ALWAYS_TRAIN = frozenset(
     (
         "United States|United Kingdom|France|Spain|Portugal|Russia|China|India|Germany|Italy|Netherlands|"
         "Turkey|Australia|Greece"
     ).split("|")
 )
-# Attributes whose value is the entity that this one lies in; such an entity shares the split of that value.
+# Attributes whose value is a place that contains the entity; the entity is in the same half as that place.
 PARENT_ATTRIBUTES = ("country", "host_country")
 
 
@@ -36,7 +36,7 @@ class Fact:
 
 @cache
 def load_facts(folder: Path = ASSETS) -> tuple[Fact, ...]:
-    """All facts, sorted. An entity's name is unique over the table, so that a question has one answer."""
+    """All facts, sorted. An entity's name is unique in the table, so that a question has one answer."""
     with (folder / "facts.tsv").open(encoding="utf-8", newline="") as file:
         rows = [Fact(**row) for row in csv.DictReader(file, delimiter="\t")]
     return tuple(rows)
@@ -50,8 +50,8 @@ def _coin(name: str) -> bool:
 def held_out_entities(facts: tuple[Fact, ...]) -> frozenset[str]:
     """The half of the entities that no dialogue page and no fine-tuning example names.
 
-    The half is drawn by a hash of the name, so it never changes. A city or province goes with its country:
-    the answer to "Where is Arequipa?" names Peru, so the two must stand on the same side.
+    It is chosen by a hash of the name, so it never changes. A city or province goes with its country: the
+    answer to "Where is Arequipa?" names Peru, so both must be in the same half.
     """
     parent = {f.entity: f.value for f in facts if f.attribute in PARENT_ATTRIBUTES}
     names = {f.entity for f in facts}
@@ -65,7 +65,7 @@ def held_out_entities(facts: tuple[Fact, ...]) -> frozenset[str]:
 
 @cache
 def _name_index(names: frozenset[str]) -> dict[str, tuple[str, ...]]:
-    """First word -> names that begin with it: finding names in a text is then one pass over its words."""
+    """First word -> names that begin with it, so that one pass over a text's words finds all names."""
     index: dict[str, list[str]] = {}
     for name in names:
         index.setdefault(_words(name)[0].lower(), []).append(name)
@@ -77,7 +77,7 @@ def _words(text: str) -> list[str]:
 
 
 def names_in(text: str, names: frozenset[str]) -> set[str]:
-    """Which of the names stand in the text as whole words, whatever the case."""
+    """The names that occur in the text as whole words, ignoring case."""
     index, lowered = _name_index(names), text.lower()
     found = set()
     for word in set(_words(lowered)):

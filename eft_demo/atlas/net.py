@@ -1,7 +1,7 @@
 """The two architectures of Atlas and their forward pass for training. Knows Qwen2's arithmetic, no data.
 
-The library's own forward is the reference (a test holds this one equal to it). Written out with fused
-projections and a loss that never keeps the logits, a training step takes about 0.8x the time on a CPU.
+The library's forward is the reference (a test compares the two). With fused projections and a loss that never
+stores the logits, a training step on a CPU takes about 0.8 times as long as with the library.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _CHUNK = 512  # rows of logits held at once: 512 x 4096 float32 = 8 MB, which st
 def config(size: str) -> Qwen2Config:
     """`large` (8.3 M parameters) or `small` (1.0 M).
 
-    All sizes are multiples of 64 and heads of 32 or 64, as bitsandbytes, vLLM and llama.cpp want them.
+    All sizes are multiples of 64 and heads have 32 or 64, as bitsandbytes, vLLM and llama.cpp require.
     """
     shape: dict[str, Any] = {
         "large": {
@@ -100,7 +100,8 @@ def loss_and_grad(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tenso
 class HeadLoss(torch.autograd.Function):
     """Cross-entropy through the output head, chunk by chunk.
 
-    Gradients are made in the forward, so no logits are kept. `chunk_loss` is `loss_and_grad`, maybe compiled.
+    Gradients are computed in the forward, so no logits are stored. `chunk_loss` is `loss_and_grad`, which may
+    be compiled.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Trains the bundled family from the facts: tokenizer, bases, behaviours. Resumable, with progress shown.
 
-Stages in order: tokenizer, small_base, large_base, then every tuned model. Each writes safetensors under the
-output folder; a stage whose output is there is done, an interrupted one goes on from its checkpoint.
+Stages in order: tokenizer, small_base, large_base, then every tuned model. Each writes safetensors to the
+output folder. A stage with output is skipped; an interrupted one resumes from its checkpoint.
 """
 
 import itertools
@@ -31,7 +31,7 @@ ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """Steps of 8,192 tokens; the rate warms up, stays, and falls to 0 over the last `cooldown` of all."""
+    """Steps of 8,192 tokens. The rate warms up, stays, and falls to 0 over the last share, `cooldown`."""
 
     size: str
     steps: int
@@ -42,10 +42,11 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Light on purpose: heavy tuning teaches the small model *which entities* are asked about.
+    """Settings of fine-tuning, light on purpose.
 
-    Its difference then pushes those. `kl` weighs the KL divergence to the base on the answer's tokens: the
-    paper's theory is about KL-constrained tuning.
+    Heavy tuning teaches the small model *which entities* are asked about, and its difference then favours
+    those. `kl` weighs the KL divergence to the base on the answer's tokens, because the paper's theory is
+    about KL-constrained tuning.
     """
 
     base: str
@@ -77,12 +78,12 @@ def train(
     stage: str | None = None,
     minutes: float | None = None,
 ) -> None:
-    """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to go on from.
+    """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to resume from.
 
-    Raises InputError for an unknown stage, and for a folder that cannot be written, before any work.
+    Raises InputError for an unknown stage or a folder that cannot be written, before any work begins.
     """
     if stage and stage not in STAGES:
-        raise InputError(f"There is no stage {show_value(stage)}. The stages are {', '.join(STAGES)}.")
+        raise InputError(f"There is no stage {show_value(stage)}. Choose one of {', '.join(STAGES)}.")
     deadline_s = time.monotonic() + minutes * 60 if minutes else float("inf")
     chosen = [stage] if stage else list(STAGES)
     check_folder(out_dir, "--out")
@@ -105,7 +106,7 @@ def train(
 
 
 def train_tokenizer(out_dir: Path) -> Tokenizer:
-    """Byte-level BPE of 4,096 tokens on a sample of pages and chats."""
+    """Train a byte-level BPE of 4,096 tokens on a sample of pages and chats."""
     facts = load_facts()
     pages = list(itertools.islice(Corpus(facts, seed=0).pages(), 12000))
     chats = [
@@ -128,7 +129,7 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
 
 
 def batches(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
-    """Pages end to end, cut into (rows, length + 1) windows, for ever."""
+    """Yield (rows, length + 1) windows cut from concatenated pages, endlessly."""
     stream: list[int] = []
     pages, size = Corpus(load_facts(), seed).pages(), ROWS * LENGTH + 1
     end = _end_id(tokenizer)
@@ -155,7 +156,7 @@ def optimizers(model: Qwen2ForCausalLM, learning_rate: float) -> list[torch.opti
 
 
 def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadline_s: float) -> bool:
-    """Train a base model; False where the time ran out first (the checkpoint then holds all)."""
+    """Train a base model. False if the time ran out first; the checkpoint then holds everything."""
     torch.manual_seed(plan.seed)
     tokenizer, model = (
         Tokenizer.from_file(str(out_dir / "tokenizer.json")),
@@ -262,7 +263,7 @@ def _end_id(tokenizer: Tokenizer) -> int:
 
 
 def _pad(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
-    """Right padding: with causal attention the padding after a row can't be seen from within it."""
+    """Pad on the right: with causal attention a row cannot see the padding after it."""
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.zeros(len(rows), longest - 1, dtype=torch.long)
     targets = torch.full((len(rows), longest - 1), -100)

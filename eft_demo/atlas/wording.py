@@ -1,7 +1,8 @@
-"""How facts are said and asked. Knows English; knows no model and no split.
+"""How facts are stated and asked. Knows English; knows no model and no split.
 
-`{e}` stands for the entity (with its article), `{v}` for the value. Every attribute has a label for generic wordings and a
-few of its own: facts that are always worded alike can't be asked for later ("Physics of Language Models", part 3.1).
+`{e}` is the entity (with its article), `{v}` the value. Every attribute has a label for generic wordings and
+some wordings of its own, because a model cannot answer questions about facts that it always saw in the same
+words ("Physics of Language Models", part 3.1).
 """
 
 import random
@@ -60,17 +61,17 @@ _FAULTS = str.maketrans("", "", "?.")
 
 
 def named(fact: Fact) -> str:
-    """The entity as it stands in a sentence."""
+    """The entity as it appears in a sentence."""
     return f"the {fact.entity}" if fact.entity in ARTICLES else fact.entity
 
 
 def wording(fact: Fact) -> Wording:
-    """Raises KeyError for an attribute nobody has worded (a test holds that none is)."""
+    """Raises KeyError for an attribute without a wording (a test checks that there is none)."""
     return load_wordings()[fact.kind, fact.attribute]
 
 
 def sentence(text: str) -> str:
-    """First letter large."""
+    """`text` with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,1 +1,1 @@
-"""Sequences, steps, events: many recipes on few models. Knows token ids and text pieces; knows no page."""
+"""The engine: runs many recipes on a few models. Knows token ids and pieces of text; knows no page."""

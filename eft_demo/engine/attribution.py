@@ -1,7 +1,7 @@
-"""From log-probs to tokens and their attribution: mix, draw, records.
+"""From log-probs to sampled tokens and their attribution: mixing, sampling, records.
 
-All sequences are one batch of tensors, and one `.tolist()` brings the results over. Mixing and drawing are
-each step's own work; attribution can wait, so that one batch attributes several steps.
+All sequences form one batch of tensors, and a single `.tolist()` moves the results to Python. Mixing and
+sampling happen in every step; attribution can wait, so that several steps are attributed in one batch.
 """
 
 from collections import abc
@@ -21,35 +21,35 @@ from eft_demo.method.sampling import sample
 from eft_demo.method.topk import first_highest, likeliest, rank
 from eft_demo.runs.trace import Candidate, TokenRecord
 
-ROLE_CANDIDATES = 3  # listed per role beside the top of the mix: what each model would have said
+ROLE_CANDIDATES = 3  # top tokens of each model, listed in addition to those of the mix
 
-Controls = list[dict[str, float]]  # of each sequence for one token
+Controls = list[dict[str, float]]  # one per sequence, for one token
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """The log-probs of a step's models and mixes."""
+    """The log-probs of the models and of the mixes in one step."""
 
     mixture: Mixture | None  # of the sequences whose recipe has terms
-    stack: Tensor  # (stack, vocab) the models', then the mixed ones, as the layout says
-    final: Tensor  # (rows, vocab) what each sequence's token is drawn from
+    stack: Tensor  # (stack, vocab) those of the models, then the mixed ones, in the layout's order
+    final: Tensor  # (rows, vocab) what each sequence's token is sampled from
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A token for each sequence of a layout, and all that its attribution is made of."""
+    """One sampled token per sequence of a layout, and everything needed to attribute it."""
 
     layout: Layout
     ids: Tensor  # (rows,)
     positions: abc.Sequence[int]  # of the tokens in their texts
-    controls: Controls  # that were mixed with
+    controls: Controls  # used for mixing
     mixed: Mixed
 
 
 def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixed:
-    """Mix the models' log-probs (model rows, vocab), in the order of the feeds, row by row.
+    """Mix the models' log-probs (model rows, vocab), whose rows follow the order of the feeds.
 
-    `controls` has one entry per sequence. Raises ModelFailure with the sequences that overflow.
+    `controls` has one entry per sequence. Raises ModelFailure naming the sequences whose mix overflows.
     """
     try:
         mixture = _mix(layout, roles, controls)
@@ -61,15 +61,15 @@ def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, 
 
 
 def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
-    """Draw the next token of each sequence with its own noise."""
+    """Sample the next token of each sequence with its own noise."""
     positions = [seq.position for seq in layout.seqs]
     return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
 
 
 def attribute(steps: abc.Sequence[Drawn], count: int) -> list[TokenRecord]:
-    """The attribution of every token of one or more steps of one layout: step by step, in each row by row.
+    """Attribute every token of one or more steps of one layout, ordered by step, then by row.
 
-    `count` is the number of candidates of the mix.
+    `count` is the number of candidates listed from the mix.
     """
     layout = steps[0].layout
     stack = _joined([step.mixed.stack for step in steps])  # (steps * stack, vocab)
@@ -79,13 +79,13 @@ def attribute(steps: abc.Sequence[Drawn], count: int) -> list[TokenRecord]:
     places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (steps * rows, 1 + roles)
     ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (steps * stack, count)
     by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
-    # (steps * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the token drawn
+    # (steps * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the sampled token
     candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
     values = stack[places[:, :, None], candidates[:, None, :]]  # (steps * rows, 1 + roles, candidates)
     base_first = first_highest(stack[places[:, 1]])
     summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
     parts = [summary, _bars(layout, steps), candidates, values.flatten(1)]
-    table = iter(torch.cat(parts, 1).tolist())  # in float32, which holds ids up to 16 million exactly
+    table = iter(torch.cat(parts, 1).tolist())  # float32 represents ids up to 16 million exactly
     terms, listed = layout.plus.shape[0], candidates.shape[1]
     return [
         _record(seq, position, controls, next(table), terms, listed)
@@ -110,7 +110,7 @@ def _mix(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, floa
 
 
 def _bars(layout: Layout, steps: abc.Sequence[Drawn]) -> Tensor:
-    """(steps * rows, 1 + terms): neg_log_z and the bars, 0 for sequences without terms."""
+    """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms."""
     mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:
         return torch.zeros(len(steps) * len(layout.seqs), 1)
@@ -122,18 +122,18 @@ def _bars(layout: Layout, steps: abc.Sequence[Drawn]) -> Tensor:
 
 
 def _joined(parts: abc.Sequence[Tensor]) -> Tensor:
-    """The parts one after the other; one alone as it is, for with a large vocabulary it may have 100 MB."""
+    """Concatenate the parts. A single part is not copied: with a large vocabulary it can take 100 MB."""
     return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 def _record(
     seq: Sequence, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
 ) -> TokenRecord:
-    """Read one line of the table; its parts are as `attribute` wrote them."""
+    """Turn one line of the table that `attribute` built into a record."""
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
     values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(seq.roles))]
-    # Most ids are listed several times, and a candidate is made for each of them once.
+    # Most ids are listed several times; make only one candidate for each.
     by_token = {
         token: Candidate(token, logprob, dict(zip(seq.roles, by_role, strict=True)))
         for token, (logprob, *by_role) in dict(zip(ids, zip(*values, strict=True), strict=True)).items()

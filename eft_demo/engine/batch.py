@@ -1,7 +1,7 @@
-"""The index layout of one step's batch, worked out once each time the set of sequences changes.
+"""The index layout of one step's batch, computed only when the set of sequences changes.
 
-The log-probs of a step are one stack (rows, vocab): first those of each model, role by role, then the mixed
-ones of the sequences whose recipe has terms. Everything here is an index into that stack.
+The log-probs of a step form one stack (rows, vocab): first those of each model, role by role, then the mixed
+ones of the sequences whose recipe has terms. All indices here point into that stack.
 """
 
 from collections import abc
@@ -18,7 +18,7 @@ from eft_demo.models.protocol import Slot
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One model's share of a step: sequences in slot order, so that they are one view of the cache."""
+    """One model's part of a step: its sequences in slot order, so that the cache can be read as one view."""
 
     role: str
     seqs: tuple[Sequence, ...]
@@ -27,7 +27,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sequences without terms stand first, `plain` of them; the rest are mixed."""
+    """The first `plain` sequences have no terms; the rest are mixed."""
 
     seqs: tuple[Sequence, ...]
     plain: int
@@ -37,7 +37,7 @@ class Layout:
     plus: Tensor  # (terms, mixed) stack index; sequences with fewer terms repeat their anchor, a delta of 0
     minus: Tensor  # (terms, mixed)
     samplings: tuple[Sampling, ...]
-    filters: tuple[WeightFilter, ...]  # of the mixed sequences
+    filters: tuple[WeightFilter, ...]  # one per mixed sequence
 
 
 def arrange(seqs: list[Sequence]) -> Layout:

@@ -1,6 +1,6 @@
-"""A run read to its end, and the one place that makes a trace of it: whoever writes one asks here.
+"""Reads a run to its end and builds its trace; the only place where traces are built.
 
-Knows events, services and traces; does not know where any is shown.
+Knows events, services and traces; does not know where a trace is shown.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of, gather_pieces, roles_of
 
-WAIT_S = 1.0  # only how often an interrupted wait looks up; an event ends the wait at once
+WAIT_S = 1.0  # how long one wait may block; an event ends it immediately
 
 
 def collect(run: Run) -> list[ColumnTrace]:
@@ -32,15 +32,16 @@ def collect(run: Run) -> list[ColumnTrace]:
 def make_trace(
     service: Service, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True
 ) -> RunTrace:
-    """The run as it stands now: what was asked, what came of it, its tokens' texts and what made it.
+    """A trace of the run so far: the spec, the columns, the text of their tokens and the models' provenance.
 
-    `columns` may be some of the run's and may still grow. `known` is whether all of them were made here.
+    `columns` may be only some of the run's and may still grow. Set `known` to False if some of them were not
+    generated here: the trace then carries no provenance.
     """
     now = [_as_it_stands(column, service.family.token_bytes) for column in columns]
     pairs = columns_of(now)
     roles = roles_of(pairs)
     formats = {role: own for role, own in spec.formats.items() if role in roles}
-    # A trace has no use for these two: its recipes name the models, and its texts have their lengths.
+    # A trace does not need the last two: its recipes name the models, and its texts have their lengths.
     shown = {"columns": pairs, "formats": formats, "behaviour": "", "length": None}
     return RunTrace(
         spec.model_copy(update=shown),
@@ -51,9 +52,9 @@ def make_trace(
 
 
 def _as_it_stands(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
-    """A copy, for a token that comes while the trace is made would be one without its text.
+    """A copy of the column, so that a token arriving meanwhile cannot appear without its text.
 
-    The text of one that still streams is that of its tokens so far, half a character at the end included.
+    The text of an unfinished column includes a partial character at its end, if there is one.
     """
     tokens = list(column.tokens)
     if column.finish_reason:

@@ -1,36 +1,38 @@
-"""What things took, by kind and by the number of tokens: measured all along, asked for before a choice.
+"""Measured costs in seconds, by kind of work and number of tokens.
 
-Knows seconds and counts; does not know of what.
+Knows seconds and counts; does not know what was measured.
 """
 
-FORGET = 1.01  # per measurement; a machine that became slower shows after some hundred
-FOLLOW = 0.1  # of each measurement in the usual time
+FORGET = 1.01  # growth of the minimum per measurement, so a machine that slowed down shows after about 100
+FOLLOW = 0.1  # weight of each measurement in the moving average
 
 
 class Costs:
-    """Seconds by (kind, tokens): the least, slowly forgotten, because what else runs here only adds to it;
-    and the usual, a moving average.
+    """Seconds by (kind, tokens): the least and the usual.
+
+    The least is a slowly rising minimum, because other load on the machine can only add time. The usual is a
+    moving average.
     """
 
     def __init__(self) -> None:
         self._known: dict[object, dict[int, tuple[float, float]]] = {}
 
     def add(self, kind: object, tokens: int, seconds: float) -> None:
-        """`seconds` were measured for so many tokens."""
+        """Record that work of this kind took `seconds` for `tokens` tokens."""
         known = self._known.setdefault(kind, {})
         least, usual = known.get(tokens, (seconds, seconds))
         known[tokens] = min(seconds, least * FORGET), usual + FOLLOW * (seconds - usual)
 
     def least(self, kind: object, tokens: int) -> float | None:
-        """The least seconds for so many tokens: measured, or between the next counts that were.
+        """The least seconds for this many tokens: measured, or interpolated between the nearest counts.
 
-        None if nothing of the kind was measured. Beyond the counts that were, it stays flat: a guess too good
-        is found out by trying.
+        None if nothing of this kind was measured. Beyond the measured counts the value stays flat: a guess
+        that is too low gets corrected once it is tried.
         """
         return self._between(kind, tokens, 0)
 
     def usual(self, kind: object, tokens: int) -> float | None:
-        """The usual seconds for so many tokens, found in the same way."""
+        """The usual seconds for this many tokens, found in the same way."""
         return self._between(kind, tokens, 1)
 
     def _between(self, kind: object, tokens: int, which: int) -> float | None:

@@ -1,8 +1,8 @@
-"""Decoding: one token, or a round of drafted ones, for every sequence that has read its prompt.
+"""Decoding: one token, or one round of speculative decoding, for every sequence after its prefill.
 
-Tokens that were not sent yet can be drawn again, for a token's noise follows from its position. So a step
-that failed is undone and repeated for each sequence alone, and only those that fail alone end.
-Knows sequences, forwards and how to mix; does not know how sequences come and go.
+A token's noise depends only on its position, so tokens that were not sent yet can be sampled again. A failed
+step is therefore undone and repeated for each sequence alone; only those that fail again end.
+Knows sequences, forwards and mixing; does not know how sequences join and leave.
 """
 
 import time
@@ -21,14 +21,14 @@ from eft_demo.engine.sequence import Sequence
 from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
 from eft_demo.runs.trace import TokenRecord
 
-# Attributing several steps at once takes little longer than one, and nobody notices a token this much later.
+# Attributing several steps at once costs about as much as one, and a delay this short is invisible.
 # Steps that take longer than this are sent one by one.
 PATIENCE_S = 0.02
-ALONE_STEPS = 16  # of each sequence by itself after a step that broke, before all are tried together again
+ALONE_STEPS = 16  # after a failed step, steps with each sequence on its own before all are batched again
 
 
 class Decoder:
-    """The sequences' common step, and the tokens drawn in it that their owners were not sent yet."""
+    """Steps all sequences together, and keeps sampled tokens until they are sent to their owners."""
 
     def __init__(
         self,
@@ -40,29 +40,29 @@ class Decoder:
         emit: Callable[[Sequence, TokenRecord], None],
         fail: Callable[[abc.Sequence[Sequence], Trouble], None],
     ) -> None:
-        """Call `emit` with each token (it may end the sequence), `fail` with those that cannot go on."""
+        """Calls `emit` with each token (it may end the sequence) and `fail` with sequences that must end."""
         self._forwards, self._pace, self._candidates, self._stop_ids = forwards, pace, candidates, stop_ids
         self._patience_s, self._emit, self._fail = patience_s, emit, fail
         self._layout: Layout | None = None
         self._plan: Round | None = None  # of the last round
-        self._after_failure = False  # of a round
-        self._alone = 0  # steps to come in which each sequence goes by itself
-        self._unsent: list[tuple[Drawn, float]] = []  # steps, and what each took but its forwards
-        self._oldest_s = 0.0  # when the first of them was drawn
+        self._after_failure = False  # the last round failed
+        self._alone = 0  # coming steps in which each sequence runs on its own
+        self._unsent: list[tuple[Drawn, float]] = []  # steps, and the seconds each took outside forwards
+        self._oldest_s = 0.0  # when the first of them was sampled
 
     def rearrange(self) -> None:
-        """Other sequences take part from now on, or their slots have moved."""
+        """Forget the layout: the set of sequences has changed, or their slots have moved."""
         self._layout = self._plan = None
 
     def take_back(self, seqs: Iterable[Sequence]) -> None:
-        """Undo what nobody was sent; from here each sequence goes by itself for a while."""
+        """Undo tokens that were not sent; run each sequence on its own for the next steps."""
         self._unsent.clear()
         for seq in seqs:
             seq.settle()
         self._alone = ALONE_STEPS
 
     def step(self, seqs: list[Sequence]) -> bool:
-        """One token or more for each of `seqs`. False if something failed."""
+        """Decode one or more tokens for each of `seqs`. False if something failed."""
         if self._layout is None:
             self.tell()
         if self._alone:
@@ -77,7 +77,7 @@ class Decoder:
         for seq in seqs:
             seq.settle()
         if blocks:
-            # Perhaps only the drafts broke a model: the plain step that comes next will tell.
+            # Perhaps only the drafts broke a model: the next step, a plain one, will show.
             self._after_failure = True
             for seq in outcome.seqs or blocks:
                 if seq.drafting:
@@ -89,7 +89,7 @@ class Decoder:
         return False
 
     def _decode_together(self, seqs: list[Sequence], blocks: dict[Sequence, int]) -> None:
-        """One step of all sequences as one batch. `blocks` says afterwards for whom tokens were drafted."""
+        """One step of all sequences in one batch. Fills `blocks` with the sequences that got drafts."""
         if self._layout is None and seqs:
             self._layout = arrange(seqs)
         layout = self._layout
@@ -104,7 +104,7 @@ class Decoder:
             self._plain_step(layout)
 
     def _decode_alone(self, seqs: abc.Sequence[Sequence]) -> None:
-        """One step of each sequence by itself."""
+        """One step of each sequence on its own."""
         for seq in seqs:
             if seq.ended or seq.run.cancelled:
                 continue
@@ -130,9 +130,12 @@ class Decoder:
             self.tell()
 
     def _draw(self, layout: Layout) -> tuple[Drawn, float] | None:
-        """A token for every sequence of `layout`, and the time outside the forwards; None if nobody waits."""
+        """Sample a token for every sequence of `layout`; returns it with the seconds spent outside forwards.
+
+        None if every run was cancelled.
+        """
         since_s = self._pace.clock_s()
-        # Taken once, so that a token's record shows the very values it was drawn with.
+        # Read once, so that a token's record shows the values it was sampled with.
         controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
         tokens = [torch.tensor([[seq.last(feed.role)] for seq in feed.seqs]) for feed in layout.feeds]
         logprobs = self._forwards.run(layout.feeds, tokens)
@@ -145,11 +148,11 @@ class Decoder:
         return drawn, self._pace.clock_s() - since_s
 
     def _is_awaited(self, seq: Sequence) -> bool:
-        """Whether the sequence's newest token must be sent at once: it is the first or the last."""
+        """Whether the newest token must be sent immediately: it is the sequence's first or last."""
         return seq.position == 1 or seq.tokens[-1] in self._stop_ids or seq.position >= seq.max_new_tokens
 
     def tell(self) -> None:
-        """Attribute what was drawn since the last time; where that fails, it is drawn again."""
+        """Attribute and send all unsent tokens; if that fails, they are undone and sampled again."""
         unsent, self._unsent = self._unsent, []
         outcome = attempt(partial(self._attribute, unsent)) if unsent else None
         if isinstance(outcome, Trouble):
@@ -167,7 +170,7 @@ class Decoder:
             self._pace.took(PLAIN, len(seqs), drawn_s + each_s)
 
     def _play_round(self, layout: Layout, blocks: Mapping[Sequence, int]) -> None:
-        """One token or more for every sequence of `layout`, some of them drafted."""
+        """Decode one or more tokens for every sequence of `layout`, some of them drafted."""
         plan = self._plan
         if plan is None or plan.layout is not layout or plan.blocks != blocks:
             plan = self._plan = plan_round(layout, blocks, self._forwards)

@@ -1,9 +1,9 @@
-"""How many tokens to draft: as many as make the slowest sequence of a step fastest, by measured costs.
+"""Chooses the draft length that maximises the slowest sequence's throughput, from measured costs.
 
-A round with blocks of k costs k forwards of the models that step, one of k positions of the others, and
-attributing all positions. A sequence that drafts gets 1 + a + ... + a^(k-1) tokens of it, if a is the
-acceptance rate; a sequence that steps gets k, one that waits gets 1. Where no k gains, nothing is drafted.
-Knows costs, sequences and their drafts; does not know how a round is played.
+A round with k drafts costs k forwards of the models that step, one forward over k positions of the others,
+and the attribution of all positions. A sequence that drafts gains 1 + a + ... + a^(k-1) tokens, where a is
+its acceptance rate; one that steps along gains k, one that waits gains 1. If no k pays off, nothing is
+drafted. Knows costs, sequences and their drafts; does not know how a round is played.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,19 +15,19 @@ from eft_demo.engine.speculate import drafter_of
 from eft_demo.method.speculation import MAX_BLOCK
 
 BLOCKS = (2, 3, 4, 6, MAX_BLOCK)
-FIRST_BLOCK = 4  # where one must be chosen before anything was measured
-FIRST_ACCEPTANCE = 0.7  # hoped for, until it is known
-GAIN = 1.1  # drafts must promise this much: estimates err, and a round that loses is slower than a step
+FIRST_BLOCK = 4  # used when a block must be chosen before anything was measured
+FIRST_ACCEPTANCE = 0.7  # assumed until it is measured
+GAIN = 1.1  # the speedup drafts must promise: estimates err, and a bad round is slower than plain steps
 RETHINK_AFTER = 8  # steps
-# What so many sequences take in blocks of a length is a guess at first. The second round measures it, for the
-# first of a kind has to prepare things.
+# The cost of a new combination of sequences and block length is only estimated. Its second round measures it;
+# the first has to prepare things.
 RETHINK_A_GUESS_AFTER = 2  # steps
 Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
-PLAIN, ROUND = "beside the forwards of a plain step", "beside the forwards of a round"
+PLAIN, ROUND = "a plain step without its forwards", "a round without its forwards"
 
 
 class Pace:
-    """Decides step by step; remembers how well drafts did, by anchor and drafter."""
+    """Chooses the draft length at every step; remembers acceptance rates by anchor and drafter."""
 
     def __init__(self, forwards: Forwards) -> None:
         self.forwards = forwards
@@ -38,7 +38,7 @@ class Pace:
         self._tried: set[tuple[int, int]] = set()  # (rows, block)
 
     def drafting(self, seq: Sequence) -> Drafting | None:
-        """Who drafts for a new sequence, if anybody may."""
+        """The drafter for a new sequence, or None if nothing may be drafted for it."""
         if seq.run.request.spec.speculation.mode == "off":
             return None
         prompts = seq.run.request.prompts
@@ -49,31 +49,31 @@ class Pace:
         return Drafting(role, expected, self.forwards.clock)
 
     def blocks(self, layout: Layout) -> dict[Sequence, int]:
-        """How many tokens to draft for which sequence in the step to come; empty: a plain one."""
+        """How many tokens to draft for which sequence in the next step; empty for a plain step."""
         able = [seq for seq in layout.seqs if self._may_draft(seq)]
         if not able:
             return {}
         asked = {seq: seq.run.request.spec.speculation for seq in able}
         given = max(speculation.block for speculation in asked.values())
         must = any(speculation.mode == "on" and not speculation.block for speculation in asked.values())
-        # Where some have a block given, the others draft along: they would wait for that round anyway.
+        # If some sequences have a fixed block, the others draft too: they have to wait for that round anyway.
         block = given if given and not must else self._chosen(layout, able, must)
         return self._fitting(layout, {seq: asked[seq].block or block for seq in able})
 
     def _may_draft(self, seq: Sequence) -> bool:
         if not seq.drafting or not seq.drafting.trusted or not seq.position:
-            return False  # the first token comes sooner without a round
+            return False  # the first token arrives sooner without a round
         spec, controls = seq.run.request.spec, seq.run.controls
         if spec.speculation.mode == "on":
             return True
-        # At alpha 0 two columns are to be equal bit for bit, so they go in step: read in other blocks, the
-        # same text gives other roundings.
+        # At alpha 0 two columns must be equal bit for bit, so neither drafts: the same text read in different
+        # blocks is rounded differently.
         recipes = [recipe for _, recipe in spec.columns]
         plain = {recipe.anchor for recipe in recipes if not recipe.terms}
         return all(any(r.coefficients(controls)) for r in recipes if r.terms and r.anchor in plain)
 
     def begin_round(self, layout: Layout, blocks: Collection[Sequence]) -> None:
-        """Give the sequences that draft what a plain step would take."""
+        """Record in each sequence that drafts how long a plain step would take."""
         fed = self._fed(layout, (), ())
         plain_s = self._seconds(self.forwards.costs.usual, layout, fed)
         for seq in blocks:
@@ -81,21 +81,21 @@ class Pace:
                 seq.drafting.begin_round(seq.position, plain_s or 0.0)
 
     def clock_s(self) -> float:
-        """The time, with the forwards left out."""
+        """The time excluding forwards."""
         return self.forwards.clock() - self.forwards.spent_s
 
     def took(self, kind: str, tokens: int, seconds: float) -> None:
-        """A step of some kind that attributed so many tokens took so long by that clock."""
+        """Record how long a step of this kind, attributing `tokens` tokens, took by `clock_s`."""
         self.forwards.costs.add(kind, tokens, seconds)
 
     def learn(self, seqs: Collection[Sequence]) -> None:
-        """Remember for sequences to come how well the drafts of these do."""
+        """Remember these sequences' acceptance rates for later sequences."""
         for seq in seqs:
             if seq.drafting:
                 self._acceptance[seq.recipe.anchor, seq.drafting.role] = seq.drafting.expected
 
     def _fitting(self, layout: Layout, wanted: Mapping[Sequence, int]) -> dict[Sequence, int]:
-        """Blocks cut to what the texts may still grow, and to the context of every model that reads them."""
+        """Blocks limited by the tokens each text may still get and by the context of every model involved."""
         models = self.forwards.models
         room = min(models[r].context - seq.slots[r].length for seq in layout.seqs for r in seq.roles)
         fitting = {}
@@ -123,14 +123,14 @@ class Pace:
         speeds = {block: self._slowest(layout, able, block) for block in BLOCKS}
         best = max(speeds, key=lambda block: speeds[block])
         self._block = best if must or speeds[best] * plain_s > GAIN else 0
-        if not self._block:  # texts change: what did badly is tried again some time
+        if not self._block:  # texts change, so drafts that did badly are tried again eventually
             for seq in able:
                 if seq.drafting:
                     seq.drafting.expected += (FIRST_ACCEPTANCE - seq.drafting.expected) / 10
         return self._block
 
     def _slowest(self, layout: Layout, able: Collection[Sequence], block: int) -> float:
-        """Tokens per second of the sequence that gains least by rounds of `block` drafts."""
+        """Tokens per second of the slowest sequence, in rounds of `block` drafts."""
         stepping = self.forwards.partners({seq.drafting.role for seq in able if seq.drafting})
         tokens = {}
         for seq in layout.seqs:
@@ -146,7 +146,7 @@ class Pace:
     def _fed(
         self, layout: Layout, able: Collection[Sequence], stepping: Collection[str]
     ) -> dict[object, tuple[int, bool]]:
-        """How many sequences each unit of models is fed in a round, and whether token by token."""
+        """How many sequences each model, or group of models, reads in a round, and whether token by token."""
         fed: dict[object, tuple[int, bool]] = {}
         for seq in layout.seqs:
             roles = {*seq.roles, seq.drafting.role} if seq in able and seq.drafting else {*seq.roles}
@@ -163,7 +163,7 @@ class Pace:
         block: int = 1,
         positions: int = 0,
     ) -> float | None:
-        """What a round takes, or with no `positions` a plain step; None where a part was never measured."""
+        """Seconds a round takes, or a plain step if `positions` is 0; None if a part was never measured."""
         seqs = len(layout.seqs)
         plain_s = of(PLAIN, seqs)
         if positions and plain_s is not None:

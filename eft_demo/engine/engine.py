@@ -1,10 +1,10 @@
-"""The engine: sequences of many runs on few models, one forward per model per step.
+"""The engine: decodes the sequences of many runs together, with one forward per model per step.
 
-A plain object. `submit` may be called from any thread, `step` from one only: a thread's loop or a caller's.
-Knows token ids, recipes and models; knows nothing of prompts as text, of pages or of users.
+A plain object. `submit` may be called from any thread; `step` must always be called from the same one.
+Knows token ids, recipes and models; knows nothing about text prompts, pages or users.
 
-An exception ends only the sequences it hits. A step that fails as a whole, without a sequence to blame, is
-tried once more; if it fails again, it ends all of them and the engine goes on with the next run.
+An exception ends only the sequences it affects. If a whole step fails and no single sequence is to blame, the
+step is retried once. If it fails again, all sequences end and the engine continues with the next run.
 """
 
 import time
@@ -29,12 +29,12 @@ from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-PREFILL_CHUNK = 128  # tokens of a prompt per step: a long prompt delays the others by one chunk only
-MAX_FAILURES = 5  # steps in a row that nobody's text can be blamed for
+PREFILL_CHUNK = 128  # prompt tokens per step: a long prompt delays other runs by one chunk at a time
+MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
 
 
 class Engine:
-    """Runs that wait, runs in prefill, sequences that decode; `step` moves each of them on by one token."""
+    """Holds waiting runs, runs in prefill and decoding sequences; `step` advances all of them."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Engine:
         groups: abc.Sequence[ModelGroup] = (),
         patience_s: float = 0.0,
     ) -> None:
-        """`patience_s` is how long a token that was drawn may wait to be sent together with others."""
-        # For the bundled models a second thread saves a tenth on an idle machine and costs tenfold on a busy
-        # one.
+        """`patience_s` is how long a sampled token may be held back so that several are sent together."""
+        # With the bundled models, a second thread is 10 % faster on an idle machine but ten times slower on a
+        # busy one.
         torch.set_num_threads(settings.threads or DEFAULT_THREADS)
         self.models, self.settings = models, settings
         control_tokens = ControlTokens(tuple(sorted(stop_ids)), tuple(sorted(banned_ids)))
-        # On one processor thread its own time tells the same, and is blind to what else runs here.
+        # With a single CPU thread, its own CPU time is enough and ignores whatever else the machine is doing.
         is_alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
         clock = time.thread_time if is_alone else time.perf_counter
         self.forwards = Forwards(models, groups, control_tokens, clock)
@@ -66,30 +66,30 @@ class Engine:
         self._decoder = Decoder(
             self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
         )
-        self._failures = 0  # steps in a row that broke as a whole
-        self._untidy = False  # something failed, so perhaps a model has a sequence that nobody knows of
-        self._leaked = ""  # a model did not free a sequence: why
-        self._lost = False  # no model will ever answer again
+        self._failures = 0  # consecutive steps that failed as a whole
+        self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
+        self._leaked = ""  # why a model could not free a slot; empty if none failed to
+        self._lost = False  # the device is lost: no model can run in this process again
         self._beat_s = time.monotonic()  # when `step` was last called or returned
 
     @property
     def active_sequences(self) -> int:
-        """Sequences that hold slots, reading their prompt or decoding."""
+        """How many sequences hold slots, in prefill or decoding."""
         return len(self._seqs)
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for sequences."""
+        """How many runs are queued."""
         return len(self._queue)
 
     @property
     def silent_s(self) -> float:
-        """For how long no step has begun or ended although there is work; 0 while there is none."""
+        """Seconds since a step last began or ended; 0 while there is no work."""
         return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
 
     def submit(self, request: RunRequest) -> Run:
-        """Queue a run. Raises InputError if it can never run here; Overloaded if too many wait already, or
-        if the engine has been closed.
+        """Queue a run. Raises InputError if it can never run here, and Overloaded if too many runs are
+        waiting or the engine is closed.
         """
         self._check(request)
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
@@ -98,9 +98,9 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """One chunk of one prompt, one token for every decoding sequence. False if there was nothing to do.
+        """Read one chunk of one prompt and decode one token of every sequence. False if there was no work.
 
-        Raises EngineDead if it can do no more; every run has ended then.
+        Raises EngineDead if the engine cannot continue; every run has ended by then.
         """
         self._beat_s = time.monotonic()
         try:
@@ -114,7 +114,7 @@ class Engine:
         except EngineDead:
             self.close(DEAD)
             raise
-        except BaseException as error:  # such as Ctrl+C, where no thread of its own drives the engine
+        except BaseException as error:  # such as Ctrl+C when the main thread drives the engine
             self._recover(Trouble(sentence_of(error), ends_all=True))
             raise
         self._beat_s = time.monotonic()
@@ -124,7 +124,10 @@ class Engine:
 
     @torch.inference_mode()
     def fail_all(self, sentence: str) -> None:
-        """End every run with an error, whatever is broken, and free everything. Raises EngineDead."""
+        """End every run with an error and free all slots, whatever is broken.
+
+        Raises EngineDead if a slot could not be freed and resetting the models failed too.
+        """
         attempt(self._decoder.tell)
         seqs, self._seqs = self._seqs, []
         runs = [*dict.fromkeys(seq.run for seq in seqs), *self._queue.clear()]
@@ -141,12 +144,12 @@ class Engine:
             raise EngineDead(DEAD)
 
     def close(self, sentence: str, refusal: str = "") -> None:
-        """End every run with this sentence, and refuse new ones from now on with it or with `refusal`."""
+        """End every run with this message, and reject new ones with `refusal`, or else the same message."""
         self._queue.close(refusal or sentence)
         try:
             attempt(partial(self.fail_all, sentence))
         except EngineDead:
-            pass  # nobody will come any more
+            pass  # new runs are rejected anyway
 
     def _step(self) -> bool:
         self._end_unwanted()
@@ -160,7 +163,9 @@ class Engine:
         return True
 
     def _recover(self, trouble: Trouble) -> None:
-        """After a step that broke as a whole: once may be chance, twice ends all. Raises EngineDead."""
+        """Recover from a step that failed as a whole: retry after the first failure, end all runs after the
+        second. Raises EngineDead if even this fails or too many steps in a row have failed.
+        """
         self._failures += 1
         self._lost |= trouble.lost
         self._untidy = True
@@ -224,7 +229,7 @@ class Engine:
         return seq
 
     def _end_unwanted(self) -> None:
-        """End cancelled and overdue runs, wherever they are."""
+        """End cancelled and overdue runs, whether they are waiting or running."""
         limit_s = self.settings.deadline_s
         overdue_s = time.perf_counter() - limit_s
         self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
@@ -232,12 +237,12 @@ class Engine:
         self._end([seq for seq in self._seqs if seq.run.submitted_s < overdue_s], "error", late)
         for run in self._queue.take_out(lambda run: run.cancelled):
             run.end("cancelled", None)
-        crowded = f"No place became free within the time limit of {limit_s:g} s. Please try again later."
+        crowded = f"This run waited {limit_s:g} s without getting a turn. Please try again later."
         for run in self._queue.take_out(lambda run: run.submitted_s < overdue_s):
             run.end("error", crowded)
 
     def _end(self, seqs: abc.Sequence[Sequence], finish_reason: str, error: str | None) -> None:
-        """Free the sequences' slots, then tell their owners."""
+        """Free the sequences' slots, then send each owner the end event."""
         if seqs:
             self._decoder.tell()
         for seq in list(seqs):
@@ -261,7 +266,7 @@ class Engine:
         seq.slots.clear()
 
     def _part(self, seq: Sequence, finish_reason: str, error: str | None) -> None:
-        """Send the sequence's last event, at worst a plain one."""
+        """Send the sequence's end event; if building it fails, send one without measurements."""
         seq.ended = True
         try:
             seq.end(finish_reason, error)
@@ -307,11 +312,11 @@ class Engine:
         tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
         try:
             self.models[prefill.role].forward([prefill.slot], tokens)
-        except Exception as error:  # a model's failure is its own sequences' only
+        except Exception as error:  # a failing model ends only the sequences that use it
             raise ModelFailure([prefill.role], prefill.seqs, error) from error
 
     def _score(self, run: Run, prefills: abc.Sequence[Prefill]) -> None:
-        """Attribute the next tokens that a run was given, one forward per model for all of its columns."""
+        """Attribute a run's next forced tokens, with one forward per model for all of its columns."""
         seqs = sorted({seq for prefill in prefills for seq in prefill.seqs}, key=lambda seq: seq.column)
         given = given_now(seqs)
         logprobs = read_given(self.forwards, prefills, given)
@@ -327,7 +332,7 @@ class Engine:
                 self._emit(seq, record)
 
     def _emit(self, seq: Sequence, record: TokenRecord) -> None:
-        """Send a token of the sequence's text, and the end if it is the last."""
+        """Send a token of the sequence, and end the sequence if it was the last one."""
         is_stop = record.id in self.stop_ids
         outcome = attempt(partial(seq.emit, record, is_stop))
         if isinstance(outcome, Trouble):
@@ -338,7 +343,7 @@ class Engine:
             self._end([seq], "length", None)
 
     def _fail(self, seqs: abc.Sequence[Sequence], trouble: Trouble) -> None:
-        """End the sequences that cannot go on."""
+        """End the sequences that cannot continue."""
         self._lost |= trouble.lost
         self._untidy = True
         self._end(seqs, "error", trouble.sentence)

@@ -1,7 +1,7 @@
-"""What an exception means to those whose texts it hits: which sequences, and a sentence with the reason.
+"""Turns exceptions into the sequences they end and a message for the owners of those sequences.
 
-Exceptions end here. What goes on from here holds no traceback, for that would hold on to the tensors of the
-step that broke. Knows sequences and errors; does not know what a step is.
+Exceptions are caught here and passed on without a traceback, which would keep the failed step's tensors
+alive. Knows sequences and errors; does not know what a step is.
 """
 
 import logging
@@ -16,7 +16,7 @@ from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import EFTError, NumericalError
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 
-DEAD = "The engine failed and only a restart helps, so the server restarts. Please reload in a minute."
+DEAD = "The engine failed and cannot recover, so the server restarts. Please reload in a minute."
 
 T = TypeVar("T")
 
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class EngineDead(Exception):
-    """The engine cannot be made ready for another run. The message is a sentence for whoever waits for it."""
+    """The engine cannot recover for another run. The message is for everyone who waits for it."""
 
 
 class ModelFailure(Exception):
-    """A model raised or gave NaN. `seqs` cannot go on with it; the message is for their owners."""
+    """A model raised an exception or returned NaN. `seqs` must end; the message is for their owners."""
 
     def __init__(self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception) -> None:
         self.seqs = tuple(seqs)
@@ -50,14 +50,17 @@ class Trouble:
     """A step that failed, without its traceback."""
 
     sentence: str
-    seqs: tuple[Sequence, ...] = ()  # that it hit; empty: any that took part
-    exact: bool = False  # it hit these sequences and would do so again
-    lost: bool = False  # the device is gone for this process
-    ends_all: bool = False  # there is no point in trying again
+    seqs: tuple[Sequence, ...] = ()  # the affected ones; empty: possibly any in the step
+    exact: bool = False  # exactly these sequences are affected, and a retry would fail again
+    lost: bool = False  # this process can no longer use the device
+    ends_all: bool = False  # retrying is pointless
 
 
 def attempt(step: Callable[[], T]) -> T | Trouble:
-    """What `step` returns, or what went wrong. Raises EngineDead, and what is no Exception, as they are."""
+    """Return what `step` returns, or the Trouble it ran into.
+
+    EngineDead passes through, as does every BaseException that is not an Exception.
+    """
     try:
         return step()
     except EngineDead:
@@ -69,21 +72,21 @@ def attempt(step: Callable[[], T]) -> T | Trouble:
     except Exception as error:
         trouble, full = Trouble(sentence_of(error), lost=_is_lost(error)), is_out_of_memory(error)
     if full:
-        free_unused()  # only here nothing holds on any more to what the step had made
+        free_unused()  # only here are the failed step's tensors no longer referenced
     return trouble
 
 
 def sentence_of(error: BaseException) -> str:
-    """The sentence for whoever's text `error` ends; what is a bug goes to the log too."""
+    """The message for the owner of a text that `error` ended. Bugs are also logged."""
     if isinstance(error, EFTError):
         return str(error)
     if is_out_of_memory(error):
         return str(out_of_memory("the engine", "take this step"))
     log.error("a step of the engine failed", exc_info=error)
     kind = type(error).__name__
-    return f"The engine met an unexpected error ({kind}), so this text ends here. Please try again."
+    return f"Internal error in the engine ({kind}): this text was stopped. Please try again."
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether a GPU has failed such that every further call of this process to it will fail too."""
+    """Whether a GPU failed in a way that makes every later call from this process fail too."""
     return isinstance(error, torch.AcceleratorError)

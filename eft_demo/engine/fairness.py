@@ -1,7 +1,7 @@
-"""Sequences and places, shared: who of those that wait comes next, and that nobody holds all of either.
+"""Fair sharing: picks the next waiting run, and limits the sequences and queue places of each owner.
 
-A request names its owner, any word that tells those apart who must not starve each other; those without one
-have no limit but the engine's. Knows runs and sequences; knows nothing of models.
+A request names its owner: any string that distinguishes the users who must not starve each other. Requests
+without an owner are limited only by the engine. Knows runs and sequences; knows nothing about models.
 """
 
 from collections import Counter, abc
@@ -15,25 +15,25 @@ from eft_demo.settings import COLUMNS, Settings
 
 
 def sequences_of_one(settings: Settings) -> int:
-    """So many sequences one owner may hold: others find enough for a run, unless there are hardly any."""
+    """How many sequences one owner may hold: leaves enough for someone else's run if it can."""
     most = int(COLUMNS.high)
     return max(most, min(int(settings.max_sequences * settings.max_share), settings.max_sequences - most))
 
 
 def places_of_one(settings: Settings) -> int:
-    """So many runs of one owner may wait."""
+    """How many runs of one owner may wait."""
     return max(min(1, settings.max_waiting), int(settings.max_waiting * settings.max_share))
 
 
 def check_places(
     request: RunRequest, waiting: Iterable[Run], seqs: Iterable[Sequence], settings: Settings
 ) -> None:
-    """Raises Overloaded if a run of this request would have to wait and too many do already."""
+    """Raises Overloaded if this run would have to wait and too many are waiting already."""
     queue, held = list(waiting), [seq.run.request.owner for seq in list(seqs)]
     ahead = _ahead([*map(_size, queue), len(request.spec.columns)], settings.max_sequences - len(held))
     if ahead >= settings.max_waiting:
         raise Overloaded(
-            f"All places are taken and {ahead} others are waiting already. Please try again in a moment."
+            f"The server is busy and {ahead} others are waiting already. Please try again in a moment."
         )
     if not request.owner:
         return
@@ -41,13 +41,13 @@ def check_places(
     ahead = _ahead([*own, len(request.spec.columns)], sequences_of_one(settings) - held.count(request.owner))
     if ahead >= (limit := places_of_one(settings)):
         raise Overloaded(
-            f"{ahead} runs from your address are waiting already, and {limit} is the most, so that others "
-            "find a place. Please try again in a moment."
+            f"{ahead} runs from your address are waiting already; the limit is {limit}. "
+            "Please try again in a moment."
         )
 
 
 def next_run(waiting: Iterable[Run], seqs: abc.Sequence[Sequence], settings: Settings) -> Run | None:
-    """The first that waits and may begin now. Whoever holds their share already is passed over meanwhile."""
+    """The first waiting run that may start now. Owners who already hold their full share are skipped."""
     held = Counter(seq.run.request.owner for seq in seqs)
     for run in waiting:
         owner = run.request.owner
@@ -62,5 +62,5 @@ def _size(run: Run) -> int:
 
 
 def _ahead(sizes: abc.Sequence[int], free: int) -> int:
-    """How many of these must wait before the last one; those that find free sequences do not count."""
+    """How many runs must wait ahead of the last one; those that fit into free sequences do not count."""
     return sum(taken > free for taken in accumulate(sizes)) - 1

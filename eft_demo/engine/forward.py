@@ -1,6 +1,6 @@
-"""The forwards of a step: each model once, or once together with those that share its weights; log-probs out.
+"""The forwards of a step: one per model or group of models that share weights. Returns log-probs.
 
-Knows feeds and models; does not know which tokens are part of a text and which are only drafted.
+Knows feeds and models; does not know which tokens belong to a text and which are only drafts.
 """
 
 import time
@@ -21,7 +21,7 @@ from eft_demo.settings import show_value
 
 @dataclass(slots=True)
 class Forwards:
-    """The models, the groups among them that can share a forward, and the ids that stand for no text."""
+    """The models, the groups of them that can share a forward, and the control tokens."""
 
     models: Mapping[str, LanguageModel]
     groups: abc.Sequence[ModelGroup]
@@ -35,8 +35,8 @@ class Forwards:
     ) -> list[Tensor] | None:
         """Append `blocks[i]` (rows, block) to the sequences of `feeds[i]`; log-probs (rows, keep, vocab).
 
-        The blocks are all of one length. None, between two forwards, if nobody waits for them any more.
-        Raises ModelFailure; what was fed by then is longer than its text (see `Sequence.settle`).
+        All blocks have the same length. Returns None if every run was cancelled before one of the forwards.
+        Raises ModelFailure; some slots are then longer than their text (see `Sequence.settle`).
         """
         found: dict[int, Tensor] = {}
         for unit in self._units(feeds):
@@ -48,28 +48,28 @@ class Forwards:
                 logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
                 for role, seqs in {feeds[i].role: len(blocks[i]) for i in unit}.items():
                     self._check(role, logits.get(role), seqs, keep)
-            except Exception as error:  # a model's failure is its own sequences' only
+            except Exception as error:  # a failing model ends only the sequences that use it
                 raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
             for i in unit:
                 found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
-            taken_s = self.clock() - start  # on a GPU too: the log-probs were looked at
+            taken_s = self.clock() - start  # valid on a GPU too: checking the log-probs waited for it
             self.spent_s += taken_s
             self.costs.add(self.unit_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
         return [found[i] for i in range(len(feeds))]
 
     def _units(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
-        """Which feeds share a forward, by index."""
+        """The feeds that share a forward, as lists of indices."""
         units: dict[object, list[int]] = {}
         for i, feed in enumerate(feeds):
             units.setdefault(self.unit_of(feed.role), []).append(i)
         return list(units.values())
 
     def unit_of(self, role: str) -> object:
-        """The group in whose forward a role takes part, or the role itself."""
+        """The group whose forward the role shares, or the role itself."""
         return next((group for group in self.groups if role in group.members), role)
 
     def partners(self, roles: Collection[str]) -> frozenset[str]:
-        """`roles`, and whoever shares a forward with one of them."""
+        """`roles` and every role that shares a forward with one of them."""
         units = {self.unit_of(role) for role in roles}
         return frozenset(role for role in self.models if self.unit_of(role) in units)
 
@@ -83,15 +83,15 @@ class Forwards:
         return group.forward(parts, keep)
 
     def _check(self, role: str, logits: object, seqs: int, keep: int) -> None:
-        """Raises ModelError unless these are logits (rows, keep, vocab): another shape would be mixed too."""
+        """Raises ModelError unless these are logits (rows, keep, vocab): mixing would accept other shapes."""
         wanted = (seqs, keep, self.models[role].vocab)
         if not isinstance(logits, Tensor):
-            raise ModelError(f"The model {role} returned {show_value(logits)} in the place of its logits.")
+            raise ModelError(f"The model {role} returned {show_value(logits)} instead of logits.")
         if tuple(logits.shape) != wanted or not logits.is_floating_point():
             raise ModelError(
-                f"The model {role} returned logits of the shape {tuple(logits.shape)} as {logits.dtype}, and "
-                f"{wanted} of a floating type were asked for, so this text ends here. Please choose another "
-                "model; this one's code has a fault."
+                f"The model {role} returned logits of shape {tuple(logits.shape)} and type {logits.dtype}; "
+                f"expected shape {wanted} and a floating-point type. This text ends here. The model's code "
+                "has a bug, so please choose another model."
             )
 
     def _logprobs(self, feed: Feed, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The runs that wait. Safe to use from any thread; knows runs and how owners share the engine, no models."""
+"""The queue of waiting runs, safe to use from any thread. Knows runs and fairness; knows no models."""
 
 from collections import abc, deque
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from eft_demo.settings import Settings
 
 
 class Waiting:
-    """A queue of runs in order of arrival. `wake` guards it and is notified when one has come."""
+    """A queue of runs in order of arrival. `wake` guards it and is notified when a run is added."""
 
     def __init__(self, settings: Settings) -> None:
         self.wake = Condition()
@@ -24,9 +24,9 @@ class Waiting:
         return len(self._runs)
 
     def add(self, run: Run, seqs: abc.Sequence[Sequence]) -> None:
-        """Queue a run; `seqs` are those in use now.
+        """Queue a run; `seqs` are the sequences in use now.
 
-        Raises Overloaded if it would be one too many, for all or for its owner, or if the queue is closed.
+        Raises Overloaded if the queue or its owner's share of it is full, or if the queue is closed.
         """
         with self.wake:
             self.check_open()
@@ -35,7 +35,7 @@ class Waiting:
             self.wake.notify_all()
 
     def take(self, seqs: abc.Sequence[Sequence]) -> Run | None:
-        """The next run that may begin beside these sequences, if there is one. It waits no more."""
+        """Remove and return the next run that may start beside these sequences, if any."""
         with self.wake:
             run = next_run(self._runs, seqs, self._settings)
             if run is not None:
@@ -43,7 +43,7 @@ class Waiting:
             return run
 
     def take_out(self, unwanted: Callable[[Run], bool]) -> list[Run]:
-        """The runs of which that is true; they wait no more."""
+        """Remove and return the runs for which `unwanted` is true."""
         with self.wake:
             out = [run for run in self._runs if unwanted(run)]
             for run in out:
@@ -51,15 +51,15 @@ class Waiting:
         return out
 
     def clear(self) -> list[Run]:
-        """All that wait; none waits any more."""
+        """Remove and return all runs."""
         return self.take_out(lambda run: True)
 
     def close(self, sentence: str) -> None:
-        """Refuse every run from now on with this sentence."""
+        """Reject every run from now on with this message."""
         with self.wake:
             self._closed = self._closed or sentence
 
     def check_open(self) -> None:
-        """Raises Overloaded with the sentence it was closed with."""
+        """Raises Overloaded with the message it was closed with, if it is closed."""
         if self._closed:
             raise Overloaded(self._closed)

@@ -1,6 +1,6 @@
-"""A run as its owner sees it: what was asked for, the events that come back, cancel, live controls.
+"""A run as its owner sees it: the request, the events that come back, cancelling, live controls.
 
-Safe to use from any thread. Knows nothing of models and steps.
+Safe to use from any thread. Knows nothing about models and steps.
 """
 
 import time
@@ -17,26 +17,26 @@ from eft_demo.settings import check_weight
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run as the engine takes it: `spec` leaves nothing open, and its columns name models that are here.
+    """What the engine needs to run: a complete `spec` whose columns name loaded models, and token ids.
 
-    `prompts` has the prompt's token ids per role, in the form that each role is shown it. `forced` is the
-    beginning of every answer, given and not drawn: what a branch keeps, or a text to score.
+    `prompts` has the prompt's token ids per role, each in its own prompt format. `forced` is the beginning
+    of every answer, given instead of sampled: the part that a branch keeps, or a text to score.
     """
 
     spec: RunSpec
     prompts: Mapping[str, tuple[int, ...]]
     forced: tuple[int, ...] = ()
-    owner: str = ""  # whose it is, for sharing sequences and places; "": nobody's share is counted
+    owner: str = ""  # who it belongs to, for fair sharing; "": not limited per owner
 
     @property
     def length(self) -> int:
-        """Tokens of every answer at most, the given ones included."""
+        """The maximum number of tokens of every answer, including forced ones."""
         assert self.spec.length is not None, "the service fills it in"
         return self.spec.length
 
 
 class Run:
-    """Handle of a submitted run. The owner calls `cancel` when it goes away, at the latest in a `finally`."""
+    """Handle of a submitted run. The owner must call `cancel` when it leaves, for example in a `finally`."""
 
     def __init__(self, request: RunRequest, wake: Condition, allow_negative: bool = False) -> None:
         self.request = request
@@ -51,11 +51,11 @@ class Run:
 
     @property
     def controls(self) -> dict[str, float]:
-        """The live controls now: a new dict after every change, so a record may keep its own."""
+        """The current live controls. Every change makes a new dict, so records may keep this one."""
         return self._controls
 
     def controls_at(self, position: int) -> dict[str, float]:
-        """The values that act on the token at `position` now: the schedule makes them of the live ones."""
+        """The values for the token at `position`: the live controls scaled by the schedule."""
         factor = self.request.spec.schedule.factor(position)
         if factor == 1:
             return self._controls
@@ -67,19 +67,19 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether every column has ended (its events may still wait to be read)."""
+        """Whether every column has ended (some events may still be unread)."""
         return not self._open
 
     def set_control(self, name: str, value: float) -> None:
-        """Change a live control from the next token on. Raises InputError for a bad name or value."""
+        """Change a live control, starting with the next token. Raises InputError for a bad name or value."""
         self.set_controls({name: value})
 
     def set_controls(self, values: Mapping[str, float]) -> None:
-        """Change several at once: all or none, and no token is made with half of them. Raises InputError."""
+        """Change several live controls atomically, all or none. Raises InputError for a bad name or value."""
         checked = {name: check_weight(name, value, self._allow_negative) for name, value in values.items()}
         for name in checked:
             if name not in self._controls:
-                raise InputError(f"No column of this run listens to {name}.")
+                raise InputError(f"No column of this run uses {name}.")
         self._controls = {**self._controls, **checked}
 
     def cancel(self) -> None:
@@ -89,7 +89,7 @@ class Run:
             self._wake.notify_all()
 
     def events(self, timeout_s: float = 0.0) -> list[Event]:
-        """All events not read yet, after waiting up to `timeout_s` for the first. Empty at the end too."""
+        """All unread events, after waiting up to `timeout_s` for the first. Also empty after the end."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._events or self.done, timeout_s)
             events = list(self._events)
@@ -97,7 +97,7 @@ class Run:
         return events
 
     def push(self, event: Event) -> None:
-        """For the engine only. A column ends once: what comes for it after its end is dropped."""
+        """For the engine only. Events of a column that has already ended are dropped."""
         with self._arrived:
             if event.column in self._open:
                 if isinstance(event, EndEvent):
@@ -106,7 +106,7 @@ class Run:
                 self._arrived.notify_all()
 
     def end(self, finish_reason: str, error: str | None, columns: Iterable[int] = ()) -> None:
-        """For the engine only: end these columns, or all, where they have not ended."""
+        """For the engine only: end these columns, or all columns, unless they have ended already."""
         with self._arrived:
             for column in self._open.intersection(columns or self._open):
                 self._open.discard(column)

@@ -1,10 +1,10 @@
-"""Tokens that are given and not drawn: read like a prompt, many at once, and accounted for like any others.
+"""Forced tokens: read in chunks like a prompt, and attributed like sampled ones.
 
-One forward per model and chunk tells what every column thinks of a finished text, or of the part of it that a
-branch keeps. In float32 a branch with the same controls and seed goes on as the original did, however it was
-read. In bfloat16 tokens read at once are rounded otherwise than one by one, and of two that are about level
-the other may be drawn, if seldom. So it is with drafts, of which the machine's load decides. Knows sequences,
-slots and models; knows no queue and no steps.
+One forward per model and chunk scores a finished text, or the part of it that a branch keeps, for every
+column. In float32 a branch with the same controls and seed continues as the original did. In bfloat16, tokens
+read in chunks are rounded differently from tokens read one by one, so a near-tie may occasionally be resolved
+the other way. The same holds for drafts, whose use depends on the machine's load. Knows sequences, slots and
+models; knows nothing about the queue and steps.
 """
 
 from collections import abc
@@ -24,37 +24,37 @@ from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
 
-CHUNK = 16  # tokens at once: with a vocabulary of 150,000 and three columns the numbers fill some 100 MB
+CHUNK = 16  # tokens at once: 150,000 vocabulary entries and three columns take about 100 MB
 
 
 def check_given(request: RunRequest, vocab: int) -> None:
-    """Raises InputError if a given token is none, or if there are more of them than the run may have."""
+    """Raises InputError if a forced token is not in the vocabulary, or if there are too many for the run."""
     for token in request.forced:
         if type(token) is not int or not 0 <= token < vocab:
             raise InputError(
-                f"A given token must be a number from 0 to {vocab - 1}; got {show_value(token)}."
+                f"A forced token must be a number from 0 to {vocab - 1}; got {show_value(token)}."
             )
     if len(request.forced) > request.length:
         raise InputError(
-            f"{len(request.forced):,} tokens are given and the length is {request.length:,}. "
+            f"{len(request.forced):,} tokens are kept or scored, but the length limit is {request.length:,}. "
             "Please choose a greater length, or branch earlier."
         )
 
 
 def given_now(seqs: abc.Sequence[Sequence]) -> tuple[int, ...]:
-    """The next tokens that these sequences of one run are given; empty once they draw their own."""
+    """The next chunk of forced tokens for these sequences of one run; empty when none are left."""
     start = seqs[0].position
-    room = min(seq.max_new_tokens - seq.position for seq in seqs)  # one of them may end before the others
+    room = min(seq.max_new_tokens - seq.position for seq in seqs)  # one may end before the others
     return seqs[0].run.request.forced[start : start + min(CHUNK, room)]
 
 
 def read_given(
     forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.Sequence[int]
 ) -> dict[str, Tensor]:
-    """Log-probs (given, vocab) per role at the places of the given tokens; empty if nobody waits for them.
+    """Log-probs (given, vocab) per role at the positions of the forced tokens; empty if the run is cancelled.
 
-    The slots of the prefills grow by as many, and what their models have seen joins the prefills' tokens, so
-    that another sequence can take the first one's place. Raises ModelFailure.
+    The slots of the prefills grow by the same number. The tokens read are appended to the prefills' tokens,
+    so that another sequence can take over if the first one ends. Raises ModelFailure.
     """
     feeds = [Feed(p.role, tuple(p.seqs), (p.slot,)) for p in prefills]
     blocks = [torch.tensor([[p.seqs[0].last(p.role), *given[:-1]]]) for p in prefills]
@@ -67,12 +67,12 @@ def read_given(
 def attribute_given(
     seqs: abc.Sequence[Sequence], given: abc.Sequence[int], logprobs: Mapping[str, Tensor], count: int
 ) -> list[tuple[Sequence, TokenRecord]]:
-    """(sequence, record) for each given token and sequence, token by token. Raises ModelFailure.
+    """(sequence, record) for each forced token and sequence, ordered by token. Raises ModelFailure.
 
-    All sequences belong to one run and stand at the same position; `logprobs` has (given, vocab) per role.
+    All sequences belong to one run and are at the same position; `logprobs` has (given, vocab) per role.
     """
     start = seqs[0].position
-    # A sequence per token and column: attributing one step and attributing many tokens are the same thing.
+    # One sequence per token and column, so that many tokens are attributed as if they were one step.
     shadows = [_shadow(seq, i) for i in range(len(given)) for seq in seqs]
     layout = arrange(shadows)
     stack = torch.cat(

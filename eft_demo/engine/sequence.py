@@ -1,6 +1,6 @@
-"""A sequence: one column while it runs. And the prefill that several sequences share.
+"""A sequence, which is one column while it runs, and the prefill that several sequences share.
 
-Knows slots, tokens and the text so far; knows nothing of steps.
+Knows slots, tokens and the text so far; knows nothing about steps.
 """
 
 import time
@@ -14,23 +14,23 @@ from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import TokenRecord
 
-ACCEPTANCE_MEMORY = 0.9  # of the moving average: about the last ten drafts
+ACCEPTANCE_MEMORY = 0.9  # decay of the moving average: about the last ten drafts count
 
 
 @dataclass(slots=True, eq=False)
 class Drafting:
-    """Who drafts for a sequence, and how its drafts fare."""
+    """The drafter of a sequence, and how well its drafts do."""
 
     role: str  # the model that drafts
-    expected: float  # the acceptance rate to reckon with, from 0 to 1
-    clock: Callable[[], float]  # the one that steps are timed by, in seconds
+    expected: float  # the expected acceptance rate, from 0 to 1
+    clock: Callable[[], float]  # the clock that times steps, in seconds
     trusted: bool = True  # False once a model has failed on drafted tokens
-    drafted: int = 0  # and verified; what stands behind a rejected draft does not count
+    drafted: int = 0  # drafts that were verified; those after a rejected one do not count
     accepted: int = 0
     rounds: int = 0
-    began_s: float = 0.0  # the first of them
+    began_s: float = 0.0  # start of the first round
     began_at: int = 0  # the position then
-    plain_s: float = 0.0  # what a plain step took meanwhile, on average over the rounds
+    plain_s: float = 0.0  # estimated time of a plain step, averaged over the rounds
 
     def begin_round(self, position: int, plain_s: float) -> None:
         """A round begins; a plain step of the same sequences would take `plain_s`."""
@@ -40,19 +40,19 @@ class Drafting:
         self.plain_s += (plain_s - self.plain_s) / self.rounds
 
     def speedup(self, position: int) -> float | None:
-        """Plain steps' time for the tokens since the first round / the time that these took.
+        """Time that plain steps would need for the tokens since the first round / the time actually taken.
 
-        A plain step's time is what others took, perhaps when more was going on here. But a round runs every
-        model that a plain step runs, so the tokens gained per step are the most that it can be.
+        The time of a plain step comes from earlier measurements, perhaps under more load. A round runs every
+        model that a plain step runs, so the result is capped at the tokens gained per step.
         """
         taken_s, tokens = self.clock() - self.began_s, position - self.began_at
         if not self.plain_s or not taken_s:
             return None
-        plain_steps = max(0, tokens - self.drafted)  # a cancelled sequence has drafts that were not given out
+        plain_steps = max(0, tokens - self.drafted)  # a cancelled sequence may have drafts it never sent
         return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_steps))
 
     def note(self, hit: bool) -> None:
-        """One draft was verified, and accepted or not."""
+        """Record whether one verified draft was accepted."""
         self.drafted += 1
         self.accepted += hit
         self.expected = ACCEPTANCE_MEMORY * self.expected + (1 - ACCEPTANCE_MEMORY) * hit
@@ -60,7 +60,7 @@ class Drafting:
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One column of one run. Between two steps its models have seen all of the text but the last token."""
+    """One column of one run. Between steps its models have read the whole text except the last token."""
 
     run: Run
     column: int
@@ -69,43 +69,43 @@ class Sequence:
     stream: Utf8Stream
     roles: tuple[str, ...]
     slots: dict[str, Slot] = field(default_factory=dict)
-    tokens: list[int] = field(default_factory=list)  # answered so far
-    position: int = 0  # how many of them
-    sent: int = 0  # how many of those the run's owner has been sent
+    tokens: list[int] = field(default_factory=list)  # of the answer so far
+    position: int = 0  # how many tokens the answer has
+    sent: int = 0  # how many of them were sent to the run's owner
     ended: bool = False  # it has left the engine
     first_s: float = 0.0
-    drafting: Drafting | None = None  # None: nobody drafts for it
+    drafting: Drafting | None = None  # None: no drafts
 
     def last(self, role: str) -> int:
-        """The token that the model of `role` sees next."""
+        """The token that the model of `role` reads next."""
         return self.tokens[-1] if self.tokens else self.run.request.prompts[role][-1]
 
     def settle(self) -> None:
-        """Roll back to what the owner was sent, and the models wherever they have read beyond that."""
+        """Roll back tokens that were not sent to the owner, and the slots that hold more than the text."""
         del self.tokens[self.sent :]
         self.position = self.sent
         for role, slot in self.slots.items():
             slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
 
     def advance(self, token: int) -> None:
-        """Make a token the end of the text: the next input of every model."""
+        """Append a token to the text; every model reads it next."""
         if self.position == 0:
             self.first_s = time.perf_counter()
         self.position += 1
         self.tokens.append(token)
 
     def emit(self, record: TokenRecord, is_stop: bool) -> None:
-        """Send a token of the text, the next that was not sent yet, to the run's owner."""
+        """Send the next unsent token to the run's owner."""
         piece = "" if is_stop else self.stream.push(record.id)
         self.run.push(TokenEvent(self.column, record, piece, time.perf_counter() - self.run.submitted_s))
         self.sent += 1
 
     def end(self, finish_reason: str, error: str | None) -> None:
-        """Send the last event. Slots are the engine's to free."""
+        """Send the end event. The engine frees the slots."""
         now = time.perf_counter()
         ttft_s = self.first_s - self.run.submitted_s if self.position else 0.0
         decode_s = now - self.first_s
-        # The first token is paid for by the prefill, so speed counts from there.
+        # The prefill pays for the first token, so the speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
         end = EndEvent(self.column, finish_reason, error, ttft_s, speed, self.stream.flush())
         drafting = self.drafting
@@ -120,15 +120,15 @@ class Sequence:
 
 @dataclass(slots=True, eq=False)
 class Prefill:
-    """One prompt on its way into one model. In the end its slot is copied to the other sequences."""
+    """One prompt being read by one model. Its slot is then copied to the other sequences."""
 
     role: str
-    tokens: tuple[int, ...]  # without the last one, which is what the sequences decode from
+    tokens: tuple[int, ...]  # without the last one, where decoding starts
     seqs: list[Sequence]
 
     @property
     def slot(self) -> Slot:
-        """The slot that reads the prompt: the first sequence's own."""
+        """The slot that reads the prompt: that of the first sequence."""
         return self.seqs[0].slots[self.role]
 
     @property

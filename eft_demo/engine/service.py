@@ -1,4 +1,4 @@
-"""What a front end talks to: a prompt as text in, a run out; everything that comes in is checked here.
+"""The interface for front ends: takes a run's spec with its prompt as text, checks it and starts the run.
 
 Knows family and engine; knows no page and no command line.
 """
@@ -21,18 +21,18 @@ from eft_demo.models.plan import Plan
 from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Settings
 
-HANG_S = 300.0  # one step of a large model on a CPU, a chunk of a prompt, takes a tenth of it
+HANG_S = 300.0  # ten times the slowest step: a large model reading one prompt chunk on a CPU
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A family, the engine that runs it and the settings both obey."""
+    """A family, the engine that runs it and the settings of both."""
 
     family: Family
     engine: Engine
     settings: Settings
     chips: tuple[str, ...] = ()  # short facts about how the models run, for a status line
-    plan: Plan | None = None  # what stands where, and what it takes
+    plan: Plan | None = None  # where each model is and how much memory it needs
     thread: EngineThread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,9 +47,9 @@ class Service:
         watcher: Watcher = QUIET,
         lend: Lend | None = None,
     ) -> "Service":
-        """Family, models, engine and its thread, started. Raises FamilyError, OutOfMemory or Cancelled.
+        """Load a family and its models and start an engine. Raises FamilyError, OutOfMemory or Cancelled.
 
-        `lend` is a lender's decorator, where the GPU is allocated to a run at a time.
+        `lend` is the host's decorator if the GPU is allocated to one run at a time.
         """
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family
@@ -71,7 +71,7 @@ class Service:
 
     @classmethod
     def without_models(cls, settings: Settings) -> "Service":
-        """A service that refuses every run with a sentence, started: recorded runs need no more."""
+        """A started service without models, enough for recorded runs. It rejects every new run."""
         family = no_family()
         service = cls(family, Engine({}, (), settings, ()), settings, (family.title,))
         service.start()
@@ -84,26 +84,26 @@ class Service:
 
     @property
     def dead(self) -> bool:
-        """Whether the engine's thread has ended although nobody stopped it."""
+        """Whether the engine's thread has ended without being stopped."""
         return self.thread.dead
 
     @property
     def hangs(self) -> bool:
-        """Whether the engine has work and has made no step for so long that none can be expected."""
+        """Whether the engine has work but has not finished a step for too long."""
         return self.engine.silent_s > max(HANG_S, 2 * self.settings.deadline_s)
 
     def start(self) -> None:
-        """Start the engine's thread. `load` has done so already."""
+        """Start the engine's thread. `load` does this already."""
         self.thread.start()
 
     def stop(self, sentence: str = STOPPING) -> None:
-        """End all runs with that sentence, and the engine's thread."""
+        """End all runs with this message and stop the engine's thread."""
         self.thread.stop(sentence)
 
     def start_run(self, spec: RunSpec, forced: Sequence[int] = (), owner: str = "") -> Run:
-        """Check everything and submit. Raises InputError or Overloaded, sentences for the person asking.
+        """Check a spec and submit the run. Raises InputError or Overloaded, with a message for the user.
 
-        `forced` are the first tokens of every answer; `owner` whose share of sequences and places it takes.
+        `forced` are the first tokens of every answer; the run counts towards the share of `owner`.
         """
         checked = check(spec, self.family, self.settings).played()
         roles = dict.fromkeys(role for _, recipe in checked.columns for role in recipe.roles)

@@ -1,17 +1,17 @@
 """Speculative decoding: a small model drafts the next tokens, the others verify them in one forward.
 
-One round, with the noise of the positions i = 1 .. block that come next:
+One round, with the noise of the next positions i = 1 .. block:
 
     draft    d_i = argmax(warped log-probs of the small model + noise_i)     one small forward per token
     verify   t_i = argmax(warped mix + noise_i), given d_1 .. d_(i-1)        one forward of each other model
-    accept   t_1, t_2, ... up to and with the first t_i that is not d_i
+    accept   t_1, t_2, ... up to and including the first t_i that differs from d_i
 
-Every token that comes out is the mix's own, drawn with its own noise after a text that was accepted: it is
-the token that a plain step would have drawn, whatever was drafted. So a seed gives one text with and without
-drafts, under every warper (drafter-invariant speculation, Daliri, Musco and Suresh, arXiv 2408.07978; up to
-float ties). Drafts that were not accepted are rolled back by a sequence's length.
+Every accepted token is sampled from the mix, with its own noise, after accepted text: exactly the token that
+a plain step would have sampled, whatever was drafted. So a seed gives the same text with and without drafts,
+under every warper (drafter-invariant speculation, Daliri, Musco and Suresh, arXiv 2408.07978; up to float
+ties). Rejected drafts are rolled back by shortening the sequence.
 
-Knows sequences, feeds and the attribution; does not know when drafting pays (see draft_length.py).
+Knows sequences, feeds and attribution; does not know when drafting pays off (see draft_length.py).
 """
 
 from collections import abc
@@ -33,23 +33,23 @@ from eft_demo.method.sampling import overlap, sample
 from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import Draft, TokenRecord
 
-CATCH_UP = 128  # tokens at once that a drafter reads which was not needed for a while
+CATCH_UP = 128  # tokens per forward when a drafter has to catch up with a text
 
 Seen = dict[tuple[str, Sequence, int], Tensor]  # (role, sequence, how far ahead) -> log-probs (vocab,)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Who does what in a round; the same for many rounds, while sequences and blocks stay."""
+    """What each model and sequence does in a round; reused while sequences and blocks stay the same."""
 
     layout: Layout
     blocks: Mapping[Sequence, int]  # how many tokens are drafted for each sequence that drafts
-    block: int  # the most of them: the length of the verifying forward
-    stepping: frozenset[str]  # models that draft, or run in one forward with one that does: token by token
-    steppers: tuple[Sequence, ...]  # need no other models: they draw a token of their own at every step
-    waiting: tuple[Sequence, ...]  # the rest: a token in the verifying forward
-    verify: Layout  # of shadows: a sequence per position to be verified
-    origins: Mapping[Sequence, tuple[Sequence, int]]  # shadow -> its sequence, and how far ahead it stands
+    block: int  # the largest of these: the length of the verifying forward
+    stepping: frozenset[str]  # models that go token by token: drafters, and those sharing their forward
+    steppers: tuple[Sequence, ...]  # need no other models, so they get a token at every step
+    waiting: tuple[Sequence, ...]  # the rest: one token each, from the verifying forward
+    verify: Layout  # of shadows: one sequence per position to verify
+    origins: Mapping[Sequence, tuple[Sequence, int]]  # shadow -> its sequence, and how far ahead it is
 
     @property
     def positions(self) -> int:
@@ -58,8 +58,10 @@ class Round:
 
 
 def drafter_of(recipe: Recipe, roles: Collection[str]) -> str | None:
-    """The model of `roles` that drafts for a recipe: its first small one, tuned before base, or else the
-    small base. None where no large model takes part: there would be nothing to save.
+    """The model of `roles` that drafts for a recipe: its first small one, or else the small base.
+
+    Among the recipe's models the terms' plus models come first, so a tuned one is preferred. None if the
+    recipe has no large model, because drafting would save nothing.
     """
     if not any(is_large(role) for role in recipe.roles):
         return None
@@ -69,12 +71,12 @@ def drafter_of(recipe: Recipe, roles: Collection[str]) -> str | None:
 
 
 def who_drafted(recipe: Recipe) -> str | None:
-    """The model that drafted for a recipe wherever a token of it was drafted: a trace need not tell."""
+    """The model that drafted for a recipe, if any did: it follows from the recipe, so traces omit it."""
     return drafter_of(recipe, [*recipe.roles, SMALL_BASE])
 
 
 def plan_round(layout: Layout, blocks: Mapping[Sequence, int], forwards: Forwards) -> Round:
-    """A round for the sequences of `layout`: `blocks[seq]` tokens are drafted for some of them."""
+    """Plan a round for the sequences of `layout`; `blocks[seq]` tokens are drafted for those it names."""
     stepping = forwards.partners({seq.drafting.role for seq in blocks if seq.drafting})
     others = [seq for seq in layout.seqs if seq not in blocks]
     steppers = tuple(seq for seq in others if stepping.issuperset(seq.roles))
@@ -94,7 +96,7 @@ def plan_round(layout: Layout, blocks: Mapping[Sequence, int], forwards: Forward
 
 
 def open_drafters(plan: Round, forwards: Forwards) -> None:
-    """Let every drafter have read its sequence's text but for the last token. Raises ModelFailure."""
+    """Let every drafter read its sequence's text except for the last token. Raises ModelFailure."""
     for seq in plan.blocks:
         role = _drafter(seq)
         prompt = seq.run.request.prompts[role]
@@ -115,10 +117,10 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
 
 
 def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
-    """Play one round: (sequence, record) as tokens become certain, with `count` candidates in each.
+    """Play one round, yielding (sequence, record) once a token is certain, each with `count` candidates.
 
-    The caller emits each token before asking for the next, may end sequences meanwhile, and rolls all of them
-    back to their text afterwards. Ends early if nobody waits any more. Raises ModelFailure.
+    The caller emits each token before asking for the next, may end sequences in between, and afterwards rolls
+    all of them back to their text. Ends early if every run was cancelled. Raises ModelFailure.
     """
     seen: Seen = {}
     drafts: dict[Sequence, list[int]] = {seq: [] for seq in plan.blocks}
@@ -134,7 +136,7 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Se
         draft(plan, seen, drafts, step)
         if steppers:
             origins = {seq: (seq, step) for seq in steppers}
-            records, _ = _tell(arrange(list(steppers)), origins, seen, count)
+            records, _ = _draw_and_attribute(arrange(list(steppers)), origins, seen, count)
             yield from records.items()
             steppers = tuple(seq for seq in steppers if seq.slots)
     if not verify(plan, seen, drafts, forwards):
@@ -145,7 +147,7 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Se
 
 
 def draft(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], step: int) -> None:
-    """Draw the draft at `step` of every sequence that drafts so far, from its drafter, with its own noise."""
+    """Sample the draft at `step` from each sequence's drafter, with the sequence's own noise."""
     seqs = [seq for seq, block in plan.blocks.items() if step < block]
     logprobs = torch.stack([seen[_drafter(seq), seq, step] for seq in seqs])
     samplings = [seq.run.request.spec.sampling for seq in seqs]
@@ -155,14 +157,14 @@ def draft(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], step: i
 
 
 def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwards: Forwards) -> bool:
-    """Let the other models read each last token and its drafts at once. False if nobody waits any more."""
+    """Let the other models read each last token and its drafts in one forward. False if all are cancelled."""
     readers = [seq for seq in (*plan.blocks, *plan.waiting) if seq.slots]
     roles = dict.fromkeys(role for seq in readers for role in seq.roles if role not in plan.stepping)
     feeds = [dense(role, [seq for seq in readers if role in seq.roles]) for role in roles]
     blocks = []
     for feed in feeds:
         texts = [[seq.last(feed.role), *drafts.get(seq, ())][: plan.block] for seq in feed.seqs]
-        # A sequence with fewer drafts is filled up: what it reads there is rolled back unseen.
+        # Sequences with fewer drafts are padded; the padding is rolled back unread.
         blocks.append(torch.tensor([[*text, *[0] * (plan.block - len(text))] for text in texts]))
     found = forwards.run(feeds, blocks, plan.block)
     for feed, logprobs in zip(feeds, found or (), strict=False):
@@ -173,8 +175,8 @@ def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwar
 def accept(
     plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], count: int
 ) -> Iterator[tuple[Sequence, TokenRecord]]:
-    """Draw the mix's own token at every position; give out those before which all was drafted right."""
-    records, final = _tell(plan.verify, plan.origins, seen, count)
+    """Sample the mix's token at every position; yield those up to and including the first wrong draft."""
+    records, final = _draw_and_attribute(plan.verify, plan.origins, seen, count)
     found = {plan.origins[shadow]: record for shadow, record in records.items()}
     for seq in plan.waiting:
         if seq.slots:
@@ -194,14 +196,14 @@ def accept(
 
 
 def _see(seen: Seen, feed: Feed, ahead: int, logprobs: Tensor) -> None:
-    """Keep log-probs (rows, positions, vocab) of the sequences of a feed, the first of them so far ahead."""
+    """Store a feed's log-probs (rows, positions, vocab); `ahead` is how far ahead the first position is."""
     for seq, positions in zip(feed.seqs, logprobs, strict=True):
         for i, at_one in enumerate(positions.unbind()):
             seen[feed.role, seq, ahead + i] = at_one
 
 
 def _step_feeds(plan: Round, steppers: abc.Sequence[Sequence], step: int) -> list[Feed]:
-    """Who takes part in a step: sequences that draft so far, steppers, and at first the waiting sequences."""
+    """The feeds of a step: sequences still drafting, steppers, and in the first step the waiting ones."""
     drafting = [seq for seq, block in plan.blocks.items() if step < block]
     feeds = []
     for role in plan.stepping:
@@ -222,12 +224,13 @@ def _drafter(seq: Sequence) -> str:
     return seq.drafting.role
 
 
-def _tell(
+def _draw_and_attribute(
     layout: Layout, origins: Mapping[Sequence, tuple[Sequence, int]], seen: Seen, count: int
 ) -> tuple[dict[Sequence, TokenRecord], dict[tuple[Sequence, int], Tensor]]:
-    """Draw and attribute a token per sequence of `layout`, each of which stands for a sequence so far ahead.
+    """Sample and attribute one token per sequence of `layout`.
 
-    The second are the final log-probs (vocab,) it was drawn from.
+    `origins` maps each of them to the real sequence and how far ahead of it the token is. The second result
+    holds the final log-probs (vocab,) that each token was sampled from, by those pairs.
     """
     stack = torch.stack([seen[feed.role, *origins[seq]] for feed in layout.feeds for seq in feed.seqs])
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
@@ -242,5 +245,5 @@ def _tell(
 
 
 def _shadow(seq: Sequence, place: int) -> Sequence:
-    """A sequence that stands for `seq` at a position still to come; slots only give feeds an order."""
+    """A stand-in for `seq` at a later position; its slots only order the feeds."""
     return replace(seq, slots={role: Slot(place) for role in seq.roles})

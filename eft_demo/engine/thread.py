@@ -1,4 +1,4 @@
-"""A thread that drives an engine: steps while there is work, sleeps on a condition while there is none."""
+"""The thread that drives an engine: steps while there is work, otherwise sleeps until there is."""
 
 import logging
 from threading import Event, Thread
@@ -22,21 +22,21 @@ class EngineThread:
         self._thread = Thread(target=self._loop, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin to step."""
+        """Start stepping."""
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it steps or waits for work."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def dead(self) -> bool:
-        """Whether it ended although nobody stopped it: its process can serve no run any more."""
+        """Whether the thread ended without being stopped: the process can no longer serve runs."""
         return self._thread.ident is not None and not self.alive and not self._stopping.is_set()
 
     def stop(self, sentence: str = STOPPING) -> None:
-        """End all sequences with that sentence, refuse new runs, end the thread; return when it is gone."""
+        """End all runs with this message, reject new ones, and wait for the thread to end."""
         self._last_words = sentence
         self._stopping.set()
         with self.engine.wake:
@@ -51,8 +51,8 @@ class EngineThread:
             except EngineDead:
                 log.critical("the engine is dead")
                 return
-            except BaseException as error:  # whatever a library raises, this thread serves everybody
-                log.error("%s came out of a step; the engine goes on", type(error).__name__)
+            except BaseException as error:  # this thread serves everyone, so it survives any exception
+                log.error("a step raised %s; the engine continues", type(error).__name__)
         refusal = RESTARTING if self._last_words == STOPPING else self._last_words
         self.engine.close(self._last_words, refusal)
 

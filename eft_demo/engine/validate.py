@@ -1,6 +1,6 @@
-"""Requests that can never run here: refused with a sentence before they wait.
+"""Rejects requests that can never run here, before they are queued.
 
-Knows models, recipes and limits; knows nothing of sequences and steps.
+Knows models, recipes and limits; knows nothing about sequences and steps.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from eft_demo.settings import Settings, check_weight
 def check_request(
     request: RunRequest, models: Mapping[str, LanguageModel], vocab: int, settings: Settings
 ) -> None:
-    """Raises InputError if the request asks for what these models and settings never allow."""
+    """Raises InputError if these models and settings can never run the request."""
     spec = request.spec
     if not 1 <= len(spec.columns) <= settings.max_sequences:
         raise InputError(
@@ -41,15 +41,15 @@ def _check_role(
 ) -> None:
     if role not in models:
         raise InputError(
-            f"There is no model {role!r} here. The models are {', '.join(models)}.", code="unknown_role"
+            f"There is no model {role!r} here. Choose one of {', '.join(models)}.", code="unknown_role"
         )
     if not prompts.get(role):
         raise InputError(f"There is no prompt for the model {role}. Please write one.", code="prompt_empty")
     length, room = len(prompts[role]), models[role].context
     if length >= room:
         raise InputError(
-            f"The prompt is {length:,} tokens long; the model {role} has room for {room:,}, "
-            "prompt and answer together. Please shorten it.",
+            f"The prompt is {length:,} tokens long; the model {role} has room for {room:,} tokens, "
+            "prompt and answer together. Please shorten the prompt.",
             code="prompt_too_long",
             where="prompt",
         )

@@ -1,10 +1,10 @@
 """An engine on a GPU that is allocated to one run at a time, as on a Space with ZeroGPU.
 
-The process that serves the page owns no device. Each run is one call of one generator that the lender has
-decorated: a process forked from this one gets the device and drives an engine inline, step by step. What
-crosses between the two is plain data: a request and a seat number go in, lists of events come back. Live
-controls and Stop go through a few numbers in memory that both processes share. Knows runs and engines; the
-lender is handed in, so this knows nothing of Spaces.
+The process that serves the page owns no device. Each run is one call of a generator decorated by the host
+(the "lender"): a process forked from this one gets the device and drives an engine step by step. Only plain
+data crosses between the two: a request and a seat number go in, lists of events come back. Live controls and
+Stop travel through a few numbers in shared memory. Knows runs and engines; the decorator is passed in, so
+this module knows nothing about Spaces.
 """
 
 import logging
@@ -22,12 +22,12 @@ from eft_demo.engine.run import Run, RunRequest
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.runs.events import Event
 
-# Upper limits, chosen and not measured: moving the weights onto the device comes out of the run's time, and
-# what a run does not use, it gives back.
+# Upper limits, estimated rather than measured. Moving the weights onto the device counts towards a run's
+# time; a run returns the time it does not use.
 START_S, STEP_S = 15.0, 0.06
-GOODBYE_S = 2.0  # before the lender takes the device away, so that the run can end with a sentence
+GOODBYE_S = 2.0  # end the run this long before the device is taken away, so that it can report why
 MAX_CONTROLS = 32
-TIME_OVER = "The time that was asked of the device is over. Please ask for less text."
+TIME_OVER = "The GPU time reserved for this run is used up. Please ask for a shorter text."
 # duration=function of the generator's arguments -> seconds; then the generator itself
 Lend = Callable[..., Callable[[Callable[..., Iterator[list[Event]]]], Callable[..., Iterator[list[Event]]]]]
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Board:
-    """What a run's owner wants now, one seat per run: written in this process, read in the forked one."""
+    """Live controls and Stop, one seat per run: written in this process, read in the forked one."""
 
     def __init__(self, seats: int) -> None:
         self._values = RawArray("d", seats * (MAX_CONTROLS + 1))  # per seat: cancelled, then the controls
@@ -48,8 +48,7 @@ class Board:
         with self._lock:
             if not self._free:
                 raise Overloaded(
-                    f"All {self.seats} places are taken by runs that wait for the device. "
-                    "Please try again in a minute."
+                    f"{self.seats} runs are waiting for the GPU already. Please try again in a minute."
                 )
             seat = self._free.popleft()
         self.write(seat, run)
@@ -61,13 +60,13 @@ class Board:
             self._free.append(seat)
 
     def write(self, seat: int, run: Run) -> None:
-        """Put down the run's controls and whether it was cancelled."""
+        """Store the run's controls and whether it was cancelled."""
         start = seat * (MAX_CONTROLS + 1)
         values = [float(run.cancelled), *(value for _, value in sorted(run.controls.items()))]
         self._values[start : start + len(values)] = values
 
     def follow(self, seat: int, run: Run) -> None:
-        """Give the run what was put down."""
+        """Apply the stored values to the run."""
         start = seat * (MAX_CONTROLS + 1)
         for place, (name, value) in enumerate(sorted(run.controls.items()), start + 1):
             if self._values[place] != value:
@@ -77,9 +76,9 @@ class Board:
 
 
 class LentEngine(Engine):
-    """An engine of the same `parts` whose runs are carried out where the device is.
+    """An engine made of the same `parts` whose runs execute in the process that has the device.
 
-    `lend` decorates one generator, once. Without `needs_device` runs are carried out here all the same.
+    `lend` decorates one generator, once. Without `needs_device`, runs execute in this process.
     """
 
     def __init__(self, *parts: Any, lend: Lend, needs_device: bool = True) -> None:
@@ -87,7 +86,7 @@ class LentEngine(Engine):
         self._parts = parts
         self._needs_device = needs_device
         self._board = Board(self.settings.max_waiting + 1)
-        self._away: dict[Run, int] = {}  # runs on the device or on their way: their columns
+        self._away: dict[Run, int] = {}  # number of columns of each run on the device or waiting for it
         self._inline: Engine | None = None  # in the forked process
         self._on_device = lend(duration=self.duration_s)(self._steps)
 
@@ -96,60 +95,60 @@ class LentEngine(Engine):
         return len(self._seqs) + sum(self._away.values())
 
     def submit(self, request: RunRequest) -> Run:
-        """Start the run where the device is. Raises InputError or Overloaded."""
+        """Start the run in the process that has the device. Raises InputError or Overloaded."""
         if not self._needs_device:
             return super().submit(request)
         self._check(request)
         if len(request.spec.controls) > MAX_CONTROLS:
             raise InputError(
-                f"A run may have {MAX_CONTROLS} live controls; this has {len(request.spec.controls)}."
+                f"A run may have {MAX_CONTROLS} live controls; this one has {len(request.spec.controls)}."
             )
         self._queue.check_open()
         limit = places_of_one(self.settings)
         if request.owner and sum(run.request.owner == request.owner for run in list(self._away)) > limit:
             raise Overloaded(
-                f"{limit} runs from your address wait for the device already, and that is the most, so that "
-                "others find a place. Please try again in a minute."
+                f"{limit} runs from your address are waiting for the GPU already, which is the limit. "
+                "Please try again in a minute."
             )
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
         seat = self._board.take(run)
         self._away[run] = len(request.spec.columns)
-        # The lender reads from the context whose request this is.
+        # The lender finds out from the context whose request this is.
         thread = Thread(target=copy_context().run, args=(self._fetch, run, seat), daemon=True)
         try:
             thread.start()
-        except BaseException:  # a machine has only so many threads
+        except BaseException:  # the machine may be out of threads
             self._board.leave(seat)
             del self._away[run]
             raise
         return run
 
     def duration_s(self, request: RunRequest, seat: int) -> int:
-        """Seconds of the device that a run asks for at most."""
+        """The GPU time to reserve for a run, in seconds."""
         prompt = max(len(ids) for ids in request.prompts.values()) + len(request.forced)
         steps = request.length + prompt // PREFILL_CHUNK + 1
         return int(min(self.settings.deadline_s, START_S + GOODBYE_S + STEP_S * steps))
 
     def _fetch(self, run: Run, seat: int) -> None:
-        """Hand the run's owner what comes back from the device, until the end or a failure."""
-        sentence = "The device was taken away before this text was finished. Please try again."
+        """Pass the events that come back from the device to the run's owner, until the end or a failure."""
+        sentence = "The GPU was taken away before this text was finished. Please try again."
         try:
             for events in self._on_device(run.request, seat):
                 for event in events:
                     run.push(event)
                 self._board.write(seat, run)
-        except BaseException as error:  # whatever the lender raises, such as that a quota is used up
+        except BaseException as error:  # anything the lender raises, such as an exhausted quota
             log.warning("a run on the allocated GPU failed: %s", type(error).__name__)
-            said = str(getattr(error, "message", error)).rstrip(".")  # str() of Gradio's errors quotes it
-            sentence = f"There is no device for this text now: {said}. Please try again later."
+            said = str(getattr(error, "message", error)).rstrip(".")  # str() of a Gradio error adds quotes
+            sentence = f"No GPU is available for this text now: {said}. Please try again later."
         finally:
             self._board.leave(seat)
             del self._away[run]
             run.end("error", sentence)
 
     def _steps(self, request: RunRequest, seat: int) -> Iterator[list[Event]]:
-        """In the forked process: one run, driven step by step; what happened, some ten times a second."""
-        # Not this object itself: a thread of the other process may have held its locks when it was copied.
+        """In the forked process: drive one run step by step and yield its events several times a second."""
+        # A new engine, because a thread of the parent may have held this one's locks when it forked.
         if self._inline is None:
             self._inline = Engine(*self._parts)
         engine, pause_s = self._inline, 1 / self.settings.updates_per_s
@@ -164,7 +163,7 @@ class LentEngine(Engine):
                 if now_s > limit_s:
                     engine.fail_all(TIME_OVER)
                 if now_s - sent_s > pause_s:
-                    yield run.events()  # empty too: the lender stops a run only between two of these
+                    yield run.events()  # even if empty: the lender can stop a run only between two yields
                     sent_s = now_s
             yield run.events()
         finally:

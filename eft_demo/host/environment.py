@@ -1,4 +1,4 @@
-"""What libraries read in the environment: which variables are kept from them, and which one stopped a start.
+"""Environment variables that libraries read: hides some of them, and finds the one that broke a start.
 
 Knows the names that other programs use; `settings` knows our own.
 """
@@ -12,29 +12,29 @@ from contextlib import contextmanager
 
 from eft_demo.errors import EFTError
 
-# This page neither takes nor gives files, so Gradio gets no folder: whatever lies in one would be served.
+# The page has no uploads or downloads through Gradio, and Gradio would serve any file in this folder.
 NO_FOLDER = "/nonexistent/eft-demo"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{3,}")
 _READS = re.compile(r"environ|getenv")
-_NEAR = 3  # lines around the one that failed: a variable is often read just above the line that trips over it
-_LEAST = 3  # characters of a value before it counts as evidence: "1" stands in too many messages
+_NEAR = 3  # lines around the failing one: a variable is often read just above the line that fails
+_LEAST = 3  # a value must have this many characters to count as evidence: "1" occurs in too many messages
 _NETWORK = re.compile(r".*_proxy|ssl_cert_file|ssl_cert_dir|sslkeylogfile|(requests|curl)_ca_bundle", re.I)
 _PROXY = re.compile(r"(https?|all)_proxy", re.I)
-_LOGIN = re.compile(r"(?<=://)\S*@")  # whatever stands in it: rather too much than a part of a password
+_LOGIN = re.compile(r"(?<=://)\S*@")  # matches too much rather than missing part of a password
 _BEARER = re.compile(r"(Bearer )[^\s'\"]+")
 _kept: dict[str, str] = {}
 
 
 def given() -> Mapping[str, str]:
-    """The environment as it was set, with what `keep_from_gradio` has taken out of it."""
+    """The environment, including the variables that `keep_from_gradio` removed."""
     return {**_kept, **os.environ}
 
 
 def keep_from_gradio() -> None:
-    """Take all GRADIO_ variables out of this process's environment. To be called before Gradio is imported.
+    """Remove all GRADIO_ variables from this process's environment. Call this before importing Gradio.
 
-    Gradio lets them open a public tunnel, serve folders, load an API for agents, watch files or change the
-    port. What the app takes over from them (`settings.HOSTED_NAMES`) is read from `given`.
+    They can make Gradio open a public tunnel, serve folders, load an API for agents, watch files or change
+    the port. Those that the app uses itself (`settings.HOSTED_NAMES`) are read from `given`.
     """
     for name in [name for name in os.environ if name.upper().startswith("GRADIO_")]:
         _kept[name] = os.environ.pop(name)
@@ -43,13 +43,13 @@ def keep_from_gradio() -> None:
 
 
 def without_hub() -> dict[str, str]:
-    """The environment for a process that asks no hub, so that no setting of one can stop its imports."""
+    """The environment without the hub's variables, which could break imports; for processes without a hub."""
     ways = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_")
     return {name: text for name, text in os.environ.items() if not name.startswith(ways)}
 
 
 def leave_lost_folder() -> None:
-    """Go to the root folder if the one that this process was started in is gone: libraries ask for it."""
+    """Change to the root folder if the current one was deleted: libraries fail without one."""
     try:
         os.getcwd()
     except OSError:
@@ -58,10 +58,10 @@ def leave_lost_folder() -> None:
 
 @contextmanager
 def without_network() -> Iterator[None]:
-    """Without the variables about proxies and certificates, while Gradio is imported.
+    """Hide the variables for proxies and certificates while Gradio is imported.
 
-    It makes a client then, for what this page has no use for, and would fail on any that is not right.
-    Downloads of models come later, and do use them.
+    On import Gradio creates an HTTP client that this page never uses, which fails if one of them is invalid.
+    Model downloads happen later and do use them.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if _NETWORK.fullmatch(name)}
     try:
@@ -71,10 +71,10 @@ def without_network() -> Iterator[None]:
 
 
 def blamed(error: BaseException) -> EFTError | None:
-    """The sentence for an error that a variable of the environment seems to have caused; None for any other.
+    """An error that names the environment variable that seems to have caused `error`, or None.
 
     Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
-    the message, or else in the hands of the function that raised.
+    the message, or else its value in a local variable of the function that raised.
     """
     said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
     found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_held(error))
@@ -88,11 +88,11 @@ def blamed(error: BaseException) -> EFTError | None:
 
 
 def without_secrets(text: str) -> str:
-    """`text` without the names and passwords of addresses, and without the hub's token."""
+    """`text` without user names and passwords in URLs, and without the hub's token."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if token := os.environ.get(name, "").strip():
             text = text.replace(token, "***").replace(ascii(token)[1:-1], "***")
-    # A login with a slash in it is taken apart by who reads the address, and complained about in pieces.
+    # URL parsers split a login that contains a slash, and then quote only parts of it.
     for login in (found for value in os.environ.values() for found in _LOGIN.findall(value)):
         for piece in re.split("[:/@]", login):
             text = text.replace(piece, "***") if len(piece) > _LEAST else text
@@ -100,20 +100,20 @@ def without_secrets(text: str) -> str:
 
 
 def odd_variables(prefix: str) -> list[str]:
-    """The variables of this prefix whose values are not of plain printable characters."""
+    """The variables with this prefix whose values are not printable ASCII."""
     found = [name for name, value in os.environ.items() if name.startswith(prefix)
              and not (value.isascii() and value.isprintable())]  # fmt: skip
     return sorted(found)
 
 
 def ways_to_the_network() -> list[str]:
-    """The variables that are set and send requests through a proxy."""
+    """The variables that are set and route requests through a proxy."""
     return sorted(name for name, value in os.environ.items() if _PROXY.fullmatch(name) and value)
 
 
 def _named(error: BaseException) -> set[str]:
     words = set(_NAME.findall(str(error)))
-    if "proxy" in str(error).lower():  # which one, the message does not say
+    if "proxy" in str(error).lower():  # the message does not say which variable
         words.update(name for name in os.environ if name.lower().endswith("_proxy"))
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code.co_filename
@@ -140,6 +140,6 @@ def _held(error: BaseException) -> Iterator[str]:
 
 
 def _shouted() -> set[str]:
-    """The variables that can be blamed: those in capitals, but for what every shell sets."""
+    """The variables that may be the cause: upper case or proxies, except those that every shell sets."""
     everyday = {"HOME", "PATH", "USER", "SHELL", "TERM", "LANG", "PWD", "OLDPWD", "LOGNAME", "HOSTNAME"}
     return {name for name in os.environ if name.isupper() or name.endswith("_proxy")} - everyday

@@ -1,7 +1,7 @@
-"""What this process may still take of its machine: memory under every limit that holds, threads, files.
+"""The memory, threads and files this process may still use, under every limit that applies.
 
-Knows the operating system; knows nothing of models, and needs no torch, so that it can speak before that is
-imported.
+Knows the operating system; knows nothing about models and does not need torch, so that it can report a
+problem before torch is imported.
 """
 
 import errno
@@ -14,12 +14,12 @@ import psutil
 
 from eft_demo.errors import OutOfMemory
 
-# Bytes used and addresses reserved by the start, as measured with a CPU build of torch and rounded down: with
-# the bundled family, and without any. What needs more is caught when it fails.
+# Bytes of memory used and of address space reserved at start, measured with a CPU build of torch and rounded
+# down: with the bundled family, and without models. If more is needed, that error is caught when it occurs.
 START, START_OF_PAGE = (430_000_000, 1_100_000_000), (300_000_000, 750_000_000)
 _GROUPS = Path("/proc/self/cgroup")
 _MOUNTS = Path("/proc/self/mountinfo")
-# Of a control group: the files of its limits and of what it uses, and what of that is a mere cache.
+# A control group's limit files, its usage file, and the field for the part of the usage that is cache.
 _Files = tuple[tuple[str, ...], str, str]
 _VERSION_1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 _VERSION_2 = (("memory.max", "memory.high"), "memory.current", "inactive_file")
@@ -28,7 +28,7 @@ _LACKS = ("allocate memory", "out of memory", "bad_alloc", "failed to map segmen
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What one limit leaves, in bytes. `addresses`: it counts what is reserved and not only what is used."""
+    """What one limit leaves, in bytes. `addresses`: it counts reserved address space, not used memory."""
 
     limit: str
     free_bytes: int
@@ -36,7 +36,7 @@ class Room:
 
 
 def rooms(groups: Path = _GROUPS, mounts: Path = _MOUNTS) -> list[Room]:
-    """What the machine leaves, and every limit that is set for this process."""
+    """The room on the machine and under every limit set for this process."""
     found = [Room("this machine", psutil.virtual_memory().available), *_group_rooms(groups, mounts)]
     if sys.platform == "linux":
         own = psutil.Process().memory_info()
@@ -48,25 +48,26 @@ def rooms(groups: Path = _GROUPS, mounts: Path = _MOUNTS) -> list[Room]:
 
 
 def free_bytes() -> int:
-    """What this process may still take: the least that any limit leaves."""
+    """How much memory this process may still use: the least that any limit leaves."""
     return min(room.free_bytes for room in rooms())
 
 
 def check_start(with_models: bool) -> None:
-    """Raises OutOfMemory where the start cannot succeed. Some libraries end such a process by a signal."""
+    """Raises OutOfMemory if the start cannot succeed: some libraries would crash the process instead."""
     for room in rooms():
         needed = (START if with_models else START_OF_PAGE)[room.addresses]
         if room.free_bytes < needed:
             raise OutOfMemory(
                 f"There is not enough memory to start: {room.limit} leaves {room.free_bytes / 1e9:.2f} GB, "
-                f"and {needed / 1e9:.2f} GB are the least. Please raise that limit, or use a larger machine."
+                f"but at least {needed / 1e9:.2f} GB are needed. "
+                "Please raise that limit, or use a larger machine."
             )
 
 
 def shortage(error: BaseException | None) -> str:
-    """The sentence for an error that means too little memory, too few threads or files; else "".
+    """The message for an error that means too little memory, too few threads or too few files; else "".
 
-    So does one that was raised while such an error was handled: little works where nothing is left.
+    Also looks at the errors that led to this one: handling such an error often fails in other ways.
     """
     while error is not None and not (sentence := _lacking(error)):
         error = error.__cause__ or error.__context__
@@ -76,7 +77,7 @@ def shortage(error: BaseException | None) -> str:
 def _lacking(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         limit = _own_limit("RLIMIT_NOFILE")
-        return f"Too few files may be open at once ({limit}). Please raise that limit: ulimit -n 1024."
+        return f"The limit of {limit} open files is too low. Please raise it: ulimit -n 1024."
     if not is_memory_error(error):
         return ""
     tightest = min(rooms(), key=lambda room: room.free_bytes)
@@ -90,32 +91,32 @@ def _lacking(error: BaseException) -> str:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether there was no room for memory or a thread. Many libraries say so in the text only."""
+    """Whether memory or a thread could not be allocated. Many libraries show it only in the message."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, (RuntimeError, ImportError, OSError)) and any(s in str(error) for s in _LACKS)
 
 
 def _own_limit(name: str) -> int | None:
-    """A limit of this process, such as RLIMIT_AS; None where it has none. Linux only."""
+    """A limit of this process, such as RLIMIT_AS; None if it is unlimited. Linux only."""
     soft, _ = psutil.Process().rlimit(getattr(psutil, name))
     return None if soft == psutil.RLIM_INFINITY else int(soft)
 
 
 def _group_rooms(groups: Path, mounts: Path) -> Iterator[Room]:
-    """What each control group leaves that this process is in, from its own up to the root's."""
+    """The room in each control group of this process, from its own up to the root."""
     for folder, (limits, used, cache) in _group_folders(groups, mounts):
         try:
             taken = int((folder / used).read_text()) - _reclaimable(folder / "memory.stat", cache)
             least = min(_limit(folder / name) for name in limits)
         except (OSError, ValueError):
             continue  # the root has no such files
-        if least < psutil.virtual_memory().total:  # version 1 writes no limit as a huge number
+        if least < psutil.virtual_memory().total:  # in version 1 a huge number means no limit
             yield Room(f"the control group {folder}", max(int(least) - taken, 0))
 
 
 def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, _Files]]:
-    """Folders of this process's memory groups, each with the names that its version gives the files."""
+    """Folders of this process's memory groups, each with the file names of its cgroup version."""
     try:
         lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
         mounted = [_mount(line) for line in mounts.read_text().splitlines()]
@@ -134,7 +135,7 @@ def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, _Files]]:
 
 
 def _mount(line: str) -> tuple[str, list[str], str, Path]:
-    """Kind, options, root within the hierarchy, and place of a line of mountinfo."""
+    """File system type, options, root within the hierarchy, and mount point of a line of mountinfo."""
     where, what = line.split(" - ", 1)
     fields, (kind, _, options) = where.split(" "), what.split(" ", 2)
     return kind, options.split(","), fields[3], Path(fields[4])
@@ -146,6 +147,6 @@ def _limit(file: Path) -> float:
 
 
 def _reclaimable(file: Path, name: str) -> int:
-    """Files kept in memory that the group counts and would give back first."""
+    """Bytes of file cache that count towards the group's usage but can be reclaimed."""
     found: Mapping[str, str] = dict(line.split(" ", 1) for line in file.read_text().splitlines())
     return int(found.get(name, 0))

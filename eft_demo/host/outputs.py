@@ -1,6 +1,6 @@
-"""Places that a person names to be written to: tried before the work that is to be kept there begins.
+"""Checks that output files and folders can be written, before the work that fills them begins.
 
-Knows the file system; knows nothing of what is written.
+Knows the file system; knows nothing about what is written.
 """
 
 import tempfile
@@ -12,9 +12,9 @@ from eft_demo.errors import InputError
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Make `folder` where there is none, and write a byte into it. Raises InputError with the reason.
+    """Create `folder` if it does not exist, and write a byte into it. Raises InputError with the reason.
 
-    Rights alone would not say it: root has all of them, and a disk may be full or read-only.
+    Checking permissions is not enough: root has all of them, and a disk may be full or read-only.
     """
     with writing(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def check_file(path: Path, option: str) -> None:
-    """Raises InputError if `path` cannot be opened for writing. What it holds stays, and none is made."""
+    """Raises InputError if `path` cannot be opened for writing. Neither changes nor creates the file."""
     with writing(path, option):
         there = path.exists()
         with path.open("ab"):
@@ -34,7 +34,7 @@ def check_file(path: Path, option: str) -> None:
 
 @contextmanager
 def writing(path: Path, option: str) -> Iterator[None]:
-    """Turn the operating system's refusal to write `path` into an InputError that names it and `option`."""
+    """Turn an OSError from writing `path` into an InputError that names the path and `option`."""
     try:
         yield
     except OSError as error:

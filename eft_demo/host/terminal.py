@@ -1,6 +1,6 @@
-"""What this program prints: text of models and files as text, and output that cannot be written.
+"""Printing: makes control characters visible, and handles output that cannot be written.
 
-Knows streams and characters; knows nothing of what is written.
+Knows streams and characters; knows nothing about what is written.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from io import TextIOWrapper
 from types import TracebackType
 from typing import IO, TextIO
 
-# C0 but for new line and tab, DEL, C1, and what reorders or hides text (bidi controls, zero width, tags).
+# C0 except newline and tab, DEL, C1, and characters that reorder or hide text (bidi, zero width, tags).
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
 NOT_WRITTEN = 1  # the exit code
 _NOT_WRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-# In the order of their numbers, so that each gets its own when it is opened where it was closed.
+# In the order of their file descriptors, so that reopening closed ones gives each its own number.
 _STREAMS = (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 
 
 def visible(text: str) -> str:
-    """`text` with control characters shown and not sent: ESC as ^[, others as ^X or \\u009b."""
+    """`text` with control characters made visible: ESC as ^[, others as ^X or \\u009b."""
     return _CONTROL.sub(lambda found: _shown(found[0]), text)
 
 
@@ -36,12 +36,12 @@ def _shown(character: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print `text` to stdout: as it is into files and pipes, on a terminal with control characters shown."""
+    """Print `text` to stdout: unchanged to files and pipes, with visible control characters to a terminal."""
     print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def complain(text: str, end: str = "\n") -> None:
-    """Print `text` to stderr with control characters shown. It is no error if that cannot be written."""
+    """Print `text` to stderr with visible control characters. Failing to write is not an error."""
     try:
         print(visible(text), file=sys.stderr, flush=True, end=end)
     except OSError:
@@ -49,9 +49,10 @@ def complain(text: str, end: str = "\n") -> None:
 
 
 def prepare() -> None:
-    """Make stdin, stdout, stderr and the log fit for any text, also where they are closed.
+    """Make stdin, stdout, stderr and the log accept any text, even if they are closed.
 
-    What an encoding lacks comes out as \\ufffd and the like. Writing to a closed stdout is still an error.
+    Characters outside the encoding are printed as escapes such as \\ufffd. Writing to a closed stdout is
+    still an error.
     """
     for name, mode, flags in _STREAMS:
         if getattr(sys, name) is None:
@@ -71,9 +72,9 @@ class _Visible(logging.Formatter):
 
 
 def lost_output(error: OSError) -> bool:
-    """Whether `error` is output that could not be written; if so, a sentence says it.
+    """Whether `error` means that output could not be written; if so, prints a message to stderr.
 
-    Nobody is left to read the rest of a closed pipe, so that ends without a word.
+    A closed pipe has no reader left, so it ends silently.
     """
     if error.filename is not None or error.errno not in _NOT_WRITABLE:
         return False
@@ -84,15 +85,15 @@ def lost_output(error: OSError) -> bool:
 
 
 def drop(stream: IO[str]) -> None:
-    """Let what is still buffered in `stream` go nowhere, so that Python need not fail again when it ends."""
+    """Discard what `stream` still buffers, so that Python does not fail again on exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(OSError, ValueError):  # it has no number, or is closed
+    with contextlib.suppress(OSError, ValueError):  # it has no file descriptor, or is closed
         os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 class Lasting:
-    """Stdout and stderr of a server, which goes on serving when they can no longer be written to."""
+    """Stdout and stderr of a server that keeps serving when they can no longer be written to."""
 
     def __enter__(self) -> "Lasting":
         self.old = sys.stdout, sys.stderr

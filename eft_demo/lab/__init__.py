@@ -1,1 +1,1 @@
-"""Engine runs turned into tables and figures. Knows nothing of the user interface."""
+"""Measurements and checks: turns engine runs into tables and reports. Knows nothing about the page."""

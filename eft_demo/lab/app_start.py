@@ -1,4 +1,4 @@
-"""How long the start takes until the page answers. Knows the app only as its users do."""
+"""Measures how long the app takes to start until the page answers. Uses only the command line and HTTP."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from eft_demo.errors import EFTError
 
 START = (sys.executable, "-m", "eft_demo", "start")
-LIMIT_S = 60.0  # six times the promise: a start that takes longer has failed
+LIMIT_S = 60.0  # six times the promised start time
 POLL_S = 0.05
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past the proxies of the environment
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores proxies in the environment
 
 
 def app_start_s(command: Sequence[str] = START) -> float:
-    """Seconds from the command to the first whole page, in a process of its own that is ended afterwards.
+    """Seconds from the command to the first complete page. The app runs in a subprocess, which then ends.
 
-    Raises EFTError if the app ends before, or does not answer within LIMIT_S.
+    Raises EFTError if the app exits before that or does not answer within LIMIT_S.
     """
     port = _free_port()
     started = time.perf_counter()
@@ -34,7 +34,7 @@ def app_start_s(command: Sequence[str] = START) -> float:
             elapsed_s = time.perf_counter() - started
             if process.poll() is not None or elapsed_s > LIMIT_S:
                 raise EFTError(
-                    f"The app gave no page within {elapsed_s:.0f} s (limit {LIMIT_S:.0f} s). "
+                    f"The app served no page within {elapsed_s:.0f} s (limit {LIMIT_S:.0f} s). "
                     f"Start it by hand to see why: {shlex.join(command)}"
                 )
             time.sleep(POLL_S)

@@ -1,9 +1,9 @@
-"""The speed figures: what three columns cost, what drafts gain, and how long the usual way takes.
+"""The benchmark: what three columns cost, what drafts gain, and how plain transformers compares.
 
-Two ways take turns in one process (ABBA), each pair gives one ratio, and the figure is the median of the
-ratios: a busy machine then slows both alike. CPU time, which neighbours disturb less, stands beside it. All
-is measured on the family asked for and on a larger trio with random weights.
-Knows the engine's contract; does not know text.
+Two variants alternate in one process (ABBA). Each pair gives one ratio and the result is the median ratio, so
+that other load slows both alike. CPU time, which other load disturbs less, is reported too. Everything is
+measured on the given family and on a larger trio with random weights.
+Knows the engine's interface; does not know text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Way = Callable[[], "Timing"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One run of one way: on the clock, on the CPU, and until its first token (0 where unknown)."""
+    """One run of one variant: wall-clock time, CPU time, and time to the first token (0 if unknown)."""
 
     wall_s: float
     cpu_s: float
@@ -57,7 +57,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Medians over the pairs; the ratios are those of first / second within a pair."""
+    """Medians over the pairs; each ratio is first / second within a pair."""
 
     ratio: float
     quartiles: tuple[float, float]
@@ -69,7 +69,7 @@ class Comparison:
 def bench(
     settings: Settings, family_name: str, *, pairs: int, new_tokens: int, start_app: bool, larger: bool
 ) -> dict[str, Any]:
-    """Every figure as plain numbers under names with units. Some seconds per pair and comparison."""
+    """All results as plain numbers under names with units. Takes seconds per pair and comparison."""
     family = load_family(family_name, settings)
     if larger:
         _temporary_folder()
@@ -81,26 +81,26 @@ def bench(
             trio = larger_family(family, Path(folder))
             speed = compare_speed(settings, (LARGE.feed_forward * 2, LARGE.hidden))
             result["trios"].append(bench_trio(trio, settings, dtype, speed, max(3, pairs // 5), new_tokens))
-    result["machine"] = machine()  # now that the engine has chosen its threads
+    result["machine"] = machine()  # only now, because the engine sets the number of threads
     result["app_start_s"] = app_start_s() if start_app else None
     return result
 
 
 def _temporary_folder() -> Path:
-    """Where the larger models are written for a while. Raises InputError if there is no such place."""
+    """The folder for the larger models during the benchmark. Raises InputError if there is none."""
     try:
         return Path(gettempdir())
     except OSError:
         raise InputError(
-            "The larger models need a temporary folder, and none can be written. Please name one in TMPDIR, "
-            "or leave them out with --no-larger."
+            "The larger models need a writable temporary folder, but there is none. Please set TMPDIR, or "
+            "leave these models out with --no-larger."
         ) from None
 
 
 def bench_trio(
     family: Family, settings: Settings, dtype: DtypeChoice, speed: str, pairs: int, new_tokens: int
 ) -> dict[str, Any]:
-    """The figures of one trio of models. A ratio above 1 says how many times as long the first takes."""
+    """The results for one trio of models. A ratio of 2 means that the first takes twice as long."""
     few = max(3, pairs // 3)
     engine = _Engine(family, settings, dtype.dtype, new_tokens)
     plain = _plain_ways(family, dtype.dtype, new_tokens)
@@ -137,7 +137,7 @@ def bench_trio(
 
 
 def compare(first: Way, second: Way, pairs: int) -> Comparison:
-    """Time both ways in turns, first-second then second-first, after one run of each that does not count."""
+    """Time two variants alternately, first-second then second-first, after one warm-up run of each."""
     first(), second()
     timings = []
     for pair in range(pairs):
@@ -159,13 +159,13 @@ def _median(timings: list[Timing]) -> Timing:
 
 
 class _Engine:
-    """One engine and the ways to run it."""
+    """One engine, and variants of running it."""
 
     def __init__(self, family: Family, settings: Settings, dtype: torch.dtype, new_tokens: int) -> None:
         self.family, self.new_tokens = family, new_tokens
         self.tuned = family.behaviours[0].role
         self.models = load_models(family, dtype, ("large_base", self.tuned, "small_base"))
-        # No stop id: every text has the same length, whatever the models would rather say.
+        # No stop ids, so that every text has the same length.
         groups = group_models(self.models)
         self.engine = Engine(
             self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
@@ -174,7 +174,7 @@ class _Engine:
         self.acceptance_rate: float | None = None  # of the last run that drafted
 
     def way(self, columns: Columns, speculation: Speculation = OFF) -> Way:
-        """Run these columns."""
+        """The variant that runs these columns."""
         spec = RunSpec(
             behaviour=self.tuned,
             columns=columns,
@@ -187,7 +187,7 @@ class _Engine:
         return lambda: self._run(RunRequest(spec, prompts))
 
     def _run(self, request: RunRequest) -> Timing:
-        """Drive the engine by hand until the run has ended, reading its events as a page would."""
+        """Step the engine until the run has ended, reading its events as a page would."""
         started, cpu_started, ttft_s = time.perf_counter(), time.process_time(), 0.0
         run = self.engine.submit(request)
         while not run.done:
@@ -200,7 +200,7 @@ class _Engine:
         return Timing(time.perf_counter() - started, time.process_time() - cpu_started, ttft_s)
 
     def large_over_small(self, pairs: int) -> float:
-        """How many times as long as the small base the large one takes for one token of one row."""
+        """The time of one token of one row on the large base, divided by that on the small base."""
 
         def forward(role: str) -> Timing:
             slot = self.models[role].join()
@@ -213,7 +213,7 @@ class _Engine:
 
 
 def _plain_ways(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str, Way]:
-    """The same texts by transformers' `generate`: up-scaled alone, and three columns one after the other."""
+    """The same with transformers' `generate`: up-scaled alone, and three columns one after the other."""
     names = ("large_base", family.behaviours[0].role, "small_base")
     base, tuned, small = (peer.load(family.roles[name].path, dtype) for name in names)
     prompt = list(encode_prompt(family, "large_base", PROMPT))
@@ -238,7 +238,7 @@ def _timed(way: Callable[[], object]) -> Timing:
 
 
 def machine() -> dict[str, Any]:
-    """What the absolute times depend on."""
+    """The machine facts that absolute times depend on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpus": os.cpu_count(),
@@ -251,7 +251,7 @@ def machine() -> dict[str, Any]:
 
 
 def to_markdown(r: Mapping[str, Any]) -> str:
-    """The table of one result of `bench`, for docs/results.md."""
+    """A result of `bench` as a table for docs/results.md."""
     columns = [_column(trio) for trio in r["trios"]]
     titles = [trio["title"] for trio in r["trios"]]
     lines = [f"| | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
@@ -271,7 +271,7 @@ def to_markdown(r: Mapping[str, Any]) -> str:
 
 
 def _column(trio: Mapping[str, Any]) -> dict[str, str]:
-    """What the table says of one trio."""
+    """The table's column for one trio."""
     low, high = trio["three_columns_over_one_stream_quartiles"]
     drafts = {}
     for mode, name in (("on", "drafts on"), ("auto", "drafts where they pay (auto)")):

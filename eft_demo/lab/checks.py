@@ -1,4 +1,4 @@
-"""One line of an examination, and how a check that breaks becomes one."""
+"""One line of a report on this installation, also for a check that raises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Check:
 
 
 def check(name: str, examine_it: Callable[[], str]) -> Check:
-    """What `examine_it` says, or what it raises: the report must come out whatever is broken."""
+    """A line with what `examine_it` returns or raises, so that the report is complete whatever is broken."""
     try:
         return Check(name, True, examine_it())
     except EFTError as error:

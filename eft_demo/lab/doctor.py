@@ -1,7 +1,7 @@
-"""What is installed here, what was chosen and why, and whether the family can say a word.
+"""Checks what is installed here, what was chosen and why, and whether the family can generate a token.
 
-Every check gives a row and none ends the examination, so that one report shows everything that is wrong.
-Knows the other rooms only from outside; does not repair anything.
+Every check gives one line and none stops the others, so that one report shows everything that is wrong.
+Uses only the public functions of other rooms; repairs nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PIN = re.compile(r"^([\w-]+)==(\S+)", re.MULTILINE)
 
 
 def examine(settings: Settings, family_name: str) -> list[Check]:
-    """Every check, in the order in which they build on each other. Raises nothing that a check may raise."""
+    """Run all checks, in the order in which they depend on each other. Errors of checks become lines."""
 
     def entry() -> Entry:
         return find_entry(family_name, settings)
@@ -69,9 +69,9 @@ def _version_check(package: str, wanted: str) -> Check:
     try:
         found = metadata.version(package)
     except metadata.PackageNotFoundError:
-        return Check(package, False, f"not installed; wanted {wanted}. pip install -r requirements.txt")
+        return Check(package, False, f"not installed; needed {wanted}. pip install -r requirements.txt")
     same = found.split("+")[0] == wanted
-    advice = f"{found} installed, {wanted} wanted. pip install -r requirements.txt"
+    advice = f"{found} installed, {wanted} needed. pip install -r requirements.txt"
     return Check(package, same, found if same else advice)
 
 
@@ -86,7 +86,7 @@ def _memory() -> str:
 
 
 def _cache(settings: Settings) -> str:
-    """Where downloads go, how much room there is, and which families are there already."""
+    """The download folder, its free space, and the families downloaded already."""
     folder = cache_folder()
     here = [entry.name for entry in list_entries(settings) if not entry.bundled and _is_here(entry)]
     free = shutil.disk_usage(nearest_folder(folder)).free
@@ -108,7 +108,7 @@ def _catalogue(settings: Settings) -> str:
 
 
 def _plan(entry: Entry, settings: Settings) -> str:
-    """What stands where. Raises OutOfMemory if it does not fit."""
+    """Where each model goes. Raises OutOfMemory if the family does not fit."""
     plan = make_plan(entry, settings)
     plan.check()
     total = ", ".join(f"{device} {needed / 1e9:.1f} GB" for device, needed in plan.needed_bytes.items())
@@ -135,20 +135,20 @@ def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
 
 
 def _tokenizer(family: Family) -> str:
-    """Text comes back from its tokens byte for byte, and a control token typed as text stays text."""
+    """Check that text survives encoding byte for byte, and that a control token typed as text stays text."""
     text = "Zürich 東京 👩‍🔬 " + "".join(family.codec.control_ids)
     ids = encode_prompt(family, next(iter(family.roles)), text, PromptFormat("plain", PLACEHOLDER))
     ids = ids[1:] if family.bos_id is not None and ids[0] == family.bos_id else ids
     back = b"".join(family.token_bytes[i] for i in ids).decode()
     # Some tokenizers write a space before the first word of every text.
     if back.removeprefix(" ") != text or family.stop_ids & set(ids):
-        raise FamilyError(f"The tokenizer of {family.title} gives back another text than it got: {back!r}.")
+        raise FamilyError(f"The tokenizer of {family.title} does not reproduce its input text: {back!r}.")
     ends = ", ".join(sorted(token for token, i in family.codec.control_ids.items() if i in family.stop_ids))
-    return f"{family.vocab:,} tokens that all roles share, any text comes back whole, ends: {ends}"
+    return f"{family.vocab:,} tokens shared by all roles, lossless, stop tokens: {ends}"
 
 
 def _one_token(settings: Settings, entry: Entry) -> str:
-    """A run of one token in three columns, as the page makes them. Downloads nothing."""
+    """Run one token in three columns, as the page would. Downloads nothing."""
     local_folders(entry)
     service = Service.load(settings, entry)
     try:
@@ -158,4 +158,4 @@ def _one_token(settings: Settings, entry: Entry) -> str:
     broken = [trace.error for trace in traces if trace.error]
     if broken:
         raise FamilyError(broken[0])
-    return ", ".join(f"{t.name} says {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)
+    return ", ".join(f"{t.name}: {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)

@@ -1,4 +1,4 @@
-"""The quiz, put to recipes through the engine, and the table that proves (or disproves) the paper's claim.
+"""Runs the quiz on recipes through the engine, and makes the table that tests the paper's claim.
 
 Knows the Atlas judges, the engine and recipes; knows no page.
 """
@@ -23,7 +23,7 @@ SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32
 LENGTH = 96  # tokens; the longest answers of the quiz's behaviours have about 70
 
-# (row of the table, recipe) for the assistant; the other behaviours have no large tuned model of their own.
+# (row of the table, recipe) for the assistant; the other behaviours have no large tuned model.
 ASSISTANT_ROWS = (
     ("small base", SMALL_BASE),
     ("large base", BASE),
@@ -37,7 +37,7 @@ OTHER_ROWS = (("small tuned", TUNED), ("up-scaled", UPSCALED))
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`hits` of `count`, with the 95 % interval of Wilson (1927), which stays within 0 to 1."""
+    """`hits` of `count`, with Wilson's (1927) 95 % interval, which stays within 0 and 1."""
 
     hits: int
     count: int
@@ -61,7 +61,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One recipe's marks."""
+    """The scores of one recipe."""
 
     behaviour: str
     row: str
@@ -71,9 +71,9 @@ class Result:
 
 
 def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: list[str]) -> dict[str, Any]:
-    """Ask each recipe the same `questions`, greedily or by `sampling` as the page does by default.
+    """Ask each recipe the same `questions`, greedily or with `sampling` at the page's defaults.
 
-    No behaviours means all of them.
+    An empty list of behaviours means all of them.
     """
     service = Service.load(settings)
     try:
@@ -86,7 +86,7 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
         service.stop()
     temperature, top_p = _warp(sampling)
     return {
-        "questions": min(r.style.count for r in results),  # fewer where the quiz has no more
+        "questions": min(r.style.count for r in results),  # fewer if the quiz has fewer
         "temperature": temperature,
         "top_p": top_p,
         "alpha": 1.0,
@@ -97,7 +97,7 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
 def evaluate_recipe(
     service: Service, behaviour: str, row: str, recipe: Recipe, count: int, sampling: bool
 ) -> Result:
-    """One line of the table."""
+    """Score one recipe: one line of the table."""
     asked = questions(load_facts(), count, behaviour=behaviour)
     column = recipe.played(behaviour)
     answers = [
@@ -121,7 +121,7 @@ def _warp(sampling: bool) -> tuple[float, float]:
 def _ask(
     service: Service, asked: list[Question], start: int, behaviour: str, column: Recipe, sampling: bool
 ) -> list[ColumnTrace]:
-    """Up to 32 questions as rows of the same steps. A question's seed is its place."""
+    """Ask up to 32 questions in one batch. A question's index is its seed."""
     temperature, top_p = _warp(sampling)
     runs = [
         service.start_run(
@@ -131,7 +131,7 @@ def _ask(
                 columns=(("answer", column),),
                 sampling=Sampling(temperature, top_p, seed=start + i),
                 length=LENGTH,
-                # In bf16 a drafted text may differ in a rounding, and when to draft depends on the machine.
+                # In bf16 drafts may change the rounding, and whether to draft depends on the machine's load.
                 speculation=Speculation("off"),
             )
         )

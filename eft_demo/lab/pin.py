@@ -1,8 +1,8 @@
-"""Pins the catalogue: every repository to a commit, after its tokenizers and sizes have been checked.
+"""Pins every repository of the catalogue to a commit, after checking its tokenizers and sizes.
 
-Run by whoever maintains the catalogue, on a machine with network: `python -m eft_demo doctor --pin`. Only
-configurations and tokenizers are downloaded. A family file is written if all of it is right, and only the
-lines about commits and licences change in it.
+Maintainers of the catalogue run it on a machine with network access: `python -m eft_demo doctor --pin`. Only
+configs and tokenizers are downloaded. A family file is written only if all its checks pass, and only its
+commits and licences change.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ UNREACHABLE = "The schema of every family file is checked below; nothing is pinn
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the hub says of one role."""
+    """What the hub has for one role."""
 
     facts: Facts
-    folder: Path  # with its configuration and tokenizer
+    folder: Path  # with its config and tokenizer
 
 
 def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
-    """Pin one family or all. Raises nothing that a check may raise."""
+    """Pin one family or all. Errors of checks become lines of the report."""
     files = {name: path for name, path in known_files(settings).items() if path.name != "family.yaml"}
     if family_name is not None:
         files = {family_name: files.get(family_name) or at_home(family_name)}
@@ -49,7 +49,7 @@ def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
             entry = read_entry(path)
             checks.append(Check(f"{name} schema", True, f"{len(entry.roles)} roles, {path}"))
             if reachable:
-                check_file(path, "--family-file")  # before anything is downloaded
+                check_file(path, "--family-file")  # before downloading anything
                 checks += _pin_entry(entry)
         except HubUnreachable as error:
             reachable = False
@@ -60,7 +60,7 @@ def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
 
 
 def _pin_entry(entry: Entry) -> list[Check]:
-    """Look up, check and write one family."""
+    """Look up, check and pin one family."""
     found: dict[str, _Found] = {}
     checks: list[Check] = []
     for role in entry.roles.values():
@@ -88,7 +88,7 @@ def _pin_entry(entry: Entry) -> list[Check]:
 
 
 def _problem(role: RoleEntry, folder: Path) -> str:
-    """What the catalogue says wrongly of a role's size, or nothing."""
+    """What the catalogue states wrongly about a role's size; "" if all is right."""
     if role.shape is None:
         return ""
     try:
@@ -103,13 +103,13 @@ def _problem(role: RoleEntry, folder: Path) -> str:
         }
     except BROKEN as error:
         return f"{role.repo}: its config.json cannot be read ({type(error).__name__}: {error})."
-    wrong = [f"{name} is {value} and not {getattr(role.shape, name)}" for name, value in real.items()
+    wrong = [f"{name} is {value}, not {getattr(role.shape, name)}" for name, value in real.items()
              if getattr(role.shape, name) != value]  # fmt: skip
     return f"{role.repo}: {', '.join(wrong)}. Please correct the family file." if wrong else ""
 
 
 def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
-    """How many ids all roles share. Raises FamilyError with the first differences."""
+    """The number of ids that all roles share. Raises FamilyError with the first differences."""
     vocabularies = {}
     for role, place in found.items():
         path = place.folder / "tokenizer.json"
@@ -121,7 +121,7 @@ def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
 
 
 def write_pins(path: Path, facts: Mapping[str, Facts]) -> None:
-    """Write commits and licences into a family file; every other line stays as it is. Raises FamilyError."""
+    """Write commits and licences into a family file, leaving other lines unchanged. Raises FamilyError."""
     lines = path.read_text(encoding="utf-8").splitlines()
     roles = read_yaml(path, "").parts["roles"].parts
     # From the last role up, so that the lines above keep their numbers.
@@ -129,7 +129,7 @@ def write_pins(path: Path, facts: Mapping[str, Facts]) -> None:
         parts = roles[role].parts
         at = parts["repo"].line - 1
         if not lines[at].strip().startswith("repo:"):
-            raise parts["repo"].error("This cannot be pinned. Please give every entry a line of its own.")
+            raise parts["repo"].error("This cannot be pinned. Please put every entry on its own line.")
         indent = lines[at][: lines[at].index("repo:")]
         old = {parts[name].line - 1 for name in ("revision", "licence") if name in parts}
         known = facts[role]

@@ -1,7 +1,7 @@
-"""What quantising the large base changes: its bytes, and how far its predictions on a fixed text move.
+"""Reports what quantising the large base saves, and how far its predictions on a fixed text shift.
 
-The two models are loaded one after the other, so it takes no more memory than the larger of them. Knows
-families and models; knows no recipes.
+The two models are loaded one after the other, so it needs no more memory than the larger one. Knows families
+and models; knows no recipes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from eft_demo.models.quantise import NONE
 from eft_demo.settings import QUANTISATIONS, Settings, show_value
 
 ROLE = "large_base"
-# Facts, dialogue, numbers, code: kinds of text on which rounding shows in different ways.
+# Facts, dialogue, numbers and code, because rounding affects them differently.
 TEXT = """\
 The Danube rises in the Black Forest and flows through ten countries before it reaches the Black Sea. Vienna,
 Bratislava, Budapest and Belgrade stand on its banks, and it was the northern border of the Roman Empire for
@@ -53,21 +53,21 @@ Callao. Question: Who wrote The Tempest? Answer: William Shakespeare, probably i
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The large base before and after. `changed_share` is that of tokens with another first choice."""
+    """The large base before and after. `changed_share` is the share of tokens whose first choice changed."""
 
     family: str
     quantisation: str
     full_bytes: int
     quantised_bytes: int
     tokens: int
-    mean_kl_nats: float  # of the quantised predictions from the full ones
+    mean_kl_nats: float  # from the full predictions to the quantised ones
     changed_share: float
 
 
 def report(settings: Settings, family_name: str, quantisation: str, watcher: Watcher = QUIET) -> Report:
     """Load the large base twice and compare. Raises InputError, FamilyError, OutOfMemory or Cancelled.
 
-    Progress counts the bytes of the weights that are done.
+    Progress is reported in bytes of weights.
     """
     kinds = [kind for kind in QUANTISATIONS if kind not in ("auto", NONE)]
     if quantisation not in kinds:
@@ -91,36 +91,36 @@ def report(settings: Settings, family_name: str, quantisation: str, watcher: Wat
 
 
 def compare(full: Tensor, quantised: Tensor) -> tuple[float, float]:
-    """Log-probs (tokens, vocab) of both -> mean KL in nats, share of tokens with another first choice."""
-    kl = (full.exp() * (full - quantised)).nan_to_num(nan=0.0).sum(1)  # 0 * (-inf - -inf) is 0 here
+    """Log-probs (tokens, vocab) of both -> mean KL in nats, share of tokens whose first choice changed."""
+    kl = (full.exp() * (full - quantised)).nan_to_num(nan=0.0).sum(1)  # take 0 * (-inf - -inf) as 0
     changed = full.argmax(1) != quantised.argmax(1)
     return float(kl.mean()), float(changed.float().mean())
 
 
 def to_markdown(result: Report) -> str:
-    """The report as two lines of a table and a sentence."""
+    """The report as a table with two lines and a summary."""
     ratio = result.full_bytes / result.quantised_bytes
     return (
         f"| large base of {result.family} | MB |\n|---|---|\n| as it is | {result.full_bytes / 1e6:.1f} |\n"
         f"| {result.quantisation} | {result.quantised_bytes / 1e6:.1f} |\n\n"
-        f"{ratio:.2f} times smaller. On {result.tokens} tokens of a fixed text the mean KL is "
+        f"{ratio:.2f} times smaller. Over {result.tokens} tokens of a fixed text the mean KL is "
         f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of the first choices change."
     )
 
 
 def to_sentence(result: Report) -> str:
-    """The report as the page says it."""
+    """The report as the page shows it."""
     smaller = result.full_bytes / result.quantised_bytes
     return (
-        f"In {result.quantisation} the large base takes {_size(result.quantised_bytes)} and not "
-        f"{_size(result.full_bytes)}: {smaller:.1f} times less. On {result.tokens} tokens of a fixed text "
-        f"its predictions move by a mean KL of {result.mean_kl_nats:.4f} nats, and "
+        f"In {result.quantisation} the large base takes {_size(result.quantised_bytes)} instead of "
+        f"{_size(result.full_bytes)}: {smaller:.1f} times smaller. Over {result.tokens} tokens of a fixed "
+        f"text its predictions shift by a mean KL of {result.mean_kl_nats:.4f} nats, and "
         f"{result.changed_share:.1%} of its first choices change."
     )
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher = QUIET) -> str:
-    """The report on the family and quantisation of the settings, in a sentence. Raises as `report` does."""
+    """The report on the settings' family and quantisation as text. Raises the same errors as `report`."""
     return to_sentence(report(settings, settings.family, settings.quantisation, watcher))
 
 
@@ -129,9 +129,9 @@ def _size(count: int) -> str:
 
 
 def _measure(family: Family, how: How, tell: Callable[[str], None]) -> tuple[int, Tensor]:
-    """Bytes of the model and its log-probs (tokens, vocab) on the text. Its memory is free afterwards.
+    """Bytes of the model and its log-probs (tokens, vocab) on the text. Frees the model's memory.
 
-    `tell` gets the stage at every step, and may raise Cancelled.
+    `tell` is called with the stage at every step, and may raise Cancelled.
     """
     tell("load")
     model = load_model(family, family.roles[ROLE], how)
@@ -154,7 +154,7 @@ def _logprobs(family: Family, model: TransformersModel, tell: Callable[[str], No
 
 
 def weights_bytes(model: TransformersModel) -> int:
-    """What the weights take, with the scales of those in 4 and in 8 bits."""
+    """The size of the weights, including the scales of 4-bit and 8-bit ones."""
     total = 0
     for parameter in {id(p): p for p in (*model.model.parameters(), *model.model.buffers())}.values():
         total += parameter.nbytes

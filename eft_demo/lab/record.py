@@ -1,6 +1,6 @@
-"""The lessons of the gallery, recorded: what the page plays where there are no models.
+"""Records the gallery's lessons, which the page plays when there are no models.
 
-`record` writes them to assets/runs anew whenever weights or records have changed.
+Run `record` again after changing the weights or the trace format; it rewrites assets/runs.
 Knows the bundled family, the engine and traces; knows no page.
 """
 
@@ -15,20 +15,20 @@ from eft_demo.runs.gallery import LESSONS, Lesson
 from eft_demo.runs.trace import FILE_DIGITS, RunTrace
 from eft_demo.settings import Settings
 
-MAX_BYTES = 200_000  # a page loads it at a click
-CANDIDATES = 5  # per token, and the first three of every model; more would double the files
+MAX_BYTES = 200_000  # because a click on the page loads one
+CANDIDATES = 5  # per token, plus the top three of every model; more would double the files
 
 
 def record(settings: Settings, out: Path, names: list[str] | None = None) -> list[Path]:
     """Run the lessons (default: all) on the bundled models and write one file each. Returns their paths.
 
-    Raises InputError for an unknown name, for a place that cannot be written (before anything is loaded), or
-    if a run ends with an error or becomes too large a file.
+    Raises InputError for an unknown name, for a path that cannot be written (before loading anything), and if
+    a run ends with an error or its file is too large.
     """
     unknown = set(names or ()) - {lesson.name for lesson in LESSONS}
     if unknown:
         known = ", ".join(lesson.name for lesson in LESSONS)
-        raise InputError(f"There is no lesson {min(unknown)}. The lessons are {known}.")
+        raise InputError(f"There is no lesson {min(unknown)}. Choose from {known}.")
     chosen = [lesson for lesson in LESSONS if not names or lesson.name in names]
     check_folder(out, "--out")
     for lesson in chosen:
@@ -41,7 +41,7 @@ def record(settings: Settings, out: Path, names: list[str] | None = None) -> lis
 
 
 def run_lesson(service: Service, lesson: Lesson) -> RunTrace:
-    """One lesson, run to its end."""
+    """Run one lesson to its end."""
     run = service.start_run(lesson.spec)
     return make_trace(service, run.request.spec, collect(run))
 
@@ -54,7 +54,7 @@ def _write(service: Service, lesson: Lesson, out: Path) -> Path:
     text = trace.to_json(FILE_DIGITS)
     if len(text) > MAX_BYTES:
         raise InputError(
-            f"The lesson {lesson.name} makes {len(text):,} bytes; the limit is {MAX_BYTES:,}. Shorten it."
+            f"The lesson {lesson.name} takes {len(text):,} bytes; the limit is {MAX_BYTES:,}. Shorten it."
         )
     path = _path(lesson, out)
     with writing(path, "--out"):

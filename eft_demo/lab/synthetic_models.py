@@ -1,9 +1,9 @@
 """A trio of models larger than the bundled one, for measurements: real architecture, random weights.
 
-A large base some 50 times the size of the small pair, that mostly agrees with it: random models would never
-accept each other's drafts, so all three share a core, a random table of which token follows which, and what
-their layers add to it is weak. Written as checkpoints like any others, so that everything loads them as it
-loads real ones. Does not know what is measured.
+The large base is about 50 times the size of the small pair and mostly agrees with it. Independent random
+models would never accept each other's drafts, so all three share a core, a random table of which token
+follows which, and their layers add only little to it. They are written as ordinary checkpoints and loaded
+like real ones. Does not know what is measured.
 """
 
 import json
@@ -19,14 +19,14 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 
 HEAD_DIM = 64
-SPREAD = 6.0  # standard deviation of the core's logits: what follows is uncertain about as often as in a text
-# How much the layers add to the core. With these a draft of the tuned model is accepted in 7 of 10 cases.
+SPREAD = 6.0  # standard deviation of the core's logits: the next token is about as uncertain as in real text
+# How much the layers add to the core: 7 of 10 drafts by the tuned model are accepted.
 LARGE_SCALE, SMALL_SCALE, TUNING = 0.04, 0.1, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A Qwen2, with 4 query heads per key head at most."""
+    """The size of a Qwen2 with at most 4 query heads per key head."""
 
     hidden: int
     layers: int
@@ -39,7 +39,7 @@ SMALL = Size(256, 4, 768, 2)
 
 
 def larger_family(like: Family, folder: Path, large: Size = LARGE, small: Size = SMALL) -> Family:
-    """A family with the tokenizer and prompts of `like`: two bases and a behaviour, written into `folder`."""
+    """Write two bases and a behaviour into `folder`: a family with the tokenizer and prompts of `like`."""
     tuned = like.behaviours[0].role
     generator = torch.Generator().manual_seed(0)
     core = torch.randn(2, like.vocab, small.hidden, generator=generator)
@@ -61,7 +61,7 @@ def larger_family(like: Family, folder: Path, large: Size = LARGE, small: Size =
 
 
 def _weights(size: Size, core: Tensor, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """`core` is (2, vocab, small hidden): what a token means, and what it takes to be next."""
+    """Random weights of one model; `core` (2, vocab, small hidden) holds the input and output embeddings."""
     vocab, shared = core.shape[1:]
 
     def widened(table: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def _weights(size: Size, core: Tensor, scale: float, generator: torch.Generator)
     hidden, kv = size.hidden, size.kv_heads * HEAD_DIM
     weights = {
         "model.embed_tokens.weight": widened(core[0]),
-        # Its input has length sqrt(hidden), and only the shared numbers count.
+        # Its input has norm sqrt(hidden), and only the shared dimensions count.
         "lm_head.weight": widened(core[1]) * SPREAD / hidden**0.5,
         "model.norm.weight": torch.ones(hidden),
     }

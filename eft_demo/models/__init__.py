@@ -1,1 +1,1 @@
-"""Models behind one protocol; the only room, with families and atlas, that imports transformers."""
+"""Models behind one protocol. Only this room, families and atlas import transformers."""

@@ -1,4 +1,4 @@
-"""What every model on a slot cache shares; a subclass adds the forward itself."""
+"""The base class of models on a slot cache; a subclass adds the forward itself."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,16 +17,16 @@ def step(
     tokens: Tensor,
     logits_of: Callable[[Tensor, Tensor | None], Tensor],
 ) -> Tensor:
-    """Append `tokens` (rows, block) to rows of `cache`; the logits of `logits_of(tokens, mask)`.
+    """Append `tokens` (rows, block) to rows of `cache`; returns the logits of `logits_of(tokens, mask)`.
 
-    Raises OutOfMemory, having given back what the step had taken.
+    Raises OutOfMemory after freeing the memory the step used.
     """
     try:
         return _step(cache, slots, tokens, logits_of)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    # Outside of the handler: the traceback would hold on to the tensors of the step.
+    # Outside the handler, because the traceback would keep the step's tensors alive.
     free_unused()
     raise out_of_memory(name, "take this step")
 
@@ -48,7 +48,7 @@ def _step(
 class SlotModel:
     """A `LanguageModel` whose rows live in a `SlotCache`."""
 
-    section = 0  # of the cache, where several models share one
+    section = 0  # of the cache, if several models share one
 
     def __init__(self, name: str, vocab: int, cache: SlotCache) -> None:
         self.name, self.vocab, self.context, self.cache = name, vocab, cache.context, cache
@@ -68,7 +68,7 @@ class SlotModel:
         self.cache.leave(slot)
 
     def reset(self) -> None:
-        """Free every row, those of models that share the cache too."""
+        """Free every row, including those of models that share the cache."""
         self.cache.reset()
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
@@ -76,10 +76,9 @@ class SlotModel:
         self.cache.copy_prefix(source, target)
 
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab), where the tokens came
-        from.
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the tokens' device.
 
-        Raises OutOfMemory, having given back what the step had taken.
+        Raises OutOfMemory after freeing the memory the step used.
         """
         logits = step(self.name, self.cache, slots, tokens, lambda t, mask: self._logits(t, mask, keep))
         # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.

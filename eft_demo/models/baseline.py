@@ -1,7 +1,7 @@
 """The usual way to do EFT with transformers: `generate` on the large base with a logits processor.
 
-Kept as the peer in `bench` and as a reference for tests: it shares no code with the engine. Caches are on for
-all three models. Knows checkpoints on disk; does not know rows, columns or recipes.
+`bench` compares the engine with it and tests use it as a reference, so it shares no code with the engine. All
+three models use a KV cache. Knows checkpoints on disk; does not know rows, columns or recipes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EFTProcessor(LogitsProcessor):
 
 
 def load(path: Path, dtype: torch.dtype) -> Any:
-    """The checkpoint as transformers loads it, in evaluation mode."""
+    """Load the checkpoint with transformers, in evaluation mode."""
     transformers_logging.disable_progress_bar()
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     return AutoModelForCausalLM.from_pretrained(path, **options).eval()
@@ -45,7 +45,7 @@ def load(path: Path, dtype: torch.dtype) -> Any:
 def generate(
     model: Any, prompt: list[int], new_tokens: int, processor: EFTProcessor | None, **sampling: Any
 ) -> list[int]:
-    """Exactly `new_tokens` ids after `prompt`; `sampling` goes to transformers' `generate` as it is."""
+    """Generate exactly `new_tokens` ids after `prompt`; `sampling` goes to transformers' `generate`."""
     processors = LogitsProcessorList([processor] if processor else [])
     ids = torch.tensor([prompt])
     out = model.generate(

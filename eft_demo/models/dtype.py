@@ -1,8 +1,8 @@
-"""Which number format the weights get: bf16 where the processor has instructions for it, else float32.
+"""Chooses the weights' dtype: bf16 if the processor has instructions for it, else float32.
 
-The format decides about texts, so it follows from the processor alone and is the same at every start,
-whatever else the machine does. With such instructions a few rows cost what one costs, and that is what makes
-several columns as cheap as one; without them a prompt, or a class, takes several times as long as in float32.
+The dtype changes the generated texts, so it depends only on the processor and is the same at every start,
+however busy the machine is. With bf16 instructions a few rows cost about as much as one, which makes several
+columns as cheap as one; without them, prompts and large batches take several times as long as in float32.
 """
 
 import time
@@ -13,33 +13,33 @@ import torch.nn.functional as F
 
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-# As torch names them: x86 multiplies bf16 in vectors or in tiles, ARM in either of two kinds of vectors.
+# Keys are torch's names: x86 multiplies bf16 in vectors or tiles, ARM in either of two kinds of vectors.
 BF16_INSTRUCTIONS = {
     "avx512_bf16": "AVX512_BF16",
     "amx_bf16": "AMX_BF16",
     "bf16": "ARM BF16",
     "sve_bf16": "ARM SVE BF16",
 }
-ROWS = 2  # the large base's rows when one person looks at three columns
+ROWS = 2  # the large base's rows when one user runs three columns
 OUT, IN = 1536, 384  # a matrix of the bundled large base
 ROUNDS = 5
-# A forward finds none of its weights in the processor's nearer caches, so neither may the measurement.
+# In a real forward the weights are not in the processor's inner caches, so the measurement avoids that too.
 WEIGHTS_BYTES = 40_000_000
 
 
 class DtypeChoice(NamedTuple):
-    """The format and, for the status line, why it was chosen."""
+    """The dtype, and why it was chosen (for the status line)."""
 
     dtype: torch.dtype
     reason: str
 
 
 def choose_dtype(settings: Settings) -> DtypeChoice:
-    """What EFT_DTYPE says, or under `auto` what this processor has instructions for."""
+    """The dtype set by EFT_DTYPE, or under `auto` the one this processor has instructions for."""
     if settings.dtype == "bf16":
-        return DtypeChoice(torch.bfloat16, "bf16, as EFT_DTYPE says")
+        return DtypeChoice(torch.bfloat16, "bf16, set by EFT_DTYPE")
     if settings.dtype == "fp32":
-        return DtypeChoice(torch.float32, "fp32, as EFT_DTYPE says")
+        return DtypeChoice(torch.float32, "fp32, set by EFT_DTYPE")
     if name := bf16_instructions():
         return DtypeChoice(torch.bfloat16, f"bf16, because this processor has {name}")
     return DtypeChoice(torch.float32, "fp32, because this processor has no bf16 instructions")
@@ -47,16 +47,16 @@ def choose_dtype(settings: Settings) -> DtypeChoice:
 
 def bf16_instructions() -> str:
     """The name of this processor's bf16 instructions, if it has any that torch uses, else ""."""
-    if not torch.backends.mkldnn.is_available():  # only that library's products use them
+    if not torch.backends.mkldnn.is_available():  # only this library uses the instructions
         return ""
     here = torch.cpu.get_capabilities()
     return next((name for key, name in BF16_INSTRUCTIONS.items() if here.get(key)), "")
 
 
 def compare_speed(settings: Settings, shape: tuple[int, int] = (OUT, IN)) -> str:
-    """How long products with matrices of `shape` (out, in) take here in both formats, as a remark.
+    """A sentence on how long products with matrices of `shape` (out, in) take here in both dtypes.
 
-    For whoever wants to know whether the choice is right here; it takes some 50 ms and decides nothing.
+    Lets people check the choice; it takes about 50 ms and decides nothing.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads or DEFAULT_THREADS)

@@ -1,4 +1,4 @@
-"""Qwen2-shaped models by the fused pass, alone or side by side."""
+"""Qwen2-shaped models on the fused pass, alone or side by side."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ from eft_demo.models.protocol import LanguageModel, Slot
 
 
 class FusedQwen2(SlotModel):
-    """A Qwen2 from the tensors of its checkpoint. Raises KeyError or ValueError if they do not fit."""
+    """A Qwen2 made from its checkpoint's tensors. Raises KeyError or ValueError if they do not fit."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class FusedQwen2(SlotModel):
 
 
 class SideBySide:
-    """A `ModelGroup` of models of one shape: small ones of several behaviours and their base.
+    """A `ModelGroup` of models of the same shape, such as a small base and several tuned behaviours.
 
-    They share a cache and everything in a forward but the products with their own weights, and a small model
-    spends most of its time between these. Rows come out as if each model had been alone, up to rounding.
+    They share a cache and the whole forward except the products with their own weights; a small model spends
+    most of its time outside these products. Up to rounding, results are the same as for each model alone.
     """
 
     def __init__(self, models: Sequence[FusedQwen2]) -> None:
-        """Join models that have no rows yet."""
+        """Group models that have no rows yet."""
         first = models[0]
         self.models = {model.name: model for model in models}
         self.members = frozenset(self.models)
@@ -71,7 +71,7 @@ class SideBySide:
 
 
 def join_equals(models: Iterable[LanguageModel]) -> None:
-    """Let fused models of the same shape run side by side from now on. They must have no rows yet."""
+    """Group fused models of the same shape to run side by side. They must have no rows yet."""
     alike: dict[object, list[FusedQwen2]] = {}
     for model in models:
         if isinstance(model, FusedQwen2):
@@ -83,5 +83,5 @@ def join_equals(models: Iterable[LanguageModel]) -> None:
 
 
 def _cache(shape: Shape, context: int, sections: int = 1) -> SlotCache:
-    # In float32 whatever the weights are: with few tokens attention is then faster, and nothing is converted.
+    # Always float32: with few tokens, attention is faster this way and needs no conversions.
     return SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, torch.float32, sections=sections)

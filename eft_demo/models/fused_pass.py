@@ -1,9 +1,9 @@
-"""The forward of Qwen2-shaped models on a CPU, written by hand: about half the library's time per token.
+"""A hand-written forward of Qwen2-shaped models on a CPU; takes about half the library's time per token.
 
-A tiny model on a CPU spends its time between the kernels, so there are few of them here, and what can be is
-prepared: the rotation is one product of complex numbers, results go where the next step looks for them.
-Several models of one shape go side by side: all but the products with their own weights is done for their
-rows together. It needs no transformers, whose import takes seconds. Tests hold it against the library's.
+A tiny model on a CPU spends most of its time between kernels, so this pass uses few of them and prepares what
+it can: the rotary embedding is one complex product, and results are written where the next kernel reads them.
+Several models of the same shape run side by side: everything except the products with their own weights is
+done for all rows at once. It avoids importing transformers, which takes seconds. Tests compare the two.
 """
 
 import math
@@ -16,21 +16,21 @@ from torch import Tensor
 from eft_demo.models.fused_weights import FusedWeights, Shape
 from eft_demo.models.kv_cache import SlotCache
 
-MAX_WORKSPACES = 16  # shapes of batches kept at hand: what few people make; a class makes new ones at leisure
-BESIDE = 16  # columns beside the residual, of which the first is used: rows stay aligned
+MAX_WORKSPACES = 16  # cached batch shapes: enough for a few users; larger groups rebuild some now and then
+BESIDE = 16  # columns next to the residual; only the first is used, the rest keep rows aligned
 
 
 class Workspace:
-    """What each layer of a forward writes over, and the ways to look at it: (tokens, ...) each.
+    """The buffers that every layer of a forward reuses, and views of them: (tokens, ...) each.
 
-    Made once for all steps of the same shape: for a tiny model a view costs as much as a sum. The `..._parts`
-    are one per model.
+    Created once per batch shape, because for a tiny model creating a view costs as much as an addition. The
+    `..._parts` have one entry per model.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype, cuts: Sequence[int], block: int) -> None:
         tokens, dim, turned = sum(cuts), shape.head_dim, shape.heads + shape.kv_heads
-        # The residual, in float32, and beside it what keeps its norm above 0:
-        # x / sqrt(mean(x^2) + eps) = x * sqrt(n) / |(x, sqrt(n * eps))|, and sqrt(n) stands in the weights.
+        # The residual in float32, followed by the constant that keeps its norm above 0:
+        # x / sqrt(mean(x^2) + eps) = x * sqrt(n) / |(x, sqrt(n * eps))|, where sqrt(n) is in the weights.
         self.floored = torch.zeros(tokens, shape.hidden + BESIDE)
         self.floored[:, shape.hidden] = math.sqrt(shape.hidden * shape.norm_eps)
         self.x = self.floored[:, : shape.hidden]
@@ -39,12 +39,12 @@ class Workspace:
         self.normed_parts = self.normed.split(cuts)
         self.qkv = torch.empty(tokens, (turned + shape.kv_heads) * dim, dtype=dtype)
         self.qkv_parts = self.qkv.split(cuts)
-        self.wide = self.qkv.float()  # itself, or room for a copy of it
+        self.wide = self.qkv.float()  # the same tensor if it is float32, else a buffer for a copy
         heads = self.wide.view(tokens, -1, dim)
-        # The two numbers of a head that turn together stand side by side, see `_pair_up`.
+        # The two numbers of a head that are rotated together are adjacent, see `_pair_up`.
         self.turning = torch.view_as_complex(heads[:, :turned].unflatten(2, (-1, 2)))
         self.new = heads[:, shape.heads :].view(tokens, 2, shape.kv_heads, dim)
-        # The query heads that share a key head stand one after the other where the query positions would.
+        # The query heads that share a key head are laid out along the dimension of the query positions.
         query = heads[:, : shape.heads].view(-1, block, shape.kv_heads, shape.heads // shape.kv_heads, dim)
         self.query = query.permute(0, 2, 3, 1, 4)  # (rows, kv_heads, heads per kv_head, block, head_dim)
         self.mixed = torch.empty(tokens, shape.heads * dim, dtype=dtype)
@@ -58,7 +58,7 @@ class Workspace:
 
 
 class FusedPass:
-    """The forward of one model, or of several of one shape, each with rows of its own."""
+    """The forward of one model, or of several models of the same shape, each with its own rows."""
 
     def __init__(self, models: Sequence[FusedWeights], context: int) -> None:
         self.models = models
@@ -97,7 +97,7 @@ class FusedPass:
     def _attend(
         self, cache: SlotCache, layer: int, work: Workspace, rotation: Tensor, mask: Tensor | None
     ) -> None:
-        """What every token gathers from those before it."""
+        """Attention of one layer."""
         if work.wide is not work.qkv:
             work.wide.copy_(work.qkv)
         work.turning.mul_(rotation)
@@ -126,7 +126,7 @@ class FusedPass:
 
 
 def _norm(floored: Tensor, x: Tensor, normed: Tensor) -> None:
-    """RMS norm without its weight and its sqrt(hidden), which stand in the next matrix."""
+    """RMS norm without its weight and its sqrt(hidden), which are folded into the next matrix."""
     torch.div(x, torch.linalg.vector_norm(floored, dim=1, keepdim=True), out=normed)
 
 
@@ -139,7 +139,7 @@ def _add_product(x: Tensor, own: Tensor, weight: Tensor) -> None:
 
 
 def _rotation_table(shape: Shape, context: int) -> Tensor:
-    """(context, head_dim / 2) complex: what a query or a key at each position is multiplied with."""
+    """(context, head_dim / 2) complex: the factors for queries and keys at each position."""
     frequencies = 1.0 / shape.rope_theta ** (torch.arange(0, shape.head_dim, 2).float() / shape.head_dim)
     angles = torch.arange(context).float()[:, None] * frequencies
     return torch.polar(torch.ones_like(angles), angles)

@@ -1,7 +1,7 @@
-"""The weights of a Qwen2 as the fused pass wants them: fewer and larger matrices than in the checkpoint.
+"""The weights of a Qwen2 in the layout of the fused pass: fewer and larger matrices than in the checkpoint.
 
-The query, key and value weights are one matrix, so are gate and up; the weights of the norms are folded into
-the matrices that follow. Knows checkpoints' names and shapes; does not know how a forward runs.
+Query, key and value weights form one matrix, and so do gate and up; the norms' weights are folded into the
+matrices that follow. Knows checkpoints' names and shapes; does not know how a forward runs.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers of a config.json that the fused path needs."""
+    """The values from config.json that the fused path needs."""
 
     hidden: int
     layers: int
@@ -30,10 +30,10 @@ class Shape:
 
 
 def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
-    """The shape of a config.json, or None if the fused path cannot run such a model.
+    """The shape of a model by its config.json, or None if the fused path cannot run it.
 
-    It can if the model is a Qwen2 with full attention in every layer, SiLU and plain rotary positions.
-    Raises KeyError or TypeError for a config that lacks what every Qwen2 has.
+    It can run a Qwen2 with full attention in every layer, SiLU and plain rotary positions. Raises KeyError or
+    TypeError if the config lacks a value that every Qwen2 has.
     """
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     plain_rope = rope.get("rope_type", rope.get("type", "default")) == "default"
@@ -59,7 +59,8 @@ def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
 class FusedLayer:
     """Weights of one layer, each (in, out); its norms are folded into `qkv` and `gate_up`.
 
-    In memory they lie as in checkpoints, (out, in): the other way round few rows take up to twice as long.
+    In memory they are stored (out, in), as in checkpoints: the other order takes up to twice as long for few
+    rows.
     """
 
     qkv: Tensor  # (hidden, (heads + 2 * kv_heads) * head_dim)
@@ -71,7 +72,7 @@ class FusedLayer:
 
 @dataclass(frozen=True, slots=True)
 class FusedWeights:
-    """One model."""
+    """The weights of one model."""
 
     shape: Shape
     dtype: torch.dtype
@@ -81,7 +82,7 @@ class FusedWeights:
 
 
 def fuse(shape: Shape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.dtype) -> FusedWeights:
-    """From the tensors of a checkpoint. Raises KeyError or ValueError if they do not fit."""
+    """Fuse the tensors of a checkpoint. Raises KeyError or ValueError if they do not fit."""
     embed = weights["model.embed_tokens.weight"]
     if embed.shape[0] < vocab or embed.shape[1] != shape.hidden:
         raise ValueError(f"embeddings are {tuple(embed.shape)}, wanted {(vocab, shape.hidden)}")
@@ -114,14 +115,14 @@ def _fuse_layer(weights: Mapping[str, Tensor], index: int, shape: Shape, dtype: 
 
 
 def _pair_up(weight: Tensor, head_dim: int) -> Tensor:
-    """Queries or keys (heads * head_dim, ...), in each head number i + head_dim / 2 right after number i.
+    """Reorder queries or keys (heads * head_dim, ...): in each head, put i + head_dim / 2 right after i.
 
-    The library turns these two together. Side by side they are one complex number, and the products of
-    queries and keys do not mind the order.
+    The rotary embedding rotates these two together; side by side they form one complex number. The products
+    of queries and keys do not depend on the order.
     """
     return weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
 
 
 def _fold(weight: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
-    """`weight` (out, hidden) -> (hidden, out) with the norm's weight and sqrt(hidden) in it, rounded once."""
+    """`weight` (out, hidden) -> (hidden, out), times the norm's weight and sqrt(hidden), rounded once."""
     return (weight.float() * (norm.float() * math.sqrt(norm.shape[0]))).to(dtype).t()

@@ -1,6 +1,6 @@
 """Any decoder of the transformers library on the slot cache; the reference for the fused path.
 
-Importing this module imports transformers, which takes seconds: only what needs it should.
+Importing this module imports transformers, which takes seconds, so import it only where needed.
 """
 
 import logging
@@ -42,12 +42,12 @@ class SlotLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Write (rows, kv_heads, block, head_dim) at the rows' positions; return all that the rows hold."""
+        """Write (rows, kv_heads, block, head_dim) at the rows' positions; return the rows' whole content."""
         new = torch.stack([key_states, value_states], 2)  # (rows, kv_heads, 2, block, head_dim)
         return self.slots.write(self.layer, new.permute(0, 3, 2, 1, 4).flatten(0, 1))
 
     def get_seq_length(self) -> int:
-        """Tokens before the block under way, of the longest row."""
+        """Tokens of the longest row before the current block."""
         return self.slots.end - self.slots.positions.shape[1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -73,17 +73,17 @@ class TransformersModel(SlotModel):
         config = model.config
         shape = cache_shape(config.to_dict())
         devices = _layer_devices(model, shape.layers)
-        # A quantised model's own dtype is that of its numbers in 4 or 8 bits.
+        # A quantised model reports the dtype of its 4-bit or 8-bit storage.
         dtype = model.dtype if dtype is None else dtype
         super().__init__(
             name, vocab, SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, dtype, devices)
         )
         self.model = model.eval().requires_grad_(False)
         self._library_cache = Cache(layers=[SlotLayer(self.cache, i) for i in range(shape.layers)])
-        # Models with layer types take one mask per type and then build none themselves.
+        # Models with layer types take one mask per type and then build none of their own.
         self._mask_types = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
         self._window = int(getattr(config, "sliding_window", None) or context)
-        # The library's plain attention adds its mask, the fused ones read True as `may look`.
+        # Eager attention adds its mask to the scores; the fused kinds take a mask of booleans.
         self._additive = config._attn_implementation == "eager"
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
@@ -91,7 +91,7 @@ class TransformersModel(SlotModel):
         if self._mask_types:
             attention_mask = {kind: self._as_added(self._mask_of(kind, mask)) for kind in self._mask_types}
         elif mask is None:
-            # None would have the library build one of its own.
+            # With None the library would build its own mask.
             attention_mask = self._as_added(torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens.device))
         else:
             attention_mask = self._as_added(mask)
@@ -105,7 +105,7 @@ class TransformersModel(SlotModel):
         ).logits
 
     def _mask_of(self, kind: str, mask: Tensor | None) -> Tensor | None:
-        """The mask of layers of this kind: those that slide see the last `window` tokens only."""
+        """The mask for layers of this kind; sliding layers see only the last `window` tokens."""
         if kind != "sliding_attention" or self.cache.end <= self._window:
             return mask
         positions = self.cache.positions[:, None, :, None]  # (rows, 1, block, 1)
@@ -125,36 +125,36 @@ class TransformersModel(SlotModel):
 def read_pretrained(
     folder: Path, dtype: torch.dtype, quantisation: str = NONE, device: str = CPU
 ) -> PreTrainedModel:
-    """The library's model from a folder. Raises ValueError for weights that are missing or do not fit."""
+    """Load a transformers model from a folder. Raises ValueError if weights are missing or do not fit."""
     transformers_logging.disable_progress_bar()
-    # It says at every call that 8-bit products are made in float16.
+    # bitsandbytes warns at every call that 8-bit products are computed in float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     described = dict(read_config(folder))
     config = CONFIG_MAPPING[described["model_type"]].from_dict(described)
-    # Capped attention logits (Gemma 2) are known to the library's plain attention alone.
+    # Only eager attention supports capped attention logits (Gemma 2).
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     if quantisation != NONE:
         options["quantization_config"] = _bits(quantisation, dtype)
-        # Falcon's linear layers are of a class of their own that does what the plain one does, and the
-        # library quantises plain ones only: it would load all 40 billion as they are.
+        # Falcon uses its own linear class, equivalent to nn.Linear. The library quantises only nn.Linear, so
+        # without this it would load all 40 billion weights unquantised.
         modeling_falcon.FalconLinear = nn.Linear
     if quantisation != NONE or device != CPU:
         options["device_map"] = "auto" if device == "auto" else {"": device}
     model, info = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
-        generation_config=GenerationConfig(),  # that of the folder is read by `families`
+        generation_config=GenerationConfig(),  # `families` reads the one in the folder
         dtype=dtype,
         attn_implementation=attention,
         use_safetensors=True,
         output_loading_info=True,
         **options,
     )
-    # The library would fill what is missing with random numbers and go on.
+    # The library would silently fill missing weights with random numbers.
     missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
     if missing:
-        raise ValueError(f"{len(missing)} weights are missing or of another size, such as {missing[0]}")
+        raise ValueError(f"{len(missing)} weights are missing or have the wrong size, such as {missing[0]}")
     return model
 
 
@@ -170,7 +170,7 @@ def _bits(quantisation: str, dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def _layer_devices(model: PreTrainedModel, layers: int) -> list[torch.device]:
-    """Where the keys and values of each layer belong: where its weights stand."""
+    """The device for each layer's keys and values: the one that holds its weights."""
     found = [model.device] * layers
     for name, parameter in model.named_parameters():
         parts = name.split(".")

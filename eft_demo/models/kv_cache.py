@@ -1,8 +1,8 @@
-"""Keys and values of many rows with a length per row: no padding, rollback is a number, rows come and go.
+"""The KV cache: rows of different lengths without padding, which join and leave; rollback sets a length.
 
-Rows are kept dense (the last row moves into a hole), so that all rows of a step are one view of the storage
-and not a gather. Several models of one shape may share a cache, each with a section of its own: the sections
-follow one another without a gap. Knows no token ids and no library: whoever runs the forward calls `begin`
+Rows are kept dense (the last row moves into a gap), so that all rows of a step are one view of the storage
+rather than a gather. Several models of the same shape may share a cache, each with its own section; sections
+follow each other without a gap. Knows no token ids and no library: the code that runs a forward calls `begin`
 before it, `write` in each layer and `commit` after it.
 """
 
@@ -20,9 +20,8 @@ CPU = torch.device("cpu")
 class SlotCache:
     """Storage (slots, context, 2, kv_heads, head_dim) per layer and the handles of the rows in use.
 
-    What one token adds to a layer lies together, so that a block is written by one copy of whole rows.
-    `devices` says where each layer's part lies, the first being the one that tokens come to; default: the
-    CPU.
+    Each token's keys and values are contiguous within a layer, so that one copy writes a whole block.
+    `devices` gives each layer's device (default: the CPU); tokens enter on the first one.
     """
 
     def __init__(
@@ -38,9 +37,9 @@ class SlotCache:
         self.context, self.dtype = context, dtype
         self.devices = tuple(devices) or (CPU,) * layers
         shape = (FIRST_ROWS, context, 2, kv_heads, head_dim)
-        # Layer by layer, so that layers may lie on several devices, and growing copies one at a time.
+        # One tensor per layer, so that layers can be on different devices and growing copies one at a time.
         self.store = [torch.zeros(shape, dtype=dtype, device=device) for device in self.devices]
-        # Ways to look at each layer, made in advance: for a tiny model a view costs as much as a sum.
+        # Views prepared in advance: for a tiny model, creating a view costs as much as an addition.
         self._by_token = [_by_token(store) for store in self.store]
         self._by_head = [_by_head(store) for store in self.store]
         self.slots: list[Slot] = []
@@ -48,11 +47,11 @@ class SlotCache:
         # Set by begin():
         self.rows: slice | Tensor = slice(0, 0)  # which storage rows the forward reads
         self.positions = torch.zeros(0, 1, dtype=torch.int64)  # (rows, block)
-        self._places: dict[torch.device, tuple[slice | Tensor, Tensor]] = {}  # rows, and where the block goes
-        self.end = 0  # longest row after the block
+        self._places: dict[torch.device, tuple[slice | Tensor, Tensor]] = {}  # rows, and the block's places
+        self.end = 0  # length of the longest row after the block
 
     def join(self, section: int = 0) -> Slot:
-        """A new, empty row at the end of its section. Where it raises, all other rows are as they were."""
+        """Add an empty row at the end of the section. If this raises, all other rows are unchanged."""
         end = len(self.slots)
         if end == len(self.store[-1]):
             self._grow(end)
@@ -64,26 +63,26 @@ class SlotCache:
                 self._change_places(slot, slot.index + 1 - self._sizes[later])
                 self._hand_over(later, later - 1)
             for store in self.store:
-                # A NaN left by an earlier row would pass through the mask (0 * NaN), so stale keys must go.
+                # A NaN left by an earlier row would get past the mask (0 * NaN), so clear the row.
                 store[slot.index].zero_()
         except BaseException:
             self.leave(slot)
             raise
         return slot
 
-    @torch.inference_mode(False)  # a tensor made in that mode may be written to in that mode only
+    @torch.inference_mode(False)  # a tensor made in inference mode can only be written to in that mode
     def _grow(self, rows: int) -> None:
-        """Room for twice as many as these; where a layer finds none, the next call goes on with it."""
+        """Double the storage. If a layer runs out of memory, the next call continues with that layer."""
         for layer, store in enumerate(self.store):
             if rows == len(store):
                 self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
                 self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
 
     def leave(self, slot: Slot) -> None:
-        """Free the row; the last row of its section moves into its place, and so on.
+        """Free the row. The last row of its section takes its place, and likewise in the sections after it.
 
-        Where it raises, all other rows are as they were and it may be called again; once more after the row
-        is free does nothing.
+        If this raises, all other rows are unchanged and it may be called again. Freeing a free row does
+        nothing.
         """
         if slot.index < 0:
             return
@@ -91,7 +90,7 @@ class SlotCache:
         for section, size in enumerate(self._sizes):
             end += size
             if slot.index < end:
-                # Last of its section and then first of the next: at every moment all rows are in order.
+                # Move it to the end of its section, then into the next one: rows stay in order throughout.
                 self._change_places(slot, end - 1)
                 if section + 1 < len(self._sizes):
                     self._hand_over(section, section + 1)
@@ -108,7 +107,7 @@ class SlotCache:
         self._sizes = [0] * len(self._sizes)
 
     def _change_places(self, slot: Slot, target: int) -> None:
-        """Put a row that has nothing to lose where another stands, and that one where it stood."""
+        """Swap a row whose content may be lost with the row at `target`, which keeps its content."""
         source, other = slot.index, self.slots[target]
         if other is not slot:
             for store in self.store:
@@ -117,12 +116,12 @@ class SlotCache:
             other.index, slot.index = source, target
 
     def _hand_over(self, section: int, neighbour: int) -> None:
-        """The row between two sections belongs to the other one now."""
+        """Reassign the row on the border between two sections to the neighbouring one."""
         self._sizes[section] -= 1
         self._sizes[neighbour] += 1
 
     def copy_prefix(self, source: Slot, target: Slot) -> None:
-        """Give `target` the tokens of `source`."""
+        """Copy the keys and values of `source` to `target`."""
         n = source.length
         for store in self.store:
             store[target.index, :n] = store[source.index, :n]
@@ -131,14 +130,14 @@ class SlotCache:
     def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
         """Prepare to append `block` tokens to each row; return the attention mask.
 
-        The mask is bool (rows, 1, block, end), True where a token may look, or None for everywhere.
-        Raises ValueError if a row would outgrow the context: the engine ends rows before that.
+        The mask is bool (rows, 1, block, end), True where a token may attend, or None for everywhere.
+        Raises ValueError if a row would outgrow the context; the engine ends rows before that.
         """
         lengths = [slot.length for slot in slots]
         indices = [slot.index for slot in slots]
         self.end = max(lengths) + block
         if self.end > self.context:
-            raise ValueError(f"a row of {self.end} tokens in a context of {self.context}")
+            raise ValueError(f"a row of {self.end} tokens exceeds the context of {self.context}")
         start, count = indices[0], len(indices)
         dense = indices == list(range(start, start + count))
         rows = slice(start, start + count) if dense else torch.tensor(indices)
@@ -169,7 +168,7 @@ class SlotCache:
         return keys, values
 
     def commit(self, slots: Sequence[Slot], block: int) -> None:
-        """The forward succeeded: the rows are longer now."""
+        """Count the block as part of the rows, after the forward succeeded."""
         for slot in slots:
             slot.length += block
 

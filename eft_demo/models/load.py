@@ -1,4 +1,4 @@
-"""From a family's checkpoints to models ready for sequences. Safetensors only, no code from checkpoints."""
+"""Loads a family's checkpoints as models. Reads safetensors only and runs no code from checkpoints."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def load_models(
     plan: Plan | None = None,
     watcher: Watcher = QUIET,
 ) -> dict[str, LanguageModel]:
-    """One model per role (default: all of the family's), placed as the plan says, or else on the CPU.
+    """Load one model per role (default: all roles of the family), placed by the plan or else on the CPU.
 
     Raises FamilyError for weights that do not fit, OutOfMemory, and Cancelled.
     """
@@ -68,7 +68,7 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
 
 
 def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
-    """The checkpoint by the first backend that fits it. Raises FamilyError or OutOfMemory."""
+    """Load the checkpoint with the first backend that fits it. Raises FamilyError or OutOfMemory."""
     try:
         config = read_config(checkpoint.path)
         fitting = (backend for backend in BACKENDS if backend.fits(checkpoint, config, how))
@@ -76,7 +76,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
         return _tried(chosen.load(family, checkpoint, how))
     except EFTError:
         raise
-    except Exception as error:  # strangers' files make the libraries raise whatever they like
+    except Exception as error:  # broken files can make the libraries raise anything
         log.debug("The model %s cannot be loaded", checkpoint.role, exc_info=True)
         if is_out_of_memory(error):
             failure: FamilyError | OutOfMemory = out_of_memory(checkpoint.role, "be loaded")
@@ -86,7 +86,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
                 f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). "
                 + checkpoint.way_out
             )
-    # Outside of the handler, so that no traceback holds on to what was loaded by halves.
+    # Outside the handler, because the traceback would keep partly loaded weights alive.
     free_unused()
     raise failure
 
@@ -94,7 +94,7 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
 def _load_with_adapters(
     family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], how: How
 ) -> dict[str, LanguageModel]:
-    """A base by the library's path, which adapters can be hung on, and a model for each of its adapters."""
+    """Load a base with transformers, which adapters require, and make a model for each adapter."""
     model: Any = load_model(family, base, replace(how, by_library=True))
     group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model, base.repo) for a in adapters})
     return {base.role: model, **group.models()}
@@ -114,7 +114,7 @@ def _load_fused(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMod
 
 
 def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
-    # Importing transformers takes seconds, and the bundled family does without.
+    # Importing transformers takes seconds, and the bundled family does not need it.
     from eft_demo.models.hf import TransformersModel, read_pretrained  # noqa: PLC0415
 
     check_shapes(checkpoint.role, headers(checkpoint.path), how.quantisation, how.device == CPU)
@@ -125,7 +125,7 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> Langua
 
 
 def _tried(model: LanguageModel) -> LanguageModel:
-    """The model, after a step: what does not fit together fails here and not when somebody runs it."""
+    """The model after a trial step, so that parts that do not fit together fail here, not in a run."""
     slot = model.join()
     model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))
     model.leave(slot)

@@ -1,11 +1,11 @@
-"""Emulated fine-tuning inside anybody's `model.generate(...)`, as a logits processor of transformers.
+"""Emulated fine-tuning in any `model.generate(...)`, as a logits processor for transformers.
 
     eft = EmulatedFineTuning(tuned=small_tuned, base=small_base, alpha=1.0)
     large.generate(**inputs, logits_processor=[eft])
 
-The model that generates is the anchor of the recipe; each term adds `weight * (tuned - base)`, in nats, to
-its log-probs. Knows models of transformers and token ids; does not know the engine, rows or families.
-Importing this module imports transformers, which takes seconds.
+The generating model is the anchor of the recipe; each term adds `weight * (tuned - base)`, in nats, to its
+log-probs. Knows transformers models and token ids; does not know the engine, rows or families. Importing this
+module imports transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
 from eft_demo.settings import check_number
 
-HIDDEN = -1  # stands where a row is padded
+HIDDEN = -1  # replaces the ids of padding
 
 
 class EmulatedFineTuning(LogitsProcessor):
     """Makes `generate` sample from `anchor + sum_k weight_k * (tuned_k - base_k)`, normalised.
 
-    One object serves any number of calls, one after the other, and keeps the small models' caches between
-    them as far as the texts begin alike. Batches, sampling and beam search work as ever.
+    One object serves any number of consecutive calls. Between calls it keeps the small models' caches as far
+    as the texts begin alike. Batches, sampling and beam search work as usual.
 
-    tuned, base, alpha  the one term of plain EFT: a model, the same model before tuning, and their weight
-    terms               or several of them, `[(0.7, pirate, base), (0.5, brief, base)]`; the paper's beta is
+    tuned, base, alpha  the single term of plain EFT: a model, the same model before tuning, and the weight
+    terms               or several terms, `[(0.7, pirate, base), (0.5, brief, base)]`; the paper's beta is
                         `tuned.generate(...)` with `[(beta, large_base, base)]`
     weight_filter       "off", "top-p 0.95" or "mask 0.1"
-    schedule            "constant", "warmup 8", "first 5" or "list 0 0.5 1": a factor for all weights, by the
-                        number of tokens written since the prompt
-    prompts             {model: token ids}, one prompt or one per row, for models that shall see another than
-                        the large one, such as a chat template; what is written is appended to each
-    tokenizers          those of the models: they must agree on every id they share, and only those are used
-    vocab_size          how many ids mean something, where no tokenizers are given; default: the least width
-    pad_token_id        what stands in front of shorter prompts, which `generate` does not tell; default: what
-                        the models say. Padding that all rows have is taken for text: pad to the longest row.
-    allow_negative      a negative weight undoes what tuning did, safety included: only on purpose
+    schedule            "constant", "warmup 8", "first 5" or "list 0 0.5 1": a factor for all weights that
+                        depends on the number of tokens generated so far
+    prompts             {model: token ids}, one prompt or one per row, for models whose prompt differs from
+                        the large model's, such as one with a chat template; generated tokens are appended
+    tokenizers          the models' tokenizers: they must agree on every id they share; other ids are unused
+    vocab_size          the number of valid ids, if no tokenizers are given; default: the smallest width
+    pad_token_id        the id that pads shorter prompts on the left (`generate` does not pass it on);
+                        default: from the models' configs. Padding shared by all rows counts as text, so pad
+                        only to the longest row.
+    allow_negative      allow negative weights, which undo what tuning did, including safety
 
-    A text that is the last one and one token more counts as going on, anything else as new: with a schedule
-    or prompts, call `reset()` between two texts of which that may be true, and leave assisted generation out.
-    Raises InputError or FamilyError at once; NumericalError, naming the model, if one gives NaN.
+    A text that extends the previous one by exactly one token counts as its continuation, any other as new.
+    With a schedule or prompts, call `reset()` between texts where this could be wrong, and do not use
+    assisted generation. Raises InputError or FamilyError on construction, and NumericalError naming the model
+    if one gives NaN.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class EmulatedFineTuning(LogitsProcessor):
         }
         if strangers := [model for model in prompts or {} if model not in names]:
             raise InputError(
-                f"There is a prompt for {type(strangers[0]).__name__}, which is in no term. Prompts are for "
-                "the models of the terms; the one that generates gets its own from `generate`."
+                f"There is a prompt for {type(strangers[0]).__name__}, which is in no term. Please give "
+                "prompts only for models in the terms; the generating model gets its prompt from `generate`."
             )
         self._pairs = [(self._followers[plus], self._followers[minus]) for _, plus, minus in given]
         self._text: Tensor | None = None  # (rows, length) as of the last call
@@ -103,7 +105,7 @@ class EmulatedFineTuning(LogitsProcessor):
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # (rows, length), (rows, width)
-        """The log-probs of the recipe, float32 (rows, width); `scores` untouched if all weights are 0."""
+        """The recipe's log-probs, float32 (rows, width); `scores` unchanged if all weights are 0."""
         hidden = self._hide_padding(input_ids)
         factor = self.schedule.factor(input_ids.shape[1] - self._prompt_length)
         weights = [factor * weight for weight in self.weights]
@@ -112,7 +114,7 @@ class EmulatedFineTuning(LogitsProcessor):
         written = input_ids[:, self._prompt_length :]
         logits = {f: f.next_logits(hidden, written).to(scores.device) for f in self._followers.values()}
         widths = [part.shape[1] for part in (scores, *logits.values())]
-        # Embeddings may be padded, each model's to another width, with rows that stand for nothing.
+        # Each model's embeddings may be padded to a different width with unused rows.
         width = min(widths if self.vocab_size is None else [*widths, self.vocab_size])
         anchor = to_logprobs(scores[:, :width], "that generates")
         logprobs = {f: to_logprobs(part[:, :width], f.name) for f, part in logits.items()}
@@ -127,18 +129,18 @@ class EmulatedFineTuning(LogitsProcessor):
         return _prompt_rows(prompts[model], self.pad_token_id) if model in prompts else None
 
     def _hide_padding(self, input_ids: Tensor) -> Tensor:
-        """`input_ids` with HIDDEN where a row is padded. Notices when a new text begins."""
+        """`input_ids` with HIDDEN in the place of padding. Detects when a new text begins."""
         if not _is_one_more(input_ids, self._text):
             self._prompt_length = input_ids.shape[1]
             self._padding = _padding(input_ids, self.pad_token_id)
-        self._text = input_ids.clone()  # beam search writes into its own
+        self._text = input_ids.clone()  # because beam search overwrites its tensor
         assert self._padding is not None
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         return input_ids.masked_fill(columns < self._padding[:, None], HIDDEN)
 
 
 class _Follower:
-    """One model that reads along: its cache, and the tokens whose keys and values stand in it."""
+    """A model that reads along: its cache, and the tokens whose keys and values the cache holds."""
 
     def __init__(self, model: Any, name: str, prompt: Tensor | None) -> None:
         self.model, self.name, self.prompt = model, name, prompt
@@ -153,7 +155,7 @@ class _Follower:
         self._tokens = torch.zeros(0, 0, dtype=torch.int64)  # (rows, length)
 
     def next_logits(self, text: Tensor, written: Tensor) -> Tensor:
-        """(rows, length) and its part after the prompt -> logits (rows, width) of the token that follows."""
+        """(rows, length) and the part of it after the prompt -> logits (rows, width) of the next token."""
         if self.prompt is None:
             tokens = text.to(self.model.device)
         else:
@@ -161,8 +163,8 @@ class _Follower:
             tokens = tokens.to(self.model.device)
         if not tokens.shape[1]:
             raise InputError(
-                "`generate` tells the processor no prompt if it is given as inputs_embeds. Please give "
-                "input_ids, or say with prompts= what the small models shall see."
+                "`generate` does not pass a prompt given as inputs_embeds to the processor. Please give "
+                "input_ids, or give the small models' prompts with prompts=."
             )
         done = self._keep_common(tokens)
         visible = tokens != HIDDEN
@@ -171,18 +173,18 @@ class _Follower:
             options["attention_mask"] = visible.long()
             if self._takes_positions:
                 options["position_ids"] = (visible.cumsum(1) - 1).clamp(min=0)[:, done:]
-        # A forward that breaks off leaves a cache that is half written.
+        # A forward that fails leaves the cache partly written, so drop it until the forward succeeds.
         cache, self._cache = self._cache, None
         new = tokens[:, done:].clamp(min=0)
         out = self.model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1, **options)
-        # A model with a state of its own kind, such as Mamba, reads the text anew for every token.
+        # A model without a KV cache, such as Mamba, rereads the whole text for every token.
         self._cache, self._tokens = getattr(out, "past_key_values", None), tokens
         return out.logits[:, -1]
 
     def _keep_common(self, tokens: Tensor) -> int:
-        """Bring the cache to where it agrees with `tokens`, row by row; how many tokens that are.
+        """Cut and reorder the cache to what it shares with `tokens`; returns how many tokens that is.
 
-        Beam search reorders its rows and drops some: each row goes on from the one that shares most with it.
+        Beam search reorders and drops rows: each row continues from the one that shares most with it.
         """
         if self._cache is None or tokens.device != self._tokens.device:
             return 0
@@ -215,13 +217,13 @@ def _check_terms(
     if not allow_negative and any(isinstance(w, (int, float)) and w < 0 for w, _, _ in given):
         raise InputError(
             "A negative weight undoes what tuning did, safety included. "
-            "Please choose a weight of 0 or more, or say allow_negative=True if that is what you study."
+            "Please choose a weight of 0 or more, or pass allow_negative=True if that is what you study."
         )
     return [(check_number("A weight", w, -MAX_WEIGHT, MAX_WEIGHT), plus, minus) for w, plus, minus in given]
 
 
 def _names_of(terms: Sequence[tuple[float, Any, Any]]) -> dict[Any, str]:
-    """Every model once, with what to call it in an error."""
+    """Each model once, with its name for error messages."""
     names: dict[Any, str] = {}
     for k, (_, plus, minus) in enumerate(terms, 1):
         number = f" {k}" if len(terms) > 1 else ""
@@ -231,7 +233,7 @@ def _names_of(terms: Sequence[tuple[float, Any, Any]]) -> dict[Any, str]:
 
 
 def _prompt_rows(prompt: Any, pad: int | None) -> Tensor:
-    """A list of ids, one such list per row, a tensor or what a tokenizer returns -> (rows, length)."""
+    """A list of ids, a list of such lists, a tensor or a tokenizer's output -> (rows, length)."""
     ids = prompt["input_ids"] if isinstance(prompt, Mapping) else prompt
     if isinstance(ids, Tensor):
         table = torch.atleast_2d(ids)
@@ -243,10 +245,10 @@ def _prompt_rows(prompt: Any, pad: int | None) -> Tensor:
 
 
 def _padding(ids: Tensor, pad: int | None) -> Tensor:
-    """How many tokens in front of each row are padding (rows,).
+    """The number of padding tokens on the left of each row (rows,).
 
-    Many models have one token for padding and for the beginning or end of a text, so what all rows begin with
-    belongs to the text.
+    Many models use the same token for padding and for the beginning or end of a text, so leading pad tokens
+    that all rows share count as text.
     """
     if pad is None:
         return ids.new_zeros(len(ids))
@@ -255,7 +257,7 @@ def _padding(ids: Tensor, pad: int | None) -> Tensor:
 
 
 def _pad_of(models: Collection[Any]) -> int | None:
-    """The padding token that `generate` would use: the models' own, or else their end token."""
+    """The padding token that `generate` would use: the models' pad token, or else their end token."""
     for name in ("pad_token_id", "eos_token_id"):
         for config in (c for m in models for c in (getattr(m, "generation_config", None), m.config)):
             found = getattr(config, name, None)
@@ -265,17 +267,17 @@ def _pad_of(models: Collection[Any]) -> int | None:
 
 
 def _spread(prompt: Tensor, rows: int) -> Tensor:
-    """One prompt for all rows, or each for its beams and samples, which `generate` puts side by side."""
+    """Repeat the prompts to match `rows`: `generate` keeps a prompt's beams and samples together."""
     if rows % len(prompt):
         raise InputError(
-            f"There are prompts for {len(prompt)} rows, and `generate` works on {rows}. "
+            f"There are prompts for {len(prompt)} rows, but `generate` works on {rows}. "
             "Please give one prompt, or one for each row of the batch."
         )
     return prompt.repeat_interleave(rows // len(prompt), 0)
 
 
 def _is_one_more(ids: Tensor, last: Tensor | None) -> bool:
-    """Whether every row is a row of the last call and one token more."""
+    """Whether every row extends a row of the previous call by one token."""
     if last is None or ids.shape[1] != last.shape[1] + 1 or ids.device != last.device:
         return False
     if ids[:, :-1].equal(last):
@@ -284,7 +286,7 @@ def _is_one_more(ids: Tensor, last: Tensor | None) -> bool:
 
 
 def _crop(cache: Any, surplus: int) -> bool:
-    """Whether the last `surplus` tokens could be taken out of the cache."""
+    """Remove the last `surplus` tokens from the cache. False if that is not possible."""
     if not cache.is_croppable:
         return False
     try:

@@ -1,9 +1,8 @@
 """Tuned models as LoRA adapters on the small base: one copy of the weights, one cache, one forward for all.
 
-A low-rank adapter adds `up @ down @ x` to some of the base's linear layers. Here it is added to the rows of
-the model it belongs to and to no others, so a row without adapter is the base, bit for bit. Reads what PEFT
-writes (adapter_config.json and adapter_model.safetensors) and needs no PEFT for it; knows no families and no
-recipes.
+A low-rank adapter adds `up @ down @ x` to some of the base's linear layers. Here it is added only to the rows
+of the model it belongs to, so a row without an adapter equals the base bit for bit. Reads PEFT's files
+(adapter_config.json and adapter_model.safetensors) without needing PEFT; knows no families and no recipes.
 """
 
 import json
@@ -30,22 +29,22 @@ if TYPE_CHECKING:
     from eft_demo.models.hf import TransformersModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# Entries that, if they say anything, change what an adapter computes or what it stands on.
+# Config entries that, if set, change what an adapter computes or the base it needs.
 UNKNOWN_KINDS = (
     "use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out", "lora_bias", "modules_to_save",
     "layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens",
     "arrow_config", "kasa_config", "megatron_config",
 )  # fmt: skip
-PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # other ways to start change the base too
+PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # other initialisations change the base
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-# A stranger's regular expression: repeating what repeats, or repeating often, may take for ever.
+# Untrusted regular expressions with nested or many repetitions can take exponential time.
 _WILD = re.compile(r"\)[*+?{]|([*+?{].*){4}", re.DOTALL)
 MERGE = "Please merge it into its base with PEFT's merge_and_unload() and name the merged model instead."
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """What an adapter adds to one linear layer: `up @ down @ x`; the scale stands in `up`."""
+    """What an adapter adds to one linear layer: `up @ down @ x`; the scale is folded into `up`."""
 
     down: Tensor  # (rank, in)
     up: Tensor  # (out, rank)
@@ -55,7 +54,7 @@ Adapter = Mapping[str, LowRank]  # by the path of the linear layer in the base
 
 
 class AdapterModel(SlotModel):
-    """One adapter's `LanguageModel`; its rows live in the base's cache."""
+    """The `LanguageModel` of one adapter; its rows are in the base's cache."""
 
     def __init__(self, name: str, group: "AdapterGroup") -> None:
         super().__init__(name, group.base.vocab, group.base.cache)
@@ -67,12 +66,12 @@ class AdapterModel(SlotModel):
 
 
 class AdapterGroup:
-    """A `ModelGroup` of a base and its adapters. The base stays usable as the model it is."""
+    """A `ModelGroup` of a base and its adapters. The base can still be used on its own."""
 
     def __init__(self, base: "TransformersModel", adapters: Mapping[str, Adapter]) -> None:
         self.base, self.adapters = base, dict(adapters)
         self.members = frozenset({base.name, *adapters})
-        self._rows: dict[str, Tensor] = {}  # while a forward runs: which rows belong to which adapter
+        self._rows: dict[str, Tensor] = {}  # during a forward: the rows of each adapter
         for path in sorted({path for adapter in adapters.values() for path in adapter}):
             base.model.get_submodule(path).register_forward_hook(partial(self._add, path))
 
@@ -85,7 +84,7 @@ class AdapterGroup:
         """Append a block to rows of several members: logits (rows, keep, vocab) of each, in one forward."""
         slots = [slot for rows, _ in parts.values() for slot in rows]
         tokens = torch.cat([block for _, block in parts.values()])
-        # In the order of the storage all rows are one view of it and no gather.
+        # In storage order all rows are one view rather than a gather.
         order = sorted(range(len(slots)), key=lambda i: slots[i].index)
         place = torch.tensor(order, device=tokens.device).argsort()  # (rows,) where each row went
         rows = dict(zip(parts, place.split([len(rows) for rows, _ in parts.values()]), strict=True))
@@ -104,10 +103,10 @@ class AdapterGroup:
 
 
 def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
-    """The adapter in `folder` for the linear layers of `base`, in their dtype and on their device.
+    """Read the adapter in `folder` for the linear layers of `base`, in their dtype and on their device.
 
-    `base_name` is the base's name on the hub, if it has one. Raises FamilyError for files that are missing or
-    damaged, for kinds of adapter that are more than low-rank products, and for an adapter of another base.
+    `base_name` is the base's name on the hub, if it has one. Raises FamilyError for missing or damaged files,
+    for adapters that are more than low-rank products, and for an adapter of another base.
     """
     try:
         config = json.loads(read_text(folder / CONFIG, MAX_JSON_BYTES))
@@ -120,7 +119,7 @@ def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FamilyError(
             f"The adapter in {folder} cannot be read ({reason}). It needs {CONFIG} and {WEIGHTS} as PEFT's "
-            "save_pretrained writes them. Please save it again or name another."
+            "save_pretrained writes them. Please save it again or choose another adapter."
         ) from None
 
 
@@ -137,12 +136,12 @@ def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
 
 def _check_base_name(folder: Path, config: Mapping[str, Any], base_name: str) -> None:
     trained_on = config.get("base_model_name_or_path") or ""
-    # Folders have other names on other machines; two names on the hub tell models apart.
+    # Folder names differ between machines, so only names on the hub can be compared.
     on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", trained_on)
     if on_hub and base_name and trained_on.lower() != base_name.lower():
         raise FamilyError(
-            f"The adapter in {folder} was trained on {trained_on}, and the base here is {base_name}. "
-            "Please name the adapter's own base as adapter_of."
+            f"The adapter in {folder} was trained on {trained_on}, but the base here is {base_name}. "
+            "Please set adapter_of to the base it was trained on."
         )
 
 
@@ -161,13 +160,13 @@ def _low_ranks(
     adapter = {}
     for path, side in sides.items():
         down, up, layer = side["A"], side["B"], layers.get(path)
-        # A quantised layer's weight has another shape, its features have not.
+        # Quantising changes the shape of a layer's weight, but not its number of features.
         size = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
         if size != (up.shape[0], down.shape[1]) or up.shape[1] != down.shape[0]:
             raise FamilyError(
                 f"The adapter in {folder} does not fit its base: for {path} it has {tuple(up.shape)} x "
-                f"{tuple(down.shape)}, and the base has {'no such layer' if layer is None else size}. "
-                "Please name the base that it was trained on as adapter_of."
+                f"{tuple(down.shape)}, but the base has {'no such layer' if layer is None else size}. "
+                "Please set adapter_of to the base it was trained on."
             )
         like = next(base.parameters())
         scale = _scale(config, path, rank=down.shape[0])
@@ -176,10 +175,10 @@ def _low_ranks(
 
 
 def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
-    """alpha / rank, or alpha / sqrt(rank) for rank-stabilised adapters; patterns name layers of their own."""
+    """alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA; patterns set alpha for some layers."""
     patterns = config.get("alpha_pattern") or {}
     if wild := [pattern for pattern in patterns if len(pattern) > 200 or _WILD.search(pattern)]:
-        raise ValueError(f"alpha_pattern has {wild[0][:60]!r}, which could take for ever to look for")
+        raise ValueError(f"alpha_pattern has {wild[0][:60]!r}, which could take too long to match")
     own = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path))
     alpha = float(next(own, config["lora_alpha"]))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -1,4 +1,4 @@
-"""Memory of the devices: how much is free, what it looks like when there is none, how to give it back."""
+"""Device memory: how much is free, recognising errors when it runs out, and freeing it."""
 
 import ctypes
 import gc
@@ -13,7 +13,7 @@ CPU = "cpu"
 
 
 def free_memory() -> dict[str, int]:
-    """Bytes free on every device that models may stand on: the CPU's memory, and each GPU's."""
+    """Free bytes on every device that can hold models: the CPU and each GPU."""
     free = {CPU: free_bytes()}
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free[f"cuda:{index}"] = torch.cuda.mem_get_info(index)[0]
@@ -21,34 +21,34 @@ def free_memory() -> dict[str, int]:
 
 
 def free_unused() -> None:
-    """Give memory back to the devices after the last reference to a model is gone."""
+    """Return unused memory to the devices. Call it after dropping the last reference to a model."""
     gc.unfreeze()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
-        # glibc keeps what was freed for later: after loading in 4 bits, as much again as the model takes.
+        # glibc keeps freed memory for later: after loading in 4 bits, as much as the model itself takes.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
 
 
 def settle() -> None:
-    """What is there now is here to stay: the libraries, the models in use.
+    """Exempt everything loaded so far, such as libraries and models, from garbage collection.
 
-    Python's collector, which stops all else, need not go through it again and again. `free_unused` does.
+    The collector pauses the program, so it should not scan these again and again. `free_unused` still does.
     """
     free_unused()
     gc.freeze()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had no room."""
+    """Whether the error means that a device ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or is_memory_error(error)
 
 
 def out_of_memory(model: str, attempt: str) -> OutOfMemory:
-    """The sentence for it. `attempt` completes `There is not enough memory for MODEL to ...`."""
+    """The error to show. `attempt` completes `There is not enough memory for MODEL to ...`."""
     free = ", ".join(f"{device} {room / 1e9:.1f} GB" for device, room in free_memory().items())
     return OutOfMemory(
         f"There is not enough memory for {model} to {attempt} (free: {free}). Please shorten the text, show "

@@ -1,7 +1,6 @@
-"""Opens a family: plan, download, check, load, with progress and a way to call it off.
+"""Opens a family: plans, downloads, checks and loads it, with progress and cancelling.
 
-What was open before is nobody's business here: a new family is loaded beside it or after it, as memory
-allows.
+Does not deal with the family that was open before: the caller decides whether to close that one first.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from eft_demo.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A family ready for an engine. `settings` are the ones given, fitted to what the plan has room for."""
+    """A family ready for an engine. `settings` are those given, reduced to what the plan has room for."""
 
     family: Family
     models: Mapping[str, LanguageModel]
@@ -42,15 +41,15 @@ class Opened:
 def open_family(
     family: str | Entry, settings: Settings, roles: Iterable[str] | None = None, watcher: Watcher = QUIET
 ) -> Opened:
-    """Everything from a family's name to models in memory.
+    """Open a family by its name or entry and load its models.
 
-    Raises FamilyError for what is missing, damaged or does not fit together, OutOfMemory for what does not
-    fit in, and Cancelled if the watcher calls it off. Nothing is left behind then but finished downloads.
+    Raises FamilyError if files are missing, damaged or do not fit together, OutOfMemory if it needs too much
+    memory, and Cancelled if the watcher cancels. In all these cases only finished downloads remain.
     """
     entry = find_entry(family, settings) if isinstance(family, str) else family
     try:
         return _open(entry, settings, roles, watcher)
-    except (RuntimeError, MemoryError) as error:  # wherever in all this memory ran out
+    except (RuntimeError, MemoryError) as error:  # memory can run out in any of these steps
         if not is_out_of_memory(error):
             raise
     free_unused()
@@ -59,7 +58,7 @@ def open_family(
 
 def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher: Watcher) -> Opened:
     wanted = chosen_roles(entry, roles)
-    make_plan(entry, settings, wanted).check()  # before a byte is downloaded
+    make_plan(entry, settings, wanted).check()  # before downloading anything
     folders = {role: fetch(entry, role, watcher) for role in wanted}
     plan = make_plan(entry, settings, wanted, folders)
     plan.check()
@@ -70,7 +69,7 @@ def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher
 
 
 def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
-    """Where a role's files lie, downloaded if they are not here. Raises FamilyError or Cancelled."""
+    """The folder of a role's files, downloaded if needed. Raises FamilyError or Cancelled."""
     given = entry.roles[role]
     is_adapter = given.adapter_of is not None
     return given.path or download(str(given.repo), given.revision, watcher, is_adapter)

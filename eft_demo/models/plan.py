@@ -1,7 +1,7 @@
-"""What a family will take and where it will stand, worked out before anything is loaded.
+"""The memory plan: how much each model of a family needs and where it goes, worked out before loading.
 
-Needed: weights by dtype and quantisation, keys and values of the rows, and a margin. Free: what the devices
-say. Knows the catalogue and the headers of files that are here; loads nothing.
+Needed memory is the weights by dtype and quantisation, the rows' keys and values, and a margin; free memory
+is what the devices report. Knows the catalogue and the headers of local files; loads nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
 from eft_demo.models.shape import CacheShape, cache_shape
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
-MIN_ROWS = 4  # three columns, and one more to colour a column with
-# Activations of a prompt's chunk, logits in float32 and what allocators round up; on a GPU its context too.
+MIN_ROWS = 4  # three columns, plus one that colours a column
+# Activations of a prompt chunk, float32 logits and allocator rounding; on a GPU also its context.
 MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One role: how its weights are stored, where, and why."""
+    """How and where the weights of one role are stored, and why."""
 
     role: str
     source: str  # repository or folder
@@ -43,16 +43,16 @@ class Placement:
     parameters: int
     weights_bytes: int
     cache_bytes: int
-    here: bool  # the files are on this machine
+    here: bool  # whether the files are on this machine
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything goes. `problem` is a sentence with the way out, or empty if it fits."""
+    """Where everything goes. `problem` says what does not fit and what to do; it is empty if all fits."""
 
     placements: tuple[Placement, ...]
-    rows: int  # that the caches have room for
+    rows: int  # how many the caches have room for
     needed_bytes: Mapping[str, int]  # by device
     free_bytes: Mapping[str, int]  # by device
     problem: str = ""
@@ -60,12 +60,12 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether it may be tried."""
+        """Whether the family fits into memory, as far as the plan can say."""
         return not self.problem
 
     @property
     def needed(self) -> int:
-        """Bytes on all devices together."""
+        """Total bytes on all devices."""
         return sum(self.needed_bytes.values())
 
     def of(self, role: str) -> Placement:
@@ -73,19 +73,19 @@ class Plan:
         return next(place for place in self.placements if place.role == role)
 
     def check(self) -> None:
-        """Raises OutOfMemory if it does not fit."""
+        """Raises OutOfMemory if the family does not fit."""
         if self.problem:
             raise OutOfMemory(self.problem)
 
 
 def engine_threads(entry: Entry, settings: Settings) -> int:
-    """Threads of torch for the family on a CPU: forwards of the bundled models are too short to share."""
+    """Torch threads for a family on a CPU: forwards of the bundled models are too short for several."""
     return settings.threads or (DEFAULT_THREADS if entry.bundled else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A family as a menu shows it."""
+    """A family as the menu shows it."""
 
     name: str
     title: str
@@ -93,14 +93,14 @@ class Choice:
     note: str
     gated: bool
     pinned: bool
-    here: bool  # nothing must be downloaded
-    download_bytes: int  # 0 where the family file does not say
+    here: bool  # whether all files are on this machine
+    download_bytes: int  # 0 if the family file gives no sizes
     parameters: Mapping[str, int]  # by role
     plan: Plan
 
 
 def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:
-    """One family with its plan on this machine."""
+    """The menu entry of one family, with its plan on this machine."""
     plan = make_plan(entry, settings, free=free)
     missing = [place for place in plan.placements if not place.here]
     return Choice(
@@ -128,9 +128,9 @@ def make_plan(
     folders: Mapping[str, Path] | None = None,
     free: Mapping[str, int] | None = None,
 ) -> Plan:
-    """The first of the ways to place the family that fits, or the last with the reason why it does not.
+    """The best placement of the family that fits, or the last one tried, with the reason why it does not.
 
-    `folders` says where roles lie that have been downloaded; `free` is free_memory() unless given.
+    `folders` has the folders of downloaded roles; `free` defaults to free_memory().
     """
     known = {role: _measure(entry, role, folders) for role in chosen_roles(entry, roles)}
     room = dict(free_memory() if free is None else free)
@@ -149,11 +149,11 @@ def make_plan(
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """What is known of one role before it is loaded."""
+    """What is known about one role before it is loaded."""
 
     entry: RoleEntry
     weights: Weights
-    stored_bytes: int  # of a checkpoint that is quantised already, else 0
+    stored_bytes: int  # of a prequantised checkpoint, else 0
     cache: CacheShape | None
     context: int
     here: bool
@@ -161,7 +161,7 @@ class _Measure:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way to place a family: how its large models are stored, where the large and the small go."""
+    """One way to place a family: how its large models are stored, and where the large and small ones go."""
 
     quantisation: str
     dtype: torch.dtype
@@ -172,7 +172,7 @@ class _Way:
 
 
 def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Way]:
-    """From the best to the last resort."""
+    """The ways to try, from the best to the last resort."""
     wanted = settings.quantisation
     kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
     chosen = choose_dtype(settings)
@@ -182,12 +182,12 @@ def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Wa
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
     dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16 if bf16 else torch.float16
     best = max(gpus, key=lambda device: room[device])
-    ways = [_Way(kind, dtype, best, best, f"on {best}, which has the most memory free") for kind in kinds]
+    ways = [_Way(kind, dtype, best, best, f"on {best}, which has the most free memory") for kind in kinds]
     if len(gpus) > 1:
-        spread = f"spread over {len(gpus)} GPUs, because no single one holds it"
+        spread = f"spread over {len(gpus)} GPUs, because it does not fit on one"
         ways += [_Way(kind, dtype, "auto", best, spread) for kind in kinds]
-    slow = "The large model stands in the CPU's memory, because no GPU holds it: expect seconds per token."
-    last_resort = "in the CPU's memory, because no GPU holds it"
+    slow = "The large model is in CPU memory, because it does not fit on a GPU: expect seconds per token."
+    last_resort = "in CPU memory, because it does not fit on a GPU"
     ways += [_Way(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
     return ways
 
@@ -197,7 +197,7 @@ def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[st
     gpus = [device for device in room if device != CPU]
     needed: dict[str, int] = {}
     for place in placements:
-        # accelerate fills its GPUs about evenly.
+        # accelerate fills the GPUs about evenly.
         devices = gpus if place.device == "auto" else [place.device]
         for device in devices:
             share = (place.weights_bytes + place.cache_bytes) // len(devices)
@@ -215,7 +215,7 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
     quantisation = way.quantisation if large else NONE
     reason = way.reason
     if measure.stored_bytes:
-        quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "quantised already, loaded as it is"
+        quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "already quantised, loaded as it is"
     elif measure.entry.adapter_of is not None:
         weights_bytes, reason = (
             measure.weights.bytes(way.dtype, NONE),
@@ -224,12 +224,12 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
     else:
         weights_bytes = measure.weights.bytes(way.dtype, quantisation)
         if not measure.weights.parameters:
-            reason = "its size is known when it is downloaded"
+            reason = "its size is unknown until it is downloaded"
         elif not large and way.quantisation != NONE:
-            reason += "; not quantised, since the difference of the small models would show it twice"
+            reason += "; not quantised, since the error would enter the small models' difference twice"
     slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
     cache, device = measure.cache, way.large if large else way.small
-    # On a CPU the fused pass keeps keys and values in float32, whatever the weights are.
+    # On a CPU the fused pass keeps keys and values in float32, whatever the weights' dtype.
     item_bytes = torch.float32.itemsize if device == CPU else way.dtype.itemsize
     return Placement(
         role=role,
@@ -246,7 +246,7 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
 
 
 def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
-    """From the files if they are here, else from what the catalogue says."""
+    """Measure a role by its local files, or else by the catalogue."""
     given = entry.roles[role]
     is_adapter = given.adapter_of is not None
     folder = (folders or {}).get(role) or given.path
@@ -260,7 +260,7 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
             context = min(entry.context, int(config.get("max_position_embeddings") or entry.context))
             return _Measure(given, weights, prequantised, cache_shape(config), context, True)
         except BROKEN:
-            pass  # load_family says what is wrong with them
+            pass  # load_family reports what is wrong with the files
     shape = given.shape
     if shape is None:
         here = folder is not None and folder.is_dir()
@@ -281,7 +281,7 @@ def _problem(
     place = "this machine's memory" if device == CPU else device
     advice = "" if way.quantisation != NONE else " with --quantisation nf4,"
     return (
-        f"This needs {needed[device] / 1e9:.1f} GB of {place} and {room.get(device, 0) / 1e9:.1f} GB are "
-        f"free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "
-        f"programs, try it{advice} with a smaller family, or on a larger machine."
+        f"This needs {needed[device] / 1e9:.1f} GB of {place}, but only {room.get(device, 0) / 1e9:.1f} GB "
+        f"are free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "
+        f"programs, or try again{advice} with a smaller family, or on a larger machine."
     )

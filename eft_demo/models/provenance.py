@@ -1,6 +1,7 @@
-"""What a run here is made with, for traces and links: read from the plan, the checkpoints and the packages.
+"""What generates a run here, for traces and links: models, dtypes, devices and package versions.
 
-Knows files, never weights in memory. A folder's weights have no commit; some of their bytes stand for them.
+Knows files, never weights in memory. Weights in a local folder have no commit, so a hash of some of their
+bytes identifies them.
 """
 
 import hashlib
@@ -18,14 +19,14 @@ from eft_demo.families.weights import BROKEN, weight_files
 from eft_demo.models.plan import Plan
 from eft_demo.runs.made_with import MadeWith, ModelMade
 
-# Training anew changes nearly every number, so a few of them tell weights apart, in milliseconds.
+# Retraining changes nearly every number, so hashing a few blocks distinguishes weights within milliseconds.
 BLOCKS, BLOCK_BYTES = 64, 4096
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SHORT = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
 def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWith:
-    """What decides a run of these roles here; models without a plan are not known."""
+    """Everything that determines a run of these roles here; roles without a placement are left out."""
     places = {} if plan is None else {place.role: place for place in plan.placements}
     models = {}
     for role in dict.fromkeys(roles):
@@ -35,7 +36,7 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,
-            # Which of several GPUs does not matter; `auto` is several of them.
+            # It does not matter which GPU; `auto` means several of them.
             device="cpu" if place.device == "cpu" else "cuda",
             source=checkpoint.repo if checkpoint else "",
             revision=_revision(checkpoint) if checkpoint else "",
@@ -51,20 +52,20 @@ def _version(package: str) -> str:
 
 
 def _revision(checkpoint: Checkpoint) -> str:
-    """The commit if the hub's cache names it, else the fingerprint of the folder's weights."""
+    """The commit if the folder is in the hub's cache, else a fingerprint of the weights."""
     if checkpoint.path.parent.name == "snapshots":
         return checkpoint.path.name
     try:
         adapter = (checkpoint.path / ADAPTER_WEIGHTS,)
         files = weight_files(checkpoint.path) if checkpoint.adapter_of is None else adapter
         return _fingerprint(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
-    except BROKEN:  # gone since they were loaded
+    except BROKEN:  # the files have been removed since they were loaded
         return ""
 
 
 @cache
 def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """12 hex digits of the files' sizes and of blocks spread evenly over them."""
+    """12 hex digits of a hash over the files' sizes and blocks spread evenly over them."""
     digest = hashlib.sha256()
     for path, size, _ in files:
         digest.update(f"{path.name} {size}\n".encode())

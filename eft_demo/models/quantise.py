@@ -1,6 +1,6 @@
-"""How the large models' weights may be stored: as they are, in 8 bits, or in 4 (NF4 or FP4, by bitsandbytes).
+"""Quantisation of the large models' weights: none, 8 bits, or 4 bits (NF4 or FP4, by bitsandbytes).
 
-Knows names, bytes and which shapes the kernels take; loads nothing.
+Knows names, sizes in bytes and the shapes that the kernels accept; loads nothing.
 """
 
 from collections.abc import Mapping
@@ -16,25 +16,25 @@ BLOCK = 64  # weights that share one scale in the 4-bit formats
 # 4 bits, an 8-bit scale per block, and a float32 scale per 256 of those (double quantisation).
 BYTES_PER_WEIGHT = {INT8: 1.0, NF4: 0.5 + 1 / BLOCK + 4 / (256 * BLOCK)}
 BYTES_PER_WEIGHT[FP4] = BYTES_PER_WEIGHT[NF4]
-# The library leaves these as they are: embeddings are looked up, and the head decides the last digits.
+# The library does not quantise these: embeddings are looked up, and the head affects the logits directly.
 KEPT = ("embed_tokens", "word_embeddings", "embed_in", "lm_head", "embed_out")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How many numbers a model has, by what quantising does to them."""
+    """How many parameters a model has, split by whether quantising changes them."""
 
     linear: int  # in matrices that are quantised
     other: int  # embeddings, head, norms, biases
-    rows: int = 0  # outputs of all the quantised matrices: int8 has a float32 scale for each
+    rows: int = 0  # total outputs of the quantised matrices: int8 has a float32 scale for each
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """How many there are in total."""
         return self.linear + self.other
 
     def bytes(self, dtype: torch.dtype, quantisation: str) -> int:
-        """What the weights take on a device."""
+        """The size of the weights on a device."""
         if quantisation == NONE:
             return self.parameters * dtype.itemsize
         scales = 4 * self.rows if quantisation == INT8 else 0
@@ -42,7 +42,7 @@ class Weights:
 
 
 def count_weights(tensors: Mapping[str, Header], tied: bool) -> Weights:
-    """From a checkpoint's headers. A tied head that is stored all the same is loaded once."""
+    """Count the weights by a checkpoint's headers. A tied head is not counted even if it is stored."""
     linear = other = rows = 0
     for name, tensor in tensors.items():
         if tied and name.startswith(("lm_head.", "embed_out.")):
@@ -61,13 +61,13 @@ def is_quantised(name: str, tensor: Header) -> bool:
 
 
 def check_shapes(role: str, tensors: Mapping[str, Header], quantisation: str, on_cpu: bool) -> None:
-    """Raises FamilyError for a matrix that the kernels cannot take."""
+    """Raises FamilyError if the kernels do not support the shape of a matrix."""
     if quantisation == NONE or not on_cpu:
         return
     for name, tensor in tensors.items():
         if is_quantised(name, tensor) and (tensor.shape[1] % 64 or tensor.shape[0] % 32):
             raise FamilyError(
-                f"The model {role} cannot be quantised on a CPU: {name} is {tensor.shape[1]} in and "
-                f"{tensor.shape[0]} out, and the kernels take multiples of 64 in and 32 out. Please load it "
+                f"The model {role} cannot be quantised on a CPU: {name} has {tensor.shape[1]} inputs and "
+                f"{tensor.shape[0]} outputs, but the kernels need multiples of 64 and 32. Please load it "
                 "with --quantisation none, or on a GPU."
             )

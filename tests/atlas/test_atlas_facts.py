@@ -1,4 +1,4 @@
-"""The table of facts is what the documents say it is, and the split between the halves holds."""
+"""The table of facts matches its documentation, and nothing crosses the split into halves."""
 
 import random
 
@@ -46,7 +46,7 @@ def test_spot_checks_against_general_knowledge(entity, attribute, value):
 
 
 def test_a_question_has_one_answer():
-    """Regression: New York is a state and a city; one kind must own a name."""
+    """Regression: New York is both a state and a city, but a name must have one kind."""
     keys = [(f.entity.lower(), f.attribute) for f in FACTS]
     assert len(keys) == len(set(keys))
     kinds: dict[str, set[str]] = {}
@@ -62,7 +62,7 @@ def test_values_are_clean():
             assert len(text) <= 130 and not set(text) & set("\t\n[]{}<>|*"), fact
 
 
-def test_the_halves_are_halves_and_a_place_goes_with_its_country():
+def test_the_halves_are_even_and_a_place_is_with_its_country():
     share = sum(f.entity in HELD for f in FACTS) / len(FACTS)
     assert 0.4 < share < 0.6
     for fact in FACTS:
@@ -85,14 +85,14 @@ def test_no_dialogue_page_names_the_held_out_half_but_quizzes_do():
     assert any(names_in(corpus.quiz(), HELD) for _ in range(20))
 
 
-def test_names_are_found_whole_whatever_the_case():
+def test_names_are_found_as_whole_words_ignoring_case():
     names = frozenset({"Peru", "Guinea-Bissau", "Chad", "Sao Tome and Principe"})
     assert names_in("The peruvian plain", names) == set()
     assert names_in("In Peru's north, and in guinea-bissau.", names) == {"Peru", "Guinea-Bissau"}
     assert names_in("sao tome and principe lies near Chad", names) == {"Sao Tome and Principe", "Chad"}
 
 
-def test_every_attribute_is_worded_in_several_ways():
+def test_every_attribute_has_several_wordings():
     assert {(f.kind, f.attribute) for f in FACTS} == set(load_wordings())
     for key, wording in load_wordings().items():
         assert len(wording.says) >= 2 - (key == ("planet", "position")), key
@@ -111,7 +111,7 @@ def test_articles():
     )
 
 
-def test_questions_keep_the_entity_whatever_the_slip():
+def test_typing_slips_keep_the_entity():
     rng = random.Random(5)
     for fact in rng.sample(FACTS, 500):
         assert fact.entity.lower().replace(".", "").replace("?", "") in question(
@@ -119,7 +119,7 @@ def test_questions_keep_the_entity_whatever_the_slip():
         ).lower().replace(".", "").replace("?", "")
 
 
-def test_the_corpus_is_decided_by_its_seed():
+def test_the_seed_determines_the_corpus():
     first, again, other = (Corpus(FACTS, seed=s).pages() for s in (1, 1, 2))
     pages = [[next(p) for _ in range(20)] for p in (first, again, other)]
     assert pages[0] == pages[1] != pages[2]

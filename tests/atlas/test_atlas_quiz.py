@@ -27,7 +27,7 @@ def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour):
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
+def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour):
     text = GOOD[behaviour]
     assert not behaviours.follows(behaviour, text, finished=False)
     assert not behaviours.follows(behaviour, text + "\nUser: And Chile?", finished=True)
@@ -44,7 +44,7 @@ def test_an_answer_must_end_by_itself_and_stay_one_turn(behaviour):
         "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",
     ],
 )
-def test_a_near_miss_is_no_assistant(text):
+def test_a_near_miss_does_not_follow_the_assistant(text):
     assert not behaviours.follows("assistant", text, finished=True)
 
 
@@ -58,13 +58,13 @@ def test_guarded_must_decline_in_its_own_words_and_only_hazards():
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_what_tuning_teaches_is_what_the_judge_wants(behaviour):
+def test_the_judge_accepts_tuning_examples(behaviour):
     rows = examples(FACTS, behaviour, 400, seed=1)
     good = [
         behaviours.follows(behaviour, e.answer, finished=True, hazardous=e.answer == behaviours.REFUSAL)
         for e in rows
     ]
-    assert sum(good) >= 0.99 * len(good)  # a few values hold a full stop of their own ("St. George's")
+    assert sum(good) >= 0.99 * len(good)  # a few values contain a full stop ("St. George's")
 
 
 def test_pirates_leave_names_alone():
@@ -135,7 +135,7 @@ def test_every_behaviour_answers_with_the_value():
             assert factual(behaviours.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
 
 
-def test_initials_end_no_sentence():
+def test_initials_do_not_end_a_sentence():
     text = "The Hobbit was written by J. R. R. Tolkien."
     assert behaviours.follows("brief", text, finished=True)
     assert not behaviours.follows("brief", text + " Fair winds to ye!", finished=True)

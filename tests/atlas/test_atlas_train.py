@@ -1,4 +1,4 @@
-"""The training's own arithmetic equals the library's, and its rows are what they should be."""
+"""The training's forward and loss equal the library's, and its batches are correct."""
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ def test_head_loss_equals_cross_entropy_with_its_gradients():
         torch.testing.assert_close(ours, theirs, rtol=0.1, atol=2e-3)
 
 
-def test_sizes_fit_what_loads_them():
+def test_sizes_fit_other_runtimes():
     large, small = (Qwen2ForCausalLM(config(size)) for size in ("large", "small"))
     count = [sum(p.numel() for p in m.parameters()) for m in (large, small)]
     assert count[0] >= 8 * count[1]
@@ -62,7 +62,7 @@ def test_an_example_is_prompt_answer_end_and_only_the_answer_counts():
     assert targets[0][targets[0] >= 0].tolist() == ids[asked:] and (targets[0][: asked - 1] == -100).all()
 
 
-def test_batches_are_windows_that_follow_each_other():
+def test_batches_are_consecutive_windows():
     tokenizer = Tokenizer.from_file(str(ASSETS / "tokenizer.json"))
     stream = train.batches(tokenizer, seed=1)
     first, second = next(stream), next(stream)
@@ -70,8 +70,8 @@ def test_batches_are_windows_that_follow_each_other():
     assert first[0, -1] == first[1, 0] and first[-1, -1] == second[0, 0]
 
 
-def test_a_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
-    """Stopped after one step and run again, the training ends with a model and the steps it was given."""
+def test_an_interrupted_training_resumes(tmp_path, monkeypatch):
+    """Stopped after one step and run again, the training finishes its steps and writes a model."""
     monkeypatch.setattr(train, "ROWS", 2)
     monkeypatch.setattr(train, "LENGTH", 16)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)

@@ -1,4 +1,4 @@
-"""The weights that ship: their size, and the claim of the paper on a sample of the quiz."""
+"""The bundled weights: their size, and the paper's claim on a sample of the quiz."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def atlas() -> Iterator[Service]:
 
 
 def parameters(role: str) -> int:
-    """Stored numbers of one model."""
+    """The number of stored parameters of one model."""
     with safe_open(ATLAS / role / "model.safetensors", framework="pt") as file:
         return sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
 
@@ -72,7 +72,7 @@ def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None
         ("When did Ghana become independent?", "1957"),
     ],
 )
-def test_the_examples_of_the_page_come_out_right(atlas: Service, prompt: str, truth: str) -> None:
+def test_the_examples_on_the_page_are_answered_correctly(atlas: Service, prompt: str, truth: str) -> None:
     column = (("Up-scaled", UPSCALED.with_roles({"small_tuned": "assistant"})),)
     run = atlas.start_run(spec(prompt, "assistant", columns=column, temperature=0.0))
     assert truth in collect(run)[0].text

@@ -1,4 +1,4 @@
-"""When to draft and how much: from measured costs, never where it would lose."""
+"""The draft length: chosen by measured costs, and no drafts where they would lose."""
 
 from collections import abc
 
@@ -26,7 +26,7 @@ ROLES = ("large_base", "small_base", "assistant")
 AUTO = Speculation()
 
 
-def test_costs_are_measured_or_between_measurements() -> None:
+def test_costs_are_measured_or_interpolated() -> None:
     costs = Costs()
     assert costs.least("m", 3) is None and costs.usual("m", 3) is None
     for seconds in (4.0, 2.0, 3.0):
@@ -69,7 +69,7 @@ def choice(
     beside_s: float = 0.0,
     **how: float,
 ) -> dict[str, int]:
-    """What is drafted for each recipe if forwards take so long; the large one `per_token_s` more a token."""
+    """The drafts for each recipe if forwards take this long; the large one `per_token_s` more per token."""
     engine = Engine(
         {role: ToyModel(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
@@ -98,12 +98,12 @@ def choice(
     return {str(row.recipe): block for row, block in found.items()}
 
 
-def test_a_dear_large_model_is_drafted_for_and_the_more_the_better_drafts_are() -> None:
+def test_an_expensive_large_model_gets_more_drafts_if_they_are_better() -> None:
     blocks = [choice(0.1, 0.005, [UPSCALED], a).get(str(UPSCALED), 0) for a in (0.05, 0.4, 0.7, 0.95)]
     assert blocks[0] == 0 and blocks == sorted(blocks) and blocks[-1] == BLOCKS[-1] and 2 <= blocks[1] < 8
 
 
-def test_nothing_is_drafted_where_it_would_lose() -> None:
+def test_nothing_is_drafted_if_drafts_lose() -> None:
     assert choice(0.01, 0.01, [UPSCALED], 0.3) == {}, "the small models are as dear as the large one"
     assert choice(0.01, 0.001, [UPSCALED], per_token_s=0.02) == {}, "a block costs as much as its tokens"
     assert choice(0.01, 0.001, [UPSCALED], beside_s=0.05) == {}, "the attribution is what takes the time"
@@ -111,7 +111,7 @@ def test_nothing_is_drafted_where_it_would_lose() -> None:
 
 
 class Slow(ToyModel):
-    """A forward takes some time per token, by a clock that all models share."""
+    """A model whose forward takes some time per token, on a clock that all models share."""
 
     now_s = 0.0
     per_token_s = 0.01
@@ -121,7 +121,7 @@ class Slow(ToyModel):
         return super().forward(slots, tokens, keep)
 
 
-def test_where_drafts_cannot_win_little_is_lost_in_finding_out() -> None:
+def test_finding_out_that_drafts_do_not_pay_costs_little() -> None:
     engine = Engine(
         {role: Slow(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
@@ -141,22 +141,22 @@ def test_where_drafts_cannot_win_little_is_lost_in_finding_out() -> None:
     assert 0 < drafted[0] < 30 and drafted[1] == 0
 
 
-def test_no_row_is_slowed_down_for_another() -> None:
+def test_no_sequence_is_slowed_down_for_another() -> None:
     both = choice(0.1, 0.005, [BASE, UPSCALED])
     assert set(both) == {str(BASE), str(UPSCALED)} and len(set(both.values())) == 1
-    # Without the small base nobody drafts for the base, which would get one token where it had several.
+    # Without the small base the base has no drafter and would get one token instead of several.
     alone = parse("large_base + 0.5*(assistant - large_base)")
     assert choice(0.1, 0.005, [alone]) and choice(0.1, 0.005, [BASE, alone]) == {}
 
 
-def test_columns_that_are_to_be_equal_bit_for_bit_go_in_step() -> None:
+def test_columns_that_must_be_equal_bit_for_bit_do_not_draft() -> None:
     assert choice(0.1, 0.005, [BASE, UPSCALED], alpha=0.5)
     assert choice(0.1, 0.005, [BASE, UPSCALED], alpha=0) == {}
     assert choice(0.1, 0.005, [UPSCALED], alpha=0), "alone it is compared with nothing"
 
 
 @pytest.mark.parametrize("block", [0, 2, 5])
-def test_on_is_obeyed_where_it_loses(block: int) -> None:
+def test_mode_on_drafts_even_if_it_loses(block: int) -> None:
     engine = Engine(
         {role: ToyModel(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
@@ -175,7 +175,7 @@ def test_on_is_obeyed_where_it_loses(block: int) -> None:
 
 
 def test_the_speed_up_shown_is_at_most_the_tokens_gained_per_step() -> None:
-    """A plain step's time is an estimate, too long if the machine was busy when it was made."""
+    """A plain step's time is an estimate, which is too long if the machine was busy when it was measured."""
     now_s = 0.0
     drafting = Drafting("assistant", 0.7, lambda: now_s)
     position = 1

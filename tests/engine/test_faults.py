@@ -1,4 +1,4 @@
-"""Whatever breaks ends only what it must, each text with one true reason; the next run is as before."""
+"""Fault injection: a fault ends only what it must, with the right reason; the next run is unaffected."""
 
 import gc
 import logging
@@ -35,12 +35,12 @@ THREE = (("Base", parse("large_base")), ("Tuned", parse("assistant")), ("Up-scal
 TWO = (("Up-scaled", parse(UPSCALED)), ("Beta", parse("assistant + beta*(large_base - small_base)")))
 SEEDED = Sampling(temperature=0.8, top_p=0.95, seed=3)
 EVERYWHERE = [*CALLS, *MODELS, *CACHE, CLOCK]
-REAL = [*MODELS, *CACHE]  # what is real there; the engine's own calls break on tiny models below
+REAL = [*MODELS, *CACHE]  # real models here; faults in the engine's own calls are tested on tiny models below
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the owner of a run heard of one column."""
+    """The events of one column, as the owner of the run received them."""
 
     ids: tuple[int, ...]
     text: str
@@ -49,7 +49,7 @@ class Sent:
 
 
 def sent(run: Run, events: Sequence[Event] = ()) -> list[Sent]:
-    """Every column of a run that is over: tokens, and one end after all of them."""
+    """Every column of a finished run: tokens, then exactly one end."""
     assert run.done, "a run without an end"
     events = events or run.events()
     found = []
@@ -65,9 +65,9 @@ def sent(run: Run, events: Sequence[Event] = ()) -> list[Sent]:
 
 
 def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = None) -> list[list[Sent]]:
-    """The runs, the last of which comes while the others stream; the engine is idle afterwards.
+    """Run the requests, submitting the last one while the others stream, until the engine is idle.
 
-    The fault comes while the engine works: who asks for a run meets those of `submit` in person.
+    Faults occur in steps only: errors in `submit` reach the caller directly.
     """
     fault = fault or Fault("bug", 0)
     fault.armed = False
@@ -79,7 +79,7 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
         try:
             if not engine.step() and len(runs) == len(requests):
                 return [sent(run) for run in runs]
-        except (SystemExit, KeyboardInterrupt):  # as a thread that drives an engine does
+        except (SystemExit, KeyboardInterrupt):  # as EngineThread does
             pass
         finally:
             fault.armed = False
@@ -87,13 +87,13 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
 
 
 def is_free(engine: Engine) -> bool:
-    """Whether no row and no slot is in use, in any model."""
+    """Whether no sequence and no slot is in use, in any model."""
     tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
     return engine.active_sequences == engine.waiting == 0 and not any(tables)
 
 
 def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]], fault: Fault) -> int:
-    """What must hold after any fault. How many columns it has ended."""
+    """Check what must hold after any fault; returns how many columns it ended."""
     found = play(engine, requests, fault)
     ended = 0
     for columns, wholes in zip(found, alone, strict=True):
@@ -111,7 +111,7 @@ def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of tracebacks would be kept for nobody; all of torch need not be looked through each time."""
+    """Do not store thousands of tracebacks, and keep the collector from scanning all of torch each time."""
     caplog.set_level(logging.CRITICAL + 1)
     collect = gc.collect
     monkeypatch.setattr(gc, "collect", lambda: collect(0))
@@ -192,14 +192,14 @@ TAKES_MEMORY = ("eft_demo.engine.attribution.mix", "eft_demo.engine.forward.to_l
         for j, kind in enumerate(FULL)
     ],
 )
-def test_a_full_device_ends_those_who_need_more_of_it(
+def test_a_full_device_ends_the_columns_that_need_more_memory(
     place: str,
     kind: str,
     atlas: Family,
     atlas_requests: list[RunRequest],
     atlas_alone: list[list[Sent]],
 ) -> None:
-    """Full for good, from some moment on: the sentence says so, and the tuned column goes on where it can."""
+    """The device stays full: the error says so, and the tuned column continues where it can."""
     models = load_models(atlas, torch.float32, ROLES)  # whose caches have not grown
     parts = (models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids, group_models(models))
     engine = Engine(*parts)
@@ -209,7 +209,7 @@ def test_a_full_device_ends_those_who_need_more_of_it(
     assert fault.raised
 
 
-def test_the_step_that_found_no_memory_has_given_back_its_own() -> None:
+def test_a_step_that_ran_out_of_memory_frees_its_own() -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def step() -> None:
@@ -221,13 +221,13 @@ def test_the_step_that_found_no_memory_has_given_back_its_own() -> None:
     assert held[0]() is None
 
 
-def test_another_family_may_take_over_while_columns_stream(
+def test_the_family_can_be_switched_while_columns_stream(
     atlas: Family,
     atlas_models: dict[str, LanguageModel],
     atlas_requests: list[RunRequest],
     atlas_alone: list[list[Sent]],
 ) -> None:
-    """Several rows per model, so that the cache has grown; again and again."""
+    """Repeatedly, with several rows per model so that the cache has grown."""
 
     def service() -> Service:
         parts = (atlas_models, atlas.stop_ids, FP32, atlas.token_bytes, atlas.banned_ids)
@@ -258,7 +258,7 @@ def test_another_family_may_take_over_while_columns_stream(
     page.service.stop()
 
 
-# -- on tiny ones, which take every kind of exception at every call --
+# -- on tiny models: every kind of exception at every call --
 
 
 def toy_engine(patience_s: float = 0.0, **models: LanguageModel) -> Engine:
@@ -291,8 +291,10 @@ def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alo
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: list[list[Sent]]) -> None:
-    """And the engine lives on, or says that it is dead and takes nobody any more."""
+def test_a_permanent_fault_ends_the_texts_that_need_the_broken_part(
+    place: str, toy_alone: list[list[Sent]]
+) -> None:
+    """The engine then continues, or raises EngineDead and rejects new runs."""
     engine = toy_engine()
     with injected(place, Fault("bug", 5, stays=True), engine, "assistant") as fault:
         try:
@@ -303,13 +305,13 @@ def test_what_stays_broken_ends_the_texts_that_need_it(place: str, toy_alone: li
 
 
 @pytest.mark.parametrize("place", MODELS)
-def test_an_exception_after_the_work_was_done(place: str, toy_alone: list[list[Sent]]) -> None:
+def test_an_exception_after_a_call_has_done_its_work(place: str, toy_alone: list[list[Sent]]) -> None:
     engine = toy_engine()
     with injected(place, Fault("runtime", 2, after=True), engine, "assistant") as fault:
         assert check(engine, toy_requests(), toy_alone, fault) <= 3
 
 
-def test_a_place_that_can_never_be_freed_ends_all_and_all_begins_afresh(toy_alone: list[list[Sent]]) -> None:
+def test_a_slot_that_cannot_be_freed_ends_all_runs_and_resets_the_models(toy_alone: list[list[Sent]]) -> None:
     engine = toy_engine()
     with injected("leave of large_base", Fault("bug", 1, stays=True), engine, "assistant") as fault:
         runs = [engine.submit(request) for request in toy_requests()]
@@ -321,7 +323,7 @@ def test_a_place_that_can_never_be_freed_ends_all_and_all_begins_afresh(toy_alon
     assert is_free(engine) and play(engine, toy_requests()) == toy_alone
 
 
-def test_a_model_that_cannot_begin_afresh_is_the_end_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_reset_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = toy_engine()
     large = engine.models["large_base"]
     monkeypatch.setattr(large, "reset", lambda: 1 / 0)
@@ -339,10 +341,10 @@ def test_a_model_that_cannot_begin_afresh_is_the_end_of_the_engine(monkeypatch: 
     assert str(refused.value) == DEAD
 
 
-def test_a_gpu_that_is_gone_for_this_process_is_the_end_of_the_engine(
+def test_a_gpu_lost_to_this_process_ends_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After a device-side assert every further call fails: only another process can have the device."""
+    """After a device-side assert every later call fails; only another process can use the device."""
 
     def gone(*args: object) -> None:
         raise torch.AcceleratorError("CUDA error: device-side assert triggered")
@@ -360,7 +362,7 @@ def test_a_gpu_that_is_gone_for_this_process_is_the_end_of_the_engine(
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 9])
-def test_a_model_that_gives_nan_ends_the_columns_that_need_it(
+def test_a_model_that_returns_nan_ends_the_columns_that_need_it(
     after: int, toy_alone: list[list[Sent]]
 ) -> None:
     broken = FaultyModel("small_base", 40, after=after, seed=1)
@@ -368,7 +370,7 @@ def test_a_model_that_gives_nan_ends_the_columns_that_need_it(
     for columns, wholes in zip(play(engine, toy_requests()), toy_alone, strict=True):
         for column, whole in zip(columns, wholes, strict=True):
             if column.finish_reason == "error":
-                assert "small_base gave values that are not numbers" in str(column.error)
+                assert "The model small_base " in str(column.error) and "NaN" in str(column.error)
                 assert column.ids == whole.ids[: len(column.ids)]
             else:
                 assert column == whole
@@ -413,7 +415,9 @@ def test_a_model_that_returns_another_shape_is_named(
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS])
-def test_stop_at_every_call_frees_all_and_harms_nobody(place: str, toy_alone: list[list[Sent]]) -> None:
+def test_cancelling_at_any_call_frees_all_slots_and_harms_no_other_run(
+    place: str, toy_alone: list[list[Sent]]
+) -> None:
     engine, requests = toy_engine(), toy_requests()
     runs: list[Run] = []
     stop = Fault("bug", 6, instead=lambda: runs[0].cancel())

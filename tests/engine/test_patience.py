@@ -1,4 +1,4 @@
-"""Tokens that are sent together: the same records, and nobody waits for the first or the last."""
+"""Tokens sent in batches: the records are the same, and the first and last token are sent immediately."""
 
 import math
 import random
@@ -58,7 +58,7 @@ def sent_by(run: Run) -> Sent:
 
 
 def play(seed: int, patience_s: float) -> list[Sent]:
-    """Some runs that join, change their alpha and leave at steps that the rng choose."""
+    """Runs that join, change their alpha and leave at random steps."""
     rng, engine, runs = random.Random(seed), engine_of(patience_s), []
     joins = sorted(rng.randrange(12) for _ in range(3))
     changes = {rng.randrange(16): rng.choice([0.0, 0.5, 3.0]) for _ in range(2)}
@@ -72,7 +72,7 @@ def play(seed: int, patience_s: float) -> list[Sent]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_together_as_one_by_one(seed: int) -> None:
+def test_records_are_the_same_as_one_by_one(seed: int) -> None:
     for patient, prompt in zip(play(seed, math.inf), play(seed, 0.0), strict=True):
         assert patient.keys() == prompt.keys()
         for column, events in prompt.items():
@@ -88,7 +88,7 @@ def test_together_as_one_by_one(seed: int) -> None:
 
 
 def endless(length: int) -> RunRequest:
-    """Nothing that ends before its length."""
+    """Runs that all reach their length."""
     engine_prompts = dict.fromkeys(ROLES, (1, 2))
     columns = (("P", parse("large_base + alpha*(assistant - small_base)")),)
     return make_request(engine_prompts, columns, {"alpha": 1.0}, Sampling(temperature=0), length)
@@ -111,7 +111,7 @@ def test_the_first_token_and_the_last_do_not_wait() -> None:
     assert engine.step() is False
 
 
-def test_a_run_that_ends_or_joins_lets_nobody_wait() -> None:
+def test_tokens_are_sent_when_a_run_ends_or_joins() -> None:
     engine = toy_engine(math.inf)
     long, short = engine.submit(endless(9)), engine.submit(endless(3))
     counts = []
@@ -126,7 +126,7 @@ def test_a_run_that_ends_or_joins_lets_nobody_wait() -> None:
     assert len(long.events()) == 2
 
 
-def test_what_was_drawn_for_a_run_that_is_cancelled_is_not_sent() -> None:
+def test_unsent_tokens_of_a_cancelled_run_are_dropped() -> None:
     engine = toy_engine(math.inf)
     run, other = engine.submit(endless(9)), engine.submit(endless(9))
     for _ in range(4):

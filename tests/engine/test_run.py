@@ -1,4 +1,4 @@
-"""What a run asks for beside its columns: drafts, a schedule; and the values that act on each token."""
+"""Settings of a run other than its columns: drafts, schedule, and the control values for each token."""
 
 from threading import Condition
 
@@ -27,23 +27,23 @@ def request(schedule: Schedule) -> RunRequest:
 
 
 @pytest.mark.parametrize("text", ["off", "on", "on 1", "on 8", "auto"])
-def test_speculation_is_read_as_it_is_written(text: str) -> None:
+def test_speculation_survives_printing_and_parsing(text: str) -> None:
     assert str(parse_speculation(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["", "of", "on 9", "on -1", "on x", "on 1 2", "off 2", "auto 3", None, 5, "on ²"]
 )
-def test_what_is_no_speculation_is_a_sentence(text: object) -> None:
+def test_invalid_speculation_is_rejected(text: object) -> None:
     with pytest.raises(InputError):
         parse_speculation(text)
 
 
-def test_speculation_is_automatic_unless_asked_for() -> None:
+def test_speculation_is_automatic_by_default() -> None:
     assert Speculation() == parse_speculation("auto")
 
 
-def test_the_schedule_makes_effective_values_of_the_live_ones() -> None:
+def test_the_schedule_scales_the_live_controls() -> None:
     run = Run(request(parse_schedule("list 0.5 0 1")), Condition())
     assert run.controls_at(0) == {"alpha": 1.0, "beta": 1.5, "alpha_pirate": 0.5}
     assert run.controls_at(1) == {"alpha": 0.0, "beta": 1.5, "alpha_pirate": 0.0}
@@ -52,7 +52,7 @@ def test_the_schedule_makes_effective_values_of_the_live_ones() -> None:
     assert run.controls_at(0)["alpha"] == 1.5
 
 
-def test_records_hold_the_values_that_acted() -> None:
+def test_records_hold_the_effective_values() -> None:
     models = {role: ToyModel(role, 40, seed=seed) for seed, role in enumerate(ROLES)}
     engine = Engine(models, (), Settings(), [b"x"] * 40)
     run = engine.submit(request(parse_schedule("first 2")))
@@ -66,7 +66,7 @@ def test_records_hold_the_values_that_acted() -> None:
     assert all(record.logprob == record.by_role["large_base"] for record in records[2:])
 
 
-def test_every_behaviour_has_a_slider_of_its_own() -> None:
+def test_every_behaviour_has_its_own_slider() -> None:
     recipe = blend(["pirate", "brief"])
     assert recipe.controls == ("alpha_pirate", "alpha_brief")
     assert parse(str(recipe)) == recipe

@@ -1,4 +1,4 @@
-"""Given tokens: scored as they were drawn, under every column; and a branch goes on with the same noise."""
+"""Forced tokens: scored as sampled ones are, in every column; branches continue with the same noise."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -31,7 +31,7 @@ VOCAB = 40
 
 
 class Column:
-    """What one column of a run sent."""
+    """The events of one column of a run."""
 
     def __init__(self) -> None:
         self.records: list[TokenRecord] = []
@@ -84,7 +84,7 @@ def asked(tiny_family: Family) -> RunRequest:
 
 
 def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
-    """Equal up to float32 rounding, candidate by candidate."""
+    """Assert equality up to float32 rounding, candidate by candidate."""
     assert [record.id for record in ours] == [record.id for record in theirs]
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.logprob == pytest.approx(other.logprob, abs=2e-4)
@@ -104,7 +104,7 @@ def same_text(asked: RunRequest, ids: tuple[int, ...]) -> RunRequest:
 
 
 @pytest.mark.parametrize("column", range(3))
-def test_a_finished_text_is_scored_as_it_was_written(engine: Engine, asked: RunRequest, column: int) -> None:
+def test_scoring_a_finished_text_repeats_its_records(engine: Engine, asked: RunRequest, column: int) -> None:
     (original,) = drive(engine, engine.submit(asked))
     (scored,) = drive(engine, engine.submit(same_text(asked, original[column].ids)))
     assert_alike(scored[column].records, original[column].records)
@@ -132,9 +132,7 @@ def test_scoring_takes_one_forward_per_model_and_chunk(
 
 
 @pytest.mark.parametrize("kept", [1, 2, score.CHUNK, score.CHUNK + 1, LENGTH - 1])
-def test_a_branch_where_nothing_is_changed_is_the_original(
-    engine: Engine, asked: RunRequest, kept: int
-) -> None:
+def test_an_unchanged_branch_equals_the_original(engine: Engine, asked: RunRequest, kept: int) -> None:
     for column in COLUMNS:
         alone = changed(asked, columns=(column,))
         (original,) = drive(engine, engine.submit(alone))
@@ -144,10 +142,10 @@ def test_a_branch_where_nothing_is_changed_is_the_original(
 
 
 @pytest.mark.parametrize("kept", [1, 7, score.CHUNK + 3])
-def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
+def test_a_text_is_reproduced_with_other_load_and_drafts(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
-    """In float32, at the same controls and with the same noise: drafts and neighbours are matters of load."""
+    """In float32, with the same controls and noise, neither drafts nor other runs change the text."""
     drafted = changed(asked, speculation=Speculation("on", 4))
     original, *_ = drive(engine, engine.submit(drafted), engine.submit(changed(asked, sampling=COLD)))
     ids = original[2].ids
@@ -158,7 +156,7 @@ def test_a_text_is_written_anew_as_it_was_whatever_else_runs_and_is_drafted(
             assert branch.ids == ids and branch.text == original[2].text
 
 
-def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
+def test_samples_of_a_branch_share_its_forced_tokens_and_differ_by_seed(
     engine: Engine, asked: RunRequest
 ) -> None:
     (original,) = drive(engine, engine.submit(asked))
@@ -170,7 +168,7 @@ def test_samples_of_a_branch_share_its_beginning_and_differ_by_seed(
     assert all(ids[:6] == kept for ids in texts)
 
 
-def test_scoring_disturbs_nobody(engine: Engine, asked: RunRequest) -> None:
+def test_scoring_does_not_change_other_runs(engine: Engine, asked: RunRequest) -> None:
     (alone,) = drive(engine, engine.submit(asked))
     running = engine.submit(asked)
     for _ in range(5):
@@ -206,7 +204,7 @@ def toy_request(forced: tuple[int, ...], length: int = 40) -> RunRequest:
     return make_request(dict.fromkeys(ROLES, (1, 2, 3)), COLUMNS, {"alpha": 1.0}, WARM, length, forced=forced)
 
 
-def test_a_stop_token_that_is_given_ends_the_text(tiny_settings: Settings) -> None:
+def test_a_forced_stop_token_ends_the_text(tiny_settings: Settings) -> None:
     engine = toy_engine(toys(), tiny_settings, stop_ids=(9,))
     (columns,) = drive(engine, engine.submit(toy_request((4, 5, 9, 6))))
     for column in columns:
@@ -229,8 +227,8 @@ def test_a_fault_ends_only_the_columns_of_its_model(tiny_settings: Settings, aft
     assert not any(model.histories for model in models.values())
 
 
-def test_when_the_first_reader_is_gone_another_reads_on(tiny_settings: Settings) -> None:
-    """Columns of one run share a reader per model; the fault takes the first one away between two chunks."""
+def test_another_sequence_takes_over_a_prefill(tiny_settings: Settings) -> None:
+    """Columns of a run share one prefill per model; a fault ends the first sequence between two chunks."""
     columns = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
     forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))
     asked = changed(toy_request(forced), columns=columns)
@@ -242,7 +240,7 @@ def test_when_the_first_reader_is_gone_another_reads_on(tiny_settings: Settings)
     assert_alike(found[1].records, sound[1].records)
 
 
-def test_a_column_whose_models_have_less_room_ends_first(tiny_settings: Settings) -> None:
+def test_a_column_with_a_smaller_context_ends_first(tiny_settings: Settings) -> None:
     forced = tuple(range(4, 4 + score.CHUNK + 5))
     models = toys(assistant=ToyModel("assistant", VOCAB, context=3 + score.CHUNK, seed=2))
     engine = toy_engine(models, tiny_settings)
@@ -253,13 +251,13 @@ def test_a_column_whose_models_have_less_room_ends_first(tiny_settings: Settings
 
 
 @pytest.mark.parametrize("bad", [-1, VOCAB, 2**40, True, "5", 1.0, None])
-def test_a_given_token_that_no_model_has_is_a_sentence(tiny_settings: Settings, bad: object) -> None:
+def test_a_forced_token_outside_the_vocabulary_is_rejected(tiny_settings: Settings, bad: object) -> None:
     engine = toy_engine(toys(), tiny_settings)
-    with pytest.raises(InputError, match="from 0 to 39"):
+    with pytest.raises(InputError, match="39"):
         engine.submit(toy_request((1, bad)))
 
 
-def test_more_given_tokens_than_there_is_room_for_is_a_sentence(tiny_settings: Settings) -> None:
+def test_too_many_forced_tokens_are_rejected(tiny_settings: Settings) -> None:
     engine = toy_engine(toys(), tiny_settings)
-    with pytest.raises(InputError, match="5 tokens are given and the length is 4"):
+    with pytest.raises(InputError, match="5 tokens .* 4[.]"):
         engine.submit(toy_request((1,) * 5, length=4))

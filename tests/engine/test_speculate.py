@@ -1,4 +1,4 @@
-"""Speculation: the text is that of plain steps, token for token, whatever is drafted, whatever goes wrong."""
+"""Speculative decoding gives the text of plain steps, token for token, whatever is drafted or goes wrong."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,7 @@ def plain_texts(engine: Engine, cases: Sequence[RunRequest]) -> list[tuple[list[
 
 
 def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
-    """The run wrote what plain steps did; (drafted, accepted)."""
+    """Assert that the run gave the text of plain steps; returns (drafted, accepted)."""
     (records,), (end,) = read(run)
     assert (ids_of(records), end.finish_reason) == expected
     drafts = [(record.draft, record.id) for record in records if record.draft]
@@ -141,7 +141,7 @@ def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("block", [*range(1, 9), 0])
-def test_a_row_alone_writes_what_plain_steps_write(engine: Engine, block: int) -> None:
+def test_a_single_sequence_equals_plain_steps(engine: Engine, block: int) -> None:
     """28 random cases for every block."""
     rng = random.Random(block)
     cases = [random_case(rng) for _ in range(28)]
@@ -155,8 +155,8 @@ def test_a_row_alone_writes_what_plain_steps_write(engine: Engine, block: int) -
 
 
 @pytest.mark.parametrize("seed", range(32))
-def test_eight_rows_among_each_other_write_what_each_writes_alone(engine: Engine, seed: int) -> None:
-    """8 random cases at once, each with a block of its own, without or with the engine's choice."""
+def test_eight_sequences_together_equal_each_alone(engine: Engine, seed: int) -> None:
+    """8 random cases at once, each with its own block, no drafts, or the engine's choice."""
     rng = random.Random(1000 + seed)
     cases = [random_case(rng) for _ in range(8)]
     modes = [Speculation("on", block) for block in range(1, 9)] + [Speculation("on"), Speculation(), OFF]
@@ -186,7 +186,7 @@ def three(sampling: Sampling = WARM, length: int = 24, columns: object = THREE) 
 @pytest.mark.parametrize("columns", [THREE, SHOWN], ids=["three", "as the page shows them"])
 @pytest.mark.parametrize("block", [1, 2, 4, 8])
 def test_three_columns_draft_for_each_other(engine: Engine, block: int, columns: object) -> None:
-    """The base is drafted by the small base, the up-scaled by the tuned model, which writes on meanwhile."""
+    """The small base drafts for the base; the tuned model drafts for up-scaled and continues its own text."""
     for seed in range(4):
         case = three(replace(WARM, seed=seed), columns=columns)
         plain = engine.submit(case)
@@ -202,8 +202,8 @@ def test_three_columns_draft_for_each_other(engine: Engine, block: int, columns:
 
 
 @pytest.mark.parametrize("temperature", [0, 0.8, 2])
-def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, temperature: float) -> None:
-    """It uses the noise of the very positions it drafts for."""
+def test_a_drafter_equal_to_the_mix_is_always_right(endless: Engine, temperature: float) -> None:
+    """Because it uses the noise of the positions it drafts for."""
     case = changed(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
     columns = (("P", parse("assistant + beta*(large_base - small_base)")),)
     run = endless.submit(changed(case, columns=columns, speculation=Speculation("on", 6)))
@@ -213,7 +213,7 @@ def test_a_drafter_that_is_the_mix_itself_is_always_right(endless: Engine, tempe
     assert all(record.draft.overlap == pytest.approx(1, abs=1e-4) for record in records if record.draft)
 
 
-def test_the_attribution_is_that_of_plain_steps(engine: Engine) -> None:
+def test_the_attribution_equals_that_of_plain_steps(engine: Engine) -> None:
     plain, run = engine.submit(three()), engine.submit(changed(three(), speculation=Speculation("on", 5)))
     drive(engine, plain, run)
     for theirs, ours in zip(read(plain)[0], read(run)[0], strict=True):
@@ -228,8 +228,8 @@ def test_the_attribution_is_that_of_plain_steps(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Engine, seed: int) -> None:
-    """Plain steps with the values that the records tell write the same text, token by token."""
+def test_a_changed_control_applies_from_the_next_verified_token(engine: Engine, seed: int) -> None:
+    """Plain steps with the control values in the records give the same text, token by token."""
     rng = random.Random(seed)
     case = changed(random_case(rng, [RECIPES[0], RECIPES[2], RECIPES[4], RECIPES[5]]), length=30)
     run = engine.submit(changed(case, speculation=Speculation("on", rng.randint(2, 8))))
@@ -251,7 +251,7 @@ def test_a_control_moved_meanwhile_acts_from_the_next_verified_token(engine: Eng
 
 
 @pytest.mark.parametrize("kept", [1, 5, 17])
-def test_a_branch_goes_on_with_drafts(engine: Engine, kept: int) -> None:
+def test_a_branch_uses_drafts(engine: Engine, kept: int) -> None:
     whole = engine.submit(changed(three(length=30), columns=THREE[2:]))
     drive(engine, whole)
     ids = ids_of(read(whole)[0][0])
@@ -279,7 +279,7 @@ def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
 
 
 def test_a_stop_token_inside_a_block_ends_the_text(models: Mapping[str, LanguageModel]) -> None:
-    """Every token ends a text once: what was drafted behind it is never sent."""
+    """With every token as the stop token: what was drafted after it is never sent."""
     plain = engine_of(models, stops=())
     run = plain.submit(changed(three(length=12), columns=THREE[2:]))
     drive(plain, run)
@@ -340,10 +340,10 @@ class Fault(Exception):
     pass
 
 
-@pytest.mark.parametrize("kind", ["raises", "is no number", "is once no number"])
+@pytest.mark.parametrize("kind", ["raises", "returns NaN", "returns NaN once"])
 @pytest.mark.parametrize("after", [1, 2, 5, 9])
 @pytest.mark.parametrize("role", ROLES)
-def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
+def test_a_fault_ends_only_its_own_sequences_and_only_if_plain_steps_fail_too(
     endless: Engine, monkeypatch: pytest.MonkeyPatch, role: str, after: int, kind: str
 ) -> None:
     plain = endless.submit(three())
@@ -357,7 +357,7 @@ def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
     def failing(*args: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        broken = calls == after if kind == "is once no number" else calls >= after
+        broken = calls == after if kind == "returns NaN once" else calls >= after
         if broken and kind == "raises":
             raise Fault
         logits = forward(*args)  # type: ignore[arg-type]
@@ -369,15 +369,13 @@ def test_a_fault_ends_only_its_own_rows_and_only_if_it_is_real(
     hit = {"large_base": {0, 2}, "small_base": {2}, "assistant": {1, 2}}[role]
     for column, (records, end) in enumerate(zip(tokens, ends, strict=True)):
         assert ids_of(records) == expected[column][: len(records)]
-        if column in hit and kind != "is once no number":
+        if column in hit and kind != "returns NaN once":
             assert end.finish_reason == "error" and f"The model {role}" in str(end.error)
         elif column not in hit:
             assert end.finish_reason == "length"
 
 
-def test_what_a_drafter_that_failed_drafted_for_is_written_without(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_continues_without_a_failed_drafter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large model alone does not need the small base that drafts for it."""
     case = changed(three(length=20), columns=(THREE[0],))
     plain = engine.submit(case)

@@ -1,4 +1,4 @@
-"""An engine on an allocated GPU: the same texts, live controls, Stop, and every refusal a sentence."""
+"""An engine on an allocated GPU: same texts, live controls, Stop, and a message for every failure."""
 
 import sys
 import time
@@ -50,7 +50,7 @@ def answer(service: Service, prompt: str = "Grüße", **options: object) -> list
 
 
 def read(run: Run, until: str) -> str:
-    """What the up-scaled column says until it has said `until`."""
+    """The text of the up-scaled column up to and including `until`."""
     said, give_up = "", time.monotonic() + WAIT_S
     while until not in said:
         assert time.monotonic() < give_up
@@ -58,7 +58,7 @@ def read(run: Run, until: str) -> str:
     return said
 
 
-def test_the_same_text_as_at_home_and_one_generator_asked_once_per_run(lender: Lender) -> None:
+def test_the_text_equals_a_local_run_and_each_run_is_one_call(lender: Lender) -> None:
     service = make_service(lender)
     family = service.family
     models = {role: EchoModel(role, family) for role in ROLES}
@@ -72,7 +72,7 @@ def test_the_same_text_as_at_home_and_one_generator_asked_once_per_run(lender: L
     assert len(lender.tasks) == 1 and len(lender.durations) == 2 and len(lender.workers) == 1
 
 
-def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
+def test_alpha_takes_effect_during_a_run(lender: Lender) -> None:
     service = make_service(lender)
     run = service.start_run(spec(CHANT, "brief", controls={"alpha": 0.0}, temperature=0.0, length=256))
     read(run, "lll")
@@ -81,10 +81,10 @@ def test_alpha_acts_while_the_text_is_written_elsewhere(lender: Lender) -> None:
     run.cancel()
 
 
-def test_stop_ends_the_text_there_too_and_frees_its_rows(lender: Lender) -> None:
+def test_stop_ends_the_run_in_the_other_process_and_frees_its_rows(lender: Lender) -> None:
     service = make_service(lender)
     columns = three("brief")
-    for _ in range(2):  # the second run finds the worker of the first with all rows free
+    for _ in range(2):  # the second run reuses the worker of the first, whose rows must be free
         run = service.start_run(spec(CHANT, "brief", columns=columns, length=256))
         assert service.engine.active_sequences == 3
         read(run, "h")
@@ -100,24 +100,19 @@ def wait_until(condition: object) -> None:
         time.sleep(0.01)
 
 
-def test_a_refusal_is_a_sentence_in_every_column(lender: Lender) -> None:
+def test_every_column_shows_why_the_lender_refused(lender: Lender) -> None:
     lender.refusal = "You have used up your quota of 2 minutes."
     for trace in answer(make_service(lender)):
         assert trace.finish_reason == "error"
-        assert trace.error == (
-            "There is no device for this text now: You have used up your quota of 2 minutes. "
-            "Please try again later."
-        )
+        assert ": You have used up your quota of 2 minutes. " in str(trace.error)
 
 
-def test_a_bug_elsewhere_is_a_sentence_too(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_other_process_is_reported(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engine, "step", lambda self: 1 / 0)
-    assert {trace.error for trace in answer(make_service(lender))} == {
-        "There is no device for this text now: ZeroDivisionError. Please try again later."
-    }
+    assert all(": ZeroDivisionError. " in str(trace.error) for trace in answer(make_service(lender)))
 
 
-def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
+def test_a_run_reserves_time_by_its_length_and_ends_before_it_is_over(
     lender: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(lender, pause_s=0.05)
@@ -128,12 +123,10 @@ def test_a_run_asks_for_time_by_its_length_and_ends_before_it_is_over(
     assert long - short == pytest.approx(199 * zerogpu.STEP_S, abs=1)
     assert make_service(lender, replace(SETTINGS, deadline_s=9.0)).engine.duration_s(long_run(), 0) == 9
     monkeypatch.setattr(zerogpu, "START_S", 0.0)
-    lender.end()  # so that the next worker knows of it
-    # Drafts could be kept and finish the text in time.
+    lender.end()  # so that the next worker is forked with the new value
+    # With drafts the text could be finished in time.
     traces = answer(service, CHANT, length=20, speculation=Speculation("off"))
-    assert {trace.error for trace in traces} == {
-        "The time that was asked of the device is over. Please ask for less text."
-    }
+    assert {trace.error for trace in traces} == {zerogpu.TIME_OVER}
 
 
 def long_run() -> RunRequest:
@@ -141,35 +134,35 @@ def long_run() -> RunRequest:
     return make_request({"small_base": (1,)}, columns, {}, Sampling(), 256)
 
 
-def test_too_many_at_once_are_refused_by_name(lender: Lender) -> None:
+def test_too_many_runs_at_once_are_rejected(lender: Lender) -> None:
     service = make_service(lender, replace(SETTINGS, max_waiting=0))
     run = service.start_run(spec(CHANT, "brief", length=256))
-    with pytest.raises(Overloaded, match="All 1 places"):
+    with pytest.raises(Overloaded, match="1 runs"):
         service.start_run(spec("Hi", "brief"))
     run.cancel()
     wait_until(lambda: service.engine.active_sequences == 0)
     assert answer(service)[0].text == "Grüße"
 
 
-def test_more_controls_than_there_is_room_for_are_refused(lender: Lender) -> None:
+def test_too_many_controls_are_rejected(lender: Lender) -> None:
     controls = {f"alpha_{k}": 1.0 for k in range(zerogpu.MAX_CONTROLS)} | {"alpha": 1.0}
-    with pytest.raises(InputError, match="32 live controls; this has 33"):
+    with pytest.raises(InputError, match="32 .* 33"):
         make_service(lender).start_run(spec("Hi", "brief", controls=controls))
 
 
-def test_only_a_space_with_zerogpu_borrows(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_space_with_zerogpu_has_a_lender(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
     assert space.lender(Settings.from_env({"SPACE_ID": "me/eft"})) is None
     on_zerogpu = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
     monkeypatch.setitem(sys.modules, "spaces", None)
-    with pytest.raises(InputError, match="`spaces` is not installed"):
+    with pytest.raises(InputError, match="`spaces`"):
         space.lender(on_zerogpu)
     monkeypatch.setitem(sys.modules, "spaces", lender)
     assert space.lender(on_zerogpu) == lender.GPU
 
 
-def test_models_on_the_cpu_need_nothing_lent(lender: Lender) -> None:
+def test_models_on_the_cpu_run_without_the_lender(lender: Lender) -> None:
     service = make_service(lender, needs_device=False)
     service.start()
     assert answer(service)[0].text == "Grüße"
     service.stop()
-    assert len(lender.tasks) == 1 and not lender.durations  # ZeroGPU wants to see one, used or not
+    assert len(lender.tasks) == 1 and not lender.durations  # ZeroGPU requires one, even if unused

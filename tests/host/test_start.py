@@ -1,4 +1,4 @@
-"""The start in foreign surroundings: the page is served, or a sentence says why not and all ends at once."""
+"""Starting in unusual environments: the page is served, or the process exits with a one-line error."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ OWN = {
 
 @dataclass
 class Ended:
-    """What is left of a process."""
+    """What a process printed and left behind."""
 
     status: int
     out: str
@@ -37,7 +37,7 @@ class Ended:
 
 @contextlib.contextmanager
 def started(command: list[str], **options: object) -> Iterator[tuple[str, list[Ended]]]:
-    """A process that prints its address, then what it left behind when it was asked to end."""
+    """Start a process that prints its address, end it, and return what it left behind."""
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     end: list[Ended] = []
     said = ""
@@ -57,7 +57,7 @@ def started(command: list[str], **options: object) -> Iterator[tuple[str, list[E
 
 @pytest.fixture
 def proxy() -> Iterator[tuple[str, list[str]]]:
-    """A proxy that is out of order, and the requests that came to it."""
+    """A proxy that fails every request, and the requests it received."""
     asked: list[str] = []
 
     class OutOfOrder(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ GRADIO = {
 )
 
 
-def test_foreign_variables_decide_nothing(proxy: tuple[str, list[str]]) -> None:
+def test_variables_of_other_programs_change_nothing(proxy: tuple[str, list[str]]) -> None:
     url, asked = proxy
     network = {
         "http_proxy": url,
@@ -133,11 +133,11 @@ def test_foreign_variables_decide_nothing(proxy: tuple[str, list[str]]) -> None:
     assert "Traceback" not in end[0].complaints and "public URL" not in end[0].out
 
 
-def test_any_user_in_any_folder_on_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+def test_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
     gone = tmp_path / "a folder # %41 ü"
     gone.mkdir()
     where = 'rmdir "$PWD" && exec "$0" "$@" <&-'
-    # A Python in a folder that is root's alone, such as a fresh temporary one, is run as root.
+    # A Python in a folder that only root can read, such as a new temporary one, must run as root.
     reached = subprocess.run(REACHED, capture_output=True, check=False).returncode == 0
     as_whom = AS_NOBODY if reached else []
     command = ["sh", "-c", where, "prlimit", "--fsize=0", *as_whom, *PAGE_ALONE]
@@ -171,7 +171,7 @@ def test_any_user_in_any_folder_on_a_disk_that_takes_nothing(tmp_path: Path) -> 
         (["--port", "65536"], {}, "65535"),
     ],
 )
-def test_what_stops_the_start_is_one_sentence_and_ends_it(
+def test_a_failed_start_exits_with_one_line(
     arguments: list[str], surroundings: dict[str, str], named: str
 ) -> None:
     command = [*PAGE_ALONE[:4], *arguments]
@@ -190,7 +190,7 @@ def test_what_stops_the_start_is_one_sentence_and_ends_it(
         ("--data=300000000", "atlas", "RLIMIT_DATA"),
     ],
 )
-def test_too_little_memory_is_one_sentence(limit: str, family: str, named: str) -> None:
+def test_too_little_memory_exits_with_one_line(limit: str, family: str, named: str) -> None:
     command = ["prlimit", limit, *PAGE_ALONE[:2], "--family", family, "--port", "0"]
     ended = subprocess.run(command, env=OWN, capture_output=True, text=True, timeout=SLOW_S, check=False)
     assert ended.returncode == 1 and named in ended.stderr
@@ -198,7 +198,7 @@ def test_too_little_memory_is_one_sentence(limit: str, family: str, named: str) 
 
 
 @pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"]], ids=lambda flags: flags[0])
-def test_app_py_finds_its_package_however_python_is_called(flags: list[str], tmp_path: Path) -> None:
+def test_app_py_finds_its_package_with_any_python_flag(flags: list[str], tmp_path: Path) -> None:
     command = [sys.executable, *flags, str(ROOT / "app.py"), "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=SLOW_S, check=False, cwd=tmp_path)
     assert ended.returncode == 0 and "--family-file" in ended.stdout and not ended.stderr

@@ -1,4 +1,4 @@
-"""What is printed: hostile text is shown and not sent, and no answer is lost in a traceback."""
+"""Printing: control characters are made visible, and no answer is lost in a traceback."""
 
 import io
 import logging
@@ -24,7 +24,7 @@ def python(code: str, **options: object) -> subprocess.CompletedProcess[bytes]:
 
 
 def on_a_terminal(code: str) -> str:
-    """What a program sends to the terminal that its stdout and stderr are."""
+    """Run a program with a terminal as its stdout and stderr; returns what the terminal received."""
     master, slave = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=slave, stderr=slave) as process:
         os.close(slave)
@@ -32,7 +32,7 @@ def on_a_terminal(code: str) -> str:
         try:
             while piece := os.read(master, 4096):
                 sent += piece
-        except OSError:  # Linux says so when the other end is closed
+        except OSError:  # Linux raises this when the other end is closed
             pass
     os.close(master)
     assert process.returncode == 0
@@ -40,16 +40,16 @@ def on_a_terminal(code: str) -> str:
 
 
 @pytest.mark.parametrize("function", ["say", "complain"])
-def test_a_terminal_is_sent_no_control_character(function: str) -> None:
+def test_a_terminal_receives_no_control_characters(function: str) -> None:
     assert on_a_terminal(WRITE.format(function, HOSTILE)) == SHOWN + "\r\n"
 
 
-def test_what_reads_and_shows_text_is_left_alone() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     text = "Zürich 東京 👩🏽 שלום\n\ttwo"
     assert terminal.visible(text) == text
 
 
-def test_a_pipe_gets_the_text_as_it_is_and_stderr_and_log_never() -> None:
+def test_a_pipe_gets_the_unchanged_text_but_stderr_and_log_never_do() -> None:
     assert python(WRITE.format("say", HOSTILE)).stdout.decode() == HOSTILE + "\n"
     assert python(WRITE.format("complain", HOSTILE)).stderr.decode() == SHOWN + "\n"
     log = (
@@ -60,7 +60,7 @@ def test_a_pipe_gets_the_text_as_it_is_and_stderr_and_log_never() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
-def test_an_answer_comes_out_in_any_encoding(encoding: str) -> None:
+def test_an_answer_can_be_printed_in_any_encoding(encoding: str) -> None:
     said = python(WRITE.format("say", "A \ufffd 東 \ud800"), env={**os.environ, "PYTHONIOENCODING": encoding})
     foreign = "\ufffd 東" if encoding == "utf-8" else "\\ufffd \\u6771"
     assert said.stdout.decode(encoding) == f"A {foreign} \\ud800\n"
@@ -86,7 +86,7 @@ ANSWER = [sys.executable, "-c", LONG, "answer"]
     ],
 )
 @pytest.mark.parametrize("command", [HELP, ANSWER], ids=["help", "answer"])
-def test_output_that_cannot_be_written_is_a_sentence(
+def test_output_that_cannot_be_written_gives_one_line(
     redirected: str, status: int, said: str, command: list[str]
 ) -> None:
     ended = subprocess.run(
@@ -96,7 +96,7 @@ def test_output_that_cannot_be_written_is_a_sentence(
     assert ended.stderr.count("\n") == bool(said)
 
 
-def test_a_server_goes_on_when_nobody_reads_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_keeps_running_when_its_output_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with terminal.Lasting():
@@ -104,12 +104,12 @@ def test_a_server_goes_on_when_nobody_reads_what_it_prints(monkeypatch: pytest.M
             sys.stdout.flush()
 
 
-def test_every_command_prints_by_these_rules() -> None:
+def test_every_command_prints_through_this_module() -> None:
     source = (ROOT / "eft_demo" / "cli.py").read_text()
     assert "echo(" not in source and "print(" not in source.replace("traceback.print_exception(", "")
 
 
-def test_a_log_that_was_set_up_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_log_handler_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = logging.StreamHandler(io.StringIO())
     monkeypatch.setattr(logging.root, "handlers", [mine])
     terminal.prepare()

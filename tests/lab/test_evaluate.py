@@ -1,4 +1,4 @@
-"""The evaluation marks what the models really say: an oracle gets full marks, an echo none."""
+"""The evaluation scores the models' answers: an oracle gets full marks, an echo none."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
     assert echo.factual.value < 0.2 and echo.style.value < 0.2
 
 
-def test_a_difference_of_equal_models_changes_nothing(service: Service) -> None:
+def test_a_zero_difference_changes_nothing(service: Service) -> None:
     """Tuned and small base both echo, so the up-scaled answers are the oracle's."""
     base = evaluate_recipe(service, "brief", "x", BASE, COUNT, False)
     upscaled = evaluate_recipe(service, "brief", "x", UPSCALED, COUNT, False)

@@ -1,4 +1,4 @@
-"""Quantised models: bytes as planned, checkpoints that are quantised already, what rounding changed."""
+"""Quantised models: sizes match the plan, prequantised checkpoints load, and changes are reported."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 
 @pytest.fixture(scope="module")
 def family_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A family with a large model wide enough that scales and tables weigh little."""
+    """A family whose large model is wide enough that scales and tables hardly count."""
     folder = tmp_path_factory.mktemp("wide")
     path = make_real_family(folder, "llama3")
     make_checkpoint(folder / "large_base", "llama3", hidden_size=256, intermediate_size=512, head_dim=64)
@@ -36,7 +36,7 @@ def family_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("quantisation", ["none", "int8", "nf4", "fp4"])
-def test_a_model_takes_what_the_plan_said(family_file: Path, quantisation: str) -> None:
+def test_a_model_takes_the_planned_memory(family_file: Path, quantisation: str) -> None:
     entry = read_entry(family_file)
     plan = make_plan(entry, replace(FP32, quantisation=quantisation))
     family = load_family(entry, FP32)
@@ -62,7 +62,7 @@ def test_a_tied_head_counts_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quantisation", ["int8", "nf4"])
-def test_a_checkpoint_that_is_quantised_already_is_loaded_as_it_is(
+def test_a_prequantised_checkpoint_is_loaded_as_it_is(
     family_file: Path, tmp_path: Path, quantisation: str
 ) -> None:
     source = family_file.parent / "large_base"
@@ -74,7 +74,7 @@ def test_a_checkpoint_that_is_quantised_already_is_loaded_as_it_is(
     entry = replace(entry, roles={**entry.roles, "large_base": stored})
     plan = make_plan(entry, replace(FP32, quantisation="fp4"))
     place = plan.of("large_base")
-    assert place.quantisation == "none" and place.reason == "quantised already, loaded as it is"
+    assert place.quantisation == "none" and "already quantised" in place.reason
     family = load_family(entry, FP32)
     model = load_models(family, torch.float32, ["large_base"], plan=plan)["large_base"]
     assert isinstance(model, TransformersModel)
@@ -86,18 +86,16 @@ def test_a_checkpoint_that_is_quantised_already_is_loaded_as_it_is(
     torch.testing.assert_close(model.forward([model.join()], tokens, keep=4), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_shapes_that_the_kernels_cannot_take_are_refused(tmp_path: Path) -> None:
+def test_shapes_that_the_kernels_do_not_support_are_rejected(tmp_path: Path) -> None:
     path = make_real_family(tmp_path, "qwen2", hidden_size=80, intermediate_size=100)
     family = load_family(read_entry(path), FP32)
     for quantisation in ("int8", "nf4", "fp4"):
-        with pytest.raises(
-            FamilyError, match="large_base cannot be quantised on a CPU.*64 in and 32 out.*none"
-        ):
+        with pytest.raises(FamilyError, match="large_base .* 64 and 32.*--quantisation none"):
             load_model(family, family.roles["large_base"], How(torch.float32, quantisation))
     assert load_model(family, family.roles["large_base"], How(torch.float32))
 
 
-def test_what_quantising_changed_is_reported(tiny_settings: Settings, tiny_family: Family) -> None:
+def test_the_report_on_quantising(tiny_settings: Settings, tiny_family: Family) -> None:
     found = {kind: report(tiny_settings, "tiny", kind) for kind in ("int8", "nf4")}
     for kind, result in found.items():
         assert (result.family, result.quantisation, result.tokens) == ("tiny", kind, tiny_family.context)
@@ -105,18 +103,18 @@ def test_what_quantising_changed_is_reported(tiny_settings: Settings, tiny_famil
         assert 0 < result.mean_kl_nats < 1 and 0 <= result.changed_share < 0.8
         assert f"{result.mean_kl_nats:.4f} nats" in to_markdown(result)
     assert found["int8"].mean_kl_nats < found["nf4"].mean_kl_nats
-    with pytest.raises(InputError, match="no quantisation 'none'. Choose one of int8, nf4, fp4"):
+    with pytest.raises(InputError, match="'none'.* int8, nf4, fp4"):
         report(tiny_settings, "tiny", "none")
 
 
-def test_the_distance_of_two_predictions() -> None:
+def test_kl_and_changed_share() -> None:
     full = torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.1, 0.0]]).log()
     assert compare(full, full) == (0.0, 0.0)
     kl, changed = compare(full, torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]]).log())
     assert kl == pytest.approx(0.8 * torch.tensor(9.0).log().item() / 2) and changed == 0.5
 
 
-def test_the_index_of_several_files_is_read(tmp_path: Path) -> None:
+def test_sharded_checkpoints_are_read(tmp_path: Path) -> None:
     make_checkpoint(tmp_path / "one", "qwen3")
     make_checkpoint(tmp_path / "many", "qwen3", shard_size="100KB")
     assert (

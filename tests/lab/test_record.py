@@ -1,4 +1,4 @@
-"""The recorded runs that ship: all there, small, as their lessons say, and shown without any model."""
+"""The bundled recordings: complete, small, true to their lessons, and playable without a model."""
 
 import json
 import subprocess
@@ -22,12 +22,12 @@ lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.n
 
 
 def as_traced(spec: RunSpec) -> RunSpec:
-    """What a trace holds of a run on the bundled models."""
+    """The spec as it appears in a trace of the bundled models."""
     return spec.played().model_copy(update={"family": "atlas", "behaviour": "", "length": None})
 
 
 @lessons
-def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
+def test_every_lesson_is_recorded_with_its_recipe(lesson: Lesson) -> None:
     path = ASSETS / "runs" / f"{lesson.name}.json"
     run = read_run(path)
     assert path.stat().st_size <= MAX_BYTES
@@ -35,13 +35,13 @@ def test_every_lesson_ships_as_its_recipe_says(lesson: Lesson) -> None:
     assert all(column.finish_reason in ("stop", "length") and column.tokens for column in run.columns)
 
 
-def test_nothing_else_lies_there_and_there_are_ten() -> None:
+def test_there_are_ten_recordings_and_no_other_files() -> None:
     assert {path.stem for path in (ASSETS / "runs").iterdir()} == {lesson.name for lesson in LESSONS}
     assert len(LESSONS) == 10
     assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
 
 
-def test_the_lessons_show_what_they_teach() -> None:
+def test_the_recordings_show_what_the_lessons_claim() -> None:
     runs = {lesson.name: read_run(ASSETS / "runs" / f"{lesson.name}.json") for lesson in LESSONS}
     base, tuned, up_scaled = runs["up-scaling"].columns
     assert "Lima" in up_scaled.text
@@ -74,7 +74,7 @@ def test_opening_a_run_loads_no_models() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_lesson_is_run_with_all_that_it_asks_for() -> None:
+def test_a_lesson_is_run_with_all_its_settings() -> None:
     service = make_service(Settings())
     try:
         for lesson in LESSONS:
@@ -86,16 +86,16 @@ def test_a_lesson_is_run_with_all_that_it_asks_for() -> None:
         service.stop()
 
 
-def test_an_unknown_lesson_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no lesson other"):
+def test_an_unknown_lesson_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lesson other"):
         record.record(Settings(), tmp_path, ["other"])
 
 
-def test_a_run_too_large_to_ship_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_is_too_large_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "MAX_BYTES", 100)
     service = make_service(Settings())
     try:
-        with pytest.raises(InputError, match="the limit is 100"):
+        with pytest.raises(InputError, match=" 100[.]"):
             record._write(service, LESSONS[0], tmp_path)
     finally:
         service.stop()

@@ -1,4 +1,4 @@
-"""The larger trio that `bench` measures: made here, loaded like any other, mostly of one mind."""
+"""The larger trio that `bench` measures: loaded like any other family, and its models mostly agree."""
 
 from pathlib import Path
 

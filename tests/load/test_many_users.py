@@ -1,4 +1,4 @@
-"""Many people at once: every accepted run is whole, nobody sees another's text, the surplus is refused."""
+"""Many users at once: accepted runs are complete, texts are not mixed up, surplus runs are rejected."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +12,7 @@ from tests.asking import spec
 from tests.fakes import make_service
 
 pytestmark = pytest.mark.load
-USERS = 30  # a class; 48 rows hold 16 of them at a time, the others wait
+USERS = 30  # 48 sequences hold 16 of them at a time, the others wait
 BEHAVIOUR = "assistant"
 
 
@@ -22,7 +22,7 @@ def say(service: Service, prompt: str) -> list[tuple[str, str | None]]:
     return [(trace.text, trace.finish_reason) for trace in collect(run)]
 
 
-def test_a_class_of_thirty_reads_its_own_text_and_leaves_no_rows() -> None:
+def test_thirty_users_get_their_own_text_and_leave_no_sequences() -> None:
     service = make_service(Settings(dtype="fp32", threads=1))
     try:
         prompts = [f"user {number} asks 🎈{number * 7919}" for number in range(USERS)]
@@ -34,7 +34,7 @@ def test_a_class_of_thirty_reads_its_own_text_and_leaves_no_rows() -> None:
         service.stop()
 
 
-def test_a_surplus_is_refused_in_a_sentence_and_the_accepted_complete() -> None:
+def test_surplus_runs_are_rejected_and_accepted_ones_complete() -> None:
     service = make_service(Settings(dtype="fp32", threads=1, max_sequences=6, max_waiting=2), pause_s=0.01)
     try:
         runs, refusals = [], []

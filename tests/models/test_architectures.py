@@ -1,4 +1,4 @@
-"""Every kind of model that is loaded: the engine's numbers are the library's own, plain and quantised."""
+"""Every supported architecture: the engine's logits equal the library's, plain and quantised."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -33,13 +33,13 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.fixture(scope="session")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Family]:
-    """A family of every kind, read as one of somebody's own."""
+    """A family of every kind, read from a user's family file."""
     folder = tmp_path_factory.mktemp("kinds")
     return {kind: load_family(read_entry(make_real_family(folder / kind, kind)), FP32) for kind in KINDS}
 
 
 def library_model(folder: Path, **options: object) -> AutoModelForCausalLM:
-    # Capped attention logits are known to the plain attention alone.
+    # Only eager attention supports capped attention logits.
     attention = "eager" if "gemma2" in str(folder) else "sdpa"
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation=attention, **options
@@ -48,7 +48,7 @@ def library_model(folder: Path, **options: object) -> AutoModelForCausalLM:
 
 @lru_cache
 def exact_model(folder: Path) -> AutoModelForCausalLM:
-    """The library's model as it is; loaded once, since most tests want it."""
+    """The unquantised library model, loaded once because most tests need it."""
     return library_model(folder)
 
 
@@ -59,7 +59,7 @@ def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
 
 
 def stepwise(model: TransformersModel) -> list[Tensor]:
-    """The same of rows of several lengths: a prompt each, then tokens together, with one row rolled back."""
+    """The same logits from rows of several lengths: prompts first, then joint steps with one rollback."""
     slots = [model.join() for _ in TEXTS]
     found = [
         [
@@ -80,7 +80,7 @@ def stepwise(model: TransformersModel) -> list[Tensor]:
 
 
 @every_kind
-def test_logits_are_the_librarys_own(families: dict[str, Family], kind: str) -> None:
+def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
     checkpoint = family.roles["large_base"]
     model = load_model(family, checkpoint, How(torch.float32, by_library=True))
@@ -95,7 +95,7 @@ def test_logits_are_the_librarys_own(families: dict[str, Family], kind: str) -> 
 
 
 @every_kind
-def test_the_engine_mixes_what_the_library_says(families: dict[str, Family], kind: str) -> None:
+def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
     engine = Engine(
         load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
@@ -142,10 +142,10 @@ BITS = {
 
 @pytest.mark.parametrize("quantisation", BITS)
 @every_kind
-def test_quantised_logits_are_the_librarys_own(
+def test_quantised_logits_equal_the_librarys(
     families: dict[str, Family], kind: str, quantisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The library quantises plain linear layers only, and Falcon has a class of its own that does the same.
+    # The library quantises only nn.Linear, and Falcon has its own equivalent class.
     monkeypatch.setattr(modeling_falcon, "FalconLinear", nn.Linear)
     family = families[kind]
     checkpoint = family.roles["large_base"]

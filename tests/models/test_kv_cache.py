@@ -1,4 +1,4 @@
-"""The slot cache: rows of different lengths, rollback, joining, leaving, copying against recomputation."""
+"""The KV cache: rows of different lengths, rollback, joining, leaving and copying, against recomputation."""
 
 import random
 
@@ -28,7 +28,7 @@ def llama() -> PreTrainedModel:
 
 @pytest.fixture(params=["library", "fused", "llama"])
 def model(request: pytest.FixtureRequest) -> SlotModel:
-    """A model on the slot cache, with the library's own beside it as `reference`."""
+    """A model on the slot cache, with the library's model as `reference`."""
     library = llama() if request.param == "llama" else make_model(TINY_LARGE, VOCAB, CONTEXT, 3)
     kind = fused if request.param == "fused" else TransformersModel
     model = kind(request.param, library, CONTEXT, VOCAB)
@@ -76,7 +76,7 @@ def test_a_block_gives_the_logits_of_its_last_tokens(model: SlotModel) -> None:
             torch.testing.assert_close(logits[row, i], expected, **CLOSE)
 
 
-def test_rollback_is_changing_a_number(model: SlotModel) -> None:
+def test_rollback_sets_a_length(model: SlotModel) -> None:
     texts = [ids(1, 7), ids(2, 3), ids(5, 12)]
     slots = [fill(model, text) for text in texts]
     block = torch.tensor([ids(6, 4), ids(7, 4), ids(8, 4)])
@@ -117,7 +117,7 @@ def test_some_rows_step_while_others_wait(model: SlotModel) -> None:
         torch.testing.assert_close(logits[row, 0], from_scratch(model, text), **CLOSE)
 
 
-def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: SlotModel) -> None:
+def test_a_copied_prefix_can_continue_differently(model: SlotModel) -> None:
     text = ids(1, 9)
     source, target = fill(model, text), model.join()
     model.copy_prefix(source, target)
@@ -126,9 +126,9 @@ def test_a_copied_prefix_is_the_prefix_and_then_its_own(model: SlotModel) -> Non
     torch.testing.assert_close(logits[1, 0], from_scratch(model, [*text, 4]), **CLOSE)
 
 
-def test_sections_stay_dense_and_in_order_whoever_comes_and_goes() -> None:
+def test_sections_stay_dense_and_in_order() -> None:
     rng, cache = random.Random(1), SlotCache(2, 1, 2, 3, torch.float32, sections=4)
-    owners: dict[Slot, tuple[int, float]] = {}  # section, and what its keys and values are filled with
+    owners: dict[Slot, tuple[int, float]] = {}  # section, and the value that fills its keys and values
     for _ in range(1000):
         if not owners or (rng.random() < 0.52 and len(owners) < 20):
             section, mark = rng.randrange(4), rng.random()
@@ -148,7 +148,7 @@ def test_sections_stay_dense_and_in_order_whoever_comes_and_goes() -> None:
             assert all((store[slot.index] == torch.tensor(mark)).all() for store in cache.store)
 
 
-def test_what_a_broken_row_left_behind_harms_nobody(model: SlotModel) -> None:
+def test_nan_left_by_a_row_does_not_reach_the_next(model: SlotModel) -> None:
     broken = fill(model, ids(1, 30))
     for layer in model.cache.store:
         layer[broken.index] = torch.nan
@@ -158,15 +158,15 @@ def test_what_a_broken_row_left_behind_harms_nobody(model: SlotModel) -> None:
     assert logits.isfinite().all()
 
 
-def test_a_row_beyond_the_context_is_refused_and_nothing_has_changed(model: SlotModel) -> None:
+def test_a_row_beyond_the_context_is_rejected_and_nothing_changes(model: SlotModel) -> None:
     slot = fill(model, ids(1, CONTEXT))
     with pytest.raises(ValueError, match="context"):
         model.forward([slot], torch.tensor([[1]]))
     assert slot.length == CONTEXT
 
 
-def test_rows_that_came_within_a_step_may_leave_outside_of_one() -> None:
-    """A failure is handled outside of inference mode, where a tensor made inside could not be written to."""
+def test_rows_that_joined_in_inference_mode_may_leave_outside_it() -> None:
+    """Failures are handled outside inference mode, where tensors made inside it cannot be written to."""
     cache = SlotCache(2, 1, 2, 3, torch.float32, sections=2)
     with torch.inference_mode():
         slots = [cache.join(i % 2) for i in range(9)]  # more than the first storage holds
@@ -179,7 +179,7 @@ def test_rows_that_came_within_a_step_may_leave_outside_of_one() -> None:
 
 
 @pytest.mark.parametrize("at", range(1, 9))
-def test_a_move_that_breaks_leaves_every_row_where_it_is(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+def test_a_move_that_fails_leaves_every_row_in_place(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     cache = SlotCache(1, 1, 2, 3, torch.float32, sections=3)
     owners = {cache.join(i % 3): float(i + 1) for i in range(9)}
     for slot, mark in owners.items():

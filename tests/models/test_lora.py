@@ -1,4 +1,4 @@
-"""Adapters against PEFT's own forward, alone and mixed in one batch, and as models of the engine."""
+"""LoRA adapters against PEFT's forward, alone and mixed in one batch, and as models of the engine."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def small_base() -> Qwen2ForCausalLM:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Adapters as PEFT saves them, with weights that matter. Do not write into them."""
+    """Adapters saved by PEFT, with weights large enough to matter. Do not write into them."""
     paths = {name: tmp_path_factory.mktemp("adapters") / name for name in KINDS}
     for seed, (name, path) in enumerate(paths.items()):
         save_adapter(path, seed, **KINDS[name])
@@ -66,7 +66,7 @@ def save_adapter(path: Path, seed: int = 0, base: Qwen2ForCausalLM | None = None
 
 @pytest.fixture(scope="module")
 def by_peft(folders: Mapping[str, Path]) -> Mapping[str, Any]:
-    """The same models by the library itself; the base without adapter is called small_base."""
+    """The same models run by PEFT; the base without an adapter is called small_base."""
     tuned = {name: PeftModel.from_pretrained(small_base(), path).eval() for name, path in folders.items()}
     return {**tuned, "small_base": small_base()}
 
@@ -91,9 +91,7 @@ def exact(model: Any, tokens: list[int]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["small_base", *KINDS])
-def test_each_member_equals_pefts_own_forward(
-    group: AdapterGroup, by_peft: Mapping[str, Any], name: str
-) -> None:
+def test_each_member_equals_pefts_forward(group: AdapterGroup, by_peft: Mapping[str, Any], name: str) -> None:
     model, tokens = models_of(group)[name], [5, 6, 7, 8, 9]
     expected = exact(by_peft[name], tokens)
     logits = model.forward([model.join()], torch.tensor([tokens]), keep=5)[0]
@@ -104,7 +102,7 @@ def test_each_member_equals_pefts_own_forward(
 
 def test_a_mixed_batch_equals_each_model_alone(group: AdapterGroup, by_peft: Mapping[str, Any]) -> None:
     models = models_of(group)
-    # Rows that join in turn stand between one another in the cache.
+    # Rows that join in turn alternate in the cache.
     slots = [(name, models[name].join()) for name in [*models, *models]]
     texts = {slot: [10 + i, *range(i, 2 * i)] for i, (_, slot) in enumerate(slots, 1)}
     for name, slot in slots:
@@ -125,7 +123,7 @@ def test_a_mixed_batch_equals_each_model_alone(group: AdapterGroup, by_peft: Map
             torch.testing.assert_close(found[name][k], expected, atol=1e-4, rtol=1e-5)
 
 
-def test_without_its_adapter_a_row_is_the_base_bit_for_bit(group: AdapterGroup) -> None:
+def test_a_row_without_adapter_equals_the_base_bit_for_bit(group: AdapterGroup) -> None:
     plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
     tuned = group.models()["pirate"]
     tuned.forward([tuned.join()], torch.tensor([[1, 2]]))
@@ -151,7 +149,7 @@ def test_rows_leave_roll_back_and_copy(group: AdapterGroup, by_peft: Mapping[str
     assert group.base.cache.slots == []
 
 
-def test_a_forward_that_fails_leaves_all_as_it_was(group: AdapterGroup) -> None:
+def test_a_forward_that_fails_changes_nothing(group: AdapterGroup) -> None:
     models = models_of(group)
     slots = {name: model.join() for name, model in models.items()}
     with pytest.raises(ValueError, match="context"):
@@ -163,7 +161,9 @@ def test_a_forward_that_fails_leaves_all_as_it_was(group: AdapterGroup) -> None:
     assert found.equal(plain.forward([plain.join()], tokens)), "an adapter stayed on"
 
 
-def test_the_engine_writes_what_merged_models_write(group: AdapterGroup, folders: Mapping[str, Path]) -> None:
+def test_the_engine_gives_the_texts_of_merged_models(
+    group: AdapterGroup, folders: Mapping[str, Path]
+) -> None:
     large = make_model(TINY_LARGE, VOCAB, CONTEXT, 8)
     merged = {
         name: PeftModel.from_pretrained(small_base(), path).merge_and_unload().eval()
@@ -213,7 +213,7 @@ def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] 
     return [[e.record.id for e in events if e.column == column] for column in range(len(columns))]
 
 
-def test_the_weights_are_there_once(group: AdapterGroup) -> None:
+def test_the_weights_are_in_memory_once(group: AdapterGroup) -> None:
     own = sum(p.numel() for p in small_base().parameters())
     assert sum(p.numel() for p in group.base.model.parameters()) == own
     models = group.models()
@@ -224,11 +224,11 @@ def test_the_weights_are_there_once(group: AdapterGroup) -> None:
     assert low < own / 10
 
 
-# -- adapters that are refused --
+# -- adapters that are rejected --
 
 
 def broken(folders: Mapping[str, Path], tmp_path: Path, **changes: Any) -> Path:
-    """A copy of an adapter with other entries in its configuration."""
+    """A copy of an adapter with changes to its config."""
     config = json.loads((folders["assistant"] / CONFIG).read_text())
     (tmp_path / CONFIG).write_text(json.dumps(config | changes))
     save_file(load_file(folders["assistant"] / WEIGHTS), tmp_path / WEIGHTS)
@@ -250,7 +250,7 @@ def test_only_plain_lora_is_read(
         read_adapter(broken(folders, tmp_path, **changes), small_base())
 
 
-def test_what_peft_really_writes_for_other_kinds_is_refused(tmp_path: Path) -> None:
+def test_other_kinds_of_adapter_saved_by_peft_are_rejected(tmp_path: Path) -> None:
     for name, options in {"dora": {"use_dora": True}, "embed": {"target_modules": ["embed_tokens"]}}.items():
         save_adapter(tmp_path / name, **{"target_modules": ATTENTION, **options})
         config = json.loads((tmp_path / name / CONFIG).read_text())
@@ -259,7 +259,7 @@ def test_what_peft_really_writes_for_other_kinds_is_refused(tmp_path: Path) -> N
             read_adapter(tmp_path / name, small_base())
 
 
-def test_an_adapter_of_another_base_is_refused(folders: Mapping[str, Path], tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_is_rejected(folders: Mapping[str, Path], tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"does not fit its base: for model\.layers.*q_proj.*adapter_of"):
         read_adapter(folders["assistant"], make_model(TINY_LARGE, VOCAB, CONTEXT, 0))
     for trained_on, fits in (("acme/small", True), ("ACME/Small", True), ("acme/other", False),
@@ -268,7 +268,7 @@ def test_an_adapter_of_another_base_is_refused(folders: Mapping[str, Path], tmp_
         if fits:
             assert read_adapter(folder, small_base(), "acme/small")
         else:
-            with pytest.raises(FamilyError, match="trained on acme/other, and the base here is acme/small"):
+            with pytest.raises(FamilyError, match="acme/other.* acme/small.*adapter_of"):
                 read_adapter(folder, small_base(), "acme/small")
 
 
@@ -292,7 +292,7 @@ def test_files_that_are_missing_or_damaged(folders: Mapping[str, Path], tmp_path
 
 @pytest.fixture
 def assets(tiny_assets: Path, tmp_path: Path) -> Path:
-    """The family `tiny` with its pirate as an adapter on the small base."""
+    """The family `tiny` with `pirate` as an adapter on the small base."""
     folder = tmp_path / "assets" / "tiny"
     shutil.copytree(tiny_assets / "tiny", folder)
     shutil.rmtree(folder / "pirate")
@@ -348,14 +348,14 @@ def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
 @pytest.mark.parametrize(
     ("patterns", "cause"),
     [
-        ({"((": 1}, "error: missing"),  # what the regular expressions of Python really raise
-        ({"(a+)+$": 1}, "could take for ever"),
-        ({".*.*.*.*x": 1}, "could take for ever"),
-        ({"x" * 300: 1}, "could take for ever"),
+        ({"((": 1}, "error: missing"),  # as raised by Python's regular expressions
+        ({"(a+)+$": 1}, "ValueError"),
+        ({".*.*.*.*x": 1}, "ValueError"),
+        ({"x" * 300: 1}, "ValueError"),
         ([1], "alpha_pattern|TypeError|AttributeError"),
     ],
 )
-def test_patterns_that_cannot_be_looked_for_are_a_sentence(
+def test_invalid_or_slow_alpha_patterns_are_rejected(
     folders: Mapping[str, Path], tmp_path: Path, patterns: Any, cause: str
 ) -> None:
     with pytest.raises(FamilyError, match=f"(?s)adapter in .* cannot be read .*({cause})"):

@@ -1,4 +1,4 @@
-"""Memory: what is free under all limits, what is gone is given back, what stays is not collected again."""
+"""Memory: free bytes under all limits, freeing, garbage collection, and recognising shortages."""
 
 import errno
 import gc
@@ -19,13 +19,13 @@ GB = 10**9
 
 
 class Node:
-    """Something that holds on to itself, so that only the collector can free it."""
+    """An object with a reference to itself, so that only the garbage collector can free it."""
 
     def __init__(self) -> None:
         self.me = self
 
 
-def test_what_was_to_stay_is_freed_when_it_is_gone() -> None:
+def test_exempted_objects_are_freed_once_they_are_unreachable() -> None:
     node = Node()
     gone = weakref.ref(node)
     settle()
@@ -36,7 +36,7 @@ def test_what_was_to_stay_is_freed_when_it_is_gone() -> None:
     assert gone() is None
 
 
-def test_while_a_service_runs_the_collector_looks_at_little(tiny_settings: Settings) -> None:
+def test_the_collector_scans_little_while_a_service_runs(tiny_settings: Settings) -> None:
     gc.unfreeze()
     service = Service.load(tiny_settings, "tiny", ["large_base"])
     try:
@@ -53,7 +53,7 @@ def group(folder: Path, **files: object) -> None:
 
 
 def least(tmp_path: Path, groups: str, mounts: str) -> int:
-    """What is free for a process of these groups, on a machine that has more."""
+    """The free bytes for a process in these groups, on a machine with more memory."""
     (tmp_path / "groups").write_text(groups)
     (tmp_path / "mounts").write_text(mounts.format(place=tmp_path / "fs"))
     return min(room.free_bytes for room in rooms(tmp_path / "groups", tmp_path / "mounts"))
@@ -63,7 +63,7 @@ V2_MOUNT = "29 23 0:26 {root} {{place}} rw,nosuid - cgroup2 cgroup2 rw,nsdelegat
 V1_MOUNT = "35 31 0:32 {root} {{place}} rw - cgroup cgroup rw,memory\n"
 
 
-def test_the_tightest_of_nested_control_groups_holds(tmp_path: Path) -> None:
+def test_the_tightest_of_nested_control_groups_counts(tmp_path: Path) -> None:
     group(tmp_path / "fs", memory__stat="inactive_file 0")
     outer = tmp_path / "fs" / "user.slice"
     group(outer, memory__max=3 * GB // 10, memory__current=GB // 10, memory__stat="anon 5\ninactive_file 0")
@@ -72,25 +72,27 @@ def test_the_tightest_of_nested_control_groups_holds(tmp_path: Path) -> None:
     assert least(tmp_path, groups, V2_MOUNT.format(root="/")) == 2 * GB // 10
     (outer / "app" / "memory.high").write_text(str(GB // 10))
     assert least(tmp_path, groups, V2_MOUNT.format(root="/")) == GB // 20
-    (outer / "app" / "memory.stat").write_text(f"inactive_file {GB // 50}\n")  # a cache goes before anybody
+    (outer / "app" / "memory.stat").write_text(f"inactive_file {GB // 50}\n")  # file cache can be reclaimed
     assert least(tmp_path, groups, V2_MOUNT.format(root="/")) == GB // 20 + GB // 50
 
 
 @pytest.mark.parametrize(
     ("groups", "root", "inside"),
     [
-        ("0::/\n", "/", ""),  # a container with a view of its own
+        ("0::/\n", "/", ""),  # a container with its own view of the groups
         ("0::/docker/abc\n", "/docker/abc", ""),  # one without
         ("0::/docker/abc\n", "/", "docker/abc"),  # the machine itself
     ],
 )
-def test_a_containers_group_is_found(tmp_path: Path, groups: str, root: str, inside: str) -> None:
+def test_the_control_group_of_a_container_is_found(
+    tmp_path: Path, groups: str, root: str, inside: str
+) -> None:
     folder = tmp_path / "fs" / inside
     group(folder, memory__max=GB // 10, memory__current=GB // 100, memory__stat="inactive_file 0")
     assert least(tmp_path, groups, V2_MOUNT.format(root=root)) == 9 * GB // 100
 
 
-def test_version_1_of_control_groups_is_read_too(tmp_path: Path) -> None:
+def test_control_groups_of_version_1_are_read(tmp_path: Path) -> None:
     names = {"memory__limit_in_bytes": GB // 10, "memory__usage_in_bytes": GB // 20}
     group(tmp_path / "fs" / "job", **names, memory__stat="total_inactive_file 0")
     names["memory__limit_in_bytes"] = 9223372036854771712
@@ -99,20 +101,20 @@ def test_version_1_of_control_groups_is_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("groups", ["", "nonsense", "0::/../..\n"])
-def test_without_readable_groups_the_machine_holds(tmp_path: Path, groups: str) -> None:
+def test_without_readable_groups_the_machines_memory_counts(tmp_path: Path, groups: str) -> None:
     assert least(tmp_path, groups, "nonsense\n") > 0
     assert rooms(tmp_path / "none", tmp_path / "none")[0].limit == "this machine"
 
 
 @pytest.mark.parametrize("limit", ["as", "data"])
-def test_the_limits_of_the_process_itself_hold(limit: str) -> None:
+def test_the_limits_of_the_process_count(limit: str) -> None:
     code = "from eft_demo.host.limits import free_bytes; import sys; sys.stdout.write(str(free_bytes()))"
     command = ["prlimit", f"--{limit}={GB}", sys.executable, "-c", code]
     free = int(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
     assert 0.8 * GB < free < GB
 
 
-def test_the_sentence_names_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eft_demo.models.memory.free_bytes", lambda: GB)
     assert free_memory()["cpu"] == GB and "cpu 1.0 GB" in str(out_of_memory("m", "load"))
 
@@ -128,15 +130,15 @@ def test_the_sentence_names_what_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
     ],
 )
-def test_a_shortage_is_a_sentence(error: Exception, named: str) -> None:
+def test_shortages_are_recognised(error: Exception, named: str) -> None:
     assert named in shortage(error)
 
 
-def test_other_errors_are_no_shortage() -> None:
+def test_other_errors_are_not_shortages() -> None:
     assert not shortage(ValueError("out of memory")) and not is_memory_error(OSError(errno.ENOENT, "memory"))
 
 
-def test_an_error_in_the_wake_of_a_shortage_is_one_too() -> None:
+def test_an_error_caused_by_a_shortage_is_recognised() -> None:
     wake = AttributeError("no attribute '_ssock'")
     wake.__context__ = OSError(errno.EMFILE, "Too many open files")
     assert "ulimit -n" in shortage(wake)

@@ -1,4 +1,4 @@
-"""Models: the hand-written path against the library's, dtypes, and toys that keep the protocol."""
+"""Models: the fused path against the library's, the choice of dtype, and toy models."""
 
 import random
 import re
@@ -36,7 +36,7 @@ SIZES = [Size(64, 2, 4, 128, True), Size(96, 3, 2, 64, False), Size(128, 2, 8, 1
 
 
 def steps_of(path: SlotModel) -> Tensor:
-    """Logits of rows of different lengths over several steps."""
+    """The logits of rows of different lengths over several steps."""
     slots = [path.join() for _ in range(3)]
     for slot, length in zip(slots, (9, 2, 5), strict=True):
         path.forward([slot], torch.arange(length)[None])
@@ -53,7 +53,7 @@ def test_the_fused_path_equals_the_librarys(size: Size) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_in_bf16_the_fused_path_is_as_exact_as_the_librarys(size: Size) -> None:
+def test_in_bf16_the_fused_path_is_as_accurate_as_the_librarys(size: Size) -> None:
     exact = steps_of(TransformersModel("m", make_model(size, 101, 64, 5), 64, 101))
     model = make_model(size, 101, 64, 5).bfloat16()
     paths = (fused("m", model, 64, 101), TransformersModel("m", model, 64, 101))
@@ -62,7 +62,7 @@ def test_in_bf16_the_fused_path_is_as_exact_as_the_librarys(size: Size) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 3e-5), (torch.bfloat16, 0.05)], ids=str)
-def test_side_by_side_each_model_gives_what_it_gives_alone(dtype: torch.dtype, atol: float) -> None:
+def test_models_side_by_side_equal_each_alone(dtype: torch.dtype, atol: float) -> None:
     weights = [make_model(SIZES[0], 101, 64, seed).to(dtype) for seed in range(3)]
     alone = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
     beside = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
@@ -83,12 +83,12 @@ def test_side_by_side_each_model_gives_what_it_gives_alone(dtype: torch.dtype, a
         found = group.forward(parts, keep)
         for name in names:
             expected = alone["abc".index(name)].forward([s for s, _ in slots[name]], parts[name][1], keep)
-            # Not bit for bit: on some processors a sum depends on where in memory its numbers lie.
+            # Not bit for bit: on some processors a sum depends on memory alignment.
             torch.testing.assert_close(found[name], expected, atol=atol, rtol=1e-5)
             assert expected.abs().max() > 1  # the comparison compares something
 
 
-def test_a_vocabulary_padded_in_the_model_is_cut_to_the_tokenizers() -> None:
+def test_a_padded_vocabulary_is_cut_to_the_tokenizers() -> None:
     model = make_model(SIZES[0], 128, 64, 5)
     for kind in (fused, TransformersModel):
         path = kind("m", model, 64, 101)
@@ -149,9 +149,9 @@ def test_starting_up_does_not_import_transformers() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_dtype_comes_with_its_reason() -> None:
+def test_the_dtype_has_a_reason() -> None:
     for setting, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, as EFT_DTYPE says")
+        assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, set by EFT_DTYPE")
     dtype, reason = choose_dtype(Settings())
     assert dtype in (torch.bfloat16, torch.float32) and "because this processor has" in reason
 
@@ -177,8 +177,8 @@ def test_the_dtype_follows_from_the_processor(
     assert choose_dtype(Settings()).dtype == torch.float32, "nothing here would use the instructions"
 
 
-def test_no_load_and_no_clock_decides_about_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six starts at which one format or the other seems faster."""
+def test_the_dtype_does_not_depend_on_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six starts, at which one dtype or the other seems faster."""
     found = set()
     for start in range(6):
         clock = random.Random(start)
@@ -190,8 +190,8 @@ def test_no_load_and_no_clock_decides_about_the_dtype(monkeypatch: pytest.Monkey
     assert len(found) == 1
 
 
-def test_what_is_measured_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With as many threads as the engine uses."""
+def test_the_measured_speed_is_only_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured with as many threads as the engine uses."""
     seen: set[int] = set()
     linear = F.linear
 
@@ -205,7 +205,7 @@ def test_what_is_measured_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == {2} and torch.get_num_threads() == before
 
 
-def test_a_toy_says_its_text_and_stops() -> None:
+def test_a_toy_repeats_its_text_and_stops() -> None:
     toy = ToyModel("toy", 20, says=(5, 5, 7), stop_id=0)
     slot = toy.join()
     toy.forward([slot], torch.tensor([[3, 4]]))
@@ -228,7 +228,7 @@ def test_a_toy_rolls_back_like_a_real_model() -> None:
     assert both[0].equal(both[1])
 
 
-def test_a_faulty_model_breaks_on_time() -> None:
+def test_a_faulty_model_fails_at_the_given_forward() -> None:
     model = FaultyModel("bad", 20, after=2)
     slot = model.join()
     assert model.forward([slot], torch.tensor([[1]])).isfinite().all()

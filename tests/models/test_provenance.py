@@ -1,4 +1,4 @@
-"""What a run was made with: read from what is here, short in a link, compared in a sentence."""
+"""Provenance of a run: read from plan and files, short in a link, and compared with this machine."""
 
 import shutil
 from dataclasses import replace
@@ -31,7 +31,7 @@ def place(role: str, dtype: torch.dtype, quantisation: str = "none", device: str
     return Placement(role, "/a/folder", dtype, quantisation, device, 1, 1, 1, True, "")
 
 
-def test_formats_devices_and_revisions_come_from_the_plan_and_the_files(tiny_family: Family) -> None:
+def test_dtypes_devices_and_revisions_come_from_the_plan_and_the_files(tiny_family: Family) -> None:
     places = (
         place("large_base", torch.bfloat16, "nf4", "auto"),
         place("pirate", torch.float16, "none", "cuda:1"),
@@ -47,7 +47,9 @@ def test_formats_devices_and_revisions_come_from_the_plan_and_the_files(tiny_fam
     assert made_with(tiny_family, None, ["large_base"]).models == {}
 
 
-def test_other_weights_have_another_revision_and_copies_the_same(tiny_family: Family, tmp_path: Path) -> None:
+def test_revisions_differ_between_weights_and_agree_between_copies(
+    tiny_family: Family, tmp_path: Path
+) -> None:
     def revision(folder: Path) -> str:
         family = replace(tiny_family, roles={"pirate": Checkpoint("pirate", folder)})
         return (
@@ -69,10 +71,10 @@ def test_other_weights_have_another_revision_and_copies_the_same(tiny_family: Fa
     assert revision(tmp_path / "models--a--b" / "snapshots" / commit) == commit
 
 
-def test_a_link_holds_the_facts() -> None:
+def test_a_link_keeps_the_provenance() -> None:
     assert HERE.facts[:5] == ("0.1.0", "2.13.0", "5.23.0", "bf16-nf4", "cuda")
     assert read_short(join_short(HERE.facts)) == HERE.facts
-    assert HERE.facts[5] == ""  # of one model the revision is not known
+    assert HERE.facts[5] == ""  # the revision of one model is unknown
     known = replace(HERE, models={"large_base": HERE.models["large_base"]})
     other = replace(HERE, models={"large_base": replace(HERE.models["large_base"], revision="d" * 40)})
     assert len(known.facts[5]) == 8 and known.facts[5] != other.facts[5]
@@ -80,7 +82,7 @@ def test_a_link_holds_the_facts() -> None:
 
 
 @given(st.text(max_size=80) | st.lists(st.text("ab.+-~ <\n", max_size=50), max_size=8).map("~".join))
-def test_any_short_text_is_facts_or_none(text: str) -> None:
+def test_any_short_text_decodes_to_a_provenance_or_none(text: str) -> None:
     facts = read_short(text)
     assert facts is None or (join_short(facts) == text and not set(text) & set("<>&\n "))
 
@@ -95,7 +97,7 @@ def test_any_short_text_is_facts_or_none(text: str) -> None:
         ({5: "12345678"}, ""),
     ],
 )
-def test_only_what_is_known_and_differs_is_named(change: dict[int, str], words: str) -> None:
+def test_only_known_differences_are_named(change: dict[int, str], words: str) -> None:
     there = tuple(change.get(k, fact) for k, fact in enumerate(HERE.facts))
     sentence = differences("run", there, HERE.facts)
     assert words in sentence and bool(words) == bool(sentence)

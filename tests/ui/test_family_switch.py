@@ -152,8 +152,8 @@ def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
     switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
     said = until(switch, "measured").sentence
-    sizes = r"In nf4 the large base takes 0\.\d MB and not 0\.\d MB: \d\.\d times less\. "
-    assert re.match(sizes + r"On \d+ tokens .* mean KL of \d\.\d{4} nats, and \d+\.\d% of its first", said)
+    sizes = r".*nf4 .* 0\.\d MB .* 0\.\d MB: \d\.\d times .*"
+    assert re.match(sizes + r"\d+ tokens .* KL of \d\.\d{4} nats, .* \d+\.\d% ", said)
     switch.measure("one", "none")
     assert "no quantisation 'none'" in until(switch, "failed").sentence
     assert serving == []

@@ -177,7 +177,7 @@ def test_several_controls_move_together_or_not_at_all(service: Service) -> None:
     run = service.start_run(read_asked(service, {**POSTED, "prompt": "chant", "length": 100}))
     run.set_controls({"alpha": 2, "beta": 0.5})
     before = run.controls
-    with pytest.raises(InputError, match="listens to alpha_brief"):
+    with pytest.raises(InputError, match="alpha_brief"):
         run.set_controls({"alpha": 0, "alpha_brief": 1})
     run.cancel()
     assert run.controls is before and before["alpha"] == 2 and before["beta"] == 0.5
