@@ -87,7 +87,7 @@ def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> 
         ([column("  \n")], "column-0", "no recipe yet"),
         ([column("large_base + alpha*(gorgon - small_base)")], "column-0", "There is no model gorgon"),
         ([column("large_base - ")], "column-0", "\n             ^"),
-        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "counts against assistant"),
+        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "assistant"),
         ([column("x" * 501)], "column-0", "500 characters"),
         ([column("large_base + 11*(pirate - small_base)")], "column-0", "a weight of at most 10"),
     ],
