@@ -63,7 +63,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("context: 128", "context: long", "line 3: context must be a whole number; it is 'long'"),
         ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
         ("context: 128", "context: 3", "line 3: context must be at least 16"),
-        ("{prompt}", "{question}", "line 4: .*must hold {prompt} once"),
+        ("{prompt}", "{question}", "line 4: .*{prompt}"),
         ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
         (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
         ("hidden: 64", "hiden: 64", "line 8: 'hiden' is no entry of .*shape. Did you mean hidden"),
