@@ -1,6 +1,6 @@
-"""Comparisons -> plotly figures: log-odds between two columns, and what each alpha would choose.
+"""Plotly figures for comparisons: log-odds between two columns, and the tokens each alpha would choose.
 
-Plain dicts, as in `plots`. Knows choices and sums; asks no model.
+Plain dicts, as in `contributions`. Knows choices and sums; runs no model.
 """
 
 import math
@@ -13,20 +13,20 @@ from eft_demo.runs.counterfactual import Choice
 SAME, PERHAPS_SAME, PERHAPS_OTHER, OTHER = 0, 1, 2, 3
 _NAMES = {
     SAME: "the same token",
-    PERHAPS_SAME: "the same among the recorded ones",
-    PERHAPS_OTHER: "another among the recorded ones",
+    PERHAPS_SAME: "the same among the recorded candidates",
+    PERHAPS_OTHER: "another among the recorded candidates",
     OTHER: "another token",
 }
-CELL_CHARS = 5  # that a cell has room for; the whole token stands in the hover text
-MAX_UNSURE = 0.05  # more probability than this on tokens not recorded, and the choice is not to be trusted
+CELL_CHARS = 5  # fit into a cell; the hover text shows the whole token
+MAX_UNSURE = 0.05  # with more probability than this on unrecorded tokens, a choice is uncertain
 
 
 def log_odds_figure(
     sums: Sequence[float], labels: Sequence[str], ours: str, theirs: str, palette: Mapping[str, str] = LIGHT
 ) -> dict[str, Any]:
-    """How much likelier the text so far is in the column `ours` than in `theirs`; `sums` are in nats.
+    """The cumulative log-odds, `sums` in nats, of the text in the column `ours` against `theirs`.
 
-    The line ends where one of the two gives the text no chance any more.
+    The line ends where one of the columns gives the text probability 0.
     """
     line = {
         "type": "scatter",
@@ -56,9 +56,9 @@ def strip_figure(
     name: str = "alpha",
     palette: Mapping[str, str] = LIGHT,
 ) -> dict[str, Any]:
-    """What would be chosen: one row per value of the control, one column per token of the text.
+    """A heat map of counterfactual choices: one row per value of the control, one column per token.
 
-    A changed token is written into its cell, so that colour does not carry it alone.
+    Changed tokens are written into their cells, so that colour is not the only cue.
     """
     grades = [[_grade(choice) for choice in row] for row in rows]
     texts = [[_cell(choice, label_of) for choice in row] for row in rows]
