@@ -118,7 +118,7 @@ def test_only_what_is_needed_comes_and_never_code(hub: FolderHub, entry: Entry) 
 def test_a_download_can_be_called_off_and_goes_on_later(hub: FolderHub, entry: Entry) -> None:
     cancel = Event()
     hub.on_chunk = lambda: cancel.set() if (hub.folder_of("me/small_base") / "config.json").exists() else None
-    with pytest.raises(Cancelled, match="Stopped, as asked"):
+    with pytest.raises(Cancelled, match="Cancelled"):
         open_family(entry, FP32, watcher=Watcher(cancel=cancel))
     assert not choice_of(entry, FP32).here
     hub.on_chunk = lambda: None
@@ -147,21 +147,21 @@ FAULTS: Mapping[str, tuple[Fault, str]] = {
     "revision": (status(404, X_Error_Code="RevisionNotFound"), "has no revision .*correct the revision"),
     "file": (
         status(404, X_Error_Code="EntryNotFound"),
-        "A file of the repository me/large_base is not there",
+        "A file of the repository me/large_base is missing",
     ),
     "no such thing": (status(404), "has no repository me/large_base .HTTP 404.*HF_ENDPOINT"),
     "token": (status(401), "refused me/large_base .HTTP 401.*HF_TOKEN"),
     "forbidden": (status(403), "refused me/large_base .HTTP 403.*HF_TOKEN"),
     "another code": (status(451), "refused me/large_base .HTTP 451"),
-    "proxy login": (status(407), "proxy .*asks for a login .HTTP 407.*HTTPS_PROXY"),
+    "proxy login": (status(407), "proxy .*HTTP 407.*HTTPS_PROXY"),
     "range": (status(416), "HTTP 416.*delete .*models--me--large_base and start again"),
     "too many": (status(429, Retry_After="86400"), "HTTP 429.*too many requests.*in 86400 seconds"),
     "server": (status(500), "cannot be reached: .*HTTP 500.*try again later"),
     "overloaded": (status(503), "cannot be reached: .*HTTP 503.*try again later"),
-    "login page": (login_page, "no answer of the hub: a login page.*log in"),
-    "nothing": (status(204), "no answer of the hub"),
-    "another service": (status(200, b"[]"), "no answer of the hub"),
-    "another answer": (status(200, b'{"id": "me/large_base"}'), "no answer of the hub"),
+    "login page": (login_page, "not answer like the hub.*log in"),
+    "nothing": (status(204), "not answer like the hub"),
+    "another service": (status(200, b"[]"), "not answer like the hub"),
+    "another answer": (status(200, b'{"id": "me/large_base"}'), "not answer like the hub"),
     "endless redirects": (redirect, "cannot be reached .TooManyRedirects"),
     "drop": (drop, "cannot be reached .RemoteProtocolError.*connect to the network.*bundled family"),
     "garbage": (garbage, "cannot be reached .RemoteProtocolError"),
@@ -233,7 +233,7 @@ def test_offline_by_choice_is_a_sentence(
 @pytest.mark.parametrize(
     ("proxy", "answer", "sentence"),
     [
-        ("http://127.0.0.1:{port}", status(407), "proxy .*asks for a login .HTTP 407.*HTTPS_PROXY"),
+        ("http://127.0.0.1:{port}", status(407), "proxy .*HTTP 407.*HTTPS_PROXY"),
         ("http://127.0.0.1:{port}", status(502), "proxy .*cannot be used .ProxyError: 502"),
         ("socks5://127.0.0.1:{port}", drop, "proxy .*cannot be used|cannot be reached"),
         ("nonsense://127.0.0.1:{port}", drop, "cannot be reached|cannot be used"),
@@ -298,7 +298,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(
 @pytest.mark.parametrize("name", ["me/a b", "me/..", "me/x--y", "me/-", "me/" + "x" * 99])
 def test_what_is_no_name_of_a_repository_is_a_sentence(hub: FolderHub, entry: Entry, name: str) -> None:
     large = replace(entry.roles["large_base"], repo=name)
-    with pytest.raises(FamilyError, match="is no name of a repository"):
+    with pytest.raises(FamilyError, match="not a repository name"):
         open_family(replace(entry, roles={**entry.roles, "large_base": large}), FP32)
 
 
@@ -355,7 +355,7 @@ def test_a_token_file_that_is_none_is_named(
 ) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path))
-    with pytest.raises(FamilyError, match=f"^{tmp_path}, which the hub's library wants"):
+    with pytest.raises(FamilyError, match=f"^{tmp_path}, which"):
         open_family(entry, FP32)
 
 
@@ -368,7 +368,7 @@ def test_a_disk_that_will_be_full_is_refused_before_the_first_byte(
         free: int = 1000
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage())
-    with pytest.raises(FamilyError, match=r"needs 0.0 GB on the disk and .* 0.0 GB free.*HF_HOME"):
+    with pytest.raises(FamilyError, match=r"needs 0.0 GB of disk space, and .* 0.0 GB free.*HF_HOME"):
         open_family(entry, FP32)
     assert not hub.folder_of("me/large_base").exists()
 
@@ -440,9 +440,7 @@ def test_a_checkpoint_that_wants_to_run_code_is_refused(hub: FolderHub, entry: E
     change_config(
         hub.root / "me" / "large_base", model_type="odd", auto_map={"AutoModel": "modeling_odd.Odd"}
     )
-    with pytest.raises(
-        FamilyError, match="of the kind 'odd', and only .*run code of its own, which is never done"
-    ):
+    with pytest.raises(FamilyError, match="'odd'.*never runs"):
         open_family(entry, FP32)
 
 

@@ -185,7 +185,7 @@ def test_doctor_knows_a_family_that_must_be_downloaded_and_leaves_it_there(
     assert run_cli(monkeypatch, "doctor", "--family", str(family), "--quantisation", "nf4") == 1
     out = capsys.readouterr().out
     assert "ok   plan" in out and "nf4 on cpu" in out
-    assert "FAIL one token" in out and "is not on this machine yet" in out
+    assert "FAIL one token" in out and "is not downloaded yet" in out
 
 
 def test_generate_takes_a_family_file(
