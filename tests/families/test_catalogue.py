@@ -1,4 +1,4 @@
-"""The catalogue: family files are checked, with the line of what is wrong; a plan is made before loading."""
+"""The catalogue: errors in family files name their line, and memory is planned before loading."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_every_family_file_of_the_app_is_right() -> None:
     assert len({entry.name for entry in entries}) == len(entries) > 1
     for entry in entries[1:]:
         for role in entry.roles.values():
-            assert role.shape is not None, f"{entry.name} does not say how large {role.role} is"
+            assert role.shape is not None, f"{entry.name} lacks the size of {role.role}"
             assert role.repo is not None
 
 

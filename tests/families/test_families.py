@@ -1,4 +1,4 @@
-"""Families: prompts become the right tokens, and files missing or damaged are sentences with a way out."""
+"""Families: prompts become the right tokens, and missing or damaged files are errors that say what to do."""
 
 import json
 import shutil
@@ -75,7 +75,7 @@ def test_an_unknown_family_names_the_known_ones(tiny_settings: Settings) -> None
 
 @pytest.fixture
 def broken(tiny_assets: Path, tmp_path: Path) -> tuple[Path, Settings]:
-    """A copy of the tiny family to be damaged, and settings that point at it."""
+    """A copy of the tiny family to damage, and settings that use it."""
     shutil.copytree(tiny_assets / "tiny", tmp_path / "tiny")
     return tmp_path / "tiny", Settings(assets=tmp_path, dtype="fp32")
 

@@ -1,4 +1,4 @@
-"""Which weights the engine takes, who may undo tuning, and what becomes of numbers at the edge of float32."""
+"""Which weights the engine accepts, when tuning may be undone, and extreme logits."""
 
 import math
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_a_recipe_that_adds_or_dilutes_tuning_is_allowed(text: str) -> None:
     assert undone_model(parse(text), HIGHEST_WEIGHT) is None
 
 
-def test_who_starts_the_app_may_allow_it() -> None:
+def test_the_app_can_be_started_with_negative_weights_allowed() -> None:
     assert Settings.from_env({"EFT_ALLOW_NEGATIVE_ALPHA": "1"}).allow_negative_alpha
     assert not Settings.from_env({"EFT_ALLOW_NEGATIVE_ALPHA": "0"}).allow_negative_alpha
     with pytest.raises(InputError, match="EFT_ALLOW_NEGATIVE_ALPHA must be 0 or 1; got 'perhaps'"):
@@ -132,7 +132,7 @@ def test_who_starts_the_app_may_allow_it() -> None:
 
 
 class Extreme(ToyModel):
-    """Logits of any size, some of them -inf, a new row for every position."""
+    """Logits of any size, some of them -inf, different at every position."""
 
     def __init__(self, name: str, rows: list[list[float]]) -> None:
         super().__init__(name, VOCAB)
@@ -155,7 +155,7 @@ filters = st.sampled_from([WeightFilter(), WeightFilter("top_p", 0.9), WeightFil
     st.tuples(models, models, models), st.floats(0, 5), st.floats(0, 5), filters,
     st.sampled_from([0, 0.7, 2]), st.sampled_from(["off", "on"]),
 )  # fmt: skip
-def test_extreme_numbers_give_finite_accounts_or_a_sentence(
+def test_extreme_numbers_give_finite_attributions_or_an_error(
     rows: tuple[list[list[float]], ...], alpha: float, beta: float, weight_filter: WeightFilter,
     temperature: float, mode: str,
 ) -> None:  # fmt: skip
@@ -180,7 +180,7 @@ def test_extreme_numbers_give_finite_accounts_or_a_sentence(
         assert isinstance(event, TokenEvent)
         record = event.record
         figures = [record.logprob, record.anchor_logprob, record.neg_log_z, record.entropy_nats, *record.bars]
-        assert all(map(math.isfinite, figures)), "a token that was drawn has an attribution"
+        assert all(map(math.isfinite, figures)), "every sampled token has a finite attribution"
         assert record.anchor_logprob + sum(record.bars) + record.neg_log_z == pytest.approx(
             record.logprob, abs=0.1, rel=1e-4
         )

@@ -1,4 +1,4 @@
-"""The figures that compare: they say what the choices say, plotly takes them, and no token becomes markup."""
+"""The comparison figures show the choices, are valid for plotly, and never turn tokens into markup."""
 
 import json
 import math
@@ -21,7 +21,7 @@ SURE, PERHAPS, UNKNOWN = Choice(5, True, 0.0), Choice(5, True, 0.2), Choice(6, F
 KEPT = Choice(6, False, 0.01)
 
 
-def test_the_strip_says_what_the_choices_say() -> None:
+def test_the_strip_shows_the_choices() -> None:
     rows = [[KEPT, KEPT], [SURE, UNKNOWN], [PERHAPS, SURE]]
     figure = strip_figure(rows, [0.0, 1.0, 2.5], ["Li", "ma"], lambda token: f"<{token}>")
     heat = figure["data"][0]
@@ -34,7 +34,7 @@ def test_the_strip_says_what_the_choices_say() -> None:
     go.Figure(figure)
 
 
-def test_the_log_odds_are_drawn_as_they_are() -> None:
+def test_the_log_odds_are_drawn_unchanged() -> None:
     figure = log_odds_figure([0.5, -1.0], ["Li", "ma"], "Up-scaled", "Base")
     assert figure["data"][0]["y"] == [0.5, -1.0]
     assert figure["data"][0]["name"] == "Up-scaled against Base"
@@ -52,7 +52,7 @@ def test_no_text_becomes_markup(text: str) -> None:
         assert "\\u0000" not in sent
 
 
-def test_the_line_ends_where_a_text_has_no_chance_any_more() -> None:
+def test_the_line_ends_where_a_text_has_probability_0() -> None:
     figure = log_odds_figure([0.5, math.inf, math.nan], ["a", "b", "c"], "Ours", "Theirs")
     assert figure["data"][0]["y"] == [0.5, None, None]
     json.dumps(figure, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The contribution figure: valid, adding up, and the same whether made whole or grown token by token."""
+"""The contribution figure is valid, its bars add up, and building it at once or by token gives the same."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What another alpha would choose: equal to the real mixture and the real noise wherever all is recorded."""
+"""Counterfactual choices equal those of the real mixture and noise if all tokens are recorded."""
 
 import math
 
@@ -34,7 +34,7 @@ samplings = st.builds(
 
 
 def models(seed: int, vocab: int = VOCAB, forbidden: bool = False) -> dict[str, Tensor]:
-    """Log-probs (vocab,) per role; with `forbidden`, each model rules out a token of its own."""
+    """Log-probs (vocab,) per role; with `forbidden`, each model rules out a different token."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(len(ROLES), vocab, generator=generator) * 2
     if forbidden:
@@ -44,7 +44,7 @@ def models(seed: int, vocab: int = VOCAB, forbidden: bool = False) -> dict[str, 
 
 
 def mixture(recipe: Recipe, roles: dict[str, Tensor], controls: dict[str, float]) -> tuple[Tensor, Tensor]:
-    """The real thing: log-probs (1, vocab) and log_z (1,)."""
+    """The real mixture: log-probs (1, vocab) and log_z (1,)."""
     anchor = roles[recipe.anchor][None]
     if not recipe.terms:
         return anchor, torch.zeros(1)
@@ -61,7 +61,7 @@ def record_of(
     position: int = 0,
     count: int = VOCAB,
 ) -> TokenRecord:
-    """What the engine would record, with `count` candidates of the mix beside the token drawn."""
+    """The record that the engine would make, with `count` candidates of the mixture and the sampled token."""
     logprobs, log_z = mixture(recipe, roles, controls)
     chosen = sample(logprobs, [sampling], [position])
     ids = dict.fromkeys([int(chosen), *logprobs[0].topk(count).indices.tolist()])

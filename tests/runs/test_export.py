@@ -1,4 +1,4 @@
-"""Exports show every text as it stands, no formula, no markup, no script; and they say what the run says."""
+"""Exports show every text verbatim, never as formula, markup or script, with the figures of the run."""
 
 import csv
 import dataclasses
@@ -36,7 +36,7 @@ def storable(text: str) -> str:
 
 
 def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
-    """Two columns; the token 6 is `text`, the token 9 half of a character, the token 5 ends the text."""
+    """Two columns; token 6 is `text`, token 9 is part of a character, token 5 is a stop token."""
     piece = storable(text).encode()
     whole = storable(text) + "\ufffd"
     columns = []
@@ -126,7 +126,7 @@ def test_markdown_has_the_numbers_with_which_the_run_can_be_repeated() -> None:
 
 
 def outside_of_fences(page: str) -> list[str]:
-    """The lines that Markdown reads as Markdown."""
+    """The lines outside code blocks."""
     lines, fence = [], ""
     for line in page.split("\n"):
         if fence:

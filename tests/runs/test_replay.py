@@ -1,4 +1,4 @@
-"""An opened run is hostile input: whatever fits is played as it was, whatever does not is a sentence."""
+"""Opened files are untrusted: consistent runs are replayed unchanged, all others are refused."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ RUN = run_that_says("Lima")
 DOCUMENT = json.loads(RUN.to_json())
 
 
-def test_what_was_written_is_read_again() -> None:
+def test_a_saved_run_opens_again() -> None:
     text = RUN.to_json()
     assert open_run(text) == RUN
     assert open_run(text.encode()) == RUN
@@ -56,14 +56,14 @@ def test_a_replay_shows_the_columns_side_by_side_and_ends_each_once() -> None:
     assert played.events[-1].finish_reason == "stop"
 
 
-def test_tokens_that_the_file_does_not_hold_have_their_number() -> None:
+def test_tokens_without_text_in_the_file_are_shown_by_id() -> None:
     run = copy.deepcopy(RUN)
     del run.pieces["6"]
     assert replay(run).events[0].text == "#6"
 
 
 def change(path: str, value: object) -> str:
-    """The document with one place changed; `path` is like columns.0.name, and None removes the place."""
+    """The document with one value changed; `path` is like columns.0.name, and None removes the value."""
     document = copy.deepcopy(DOCUMENT)
     *steps, last = [int(step) if step.isdecimal() and step != "6" else step for step in path.split(".")]
     place: Any = document
@@ -134,13 +134,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "value", "words"), BAD, ids=[f"{p}-{i}" for i, (p, _, _) in enumerate(BAD)])
-def test_what_does_not_fit_is_a_sentence(path: str, value: object, words: str) -> None:
+def test_an_inconsistent_file_is_refused(path: str, value: object, words: str) -> None:
     with pytest.raises(EFTError) as caught:
         open_run(change(path, value))
     assert words in str(caught.value)
 
 
-def test_too_large_files_and_too_many_tokens_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_files_and_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened, "MAX_TOKENS", 5)
     with pytest.raises(InputError, match="5 tokens, not 6"):
         open_run(RUN.to_json())
@@ -159,12 +159,12 @@ def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.Mon
 
 
 @given(st.integers(0, len(RUN.to_json()) - 1))
-def test_a_truncated_file_is_a_sentence(length: int) -> None:
+def test_a_truncated_file_is_refused(length: int) -> None:
     with pytest.raises(InputError):
         open_run(RUN.to_json()[:length])
 
 
-def test_what_is_no_text_and_what_is_not_there_are_sentences(tmp_path: Path) -> None:
+def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a text file"):
         open_run(b"\xff\xfe{}")
     with pytest.raises(InputError, match="cannot be read"):
@@ -182,13 +182,13 @@ json_values = st.recursive(
 
 
 def places(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """The way to every place in a document."""
+    """The path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [before, *(place for key, item in inner for place in places(item, (*before, key)))]
 
 
 @given(st.sampled_from(places(DOCUMENT)[1:]), json_values)
-def test_any_value_in_any_place_is_shown_or_refused(place: tuple[Any, ...], value: object) -> None:
+def test_any_value_in_any_place_is_replayed_or_refused(place: tuple[Any, ...], value: object) -> None:
     document = copy.deepcopy(DOCUMENT)
     target: Any = document
     for step in place[:-1]:
