@@ -185,14 +185,14 @@ def test_a_chat_template_is_written_around_the_question() -> None:
     ("template", "sentence"),
     [
         (None, "has no chat template.*choose the plain format"),
-        ("{{ raise_exception('no system here') }}", "cannot write this prompt .no system here"),
+        ("{{ raise_exception('no system here') }}", "cannot render this prompt .no system here"),
         ("{{ messages[0].content }}{{ messages[0].content }}", "writes the question 2 times"),
-        ("{{ nothing.at.all }}", "cannot write this prompt"),
-        ("{{ ''.__class__.__mro__ }}", "cannot write this prompt"),
-        ("{% if %}", "cannot write this prompt"),
+        ("{{ nothing.at.all }}", "cannot render this prompt"),
+        ("{{ ''.__class__.__mro__ }}", "cannot render this prompt"),
+        ("{% if %}", "cannot render this prompt"),
     ],
 )
-def test_a_chat_template_that_cannot_be_used_is_a_sentence(template: str | None, sentence: str) -> None:
+def test_an_unusable_chat_template_is_refused(template: str | None, sentence: str) -> None:
     with pytest.raises(FamilyError, match=sentence):
         around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
 
@@ -201,7 +201,7 @@ def test_a_chat_template_that_cannot_be_used_is_a_sentence(template: str | None,
     ("kind", "text"),
     [("song", "{prompt}"), ("plain", "none"), ("few-shot", "{prompt}{prompt}"), ("plain", "x" * 9000)],
 )
-def test_a_prompt_format_that_makes_no_sense_is_refused(kind: str, text: str) -> None:
+def test_an_invalid_prompt_format_is_refused(kind: str, text: str) -> None:
     with pytest.raises(InputError):
         PromptFormat(kind, text)
 

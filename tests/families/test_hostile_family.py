@@ -224,7 +224,7 @@ def test_a_git_lfs_pointer_is_reported_with_what_to_do(family: Callable[[str], P
 def test_a_login_page_in_place_of_a_file_is_reported(family: Callable[[str], Path]) -> None:
     file = family("llama3")
     (file.parent / "polite" / "model.safetensors").write_text("\n<!doctype HTML><title>Log in</title>")
-    with pytest.raises(FamilyError, match="model.safetensors is damaged: it is a web page"):
+    with pytest.raises(FamilyError, match="model.safetensors is damaged.*web page"):
         open_family(read_entry(file), FP32)
 
 
@@ -236,13 +236,13 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (LAUGHS, r"line \d+: with what its aliases .*more than 5,000 entries"),
+        (LAUGHS, r"line \d+: aliases .*more than 5,000 entries"),
         ("a: &a [*a]", "contains itself"),
         ("[" * 50_000, "contains itself or is nested too deeply|cannot be read"),
-        ("x: !!set {a, b}", "line 1.*has a tag"),
-        ("x: !!omap [a: 1]", "line 1.*has a tag"),
+        ("x: !!set {a, b}", "line 1.*unsupported tag"),
+        ("x: !!omap [a: 1]", "line 1.*unsupported tag"),
         ("x: !!python/object/apply:os.system [echo]", "not YAML"),
-        ("x: 2001-99-99", "cannot be read|no entry"),
+        ("x: 2001-99-99", "cannot be read|not a known entry"),
         ("x: !!float y", "cannot be read"),
         ("? [a]\n: b", "not YAML"),
         ("title: 'x", "not YAML"),
@@ -288,11 +288,11 @@ def write_tokenizer(folder: Path, **changes: Any) -> Path:
     [
         (
             {"model": {"vocab": {"a": 4_000_000_000}, "merges": []}, "added_tokens": []},
-            "number 4,000,000,000",
+            "id 4,000,000,000",
         ),
         ({"model": {"vocab": {}, "merges": []}, "added_tokens": []}, "no tokens"),
         ({"model": {"vocab": {"a": -1}, "merges": []}}, "damaged"),
-        ({"decoder": None}, "no token has exact bytes"),
+        ({"decoder": None}, "exact bytes of its tokens are unknown"),
         (
             {
                 "normalizer": {

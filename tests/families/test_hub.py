@@ -277,7 +277,7 @@ def test_a_file_size_limit_is_reported_as_a_full_disk(hub: FolderHub, entry: Ent
     _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # the system refuses what is written beyond
     try:
-        with pytest.raises(FamilyError, match=r"(?s)disk is full.*free some room.*HF_HOME"):
+        with pytest.raises(FamilyError, match=r"(?s)disk is full.*free some space.*HF_HOME"):
             open_family(entry, FP32)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
