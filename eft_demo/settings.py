@@ -224,7 +224,7 @@ class Settings:
     family: str = "atlas"  # the family that the app starts with
     switch: str = "auto"  # who may load another family: auto = users of the link in the terminal; on, off
     threads: int = 0  # torch threads; 0 = 1 for the bundled family, else one per CPU
-    dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32
+    dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32 (fp16 on a GPU)
     quantisation: str = "auto"  # of the large models; auto = none if they fit, else nf4
     device: str = "auto"  # auto = a GPU if there is one (the bundled family stays on the CPU); or cpu
 
@@ -239,7 +239,7 @@ class Settings:
     max_runs_each: int = 3  # concurrent runs per page: the visible one and those still being cancelled
     max_runs_per_minute: int = 600  # per address: thirty people, each starting a run every three seconds
     max_share: float = 0.875  # of all sequences and waiting places, for one address; the rest is for others
-    listen_s: float = 5.0  # a run starts once its page connects to the stream, and is dropped after this long
+    listen_s: float = 5.0  # how long a run waits for its page to connect to the stream before it is dropped
     max_unheard: int = 32  # runs of all visitors that wait for their page; beyond it the oldest is dropped
     blocked_s: float = 20.0  # a run ends when its page has read nothing from the stream for this long
     max_kept_runs: int = 32  # per page: room for a tree of branches; the oldest is dropped first
