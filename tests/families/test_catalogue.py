@@ -102,7 +102,7 @@ def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text", "a: &x [*x]", "\ud800"])
-def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(FamilyError, match="mine.yaml"):
@@ -120,7 +120,7 @@ def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None
     assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
 
 
-def test_what_does_not_fit_is_quantised_then_given_fewer_rows_then_refused() -> None:
+def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> None:
     entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5")
     bf16 = Settings(dtype="bf16")
     kinds = {
@@ -154,7 +154,7 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
     assert on_cpu.of("large_base").device == "cpu"
 
 
-def test_the_list_says_what_a_menu_needs() -> None:
+def test_the_list_has_what_a_menu_needs() -> None:
     here = Settings(dtype="fp32")
     choices = {entry.name: choice_of(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]

@@ -94,7 +94,7 @@ def write(engine: Engine, sampling: Sampling, length: int = 60) -> list[tuple[li
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_control_tokens_that_noise_likes_are_never_said(seed: int) -> None:
+def test_control_tokens_with_high_noise_are_never_sampled(seed: int) -> None:
     """The base gives random logits to untrained rows of its embedding, which makes the delta huge."""
     models: dict[str, LanguageModel] = {
         "large_base": Preferring("large_base", {0: 9.0, 36: 7.0, 39: -20.0, 37: -20.0}),

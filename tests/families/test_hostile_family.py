@@ -51,7 +51,7 @@ def family(originals: Path, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-def test_templates_have_what_transformers_gives_them_and_the_clock_stands_still() -> None:
+def test_templates_have_the_environment_of_transformers_and_a_fixed_clock() -> None:
     template = (
         "{% generation %}" + QUESTION + "{% endgeneration %}{% for x in [1, 2] %}{% if x == 2 %}{% break %}"
         "{% endif %}{% endfor %}{{ strftime_now('%d %b %Y') }}{{ {'a': '<ü>'} | tojson }}"
@@ -138,7 +138,7 @@ def change_json(path: Path, **changes: Any) -> None:
         ("model_type", None),
     ],
 )
-def test_a_configuration_that_cannot_be_is_a_sentence(
+def test_an_implausible_configuration_is_refused(
     family: Callable[[str], Path], kind: str, name: str, value: object
 ) -> None:
     file = family(kind)
@@ -325,7 +325,7 @@ def no_room() -> Any:
     return torch.empty(10**18)
 
 
-def test_what_torch_and_python_raise_without_memory_is_known() -> None:
+def test_out_of_memory_errors_of_torch_and_python_are_recognised() -> None:
     for fails in (no_room, lambda: bytearray(2**62), lambda: torch.ones(10**17)):
         with pytest.raises((RuntimeError, MemoryError)) as raised:
             fails()

@@ -518,7 +518,7 @@ def test_running_out_of_memory_on_loading_is_reported_and_leaves_nothing(
     assert built[0]() is None
 
 
-def test_what_does_not_fit_is_refused_before_it_is_downloaded(
+def test_models_that_do_not_fit_are_refused_before_the_download(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eft_demo.models.plan.free_memory", lambda: {"cpu": 1000})

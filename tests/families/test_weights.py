@@ -45,7 +45,7 @@ def ask(recipe: str = str(UPSCALED), alpha: float = 1.0, **changes: Any) -> RunR
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 3.5, 5])
-def test_weights_up_to_5_are_taken(alpha: float) -> None:
+def test_weights_up_to_5_are_accepted(alpha: float) -> None:
     engine = engine_of()
     run = engine.submit(ask(alpha=alpha))
     run.set_control("beta", alpha)

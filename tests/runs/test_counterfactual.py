@@ -101,7 +101,7 @@ def test_the_choice_is_that_of_the_real_mixture_and_noise(
 
 
 @given(seeds, alphas, st.floats(0, 1), st.integers(1, 6))
-def test_the_share_that_is_not_recorded_is_never_larger_than_said(
+def test_the_unrecorded_share_is_never_larger_than_reported(
     seed: int, alpha: float, part: float, count: int
 ) -> None:
     roles = models(seed, vocab=60)
@@ -128,7 +128,7 @@ def test_a_certain_choice_is_right_however_little_is_recorded(
         assert choice.id == int(sample(logprobs, [sampling], [0]))
 
 
-def test_what_cannot_be_known_is_said() -> None:
+def test_unknown_choices_are_reported_as_unknown() -> None:
     roles = models(1, vocab=60)
     record = record_of(UPSCALED, roles, {"alpha": 1.0}, Sampling(), count=3)
     run = Run(UPSCALED, Sampling())

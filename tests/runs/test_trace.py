@@ -194,7 +194,7 @@ def test_the_error_names_the_place() -> None:
         RunTrace.from_json(json.dumps(damaged))
 
 
-def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> None:
+def test_files_of_older_versions_open_with_unknown_models() -> None:
     written = json.loads(example().to_json())
     for column in written["columns"]:
         del column["given"]
