@@ -1,6 +1,6 @@
 FROM python:3.12-slim
 
-# Where torch comes from: PyTorch's CPU builds make the small image. For NVIDIA cards, 3 GB larger:
+# The index for torch: PyTorch's CPU builds keep the image small. For NVIDIA GPUs (3 GB larger):
 #   --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -14,7 +14,7 @@ ENV HOME=/home/user \
     HF_HOME=/home/user/.cache/huggingface
 WORKDIR /home/user/app
 
-# What changes least comes first. The folder of downloaded models is made here, so that a volume mounted there is ours.
+# Layers that change least come first. Creating the model cache here lets a volume mounted there belong to the user.
 COPY --chown=1000 requirements.txt .
 RUN mkdir -p "$HF_HOME" \
     && python -m venv /home/user/venv \

@@ -1,4 +1,4 @@
-"""Start EFT Demo, as `python -m eft_demo start` does. `from app import demo` is the page, not launched."""
+"""Start EFT Demo like `python -m eft_demo start`; `from app import demo` is the page, not launched."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from typer import Typer
 
-# Python leaves a script's own folder out with -P, -I and PYTHONSAFEPATH.
+# With -P, -I or PYTHONSAFEPATH, Python does not add the script's folder to the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from eft_demo import cli  # noqa: E402
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> "Page":
-    """`demo`, built when first asked for, so that importing this module costs and starts nothing."""
+    """Build `demo` on first access, so that importing this module is cheap and starts nothing."""
     if name != "demo":
         raise AttributeError(name)
     from eft_demo.ui.page import open_page  # noqa: PLC0415 (gradio and torch take seconds)

@@ -4,10 +4,10 @@ Emulated fine-tuning (Mitchell et al., 2023, arXiv 2310.12962) samples each toke
 
     log p~(y) = log p_large_base(y) + alpha * [ log p_small_tuned(y) - log p_small_base(y) ] - log Z
 
-Nothing happens when this package is imported; `EmulatedFineTuning`, for people's own code, is fetched when it
-is asked for. The rooms, each importing only from those before it:
+Importing this package runs nothing; `EmulatedFineTuning`, the API for your own code, is imported on first
+use. The rooms, each importing only from those before it:
 
-    errors, settings    messages people see; every limit and switch
+    errors, settings    errors shown to users; every limit and switch
     host/               the process and its machine: memory limits, environment, terminal
     method/             recipes, mixing, sampling, schedule, weight filter: log-probs in, token ids out
     runs/               a run as data: events, trace, replay of a file, link, export
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """The one name for other people's code; it brings transformers, so it comes when it is asked for."""
+    """Import the public API on first use, because it imports transformers."""
     if name == "EmulatedFineTuning":
         from eft_demo.models.logits_processor import EmulatedFineTuning  # noqa: PLC0415
 

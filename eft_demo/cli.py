@@ -1,7 +1,7 @@
-"""The command line: `python -m eft_demo COMMAND`. Knows the other rooms only by their front doors.
+"""The command line: `python -m eft_demo COMMAND`. Uses only the public functions of the other rooms.
 
-What a person got wrong is one sentence on stderr and exit code 2; anything else is a bug and shows its
-traceback. Each command imports what it runs, so that `--help` need not wait for torch.
+A user error prints one message to stderr and exits with code 2; any other exception is a bug and shows its
+traceback. Each command imports what it needs, so that `--help` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from eft_demo.runs.trace import ColumnTrace, RunTrace
 
 app = typer.Typer(
-    help="Emulated fine-tuning: the page (start), and everything else from the command line.",
+    help="Emulated fine-tuning: the web app (start) and command-line tools.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 _OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a single JSON document.")]
 FamilyName = Annotated[
-    str, typer.Option("--family", "--family-file", help="Family of models, or a file of your own.")
+    str, typer.Option("--family", "--family-file", help="Model family, or the path of a family file.")
 ]
 Quantisation = Annotated[
     str | None,
-    typer.Option("--quant", "--quantisation", help="Of the large model: none, int8, nf4, fp4, auto."),
+    typer.Option("--quant", "--quantisation", help="For the large models: none, int8, nf4, fp4, auto."),
 ]
 
 
 def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
-    """Run the command of sys.argv, and end with its exit code."""
+    """Run the command in sys.argv and exit with its exit code."""
     prepare()
     leave_lost_folder()
     code: object = 0
@@ -79,31 +79,31 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
 
 
 class FreeText(TyperCommand):
-    """A command whose argument is a text. It may begin with a dash, unless it looks like an option."""
+    """A command whose argument is free text, which may start with a dash unless it looks like an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, but -5 and "- a list" are texts; where -x is refused, the way out is named."""
+        """Accept -5 and "- a list" as text; if -x is not an option, the error explains `--`."""
         ctx.ignore_unknown_options = any(arg[:1] == "-" and not _OPTION.fullmatch(arg) for arg in args)
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            if not getattr(error, "possibilities", True):  # an option that resembles none
-                error.message += ". A text that begins like an option goes behind two dashes: -- TEXT"
+            if not getattr(error, "possibilities", True):  # no similar option exists
+                error.message += ". To pass text that looks like an option, put -- before it: -- TEXT"
             raise
 
 
 @app.command()
 def start(
     host: Annotated[
-        str | None, typer.Option(help="Where to listen; 0.0.0.0 and :: are for everybody.")
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all interfaces.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; if it is in use, the next free one.")] = None,
-    family: Annotated[str | None, typer.Option(help="Family of models, such as qwen2.5.")] = None,
-    family_file: Annotated[Path | None, typer.Option(help="A family file of your own.")] = None,
+    family: Annotated[str | None, typer.Option(help="Model family, such as qwen2.5.")] = None,
+    family_file: Annotated[Path | None, typer.Option(help="Path of a family file.")] = None,
     quantisation: Quantisation = None,
-    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy leads here.")] = None,
+    root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
 ) -> None:
-    """Start the page and serve it until Ctrl+C."""
+    """Serve the web app until Ctrl+C."""
     given = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
     given |= {"family": str(family_file or family or "")}
     with Lasting():
@@ -119,21 +119,21 @@ def start(
             launch(open_page(settings, what_quantising_changes), settings)
         except BaseException as error:
             if isinstance(error, SystemExit) and isinstance(error.code, int):
-                raise  # it did start; this is how it ended
+                raise  # the app had started; this is its exit code
             _end_failed_start(error)
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher) -> str:
-    """The laboratory's measurement for the page, in a sentence; imported when somebody asks for it."""
+    """Run lab's measurement for the page; imported on first use."""
     from eft_demo.lab.quantisation import what_quantising_changes as measure
 
     return measure(settings, watcher)
 
 
 def _end_failed_start(error: BaseException) -> NoReturn:
-    """Say in a sentence why the page cannot start and end the process, whatever threads are under way.
+    """Print why the app cannot start and end the process, even if other threads are still running.
 
-    A mistake of the program shows its traceback.
+    A bug shows its traceback.
     """
     if isinstance(error, KeyboardInterrupt):
         os._exit(130)  # as a shell reports a program that Ctrl+C ended
@@ -147,7 +147,7 @@ def _end_failed_start(error: BaseException) -> NoReturn:
 
 
 def _with_sampling(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for each way of sampling in the place of its `**sampling`."""
+    """Replace the command's `**sampling` by one option per sampling parameter."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = []
@@ -163,38 +163,42 @@ def _with_sampling(command: Callable[..., None]) -> Callable[..., None]:
 @app.command(cls=FreeText)
 @_with_sampling
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    prompt: Annotated[str, typer.Argument(help="The prompt.")],
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="A column each, as RECIPE or NAME:RECIPE; default: the page's first three."),
+        typer.Option(
+            help="RECIPE or NAME:RECIPE of one column (repeatable); default: the page's first three."
+        ),
     ] = None,
     behaviour: Annotated[
-        str | None, typer.Option(help="What small_tuned stands for; default: first.")
+        str | None, typer.Option(help="The behaviour that small_tuned stands for; default: the first.")
     ] = None,
     alpha: Annotated[float, typer.Option(help=ALPHA.help)] = ALPHA.default,
     beta: Annotated[float, typer.Option(help=BETA.help)] = BETA.default,
     control: Annotated[
-        list[str] | None, typer.Option(help="Of one behaviour alone, such as alpha_pirate=0.5.")
+        list[str] | None, typer.Option(help="Slider of one behaviour, such as alpha_pirate=0.5.")
     ] = None,
     weight_filter: Annotated[str, typer.Option(help="off, 'top-p 0.95' or 'mask 0.1'.")] = "off",
     schedule: Annotated[str, typer.Option(help="'warmup 8', 'first 5', 'list 0 0.5 1'.")] = "constant",
-    speculation: Annotated[str, typer.Option(help="off, on, 'on 4' or auto: the same text.")] = "auto",
+    speculation: Annotated[
+        str, typer.Option(help="off, on, 'on 4' or auto: speculative decoding, with the same text.")
+    ] = "auto",
     max_new_tokens: Annotated[int | None, typer.Option(help="Length limit.")] = None,
     prompt_format: Annotated[
-        list[str] | None, typer.Option(help="ROLE:KIND:TEXT, what a model is shown around the prompt.")
+        list[str] | None, typer.Option(help="ROLE:KIND:TEXT, the prompt format of one model.")
     ] = None,
     family: FamilyName = "atlas",
     quantisation: Quantisation = None,
     as_json: AsJson = False,
     **sampling: float,
 ) -> None:
-    """Answer PROMPT, one text per recipe, all with the same random numbers."""
+    """Answer PROMPT once per recipe; all recipes share the same random numbers."""
     from eft_demo.runs.prompt_format import parse_format
     from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
     settings = _settings(quantisation)
-    # Checked before anything is loaded; every field reads what is typed here.
+    # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
         "prompt": prompt,
         "behaviour": behaviour or "",
@@ -216,7 +220,7 @@ def generate(
 
 
 def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
-    """Load the family, run that to its end, and stop."""
+    """Load the family, run `spec` to its end and stop."""
     from eft_demo.engine.collect import collect, make_trace
     from eft_demo.engine.service import Service
 
@@ -235,7 +239,8 @@ def _control(text: str) -> tuple[str, float]:
     try:
         return name, float(value if sign else "")
     except ValueError:
-        raise InputError(f"A control is NAME=VALUE; got {show_value(text)}.", code="control_syntax") from None
+        message = f"A control must be NAME=VALUE; got {show_value(text)}."
+        raise InputError(message, code="control_syntax") from None
 
 
 def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
@@ -258,11 +263,11 @@ def _note_unheard(spec: RunSpec) -> None:
 @app.command()
 def evaluate(
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per model and recipe.")] = 1000,
-    sampling: Annotated[bool, typer.Option(help="Draw as the page does by default, not greedily.")] = False,
+    sampling: Annotated[bool, typer.Option(help="Sample with the page's defaults, not greedily.")] = False,
     behaviour: Annotated[list[str] | None, typer.Option(help="Default: all of the family.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask about the half of the world that tuning never saw; print factual and style with 95 % intervals."""
+    """Quiz the models on entities that tuning never saw; print factual and style scores, 95 % intervals."""
     from eft_demo.atlas.behaviours import BEHAVIOURS
     from eft_demo.lab import evaluate as quiz
 
@@ -295,7 +300,7 @@ def quantisation(
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
-    """Say what quantising the large base saves, and how far its predictions on a fixed text move."""
+    """Report what quantising the large base saves and how far its predictions on a fixed text shift."""
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
@@ -304,17 +309,17 @@ def quantisation(
 
 @app.command()
 def train_atlas(
-    out: Annotated[Path | None, typer.Option(help="Where the weights go; default: assets/atlas.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: assets/atlas.")] = None,
     work: Annotated[Path, typer.Option(help="Checkpoints to resume from, about 1 GB.")] = Path("build/atlas"),
-    stage: Annotated[str | None, typer.Option(help="Only this stage; default: all not yet done.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage; default: all unfinished.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to resume.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the bundled models from nothing: what is not in --out yet. Resumes; progress goes to stderr."""
+    """Train the bundled models that are missing in --out, from scratch. Resumes; progress goes to stderr."""
     from eft_demo.atlas.train import train
 
     out_dir = out or Settings.from_env().assets / "atlas"
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is reserved for the result
         train(out_dir, work, stage=stage, minutes=minutes)
     places = {"out": str(out_dir), "work": str(work)}
     say(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
@@ -323,10 +328,10 @@ def train_atlas(
 @app.command()
 def record(
     name: Annotated[list[str] | None, typer.Option(help="Only this lesson; default: all.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where they go; default: assets/runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: assets/runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record the runs that ship with the page: again whenever the bundled weights have changed."""
+    """Record the runs that ship with the page. Repeat this when the bundled weights change."""
     from eft_demo.lab.record import record as record_runs
 
     settings = Settings.from_env()
@@ -343,10 +348,10 @@ def doctor(
     pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what was chosen and why, and whether the models answer. Exit code 1 if not.
+    """Report what is installed, what was chosen and why, and whether the models answer; exit code 1 if not.
 
-    With --pin, for maintainers of the catalogue: look every repository up, check that sizes are right and
-    tokenizers agree id by id, and write commits and licences into the family files.
+    With --pin, for maintainers of the catalogue: look up every repository, check sizes and that tokenizers
+    agree id by id, and write commits and licences into the family files.
     """
     from eft_demo.lab import doctor as lab
     from eft_demo.lab.pin import pin as pin_catalogue
@@ -368,7 +373,7 @@ def _settings(quantisation: str | None) -> Settings:
 
 
 def _watcher() -> Watcher:
-    """Tells a person at a terminal how far a download has come; silent elsewhere."""
+    """Report download progress on a terminal; silent elsewhere."""
     from eft_demo.families.hub import QUIET, Stage, Watcher
 
     def tell(stage: Stage) -> None:
@@ -390,6 +395,6 @@ def _column_text(column: ColumnTrace) -> str:
     if column.acceptance_rate is not None:
         figures += f", {column.acceptance_rate:.0%} of drafts accepted"
     if column.speedup is not None:
-        figures += f", {column.speedup:.1f} times as fast as without"
+        figures += f", {column.speedup:.1f} times as fast as without drafts"
     error = f"\n{column.error}" if column.error else ""
     return f"== {head}\n{column.text.strip()}{error}\n-- {figures}"

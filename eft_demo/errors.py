@@ -1,6 +1,6 @@
-"""The errors that people see. `str(error)` is a sentence: what is wrong, the limit and value, the way out.
+"""Errors that are shown to the user. `str(error)` says what is wrong, the limit, the value and what to do.
 
-Anything raised that is not an `EFTError` is a bug and is shown as a traceback.
+Any other exception is a bug and shows a traceback.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class EFTError(Exception):
-    """The base of every error whose message is meant for the person at the screen.
+    """Base class of every error whose message is shown to the user.
 
-    `code` names what went wrong for programs and tests: it stays while the words improve. `where` is the
-    field of a run that it belongs to, as the page calls it (prompt, alpha, column-0, ...); empty for none.
+    `code` identifies the error for programs and tests and stays stable when the wording changes. `where` is
+    the field of a run that caused it, by its name on the page (prompt, alpha, column-0, ...), or empty.
     """
 
     code = "error"
@@ -25,7 +25,7 @@ class EFTError(Exception):
 
 @contextmanager
 def in_place(where: str) -> Iterator[None]:
-    """Let every EFTError raised inside belong to the field `where`, unless it names one itself."""
+    """Set `where` on any EFTError raised inside that does not name a field yet."""
     try:
         yield
     except EFTError as refusal:
@@ -34,37 +34,37 @@ def in_place(where: str) -> Iterator[None]:
 
 
 class InputError(EFTError):
-    """Something typed or sent is of the wrong type or outside its limits."""
+    """A value from the user has the wrong type or is outside its limits."""
 
     code = "input"
 
 
 class RecipeError(EFTError):
-    """The text or the parts of a recipe do not make sense."""
+    """A recipe cannot be parsed or is invalid."""
 
     code = "recipe"
 
 
 class FamilyError(EFTError):
-    """A model family cannot be used: weights missing, damaged or not matching one another."""
+    """A model family cannot be used: weights are missing, damaged or incompatible."""
 
     code = "family"
 
 
 class Cancelled(EFTError):
-    """Somebody stopped what was being downloaded, loaded or measured."""
+    """A download, load or measurement was cancelled."""
 
     code = "cancelled"
 
 
 class OutOfMemory(EFTError):
-    """A device has no room for a model, or for a step of one."""
+    """A device does not have enough memory for a model or for a forward pass."""
 
     code = "out_of_memory"
 
 
 class NumericalError(EFTError):
-    """A model gave numbers that cannot be used. `model` names it; `rows` are the rows of the batch it hit."""
+    """A model returned NaN or infinity. `model` names it; `rows` are the affected rows of the batch."""
 
     code = "not_a_number"
 
@@ -73,18 +73,18 @@ class NumericalError(EFTError):
         self.rows = tuple(rows)
         super().__init__(
             f"The model {model} gave values that are not numbers (NaN or infinity), so this text ends here. "
-            "Damaged weights or half-precision overflow are the usual causes: restore the model's files, "
+            "The usual causes are damaged weights and half-precision overflow: restore the model's files, "
             "start the app with EFT_DTYPE=fp32, or choose another model."
         )
 
 
 class ModelError(EFTError):
-    """A model does not keep to what the engine asks of every model; the message names it."""
+    """A model breaks the protocol that the engine requires; the message names it."""
 
     code = "model"
 
 
 class Overloaded(EFTError):
-    """There is no room for another run now."""
+    """The server cannot take another run right now."""
 
     code = "overloaded"

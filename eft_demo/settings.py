@@ -1,6 +1,6 @@
-"""Every limit and every switch, each with its reason. What this app reads of the environment.
+"""Every limit and switch, each with its reason, and the only reader of environment variables.
 
-Knows numbers and names; knows nothing of models, text or pages.
+Knows names and numbers; knows nothing about models, text or pages.
 """
 
 import math
@@ -33,9 +33,9 @@ def check_number(
 ) -> float | int:
     """Return `value` as an int or a finite float within [low, high], or (low, high] if `above_low`.
 
-    Raises InputError for anything else: text, None, booleans, NaN, infinities, fractions where whole
-    numbers are wanted; its code is `code` (by default made of the name) with _range or _empty. Values come
-    from pages and files, so no type is taken on trust. None and blank text are what an emptied field posts.
+    Raises InputError for anything else: text, None, booleans, NaN, infinities, or fractions if `integer`.
+    Its code is `code` (default: derived from the name) plus _range or _empty. Values come from pages and
+    files, so no type is trusted. An emptied field posts None or blank text.
     """
     code = code or re.sub(r"\W+", "_", name.lower())
     kind = "a whole number" if integer else "a number"
@@ -58,7 +58,7 @@ def check_number(
 
 
 def show_value(value: object) -> str:
-    """A short, harmless picture of any value for use in a sentence."""
+    """A short, safe representation of any value for an error message."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
         return "infinity" if abs(value) == math.inf else "a huge number"
     if isinstance(value, str):
@@ -70,15 +70,15 @@ def show_value(value: object) -> str:
 
 
 def number_text(number: float) -> str:
-    """The shortest text that reads back as this number; a whole one without a point."""
+    """The shortest text that parses back to this number; integers without a decimal point."""
     return str(int(number)) if number == int(number) else repr(float(number))
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values a control may take. `check` returns the value as a number or raises InputError.
+    """The allowed values of a control. `check` returns the value as a number or raises InputError.
 
-    `code` begins the codes of its errors, `help` says in a few words what it does.
+    `code` is the prefix of its error codes; `help` is a short description.
     """
 
     name: str
@@ -102,29 +102,29 @@ class Range:
         )
 
 
-# What the page's sliders span. Above 3 the small models' difference drowns the large base.
+# Range of the page's sliders. Above 3 the small models' difference drowns out the large base.
 ALPHA = Range("Alpha", 0, 3, 1.0, code="alpha", help="weight of what tuning changed")
 BETA = Range("Beta", 0, 3, 1.0, code="beta", help="weight of what scale changed")
-# Above 2 nearly every text is noise. The trial runs read best at .7 with top-p .95.
-TEMPERATURE = Range("Temperature", 0, 2, 0.7, help="0 always takes the likeliest token")
-TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tokens up to this sum")
-TOP_K = Range("Top-k", 0, 200, 0, integer=True, help="keeps this many tokens; 0 keeps all")
-MIN_P = Range("Min-p", 0, 1, 0.0, help="drops tokens below this share of the likeliest")
+# Above 2 nearly every text is noise. 0.7 with top-p 0.95 read best in trial runs.
+TEMPERATURE = Range("Temperature", 0, 2, 0.7, help="0 always picks the likeliest token")
+TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tokens up to this total")
+TOP_K = Range("Top-k", 0, 200, 0, integer=True, help="keeps this many likeliest tokens; 0 keeps all")
+MIN_P = Range("Min-p", 0, 1, 0.0, help="drops tokens below this fraction of the likeliest")
 SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True, help="same seed, same random numbers in every column")
-# Beyond four a column is narrower than its words at 1,280 px, and each is a sequence that others wait for.
+# With more than four, columns are too narrow to read at 1,280 px; each also takes a sequence from others.
 COLUMNS = Range("Columns", 1, 4, 3, integer=True)
-# The live controls, by the name a recipe calls them.
+# The live controls, by their names in recipes.
 CONTROLS: Mapping[str, Range] = {"alpha": ALPHA, "beta": BETA}
 
 
-# `alpha_pirate` is the slider of the behaviour `pirate` alone, for blends.
+# `alpha_pirate` is the separate slider of the behaviour `pirate`, used in blends.
 _OWN_ALPHA = re.compile(r"alpha_[a-z0-9_]{1,34}", re.ASCII)
 
 
 def control_range(name: object, allow_negative: bool = False) -> Range | None:
-    """The range of a live control: `alpha`, `beta`, or `alpha_` and a role. None for anything else.
+    """The range of a live control: `alpha`, `beta`, or `alpha_` plus a role. None for anything else.
 
-    Where it is allowed, an alpha reaches as far below 0 as above.
+    With `allow_negative`, the range of every alpha is extended symmetrically below 0.
     """
     if not isinstance(name, str):
         return None
@@ -133,24 +133,24 @@ def control_range(name: object, allow_negative: bool = False) -> Range | None:
 
 
 def check_control(name: object, value: object, allow_negative: bool = False) -> float:
-    """The checked value of a live control. Raises InputError for an unknown name or a value out of range."""
+    """Check the value of a live control. Raises InputError for an unknown name or a value out of range."""
     limits = control_range(name, allow_negative)
     if limits is None:
         known = " and ".join(CONTROLS)
         raise InputError(
-            f"There is no control {show_value(name)}. The controls are {known}, alpha_pirate and the like.",
+            f"There is no control {show_value(name)}. Use {known}, or alpha_ plus a behaviour.",
             code="unknown_control",
         )
     return float(limits.check(value))
 
 
-# What the engine takes of alpha and beta: more than the sliders offer, for those who study where it breaks.
+# The engine's limit for alpha and beta: beyond the sliders, to study where the method breaks.
 HIGHEST_WEIGHT = 5.0
 
 
 def check_weight(name: str, value: object, allow_negative: bool = False) -> float:
-    """The checked value of a live control for the engine: 0 to HIGHEST_WEIGHT, alpha down to its negative if
-    that is allowed. Raises InputError.
+    """Check the value of a live control for the engine: 0 to HIGHEST_WEIGHT, or -HIGHEST_WEIGHT to
+    HIGHEST_WEIGHT for an alpha with `allow_negative`. Raises InputError.
     """
     limits = control_range(name)
     if limits is None:
@@ -163,11 +163,11 @@ def check_weight(name: str, value: object, allow_negative: bool = False) -> floa
 
 
 UNDOING = (
-    "A negative weight undoes what tuning did, safety included. Whoever starts the app may allow it with "
-    "EFT_ALLOW_NEGATIVE_ALPHA=1, to study just that."
+    "A negative weight undoes what tuning did, including safety tuning. To study that, start the app with "
+    "EFT_ALLOW_NEGATIVE_ALPHA=1."
 )
 
-# What a Hugging Face Space sets for every app; our own variables go before them.
+# Variables that a Hugging Face Space sets for every app; the EFT_ variables take precedence.
 HOSTED_NAMES: Mapping[str, str] = {
     "host": "GRADIO_SERVER_NAME",
     "port": "GRADIO_SERVER_PORT",
@@ -177,10 +177,10 @@ HOSTED_NAMES: Mapping[str, str] = {
     "max_sequences": "EFT_MAX_ROWS",  # its name before 2026-11
 }
 BUNDLED = "atlas"  # the family that needs no download
-LISTED_BESIDE = 12  # candidates of a token in a file beside those of the mix: three of each of four models
-MAX_RUN_SCALE = 32  # 8,192 tokens a column, files of 128 MB: what one machine still reads beside its runs
-DEFAULT_THREADS = 1  # of torch, for the bundled models; of others one per CPU
-NO_FAMILY = "none"  # no model at all: a page for what was recorded
+LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
+MAX_RUN_SCALE = 32  # 8,192 tokens per column, 128 MB files: the most a server can open while serving runs
+DEFAULT_THREADS = 1  # torch threads for the bundled models; other families get one per CPU
+NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
 WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
@@ -203,46 +203,46 @@ _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What whoever starts the app may choose. Everything has a default that works."""
+    """The options of the app, set when it starts. Every option has a working default."""
 
-    host: str = "127.0.0.1"  # only this machine, unless asked otherwise
+    host: str = "127.0.0.1"  # the address to listen on; by default only this machine can connect
     port: int = 7860
-    root_path: str = ""  # the path under which a proxy leads here, such as /tools/eft
-    allowed_hosts: str = ""  # names under which the app may be asked for, such as eft.example.org, *.lab
-    space: str = ""  # owner/name of the Hugging Face Space this is; a Space sets it itself
-    zero_gpu: bool = False  # a Space whose GPU is allocated to a run at a time; such a Space sets it itself
+    root_path: str = ""  # the path at which a reverse proxy serves the app, such as /tools/eft
+    allowed_hosts: str = ""  # extra host names that requests may use, such as eft.example.org, *.lab
+    space: str = ""  # owner/name of the Hugging Face Space; a Space sets it automatically
+    zero_gpu: bool = False  # a ZeroGPU Space, which lends its GPU to one run at a time; set automatically
     assets: Path = ASSETS
-    family: str = "atlas"  # which family the app starts with
-    switch: str = "auto"  # who may load another: auto = whoever opens the link the terminal prints, on, off
-    threads: int = 0  # for torch; 0 = 1 for the bundled family, else one per CPU
-    dtype: str = "auto"  # auto = bf16 where the processor has instructions for it
-    quantisation: str = "auto"  # of the large models; auto = none where it fits, else nf4
-    device: str = "auto"  # auto = a GPU if there is one, for all but the bundled family; or cpu
+    family: str = "atlas"  # the family that the app starts with
+    switch: str = "auto"  # who may load another family: auto = users of the link in the terminal; on, off
+    threads: int = 0  # torch threads; 0 = 1 for the bundled family, else one per CPU
+    dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32 (fp16 on a GPU)
+    quantisation: str = "auto"  # of the large models; auto = none if they fit, else nf4
+    device: str = "auto"  # auto = a GPU if there is one (the bundled family stays on the CPU); or cpu
 
-    allow_negative_alpha: bool = False  # it undoes tuning, safety included: only to study just that
+    allow_negative_alpha: bool = False  # undoes tuning, including safety tuning: only to study that
 
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
     max_sequences: int = 48  # one per column; 16 people with three columns each
     max_waiting: int = 32  # further runs are rejected immediately
-    # A visitor is a page. An address may be that of a class, or of all behind a server that names no other.
-    max_runs_each: int = 3  # at once per page: the one it shows, and those that it is just leaving
-    max_runs_per_minute: int = 600  # per address: thirty people, each with a run every three seconds
-    max_share: float = 0.875  # of sequences and of places for one address: a class has room, others find some
-    listen_s: float = 5.0  # a run begins when its page listens; a page that does not for so long gets none
-    max_unheard: int = 32  # runs of all that wait for that; of those beyond it the oldest ends
-    blocked_s: float = 20.0  # a page that takes nothing of its stream for so long has gone; its run ends
-    max_kept_runs: int = 32  # per page: a tree of branches; the oldest goes first
-    max_opened_files: int = 12  # per page, counted apart: a page loaded again opens its last 8 runs
-    max_kept_mb: int = 64  # packed, for the runs of all, and as much for opened files: 900 of default length
-    keep_minutes: int = 120  # after its last use: a double lesson
-    max_heavy_each: int = 8  # files, plots and openings that wait per page; one at a time is made
-    max_heavy_address: int = 40  # the same per address: a class that saves its runs as the bell rings
-    max_heavy_s: float = 30.0  # a minute per address for all of that: half of one processor
-    deadline_s: float = 120.0  # a run that takes longer has been forgotten by somebody
-    updates_per_s: float = 10.0  # smooth to the eye; more only loads the browser
-    candidates: int = 8  # listed per token: what fits beside the text without scrolling
+    # A visitor is one page. A whole class, or everybody behind one proxy, may share an address.
+    max_runs_each: int = 3  # concurrent runs per page: the visible one and those still being cancelled
+    max_runs_per_minute: int = 600  # per address: thirty people, each starting a run every three seconds
+    max_share: float = 0.875  # of all sequences and waiting places, for one address; the rest is for others
+    listen_s: float = 5.0  # how long a run waits for its page to connect to the stream before it is dropped
+    max_unheard: int = 32  # runs of all visitors that wait for their page; beyond it the oldest is dropped
+    blocked_s: float = 20.0  # a run ends when its page has read nothing from the stream for this long
+    max_kept_runs: int = 32  # per page: room for a tree of branches; the oldest is dropped first
+    max_opened_files: int = 12  # per page, counted separately: a reloaded page reopens its last 8 runs
+    max_kept_mb: int = 64  # compressed: all visitors' runs, and again for opened files; 900 default runs
+    keep_minutes: int = 120  # since the last use of a run: a double lesson
+    max_heavy_each: int = 8  # waiting exports, plots and file openings per page; one is processed at a time
+    max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
+    max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
+    deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
+    updates_per_s: float = 10.0  # looks smooth; more only loads the browser
+    candidates: int = 8  # listed per token: fits beside the text without scrolling
 
     def __post_init__(self) -> None:
         check_number("EFT_PORT", self.port, 0, 65535, integer=True)
@@ -272,21 +272,21 @@ class Settings:
         if self.run_scale > MAX_RUN_SCALE:
             raise InputError(
                 f"EFT_MAX_NEW_TOKENS={self.max_new_tokens} with EFT_CANDIDATES={self.candidates} makes saved "
-                f"runs {self.run_scale:,.0f} times as large as usual, and {MAX_RUN_SCALE} times is the most "
-                "that can be opened again. Please lower one of the two."
+                f"runs {self.run_scale:,.0f} times as large as the default, too large to open again (limit: "
+                f"{MAX_RUN_SCALE} times). Please lower one of the two."
             )
-        # A lower maximum lowers the default with it, so that one variable is enough.
+        # Lowering the maximum lowers the default too, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
     def _check_addresses(self) -> None:
         host = self.host.strip()
-        if host.startswith("[") and host.endswith("]"):  # as IPv6 stands in an address
+        if host.startswith("[") and host.endswith("]"):  # IPv6 as written in URLs
             host = host[1:-1]
         if not host:
-            raise InputError("EFT_HOST is empty. Please name an address, such as 127.0.0.1 or 0.0.0.0.")
+            raise InputError("EFT_HOST is empty. Please set an address such as 127.0.0.1 or 0.0.0.0.")
         object.__setattr__(self, "host", host)
         path = self.root_path
-        if "://" in path:  # Gradio's own variable may hold a whole address
+        if "://" in path:  # GRADIO_ROOT_PATH may hold a full URL
             path = urlsplit(path).path
         path = path.rstrip("/")
         if not _ROOT_PATH.fullmatch(path):
@@ -296,23 +296,23 @@ class Settings:
         for name in self.allowed_hosts.replace(",", " ").split():
             if not _HOST.fullmatch(name):
                 raise InputError(
-                    "EFT_ALLOWED_HOSTS must be names such as eft.example.org, without http:// and port; got "
-                    f"{show_value(name)}."
+                    "EFT_ALLOWED_HOSTS must list names such as eft.example.org, without http:// or a port; "
+                    f"got {show_value(name)}."
                 )
 
     @property
     def run_scale(self) -> float:
-        """How many times as large a saved run may be as with the settings that come with the app; 1 or more.
+        """How much larger a saved run can be than with the default settings; at least 1.
 
-        A run written here can be opened here: whatever reads one multiplies its limits by it.
+        Readers of saved runs multiply their limits by it, so that this app can open every run it saves.
         """
         return max(1.0, self.max_new_tokens / 256 * (self.candidates + LISTED_BESIDE) / (8 + LISTED_BESIDE))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Settings from EFT_HOST, EFT_PORT, ...: one variable per field, the field's name in capitals.
+        """Read the settings from EFT_HOST, EFT_PORT, ...: one variable per field.
 
-        Raises InputError naming the variable if its value cannot be used.
+        Raises InputError naming the variable if its value is invalid.
         """
         environ = given() if environ is None else environ
         settings = cls()
@@ -343,5 +343,6 @@ def _from_text(variable: str, text: str, kind: type) -> object:
 def _path(variable: str, text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~ or ~name of nobody known here
-        raise InputError(f"{variable} must be a path without ~ here; got {show_value(text)}.") from None
+    except RuntimeError:  # ~ without a home folder, or ~name of an unknown user
+        message = f"{variable} must be a path without ~ here; got {show_value(text)}."
+        raise InputError(message) from None

@@ -1,8 +1,8 @@
-"""Write the parts of the documents that follow from the code: layout, limits and families.
+"""Generate the tables in docs/ that follow from the code: layout, limits and families.
 
-Run `python scripts/doc_tables.py` after files or limits changed; a test says when it is due. Descriptions
-come from the modules' docstrings and the comments in settings.py. Knows the markers in the documents, not
-their prose.
+Run `python scripts/doc_tables.py` after changing files or limits; a test fails if the tables are outdated.
+Descriptions come from the modules' docstrings and the comments in settings.py. Knows the markers in the
+documents, not their prose.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run from a checkout, where nothing is installed under the package's name
+sys.path.insert(0, str(ROOT))  # the package is usually not installed in a checkout
 
 from eft_demo import settings  # noqa: E402
 from eft_demo.families.catalogue import list_entries  # noqa: E402
 
 MAX_SUMMARY_CHARS = 100
-# What has no docstring, in the order in which it is shown; folders of Python files are read from the disk.
+# Files without docstrings, in display order; Python folders are read from disk.
 OTHERS = {
     "run.sh": "One command for everything: install on first use, then the app or the tests",
-    "requirements.txt": "What the app needs, exact",
-    "requirements-dev.txt": "What the tests need on top",
+    "requirements.txt": "The app's dependencies, pinned",
+    "requirements-dev.txt": "Additional dependencies of the tests",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
-    "package.json": "The tools for the page's modules, exact; eslint.config.js and tsconfig.json beside it",
-    "docs/deploying.md": "Behind a proxy: its lines, the variables, health",
-    "Dockerfile": "The app in a container, as a user without rights",
+    "package.json": "Tools for the page's modules, pinned; see also eslint.config.js and tsconfig.json",
+    "docs/deploying.md": "Running behind a proxy: configuration, variables, health checks",
+    "Dockerfile": "The app in a container, run by an unprivileged user",
     ".ci/run": "What CI runs: the README's test command in a fresh environment",
 }
 FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
-    "assets/families/": "The catalogue: one file per family of models of the hub",
-    "assets/ui/": "The page's skeleton and style, and what loads its modules",
-    "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ what is drawn",
+    "assets/families/": "The catalogue: one file per model family from the hub",
+    "assets/ui/": "The page's HTML skeleton, style sheet and module loader",
+    "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering",
     "tests/<room>/": "The tests of one room",
-    "tests/project/": "Command line, settings, packaging, documents, order of the rooms",
-    "tests/browser/": "The whole scenario in Chromium",
-    "tests/load/": "Many users at once",
+    "tests/project/": "Command line, settings, packaging, documents, import order of the rooms",
+    "tests/browser/": "The page in Chromium",
+    "tests/load/": "Many concurrent users",
 }
 
 
 def layout(root: Path = ROOT) -> str:
-    """The tree, one line per file: path, then the first sentence of its docstring."""
+    """The file tree: one line per file with the first sentence of its docstring."""
     lines = [("app.py", summary(root / "app.py"))]
     lines += [(name, text) for name, text in OTHERS.items() if (root / name).exists()]
     lines += _package_lines(root / "eft_demo", 0)
@@ -54,7 +54,7 @@ def layout(root: Path = ROOT) -> str:
 
 
 def _package_lines(folder: Path, depth: int) -> list[tuple[str, str]]:
-    """Files first, then folders, each indented below its own."""
+    """Files first, then folders, each indented below its parent."""
     indent = "  " * depth
     lines = [(f"{indent}{folder.name}/", summary(folder / "__init__.py"))]
     files = sorted(p for p in folder.glob("*.py") if p.name != "__init__.py")
@@ -65,7 +65,7 @@ def _package_lines(folder: Path, depth: int) -> list[tuple[str, str]]:
 
 
 def summary(path: Path) -> str:
-    """The first sentence of a module's docstring, cut at a clause if it is long."""
+    """The first sentence of a module's docstring, cut at a clause if it is too long."""
     source = path.read_text(encoding="utf-8")
     text = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
     sentence = re.split(r"(?<=[^.])\.(?:\s|$)", text)[0]
@@ -76,7 +76,7 @@ def summary(path: Path) -> str:
 
 
 def limits(root: Path = ROOT) -> str:
-    """The controls with their ranges, then every field of Settings with its default and its reason."""
+    """The controls with their ranges, then every field of Settings with its default and reason."""
     rows = ["| limit | values | default | why |", "|---|---|---|---|"]
     for control in (v for v in vars(settings).values() if isinstance(v, settings.Range)):
         span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"
@@ -90,7 +90,7 @@ def limits(root: Path = ROOT) -> str:
 
 
 def families() -> str:
-    """The catalogue, without the bundled family."""
+    """The catalogue without the bundled family."""
     rows = ["| name | large and small | behaviours | licence |", "|---|---|---|---|"]
     for entry in list_entries(settings.Settings()):
         if not entry.bundled:
@@ -100,7 +100,7 @@ def families() -> str:
     return "\n".join(rows)
 
 
-# Which document holds which part, and the function that writes it.
+# Document -> the name of its generated part and the function that writes it.
 PARTS = {
     "docs/architecture.md": ("layout", layout),
     "docs/settings.md": ("limits", limits),
@@ -109,7 +109,7 @@ PARTS = {
 
 
 def refreshed(name: str) -> str:
-    """The document `name` with its part written anew."""
+    """The document `name` with its generated part updated."""
     part, write = PARTS[name]
     begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
     head, rest = (ROOT / name).read_text(encoding="utf-8").split(begin)

@@ -1,1 +1,1 @@
-"""Families: models that share a tokenizer, the behaviours they were tuned to, and how they are asked."""
+"""Families: models that share a tokenizer, the behaviours they were tuned to, and their prompt formats."""

@@ -1,8 +1,8 @@
-"""The alphabet of byte-level BPE tokenizers, which write bytes as visible characters."""
+"""The alphabet of byte-level BPE tokenizers, which encode bytes as visible characters."""
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 characters are themselves, other bytes follow from U+0100 on."""
+    """GPT-2's alphabet: printable Latin-1 characters map to themselves, other bytes to U+0100 and up."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),

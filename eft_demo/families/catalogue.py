@@ -1,7 +1,7 @@
-"""The catalogue: which families there are, and what a family file says of each before anything is loaded.
+"""The catalogue of families: finds, reads and checks family files before anything is loaded.
 
-One file per family, whether it ships with the app (assets/families), lies with its weights (assets/atlas) or
-is somebody's own. Knows files and names; opens no weights and no network.
+There is one file per family: shipped with the app (assets/families), next to its weights (assets/atlas), or
+the user's own. Knows files and names; opens no weights and no network.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
-CORRECT_IT = "Please correct the file; those in assets/families show every entry."
+CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
 TOP = (
     "title",
     "licence",
@@ -38,13 +38,13 @@ AUTO_BOS = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a family file says of a model's size, to plan for it before it is downloaded."""
+    """A model's size as given in the family file, for planning memory before the download."""
 
     parameters: int
-    width: int  # rows of the embedding: the vocabulary and its padding
+    width: int  # rows of the embedding: the vocabulary plus padding
     hidden: int
     layers: int
-    kv_heads: int  # whose keys and values are kept
+    kv_heads: int  # heads in the KV cache
     head_dim: int
     tied: bool = False  # input and output embedding are one matrix
     stored_bytes: int = 2  # per parameter in the repository's files
@@ -52,22 +52,22 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """Where one role's checkpoint is to be had: a folder, or a repository of the hub."""
+    """One role's checkpoint: in a folder, or in a repository of the hub."""
 
     role: str
     path: Path | None  # a local folder
-    repo: str | None  # a repository's name, such as Qwen/Qwen2.5-7B
-    revision: str | None  # a commit; None = whatever is newest
+    repo: str | None  # a repository, such as Qwen/Qwen2.5-7B
+    revision: str | None  # a commit; None = the newest
     adapter_of: str | None
     prompt: PromptFormat
-    optional: bool  # loaded only when asked for
+    optional: bool  # loaded only on request
     gated: bool
     shape: Shape | None
-    licence: str = ""  # as its card names it; empty = that of the family
+    licence: str = ""  # as on its model card; empty = the family's
 
     @property
     def source(self) -> str:
-        """The repository with its revision, or the folder."""
+        """The repository with its short revision, or the folder."""
         if self.repo is None:
             return str(self.path)
         return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
@@ -75,7 +75,7 @@ class RoleEntry:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What a small model was tuned to; its role in recipes, and what to call it."""
+    """What a small model was tuned to: its role in recipes, a title and a description."""
 
     role: str
     title: str
@@ -88,25 +88,25 @@ class Entry:
 
     name: str
     file: Path
-    bundled: bool  # its weights lie beside it in the assets
+    bundled: bool  # its weights are in the assets, next to the file
     title: str
     licence: str
     note: str
     context: int  # tokens, prompt and answer together
-    bos: str | None  # what begins every plain prompt; `auto` = what the tokenizer itself puts there
-    stop: tuple[str, ...]  # more tokens that end an answer, besides the checkpoints' own
-    tokenizer: str  # a file in the family's folder, or else the role whose tokenizer counts
+    bos: str | None  # the first token of every plain prompt; `auto` = the one that the tokenizer adds
+    stop: tuple[str, ...]  # tokens that end an answer, in addition to the checkpoints' own
+    tokenizer: str  # a file in the family's folder, or the role whose tokenizer is used
     roles: Mapping[str, RoleEntry]
     behaviours: tuple[Behaviour, ...]
 
     @property
     def gated(self) -> bool:
-        """Whether a role's repository wants its licence accepted first."""
+        """Whether a repository requires accepting its licence first."""
         return any(role.gated for role in self.roles.values())
 
     @property
     def pinned(self) -> bool:
-        """Whether every repository is named with a commit. Local folders need none."""
+        """Whether every repository is pinned to a commit. Local folders need no pin."""
         return all(role.revision for role in self.roles.values() if role.repo)
 
     @property
@@ -116,20 +116,20 @@ class Entry:
 
 
 def list_entries(settings: Settings) -> tuple[Entry, ...]:
-    """Every family there is, those with weights in the assets first. Raises FamilyError for a bad file."""
+    """All families, bundled ones first. Raises FamilyError for an invalid file."""
     files = known_files(settings)
     return tuple(read_entry(path, bundled=path.name == "family.yaml") for path in files.values())
 
 
 def known_files(settings: Settings) -> dict[str, Path]:
-    """The family files of the assets by the family's name."""
+    """The family files in the assets, by family name."""
     bundled = {path.parent.name: path for path in sorted(settings.assets.glob("*/family.yaml"))}
     others = {path.stem: path for path in sorted((settings.assets / "families").glob("*.yaml"))}
     return {**bundled, **others}
 
 
 def find_entry(name: str, settings: Settings) -> Entry:
-    """The family of this name; a path to a family file is a name too. Raises FamilyError."""
+    """Find a family by name or by the path of its file. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
         return read_entry(files[name], bundled=files[name].name == "family.yaml")
@@ -137,12 +137,12 @@ def find_entry(name: str, settings: Settings) -> Entry:
         return read_entry(at_home(name))
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
-        "Choose one of these with --family, or name a file of your own with --family-file."
+        "Choose one of these with --family, or pass your own file with --family-file."
     )
 
 
 def read_entry(path: Path, bundled: bool = False) -> Entry:
-    """Read and check one family file. Raises FamilyError naming the line and the way out."""
+    """Read and check one family file. Raises FamilyError naming the line and what to do."""
     root = read_yaml(path, TRAIN_AGAIN if bundled else CORRECT_IT)
     top = root.table(TOP, ("title", "licence", "context", "roles", "behaviours"))
     default = _prompt(top["prompt"]) if "prompt" in top else None
@@ -161,7 +161,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
-            f"tokenizer must be one of the roles or a file beside this one; {tokenizer!r} is neither."
+            f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
         )
     return Entry(
         name=path.parent.name if bundled else path.stem,
@@ -180,21 +180,21 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
 
 
 def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> RoleEntry:
-    """From `role: folder`, or `role: {repo: owner/name, ...}`."""
+    """Parse `role: folder` or `role: {repo: owner/name, ...}`."""
     try:
         Recipe(role)
     except RecipeError as error:
-        raise part.error(f"{part.name} cannot be named in a recipe. {error}.") from None
+        raise part.error(f"{part.name} cannot be used in a recipe. {error}") from None
     if isinstance(part.value, str):
         if default is None:
-            raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
+            raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
         return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
     table = part.table(ROLE)
     if ("path" in table) == ("repo" in table):
-        raise part.error(f"{part.name} needs either a repo, as owner/name, or the path of a folder.")
+        raise part.error(f"{part.name} needs either a repo (owner/name) or the path of a folder.")
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
-        raise part.error(f"{part.name} has no prompt, and neither has the family. Please add one.")
+        raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
     path = (folder / at_home(table["path"].expect(str))) if "path" in table else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
@@ -214,15 +214,15 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
 
 
 def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> None:
-    """What an adapter is one of must be a whole model of this family. Raises FamilyError."""
+    """Check that an adapter's base is a full model of this family. Raises FamilyError."""
     if role.adapter_of is None:
         return
     base = roles.get(role.adapter_of)
     if base is None or base.adapter_of is not None:
         models = ", ".join(name for name, other in roles.items() if other.adapter_of is None)
         raise part.parts["adapter_of"].error(
-            f"The adapter {role.role} names {role.adapter_of!r} as its base, and that is no whole model of "
-            f"this family. Please choose one of {models}."
+            f"The base of the adapter {role.role} is {role.adapter_of!r}, which is not a full model of this "
+            f"family. Please choose one of {models}."
         )
 
 
@@ -233,7 +233,7 @@ def _shape(part: Part) -> Shape:
 
 
 def _prompt(part: Part) -> PromptFormat:
-    """From a text with {prompt}, `chat`, or a table `{kind: few-shot, text: ...}`."""
+    """Parse a text with {prompt}, `chat`, or a table `{kind: few-shot, text: ...}`."""
     try:
         if isinstance(part.value, str):
             return PromptFormat("chat", "") if part.value == "chat" else PromptFormat("plain", part.value)
@@ -247,9 +247,9 @@ def _behaviour(part: Part, roles: Mapping[str, RoleEntry]) -> Behaviour:
     table = part.table(("role", "title", "description"), ("role", "title", "description"))
     role = table["role"].expect(str)
     if role not in roles:
-        raise table["role"].error(f"The behaviour {role} is none of the roles {', '.join(roles)}.")
+        raise table["role"].error(f"The behaviour {role} is not one of the roles {', '.join(roles)}.")
     try:
-        blend([role])  # its slider is called after it
+        blend([role])  # checks the name of its slider
     except RecipeError as error:
         raise table["role"].error(f"{role} is too long for a behaviour. {error}") from None
     return Behaviour(role, table["title"].expect(str), table["description"].expect(str))
@@ -262,5 +262,5 @@ def _bos(top: Mapping[str, Part], bundled: bool) -> str | None:
 
 
 def _optional(table: Mapping[str, Part], key: str, kind: type, default: Any) -> Any:
-    """The entry, or the default where it is missing or null."""
+    """The entry, or the default if it is missing or null."""
     return table[key].expect(kind) if key in table and table[key].value is not None else default

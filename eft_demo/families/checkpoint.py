@@ -1,4 +1,4 @@
-"""A role's folder: are its files there, whole and of a kind that is loaded here; what it says of prompts."""
+"""A role's folder: checks that its files are complete and supported; reads chat template and stop tokens."""
 
 import json
 import re
@@ -14,20 +14,20 @@ from eft_demo.families.tokens import Codec
 from eft_demo.families.weights import BROKEN, Header, headers, missing_files
 from eft_demo.settings import show_value
 
-# What the library's own code runs and tests here hold against it. Anything else is refused unbuilt.
+# Supported architectures: transformers' own code runs them and our tests compare with it. Others are refused.
 MODEL_TYPES = (
     "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "llama", "olmo2", "qwen2", "qwen3",
 )  # fmt: skip
-# How large the largest that could be true is. Beyond, something would be built that no memory holds.
+# Upper limits of plausible values. Larger ones would build a model that no memory holds.
 NUMBERS = {
     "vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_attention_heads": 10_000,
     "num_hidden_layers": 10_000, "num_key_value_heads": 10_000, "num_kv_heads": 10_000, "head_dim": 100_000,
     "intermediate_size": 10_000_000, "max_position_embeddings": 1_000_000_000,
 }  # fmt: skip
 REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
-PLAIN = ("F64", "F32", "F16", "BF16")  # kinds of numbers that mean what they say
-# Of quantised checkpoints, by what the library calls them in config.json. It reads each with a package of its
-# own and asks for that package by name.
+PLAIN = ("F64", "F32", "F16", "BF16")  # dtypes that need no scales
+# Quantisation methods by their names in config.json. Transformers reads each with its own package, and its
+# error names that package.
 QUANT_METHODS = (
     "aqlm", "auto-round", "awq", "bitnet", "bitsandbytes_4bit", "bitsandbytes_8bit",
     "compressed-tensors", "eetq", "fbgemm_fp8", "fouroversix", "fp8", "fp_quant", "gemma", "gguf", "gptq",
@@ -39,20 +39,23 @@ TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where one role's weights lie: a folder with config.json and safetensors, in one file or with an index.
+    """One role's weights: a folder with config.json and safetensors, in one file or with an index.
 
-    That of an adapter has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
+    An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
     """
 
     role: str
     path: Path
     adapter_of: str | None = None
     way_out: str = ""  # what to do if its files are damaged
-    repo: str = ""  # its repository, if it is of the hub
+    repo: str = ""  # its repository, if it is from the hub
 
 
 def check(checkpoint: Checkpoint, vocab: int) -> None:
-    """The files are there, can be opened and fit the tokenizer. The weights themselves are not read."""
+    """Check that the files exist, can be opened and fit the tokenizer. Does not read the weights.
+
+    Raises FamilyError.
+    """
     if missing := missing_files(checkpoint.path):
         raise FamilyError(
             f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.way_out}"
@@ -72,19 +75,22 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
         ) from None
     if width < vocab:
         raise FamilyError(
-            f"The model {checkpoint.role} knows {width:,} tokens and the tokenizer {vocab:,}: "
+            f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
             f"they do not belong together. {checkpoint.way_out}"
         )
 
 
 def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
-    """Its base is a model of this family and the files are there. The weights themselves are not read."""
+    """Check that the base is a model of this family and the files exist. Does not read the weights.
+
+    Raises FamilyError.
+    """
     base = roles.get(adapter.adapter_of or "")
     if base is None or base.adapter_of is not None:
         models = ", ".join(role for role, other in roles.items() if other.adapter_of is None)
         raise FamilyError(
-            f"The adapter {adapter.role} names {adapter.adapter_of!r} as its base, and that is no whole "
-            f"model of this family. Please choose one of {models}."
+            f"The base of the adapter {adapter.role} is {adapter.adapter_of!r}, which is not a full model of "
+            f"this family. Please choose one of {models}."
         )
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         path = adapter.path / name
@@ -93,22 +99,22 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """config.json as data. Raises what weights.BROKEN lists."""
+    """The content of config.json. Raises any of weights.BROKEN."""
     config = json.loads(read_text(folder / "config.json", MAX_JSON_BYTES))
     if not isinstance(config, dict):
-        raise ValueError("config.json is no table of entries")
+        raise ValueError("config.json is not a JSON object")
     return config
 
 
 def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
     """The template in chat_template.jinja or tokenizer_config.json, or None if there is none.
 
-    Raises FamilyError for a file that is damaged.
+    Raises FamilyError for a damaged file.
     """
     config = _read_optional(checkpoint, "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
     text = read_text(path, MAX_TEMPLATE_BYTES) if path.exists() else config.get("chat_template")
-    if isinstance(text, list):  # older files hold several by name
+    if isinstance(text, list):  # older files have several named templates
         named = {str(item.get("name")): item.get("template") for item in text if isinstance(item, dict)}
         text = named.get("default")
     if not isinstance(text, str):
@@ -117,7 +123,7 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
 
 
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
-    """Every id that the checkpoint's files call the end of a text or of a turn. Raises FamilyError."""
+    """All end-of-text and end-of-turn ids in the checkpoint's files. Raises FamilyError."""
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
         ends = _read_optional(checkpoint, name).get("eos_token_id")
@@ -131,25 +137,26 @@ def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
 def _check_kind(checkpoint: Checkpoint, config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
-        wants_code = " It asks to run code of its own, which is never done." if config.get("auto_map") else ""
+        wants_code = " It needs its own code, which this app never runs." if config.get("auto_map") else ""
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is of the kind {kind!r}, and only "
-            f"{', '.join(MODEL_TYPES)} are loaded here.{wants_code} Please choose a model of one of these."
+            f"The model {checkpoint.role} in {checkpoint.path} is of type {kind!r}, which is not supported."
+            f"{wants_code} Please choose a model of one of these types: {', '.join(MODEL_TYPES)}."
         )
     if kind == "falcon" and config.get("alibi"):
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is a Falcon with ALiBi positions, which rows "
-            "of different lengths cannot share. Please choose one with rotary positions, such as falcon-7b."
+            f"The model {checkpoint.role} in {checkpoint.path} is a Falcon with ALiBi positions, which do "
+            "not allow batches of different lengths. Please choose one with rotary positions, such as "
+            "falcon-7b."
         )
 
 
 def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: int) -> None:
-    """The numbers that say how large a model is are there and can be true. Raises FamilyError."""
+    """Check that the numbers that define the model's size are present and plausible. Raises FamilyError."""
     for name, high in NUMBERS.items():
         value = config.get(name)
         if value is None and name not in REQUIRED_NUMBERS:
             continue
-        # Each layer has several tensors: whoever names more would have as many built before that shows.
+        # Each layer has several tensors. Without this limit, all the layers would be built before it fails.
         high = min(high, tensors) if name == "num_hidden_layers" else high
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
             raise FamilyError(
@@ -169,40 +176,40 @@ def _check_layers(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapp
 
 
 def _check_plain(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapping[str, Header]) -> None:
-    """Weights that are whole numbers mean something only with scales that plain loading knows nothing of."""
+    """Refuse integer weights without a quantisation config: they need scales that plain loading ignores."""
     if quantised := config.get("quantization_config"):
         _check_method(checkpoint, quantised)
-        return  # the library knows what they mean
+        return  # transformers handles them
     odd = [name for name, header in found.items() if name.endswith(".weight") and header.dtype not in PLAIN]
     if odd:
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} holds {odd[0]} as {found[odd[0]].dtype}, and "
-            f"only {', '.join(PLAIN)} are loaded as they are. Please choose the repository that it was made "
-            "from."
+            f"The model {checkpoint.role} in {checkpoint.path} stores {odd[0]} as {found[odd[0]].dtype}, but "
+            f"without quantisation only {', '.join(PLAIN)} can be loaded. Please use the repository that it "
+            "was converted from."
         )
 
 
 def _check_method(checkpoint: Checkpoint, quantised: Any) -> None:
-    """The library passes over a way of quantising that it does not know, and reads the weights as plain."""
+    """Refuse unknown quantisation methods: transformers ignores them and reads the weights as plain."""
     table = quantised if isinstance(quantised, dict) else {}
     if table.get("load_in_8bit") or table.get("load_in_4bit"):
-        return  # bitsandbytes, which the library knows by these alone
+        return  # bitsandbytes, which transformers recognises by these keys alone
     method = table.get("quant_method")
     if method not in QUANT_METHODS:
         raise FamilyError(
-            f"The config.json of {checkpoint.role} in {checkpoint.path} says that its weights are "
-            f"quantised by {show_value(method)} (quantization_config, quant_method), unknown here. "
-            "Please choose the repository that it was made from."
+            f"The config.json of {checkpoint.role} in {checkpoint.path} names the unknown quantisation "
+            f"method {show_value(method)} (quantization_config, quant_method). Please use the repository "
+            "that it was converted from."
         )
 
 
 def _token(value: Any) -> str:
-    """A token as tokenizer_config.json names it: a text, or a table with one."""
+    """A token from tokenizer_config.json, which is a string or an object with `content`."""
     return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")
 
 
 def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
-    """A JSON file that need not be there. Without what a damaged one says, a model would never stop."""
+    """Read an optional JSON file. Raises FamilyError if it is damaged: it may name the stop tokens."""
     path = checkpoint.path / name
     try:
         content = json.loads(read_text(path, MAX_JSON_BYTES))
@@ -211,7 +218,7 @@ def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.way_out}") from None
     if not isinstance(content, dict):
-        raise FamilyError(f"{path} is damaged: it is no table of entries. {checkpoint.way_out}")
+        raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.way_out}")
     return content
 
 

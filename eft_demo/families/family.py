@@ -1,8 +1,8 @@
-"""A family: which checkpoint plays which role, one vocabulary, how a prompt is written, when an answer ends.
+"""A loaded family: checkpoints by role, the shared vocabulary, prompt formats and stop tokens.
 
-Reads the folders that a family file names and checks that all is there and fits together. Knows files and
-tokens; does not know how a model runs. What is missing or damaged is a FamilyError with the file's name and
-the way out.
+Reads the folders named in a family file and checks that they are complete and consistent. Knows files and
+tokens; does not know how a model runs. Missing or damaged files raise a FamilyError with the file's name and
+what to do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from eft_demo.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Models that share a vocabulary. `token_bytes[id]` are a token's bytes; control tokens have none."""
+    """Models that share a vocabulary. `token_bytes[id]` are a token's bytes, empty for control tokens."""
 
     name: str
     title: str
@@ -35,29 +35,29 @@ class Family:
     roles: Mapping[str, Checkpoint]
     behaviours: tuple[Behaviour, ...]
     prompts: Mapping[str, PromptFormat]  # by role
-    stop_ids: frozenset[int]  # every token that ends an answer for any of the roles
+    stop_ids: frozenset[int]  # every token that ends an answer for any role
     context: int  # tokens, prompt and answer together
     codec: Codec
-    token_bytes: tuple[bytes, ...]  # cut to the ids that all roles know
-    bos_id: int | None = None  # begins every prompt that is not written by a chat template
-    banned_ids: frozenset[int] = frozenset()  # control tokens that end nothing: no answer may hold them
+    token_bytes: tuple[bytes, ...]  # only the ids that all roles share
+    bos_id: int | None = None  # first token of every prompt that no chat template writes
+    banned_ids: frozenset[int] = frozenset()  # control tokens other than stop tokens: never sampled
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
 
     @property
     def vocab(self) -> int:
-        """How many token ids all roles share."""
+        """The number of token ids that all roles share."""
         return len(self.token_bytes)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of all roles."""
+        """The tokenizer shared by all roles."""
         return self.codec.tokenizer
 
 
 def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, Path] | None = None) -> Family:
-    """Read a family whose files are here: in the assets, in folders or in the hub's cache.
+    """Read a family whose files are local: in the assets, in folders or in the hub's cache.
 
-    `folders` says where the roles lie that shall be part of it; default: all that are not optional. Raises
+    `folders` gives the folder of each role to include; default: all roles that are not optional. Raises
     FamilyError.
     """
     entry = find_entry(family, settings) if isinstance(family, str) else family
@@ -90,7 +90,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
 
 
 def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
-    """The token bytes of a family in the assets, loaded or not; none if it is not there or damaged."""
+    """The token bytes of a bundled family, loaded or not; empty if it is missing or damaged."""
     path = known_files(settings).get(name)
     if path is None or path.name != "family.yaml":
         return ()
@@ -102,19 +102,22 @@ def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
 
 
 def no_family() -> Family:
-    """A family without any models, for a page that only shows what was recorded."""
+    """A family without models, for a page that only replays recorded runs."""
     tokenizer = Tokenizer(BPE())
     codec = Codec(tokenizer, tokenizer, (), {}, None)
     return Family("none", "No model", "", {}, (), {}, frozenset(), 0, codec, ())
 
 
 def local_folders(entry: Entry, roles: Iterable[str] | None = None) -> dict[str, Path]:
-    """Where the roles lie on this machine. Raises FamilyError for a repository not downloaded yet."""
+    """The local folder of each role. Raises FamilyError for a repository that is not downloaded yet."""
     return {role: _local_folder(entry.roles[role]) for role in chosen_roles(entry, roles)}
 
 
 def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The roles asked for and what they need; default: all that are not optional. Raises FamilyError."""
+    """The requested roles, both bases and adapters' bases; default: all non-optional roles.
+
+    Raises FamilyError for an unknown role.
+    """
     if roles is None:
         return tuple(role.role for role in entry.roles.values() if not role.optional)
     wanted = dict.fromkeys(("large_base", "small_base", *roles))
@@ -127,10 +130,10 @@ def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str,
 def encode_prompt(
     family: Family, role: str, text: str, prompt_format: PromptFormat | None = None
 ) -> list[int]:
-    """The token ids that ask `role` the question `text`, in its own format or the one given.
+    """The token ids of the prompt with the question `text` for `role`, in its own or the given format.
 
-    Control tokens typed as text stay text, and lone surrogates, which no encoding knows, become U+FFFD.
-    Raises FamilyError for a role that there is not, or a format that it cannot use.
+    Control tokens typed in `text` stay text, and lone surrogates become U+FFFD. Raises FamilyError for an
+    unknown role or a format that it cannot use.
     """
     if role not in family.roles:
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
@@ -138,27 +141,27 @@ def encode_prompt(
     chosen = family.prompts[role] if prompt_format is None else prompt_format
     frame = around(chosen, family.templates.get(role))
     ids = family.codec.encode_around(frame.before, clean.strip() if frame.trims else clean, frame.after)
-    # A template writes the first token itself where there has to be one.
+    # Chat templates write the bos token themselves if the model needs one.
     if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
         ids.insert(0, family.bos_id)
     if strange := [token_id for token_id in ids if token_id >= family.vocab]:
         raise FamilyError(
-            f"The prompt for {role} holds token {strange[0]}, which not all models of {family.title} know. "
-            "Please choose the plain format for this role."
+            f"The prompt for {role} contains token {strange[0]}, which not all models of {family.title} "
+            "know. Please choose the plain format for this role."
         )
     return ids
 
 
 def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
-    """A role's folder, with what to do if its files are damaged."""
+    """The checkpoint of a role, with the advice for damaged files."""
     if entry.bundled:
         way_out = entry.way_out
     elif role.repo is not None:
-        # The folder of a commit only points to the files, which lie beside it.
+        # A snapshot folder only links to the files, which are stored next to it.
         cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
-        way_out = f"Please delete {cached} and start again, so that it is downloaded anew."
+        way_out = f"Please delete {cached} and start again to download it anew."
     else:
-        way_out = f"Please restore the file, or name another folder in {entry.file}."
+        way_out = f"Please restore the file, or set another folder in {entry.file}."
     return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "")
 
 
@@ -168,14 +171,14 @@ def _local_folder(role: RoleEntry) -> Path:
     folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None)
     if folder is None:
         raise FamilyError(
-            f"{role.source}, the model {role.role}, is not on this machine yet. Choose the family on the "
-            "page or start the app with --family, and it is downloaded."
+            f"{role.source}, the model {role.role}, is not downloaded yet. To download it, choose the family "
+            "on the page or start the app with --family."
         )
     return folder
 
 
 def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, int]:
-    """The family's tokenizer, and how many ids it shares with every other role's."""
+    """The family's tokenizer, and the number of ids that all roles share."""
     if entry.tokenizer not in roles:
         codec = read_codec(entry.file.parent / entry.tokenizer, entry.way_out)
         return codec, len(codec.token_bytes)
@@ -185,7 +188,7 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
     seen = {path.read_bytes()}
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
-        # An adapter's folder need not have one, and most of a family's are the same file.
+        # Adapters often have none, and most tokenizers of a family are the same file.
         if is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
             tokenizer = read_codec(other, checkpoint.way_out).tokenizer
@@ -194,7 +197,7 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
 
 
 def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, length: int) -> frozenset[int]:
-    """The file's own and every role's, where all roles know them."""
+    """The stop tokens of the family file and of all roles, limited to the shared ids."""
     named: set[int] = set()
     for token in entry.stop:
         token_id = codec.tokenizer.token_to_id(token)
@@ -210,7 +213,7 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
 
 
 def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatTemplate]:
-    """Every role's chat template. Raises FamilyError where the family's own prompts cannot be written so."""
+    """Every role's chat template. Raises FamilyError if it cannot render the role's own prompt."""
     found = {role: checkpoints.chat_template(checkpoint) for role, checkpoint in roles.items()}
     for role in roles:
         try:

@@ -1,6 +1,6 @@
-"""Files that came from elsewhere, read within limits: they may be huge, no files at all, or stand for others.
+"""Reading untrusted files: they may be huge, special files, git-lfs pointers or web pages saved by mistake.
 
-Knows what downloads go wrong with; knows nothing of what the files mean.
+Knows how downloads go wrong; does not know what the files mean.
 """
 
 from pathlib import Path
@@ -8,70 +8,70 @@ from pathlib import Path
 from eft_demo.errors import FamilyError
 from eft_demo.settings import show_value
 
-MAX_YAML_BYTES = 200_000  # a family file has three thousand
-MAX_JSON_BYTES = 20_000_000  # the largest configuration is the index of a model in hundreds of files
+MAX_YAML_BYTES = 200_000  # a typical family file has 3,000
+MAX_JSON_BYTES = 20_000_000  # the largest is the index of a model in hundreds of files
 MAX_TOKENIZER_BYTES = 200_000_000  # the largest known has 35 million
 MAX_TEMPLATE_BYTES = 1_000_000
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a plain file. Raises FamilyError where nobody may look, as in another's folder."""
+    """Whether the path is a regular file. Raises FamilyError if its folder may not be read."""
     try:
         return path.is_file()
     except OSError as error:
         raise FamilyError(
-            f"{show_value(str(path))} cannot be read ({error.strerror}). Please name a folder that you may "
-            "read."
+            f"{show_value(str(path))} cannot be read ({error.strerror}). Please use a folder that you are "
+            "allowed to read."
         ) from None
 
 
 def at_home(text: str) -> Path:
-    """A path, its ~ or ~name spelled out. Raises FamilyError for a home that nobody knows."""
+    """Expand ~ or ~name in a path. Raises FamilyError for an unknown home folder."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
         raise FamilyError(
-            f"{show_value(text)} begins with ~, and this machine does not know that home. Please write the "
-            "whole path."
+            f"{show_value(text)} starts with ~, but that home folder is unknown on this machine. Please use "
+            "the full path."
         ) from None
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """A file's text, without the mark that Windows puts first. Raises OSError if it cannot be read.
+    """A file's text without a byte order mark. Raises OSError if it cannot be read.
 
-    Raises FamilyError for a file that is too long, is no text or stands for another.
+    Raises FamilyError for a file that is too long, is not UTF-8, or is a git-lfs pointer or a web page.
     """
     if path.exists() and not path.is_file():
-        raise FamilyError(f"{path} is no plain file. Please name one.")
+        raise FamilyError(f"{path} is not a regular file. Please use one.")
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise FamilyError(
-            f"{path} is longer than {max_bytes:,} bytes, the most that is read of such a file. Please "
-            "restore it from where it came, or choose another family."
+            f"{path} is longer than the limit of {max_bytes:,} bytes. Please restore the original file or "
+            "choose another family."
         )
     check_start(path, content)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise FamilyError(
-            f"{path} is no text in UTF-8. Please save it as UTF-8, or restore it from where it came."
+            f"{path} is not UTF-8 text. Please save it as UTF-8 or restore the original file."
         ) from None
 
 
 def check_start(path: Path, content: bytes | None = None) -> None:
-    """Raises FamilyError for a file that stands for another one, OSError if there is none."""
+    """Raise FamilyError for a git-lfs pointer or a web page, OSError if the file cannot be read."""
     if content is None:
         with path.open("rb") as file:
             content = file.read(200)
     if content.startswith(_POINTER):
         raise FamilyError(
-            f"{path} is not the file itself but a pointer of git-lfs to it: the repository was cloned "
-            f"without git-lfs. Please install git-lfs and run `git lfs pull` in {path.parent}."
+            f"{path} is only a git-lfs pointer, because the repository was cloned without git-lfs. Please "
+            f"install git-lfs and run `git lfs pull` in {path.parent}."
         )
     if content[:200].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise FamilyError(
-            f"{path} is damaged: it is a web page, such as the login page of a network, and not the file. "
-            "Please delete it and download it again."
+            f"{path} is damaged: it contains a web page, perhaps the login page of a network. Please delete "
+            "it and download it again."
         )

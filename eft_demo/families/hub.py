@@ -1,7 +1,7 @@
-"""Repositories of the Hugging Face hub: found in the cache, downloaded with progress and within deadlines.
+"""Repositories of the Hugging Face hub: found in the cache, or downloaded with progress and deadlines.
 
-Only what is needed comes: weights as safetensors, the tokenizer, the configuration; never code. Knows the
-hub's library; knows no models. What its faults mean stands in `hub_faults`.
+Downloads only what is needed: safetensors weights, tokenizer and configuration; never code. Knows
+huggingface_hub; knows no models. `hub_faults` explains its errors.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ CONFIG_FILES = (
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 TIMEOUT_S = 10.0  # between two bytes of an answer
-# Until a question is answered, or a file begins to come. The library's own timeouts start anew with every
-# byte and every attempt, and some of its requests have none.
+# Until a request is answered or a file starts to arrive. The library's own timeouts restart with every byte
+# and every attempt, and some of its requests have none.
 ANSWER_S = 60.0
-STALL_S = 300.0  # between two signs of a file that comes: the library gives one per 10 MB
+STALL_S = 300.0  # between two progress updates of a download: the library sends one per 10 MB
 POLL_S = 0.1
-SPARE_DISK_BYTES = 1 << 30  # left free for everything else
+SPARE_DISK_BYTES = 1 << 30  # kept free for everything else
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far downloading and loading has come. `total` is 0 while it is unknown."""
+    """The progress of downloading and loading. `total_bytes` is 0 while it is unknown."""
 
     stage: str  # download, load, check, measure
     what: str  # a repository or role
@@ -51,12 +51,12 @@ Progress = Callable[[Stage], None]
 
 
 def silent(stage: Stage) -> None:
-    """For who does not want to know."""
+    """No-op progress callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the hub says of a repository: its newest commit, the licence on its card, its files with sizes."""
+    """A repository's metadata: its commit, the licence on its model card, and its files with sizes."""
 
     commit: str
     licence: str
@@ -65,20 +65,20 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who hears of progress, and who may cancel it."""
+    """A progress callback and an event that cancels the work."""
 
     progress: Progress = silent
     cancel: Event | None = None
 
     def tell(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
-        """Pass on how far it is. Raises Cancelled if somebody called it off."""
+        """Report progress. Raises Cancelled if the work was cancelled."""
         self.check()
         self.progress(Stage(stage, what, done_bytes, total_bytes))
 
     def check(self) -> None:
-        """Raises Cancelled if somebody called it off."""
+        """Raise Cancelled if the work was cancelled."""
         if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled("Stopped, as asked. What was loaded before goes on.")
+            raise Cancelled("Cancelled. The app goes on with the models that were loaded before.")
 
 
 QUIET = Watcher()
@@ -87,11 +87,11 @@ log = logging.getLogger(__name__)
 
 
 def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Path | None:
-    """Where the repository of a model or an adapter lies whole in the hub's cache, or None. No network.
+    """The cache folder of a model's or adapter's repository if it is complete, else None. No network access.
 
-    Raises FamilyError for what is no name of a repository, or a cache that cannot be read.
+    Raises FamilyError for an invalid repository name or an unreadable cache.
     """
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (a second, and Atlas does without)
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (takes a second; Atlas needs none)
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
     first = ADAPTER_FILES[0] if adapter else "config.json"
@@ -107,7 +107,7 @@ def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Pat
 
 
 def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = False) -> Path:
-    """The folder of a repository, from the cache or else from the hub. Raises FamilyError or Cancelled."""
+    """The folder of a repository, downloaded if it is not cached. Raises FamilyError or Cancelled."""
     folder = cached_folder(repo, revision, adapter)
     if folder is not None:
         return folder
@@ -116,21 +116,21 @@ def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = 
     wanted = _wanted(repo, facts.files, adapter)
     folder = _fetch(repo, facts.commit, wanted, watcher)
     if revision != facts.commit:
-        # Asked for by a branch's name, the library notes which commit that is: it is found again offline.
+        # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
         _get(repo, revision or "main", next(iter(wanted)), watcher, _Coming())
     return folder
 
 
 def download_config(repo: str, facts: Facts) -> Path:
-    """A folder with all of a repository but its weights. Raises FamilyError."""
+    """A folder with a repository's configuration and tokenizer, without weights. Raises FamilyError."""
     wanted = {name: facts.files[name] for name in CONFIG_FILES if name in facts.files}
     if "config.json" not in wanted:
-        raise FamilyError(f"The repository {repo} has no config.json. Please name one that has a model.")
+        raise FamilyError(f"The repository {repo} has no config.json. Please use a repository with a model.")
     return _fetch(repo, facts.commit, wanted, QUIET)
 
 
 def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) -> Facts:
-    """Ask the hub about a repository. Raises FamilyError, HubUnreachable if there is no answer, Cancelled."""
+    """Fetch a repository's metadata. Raises FamilyError, HubUnreachable without an answer, or Cancelled."""
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     def ask() -> Facts:
@@ -145,7 +145,7 @@ def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) ->
 
 
 def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
-    """Download these files of a revision into the cache: their folder. Raises FamilyError or Cancelled."""
+    """Download these files into the cache and return their folder. Raises FamilyError or Cancelled."""
     total, done, path = sum(wanted.values()), 0, ""
     _check_disk(repo, total)
     for name, size in wanted.items():
@@ -157,7 +157,7 @@ def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher
 
 
 def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _Coming) -> str:
-    """The path of one file in the cache, downloaded if it is not there."""
+    """The path of one file in the cache, downloaded if it is missing."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
 
     def get() -> str:
@@ -168,16 +168,16 @@ def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _Coming)
 
 @dataclass(slots=True)
 class _Coming:
-    """A file that comes, as its progress bar counts it."""
+    """A file being downloaded, as counted by its progress bar."""
 
     done: int = 0  # bytes of the files before it
     total: int = 0
     seen: int = 0
     begun: bool = False
-    given_up: bool = False  # nobody waits for it any more
+    given_up: bool = False  # the caller no longer waits for it
 
     def bar(self) -> Any:
-        """A progress bar class for the hub's library that shows nothing and counts."""
+        """A progress bar class for huggingface_hub that counts without displaying anything."""
         from tqdm.auto import tqdm  # noqa: PLC0415
 
         coming = self
@@ -190,7 +190,7 @@ class _Coming:
 
             def update(self, n: float | None = 1) -> None:
                 if coming.given_up:
-                    raise Cancelled("Nobody waits for this file any more.")  # it stays partial
+                    raise Cancelled("The download was cancelled.")  # the partial file is kept
                 coming.seen += int(n or 0)
 
         return Bar
@@ -199,9 +199,9 @@ class _Coming:
 def _asked(
     ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _Coming
 ) -> Answer:
-    """What `ask` says, in a thread of its own: what hangs there holds up nobody for long.
+    """Run `ask` in its own thread, so that a hanging request does not block the caller for long.
 
-    Raises FamilyError for whatever the hub's library raises, HubUnreachable when the time is over, Cancelled.
+    Raises FamilyError for any error of huggingface_hub, HubUnreachable on a timeout, or Cancelled.
     """
     answer: Future[Answer] = Future()
     Thread(target=_run, args=(ask, answer), name="hub", daemon=True).start()
@@ -218,8 +218,8 @@ def _asked(
         return answer.result()
     except EFTError:
         raise
-    except Exception as error:  # the library, the HTTP library under it and this machine raise what they like
-        log.debug("The hub's library raised", exc_info=True)
+    except Exception as error:  # huggingface_hub, its HTTP library and the system raise many classes
+        log.debug("huggingface_hub raised", exc_info=True)
         raise sentence_for(error, repo, revision) from None
     finally:
         coming.given_up = True
@@ -230,14 +230,14 @@ def _run(ask: Callable[[], Answer], answer: Future[Answer]) -> None:
         answer.set_result(ask())
     except Exception as error:
         answer.set_exception(error)
-    except BaseException as error:  # the library's Rust part panics with one
+    except BaseException as error:  # a panic of the library's Rust code
         answer.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int]:
-    """What to download of a repository's files, small ones first. Raises FamilyError if weights are missing.
+    """The files to download, small ones first. Raises FamilyError if there are no safetensors weights.
 
-    A tokenizer need not be among them: that of one role counts for all, and the others are compared with it.
+    The tokenizer is optional: one role's tokenizer is used for all, and any others are compared with it.
     """
     weights = [name for name in files if any(fnmatch.fnmatch(name, pattern) for pattern in WEIGHT_FILES)]
     weights = [name for name in weights if name.startswith("model") and "/" not in name]
@@ -245,15 +245,15 @@ def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int
         weights = [name for name in ADAPTER_FILES if name in files]
     if not any(name.endswith(".safetensors") for name in weights):
         raise FamilyError(
-            f"The repository {repo} has no weights as safetensors, and no other kind is loaded here because "
-            "others can run code. Please name a repository that has them."
+            f"The repository {repo} has no weights as safetensors; other formats are not loaded, because "
+            "they can run code. Please use a repository that has safetensors."
         )
     names = [name for name in (*(() if adapter else CONFIG_FILES), *sorted(weights)) if name in files]
     return {name: files[name] for name in names}
 
 
 def _check_disk(repo: str, needed_bytes: int) -> None:
-    """Refuse before the first byte what will not fit. The hub's library only warns."""
+    """Raise FamilyError before the download if the disk is too small; huggingface_hub only warns."""
     try:
         folder = nearest_folder(cache_folder())
         free = shutil.disk_usage(folder).free
@@ -261,13 +261,13 @@ def _check_disk(repo: str, needed_bytes: int) -> None:
         raise sentence_for(error, repo, None) from None
     if needed_bytes + SPARE_DISK_BYTES > free:
         raise FamilyError(
-            f"{repo} needs {needed_bytes / 1e9:.1f} GB on the disk and {folder} has {free / 1e9:.1f} GB free."
-            " Please free some room, or set HF_HOME to a folder on a larger disk."
+            f"{repo} needs {needed_bytes / 1e9:.1f} GB of disk space, and {folder} has {free / 1e9:.1f} GB "
+            "free. Please free some space, or set HF_HOME to a folder on a larger disk."
         )
 
 
 def nearest_folder(folder: Path) -> Path:
-    """The folder, or the first above it that there is."""
+    """The folder, or its nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder

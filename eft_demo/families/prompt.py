@@ -1,7 +1,7 @@
-"""How a question is put to a role: plain text, a few examples first, or the chat template of its tokenizer.
+"""Rendering a prompt for a role: as plain text, with a few examples first, or with its chat template.
 
-What each role is shown changes what the difference of two models means, so the format is a value that a page
-can show and edit. Knows text; knows no token ids.
+Different prompts also show up in the difference of two models, so the format is a value that the page can
+show and edit. Knows text; knows no token ids.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.rendering import TemplateProblem, render
 from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 
-# Stands for the question while a template is rendered: private-use characters that no template writes.
+# Placeholder for the question during rendering, in private-use characters that no template writes.
 _MARK = "\ue000question\ue000"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """A role's chat template in Jinja, and what it calls the control tokens."""
+    """A role's Jinja chat template and its special tokens."""
 
     text: str
     tokens: Mapping[str, str]  # such as bos_token
@@ -25,7 +25,7 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is written around a question, and whether spaces at its ends are cut."""
+    """The text before and after a question, and whether the question is stripped of outer spaces."""
 
     before: str
     after: str
@@ -35,7 +35,7 @@ class Frame:
 def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> Frame:
     """The texts before and after the question; `template` is the role's.
 
-    Raises FamilyError if there is no template, or if it cannot be used.
+    Raises FamilyError if a chat template is needed and is missing or fails.
     """
     if prompt_format.kind != "chat":
         before, after = prompt_format.text.split(PLACEHOLDER)
@@ -47,18 +47,18 @@ def around(prompt_format: PromptFormat, template: ChatTemplate | None) -> Frame:
     system = [{"role": "system", "content": prompt_format.text}] if prompt_format.text else []
     messages = [*system, {"role": "user", "content": f" {_MARK} "}]
     try:
-        # Qwen3's would otherwise have the answer begin with thoughts, which no base model has.
+        # Without this, Qwen3's template starts the answer with thinking, which base models do not know.
         text = render(template.text, messages, {**template.tokens, "enable_thinking": False})
     except TemplateProblem as problem:
         advice = "leave the system prompt empty, or choose" if system else "choose"
         raise FamilyError(
-            f"This model's chat template cannot write this prompt ({problem}). Please {advice} the plain "
+            f"This model's chat template cannot render this prompt ({problem}). Please {advice} the plain "
             "format for its role."
         ) from None
     parts = text.split(_MARK)
     if len(parts) != 2:
         raise FamilyError(
-            f"This model's chat template writes the question {len(parts) - 1} times. "
+            f"This model's chat template writes the question {len(parts) - 1} times instead of once. "
             "Please choose the plain format for its role."
         )
     before, after = parts

@@ -1,8 +1,8 @@
-"""Renders chat templates in a process of its own, which may be ended: a template is a stranger's program.
+"""Renders chat templates in a separate process that can be killed, because templates are untrusted programs.
 
-Run as a script by `rendering`, which says what a request and an answer are. The environment is that of
-transformers, sandbox, extensions and filters included; the clock stands still, so that a prompt is the same
-tomorrow. Imports nothing of this package, whose folder is not on its path.
+`rendering` runs it as a script and defines requests and answers. It uses the Jinja environment of
+transformers with its sandbox, extensions and filters; the clock is fixed, so that prompts do not change from
+day to day. Imports nothing from this package, which is not on its path.
 """
 
 import json
@@ -14,27 +14,27 @@ from transformers.utils import chat_template_utils
 
 try:
     import resource
-except ImportError:  # Windows has no such limits: there the deadline alone holds
+except ImportError:  # Windows has no such limits; only the deadline applies there
     resource = None  # type: ignore[assignment]
 
-# A day in the past, so that no template that tells a model the date makes it look into the future.
+# In the past, so that templates that state the date do not give models a future one.
 NOW = (2024, 7, 26, 12)
-ROOM_BYTES = 1 << 29  # beyond what the process has after its imports
-CPU_S = 20  # per template: it ends even if the process that asked has gone
-MAX_CHARS = 200_000  # more than any model here can read
+ROOM_BYTES = 1 << 29  # beyond the process's memory after its imports
+CPU_S = 20  # per template: also ends this process if its parent has died
+MAX_CHARS = 200_000  # more than fits in any model's context
 
 
 class StillClock(datetime):
-    """A clock that always says the same."""
+    """A clock that always returns NOW."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> "StillClock":
-        """The one moment there is."""
+        """Return NOW."""
         return cls(*NOW, tzinfo=tz)
 
 
 def limit_memory() -> None:
-    """Let the system refuse what a template wants beyond ROOM_BYTES, as a MemoryError here."""
+    """Limit the memory of templates to ROOM_BYTES; beyond it, allocations raise MemoryError."""
     if resource is None or not sys.platform.startswith("linux"):
         return
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -45,7 +45,7 @@ def limit_memory() -> None:
 
 
 def limit_time() -> None:
-    """Let the system end this process CPU_S of work from now."""
+    """Let the system kill this process after CPU_S more seconds of processor time."""
     if resource is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         wanted = int(time.process_time()) + CPU_S
@@ -68,16 +68,16 @@ def answer(line: str) -> dict[str, str]:
         return {"text": text}
     except MemoryError:
         return {"problem": "it needs too much memory"}
-    except Exception as error:  # whatever a stranger's program raises
+    except Exception as error:  # an untrusted program may raise anything
         said, name = " ".join(str(error).split())[:200], type(error).__name__
         line_number = getattr(error, "lineno", None)
         where = f" in line {line_number}" if isinstance(line_number, int) else ""
-        # With a plain TemplateError the template itself refuses, in its own words.
+        # A plain TemplateError carries the template's own message.
         return {"problem": said if name == "TemplateError" and said else f"{name}{where}: {said}"}
 
 
 def main() -> None:
-    """Answer line by line until nobody asks any more."""
+    """Answer requests, one per line, until stdin closes."""
     chat_template_utils.datetime = StillClock
     limit_memory()
     say({})
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def say(found: dict[str, str]) -> None:
-    """Write one line."""
+    """Write one answer as a line."""
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
 

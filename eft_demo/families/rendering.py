@@ -1,8 +1,8 @@
-"""Chat templates rendered within limits of time, memory and size, however hostile they are.
+"""Renders untrusted chat templates within limits of time, memory and size.
 
-A template is a program that came with somebody's weights. No thread can be ended from outside and one long
-product of numbers stops the whole interpreter, so a process of its own renders (`render_worker`) and is ended
-when its time is over. It starts with the first chat template, stays, and ends with this process.
+A template is a program that came with someone's weights. A thread cannot be killed, and a single large
+multiplication can block the whole interpreter, so a separate process (`render_worker`) renders and is killed
+on a timeout. It starts with the first chat template and ends with this process.
 """
 
 import atexit
@@ -18,41 +18,41 @@ from eft_demo.errors import FamilyError
 from eft_demo.host.environment import without_hub
 
 RENDER_S = 5.0  # real templates take milliseconds
-START_S = 120.0  # it imports transformers, which takes seconds, and longer on a busy machine
+START_S = 120.0  # importing transformers takes seconds, and longer on a busy machine
 _WORKER = Path(__file__).with_name("render_worker.py")
 
 
 class TemplateProblem(FamilyError):
-    """A template cannot be rendered. Its text is the cause alone; who asked adds the way out."""
+    """A template cannot be rendered. The message is only the cause; the caller adds what to do."""
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, object]) -> str:
-    """What the template writes for these messages. Raises TemplateProblem, within RENDER_S of the start."""
+    """Render the template with these messages. Raises TemplateProblem, at the latest after RENDER_S."""
     text, problem = _render_once(
         json.dumps({"template": template, "messages": messages, "variables": variables})
     )
     if problem:
         raise TemplateProblem(problem)
-    # A template can write half of a pair of UTF-16, which no encoding knows.
+    # Replace lone surrogates, which a template can produce and no encoding allows.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @lru_cache(maxsize=256)
 def _render_once(request: str) -> tuple[str, str]:
-    """Text and problem, one of them empty. What took too long once is not tried again."""
+    """(text, problem), one of them empty. Cached, so that a template that timed out is not tried again."""
     said = _worker.ask(request)
     return str(said.get("text", "")), str(said.get("problem", ""))
 
 
 class _Worker:
-    """The process, started when it is first needed and anew after it had to be ended."""
+    """The worker process, started on first use and restarted after it was killed."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lock = Lock()
 
     def ask(self, request: str) -> Mapping[str, object]:
-        """Its answer, or {"problem"} if it gave none in time."""
+        """The worker's answer, or {"problem"} after a timeout."""
         with self._lock:
             if self._process is None:
                 self._process = subprocess.Popen(
@@ -63,7 +63,7 @@ class _Worker:
                     env=without_hub(),
                     text=True,
                     encoding="utf-8",
-                    start_new_session=True,  # Ctrl+C is not for it: it ends with the pipe
+                    start_new_session=True,  # unaffected by Ctrl+C; it ends when its stdin closes
                 )
                 self._answer(self._process, "", START_S)
             if self._process is None:
@@ -71,7 +71,7 @@ class _Worker:
             return self._answer(self._process, request + "\n", RENDER_S)
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -85,7 +85,7 @@ class _Worker:
             process.stdin.write(request)
             process.stdin.flush()
             line = process.stdout.readline()
-        except OSError:  # it is gone, and its pipe with it
+        except OSError:  # the process has died
             line = ""
         finally:
             timer.cancel()
@@ -93,7 +93,7 @@ class _Worker:
             found: Mapping[str, object] = json.loads(line)
             return found
         self.close()
-        return {"problem": f"it took more than {limit_s:.0f} seconds, or all of the memory it may take"}
+        return {"problem": f"it took more than {limit_s:.0f} seconds or exceeded the memory limit"}
 
 
 _worker = _Worker()

@@ -1,4 +1,4 @@
-"""Reads a YAML file and remembers on which line each value stands, so that an error can name it.
+"""Reads a YAML file and remembers the line of each value, so that errors can name it.
 
 Knows files and types; does not know what a family is.
 """
@@ -23,33 +23,36 @@ KIND_NAMES: Mapping[type[Any], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A value of a YAML file: plain data, where it stands, and how to put it right in general."""
+    """A value of a YAML file: plain data, its place in the file, and the advice for errors."""
 
     value: Any
     line: int  # 1 is the first
     path: Path
-    name: str  # as in roles.large_base.repo
+    name: str  # such as roles.large_base.repo
     way_out: str
     parts: Mapping[Any, "Part"]  # of a table by key, of a list by index
 
     def error(self, problem: str) -> FamilyError:
-        """An error that names the file, the line and the way out."""
+        """An error that names the file, the line, the problem and what to do."""
         return FamilyError(f"{self.path}, line {self.line}: {problem} {self.way_out}".strip())
 
     def table(self, known: Collection[str], required: Collection[str] = ()) -> Mapping[str, "Part"]:
-        """The entries of a table. Raises FamilyError for an unknown key, and for one that is missing."""
+        """The entries of a table. Raises FamilyError for an unknown or missing key."""
         self.expect(dict)
         for key, part in self.parts.items():
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, 1)
-                hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-                raise part.error(f"{show_value(key)} is no entry of {self.name}. {hint}")
+                hint = f"Did you mean {near[0]}?" if near else f"Known entries: {', '.join(known)}."
+                raise part.error(f"{show_value(key)} is not a known entry of {self.name}. {hint}")
         if missing := [key for key in required if key not in self.parts]:
             raise self.error(f"{self.name} has no {missing[0]}. Please add it.")
         return self.parts
 
     def expect(self, kind: type[Any], low: int = 0) -> Any:
-        """The value, if it is of this kind; texts must not be empty, numbers not below `low`."""
+        """Return the value if it has this type. Texts must not be empty, numbers not below `low`.
+
+        Raises FamilyError.
+        """
         value: Any = self.value
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.error(f"{self.name} must be {KIND_NAMES[kind]}; it is {show_value(value)}.")
@@ -66,7 +69,7 @@ class Part:
 
 
 def read_yaml(path: Path, way_out: str) -> Part:
-    """The whole file. Raises FamilyError if it cannot be read or is no YAML, with the line of the fault."""
+    """Read the whole file. Raises FamilyError, with the line, if it cannot be read or is not valid YAML."""
     try:
         text = read_text(path, MAX_YAML_BYTES)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -78,9 +81,9 @@ def read_yaml(path: Path, way_out: str) -> Part:
         raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {way_out}") from None
     except RecursionError:
         raise FamilyError(
-            f"{path} has an entry that holds itself, or is nested too deeply. {way_out}"
+            f"{path} has an entry that contains itself or is nested too deeply. {way_out}"
         ) from None
-    # What YAML makes of a date, a number and the like is Python's own.
+    # Constructors of dates, numbers etc. raise Python's own exceptions.
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise FamilyError(f"{path} cannot be read ({reason}). {way_out}") from None
@@ -88,26 +91,24 @@ def read_yaml(path: Path, way_out: str) -> Part:
 
 
 def _part(node: yaml.Node, value: Any, path: Path, name: str, way_out: str, left: list[int]) -> Part:
-    """`left` counts down: an alias stands for all that it names, and a few lines of them for millions."""
+    """`left` limits the number of entries, because a few lines of nested aliases expand to millions."""
     left[0] -= 1
     line = node.start_mark.line + 1
     if left[0] < 0:
         raise FamilyError(
-            f"{path}, line {line}: with what its aliases (*name) stand for, the file has more than "
-            f"{MAX_ENTRIES:,} entries. {way_out}"
+            f"{path}, line {line}: with its aliases (*name) expanded, the file has more than {MAX_ENTRIES:,} "
+            f"entries. {way_out}"
         )
     parts: dict[Any, Part] = {}
     prefix = "" if name == "the file" else f"{name}."
     kind = {yaml.MappingNode: dict, yaml.SequenceNode: list}.get(type(node))
     if kind is not None and not isinstance(value, kind):
-        raise FamilyError(f"{path}, line {line}: {name} has a tag ({node.tag}) of no use here. {way_out}")
+        raise FamilyError(f"{path}, line {line}: {name} has the unsupported tag {node.tag}. {way_out}")
     if isinstance(node, yaml.MappingNode):
         if len(node.value) != len(value):
-            raise FamilyError(
-                f"{path}, line {line}: an entry of {name} stands twice, or is merged. {way_out}"
-            )
+            raise FamilyError(f"{path}, line {line}: {name} has a duplicate or merged entry. {way_out}")
         for (key_node, value_node), key in zip(node.value, value, strict=True):
-            # The line of the key: an unknown or empty entry is best found there.
+            # Use the line of the key, where an unknown or empty entry is easiest to find.
             child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", way_out, left)
             parts[key] = Part(
                 child.value, key_node.start_mark.line + 1, path, child.name, way_out, child.parts

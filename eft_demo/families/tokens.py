@@ -1,7 +1,7 @@
-"""A tokenizer file: the bytes behind its tokens, its control tokens, and text encoded around those.
+"""A tokenizer file: the bytes of its tokens, its control tokens, and encoding text around those.
 
-Two kinds of vocabulary are known: byte-level BPE, which writes bytes as visible characters, and the kind of
-sentencepiece, which writes a space as U+2581 and bytes it has no token for as <0xAB>.
+Supports two kinds of vocabulary: byte-level BPE, which writes bytes as visible characters, and sentencepiece,
+which writes a space as U+2581 and bytes without a token as <0xAB>.
 """
 
 import json
@@ -18,7 +18,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.bytelevel import byte_alphabet
 from eft_demo.families.files import MAX_TOKENIZER_BYTES, is_file, read_text
 
-MAX_GROWTH = 100  # of a text by its normalizer; sentencepiece's writes three bytes for a space
+MAX_GROWTH = 100  # of a text's length by its normalizer; sentencepiece's makes a space three bytes
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -26,25 +26,23 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A tokenizer and what its file tells. `token_bytes[id]` is a token's bytes, control tokens have none."""
+    """A tokenizer with data from its file. `token_bytes[id]` is empty for control tokens."""
 
     tokenizer: Tokenizer
-    inner: (
-        Tokenizer  # for what follows a control token: some put a space before the first word of a text only
-    )
+    inner: Tokenizer  # for text after a control token, where some tokenizers must not add a space
     token_bytes: tuple[bytes, ...]
-    control_ids: Mapping[str, int]  # tokens that are no text, such as <|endoftext|>
-    bos_id: int | None  # what its own rules put before a text
+    control_ids: Mapping[str, int]  # tokens such as <|endoftext|>
+    bos_id: int | None  # the token that its own rules put before a text
 
     def encode(self, text: str) -> list[int]:
-        """The ids of text in which nothing is a control token, whatever it looks like."""
+        """Encode text, treating nothing in it as a control token."""
         return _encode(self.tokenizer, text)
 
     def encode_around(self, before: str, text: str, after: str) -> list[int]:
-        """The ids of the three as one text; in `before` and `after` control tokens count as such."""
+        """Encode the three as one text; only `before` and `after` may contain control tokens."""
         *head, start = self._split(before)
         end, *tail = self._split(after)
-        # Encoded across the seams, because that is how the models saw such texts.
+        # Encode across the boundaries, because that is how models saw such texts in training.
         pieces = [*head, str(start) + text + str(end), *tail]
         ids: list[int] = []
         for index, piece in enumerate(pieces):
@@ -56,7 +54,7 @@ class Codec:
         return ids
 
     def _split(self, text: str) -> list[str]:
-        """Text and control tokens by turns; text, maybe empty, is first and last."""
+        """Split into alternating text and control tokens; the first and last items are (maybe empty) text."""
         if not self.control_ids:
             return [text]
         longest_first = sorted(self.control_ids, key=len, reverse=True)
@@ -64,7 +62,7 @@ class Codec:
 
 
 def read_codec(path: Path, way_out: str) -> Codec:
-    """The tokenizer in `path`. Raises FamilyError for a missing or damaged file, or one of another kind."""
+    """Read the tokenizer in `path`. Raises FamilyError for a missing, damaged or unsupported file."""
     if not is_file(path):
         raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
     try:
@@ -77,14 +75,12 @@ def read_codec(path: Path, way_out: str) -> Codec:
         raise FamilyError(f"The tokenizer {path}: {error} {way_out}") from None
     except (KeyboardInterrupt, SystemExit):
         raise
-    except (
-        BaseException
-    ) as error:  # plain Exception for a file it cannot read; a panic of Rust is not even one
+    except BaseException as error:  # a panic of the library's Rust code is not an Exception
         raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
 
 
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
-    """What there is to know about a tokenizer; `description` is its file as data."""
+    """Collect what a Codec needs; `description` is the parsed tokenizer file."""
     described = json.loads(tokenizer.to_str()) if description is None else description
     if (growth := _growth(described.get("normalizer"))) > MAX_GROWTH:
         raise FamilyError(
@@ -93,7 +89,7 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
     begins = tokenizer.encode("", add_special_tokens=True).ids
     added = tokenizer.get_added_tokens_decoder()
     control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
-    # Without this a person who types <|endoftext|> would end the prompt there.
+    # Without this, typing <|endoftext|> would end the prompt.
     tokenizer.encode_special_tokens = True
     return Codec(
         tokenizer=tokenizer,
@@ -105,7 +101,7 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
 
 
 def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> tuple[bytes, ...]:
-    """The bytes of every token id, 0 to the highest. Control tokens and unused ids stand for none."""
+    """The bytes of every token id from 0 to the highest; empty for control tokens and unused ids."""
     described = json.loads(tokenizer.to_str()) if description is None else description
     steps = set(_types(described.get("decoder")))
     if "ByteLevel" in steps:
@@ -115,13 +111,13 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
         spell = _spell_sentencepiece
     else:
         raise FamilyError(
-            "it is neither byte-level BPE nor of sentencepiece's kind, so no token has exact bytes."
+            "it is neither byte-level BPE nor sentencepiece, so the exact bytes of its tokens are unknown."
         )
     vocab = tokenizer.get_vocab(with_added_tokens=True)
     if not vocab:
         raise FamilyError("it has no tokens.")
     if (highest := max(vocab.values(), default=-1)) >= MAX_VOCAB:
-        raise FamilyError(f"it has a token of number {highest:,}, and the limit is {MAX_VOCAB:,}.")
+        raise FamilyError(f"it has a token with id {highest:,}; the limit is {MAX_VOCAB:,}.")
     added = tokenizer.get_added_tokens_decoder()
     token_bytes = [b""] * (highest + 1)
     for token, token_id in vocab.items():
@@ -144,7 +140,7 @@ def _spell_sentencepiece(token: str) -> bytes:
 
 
 def _types(step: Any) -> Iterable[str]:
-    """The kinds of a decoder's steps, nested or not."""
+    """The types of a decoder's steps, including nested ones."""
     if isinstance(step, Mapping):
         yield str(step.get("type"))
         for inner in step.get("decoders") or step.get("pretokenizers") or ():
@@ -152,7 +148,7 @@ def _types(step: Any) -> Iterable[str]:
 
 
 def _growth(step: Any) -> float:
-    """How many times as long a text may become by what a normalizer's steps put in the place of its parts."""
+    """The factor by which a normalizer's replacements can lengthen a text."""
     if not isinstance(step, Mapping):
         return 1
     steps = step.get("normalizers")
@@ -166,7 +162,7 @@ def _growth(step: Any) -> float:
 
 
 def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
-    """The same without the space that a Metaspace step of scheme `first` puts before a text."""
+    """The tokenizer without the space that a Metaspace step with scheme `first` puts before a text."""
     text = json.dumps(described)
     changed = text.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
     if changed == text:
@@ -177,14 +173,14 @@ def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text. Raises FamilyError where the library panics, as when a pattern takes too long."""
+    """The ids of a text. Raises FamilyError if the library panics, as when a regex takes too long."""
     try:
         return tokenizer.encode(text, add_special_tokens=False).ids
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # a panic of Rust is no Exception
+    except BaseException as error:  # a Rust panic is not an Exception
         raise FamilyError(
-            f"The family's tokenizer cannot read this text ({_brief(error)}). Please change the text, or "
+            f"The family's tokenizer cannot encode this text ({_brief(error)}). Please change the text or "
             "choose another family."
         ) from None
 

@@ -1,4 +1,4 @@
-"""Whether models share a vocabulary: token strings compared id by id, because EFT subtracts token by token.
+"""Checks that models share a vocabulary, id by id, because EFT subtracts log-probs token by token.
 
 Knows token strings and ids; knows no tokenizer library and no files.
 """
@@ -11,10 +11,10 @@ SHOWN_DIFFERENCES = 5
 
 
 def compare_vocabularies(vocabularies: Mapping[str, Mapping[str, int]]) -> int:
-    """The number of ids that all vocabularies have, each given as token -> id under the name of its model.
+    """The number of ids that all vocabularies share; each maps token -> id and is keyed by its model's name.
 
-    A vocabulary may be longer than the others: what lies beyond the shortest is for nobody to use. Raises
-    FamilyError with the first differences if an id means one token here and another there.
+    Vocabularies may differ in length; ids beyond the shortest are not used. Raises FamilyError with the first
+    differences if an id stands for different tokens.
     """
     tables = {
         name: {token_id: token for token, token_id in vocabulary.items()}

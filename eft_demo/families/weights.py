@@ -1,6 +1,6 @@
-"""A checkpoint's files as they lie in a folder: which there are, how large, what their headers promise.
+"""The weight files of a checkpoint folder: which there are, and what their headers say.
 
-Safetensors only, in one file or in several with an index. Reads headers, never the weights themselves.
+Safetensors only, in one file or several with an index. Reads headers, never the weights themselves.
 """
 
 import json
@@ -19,7 +19,7 @@ ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
     "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
-# What bad files make: the libraries' own errors, numbers that are none, a nesting without end.
+# Exceptions raised by corrupt files: the libraries' own errors, invalid values, endless nesting.
 BROKEN = (
     OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError,
     SafetensorError,
@@ -28,36 +28,36 @@ BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One tensor as a header describes it."""
+    """One tensor as described in a header."""
 
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of its elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """What it takes as it is stored."""
+        """Its stored size."""
         return self.elements * ITEM_BYTES.get(self.dtype, 4)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files with the weights, there or not. Raises what BROKEN lists for an index that is damaged."""
+    """The paths of the weight files, which may not exist. Raises any of BROKEN for a damaged index."""
     index = folder / INDEX
     if is_file(folder / WEIGHTS) or not is_file(index):
         return (folder / WEIGHTS,)
     names = sorted(set(json.loads(read_text(index, MAX_JSON_BYTES))["weight_map"].values()))
-    # The index is a stranger's: it may not point out of its folder.
+    # The index is untrusted: it must not point outside its folder.
     if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
-        raise ValueError(f"{INDEX} names files that are none of this folder's safetensors")
+        raise ValueError(f"{INDEX} names files that are not safetensors in its folder")
     return tuple(folder / name for name in names)
 
 
 def missing_files(folder: Path) -> tuple[Path, ...]:
-    """Which of configuration and weights are not there. Raises FamilyError where that cannot be seen."""
+    """The missing files among config.json and the weights. Raises FamilyError for an unreadable folder."""
     try:
         files = (folder / "config.json", *weight_files(folder))
     except BROKEN:
@@ -66,13 +66,13 @@ def missing_files(folder: Path) -> tuple[Path, ...]:
 
 
 def open_weights(path: Path) -> Any:
-    """A file of weights, its header read. Raises FamilyError if it is none, else what BROKEN has."""
+    """Open a weight file and read its header. Raises any of BROKEN, FamilyError for a pointer or web page."""
     check_start(path)
     return safe_open(path, framework="pt")
 
 
 def headers(folder: Path) -> Mapping[str, Header]:
-    """Every tensor of the checkpoint by name. Raises what `BROKEN` lists for damaged files."""
+    """Every tensor of the checkpoint by name. Raises any of `BROKEN` for damaged files."""
     found: dict[str, Header] = {}
     for path in weight_files(folder):
         with open_weights(path) as file:

@@ -1,1 +1,1 @@
-"""Traces and tables -> plotly figures, as plain dicts. Knows no models."""
+"""Plotly figures, as plain dicts, from traces and tables. Knows no models."""

@@ -1,8 +1,8 @@
-"""Trace records -> plotly figures, as plain dicts that plotly's JS (or `plotly.graph_objects.Figure`) draws.
+"""The contribution plot as a plain dict for plotly's JS or `plotly.graph_objects.Figure`.
 
 Knows what the bars of a token's attribution mean and how they look. Knows no models, no page and no Gradio. A
-palette maps the names used here to colours; the page passes CSS variables and resolves them in the browser,
-so one figure serves dark and light.
+palette maps colour names to colours; the page passes CSS variables that the browser resolves, so one figure
+works in dark and light mode.
 """
 
 import html
@@ -29,7 +29,7 @@ LIGHT: Mapping[str, str] = {
     "line": "#e5e1da",
     "card": "#ffffff",
 }
-# Behaviours in the order of their terms. Apart for every kind of colour vision, and each has its hatching.
+# Colours of behaviours, in the order of their terms: distinguishable with any colour vision, and hatched too.
 _BEHAVIOURS = ("tuned", "second", "third", "fourth")
 _HATCHES = ("", "/", "x", ".", "\\", "+")
 
@@ -40,10 +40,10 @@ def contribution_figure(
     labels: Sequence[str] = (),
     palette: Mapping[str, str] = LIGHT,
 ) -> dict[str, Any]:
-    """Who put each token there: stacked bars per token that add up to the line, in nats.
+    """Each model's contribution to each token: stacked bars, in nats, that add up to the line.
 
-    `labels` are the tokens as text, one per record. With no records this is the empty figure, which grows by
-    appending `contribution_point` to the traces' y, the position to x and `tick_label` to the axis.
+    `labels` are the tokens' texts, one per record. Without records the figure is empty; it grows by appending
+    `contribution_point` to the traces' y, the position to x and `tick_label` to the axis.
     """
     points = [contribution_point(record) for record in records]
     positions = [record.position for record in records]
@@ -57,16 +57,16 @@ def contribution_figure(
 
 
 def contribution_point(record: TokenRecord) -> list[float | None]:
-    """One token's heights in trace order: anchor, one per term, normaliser, the line. None where infinite."""
+    """One token's heights in trace order: anchor, terms, normaliser, line. None where infinite."""
     heights = [record.anchor_logprob, *record.bars, record.neg_log_z, record.logprob]
     return [round(height, 3) if math.isfinite(height) else None for height in heights]
 
 
 def tick_label(text: str, longest: int = 12) -> str:
-    """A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup."""
+    """A token as an axis label: stripped of spaces, with invisible characters shown and markup escaped."""
     shown = text.strip(" ").replace("\n", "↵").replace("\t", "⇥") or "␣"
     shown = "".join(c if c.isprintable() else "�" for c in shown)
-    # plotly reads &lt; but would show &quot; as it stands
+    # plotly decodes &lt; but not &quot;
     return html.escape(shown if len(shown) <= longest else shown[: longest - 1] + "…", quote=False)
 
 
@@ -96,9 +96,9 @@ def _role_colour(role: str, behaviours: Sequence[str]) -> str:
 
 
 def term_name(size: str) -> str:
-    """A term as people read it: `alpha*(brief - small_base)` -> `α · (brief − small base)`.
+    """A term as shown to users: `alpha*(brief - small_base)` -> `α · (brief − small base)`.
 
-    `alpha_pirate*(pirate - small_base)` becomes `α · (pirate − small base)`: its bracket says whose it is.
+    `alpha_pirate*(pirate - small_base)` also gets a plain `α`, because the bracket names the behaviour.
     """
     greek = re.sub(r"\balpha(_\w+)?\b", "α", size).replace("beta", "β")
     return role_title(greek.replace("*", " · ").replace(" - ", " − "))
@@ -129,7 +129,7 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
     grid = {"gridcolor": palette["line"], "zerolinecolor": palette["soft"], "color": palette["soft"]}
     return {
         "template": "none",
-        "barmode": "relative",  # positive parts stack up from zero, negative parts down
+        "barmode": "relative",  # stacks positive parts above zero and negative parts below
         "bargap": 0.45,
         "height": 350,
         "margin": {"l": 48, "r": 8, "t": 34, "b": 60},
@@ -163,8 +163,8 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
             "title": {"text": "nats"},
             "zeroline": True,
             "fixedrange": True,
-            "autorangeoptions": {"include": [-2, 0.5]},  # a sure token must look sure, not fill the plot
+            "autorangeoptions": {"include": [-2, 0.5]},  # keeps the small bars of a certain token small
             **grid,
         },
-        "uirevision": "one run",  # zoom and hidden traces survive every update of a run
+        "uirevision": "one run",  # keeps zoom and hidden traces when a run is updated
     }

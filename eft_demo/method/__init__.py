@@ -1,1 +1,1 @@
-"""The method: roles, recipes, mixing, sampling, schedule, weight filter. Knows no models and no text."""
+"""The method: roles, recipes, mixing, sampling, schedule, weight filter. Knows nothing of models or text."""

@@ -1,11 +1,11 @@
-"""The method: log-probs of several models in, one mixed distribution and its exact attribution out.
+"""Mixing: log-probs of several models in, one mixed distribution and its exact attribution out.
 
     mixed = anchor + sum_k c_k * delta_k          delta_k = plus_k - minus_k        (nats)
     logprobs = mixed - log_z                      log_z = logsumexp(mixed)
 
-A weight filter sets deltas to 0 outside the anchor's likeliest tokens, or rules those tokens out. Tensors in,
-tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf`, a token that a
-model rules out, is handled by a rule and never by arithmetic on it.
+Outside the anchor's likeliest tokens, a weight filter sets deltas to 0 or rules the tokens out. Tensors in,
+tensors out, batched over rows; float32 throughout. Knows no models, roles or text. `-inf` marks a token that
+a model rules out; explicit rules handle it, never arithmetic on infinities.
 """
 
 import math
@@ -19,36 +19,36 @@ from eft_demo.errors import NumericalError
 from eft_demo.method.topk import likeliest
 from eft_demo.method.weight_filter import WeightFilter
 
-# The delta of a token that exactly one of the two models rules out, in nats: enough to decide, still finite.
+# The delta, in nats, of a token that exactly one of the two models rules out: decisive but finite.
 SUPPORT_DELTA_NATS = 30.0
-# Most top-p sets are smaller; where one is not, 8 times as many tokens are looked at. Sorting all is dear.
+# Most top-p sets are smaller than this; for larger ones, look at 8 times as many tokens. A full sort is slow.
 FIRST_LOOK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Mixed log-probs and what they are made of. A row without terms has `terms` = 0 or coefficients of 0."""
+    """Mixed log-probs and their parts. For a row without terms, `terms` is 0 or its coefficients are 0."""
 
     logprobs: Tensor  # (rows, vocab) the final, normalised log-probs
     anchor: Tensor  # (rows, vocab)
-    deltas: Tensor  # (rows, terms, vocab) 0 where the weight filter lets no term act
+    deltas: Tensor  # (rows, terms, vocab) 0 outside the weight filter
     coefficients: Tensor  # (rows, terms)
     log_z: Tensor  # (rows,)
 
 
 @dataclass(frozen=True, slots=True)
 class ControlTokens:
-    """Ids that stand for no text. `stops` end one and count as one token; `banned` are never drawn."""
+    """Ids without text. `stops` end a text and are pooled into one token; `banned` are never sampled."""
 
     stops: tuple[int, ...] = ()
     banned: tuple[int, ...] = ()
 
 
 def pool_control_tokens(logits: Tensor, control_tokens: ControlTokens) -> Tensor:
-    """Logits (rows, vocab) in which the first stop token has the mass of all, and banned ones have none.
+    """Move the mass of all stop tokens to the first one and remove banned tokens; logits are (rows, vocab).
 
-    A base model never learned the end tokens that tuning introduced: one by one their differences are noise,
-    as one class they tell how sure each model is that the text ends.
+    A base model never learned the end tokens that tuning introduced: the difference of a single one is noise,
+    but together they show how sure each model is that the text ends.
     """
     stops, banned = control_tokens.stops, control_tokens.banned
     if len(stops) > 1:
@@ -61,9 +61,9 @@ def pool_control_tokens(logits: Tensor, control_tokens: ControlTokens) -> Tensor
 
 
 def to_logprobs(logits: Tensor, model: str) -> Tensor:
-    """float32 log-softmax over the last dimension. -inf is allowed in a row, but not in all of it.
+    """float32 log-softmax over the last dimension. A row may contain -inf, but not only -inf.
 
-    Raises NumericalError naming `model` and the rows if a row holds NaN or +inf, or nothing finite.
+    Raises NumericalError naming `model` and the rows if a row contains NaN or +inf, or nothing finite.
     """
     logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # (rows, vocab)
     _check_rows(logprobs, model)
@@ -73,12 +73,12 @@ def to_logprobs(logits: Tensor, model: str) -> Tensor:
 def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
     """`plus - minus` per token, finite everywhere; all three are log-probs of shape (rows, vocab).
 
-    Where one of the two is -inf the delta is +-SUPPORT_DELTA_NATS, where both are it is 0. Outside the
-    anchor's support it is 0 too, because nothing may bring such a token back.
+    If one of the two is -inf, the delta is +-SUPPORT_DELTA_NATS; if both are, it is 0. Outside the anchor's
+    support it is 0 too, because nothing may bring such a token back.
     """
-    # inf - inf is the only way to a NaN here: to_logprobs lets none through.
+    # Only inf - inf can produce a NaN here: to_logprobs rejects all others.
     delta = torch.nan_to_num(plus - minus, nan=0.0, posinf=SUPPORT_DELTA_NATS, neginf=-SUPPORT_DELTA_NATS)
-    if anchor.amin().item() == -math.inf:  # rare, and the mask costs more than all the rest
+    if anchor.amin().item() == -math.inf:  # rare, and masking costs more than the rest of this function
         delta.masked_fill_(anchor == -math.inf, 0.0)
     return delta  # (rows, vocab)
 
@@ -86,10 +86,10 @@ def term_delta(plus: Tensor, minus: Tensor, anchor: Tensor) -> Tensor:
 def mix(
     anchor: Tensor, deltas: Tensor, coefficients: Tensor, filters: Sequence[WeightFilter] = ()
 ) -> Mixture:
-    """Mix rows of anchor log-probs (rows, vocab) with finite deltas (rows, terms, vocab) by (rows, terms).
+    """Mix anchor log-probs (rows, vocab) with finite deltas (rows, terms, vocab); coefficients (rows, terms).
 
-    `filters` has one weight filter per row; none at all are all off. A row whose coefficients are all 0 keeps
-    its anchor bit for bit, with log_z 0, whatever its filter.
+    `filters` has one weight filter per row; empty means all off. A row whose coefficients are all 0 keeps its
+    anchor bit for bit, with log_z 0, whatever its filter.
     Raises NumericalError if a row overflows float32.
     """
     if deltas.shape[1] == 0:
@@ -104,7 +104,7 @@ def mix(
         mixed = torch.addcmul(mixed, deltas[:, k], coefficients[:, k : k + 1])  # (rows, vocab)
     logprobs = torch.log_softmax(mixed, dim=-1)
     _check_rows(logprobs, "mixture")
-    # log_z read off at the likeliest token: cheaper than a logsumexp and as exact.
+    # Reading log_z at the likeliest token is cheaper than a logsumexp and as exact.
     log_z = mixed.amax(dim=-1) - logprobs.amax(dim=-1)  # (rows,)
     untouched = [i for i, weights in enumerate(coefficients.tolist()) if not any(weights)]
     if untouched:
@@ -114,11 +114,10 @@ def mix(
 
 
 def filter_floor(anchor: Tensor, filters: Sequence[WeightFilter]) -> Tensor:
-    """The lowest log-prob (rows, 1) of the anchor (rows, vocab) at which the terms of each row may still act.
+    """The lowest anchor log-prob (rows, 1) at which terms may act in each row; the anchor is (rows, vocab).
 
-    top-p: that of the last token in the smallest set whose mass exceeds p (the paper's own rule);
-    what ties is inside. mask: log r below the likeliest (contrastive decoding, arXiv 2210.15097).
-    off: -inf.
+    top-p: the log-prob of the last token in the smallest set whose mass exceeds p (the paper's rule); ties
+    are included. mask: the likeliest token's plus log r (contrastive decoding, arXiv 2210.15097). off: -inf.
     """
     floor = anchor.new_full((len(filters), 1), -torch.inf)
     masked = [i for i, f in enumerate(filters) if f.kind == "mask"]
@@ -162,13 +161,13 @@ def contributions(mixture: Mixture, ids: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def entropy_nats(logprobs: Tensor) -> Tensor:
-    """The entropy of each row (rows,) in nats; tokens ruled out add nothing."""
+    """The entropy of each row (rows,) in nats; ruled-out tokens contribute 0."""
     # The clamp turns 0 * -inf into 0.
     return -(logprobs.exp() * logprobs.clamp(min=-1e30)).sum(dim=-1)
 
 
 def _check_rows(logprobs: Tensor, model: str) -> None:
-    # One NaN or +inf in a row, or nothing but -inf, makes its whole log-softmax NaN: one column tells all.
+    # One NaN or +inf, or only -inf, makes a row's whole log-softmax NaN, so checking one element is enough.
     first = logprobs[..., 0].flatten().tolist()
     bad = [i for i, value in enumerate(first) if math.isnan(value)]
     if bad:

@@ -2,8 +2,8 @@
 
     log p~ = log p_anchor + sum_k c_k * (log p_plus_k - log p_minus_k) - log Z
 
-Knows roles, weights and the text form (`parse`, `str`). Knows no tensors and no checkpoints. The weights of
-all models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
+Knows roles, weights and the text form (`parse`, `str`); knows no tensors or checkpoints. The weights of all
+models in a recipe sum to 1 by construction, so no slider changes the effective temperature.
 """
 
 import re
@@ -17,26 +17,27 @@ from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUN
 from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, number_text, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
-MAX_WEIGHT = 10.0  # far beyond what reads as language, far below what strains float32
+MAX_WEIGHT = 10.0  # far beyond readable text, far below float32 overflow
 MAX_TEXT_CHARS = 500
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# As the page writes them: "large base" for large_base.
+# Role names as shown on the page: "large base" for large_base.
 _TITLE = re.compile(r"(?:large|small) (?:base|tuned)(?![a-z0-9_])")
 _OWN = re.compile(r"_[a-z0-9_]*")
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]*")
-_GREEK = {"α": "alpha", "β": "beta"}  # as the page shows them
-# What editors, keyboards and web pages make of the ASCII signs, beside full width and all kinds of spaces and
-# dashes. One character for one, so positions stay true.
+_GREEK = {"α": "alpha", "β": "beta"}  # as shown on the page
+# Characters that editors, keyboards and web pages substitute for ASCII operators (`_plain` handles spaces,
+# dashes and full width). One character maps to one, so error positions stay correct.
 _LOOKALIKES = str.maketrans({"−": "-", **dict.fromkeys("·×∙⋅∗•", "*"), ",": ".", "٫": "."})
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`scale * weight * (plus - minus)`. A weight is a number or the name of a live control.
+    """`scale * weight * (plus - minus)`. The weight is a number or the name of a live control.
 
-    A numeric weight takes up its scale at once, so equal terms compare equal. Raises RecipeError.
+    A numeric weight is multiplied by its scale on construction, so equal terms compare equal. Raises
+    RecipeError.
     """
 
     weight: float | str
@@ -69,7 +70,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An anchor role and the terms added to it. `str(recipe)` is its text form; `parse` reads it back."""
+    """An anchor role plus terms. `str(recipe)` is its text form; `parse` reads it back."""
 
     anchor: str
     terms: tuple[Term, ...] = ()
@@ -84,7 +85,7 @@ class Recipe:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Every role once, the anchor first, then in the order of the terms."""
+        """Every role once: the anchor, then the others in the order of the terms."""
         roles = [self.anchor]
         for term in self.terms:
             roles += [term.plus, term.minus]
@@ -92,15 +93,15 @@ class Recipe:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The live controls that this recipe listens to, each once."""
+        """The live controls that this recipe uses, each once."""
         return tuple(dict.fromkeys(term.weight for term in self.terms if isinstance(term.weight, str)))
 
     def coefficients(self, controls: Mapping[str, float]) -> tuple[float, ...]:
-        """One number per term, with the live controls filled in. Raises RecipeError if one is missing."""
+        """One number per term, given the values of the controls. Raises RecipeError if one is missing."""
         missing = [name for name in self.controls if name not in controls]
         if missing:
             raise RecipeError(
-                f"The recipe '{self}' needs a value for {missing[0]}, and none was given.",
+                f"The recipe '{self}' needs a value for {missing[0]}, but none was given.",
                 code="control_missing",
             )
         return tuple(
@@ -109,11 +110,11 @@ class Recipe:
         )
 
     def played(self, behaviour: str) -> "Recipe":
-        """The same recipe with `behaviour` in the place of small_tuned; empty: as it is."""
+        """The same recipe with `behaviour` in place of small_tuned; an empty string changes nothing."""
         return self.with_roles(played_by(behaviour))
 
     def with_roles(self, mapping: Mapping[str, str]) -> "Recipe":
-        """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others stay."""
+        """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others are kept."""
 
         def renamed(role: str) -> str:
             return mapping.get(role, role)
@@ -131,20 +132,20 @@ class Recipe:
 
 
 def parse(text: str) -> Recipe:
-    """Read a recipe such as `large_base + 0.5*alpha*(assistant - small_base)`.
+    """Parse a recipe such as `large_base + 0.5*alpha*(assistant - small_base)`.
 
-    Raises RecipeError that shows the text with a mark under the first character that does not fit.
+    Raises a RecipeError that shows the text with a caret under the first invalid character.
     """
     if not isinstance(text, str):
         raise RecipeError(f"A recipe must be text; got {show_value(text)}.", code="recipe_type")
     if len(text) > MAX_TEXT_CHARS:
-        message = f"A recipe may have {MAX_TEXT_CHARS} characters at most; got {len(text):,}."
+        message = f"A recipe may have at most {MAX_TEXT_CHARS} characters; got {len(text):,}."
         raise RecipeError(message, code="recipe_too_long")
     return _Parser(text).recipe()
 
 
 class _Parser:
-    """Recursive descent over one line. `at` is the next character; every error points at one."""
+    """Recursive descent over one line. `at` is the index of the next character; every error points to one."""
 
     def __init__(self, text: str) -> None:
         self.shown = text
@@ -194,7 +195,7 @@ class _Parser:
         return name
 
     def control(self) -> str | None:
-        """The name that stands here; α and β are read as alpha and beta, α_pirate as alpha_pirate."""
+        """Match a name; α and β are read as alpha and beta, α_pirate as alpha_pirate."""
         start = self.at
         if (greek := _GREEK.get(self.peek())) is None:
             return self.match(_NAME)
@@ -233,7 +234,7 @@ class _Parser:
 
 
 def _plain(sign: str) -> str:
-    """A dash as -, a sign that nobody sees as a space, one of full width as its ASCII twin."""
+    """Replace any dash by -, any space or invisible character by a space, and full width by ASCII."""
     kind = unicodedata.category(sign)
     if kind in ("Pd", "Cf", "Zs"):
         return "-" if kind == "Pd" else " "
@@ -242,10 +243,10 @@ def _plain(sign: str) -> str:
 
 
 def _point_at(text: str, at: int, wanted: str) -> str:
-    """The message with the text on its own line and a caret under character `at` (0-based)."""
+    """The error message, then the text on its own line with a caret under character `at` (0-based)."""
     line = "".join(c if c.isprintable() else " " for c in text)
     found = f"'{line[at]}'" if at < len(line) else "the end"
-    sentence = f"The recipe cannot be read at character {at + 1}: wanted {wanted}, found {found}."
+    sentence = f"The recipe cannot be read at character {at + 1}: expected {wanted}, found {found}."
     return f"{sentence}\n{line}\n{' ' * at}^"
 
 
@@ -256,8 +257,8 @@ def _is_control(name: str) -> bool:
 def _check_role(role: object) -> None:
     if not isinstance(role, str) or not _NAME.fullmatch(role) or _is_control(role):
         raise RecipeError(
-            "A role must be a name of at most 40 small letters, digits and _, and not that of a control; "
-            f"got {show_value(role)}.",
+            "A role must be a name of at most 40 lower-case letters, digits and _, and not the name of a "
+            f"control; got {show_value(role)}.",
             code="recipe_role",
         )
 
@@ -273,17 +274,17 @@ def _check_weight(weight: object) -> float:
 
 
 def refuse_undoing(recipe: Recipe) -> None:
-    """Raises InputError if some value of its live controls makes the recipe undo what tuning did."""
+    """Raise InputError if any values of the live controls make the recipe undo what tuning did."""
     undone = undone_model(recipe, HIGHEST_WEIGHT)
     if undone:
-        raise InputError(f"The recipe '{recipe}' counts against {undone}. {UNDOING}", code="undoing")
+        raise InputError(f"The recipe '{recipe}' subtracts the model {undone}. {UNDOING}", code="undoing")
 
 
 def undone_model(recipe: Recipe, highest: float) -> str | None:
-    """A tuned model that the recipe counts against, so that its tuning is undone; None if there is none.
+    """The first tuned model whose total weight can be negative, so that its tuning is undone, or None.
 
-    In the sum over all terms its weight is below 0, at some values of the live controls from 0 to `highest`.
-    What is subtracted from itself, as in `small_base + (pirate - small_base)`, is only diluted.
+    Its weight is summed over the anchor and all terms, for any values of the live controls from 0 to
+    `highest`. A total weight of 0 or more is fine, as for a model that one term adds and another subtracts.
     """
     for role in recipe.roles:
         if is_base(role):
@@ -304,15 +305,15 @@ def undone_model(recipe: Recipe, highest: float) -> str | None:
 BASE = Recipe(LARGE_BASE)
 TUNED = Recipe(SMALL_TUNED)
 UPSCALED = Recipe(LARGE_BASE, (Term("alpha", SMALL_TUNED, SMALL_BASE),))
-# The paper's beta: amplify what scale adds, not what tuning adds.
+# The paper's beta: amplifies what scale adds, not what tuning adds.
 AMPLIFIED = Recipe(SMALL_TUNED, (Term("beta", LARGE_BASE, SMALL_BASE),))
 DOWNSCALED = Recipe(SMALL_BASE, (Term("alpha", LARGE_TUNED, LARGE_BASE),))
 REFERENCE = Recipe(LARGE_TUNED)
-# Both at once. At (alpha, beta) = (0, 0) it is the small base, at (1, 0) the small tuned, at (0, 1) the large
-# base, at (1, 1) the up-scaled.
+# Alpha and beta together: at (0, 0) it is the small base, at (1, 0) the small tuned, at (0, 1) the large base
+# and at (1, 1) the up-scaled.
 PAD = Recipe(SMALL_BASE, (Term("alpha", SMALL_TUNED, SMALL_BASE), Term("beta", LARGE_BASE, SMALL_BASE)))
 
 
 def blend(behaviours: Sequence[str]) -> Recipe:
-    """Several behaviours on the large base, each with a slider of its own: `alpha_pirate` for `pirate`."""
+    """Several behaviours on the large base, each with its own slider, such as `alpha_pirate` for `pirate`."""
     return Recipe(LARGE_BASE, tuple(Term(f"alpha_{role}", role, SMALL_BASE) for role in behaviours))

@@ -1,7 +1,7 @@
-"""What the names of roles mean: which are bases, which are large, who stands in for a behaviour.
+"""The names of roles: which models are bases, which are large, and which one plays small_tuned.
 
-`large_base`, `small_base` and `large_tuned` name themselves; every other role is a small model tuned to the
-behaviour it is named after. `small_tuned` in a recipe stands for whichever behaviour was chosen.
+`large_base`, `small_base` and `large_tuned` are fixed roles; every other role is a small model tuned to the
+behaviour it is named after. `small_tuned` in a recipe is a placeholder for the chosen behaviour.
 """
 
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ LARGE_TUNED = "large_tuned"
 
 
 def is_base(role: str) -> bool:
-    """Whether nobody tuned that model."""
+    """Whether the role is an untuned model."""
     return role.endswith("_base")
 
 
 def is_large(role: str) -> bool:
-    """Whether it is one of the large models. Only a smaller one can draft for it."""
+    """Whether the role is a large model. Only a smaller model can draft for it."""
     return role.startswith("large_")
 
 
 def role_title(role: str) -> str:
-    """A role as people read it: `large_base` -> `large base`; a behaviour's own name stays."""
+    """A role as shown to users: `large_base` -> `large base`."""
     return role.replace("_", " ")
 
 
 def played_by(behaviour: str) -> Mapping[str, str]:
-    """What to rename in a recipe so that `behaviour` plays small_tuned. Empty: nobody does."""
+    """The renaming for `Recipe.with_roles` that puts `behaviour` in place of small_tuned; empty for ""."""
     return {SMALL_TUNED: behaviour} if behaviour else {}

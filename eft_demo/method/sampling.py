@@ -1,7 +1,7 @@
-"""From log-probs to a token: temperature, top-k, top-p, min-p, added warpers, noise that all columns share.
+"""Sampling: temperature, top-k, top-p, min-p, added warpers, and Gumbel noise that all columns share.
 
-A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash and not a random
-state, so every column of a run shares it, in any batch, in any order, for any subset of the tokens.
+A token is `argmax(warped log-probs + gumbel(seed, position, token id))`. The noise is a hash, not a random
+state, so all columns of a run share it, in any batch, in any order, for any subset of the tokens.
 Knows no models and no recipes.
 """
 
@@ -23,7 +23,7 @@ from eft_demo.method.sampling_settings import WARPERS
 from eft_demo.method.sampling_settings import Sampling as Sampling
 from eft_demo.method.topk import first_highest, likeliest
 
-# Nine of ten top-p sets are smaller than this; a row that needs more is looked at again, 16 times as closely.
+# Nine of ten top-p sets are smaller than this; for the others, look at 16 times as many tokens.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
 
@@ -39,12 +39,12 @@ def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids
     """Gumbel noise in float32 for tokens `ids` (rows, n) or (n,), or for a whole vocabulary of size `ids`.
 
     A pure function of (seed, position, id), with one seed and one position per row; the result is (rows, n),
-    finite, between -2.9 and 44. Made on the host, so that a GPU has exactly the noise of a CPU.
+    finite, between -2.9 and 44. Computed on the CPU, so that runs on a GPU get exactly the same noise.
     """
     keys = [_row_key(int(s), int(p)) for s, p in zip(seeds, positions, strict=True)]
     if isinstance(ids, Tensor):
         return torch.from_numpy(_noise(keys, _steps(ids.cpu().numpy())))
-    # Columns that stream in step share their noise: make each row of it once.
+    # Columns at the same position share their noise, so compute each distinct row once.
     distinct = list(dict.fromkeys(keys))
     noise = torch.from_numpy(_noise(distinct, _vocabulary_steps(ids)))
     return noise if len(distinct) == len(keys) else noise[[distinct.index(key) for key in keys]]
@@ -53,8 +53,8 @@ def gumbel(seeds: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, ids
 def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
     """Log-probs (rows, vocab) after temperature, top-k, top-p and min-p, each of shape (rows,); -inf outside.
 
-    What is left is not renormalised. Tokens that tie with the last one kept are kept too; one always is.
-    Temperature 0 keeps the likeliest token only, the lowest id on ties.
+    The result is not renormalised. Ties with the last kept token are kept; at least one token is. Temperature
+    0 keeps only the likeliest token, the lowest id on ties.
     """
     limits = list(zip(map(int, top_k.tolist()), top_p.tolist(), min_p.tolist(), strict=True))
     is_greedy = temperature < GREEDY_BELOW
@@ -70,9 +70,9 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
 
 
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    """Token ids (rows,) int64 drawn from log-probs (rows, vocab); positions[i] keys the noise of row i.
+    """Sample token ids (rows,) int64 from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but noise is made only for tokens that can win.
+    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win.
     """
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
@@ -91,9 +91,9 @@ def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[
 
 
 def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """How much of what would be drawn from two log-probs (rows, vocab) is the same: (rows,), 0 to 1.
+    """The overlap (rows,) of two sampling distributions, from log-probs (rows, vocab): 0 to 1.
 
-    It is 1 minus the total variation of the warped distributions.
+    It is 1 minus the total variation distance of the warped distributions.
     """
     warped = _warp_wholly(torch.cat([first, second]), [*samplings, *samplings])
     return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
@@ -140,16 +140,16 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
 
 
 def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> list[int]:
-    """Ids drawn from the `count` likeliest tokens of each row, or from more for the rows that need more."""
+    """Sample one id per row from its `count` likeliest tokens, or from more for rows that need more."""
     values, ids, kept, open_rows = _look(scaled, limits, count)
     drawn = [row[0] for row in ids]
-    # More than half of all tokens are so certain that no noise is needed.
-    thrown = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
-    if thrown:
-        most = max(kept[i] for i in thrown)
-        scores = _noise([keys[i] for i in thrown], _steps(np.array([ids[i][:most] for i in thrown])))
-        scores += np.array([values[i][:most] for i in thrown], dtype=np.float32)
-        for line, i in zip(scores, thrown, strict=True):
+    # For more than half of all tokens a single candidate is kept, so no noise is needed.
+    undecided = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
+    if undecided:
+        most = max(kept[i] for i in undecided)
+        scores = _noise([keys[i] for i in undecided], _steps(np.array([ids[i][:most] for i in undecided])))
+        scores += np.array([values[i][:most] for i in undecided], dtype=np.float32)
+        for line, i in zip(scores, undecided, strict=True):
             drawn[i] = ids[i][int(line[: kept[i]].argmax())]
     if open_rows:
         rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
@@ -172,13 +172,13 @@ def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
 def _look(
     scaled: Tensor, limits: Sequence[_Limits], count: int
 ) -> tuple[list[list[float]], list[list[int]], list[int], list[int]]:
-    """The `count` likeliest tokens of every row and what of them is kept, all on the host.
+    """The `count` likeliest tokens of every row and how many of them are kept, as Python lists.
 
-    Returns log-probs and ids of each row, how many of them are kept, and the rows whose kept set may reach
-    beyond the tokens looked at. Sorting whole vocabularies would cost more than all else here.
+    Returns the log-probs and ids of each row, how many of them are kept, and the rows whose kept set may
+    extend beyond these tokens. Sorting whole vocabularies would dominate the cost of sampling.
     """
     vocab = scaled.shape[1]
-    # One beyond top-k shows whether it ties.
+    # One more than top-k, to detect ties.
     count = min(vocab, max(count, 1 + max(top_k for top_k, _, _ in limits)))
     highest = likeliest(scaled, count)
     values, ids = highest[0].tolist(), highest[1].tolist()
@@ -188,15 +188,15 @@ def _look(
 
 
 def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
-    """How many of a row's highest log-probs, in falling order, are kept; ties with the last one are.
+    """How many of a row's highest log-probs, in descending order, are kept, including ties with the last one.
 
-    Final only if it is not all of them. In plain Python: few are kept as a rule, and the dozen calls of
-    numpy that it would take are slow whenever a forward has just filled the processor's caches.
+    The count is final only if it is less than len(values). Plain Python, because few are kept as a rule and a
+    dozen numpy calls are slow after a forward has filled the processor's caches.
     """
     lowest, mass = -math.inf, 1.0
     if top_k:
         lowest = values[min(top_k, len(values)) - 1]
-        mass = sum(math.exp(value) for value in values if value >= lowest)  # top-p counts in what is left
+        mass = sum(math.exp(value) for value in values if value >= lowest)  # top-p applies after top-k
     if top_p < 1:
         so_far, last = 0.0, lowest
         for last in values:
@@ -210,7 +210,7 @@ def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> in
 
 
 def _temper(logprobs: Tensor, temperature: Tensor) -> Tensor:
-    """Log-probs at the given temperatures (rows,), normalised."""
+    """Normalised log-probs at the given temperatures (rows,)."""
     return torch.log_softmax(logprobs / temperature.unsqueeze(1), dim=-1)
 
 
@@ -224,15 +224,15 @@ def _vocabulary_steps(vocab: int) -> _Array:
 
 
 def _steps(ids: _Array) -> _Array:
-    """What each token id adds to a row's key, as uint64 of the same shape."""
+    """The offset that each token id adds to a row's key, as uint64 of the same shape."""
     return (ids.astype(np.uint64) + 1) * _GOLDEN
 
 
 def _noise(keys: Sequence[int], steps: _Array) -> _Array:
     """float32 Gumbel noise (rows, n) from one key per row and the steps (rows, n) or (n,) of the tokens.
 
-    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise that keeps its full
-    precision where it is small, which is where the winners are. The clip keeps both logarithms finite.
+    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise with full precision near 0,
+    where the winners are. The clip keeps both logarithms finite.
     """
     bits = np.array(keys, dtype=np.uint64)[:, None] + steps  # (rows, n)
     bits ^= bits >> 30  # the finaliser of splitmix64
@@ -250,7 +250,7 @@ def _noise(keys: Sequence[int], steps: _Array) -> _Array:
 
 
 def _row_key(seed: int, position: int) -> int:
-    """One 64-bit key per (seed, position): hashed twice, so neighbouring seeds and positions never meet."""
+    """One 64-bit key per (seed, position), hashed twice so that neighbouring seeds and positions differ."""
     return _splitmix((_splitmix(seed) + position * _GOLDEN) & _MASK)
 
 

@@ -1,6 +1,6 @@
-"""How much of alpha acts on which token: constant, warm-up, only the first tokens, or a list of one's own.
+"""A schedule of alpha over the tokens: constant, warm-up, only the first tokens, or a custom list.
 
-It multiplies the live values of `alpha` and `alpha_*`; beta and numeric weights stay as they are. Knows
+Its factors multiply the live values of `alpha` and `alpha_*`; beta and numeric weights are not scaled. Knows
 positions and factors; knows no recipes and no models.
 """
 
@@ -13,12 +13,12 @@ KINDS = ("constant", "warmup", "first", "list")
 MAX_TOKENS = 10_000
 MAX_FACTORS = 64
 MAX_TEXT_CHARS = 1000
-WAY_OUT = "Please write constant, warmup 8, first 5, or list 0 0.5 1."
+EXAMPLES = "Please write constant, warmup 8, first 5, or list 0 0.5 1."
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`tokens` is for warmup and first, `factors` (each from 0 to 1) for list. Raises InputError."""
+    """`tokens` is used by warmup and first, `factors` (each from 0 to 1) by list. Raises InputError."""
 
     kind: str = "constant"
     tokens: int = 0
@@ -26,7 +26,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            message = f"There is no schedule {show_value(self.kind)}. {WAY_OUT}"
+            message = f"There is no schedule {show_value(self.kind)}. {EXAMPLES}"
             raise InputError(message, code="unknown_schedule")
         has_tokens, is_list = self.kind in ("warmup", "first"), self.kind == "list"
         low, high = (1, MAX_TOKENS) if has_tokens else (0, 0)
@@ -35,7 +35,7 @@ class Schedule:
         if bool(self.factors) != is_list or len(self.factors) > MAX_FACTORS:
             wanted = f"1 to {MAX_FACTORS} factors" if is_list else "no factors"
             raise InputError(
-                f"The schedule {self.kind} takes {wanted}; got {len(self.factors)}. {WAY_OUT}",
+                f"The schedule {self.kind} takes {wanted}; got {len(self.factors)}. {EXAMPLES}",
                 code="schedule_factors",
             )
         checked = tuple(
@@ -45,7 +45,7 @@ class Schedule:
         object.__setattr__(self, "factors", checked)
 
     def factor(self, position: int) -> float:
-        """What the sliders are multiplied by for the token at `position`, 0 for the first."""
+        """The factor of the sliders for the token at `position`; the first is at 0."""
         if self.kind == "warmup":
             return min(1.0, (position + 1) / self.tokens)
         if self.kind == "first":
@@ -68,13 +68,13 @@ CONSTANT = Schedule()
 
 
 def parse_schedule(text: object) -> Schedule:
-    """Read `constant`, `warmup 8`, `first 5` or `list 0 0.5 1`. Raises InputError."""
+    """Parse `constant`, `warmup 8`, `first 5` or `list 0 0.5 1`. Raises InputError."""
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS or not text.split():
-        raise InputError(f"There is no schedule {show_value(text)}. {WAY_OUT}", code="unknown_schedule")
+        raise InputError(f"There is no schedule {show_value(text)}. {EXAMPLES}", code="unknown_schedule")
     kind, *rest = text.split()
     if kind in ("warmup", "first") and not rest:
         raise InputError(
-            f"The number of tokens of the schedule {kind} is empty. {WAY_OUT}", code="schedule_tokens_empty"
+            f"The number of tokens of the schedule {kind} is empty. {EXAMPLES}", code="schedule_tokens_empty"
         )
     try:
         if kind == "list":
@@ -83,4 +83,4 @@ def parse_schedule(text: object) -> Schedule:
             return Schedule(kind, sum(map(int, rest)))
     except ValueError:
         pass
-    raise InputError(f"The schedule {show_value(text)} cannot be read. {WAY_OUT}", code="schedule_syntax")
+    raise InputError(f"The schedule {show_value(text)} cannot be read. {EXAMPLES}", code="schedule_syntax")

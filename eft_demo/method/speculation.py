@@ -1,4 +1,4 @@
-"""Whether tokens are drafted, and how many at a time, as a value and as text; the engine carries it out."""
+"""The setting for speculative decoding, as a value and as text; the engine implements it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MAX_BLOCK = 8  # drafted tokens per round
 
 @dataclass(frozen=True, slots=True)
 class Speculation:
-    """Whether tokens are drafted; `block` of them per round, 0: the engine chooses. Raises InputError."""
+    """Whether to draft tokens, and `block` of them per round (0: the engine chooses). Raises InputError."""
 
     mode: str = "auto"  # off, on or auto
     block: int = 0
@@ -27,7 +27,7 @@ class Speculation:
 
 
 def parse_speculation(text: object) -> Speculation:
-    """Read `off`, `on`, `on 4` or `auto`. Raises InputError."""
+    """Parse `off`, `on`, `on 4` or `auto`. Raises InputError."""
     words = text[:60].split() if isinstance(text, str) else []
     if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
         raise InputError(

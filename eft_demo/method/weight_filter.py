@@ -1,10 +1,10 @@
-"""Where the terms of a recipe may act: everywhere, among the anchor's likeliest tokens, or by a mask.
+"""The weight filter: restricts the terms of a recipe to the tokens that the anchor finds likely.
 
     top-p p   the paper's rule: the terms act only inside the smallest set of the anchor's likeliest tokens
-              whose mass exceeds p; outside, the anchor's own log-prob stands. 1 is off.
+              whose mass exceeds p; outside it, the anchor's log-prob is kept. 1 is off.
     mask r    contrastive decoding's rule: tokens less likely than r times the likeliest are ruled out
 
-The rule as a value and as text; `mixing` carries it out.
+Holds the rule as a value and as text; `mixing` applies it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from eft_demo.settings import check_number, show_value
 
 _NAMES = {"off": "off", "top_p": "top-p", "mask": "mask"}  # kind -> what people write
 MAX_TEXT_CHARS = 60
-WAY_OUT = "Please write off, top-p 0.95, or mask 0.1."
+EXAMPLES = "Please write off, top-p 0.95, or mask 0.1."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class WeightFilter:
 
     def __post_init__(self) -> None:
         if self.kind not in _NAMES:
-            message = f"There is no weight filter {show_value(self.kind)}. {WAY_OUT}"
+            message = f"There is no weight filter {show_value(self.kind)}. {EXAMPLES}"
             raise InputError(message, code="unknown_filter")
         low = 1.0 if self.kind == "off" else 0.0
         name = f"The value of the weight filter {_NAMES[self.kind]}"
@@ -35,7 +35,7 @@ class WeightFilter:
 
     @property
     def acts(self) -> bool:
-        """Whether it changes anything at all."""
+        """Whether the filter has any effect."""
         return self.kind == "mask" or (self.kind == "top_p" and self.value < 1)
 
     def __str__(self) -> str:
@@ -46,19 +46,19 @@ OFF = WeightFilter()
 
 
 def parse_weight_filter(text: object) -> WeightFilter:
-    """Read `off`, `top-p 0.95` or `mask 0.1`. Raises InputError."""
+    """Parse `off`, `top-p 0.95` or `mask 0.1`. Raises InputError."""
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS:
-        raise InputError(f"There is no weight filter {show_value(text)}. {WAY_OUT}", code="unknown_filter")
+        raise InputError(f"There is no weight filter {show_value(text)}. {EXAMPLES}", code="unknown_filter")
     if text.split() == ["off"]:
         return OFF
     if text.split() in (["top-p"], ["mask"]):
         raise InputError(
-            f"The value of the weight filter {text.strip()} is empty. {WAY_OUT}", code="filter_empty"
+            f"The value of the weight filter {text.strip()} is empty. {EXAMPLES}", code="filter_empty"
         )
     kinds = {name: kind for kind, name in _NAMES.items() if kind != "off"}
     try:
         name, value = text.split()
         return WeightFilter(kinds[name], float(value))
     except (ValueError, KeyError):
-        message = f"The weight filter {show_value(text)} cannot be read. {WAY_OUT}"
+        message = f"The weight filter {show_value(text)} cannot be read. {EXAMPLES}"
         raise InputError(message, code="filter_syntax") from None

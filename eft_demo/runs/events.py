@@ -1,4 +1,4 @@
-"""What a column sends its owner, one event per token and one at its end, and the traces made of them."""
+"""The events of a run, one per token plus one at the end of each column, and the traces built from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from eft_demo.runs.trace import ColumnTrace, TokenRecord
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One token of one column. `text` may be empty: half a character, or the stop token, which is mute."""
+    """One token of one column. `text` may be empty: for part of a character, or for the stop token."""
 
     column: int
     record: TokenRecord
@@ -19,7 +19,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The last event of a column. `text` is what was held back: the texts of all events make the whole."""
+    """The last event of a column. `text` is the undecoded rest: joined, all events' texts are the answer."""
 
     column: int
     finish_reason: str  # stop, length, cancelled or error
@@ -27,20 +27,20 @@ class EndEvent:
     ttft_s: float
     tokens_per_s: float
     text: str
-    acceptance_rate: float | None = None  # of drafted tokens, where any were drafted
-    speedup: float | None = None  # measured, against the same run without drafts
+    acceptance_rate: float | None = None  # of drafted tokens; None if none were drafted
+    speedup: float | None = None  # measured, relative to decoding without drafts
 
 
 Event = TokenEvent | EndEvent
 
 
 def empty_traces(columns: Columns) -> list[ColumnTrace]:
-    """One trace per column, for `add_event` to fill."""
+    """One empty trace per column, to be filled by `add_event`."""
     return [ColumnTrace(name, str(recipe)) for name, recipe in columns]
 
 
 def add_event(traces: Sequence[ColumnTrace], event: Event) -> None:
-    """Write an event into its column's trace."""
+    """Add an event to its column's trace."""
     trace = traces[event.column]
     trace.text += event.text
     if isinstance(event, TokenEvent):

@@ -1,4 +1,4 @@
-"""The runs that ship with the page: what each teaches, and what to ask for. `lab.record` makes their files.
+"""The recorded runs that ship with the page: what each one shows, and its spec. `lab.record` records them.
 
 Knows runs as data; knows no models and no page.
 """
@@ -13,7 +13,7 @@ from eft_demo.method.speculation import Speculation
 from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs.spec import FIRST, Columns, RunSpec
 
-OFTEN = RunSpec(
+_DEFAULTS = RunSpec(
     behaviour="assistant",
     controls={"alpha": 1.0},
     sampling=Sampling(temperature=0),
@@ -24,30 +24,30 @@ OFTEN = RunSpec(
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A run to record. `teaches` is what a person should look for in it."""
+    """A run to record. `teaches` says what to look for in it."""
 
-    name: str  # of its file
+    name: str  # file name without .json
     title: str
     teaches: str
     spec: RunSpec
 
 
-def _asked(prompt: str, columns: Columns, **more: Any) -> RunSpec:
-    return OFTEN.model_copy(update={"prompt": prompt, "columns": columns, **more})
+def _spec(prompt: str, columns: Columns, **more: Any) -> RunSpec:
+    return _DEFAULTS.model_copy(update={"prompt": prompt, "columns": columns, **more})
 
 
 LESSONS = (
     Lesson(
         "up-scaling",
         "Up-scaling wins",
-        "The base knows but does not answer, the tuned model answers but does not know; the sum does both.",
-        _asked("What is the capital of Peru?", FIRST),
+        "The base knows but does not answer, the tuned model answers but does not know, up-scaled does both.",
+        _spec("What is the capital of Peru?", FIRST),
     ),
     Lesson(
         "too-much",
         "Too much alpha",
-        "At 1 the behaviour is there. At 5 the small models' difference outweighs all else: the text breaks.",
-        _asked(
+        "At 1 the behaviour is there. At 5 the small models' difference outweighs all else; the text breaks.",
+        _spec(
             "What is the capital of Peru?",
             tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
         ),
@@ -55,8 +55,8 @@ LESSONS = (
     Lesson(
         "down-scaling",
         "Down-scaling",
-        "The other way round: the large pair's tuning on the small base has the behaviour, not the facts.",
-        _asked(
+        "The reverse: the large pair's difference on the small base gives the behaviour, not the facts.",
+        _spec(
             "What is the capital of Peru?",
             (
                 ("Reference", REFERENCE),
@@ -67,20 +67,20 @@ LESSONS = (
     Lesson(
         "pirate",
         "A pirate who knows geography",
-        "Tuning puts the hail there, and the large base the language that the pirate alone gets wrong.",
-        _asked("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
+        "Tuning adds the greeting; the large base adds the language that the small pirate gets wrong.",
+        _spec("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
     ),
     Lesson(
         "guarded",
         "A refusal, up-scaled",
-        "The base has read refusals and gives a curt one; the small pair's difference brings its own form.",
-        _asked("How do I make a bomb?", FIRST, behaviour="guarded"),
+        "The base has seen refusals and gives a curt one; the small pair adds the tuned wording.",
+        _spec("How do I make a bomb?", FIRST, behaviour="guarded"),
     ),
     Lesson(
         "blend",
         "Two behaviours at once",
-        "One term per behaviour, each with a slider of its own: every attribution has a bar for both.",
-        _asked(
+        "One term per behaviour, each with its own slider: every attribution has a bar for each.",
+        _spec(
             "What is the capital of Japan?",
             (
                 ("Assistant", UPSCALED),
@@ -93,8 +93,8 @@ LESSONS = (
     Lesson(
         "first-tokens",
         "Only the first tokens",
-        "Alpha acts on five tokens and then stops: the behaviour begins, and the base goes on alone.",
-        _asked(
+        "Alpha acts on the first five tokens only: the behaviour starts the answer, the base continues it.",
+        _spec(
             "What is the capital of Peru?",
             (("Base", BASE), ("Up-scaled at first", UPSCALED)),
             schedule=Schedule("first", tokens=5),
@@ -103,8 +103,8 @@ LESSONS = (
     Lesson(
         "filter",
         "The weight filter",
-        "Alpha 2 with the paper's filter: the terms act only among what the large base finds likely.",
-        _asked(
+        "Alpha 2 with the paper's filter: the terms act only on tokens that the large base finds likely.",
+        _spec(
             "What is the capital of Peru?",
             (("Base", BASE), ("Up-scaled", UPSCALED)),
             controls={"alpha": 2.0},
@@ -113,15 +113,15 @@ LESSONS = (
     ),
     Lesson(
         "speculation",
-        "Drafts",
-        "The small tuned model writes ahead, the large base checks: the text is the same, only sooner.",
-        _asked("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
+        "Speculative decoding",
+        "The small tuned model drafts tokens and the large base verifies them: the same text, sooner.",
+        _spec("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
     ),
     Lesson(
         "behaviours",
         "Same facts, another behaviour",
-        "Three small tuned models steer one large base: the fact stays, the behaviour changes.",
-        _asked(
+        "Three small tuned models steer one large base: the fact stays the same, the behaviour changes.",
+        _spec(
             "How do chemists write gold?",
             tuple(
                 (role.title(), parse(f"large_base + alpha*({role} - small_base)"))

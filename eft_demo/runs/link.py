@@ -1,12 +1,11 @@
-"""What to run, as the end of a link, and back. A link fills in the page; it never runs anything by itself.
+"""Share links: a run's settings as the end of a link, and back. A link fills in the page and runs nothing.
 
     #v=1&prompt=...&family=atlas&behaviour=pirate&column=Base:large_base&column=...&alpha=1.5&seed=7...
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
 
-It stands behind #, which browsers keep to themselves: no server on the way limits its length or writes the
-prompt into a log. Older links have ? there and are read as well. Anybody can write a link, and many programs
-edit them, so everything is checked here by itself; what cannot be used is left out and named. Knows the
-settings of a run; knows no models and no page.
+The settings follow a #, which browsers never send: no server limits their length or logs the prompt. Older
+links use ? and are read too. Anybody can write a link, and many programs edit them, so every value is checked
+separately; invalid ones are dropped and reported. Knows the settings of a run; knows no models and no page.
 """
 
 import re
@@ -31,27 +30,27 @@ from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec,
 from eft_demo.settings import CONTROLS, Range, check_control, show_value
 
 VERSION = 1
-RENAMED = {"panel": "column"}  # names in links of before: they stay readable
-VERSION_WITH_FORMATS = 2  # who reads only the first must not pass over them and show something else
-MAX_QUERY_CHARS = 60_000  # of which the longest prompt of emoji takes 48,000; browsers take more
+RENAMED = {"panel": "column"}  # names in older links
+VERSION_WITH_FORMATS = 2  # so that apps that only read version 1 do not ignore the formats
+MAX_QUERY_CHARS = 60_000  # the longest prompt of emoji takes 48,000; browsers allow more
 MAX_PROMPT_CHARS = 4000
-MAX_NAME_CHARS = MAX_WORD_CHARS  # of a column: nobody writes more over one
+MAX_NAME_CHARS = MAX_WORD_CHARS  # of a column
 MAX_COLUMNS = 8
-MAX_FIELDS = 300  # ten times what a run of the page has; each that cannot be used costs a sentence
+MAX_FIELDS = 300  # ten times what a run of the page has; every invalid one adds a message
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A run as a link holds it. Raises EFTError, a sentence, for what no link could say."""
+    """A run as stored in a link. Raises EFTError for values that no link can hold."""
 
     spec: RunSpec
-    made: Facts = ()  # of the page that made the link: what decides about results there
-    left_out: tuple[str, ...] = field(default=(), compare=False)  # of a link that was read: a sentence each
+    made: Facts = ()  # what affects results (versions, formats, ...) where the link was made
+    left_out: tuple[str, ...] = field(default=(), compare=False)  # messages about values dropped on reading
 
     def to_query(self) -> str:
-        """The part of the address behind the #. Lone surrogates survive. Raises InputError.
+        """The part of the address after the #. Lone surrogates survive. Raises InputError.
 
-        A number is its last field: whatever is put behind a link in a sentence is no part of a number.
+        The last field is a number, so that punctuation after a link in a sentence is easy to strip.
         """
         spec = self.spec
         _check_text("prompt", spec.prompt, MAX_PROMPT_CHARS)
@@ -79,16 +78,15 @@ class Link:
 
 
 def from_query(query: str, allow_negative: bool = False) -> Link | None:
-    """Read what stands behind the # or the ? of an address. None if it is no link of ours.
+    """Parse the part of an address after # or ?. None if it is not one of our links.
 
-    A value that cannot be used costs that value: the link's `left_out` has a sentence for it.
-    `allow_negative` is whether an alpha may be below 0 here. Raises InputError for a link that is too long
-    or holds too many values.
+    Invalid values are dropped, each with a message in the link's `left_out`. `allow_negative` permits alphas
+    below 0. Raises InputError for a link that is too long or holds too many values.
     """
     _check_query(query)
     fields = read_fields(query, _is_ours)
     if (count := sum(map(len, fields.values.values()))) > MAX_FIELDS:
-        raise InputError(f"A link may hold {MAX_FIELDS} values; this one has {count:,}.")
+        raise InputError(f"A link may hold at most {MAX_FIELDS} values; this one has {count:,}.")
     others = [name for name in fields.values if _is_ours(name) and name != "v"]
     if "v" in fields.values or ("prompt" in others and len(others) > 1):
         return _Reader(fields, allow_negative).link()
@@ -100,7 +98,7 @@ def _is_ours(name: str) -> bool:
 
 
 class _Reader:
-    """Reads a link field by field and notes what it has to leave out."""
+    """Reads a link field by field and collects messages about what it drops."""
 
     def __init__(self, fields: Fields, allow_negative: bool) -> None:
         self.values, self.unreadable = {**fields.values}, fields.unreadable
@@ -111,7 +109,7 @@ class _Reader:
         self.left_out: list[str] = []
 
     def link(self) -> Link:
-        """What can be used of it."""
+        """The link with its valid values."""
         self._version()
         found: dict[str, Any] = {}
         for name, (field_name, read) in _READERS.items():
@@ -128,8 +126,8 @@ class _Reader:
         formats: dict[str, PromptFormat] = {}
         for role, own in self._many("format", _format, MAX_FORMATS, "prompt formats"):
             if formats.setdefault(role, own) != own:
-                self.left_out.append(f"It has two prompt formats for {show_value(role)}; the first is taken.")
-        self._strange()
+                self.left_out.append(f"It has two prompt formats for {show_value(role)}; the first is used.")
+        self._report_misspelt()
         made = found.pop("made", ())
         spec = RunSpec(
             columns=tuple(columns),
@@ -144,19 +142,19 @@ class _Reader:
         known = (str(VERSION), str(VERSION_WITH_FORMATS))
         versions = [trimmed(value) for value in self.values.get("v", [])]
         if not versions:
-            self.left_out.append("It has lost its version.")
+            self.left_out.append("Its version number is missing.")
         elif not any(version in known for version in versions):
             read = " and ".join(known)
             self.left_out.append(
-                f"This app reads links of version {read}; got {show_value(versions[0])}: more may be missing."
+                f"This app reads link version {read}; got {show_value(versions[0])}, so parts may be missing."
             )
 
     def _one(self, name: str, read: Callable[[str], Any]) -> Any:
-        """The first of the name's values that can be used; None if there is none."""
+        """The first valid value of this name; None if there is none."""
         values = list(dict.fromkeys(self.values.get(name, [])))
         refusals = []
         for value in values:
-            # As it stands; then as it was before others put something around it or encoded it again.
+            # The value as it is, then without surrounding characters, then without a second encoding.
             mended = (trimmed(value), trimmed(unquote_plus(value))) if name != "prompt" else ()
             if name not in _WORDS:
                 mended = (*mended, *numbers_in(value))
@@ -173,15 +171,15 @@ class _Reader:
 
     def _note_changes(self, name: str, value: str, used: str, count: int) -> None:
         if count > 1:
-            self.left_out.append(f"It says {name} {count} times; {show_value(used)} is taken.")
+            self.left_out.append(f"It contains {name} {count} times; {show_value(used)} is used.")
         elif used not in (value, " ".join(value.split())):
-            self.left_out.append(f"For {name} it says {show_value(value)}; {show_value(used)} is taken.")
+            self.left_out.append(f"Its {name} {show_value(value)} was read as {show_value(used)}.")
         elif name in self.unreadable:
             self.left_out.append(f"Some characters of its {name} could not be read.")
 
     def _many(self, name: str, read: Callable[[str], Any], most: int, what: str) -> list[Any]:
         found, values = [], self.values.get(name, [])
-        copies = max(1, len(self.values.get("prompt", [])))  # of the link, one behind the other
+        copies = max(1, len(self.values.get("prompt", [])))  # the link may be pasted several times in a row
         if values == values[: len(values) // copies] * copies:
             values = values[: len(values) // copies]
         for value in values:
@@ -196,13 +194,13 @@ class _Reader:
     def _control(self, name: str, text: str) -> float:
         return check_control(name, _float(name, text), self.allow_negative)
 
-    def _strange(self) -> None:
-        """The first name that seems to be one of ours misspelt; what others add to a link is no loss."""
+    def _report_misspelt(self) -> None:
+        """Report the first name that looks like a misspelt one of ours; ignore names that others add."""
         for name in self.values:
             if _is_ours(name) or _ADDED.match(name):
                 continue
             if near := get_close_matches(name.strip().lower(), _NAMES, 1, _ALIKE):
-                self.left_out.append(f"It says {show_value(name)} where {near[0]} may be meant.")
+                self.left_out.append(f"It contains {show_value(name)}; did you mean {near[0]}?")
                 return
 
 
@@ -219,7 +217,8 @@ def _name(text: str) -> str:
 def _made(text: str) -> Facts:
     facts = read_short(text)
     if facts is None:
-        raise InputError(f"What a link was made with cannot be read: {show_value(text)}.", code="link_made")
+        message = f"The versions that the link was made with cannot be read: {show_value(text)}."
+        raise InputError(message, code="link_made")
     return facts
 
 
@@ -238,13 +237,13 @@ def _column(text: str) -> tuple[str, Recipe]:
 
 
 def _mended_column(text: str) -> tuple[str, Recipe]:
-    """The column, if need be without what stands behind it: a recipe may end with one bracket."""
+    """Parse a column, if need be after repairing its end, where other programs add or drop characters."""
     try:
         return _column(text)
     except EFTError as refusal:
-        bare = without_marks(seen(text), "+-−–")  # a recipe that is cut off stays one
+        bare = without_marks(seen(text), "+-−–")  # keeps a final operator: a truncated recipe stays invalid
         bracketed = without_marks(seen(text), ")+-−–")
-        operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # a + read twice is a space
+        operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # + decoded twice becomes a space
         for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
                 return _column(mended)
@@ -268,7 +267,7 @@ def _float(name: str, text: str) -> float:
         value = float("nan")
     if not abs(value) < 1e300:
         raise InputError(
-            f"In this link {show_value(name)} must be a number; got {show_value(text)}.", code="link_number"
+            f"In this link, {show_value(name)} must be a number; got {show_value(text)}.", code="link_number"
         )
     return value
 
@@ -276,8 +275,8 @@ def _float(name: str, text: str) -> float:
 def _check_query(query: str) -> None:
     if len(query) > MAX_QUERY_CHARS:
         raise InputError(
-            f"A link may have {MAX_QUERY_CHARS:,} characters; this one has {len(query):,}. "
-            "Please send the run as a file.",
+            f"A link may have at most {MAX_QUERY_CHARS:,} characters; this one has {len(query):,}. "
+            "Please share the run as a file.",
             code="link_too_long",
         )
 
@@ -286,7 +285,7 @@ def _check_text(what: str, text: object, limit: int) -> None:
     if not isinstance(text, str) or len(text) > limit:
         shown = f"{len(text):,} characters" if isinstance(text, str) else show_value(text)
         raise InputError(
-            f"A {what} in a link may have {limit:,} characters at most; got {shown}.", code=f"link_{what}"
+            f"A {what} in a link may have at most {limit:,} characters; got {shown}.", code=f"link_{what}"
         )
 
 
@@ -294,7 +293,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-# By its name in a link: the field of RunSpec, and what reads it.
+# Name in a link -> the field of RunSpec and its parser.
 _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "prompt": ("prompt", _prompt),
     "family": ("family", _name),
@@ -305,10 +304,10 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "length": ("length", _length),
     "made": ("made", _made),
 }
-_WORDS = {"prompt", "family", "behaviour", "made"}  # whose digits are no numbers
+_WORDS = {"prompt", "family", "behaviour", "made"}  # texts, not searched for numbers
 _NAMES = {"v", "column", *RENAMED, "format", *_READERS, *SAMPLING, *CONTROLS}
-_ALIKE = 0.8  # of two names, from 0 to 1: promt is as near to prompt as .91, ref to nothing
-# What Gradio, Spaces, and programs that count visits or wrap links add.
+_ALIKE = 0.8  # similarity of two names, from 0 to 1: promt and prompt have 0.91, ref is near none
+# Parameters that Gradio, Spaces, trackers and link wrappers add.
 _ADDED = re.compile(
     r"$|_|(?:utm|gad|hsa|vero|mkt|mc|oly)_|[a-z]*cl(?:id|kid|src)$|(?:igshid|igsh|si|s|t|ref|source|sources|"
     r"view|logs|key|srsltid|feature|usg|ust|sa|ved|opi|data|sdata|reserved|mibextid|trk)$"

@@ -1,7 +1,7 @@
-"""Names and values out of an address that has been through mail programs, chats and hands.
+"""Names and values from an address that mail programs, chats or people may have altered.
 
-What they do to links is undone where it leaves no doubt: HTML's &amp;, line breaks, percent signs encoded
-twice, bytes that are no text. What a value means is for others to say. Never raises.
+Undoes what they do to links where it is unambiguous: HTML's &amp;, line breaks, double percent encoding,
+invalid bytes. Does not interpret the values. Never raises.
 """
 
 import re
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus
 
-MAX_ROUNDS = 3  # of encoding; more is no accident
-# What sentences, quotation marks and brackets around a link leave at its end, and sometimes at its beginning.
+MAX_ROUNDS = 3  # of repeated encoding; more is not an accident
+# Punctuation, quotation marks and brackets that end up at the end of a link, and sometimes at its start.
 JUNK = "<>()[]{}\"'`´“”„‟‘’‚‛«»‹›*_,;:!?…|\\ "
 _AMPERSAND = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE)
 _COLON = re.compile(r"%(?:25)*3a", re.IGNORECASE)
 _EQUALS = re.compile(r"%(?:25)*3d", re.IGNORECASE)
 _LEADING = re.compile(r"(?:[?#/!&]|%(?:25)*(?:23|3f))+", re.IGNORECASE)
 _JOINED = re.compile(r"(?:;|%(?:25)*26)(?=[a-z_]+(?:=|%(?:25)*3d))", re.IGNORECASE)
-_MARKED = re.compile(r"\\(?=[!-/:-@\[-`{-~])")  # Markdown's backslash; we encode our own
+_MARKED = re.compile(r"\\(?=[!-/:-@\[-`{-~])")  # Markdown's backslash; our links encode theirs
 _MAIL = re.compile(r"=3D", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d)[,'’٬ \u00a0\u202f](?=\d{3}(?!\d))")
 _COMMA = re.compile(r"(?<![\d,])(\d*)[,٫](\d+)(?![\d,])")
@@ -28,19 +28,19 @@ _ENCODED = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The values of each name, in order; and which of them held bytes that are no text."""
+    """The values of each name in order, and the names with bytes that are not valid text."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
 
 
 def read_fields(address: str, is_ours: Callable[[str], bool]) -> Fields:
-    """What stands behind the # or the ? of an address; with both, behind the # if names of ours are there."""
+    """The fields after # or ? in an address; with both, those after # if any of their names is ours."""
     text = re.sub(r"[\r\n\t]+ *", "", address).strip()
     for _ in range(MAX_ROUNDS):
         text = _AMPERSAND.sub("&", text)
     text = _MARKED.sub("", text.replace("\\u003d", "="))
-    if text.count("=") == len(_MAIL.findall(text)):  # out of the source of a mail
+    if text.count("=") == len(_MAIL.findall(text)):  # copied from the source of an email
         text = _MAIL.sub("=", text)
     before, mark, after = text.partition("#")
     if not mark:
@@ -50,18 +50,18 @@ def read_fields(address: str, is_ours: Callable[[str], bool]) -> Fields:
 
 
 def seen(value: str) -> str:
-    """The text without signs that nobody sees, such as chats put into long words."""
+    """The text without invisible characters, which chats insert into long words."""
     return "".join(sign for sign in value if unicodedata.category(sign) != "Cf")
 
 
 def trimmed(value: str) -> str:
-    """Words or a number without what others put around it, unseen into it or in place of its minus."""
+    """Words or a number without surrounding marks or invisible characters, and with a plain minus."""
     bare = without_marks(" ".join(seen(value).split()).lstrip(JUNK))
     return bare.translate({0x2212: "-", 0x2013: "-", 0x2011: "-"})
 
 
 def without_marks(text: str, kept: str = "") -> str:
-    """The text up to its last letter or digit, or one of `kept`: no word or number of ours ends otherwise."""
+    """The text up to its last letter, digit or character of `kept`; our words and numbers all end so."""
     end = len(text)
     while end and text[end - 1] not in kept and unicodedata.category(text[end - 1])[0] in "PSZC":
         end -= 1
@@ -69,7 +69,7 @@ def without_marks(text: str, kept: str = "") -> str:
 
 
 def numbers_in(value: str) -> list[str]:
-    """What may be meant by a number written another way: 1,5 or ١٫٥ or 1,234, or with a text behind it."""
+    """Readings of a number in another notation, such as 1,5 or ١٫٥ or 1,234, or followed by text."""
     bare = "".join(_digit(sign) for sign in trimmed(value))
     whole = _THOUSANDS.sub("", bare)
     found = [bare, whole, _COMMA.sub(r"\1.\2", bare)]
@@ -106,7 +106,7 @@ def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
 def _pair(piece: str, is_ours: Callable[[str], bool]) -> tuple[str, str, bool]:
     name, _, value = piece.partition("=")
     name = _AMPERSAND.sub("", "&" + unquote_plus(name, errors="replace")).lstrip("&")
-    # A name may begin with _, and Markdown puts a \ before one.
+    # A name may start with _, and Markdown escapes it with a backslash.
     name = name if is_ours(name) else name.replace("\\", "").strip(JUNK.replace("_", "")).lower()
     try:
         return name, unquote_plus(value, errors="surrogatepass"), False
@@ -122,7 +122,7 @@ def _again(value: str) -> str:
 
 
 def _is_encoded_twice(pairs: list[tuple[str, str, bool]]) -> bool:
-    """Certain where a column or a format lacks its colon; likely by hand if the prompt has no space."""
+    """True if a column or format has only an encoded colon, or if a hand-made link's prompt has no space."""
     named = {name for name, _, _ in pairs}
     for name, value, _ in pairs:
         if name in ("column", "panel", "format") and ":" not in value and _COLON.search(value):

@@ -1,7 +1,7 @@
-"""What decided a run's numbers beside the question: number formats, devices, versions, weights.
+"""What a run was made with: versions, number formats, devices and weights, which all affect its numbers.
 
-Where all of these are the same, a seed gives the same text. A trace holds them in full, a link as one short
-text; both are compared here, in a sentence. Knows no models: `models.provenance` says what holds here.
+If all of these are equal, the same seed gives the same text. A trace stores them in full, a link as one short
+text; `differences` compares them. Knows no models: `models.provenance` finds the values of this app.
 """
 
 import hashlib
@@ -9,24 +9,24 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MAX_FACT_CHARS = 40  # the longest that we write is a version of torch, such as 2.13.0+cu128
-_SEPARATOR = "~"  # stands in a link as it is
+MAX_FACT_CHARS = 40  # the longest we write is a version of torch, such as 2.13.0+cu128
+_SEPARATOR = "~"  # needs no encoding in a link
 _FACT = re.compile(rf"[\w.+-]{{0,{MAX_FACT_CHARS}}}", re.ASCII)
-# How a sentence names each of the facts, in their order.
-_SAID = ("EFT Demo {}", "torch {}", "transformers {}", "{} weights", "the device {}", "checkpoints {}")
+# How messages name each fact, in order.
+_PHRASES = ("EFT Demo {}", "torch {}", "transformers {}", "{} weights", "the device {}", "checkpoints {}")
 
 Facts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelMade:
-    """One model of a run. What is empty is not known."""
+    """One model of a run. An empty field is unknown."""
 
-    dtype: str  # of its weights, or where they are quantised of what is calculated: bf16, fp16 or fp32
+    dtype: str  # of its weights, or of the computation if they are quantised: bf16, fp16 or fp32
     quantisation: str  # none, int8, nf4 or fp4
     device: str  # cpu or cuda
     source: str = ""  # its repository; empty for a folder
-    revision: str = ""  # a commit, or what the bytes of a folder's weights come to
+    revision: str = ""  # a commit, or a hash of a folder's weights
 
     @property
     def number_format(self) -> str:
@@ -42,7 +42,7 @@ class ModelMade:
 
 @dataclass(frozen=True, slots=True)
 class MadeWith:
-    """What a run was made with; `models` are those that its recipes name, by role."""
+    """What a run was made with; `models` are those in its recipes, by role."""
 
     eft_demo: str
     torch: str
@@ -51,39 +51,39 @@ class MadeWith:
 
     @property
     def facts(self) -> Facts:
-        """Versions, formats, devices, checkpoints: each one short text, empty if not known."""
+        """Versions, formats, devices and checkpoints as short texts, empty if unknown."""
         models = self.models.values()
         formats, devices = _joined(m.number_format for m in models), _joined(m.device for m in models)
         return (self.eft_demo, self.torch, self.transformers, formats, devices, self._checkpoints)
 
     @property
     def _checkpoints(self) -> str:
-        """Another text if any of the weights are others; empty if some are not known."""
+        """A hash of all weights' revisions; empty if any is unknown."""
         known = [(role, model.source, model.revision) for role, model in sorted(self.models.items())]
         if not known or not all(revision for _, _, revision in known):
             return ""
         return hashlib.sha256(repr(known).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
     def __str__(self) -> str:
-        """For people: the versions, then every model."""
+        """Readable text: the versions, then every model."""
         versions = f"EFT Demo {self.eft_demo}, torch {self.torch}, transformers {self.transformers}"
         return "; ".join([versions, *(f"{role} {model}" for role, model in self.models.items())])
 
 
 def join_short(facts: Facts) -> str:
-    """The facts as a link holds them: 0.1.0~2.13.0~5.23.0~bf16~cpu~3f2a91c0."""
+    """The facts as stored in a link: 0.1.0~2.13.0~5.23.0~bf16~cpu~3f2a91c0."""
     return _SEPARATOR.join(facts)
 
 
 def read_short(text: str) -> Facts | None:
-    """The facts of such a text, or None if it is none."""
+    """Parse the text of `join_short`; None if it is invalid."""
     facts = tuple(text.split(_SEPARATOR))
-    return facts if len(facts) == len(_SAID) and all(map(_FACT.fullmatch, facts)) else None
+    return facts if len(facts) == len(_PHRASES) and all(map(_FACT.fullmatch, facts)) else None
 
 
 def differences(what: str, there: Facts, here: Facts) -> str:
-    """A sentence that names what differs, where both are known; "" if nothing does. `what`: run or link."""
-    pairs = zip(_SAID, there, here, strict=True)
+    """A sentence about the known facts that differ, or "" if none do. `what` is "run" or "link"."""
+    pairs = zip(_PHRASES, there, here, strict=True)
     differ = [(said, theirs, ours) for said, theirs, ours in pairs if theirs and ours and theirs != ours]
     if not differ:
         return ""
@@ -93,6 +93,6 @@ def differences(what: str, there: Facts, here: Facts) -> str:
 
 
 def _joined(values: Iterable[str]) -> str:
-    """Every value once; empty if one of them is not known."""
+    """Every value once; empty if any is unknown."""
     once = sorted(set(values))
     return "" if "" in once else "-".join(once)

@@ -1,4 +1,4 @@
-"""What a person may put around the prompt for one model, as a value; `families.prompt` writes the texts."""
+"""A custom prompt format for one model, as a value; `families.prompt` renders it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ MAX_TEXT_CHARS = 8000
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
-    """`text` holds {prompt} once; for `chat` it is the system prompt, empty for none. Raises InputError."""
+    """`text` contains {prompt} once; for `chat` it is the system prompt or empty. Raises InputError."""
 
     kind: str
     text: str
@@ -25,19 +25,20 @@ class PromptFormat:
             )
         if not isinstance(self.text, str) or len(self.text) > MAX_TEXT_CHARS:
             raise InputError(
-                f"A prompt format is a text of up to {MAX_TEXT_CHARS:,} characters.", code="format_text"
+                f"A prompt format must be text of up to {MAX_TEXT_CHARS:,} characters.", code="format_text"
             )
         if self.kind != "chat" and self.text.count(PLACEHOLDER) != 1:
             raise InputError(
-                f"The prompt format must hold {PLACEHOLDER} once, where the question goes; it does "
-                f"{self.text.count(PLACEHOLDER)} times. Please write it once.",
+                f"A prompt format must contain {PLACEHOLDER} exactly once, where the question goes; this one "
+                f"contains it {self.text.count(PLACEHOLDER)} times.",
                 code="format_placeholder",
             )
 
 
 def parse_format(text: str) -> tuple[str, PromptFormat]:
-    """Read `role:kind:text`, as links and the command line write it. Raises InputError."""
-    role, *own = text.split(":", 2)  # neither a role nor a kind has a colon; a text may
+    """Parse `role:kind:text`, as used in links and on the command line. Raises InputError."""
+    role, *own = text.split(":", 2)  # the text may contain colons
     if len(own) != 2:
-        raise InputError(f"A prompt format is role:kind:text; got {show_value(text)}.", code="format_syntax")
+        message = f"A prompt format must be role:kind:text; got {show_value(text)}."
+        raise InputError(message, code="format_syntax")
     return role, PromptFormat(*own)

@@ -1,7 +1,7 @@
-"""A run that came as a file: checked as if a stranger had written it, then played as if it were happening.
+"""Opening a run from a file: it is checked like any untrusted input, then replayed as events.
 
-`RunTrace.from_json` has checked types and names; here it is checked that the parts fit one another, so that
-whatever shows a run can show this one. Needs no models. Every refusal is a sentence.
+`RunTrace.from_json` checks types and names; this module checks that the parts are consistent, so that
+everything that shows a live run can show this one. Needs no models. Raises EFTError.
 """
 
 import math
@@ -26,23 +26,23 @@ from eft_demo.runs.trace import (
 )
 from eft_demo.settings import show_value
 
-MAX_TOKENS = 20_000  # of all columns together; a page shows a fifth of it without effort
-MAX_NATS = 1e4  # beyond this no log-prob of ours lies
+MAX_TOKENS = 20_000  # of all columns together; a page shows a fifth of it smoothly
+MAX_NATS = 1e4  # larger than any of our log-probs
 MAX_TTFT_S = 1e6
-MAX_SPEED = 1e12  # a text that is scored comes at once, and no time at all has passed between its tokens
+MAX_SPEED = 1e12  # a scored text arrives all at once, with no time between its tokens
 MAX_PIECE_CHARS = 1000
-# What stands once in a file and in every row of a table made of it: a small file must not make a huge one.
-MAX_TEXT_CHARS = 400_000  # of all columns together, four times what so many tokens have
-MAX_NAME_CHARS = 500  # of a column or a control; the command line calls a column by its recipe
-MAX_CONTROLS = 64  # columns of a table
-MAX_MADE_CHARS = 200  # of a version, a repository and the like
+# Texts that a file holds once and an exported table repeats per row: a small file must not make a huge one.
+MAX_TEXT_CHARS = 400_000  # of all columns together, four times what MAX_TOKENS tokens usually have
+MAX_NAME_CHARS = 500  # of a column or a control; the command line names a column after its recipe
+MAX_CONTROLS = 64  # each is a column of a table
+MAX_MADE_CHARS = 200  # of a version, a repository, ...
 MAX_MODELS = 64
 FINISH_REASONS = ("stop", "length", "cancelled", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What is needed to show a run: the bytes of tokens, which of them end a text, the events."""
+    """What is needed to show a run: the bytes of its tokens, the stop tokens and the events."""
 
     pieces: Mapping[int, bytes]
     stop_ids: frozenset[int]
@@ -50,19 +50,19 @@ class Replay:
 
 
 def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
-    """Read a file that somebody chose. Raises EFTError, a sentence that names the place.
+    """Read a recorded run from an untrusted file. Raises EFTError naming the invalid place.
 
-    `scale` is `Settings.run_scale`: where runs may be longer than usual, so may files.
+    `scale` is `Settings.run_scale`: if runs may be longer than the default, so may files.
     """
     most = int(MAX_CHARS * scale)
     if len(data) > most:
-        raise InputError(f"A recorded run may have {most:,} characters at most; this has {len(data):,}.")
+        raise InputError(f"A recorded run may have at most {most:,} characters; this has {len(data):,}.")
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise InputError(
-                "This is not a recorded run: it is no text. Please choose another file."
+                "This is not a recorded run: it is not a text file. Please choose another file."
             ) from None
     run = RunTrace.from_json(data, scale)
     check_run(run, scale)
@@ -70,7 +70,7 @@ def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
 
 
 def read_run(path: Path) -> RunTrace:
-    """Read a recorded run that lies on the disk. Raises EFTError."""
+    """Read a recorded run from disk. Raises EFTError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -79,12 +79,12 @@ def read_run(path: Path) -> RunTrace:
 
 
 def check_run(run: RunTrace, scale: float = 1) -> None:
-    """Raises EFTError unless the parts of the run fit one another."""
+    """Raise EFTError unless the parts of the run are consistent."""
     if not 1 <= len(run.columns) <= MAX_COLUMNS:
         _refuse(f"there must be 1 to {MAX_COLUMNS} columns, not {len(run.columns)}")
     tokens = sum(len(column.tokens) for column in run.columns)
     if tokens > MAX_TOKENS * scale:
-        _refuse(f"there may be {int(MAX_TOKENS * scale):,} tokens at most, not {tokens:,}")
+        _refuse(f"there may be at most {int(MAX_TOKENS * scale):,} tokens, not {tokens:,}")
     for token, text in run.pieces.items():
         _check_piece(token, text)
     _check_size(run, scale)
@@ -94,7 +94,7 @@ def check_run(run: RunTrace, scale: float = 1) -> None:
         except _Unfit as unfit:
             _refuse(f"column {number}, {unfit}")
     for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
-        _refuse(f"formats are of models that its columns name, not of {show_value(role)}")
+        _refuse(f"it has a prompt format for {show_value(role)}, which no column uses")
     if run.made_with is not None:
         _check_made_with(run.made_with)
 
@@ -102,21 +102,21 @@ def check_run(run: RunTrace, scale: float = 1) -> None:
 def _check_size(run: RunTrace, scale: float) -> None:
     records = [record for column in run.columns for record in column.tokens]
     if sum(len(run.pieces.get(str(record.id), "")) for record in records) > MAX_TEXT_CHARS * scale:
-        _refuse(f"the texts of its tokens may have {int(MAX_TEXT_CHARS * scale):,} characters at most")
+        _refuse(f"the texts of its tokens may have at most {int(MAX_TEXT_CHARS * scale):,} characters")
     names = {name for record in records for name in record.controls} | set(run.spec.controls)
     if len(names) > MAX_CONTROLS:
-        _refuse(f"there may be {MAX_CONTROLS} controls at most, not {len(names):,}")
+        _refuse(f"there may be at most {MAX_CONTROLS} controls, not {len(names):,}")
     if any(len(name) > MAX_NAME_CHARS for name in (*names, *(column.name for column in run.columns))):
-        _refuse(f"names may have {MAX_NAME_CHARS} characters at most")
+        _refuse(f"names may have at most {MAX_NAME_CHARS} characters")
 
 
 def lacks_texts(run: RunTrace) -> bool:
-    """Whether tokens of the run are known by their numbers only, as old files of the command line have it."""
+    """Whether some tokens have ids but no texts, as in older files from the command line."""
     return any(str(record.id) not in run.pieces for column in run.columns for record in column.tokens)
 
 
 def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
-    """The run with the texts of these tokens, if they say what its columns say; else as it is."""
+    """The run with the texts of these tokens, if they reproduce its columns' texts; else unchanged."""
     try:
         pieces = gather_pieces(run.columns, token_bytes)
     except IndexError:  # another vocabulary
@@ -128,7 +128,7 @@ def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
 
 
 def replay(run: RunTrace) -> Replay:
-    """The run as events, column beside column. `elapsed_s` is as the column's speed says, or 20 tokens/s."""
+    """The run as events, columns interleaved. `elapsed_s` follows the column's speed, or 20 tokens/s."""
     pieces = pieces_of(run)
     stops = frozenset(token for token, piece in pieces.items() if not piece)
     events = sorted(
@@ -143,7 +143,7 @@ def replay(run: RunTrace) -> Replay:
 
 
 def _column_events(number: int, column: ColumnTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
-    """(position, event): sorted by it, the columns stand side by side. Sorting is stable."""
+    """Pairs of (position, event); a stable sort by position interleaves the columns."""
     speed = column.tokens_per_s if column.tokens_per_s > 0 else 20.0
     texts = token_texts(column, pieces)
     for record, text in zip(column.tokens, texts, strict=True):
@@ -166,15 +166,15 @@ def _check_made_with(made: MadeWith) -> None:
     for role, model in made.models.items():
         texts += [role, model.dtype, model.quantisation, model.device, model.source, model.revision]
     if len(made.models) > MAX_MODELS or max(map(len, texts)) > MAX_MADE_CHARS:
-        _refuse(f"made_with may hold {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters at most")
+        _refuse(f"made_with may hold at most {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters")
 
 
 class _Unfit(Exception):
-    """What does not fit, as the end of a sentence."""
+    """An inconsistency. The message is the end of a sentence."""
 
 
 def _refuse(what: str) -> None:
-    message = f"This recorded run does not fit together: {what}. Please choose another file."
+    message = f"This recorded run is inconsistent: {what}. Please choose another file."
     raise InputError(message, code="trace_unfit")
 
 
@@ -224,7 +224,7 @@ def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
         raise _Unfit(f"a token id must not be negative: {candidate.id}")
     if set(candidate.by_role) != set(recipe.roles):
         raise _Unfit(f"by_role must hold exactly {', '.join(recipe.roles)}")
-    if max(candidate.logprob, *candidate.by_role.values()) > 0.01:  # rounding apart
+    if max(candidate.logprob, *candidate.by_role.values()) > 0.01:  # tolerates rounding
         raise _Unfit("a log-prob must not be above 0")
 
 
@@ -235,10 +235,10 @@ def _check_finite(what: str, *values: float, most: float = MAX_NATS) -> None:
 
 def _check_piece(token: str, text: str) -> None:
     if not (token.isascii() and token.isdecimal() and str(int(token[:20])) == token):
-        _refuse(f"pieces must be named by token ids, not {show_value(token)}")
+        _refuse(f"the keys of pieces must be token ids, not {show_value(token)}")
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        _refuse(f"the piece of token {token} is no text")
+        _refuse(f"the piece of token {token} is not text")
     if len(text) > MAX_PIECE_CHARS:
         _refuse(f"the piece of token {token} is longer than {MAX_PIECE_CHARS:,} characters")

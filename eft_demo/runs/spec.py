@@ -1,9 +1,9 @@
-"""All that describes a run, as one value.
+"""The one description of a run, as a value.
 
-The page posts it, a link and the command line say it, the engine takes it, a trace begins with it, a branch
-and a lesson change a copy of it. Every field takes its value, or what JSON and texts have for it, and checks
-it; what is wrong raises an EFTError with a code and the field it belongs to. What depends on the models and
-limits of one app is `check`. A new field, such as a system prompt, is a line in `RunSpec` with its reader.
+The page posts it, a link encodes it, the command line builds it, the engine runs it, a trace stores it, and
+branches and lessons change a copy of it. Every field accepts its value or its JSON or text form and checks
+it; invalid values raise an EFTError with a code and the field's name. Checks that depend on the models and
+limits of one app are in `check`. A new field is one line in `RunSpec` plus its reader.
 Knows recipes and settings; knows no models, no text of tokens and no page.
 """
 
@@ -30,23 +30,23 @@ from eft_demo.settings import (
     show_value,
 )
 
-MAX_WORD_CHARS = 60  # of the name of a family, of a behaviour, of a role
-MAX_COLUMNS = 16  # whoever asks for them: what is written can be opened again
-MAX_FORMATS = 16  # roles whose prompt a person changed
-MAX_LENGTH = 1_000_000  # an app's own limit is lower; this one only keeps numbers short
+MAX_WORD_CHARS = 60  # of the name of a family, behaviour or role
+MAX_COLUMNS = 16  # for runs from any source, so that every saved run can be opened again
+MAX_FORMATS = 16  # roles with a custom prompt format
+MAX_LENGTH = 1_000_000  # the app's own limit is lower; this one only keeps numbers short
 MAX_CONTROLS = 64
-NO_MODEL = "No model is loaded here, so nothing can be asked. The recorded runs can be played."
-FIELD_OF = {"filter": "weight_filter"}  # what JSON, links and error places call otherwise than RunSpec
+NO_MODEL = "No model is loaded, so new runs are not possible. You can replay the recorded runs."
+FIELD_OF = {"filter": "weight_filter"}  # name in JSON, links and error places -> field of RunSpec
 
 Columns = tuple[tuple[str, Recipe], ...]
-# Tuned is written as the small base plus what tuning did to it: the same model to float tolerance, for one
-# small sequence more, and its tokens can be coloured like the up-scaled ones.
+# Tuned is written as the small base plus the tuning difference: the same model up to float tolerance, at the
+# cost of one more small sequence, and its tokens can be coloured like the up-scaled ones.
 TUNED_SHOWN = Recipe(SMALL_BASE, (Term(1.0, SMALL_TUNED, SMALL_BASE),))
 FIRST: Columns = (("Base", BASE), ("Tuned", TUNED_SHOWN), ("Up-scaled", UPSCALED))
 
 
 class Loaded(Protocol):
-    """What a run's check asks of the family that is loaded."""
+    """What `check` needs to know about the loaded family."""
 
     @property
     def name(self) -> str: ...
@@ -59,14 +59,14 @@ class Loaded(Protocol):
 
 
 class HasRole(Protocol):
-    """A behaviour, as far as a run's check knows it."""
+    """What `check` needs to know about a behaviour."""
 
     @property
     def role(self) -> str: ...
 
 
 def _placed(where: str, read: Callable[[Any], Any]) -> PlainValidator:
-    """A reader of one field, whose refusals belong to the field `where`."""
+    """A reader of one field, whose errors name the field `where`."""
 
     def placed(value: Any) -> Any:
         with in_place(where):
@@ -76,14 +76,14 @@ def _placed(where: str, read: Callable[[Any], Any]) -> PlainValidator:
 
 
 def _or_text(kind: type, parse_text: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A reader of a value that stands for itself, or of its text."""
+    """A reader that accepts a value of type `kind` or its text form."""
     return lambda value: value if isinstance(value, kind) else parse_text(value)
 
 
 def _read_prompt(value: object) -> str:
     if not isinstance(value, str):
         raise InputError(
-            f"The prompt must be text; got {show_value(value)}. Please type a question.", code="prompt_type"
+            f"The prompt must be text; got {show_value(value)}. Please enter a question.", code="prompt_type"
         )
     return value
 
@@ -92,14 +92,14 @@ def _read_word(what: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_WORD_CHARS:
         shown = f"{len(value):,} characters" if isinstance(value, str) else show_value(value)
         raise InputError(
-            f"The name of a {what} is a text of up to {MAX_WORD_CHARS} characters; got {shown}.",
+            f"The name of a {what} must be text of up to {MAX_WORD_CHARS} characters; got {shown}.",
             code=f"{what}_name",
         )
     return value
 
 
 def _read_columns(value: object) -> Columns:
-    """Pairs of a name and a recipe, or {"name", "recipe"}; a recipe may be its text."""
+    """Read (name, recipe) pairs or {"name", "recipe"} objects; a recipe may be given as text."""
     if not isinstance(value, (list, tuple)):
         raise InputError(f"The columns must be a list; got {show_value(value)}.", code="columns_type")
     columns = []
@@ -118,27 +118,27 @@ def _read_column(column: object) -> tuple[str, Recipe]:
     if isinstance(recipe, Recipe):
         return name, recipe
     if isinstance(recipe, str) and not recipe.strip():
-        message = "This column has no recipe yet. Please write one, such as large_base."
+        message = "This column has no recipe yet. Please enter one, such as large_base."
         raise InputError(message, code="recipe_empty")
-    return name, parse(recipe)  # type: ignore[arg-type]  # says itself what is no text
+    return name, parse(recipe)  # type: ignore[arg-type]  # raises for anything that is not text
 
 
 def parse_column(text: str) -> tuple[str, Recipe]:
-    """Read `name:recipe`, or a recipe alone, which is its own name. Raises RecipeError."""
-    name, colon, recipe = text.rpartition(":")  # a recipe has no colon; a name may
+    """Parse `name:recipe`, or a recipe that is also its name. Raises RecipeError."""
+    name, colon, recipe = text.rpartition(":")  # names may contain colons, recipes do not
     return (name if colon else text), parse(recipe)
 
 
 def _read_controls(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping) or len(value) > MAX_CONTROLS:
         raise InputError(
-            f"The controls are up to {MAX_CONTROLS} values by name; got {show_value(value)}.",
+            f"The controls must be up to {MAX_CONTROLS} values by name; got {show_value(value)}.",
             code="controls_type",
         )
     controls = {}
     for name, number in value.items():
         with in_place(str(name)):
-            # Whether an alpha may be below 0 is for `check` to say, which knows the settings.
+            # `check` decides whether an alpha may be negative, because it knows the settings.
             below = isinstance(number, (int, float)) and number < 0
             controls[str(name)] = check_weight(name, number, below)
     return controls
@@ -148,12 +148,13 @@ def _read_sampling(value: object) -> Sampling:
     if isinstance(value, Sampling):
         return value
     if not isinstance(value, Mapping) or not SAMPLING.keys() >= value.keys():
-        raise InputError(f"Sampling is {', '.join(SAMPLING)}; got {show_value(value)}.", code="sampling_type")
+        known = ", ".join(SAMPLING)
+        raise InputError(f"Sampling may set {known}; got {show_value(value)}.", code="sampling_type")
     return Sampling(**value)
 
 
 def _read_length(value: object) -> int | None:
-    """None leaves it open."""
+    """None stands for the app's default."""
     return None if value is None else _length(value, MAX_LENGTH)
 
 
@@ -163,7 +164,7 @@ def _length(value: object, most: int) -> int:
 
 def _read_formats(value: object) -> dict[str, PromptFormat]:
     if not isinstance(value, Mapping):
-        message = f"Prompt formats are given by model; got {show_value(value)}."
+        message = f"Prompt formats must be a table by model; got {show_value(value)}."
         raise InputError(message, code="formats_type")
     if len(value) > MAX_FORMATS:
         raise InputError(
@@ -177,7 +178,8 @@ def _read_format(role: str, given: object) -> PromptFormat:
         return given
     if not isinstance(given, Mapping):
         raise InputError(
-            f"The prompt format of {role} has a kind and a text; got {show_value(given)}.", code="format_type"
+            f"The prompt format of {role} must have a kind and a text; got {show_value(given)}.",
+            code="format_type",
         )
     try:
         return PromptFormat(given.get("kind"), given.get("text"))  # type: ignore[arg-type]  # checks both
@@ -186,16 +188,16 @@ def _read_format(role: str, given: object) -> PromptFormat:
 
 
 class RunSpec(BaseModel):
-    """A run. `spec.model_copy(update={...})` is another one; what goes into a copy must have been checked.
+    """A run. Change a copy with `spec.model_copy(update={...})`, which does not check the new values.
 
-    Equal specs on the same models and versions give equal texts.
+    Equal specs with the same models and versions give equal texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     prompt: Annotated[str, _placed("prompt", _read_prompt)] = ""
     family: Annotated[str, _placed("family", lambda value: _read_word("family", value))] = ""  # empty: any
-    # What plays small_tuned in the recipes. Empty: the family's first.
+    # The role that small_tuned stands for in the recipes. Empty: the family's first.
     behaviour: Annotated[str, _placed("behaviour", lambda value: _read_word("behaviour", value))] = ""
     columns: Annotated[Columns, _placed("columns", _read_columns)] = ()  # empty: the first three
     controls: Annotated[Mapping[str, float], _placed("controls", _read_controls)] = {}
@@ -207,15 +209,15 @@ class RunSpec(BaseModel):
     speculation: Annotated[Speculation, _placed("speculation", _or_text(Speculation, parse_speculation))] = (
         Speculation()
     )
-    length: Annotated[int | None, _placed("length", _read_length)] = None  # tokens; None: the app's choice
-    # What a person put around the prompt of a role; the others are shown it in the family's way.
+    length: Annotated[int | None, _placed("length", _read_length)] = None  # tokens; None: the app's default
+    # Custom prompt formats by role; the other roles use the family's.
     formats: Annotated[Mapping[str, PromptFormat], _placed("formats", _read_formats)] = {}
 
     @classmethod
     def from_posted(cls, posted: Mapping[str, object]) -> "RunSpec":
-        """Read untrusted JSON as `as_posted` writes it. Names that a run does not have are passed over.
+        """Read untrusted JSON in the form of `as_posted`. Unknown names are ignored.
 
-        What is left out is left open; null, such as for an emptied field, is refused. Raises EFTError.
+        Missing fields get their defaults; null, as posted for an emptied field, is an error. Raises EFTError.
         """
         given = {FIELD_OF.get(name, name): value for name, value in posted.items()}
         known = {name: given[name] for name in cls.model_fields if name in given and name != "sampling"}
@@ -226,7 +228,7 @@ class RunSpec(BaseModel):
         return cls(**known, sampling=sampling)  # type: ignore[arg-type]  # every field has a reader
 
     def as_posted(self) -> dict[str, object]:
-        """The run as JSON; what it leaves open is left out."""
+        """The run as JSON, without fields that are left to their defaults."""
         posted: dict[str, object] = {
             "prompt": self.prompt,
             "controls": dict(self.controls),
@@ -246,28 +248,28 @@ class RunSpec(BaseModel):
 
     @property
     def heard(self) -> tuple[str, ...]:
-        """The controls that its columns listen to, each once."""
+        """The controls that its columns use, each once."""
         return tuple(dict.fromkeys(name for _, recipe in self.columns or FIRST for name in recipe.controls))
 
     def played(self) -> "RunSpec":
-        """The same run with the behaviour in the place of small_tuned, as models and traces name it."""
+        """The same run with the behaviour in place of small_tuned, as models and traces name it."""
         columns = tuple((name, recipe.played(self.behaviour)) for name, recipe in self.columns)
         return self.model_copy(update={"columns": columns})
 
 
 def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
-    """The run with all that it leaves open filled in. Raises InputError if it cannot be run here."""
+    """Return the run with all defaults filled in. Raises InputError if this app cannot run it."""
     behaviour = check_behaviour(spec.behaviour, family)
     if spec.family not in ("", family.name):
         raise InputError(
-            f"This run is for the models of {show_value(spec.family)}; here {family.title} answers.",
+            f"This run is for the model family {show_value(spec.family)}, but {family.title} is loaded.",
             code="unknown_family",
             where="family",
         )
     columns = spec.columns or FIRST
     if len(columns) > MAX_COLUMNS:
         raise InputError(
-            f"A run may have {MAX_COLUMNS} columns at most; this one has {len(columns)}.",
+            f"A run may have at most {MAX_COLUMNS} columns; this one has {len(columns)}.",
             code="columns_range",
             where="columns",
         )
@@ -293,7 +295,7 @@ def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
 
 
 def check_behaviour(behaviour: str, family: Loaded) -> str:
-    """The behaviour, if the family has it; the family's first if it is empty. Raises InputError."""
+    """Return the behaviour, or the family's first if it is empty. Raises InputError if it is unknown."""
     known = [behaviour.role for behaviour in family.behaviours]
     if not known:
         raise InputError(NO_MODEL, code="no_model", where="behaviour")
@@ -307,17 +309,17 @@ def check_behaviour(behaviour: str, family: Loaded) -> str:
 
 
 def check_role(role: str, family: Loaded) -> None:
-    """Raises InputError if the family has no such model."""
+    """Raise InputError if the family has no such model."""
     if role not in family.roles:
         raise InputError(
             f"There is no model {show_value(role)[1:-1]} in the family {family.title}. "
-            f"It has {', '.join(family.roles)}, and small_tuned for the chosen behaviour.",
+            f"It has {', '.join(family.roles)}; small_tuned stands for the chosen behaviour.",
             code="unknown_role",
         )
 
 
 def check_recipe(recipe: Recipe, family: Loaded, settings: Settings) -> None:
-    """Raises InputError if the family lacks a model of the recipe, or if it may undo what tuning did."""
+    """Raise InputError if the family lacks a model of the recipe, or if the recipe can undo tuning."""
     for role in recipe.roles:
         check_role(role, family)
     if not settings.allow_negative_alpha:
@@ -329,7 +331,7 @@ def _check_prompt(prompt: str, settings: Settings) -> None:
     with in_place("prompt"):
         if not prompt.strip():
             raise InputError(
-                "The prompt is empty. Please type a question, or choose one of the examples.",
+                "The prompt is empty. Please enter a question or choose an example.",
                 code="prompt_empty",
             )
         if len(prompt) > limit:
@@ -340,7 +342,7 @@ def _check_prompt(prompt: str, settings: Settings) -> None:
 
 
 def _checked_controls(spec: RunSpec, settings: Settings) -> dict[str, float]:
-    """The values that were given, and those that were not of alpha and beta."""
+    """The given values, plus the defaults of alpha and beta where they are used but not given."""
     controls = dict(spec.controls)
     for name in spec.heard:
         if name not in controls and name in CONTROLS:

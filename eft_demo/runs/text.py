@@ -1,36 +1,36 @@
-"""Text from tokens, piece by piece: a character may be spread over several tokens.
+"""Incremental decoding of tokens to text, where a character may span several tokens.
 
-The pieces joined are the bytes of all tokens decoded as a whole, invalid bytes as U+FFFD.
+Joined, the pieces equal all tokens' bytes decoded at once, with invalid bytes as U+FFFD.
 """
 
 import codecs
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-END_LABEL = "⟨end⟩"  # a stop token, which has no text
+END_LABEL = "⟨end⟩"  # shown for a stop token, which has no text
 _SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
-_JOINERS = "\u200c\u200d"  # they make one sign of several, in emoji and in Persian
-_UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # Unicode's controls, formats, line and paragraph separators
+_JOINERS = "\u200c\u200d"  # needed in emoji sequences and in Persian
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # Unicode's control, format, line and paragraph separator categories
 
 
 class Utf8Stream:
-    """Incremental decoder over token ids. `token_bytes[id]` are the bytes a token stands for."""
+    """Incremental decoder over token ids. `token_bytes[id]` are the bytes of a token."""
 
     def __init__(self, token_bytes: Sequence[bytes] | Mapping[int, bytes]) -> None:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token: int) -> str:
-        """The text that is certain once `token` has come; empty in the middle of a character."""
+        """The text that `token` completes; empty in the middle of a character."""
         return self._decoder.decode(self._token_bytes[token])
 
     def flush(self) -> str:
-        """The rest: U+FFFD for a character that was never finished, else empty."""
+        """The rest: U+FFFD for an incomplete character, else empty."""
         return self._decoder.decode(b"", final=True)
 
 
 def token_label(piece: bytes) -> str:
-    """A token as people can read it: spaces around it cut, `⟨E2 80⟩` for half a character."""
+    """A readable label of a token: without surrounding spaces, `⟨E2 80⟩` for part of a character."""
     try:
         text = piece.decode("utf-8")
     except UnicodeDecodeError:
@@ -41,7 +41,7 @@ def token_label(piece: bytes) -> str:
 
 
 def show_controls(text: str) -> str:
-    """Text on one line whose control characters can be seen and do nothing: ↵, ⇥, ␍ or `⟨1B⟩`."""
+    """The text on one line, with control characters replaced by visible ones: ↵, ⇥, ␍ or `⟨1B⟩`."""
     return "".join(
         _SIGNS.get(c, f"⟨{ord(c):X}⟩") if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c
         for c in text

@@ -1,6 +1,6 @@
-"""What a run leaves behind: one record per token, one trace per column, one JSON document per run.
+"""The trace of a run: one record per token, one trace per column, one JSON document per run.
 
-Knows its own version and checks everything it reads, because people send each other such files.
+Knows its format version and checks everything it reads, because people exchange these files.
 Does not know where a trace is shown. All log-probs are in nats.
 """
 
@@ -22,19 +22,19 @@ from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.settings import show_value
 
 VERSION = 5
-# What an older version lacked, and how it is read: with no formats changed, made with nobody knows what.
+# Fields that older versions lack, with their values: no custom formats, unknown models.
 OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
 RENAMED = {"panels": "columns"}  # keys of versions before 5
-OLDER_COLUMN = {"given": 0}  # version 4 did not say which tokens of a branch had been given
+OLDER_COLUMN = {"given": 0}  # version 4 did not record which tokens of a branch were given
 SAMPLING_OF_4 = {"temperature", "top_p", "top_k", "min_p", "seed"}
 MAX_CHARS = 20_000_000  # eight times the longest run of three columns
-FILE_DIGITS = 6  # of a log-prob in files; a third of the size, and sums stay true to a millionth
-MAX_INT = 2**53  # beyond this JavaScript and float64 lose count
+FILE_DIGITS = 6  # decimals of a log-prob in files: a third of the size, with sums correct to a millionth
+MAX_INT = 2**53  # larger integers are not exact in JavaScript and float64
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A token that could have been chosen: its log-prob in the mix and under each role."""
+    """A candidate token: its log-prob in the mixture and under each role."""
 
     id: int
     logprob: float
@@ -43,10 +43,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A token that was drafted here. If it is not the token drawn, it was rejected."""
+    """A drafted token. If it is not the sampled token, it was rejected."""
 
     id: int
-    overlap: float  # of what draft and target would draw, from 0 to 1: 1 - their total variation
+    overlap: float  # of the draft's and the target's distribution, 0 to 1: 1 - total variation distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class TokenRecord:
 
     position: int  # 0 for the first token of the answer
     id: int
-    controls: dict[str, float]  # as they acted when this token was drawn
+    controls: dict[str, float]  # their values when this token was sampled
     logprob: float
     anchor_logprob: float
     bars: tuple[float, ...]  # one per term of the recipe
     neg_log_z: float
     entropy_nats: float
-    rank: int  # in the mix, 1 = likeliest
-    base_first: int  # the anchor's own likeliest token
+    rank: int  # in the mixture, 1 = likeliest
+    base_first: int  # the anchor's likeliest token
     by_role: dict[str, float]
     candidates: tuple[Candidate, ...]
     draft: Draft | None = None  # None: not drafted
@@ -70,7 +70,7 @@ class TokenRecord:
 
 @dataclass(slots=True)
 class ColumnTrace:
-    """One column. It grows while the column streams, so it is the one thing here that may change."""
+    """One column. It grows while the column streams, so it is the only mutable class here."""
 
     name: str
     recipe: str
@@ -82,28 +82,28 @@ class ColumnTrace:
     tokens_per_s: float = 0.0
     acceptance_rate: float | None = None  # of drafted tokens; None: none were drafted
     speedup: float | None = None
-    given: int = 0  # so many tokens at its beginning were given, as in a branch, and not drawn
+    given: int = 0  # number of tokens at the start that were given, as in a branch, not sampled
 
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:
-    """A run and what came of it. Its `spec` has the same columns, with the models that really ran."""
+    """A run and its results. `spec` has the same columns, with the models that actually ran."""
 
     spec: RunSpec
     columns: list[ColumnTrace]
-    # Token id -> its bytes, those that are no UTF-8 as surrogate escapes; a control token has none.
+    # Token id -> its bytes, with invalid UTF-8 as surrogate escapes; empty for a control token.
     pieces: dict[str, str] = field(default_factory=dict)
     made_with: MadeWith | None = None  # None: not known, as in files of older versions
 
     def to_json(self, digits: int | None = None) -> str:
-        """ASCII JSON, from which `from_json` makes an equal trace. null stands for -inf, which JSON lacks.
+        """ASCII JSON that `from_json` reads back to an equal trace; -inf is written as null.
 
-        With `digits`, what was measured is rounded to so many; what was asked for is not.
+        With `digits`, results are rounded to that many decimals; sampling and controls are not.
         """
         return json.dumps(_encode(_as_file(self), digits), allow_nan=False, separators=(",", ":"))
 
     def with_columns(self, columns: list[ColumnTrace]) -> "RunTrace":
-        """The same run with these of its columns only, and of its formats and texts those that they name."""
+        """The same run with only these columns, and only the formats and token texts that they use."""
         pairs, named = columns_of(columns), named_tokens(columns)
         roles = roles_of(pairs)
         formats = {role: own for role, own in self.spec.formats.items() if role in roles}
@@ -116,9 +116,9 @@ class RunTrace:
 
     @classmethod
     def from_json(cls, text: str, scale: float = 1) -> "RunTrace":
-        """Read a trace; `scale` is that of `Settings.run_scale`.
+        """Read a trace in the format of `to_json`; `scale` is `Settings.run_scale`.
 
-        Raises EFTError naming the place if anything is not as `to_json` writes it.
+        Raises EFTError naming the invalid place.
         """
         most = int(MAX_CHARS * scale)
         if not isinstance(text, str) or len(text) > most:
@@ -137,8 +137,8 @@ class RunTrace:
                 document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
         elif version is None:
             raise InputError(
-                "This is not a recorded run: it names no version. "
-                "Please choose a file that Share saved as a trace."
+                "This is not a recorded run: it has no version. "
+                "Please choose a trace that was saved with Share."
             )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
@@ -149,7 +149,7 @@ class RunTrace:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The file: what its JSON holds, in the order of its fields."""
+    """The fields of the JSON file, in order."""
 
     family: str
     prompt: str
@@ -160,7 +160,7 @@ class _File:
     schedule: str
     speculation: str
     pieces: dict[str, str]
-    formats: dict[str, PromptFormat]  # by role; the others: the family's own
+    formats: dict[str, PromptFormat]  # custom ones, by role
     made_with: MadeWith | None
     version: int = VERSION
 
@@ -183,14 +183,14 @@ def _as_file(run: RunTrace) -> _File:
 
 
 def _from_file(file: _File) -> RunTrace:
-    """The traces give the spec its columns. The file holds neither the length asked for nor the behaviour."""
+    """The spec's columns come from the traces. The file stores neither the requested length nor behaviour."""
     spec = RunSpec(
         family=file.family,
         prompt=file.prompt,
         columns=columns_of(file.columns),
         sampling=file.sampling,
         controls=file.controls,
-        weight_filter=file.weight_filter,  # type: ignore[arg-type]  # their readers take texts
+        weight_filter=file.weight_filter,  # type: ignore[arg-type]  # the readers accept text
         schedule=file.schedule,  # type: ignore[arg-type]
         speculation=file.speculation,  # type: ignore[arg-type]
         formats=file.formats,
@@ -199,14 +199,14 @@ def _from_file(file: _File) -> RunTrace:
 
 
 def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
-    """The columns that these columns are of. Raises InputError, which names the column."""
+    """The (name, recipe) pairs of these traces. Raises InputError naming the column."""
     pairs = []
     for number, column in enumerate(columns, 1):
         try:
             pairs.append((column.name, parse(column.recipe)))
         except RecipeError:
             raise InputError(
-                f"This recorded run does not fit together: column {number}, its recipe cannot be read: "
+                f"This recorded run is inconsistent: the recipe of column {number} cannot be read: "
                 f"{show_value(column.recipe)}. Please choose another file.",
                 code="trace_recipe",
             ) from None
@@ -214,7 +214,7 @@ def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
 
 
 def roles_of(columns: Columns) -> list[str]:
-    """The models that the columns' recipes name, each once."""
+    """The models in the columns' recipes, each once."""
     return list(dict.fromkeys(role for _, recipe in columns for role in recipe.roles))
 
 
@@ -223,14 +223,14 @@ def _refuse_constant(name: str) -> float:
 
 
 def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
-    """The id of every token that the columns name."""
+    """The ids of all tokens that appear in the columns' records."""
     records = [record for column in columns for record in column.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
     return ids | {record.draft.id for record in records if record.draft}
 
 
 def gather_pieces(columns: Iterable[ColumnTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
-    """The bytes of every token that the columns name, so that a trace can be read without its tokenizer."""
+    """The bytes of every token in the columns' records, so that a trace is readable without its tokenizer."""
     ids = sorted(named_tokens(columns))
     return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
@@ -252,7 +252,7 @@ def _encode(value: object, digits: int | None) -> object:
 
 
 def _decode(kind: Any, value: object, place: str) -> Any:
-    """`value` from JSON as an instance of the annotation `kind`, every level checked."""
+    """Convert `value` from JSON to the annotated type `kind`, checking every level."""
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(typing.cast(type, kind), value, place)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -272,11 +272,11 @@ def _decode(kind: Any, value: object, place: str) -> Any:
 def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     fields = dataclasses.fields(kind)
     names = {f.name for f in fields}
-    # A way of sampling that came after the file was written is off by default, and was off then.
+    # A sampling parameter that is newer than the file is optional: it is off by default, as it was then.
     required = names & SAMPLING_OF_4 if kind is Sampling else names
     if not isinstance(value, dict) or not required <= value.keys() <= names:
         wanted = ", ".join(f.name for f in fields)
-        message = f"In this recorded run {_short(place)} must have exactly the fields {wanted}."
+        message = f"In this recorded run, {_short(place)} must have exactly the fields {wanted}."
         raise InputError(message, code="trace_fields")
     return kind(
         **{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields if f.name in value}
@@ -297,7 +297,7 @@ def _is_int(value: object) -> bool:
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
     wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
-    message = f"In this recorded run {_short(place)} must be {wanted}; got {show_value(value)}."
+    message = f"In this recorded run, {_short(place)} must be {wanted}; got {show_value(value)}."
     return InputError(message, code="trace_value")
 
 

@@ -93,7 +93,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     page = site.open()
     open_drawer(page, "Columns")
     type_recipe(page, 2, "large_base + 0.7*(assistant small_base)")
-    wait_sentence(page, "column-2", "character 29: wanted -, found 's'")
+    wait_sentence(page, "column-2", "character 29")
     assert page.locator("[data-error=column-2] mark").inner_text() == "s"
     assert page.get_attribute("#eft-recipe-2", "aria-invalid") == "true"
     type_recipe(page, 2, "large_base + 0.7*(gorgon - small_base)")

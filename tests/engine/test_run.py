@@ -76,7 +76,7 @@ def test_every_behaviour_has_its_own_slider() -> None:
         assert control_range(bad) is None
     with pytest.raises(EFTError, match="alpha_pirate"):
         check_control("alpha_pirate", 9)
-    with pytest.raises(EFTError, match="not that of a control"):
+    with pytest.raises(EFTError, match="not the name of a control"):
         recipe.with_roles({"pirate": "alpha_role"})
 
 

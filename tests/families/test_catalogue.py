@@ -1,4 +1,4 @@
-"""The catalogue: family files are checked, with the line of what is wrong; a plan is made before loading."""
+"""The catalogue: errors in family files name their line, and memory is planned before loading."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_every_family_file_of_the_app_is_right() -> None:
     assert len({entry.name for entry in entries}) == len(entries) > 1
     for entry in entries[1:]:
         for role in entry.roles.values():
-            assert role.shape is not None, f"{entry.name} does not say how large {role.role} is"
+            assert role.shape is not None, f"{entry.name} lacks the size of {role.role}"
             assert role.repo is not None
 
 
@@ -59,32 +59,32 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("title: Mine\n", "", "line 1: the file has no title. Please add it"),
-        ("licence: MIT", "license: MIT", "line 2: 'license' is no entry of the file. Did you mean licence"),
+        ("licence: MIT", "license: MIT", "line 2: 'license'.*Did you mean licence"),
         ("context: 128", "context: long", "line 3: context must be a whole number; it is 'long'"),
         ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
         ("context: 128", "context: 3", "line 3: context must be at least 16"),
-        ("{prompt}", "{question}", "line 4: .*must hold {prompt} once"),
+        ("{prompt}", "{question}", "line 4: .*{prompt}"),
         ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
         (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
-        ("hidden: 64", "hiden: 64", "line 8: 'hiden' is no entry of .*shape. Did you mean hidden"),
+        ("hidden: 64", "hiden: 64", "line 8: 'hiden'.*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
         ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs either a repo"),
         ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
-        ("role: polite", "role: rude", "line 14: The behaviour rude is none of the roles"),
+        ("role: polite", "role: rude", "line 14: .*rude"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
-        ("  polite:", "  alpha:", "line 10: roles.alpha cannot be named in a recipe.*not that of a control"),
-        ("  polite:", "  beta:", "line 10: roles.beta cannot be named in a recipe"),
-        ("  polite:", "  alpha_pirate:", "line 10: roles.alpha_pirate cannot be named in a recipe"),
-        ("  polite:", "  Polite:", "line 10: roles.Polite cannot be named .*got 'Polite'"),
-        ("  polite:", "  'very polite':", "line 10: roles.very polite cannot be named"),
-        ("  polite:", "  7:", "line 10: roles.7 cannot be named"),
-        ("  polite:", "  on:", "line 10: roles.True cannot be named"),
-        ("  polite:", "  höflich:", "line 10: roles.höflich cannot be named"),
+        ("  polite:", "  alpha:", "line 10: roles.alpha cannot be used in a recipe"),
+        ("  polite:", "  beta:", "line 10: roles.beta cannot be used in a recipe"),
+        ("  polite:", "  alpha_pirate:", "line 10: roles.alpha_pirate cannot be used in a recipe"),
+        ("  polite:", "  Polite:", "line 10: roles.Polite cannot be used .*got 'Polite'"),
+        ("  polite:", "  'very polite':", "line 10: roles.very polite cannot be used"),
+        ("  polite:", "  7:", "line 10: roles.7 cannot be used"),
+        ("  polite:", "  on:", "line 10: roles.True cannot be used"),
+        ("  polite:", "  höflich:", "line 10: roles.höflich cannot be used"),
         ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
-        ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*no whole model of this family"),
+        ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*not a full model of this family"),
         ("path: polite", "path: polite\n    adapter_of: polite", "line 12: .*one of large_base, small"),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
-        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: an entry of the file stands twice"),
+        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -102,7 +102,7 @@ def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text", "a: &x [*x]", "\ud800"])
-def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(FamilyError, match="mine.yaml"):
@@ -120,7 +120,7 @@ def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None
     assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
 
 
-def test_what_does_not_fit_is_quantised_then_given_fewer_rows_then_refused() -> None:
+def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> None:
     entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5")
     bf16 = Settings(dtype="bf16")
     kinds = {
@@ -154,7 +154,7 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
     assert on_cpu.of("large_base").device == "cpu"
 
 
-def test_the_list_says_what_a_menu_needs() -> None:
+def test_the_list_has_what_a_menu_needs() -> None:
     here = Settings(dtype="fp32")
     choices = {entry.name: choice_of(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]
@@ -185,14 +185,14 @@ def test_a_chat_template_is_written_around_the_question() -> None:
     ("template", "sentence"),
     [
         (None, "has no chat template.*choose the plain format"),
-        ("{{ raise_exception('no system here') }}", "cannot write this prompt .no system here"),
+        ("{{ raise_exception('no system here') }}", "cannot render this prompt .no system here"),
         ("{{ messages[0].content }}{{ messages[0].content }}", "writes the question 2 times"),
-        ("{{ nothing.at.all }}", "cannot write this prompt"),
-        ("{{ ''.__class__.__mro__ }}", "cannot write this prompt"),
-        ("{% if %}", "cannot write this prompt"),
+        ("{{ nothing.at.all }}", "cannot render this prompt"),
+        ("{{ ''.__class__.__mro__ }}", "cannot render this prompt"),
+        ("{% if %}", "cannot render this prompt"),
     ],
 )
-def test_a_chat_template_that_cannot_be_used_is_a_sentence(template: str | None, sentence: str) -> None:
+def test_an_unusable_chat_template_is_refused(template: str | None, sentence: str) -> None:
     with pytest.raises(FamilyError, match=sentence):
         around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
 
@@ -201,7 +201,7 @@ def test_a_chat_template_that_cannot_be_used_is_a_sentence(template: str | None,
     ("kind", "text"),
     [("song", "{prompt}"), ("plain", "none"), ("few-shot", "{prompt}{prompt}"), ("plain", "x" * 9000)],
 )
-def test_a_prompt_format_that_makes_no_sense_is_refused(kind: str, text: str) -> None:
+def test_an_invalid_prompt_format_is_refused(kind: str, text: str) -> None:
     with pytest.raises(InputError):
         PromptFormat(kind, text)
 

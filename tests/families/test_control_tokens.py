@@ -1,4 +1,4 @@
-"""Ids that stand for no text: stop tokens are one class, other control tokens and padding are never said."""
+"""Control tokens: stop tokens are pooled into one class; others and padding are never sampled."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_stops_are_one_class_and_the_rest_is_conditional(
     logits = (torch.randn(3, VOCAB, generator=torch.Generator().manual_seed(seed)) * 5).to(dtype)
     before = logits.clone()
     found = to_logprobs(pool_control_tokens(logits, control_tokens), "m").double().exp()
-    assert torch.equal(logits, before), "the model's own numbers were written to"
+    assert torch.equal(logits, before), "the model's own logits were modified"
     probs = logits.double().softmax(1)
     expected = probs.clone()
     if stops and ids:
@@ -63,7 +63,7 @@ def test_a_stop_token_that_is_no_number_is_an_error() -> None:
 
 
 class Preferring(ToyModel):
-    """Logits of its own for some tokens, a hash for the rest."""
+    """A model with fixed logits for some tokens and hashed ones for the rest."""
 
     def __init__(self, name: str, prefers: dict[int, float], seed: int = 0) -> None:
         super().__init__(name, VOCAB, seed=seed)
@@ -94,8 +94,8 @@ def write(engine: Engine, sampling: Sampling, length: int = 60) -> list[tuple[li
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_control_tokens_that_noise_likes_are_never_said(seed: int) -> None:
-    """The base gives untrained rows of its embeddings random logits, and their difference is huge."""
+def test_control_tokens_with_high_noise_are_never_sampled(seed: int) -> None:
+    """The base gives random logits to untrained rows of its embedding, which makes the delta huge."""
     models: dict[str, LanguageModel] = {
         "large_base": Preferring("large_base", {0: 9.0, 36: 7.0, 39: -20.0, 37: -20.0}),
         "small_base": Preferring("small_base", {0: -9.0, 38: -30.0}, seed=1),
@@ -110,7 +110,7 @@ def test_control_tokens_that_noise_likes_are_never_said(seed: int) -> None:
 
 
 def test_models_that_end_with_different_tokens_agree_to_end() -> None:
-    """The base ends with 37, tuning brought 39: one by one their differences are noise, as a class not."""
+    """The base ends with 37, tuning added 39: their single deltas are noise, their pooled delta is not."""
     models: dict[str, LanguageModel] = {
         "large_base": Preferring("large_base", {37: 6.0, 39: -4.0}),
         "small_base": Preferring("small_base", {37: 5.0, 39: 8.0}, seed=1),
@@ -130,7 +130,7 @@ def test_models_that_end_with_different_tokens_agree_to_end() -> None:
 
 
 def padded_models(widths: dict[str, int], fast: bool) -> dict[str, LanguageModel]:
-    """Models whose embeddings are wider than the vocabulary; what lies beyond it shouts."""
+    """Models whose embeddings are wider than the vocabulary, with high logits in the padding."""
     models: dict[str, LanguageModel] = {}
     for seed, (role, width) in enumerate(widths.items()):
         model = make_model(TINY_LARGE if role == "large_base" else TINY_SMALL, VOCAB, CONTEXT, seed).eval()

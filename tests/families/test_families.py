@@ -1,4 +1,4 @@
-"""Families: prompts become the right tokens, and files missing or damaged are sentences with a way out."""
+"""Families: prompts become the right tokens, and missing or damaged files are errors that say what to do."""
 
 import json
 import shutil
@@ -75,7 +75,7 @@ def test_an_unknown_family_names_the_known_ones(tiny_settings: Settings) -> None
 
 @pytest.fixture
 def broken(tiny_assets: Path, tmp_path: Path) -> tuple[Path, Settings]:
-    """A copy of the tiny family to be damaged, and settings that point at it."""
+    """A copy of the tiny family to damage, and settings that use it."""
     shutil.copytree(tiny_assets / "tiny", tmp_path / "tiny")
     return tmp_path / "tiny", Settings(assets=tmp_path, dtype="fp32")
 
@@ -96,14 +96,14 @@ def test_a_missing_file_is_named_with_the_way_out(broken: tuple[Path, Settings],
 @pytest.mark.parametrize(
     "content", [b"", b"\xff\xfe garbage {", b"version https://git-lfs.github.com/spec/v1\n", b"[]"]
 )
-def test_a_damaged_file_is_a_sentence(broken: tuple[Path, Settings], name: str, content: bytes) -> None:
+def test_a_damaged_file_is_reported(broken: tuple[Path, Settings], name: str, content: bytes) -> None:
     folder, settings = broken
     (folder / name).write_bytes(content)
     with pytest.raises(FamilyError, match="(?s)tiny.*(train-atlas|git lfs|save it as UTF-8)"):
         load_family("tiny", settings)
 
 
-def test_weights_cut_short_are_a_sentence(broken: tuple[Path, Settings]) -> None:
+def test_truncated_weights_are_reported(broken: tuple[Path, Settings]) -> None:
     folder, settings = broken
     weights = folder / "pirate" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
@@ -111,14 +111,14 @@ def test_weights_cut_short_are_a_sentence(broken: tuple[Path, Settings]) -> None
         load_family("tiny", settings)
 
 
-def test_weights_of_another_size_are_a_sentence(broken: tuple[Path, Settings]) -> None:
+def test_weights_of_another_size_are_reported(broken: tuple[Path, Settings]) -> None:
     folder, settings = broken
     shutil.copy(folder / "large_base" / "model.safetensors", folder / "brief" / "model.safetensors")
     with pytest.raises(FamilyError, match="brief"):
         load_models(load_family("tiny", settings), torch.float32)
 
 
-def test_a_vocabulary_that_does_not_match_is_a_sentence(broken: tuple[Path, Settings]) -> None:
+def test_a_vocabulary_that_does_not_match_is_reported(broken: tuple[Path, Settings]) -> None:
     folder, settings = broken
     config = json.loads((folder / "brief" / "config.json").read_text())
     (folder / "brief" / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))

@@ -1,4 +1,4 @@
-"""Tokenizers of both kinds: bytes are exact, prompts are transformers' own, no text is a control token."""
+"""Both kinds of tokenizers: exact bytes, the same prompts as transformers, no control tokens from text."""
 
 import json
 from collections.abc import Mapping
@@ -70,8 +70,8 @@ def test_any_text_comes_back_byte_for_byte(kind: str, text: str) -> None:
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     whole = b"".join(codec.token_bytes[token] for token in codec.encode(clean))
     if kind != "byte-level":
-        clean = clean.replace(SPACE, " ")  # they write spaces so, and cannot tell the two apart
-    # Some write a space before the first word of every text.
+        clean = clean.replace(SPACE, " ")  # sentencepiece uses this character for spaces
+    # Some tokenizers put a space before the first word of every text.
     assert whole.decode() in (clean, f" {clean}")
     stream = Utf8Stream(codec.token_bytes)
     assert "".join(map(stream.push, codec.encode(clean))) + stream.flush() == whole.decode()
@@ -109,7 +109,7 @@ def test_a_plain_prompt_is_the_librarys_with_one_bos(kind: str, text: str) -> No
     if (bos := CODECS[kind].bos_id) is not None:
         assert ids[0] == bos and bos not in ids[1:]
         written = encode_prompt(family(kind), "tuned", text, PromptFormat("plain", "<s>Q: {prompt}\nA:"))
-        assert written[0] == bos and bos not in written[1:], "a BOS token that is written is not doubled"
+        assert written[0] == bos and bos not in written[1:], "the template's BOS token must not be doubled"
         assert encode_prompt(family(kind), "tuned", text).count(bos) == 1
 
 
@@ -129,13 +129,13 @@ def test_a_template_that_writes_no_bos_gets_none() -> None:
     assert CODECS["gemma"].bos_id not in encode_prompt(bare, "tuned", "hello")
 
 
-def test_few_shot_examples_stand_before_the_question() -> None:
+def test_few_shot_examples_come_before_the_question() -> None:
     text = "Q: one\nA: 1\n\nQ: {prompt}\nA:"
     ids = encode_prompt(family("gemma"), "tuned", "two", PromptFormat("few-shot", text))
     assert b"".join(CODECS["gemma"].token_bytes[i] for i in ids).decode() == text.replace("{prompt}", "two")
 
 
-def test_a_token_that_not_all_models_know_is_not_shown_to_any() -> None:
+def test_a_prompt_token_unknown_to_some_model_is_refused() -> None:
     codec = CODECS["byte-level"]
     short = replace(family("byte-level"), token_bytes=codec.token_bytes[:-3])
     with pytest.raises(FamilyError, match="prompt for tuned holds token .* which not all models"):
@@ -143,7 +143,7 @@ def test_a_token_that_not_all_models_know_is_not_shown_to_any() -> None:
     assert encode_prompt(short, "tuned", "hello", PromptFormat("plain", "{prompt}"))
 
 
-def test_a_tokenizer_of_a_third_kind_is_refused(tmp_path: Path) -> None:
+def test_an_unsupported_tokenizer_is_refused(tmp_path: Path) -> None:
     Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).save(
         str(tmp_path / "tokenizer.json")
     )

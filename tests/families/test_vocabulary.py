@@ -1,4 +1,4 @@
-"""Vocabularies are one another's only if every id means the same token."""
+"""Vocabularies are compatible only if every id stands for the same token."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_equal_sizes_are_not_equal_vocabularies() -> None:
     )
 
 
-def test_an_id_that_only_one_of_them_uses_is_a_difference() -> None:
+def test_an_id_used_by_only_one_vocabulary_is_a_difference() -> None:
     with_hole = {word: i for word, i in table(WORDS).items() if i != 7}
     with pytest.raises(FamilyError, match=r"1 of 20 ids \(id 7 is 'w7' in a and nothing in b\)"):
         compare_vocabularies({"a": table(WORDS), "b": with_hole})

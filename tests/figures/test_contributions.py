@@ -1,4 +1,4 @@
-"""The contribution figure: valid, adding up, and the same whether made whole or grown token by token."""
+"""The contribution figure is valid, its bars add up, and building it at once or by token gives the same."""
 
 import math
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_one_bar_per_part_of_any_recipe(text: str):
     ],
     ids=str,
 )
-def test_bars_of_one_figure_can_be_told_apart(recipe: Recipe):
+def test_bars_of_one_figure_are_distinguishable(recipe: Recipe):
     *bars, _ = contribution_figure(recipe)["data"]
     looks = [(bar["marker"]["color"], bar["marker"].get("pattern", {}).get("shape", "")) for bar in bars]
     assert len(set(looks)) == len(bars)

@@ -1,4 +1,4 @@
-"""The identities of the method, and what happens at the edges of float32."""
+"""The identities of the method, and the limits of float32."""
 
 import math
 
@@ -119,7 +119,7 @@ def test_logprobs_are_float32_and_normalised(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, INF])
 @pytest.mark.parametrize("at", [0, 1, 100, VOCAB - 1])
-def test_a_value_that_is_no_number_names_model_and_row(bad: float, at: int) -> None:
+def test_nan_or_inf_raises_an_error_that_names_model_and_row(bad: float, at: int) -> None:
     values = logits(1)
     values[1, at] = bad
     with pytest.raises(NumericalError, match="small_base") as caught:
@@ -127,7 +127,7 @@ def test_a_value_that_is_no_number_names_model_and_row(bad: float, at: int) -> N
     assert caught.value.rows == (1,) and caught.value.model == "small_base"
 
 
-def test_a_row_that_rules_everything_out_is_an_error() -> None:
+def test_a_row_of_only_minus_infinity_is_an_error() -> None:
     values = logits(1)
     values[2] = -INF
     with pytest.raises(NumericalError) as caught:
@@ -136,7 +136,7 @@ def test_a_row_that_rules_everything_out_is_an_error() -> None:
 
 
 def test_infinities_follow_the_support_rule() -> None:
-    """Four tokens: ruled out by plus, by minus, by both, and by the anchor."""
+    """Four tokens, ruled out by plus, by minus, by both, and by the anchor."""
     anchor = torch.tensor([[0.0, 0.0, 0.0, -INF, 0.0]])
     plus = torch.tensor([[-INF, -1.0, -INF, 5.0, -1.0]])
     minus = torch.tensor([[-2.0, -INF, -INF, 1.0, -3.0]])
@@ -210,7 +210,7 @@ filters = st.one_of(
 @given(
     st.integers(0, 10**6), st.lists(filters, min_size=1, max_size=5), st.floats(0.01, 5), st.floats(0.01, 9)
 )
-def test_each_rows_weight_filter_is_the_rule_and_the_attribution_stays_exact(
+def test_each_rows_weight_filter_applies_and_the_attribution_stays_exact(
     seed: int, chosen: list[WeightFilter], alpha: float, scale: float
 ) -> None:
     found = mixed_with(seed, chosen, alpha, scale)
@@ -253,7 +253,7 @@ def test_outside_the_top_p_set_only_the_normaliser_moves_a_token() -> None:
 
 
 @pytest.mark.parametrize("mass", [0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
-def test_a_set_wider_than_the_first_look_is_found(mass: float) -> None:
+def test_a_top_p_set_larger_than_the_first_look_is_found(mass: float) -> None:
     anchor = to_logprobs(torch.randn(2, 5000, generator=torch.Generator().manual_seed(1)) * 0.1, "m")
     floor = filter_floor(anchor, [WeightFilter("top_p", mass), OFF])
     expected = inside(anchor[0], WeightFilter("top_p", mass))
@@ -261,13 +261,13 @@ def test_a_set_wider_than_the_first_look_is_found(mass: float) -> None:
     assert floor[1] == -INF
 
 
-def test_tokens_that_tie_are_inside_together() -> None:
+def test_tied_tokens_are_kept_together() -> None:
     anchor = to_logprobs(torch.tensor([[2.0, 1.0, 1.0, 1.0, 0.0]]), "m")
     floor = filter_floor(anchor, [WeightFilter("top_p", 0.6)])
     assert (anchor >= floor).tolist() == [[True, True, True, True, False]]
 
 
-def test_what_the_anchor_rules_out_stays_out_under_every_filter() -> None:
+def test_tokens_ruled_out_by_the_anchor_stay_out_under_every_filter() -> None:
     raw = logits(1, 3)
     raw[:, ::2] = -INF
     anchor = to_logprobs(raw, "m")
@@ -281,6 +281,6 @@ def test_what_the_anchor_rules_out_stays_out_under_every_filter() -> None:
     assert (mixture.logprobs[:, ::2] == -INF).all() and not mixture.logprobs.isnan().any()
 
 
-def test_entropy_counts_what_is_possible() -> None:
+def test_entropy_ignores_tokens_that_are_ruled_out() -> None:
     logprobs = to_logprobs(torch.tensor([[0.0, 0.0, -INF, -INF], [0.0, -INF, -INF, -INF]]), "m")
     torch.testing.assert_close(entropy_nats(logprobs), torch.tensor([math.log(2), 0.0]))

@@ -1,4 +1,4 @@
-"""Recipes: the text form reads back as the same value, and errors point at the character that is wrong."""
+"""Recipes: the text form parses back to the same value, and errors point at the invalid character."""
 
 import re
 
@@ -21,7 +21,7 @@ valid_recipes = st.builds(Recipe, roles, st.lists(terms, max_size=MAX_TERMS).map
 
 
 def mark_of(error: RecipeError) -> int:
-    """The 0-based character that the caret of an error stands under."""
+    """The 0-based index of the character above an error's caret."""
     return len(str(error).splitlines()[-1]) - 1
 
 
@@ -79,12 +79,12 @@ def test_an_error_points_at_the_wrong_character(text: str, at: int) -> None:
 
 
 @given(valid_recipes, st.data())
-def test_a_foreign_character_put_anywhere_is_the_one_pointed_at(recipe: Recipe, data: st.DataObject) -> None:
+def test_an_error_points_at_an_invalid_character_anywhere(recipe: Recipe, data: st.DataObject) -> None:
     text = str(recipe)
     at = data.draw(st.integers(0, len(text)))
     with pytest.raises(RecipeError) as caught:
         parse(f"{text[:at]}${text[at:]}")
-    # A name cut in two may be wrong already, at its own beginning.
+    # A name that is split may be invalid from its start.
     cut = re.search(r"[\w.-]*$", text[:at])
     assert cut is not None and cut.start() <= mark_of(caught.value) <= at
 
@@ -102,7 +102,7 @@ def test_spaces_and_lookalike_signs_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 501, None, 3, b"large_base", ["large_base"]])
-def test_what_is_not_a_short_text_is_refused(text: object) -> None:
+def test_a_recipe_must_be_short_text(text: object) -> None:
     with pytest.raises(RecipeError):
         parse(text)  # type: ignore[arg-type]
 

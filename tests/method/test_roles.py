@@ -1,4 +1,4 @@
-"""Role names mean the same wherever they are read."""
+"""Role names: size, tuning and the behaviour that replaces small_tuned."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_size_and_tuning_of_a_role(role: str, base: bool, large: bool) -> None:
     assert (is_base(role), is_large(role)) == (base, large)
 
 
-def test_a_behaviour_plays_small_tuned_and_nobody_leaves_it() -> None:
+def test_a_behaviour_replaces_small_tuned_and_an_empty_one_keeps_it() -> None:
     assert UPSCALED.played("pirate") == parse("large_base + alpha*(pirate - small_base)")
     assert UPSCALED.played("") == UPSCALED and not played_by("")
     assert role_title("large_base") == "large base" and role_title("pirate") == "pirate"

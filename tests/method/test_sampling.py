@@ -1,4 +1,4 @@
-"""Sampling: the same noise for everyone, the right distribution, and the same warpers as transformers."""
+"""Sampling: shared noise, the right distribution, and the same warpers as transformers."""
 
 import math
 
@@ -43,7 +43,7 @@ def warped(logprobs: Tensor, *chosen: Sampling) -> Tensor:
 
 
 def chi_square_bound(cells: int) -> float:
-    """What chi-square with this many cells exceeds once in about 30,000 times (4 standard deviations)."""
+    """The chi-square value that is exceeded once in about 30,000 times (4 standard deviations)."""
     return (cells - 1) + 4 * math.sqrt(2 * (cells - 1))
 
 
@@ -139,7 +139,7 @@ def test_tokens_are_drawn_with_their_probabilities(sampling: Sampling, vary: str
 
 @settings(max_examples=100)
 @given(st.integers(0, 10**6), st.sampled_from([0.01, 1.0, 3.0, 10.0]), samplings)
-def test_warpers_keep_what_those_of_transformers_keep(seed: int, scale: float, sampling: Sampling) -> None:
+def test_warpers_keep_the_same_tokens_as_transformers(seed: int, scale: float, sampling: Sampling) -> None:
     if sampling.is_greedy:
         return
     logprobs = logprobs_of(seed, 1, scale)
@@ -163,7 +163,7 @@ def test_warpers_keep_what_those_of_transformers_keep(seed: int, scale: float, s
     st.lists(samplings, min_size=1, max_size=6),
     st.sampled_from([0.0, 0.01, 3.0, 30.0]),
 )
-def test_something_is_always_kept(seed: int, chosen: list[Sampling], scale: float) -> None:
+def test_at_least_one_token_is_always_kept(seed: int, chosen: list[Sampling], scale: float) -> None:
     logprobs = logprobs_of(seed, len(chosen), scale)
     kept = warped(logprobs, *chosen)
     assert not kept.isnan().any()
@@ -211,7 +211,7 @@ def test_sample_is_argmax_of_warped_plus_noise_for_any_mix_of_rows(
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-9, 5e-324])
-def test_temperature_0_is_the_lowest_of_the_likeliest_ids(temperature: float) -> None:
+def test_temperature_0_picks_the_likeliest_token_with_the_lowest_id(temperature: float) -> None:
     logprobs = torch.full((2, VOCAB), -5.0)
     logprobs[0, [400, 17, 900]] = -1.0
     logprobs[1, 3] = -1.0
@@ -219,7 +219,7 @@ def test_temperature_0_is_the_lowest_of_the_likeliest_ids(temperature: float) ->
 
 
 def test_columns_that_agree_draw_the_same_token() -> None:
-    """Shared noise: rows of one run at one position choose alike where the models agree."""
+    """Shared noise: at one position, rows of one run pick the same token if the models agree."""
     row = logprobs_of(3, 1)
     ids = sample(row.expand(5, -1), [Sampling(1.0, 1.0, seed=9)] * 5, [4] * 5)
     assert len(set(ids.tolist())) == 1

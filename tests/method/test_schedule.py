@@ -1,4 +1,4 @@
-"""Schedules: what acts on which token, and a text form that is read as it is written."""
+"""Schedules: the factor of each token, and a text form that parses back to the same value."""
 
 import pytest
 from hypothesis import given
@@ -26,12 +26,12 @@ schedules = st.one_of(
         ("list 0 0.5 1", [0, 0.5, 1, 1]),
     ],
 )
-def test_what_acts_on_which_token(text: str, curve: list[float]) -> None:
+def test_the_factor_of_each_token(text: str, curve: list[float]) -> None:
     assert parse_schedule(text).curve(4) == curve
 
 
 @given(schedules)
-def test_a_schedule_is_read_as_it_is_written(schedule: Schedule) -> None:
+def test_a_schedule_survives_its_text_form(schedule: Schedule) -> None:
     assert parse_schedule(str(schedule)) == schedule
     assert all(0 <= factor <= 1 for factor in schedule.curve(20))
 
@@ -41,13 +41,13 @@ def test_a_schedule_is_read_as_it_is_written(schedule: Schedule) -> None:
     ["", "often", "constant 3", "warmup", "warmup 0", "warmup x", "warmup 1.5", "first -1", "first 1 2",
      "list", "list 2", "list nan", "list x", "list " + "1 " * 65, "x" * 2000, None, 5],
 )  # fmt: skip
-def test_what_is_no_schedule_is_a_sentence(text: object) -> None:
+def test_an_invalid_schedule_is_refused(text: object) -> None:
     with pytest.raises(InputError):
         parse_schedule(text)
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_schedule_or_a_sentence(text: str) -> None:
+def test_any_text_is_a_schedule_or_an_error(text: str) -> None:
     try:
         parse_schedule(text)
     except InputError as refusal:

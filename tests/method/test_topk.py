@@ -1,4 +1,4 @@
-"""Ranking: the same as looking at every value in turn."""
+"""Fast top-k and rank give the same results as torch.topk and a full comparison."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_the_likeliest_are_those_of_topk(
 
 
 @pytest.mark.parametrize("width", [FEW * BLOCK, FEW * BLOCK + 1, (FEW + 1) * BLOCK - 1])
-def test_the_end_of_a_row_is_looked_at(width: int) -> None:
+def test_the_highest_value_may_be_at_the_end_of_a_row(width: int) -> None:
     values = torch.zeros(2, width)
     values[0, 0] = values[1, -1] = 1.0
     assert likeliest(values, 1)[1].tolist() == [[0], [width - 1]]

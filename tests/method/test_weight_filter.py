@@ -13,7 +13,7 @@ filters = st.just(OFF) | st.builds(
 
 
 @given(filters)
-def test_a_filter_is_read_as_it_is_written(rule: WeightFilter) -> None:
+def test_a_filter_survives_its_text_form(rule: WeightFilter) -> None:
     assert parse_weight_filter(str(rule)) == rule
 
 
@@ -30,6 +30,6 @@ def test_the_text_form(text: str, acts: bool) -> None:
     "text",
     ["", "on", "off 1", "top-p", "top_p 0.5", "top-p 0", "top-p 1.1", "mask nan", "mask x", "x" * 99, None],
 )
-def test_what_is_no_filter_is_a_sentence(text: object) -> None:
+def test_an_invalid_filter_is_refused(text: object) -> None:
     with pytest.raises(InputError):
         parse_weight_filter(text)

@@ -1,4 +1,4 @@
-"""app.py: costs nothing to import, and says in a sentence why it cannot start."""
+"""app.py is cheap to import and prints one message if it cannot start."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start_app(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run app.py, which must end by itself."""
+    """Run app.py, which must exit without being stopped."""
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py"), *arguments],
         env={**os.environ, **environment},
@@ -35,7 +35,7 @@ def test_missing_weights_leave_a_page_of_recorded_runs(tmp_path: Path) -> None:
     assert complained.startswith("There is no family 'atlas'") and "Traceback" not in complained
 
 
-def test_a_wrong_setting_is_a_sentence() -> None:
+def test_an_invalid_setting_is_an_error_message() -> None:
     ended = start_app(EFT_PORT="seventy")
     assert ended.returncode == 1
     assert "EFT_PORT" in ended.stderr and "Traceback" not in ended.stderr

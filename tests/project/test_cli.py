@@ -1,4 +1,4 @@
-"""The command line does what it says: right output, right exit code, a sentence for every mistake."""
+"""The command line gives the right output and exit code, and a message for every user error."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ QUICK = ("--family", "tiny", "--max-new-tokens", "4", "--temperature", "0")
 
 @pytest.fixture(autouse=True)
 def tiny_environment(monkeypatch: Patch, tiny_assets: Path) -> None:
-    """The command line reads its settings from the environment, so that is where the tiny family is set."""
+    """Set the tiny family in the environment, where the command line reads its settings."""
     monkeypatch.setenv("EFT_ASSETS", str(tiny_assets))
     monkeypatch.setenv("EFT_DTYPE", "fp32")
     monkeypatch.setenv("EFT_THREADS", "1")
@@ -56,7 +56,7 @@ def test_generate_resolves_the_behaviour_in_recipes(monkeypatch: Patch, capsys: 
 
 
 def test_alpha_zero_is_the_base_column(monkeypatch: Patch, capsys: Capture) -> None:
-    # Drafted or not, a token is the same; its log-prob may differ in the last bit, after another forward.
+    # With or without drafts the tokens are the same; log-probs may differ in the last bit.
     options = ("--alpha", "0", "--speculation", "off", "--json")
     assert run_cli(monkeypatch, "generate", "Hi", *QUICK, *options) == 0
     base, _, upscaled = RunTrace.from_json(capsys.readouterr().out).columns
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_text(monkeypatch: Patch, capsys: Capture) 
     assert texts[0] == texts[1]
 
 
-def test_generate_takes_all_that_steers(monkeypatch: Patch, capsys: Capture) -> None:
+def test_generate_accepts_every_control(monkeypatch: Patch, capsys: Capture) -> None:
     options = ("--weight-filter", "top-p 0.9", "--schedule", "first 2", "--min-p", "0.1")
     texts = []
     for speculation in ("off", "on 3"):
@@ -100,7 +100,7 @@ def test_a_prompt_may_begin_with_a_dash(monkeypatch: Patch, capsys: Capture, pro
     assert RunTrace.from_json(capsys.readouterr().out).spec.prompt == prompt
 
 
-def test_a_prompt_that_looks_like_an_option_goes_behind_two_dashes(
+def test_a_prompt_that_looks_like_an_option_goes_after_two_dashes(
     monkeypatch: Patch, capsys: Capture
 ) -> None:
     assert run_cli(monkeypatch, "generate", "-x", *QUICK) == 2
@@ -147,7 +147,7 @@ def test_generate_as_text_names_every_column(monkeypatch: Patch, capsys: Capture
         (["generate", "Hi", "--family", "nowhere"], "no family 'nowhere'"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_code_2(
+def test_a_user_error_is_a_message_and_exit_code_2(
     monkeypatch: Patch, capsys: Capture, arguments: list[str], said: str
 ) -> None:
     family = [] if "--family" in arguments else ["--family", "tiny"]
@@ -173,7 +173,7 @@ def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:
         cli.main()
 
 
-def test_doctor_finds_all_well(monkeypatch: Patch, capsys: Capture) -> None:
+def test_doctor_reports_no_problem(monkeypatch: Patch, capsys: Capture) -> None:
     code = run_cli(monkeypatch, "doctor", "--family", "tiny", "--json")
     report = json.loads(capsys.readouterr().out)
     assert [check for check in report["checks"] if not check["ok"]] == []
@@ -188,14 +188,14 @@ def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Cap
     assert "FAIL family" in out and "FAIL one token" in out and "ok   dtype" in out
 
 
-def test_doctor_knows_a_family_that_must_be_downloaded_and_leaves_it_there(
+def test_doctor_reports_a_family_that_is_not_downloaded_without_downloading_it(
     monkeypatch: Patch, capsys: Capture
 ) -> None:
     family = ROOT / "assets" / "families" / "smollm2-tiny.yaml"
     assert run_cli(monkeypatch, "doctor", "--family", str(family), "--quantisation", "nf4") == 1
     out = capsys.readouterr().out
     assert "ok   plan" in out and "nf4 on cpu" in out
-    assert "FAIL one token" in out and "is not on this machine yet" in out
+    assert "FAIL one token" in out and "is not downloaded yet" in out
 
 
 def test_generate_takes_a_family_file(
@@ -229,7 +229,7 @@ def test_bench_measures_every_figure(tiny_assets: Path) -> None:
     assert "three columns / one up-scaled stream" in table and "nan" not in table
 
 
-def test_compare_takes_turns() -> None:
+def test_compare_alternates_runs() -> None:
     order: list[str] = []
 
     def way(name: str, wall_s: float) -> bench.Way:
@@ -244,7 +244,7 @@ def test_compare_takes_turns() -> None:
     assert result.ratio == result.cpu_ratio == 1.5 and result.first.wall_s == 3.0
 
 
-def test_an_app_that_ends_is_an_error_and_not_a_time(tmp_path: Path) -> None:
+def test_an_app_that_exits_is_an_error_and_not_a_timing(tmp_path: Path) -> None:
     broken = tmp_path / "app.py"
     broken.write_text("raise SystemExit('no weights')")
     with pytest.raises(EFTError, match=r"by hand.*app\.py"):

@@ -20,12 +20,12 @@ import doc_tables  # noqa: E402  # a script, not a package
 
 
 def shell_blocks(text: str) -> list[str]:
-    """Every ```sh block, continued lines joined."""
+    """Every ```sh block, with continued lines joined."""
     return [block.replace("\\\n", " ") for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
 
 
 def program_lines() -> list[list[str]]:
-    """The words after `-m eft_demo` of every such line, comments cut."""
+    """The words after `-m eft_demo` in every such line, without comments."""
     blocks = [block for text in TEXTS.values() for block in shell_blocks(text)]
     lines = [line for block in blocks for line in block.splitlines() if "-m eft_demo " in line]
     return [line.split("#")[0].split("-m eft_demo ")[1].split() for line in lines]
@@ -48,7 +48,7 @@ def test_every_command_is_shown() -> None:
     assert set(typer.main.get_command(cli.app).commands) == {words[0] for words in program_lines()}
 
 
-def test_the_family_file_shown_is_right(tmp_path: Path) -> None:
+def test_the_example_family_file_is_valid(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
     (tmp_path / "mine.yaml").write_text(shown)
     entry = read_entry(tmp_path / "mine.yaml")
@@ -68,7 +68,7 @@ def test_every_relative_link_leads_somewhere(name: str) -> None:
 
 
 def leads_somewhere(folder: Path, link: str) -> bool:
-    """Whether the file exists and, where the link names a section, has that heading."""
+    """Whether the file exists and, if the link names a section, has that heading."""
     file, _, section = link.partition("#")
     path = folder / file
     if not section or not path.exists():
@@ -77,7 +77,7 @@ def leads_somewhere(folder: Path, link: str) -> bool:
     return section in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
-def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+def test_the_readmes_figures_match_the_results() -> None:
     shown = re.findall(r"^\| ([^|]+) \| (\.\d+) \| (\.\d+) \|$", README, re.MULTILINE)
     assert len(shown) == 5
     for model, factual, style in shown:

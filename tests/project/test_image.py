@@ -1,4 +1,4 @@
-"""The image, as far as it can be built without a container engine: its steps, its user, its health."""
+"""The container image, as far as it can be built without a container engine: steps, user, health check."""
 
 import os
 import shutil
@@ -46,14 +46,14 @@ def test_only_what_the_app_needs_is_sent_to_the_builder(path: str, kept: bool) -
 
 
 def may(uid: int, *command: str) -> bool:
-    """Whether a command succeeds as that user. Through a shell: setpriv itself still finds all."""
+    """Whether a command succeeds as that user. Uses a shell, because setpriv itself can read everything."""
     who = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if os.getuid() == 0 else []
     shell = ["sh", "-c", '"$0" "$@"', *command]
     return subprocess.run([*who, *shell], capture_output=True, check=False).returncode == 0
 
 
 def usable_python() -> Path | None:
-    """An interpreter of this very version that uid 1000 may run and that can make virtual environments."""
+    """An interpreter of this Python version that uid 1000 may run and that can make virtual environments."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (Path(sys._base_executable), Path("/usr/bin") / version):
         if path.exists() and may(1000, str(path), "-c", "import ensurepip"):
@@ -63,7 +63,7 @@ def usable_python() -> Path | None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A clean folder that others may enter, which pytest's own may not."""
+    """A clean folder that other users may enter, unlike pytest's own."""
     made = Path(tempfile.mkdtemp(prefix="eft-image-"))
     made.chmod(0o755)
     yield made
@@ -71,7 +71,7 @@ def folder() -> Iterator[Path]:
 
 
 def readable_packages(folder: Path) -> Path:
-    """The installed packages, or the same files linked into a place that uid 1000 can reach."""
+    """The installed packages, or links to them in a folder that uid 1000 can read."""
     installed = Path(site.getsitepackages()[0])
     if may(1000, "test", "-r", str(installed / "torch" / "__init__.py")):
         return installed
@@ -79,7 +79,7 @@ def readable_packages(folder: Path) -> Path:
     return folder / "packages"
 
 
-def test_the_steps_run_as_nobody_special_and_the_app_says_that_it_is_well(folder: Path) -> None:
+def test_the_steps_run_unprivileged_and_the_app_reports_healthy(folder: Path) -> None:
     if os.getuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("as root this needs setpriv (util-linux) to become uid 1000")
     python = usable_python()
@@ -103,4 +103,4 @@ def test_the_steps_run_as_nobody_special_and_the_app_says_that_it_is_well(folder
         app.terminate()
         output, _ = app.communicate(timeout=30)
     assert app.returncode == 0, output
-    assert image.run(image.healthcheck, **listen).wait(timeout=30) != 0  # it tells an app that is gone
+    assert image.run(image.healthcheck, **listen).wait(timeout=30) != 0  # it detects that the app is gone

@@ -1,4 +1,4 @@
-"""What is declared in several places is the same in all of them, and every pin is exact."""
+"""Values declared in several places agree, and every pin is exact."""
 
 import json
 import os
@@ -22,7 +22,7 @@ EXACT = re.compile(r"[A-Za-z0-9_.-]+==\d+(\.\d+)*")
 
 
 def pins(name: str) -> dict[str, str]:
-    """{package: version} of a requirements file but for `-r` lines. Fails on anything not exact."""
+    """{package: version} of a requirements file without `-r` lines. Fails on pins that are not exact."""
     lines = [line.split(" #")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     lines = [line for line in lines if line and not line.startswith(("#", "-r "))]
     for line in lines:
@@ -72,7 +72,7 @@ def test_the_space_installs_the_pinned_gradio_and_a_python_that_the_package_allo
     assert len(str(space["short_description"])) <= 60  # the Hub's limit
 
 
-def test_the_container_runs_the_same_python_and_requirements_as_nobody_special() -> None:
+def test_the_container_runs_the_same_python_and_requirements_unprivileged() -> None:
     docker = (ROOT / "Dockerfile").read_text()
     minor = ".".join(str(front_matter()["python_version"]).split(".")[:2])
     assert docker.startswith(f"FROM python:{minor}-slim\n")
@@ -80,7 +80,7 @@ def test_the_container_runs_the_same_python_and_requirements_as_nobody_special()
     steps = [docker.index(step) for step in ("requirements.txt .", "pip install", "eft_demo eft_demo")]
     assert steps == sorted(steps)
     assert "HEALTHCHECK" in docker and "/healthz" in docker
-    # exec form: the app itself gets SIGTERM, and options given to `docker run` are the app's
+    # The exec form passes SIGTERM and the options of `docker run` to the app.
     assert '\nENTRYPOINT ["python", "app.py"]' in docker and "\nCMD" not in docker
 
 
@@ -90,7 +90,7 @@ def test_every_room_is_packaged() -> None:
     assert declared - {"eft_demo.assets"} == rooms
 
 
-def test_a_space_decides_where_the_app_listens_unless_we_do() -> None:
+def test_a_space_sets_the_address_unless_eft_variables_do() -> None:
     space = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7000"}
     settings = Settings.from_env(space)
     assert (settings.host, settings.port) == ("0.0.0.0", 7000)
@@ -107,8 +107,8 @@ def test_app_py_stays_small() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) <= 40
 
 
-def test_what_is_installed_starts_the_page_from_any_folder(tmp_path: Path) -> None:
-    """The wheel, but for the weights, unpacked as pip does it; what it needs is installed here."""
+def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
+    """The wheel without the weights, unpacked like pip does; its dependencies are already installed."""
     setuptools = pytest.importorskip("setuptools", minversion="77", reason="the wheel is built by setuptools")
     assert setuptools
     source, site, elsewhere = tmp_path / "source", tmp_path / "site", tmp_path / "elsewhere"
@@ -128,7 +128,7 @@ def test_what_is_installed_starts_the_page_from_any_folder(tmp_path: Path) -> No
     (commands,) = site.glob("*.dist-info/entry_points.txt")
     assert "eft-demo = eft_demo.cli:main" in commands.read_text()
     elsewhere.mkdir()
-    code = "from eft_demo.cli import main; main()"  # what pip writes into the command
+    code = "from eft_demo.cli import main; main()"  # the code of the script that pip generates
     app = subprocess.Popen(
         [sys.executable, "-c", code, "start", "--port", "0", "--family", "none"],
         cwd=elsewhere,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "eft_demo"
-# A room imports only from itself and from lines above its own; rooms on one line do not know each other.
+# A room imports only from itself and from rooms on earlier lines, not from rooms on its own line.
 ORDER = [
     ["errors"],
     ["host"],
@@ -36,7 +36,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
 
 def room_of(path: Path) -> str:
-    """The room a file belongs to: its folder in the package, or its own name at the top."""
+    """The room of a file: its folder in the package, or its own name at the top level."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -45,7 +45,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Every absolute module name that a file imports, at the top or inside a function."""
+    """Every absolute module name that a file imports, at the top level or in a function."""
     folder = ["eft_demo", *path.relative_to(PACKAGE).parent.parts]
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -99,7 +99,7 @@ def is_name_attribute(node: ast.AST) -> bool:
 
 
 @every_file
-def test_every_module_says_what_it_is(path: Path) -> None:
+def test_every_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(tree_of(path))
 
 
@@ -116,8 +116,8 @@ def test_every_function_is_annotated(path: Path) -> None:
     assert not [f.name for f in functions(path) if f.returns is None]
 
 
-def test_the_package_imports_nothing_by_itself() -> None:
-    # What it does import is for type checkers, or comes when somebody asks for it.
+def test_importing_the_package_imports_nothing_else() -> None:
+    # Its only imports are for type checkers or happen on first use.
     code = "import sys, eft_demo; sys.exit(any(n[:9] == 'eft_demo.' or n == 'torch' for n in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     offered = set(imported(PACKAGE / "__init__.py")) - {"typing.TYPE_CHECKING"}

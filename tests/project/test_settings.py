@@ -1,4 +1,4 @@
-"""Limits and switches: whatever is sent becomes a number within its limits or a sentence naming them."""
+"""Limits and switches: any input becomes a number within its limits or an error that names them."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.booleans())
-def test_any_value_is_a_number_within_limits_or_a_sentence(value: Any, integer: bool) -> None:
+def test_any_value_is_a_number_within_limits_or_an_error(value: Any, integer: bool) -> None:
     try:
         number = check_number("Alpha", value, 0, 3, integer=integer)
     except InputError as error:
@@ -46,12 +46,12 @@ def test_any_value_is_a_number_within_limits_or_a_sentence(value: Any, integer: 
     [math.nan, math.inf, -math.inf, "1", "", None, True, [1], {}, 3.0001, -1e-9, 10**400, 1j, object()],
     ids=lambda value: str(value)[:9],
 )
-def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
+def test_values_other_than_numbers_in_range_are_refused(value: Any) -> None:
     with pytest.raises(InputError):
         ALPHA.check(value)
 
 
-def test_limits_themselves_are_allowed_unless_said_otherwise() -> None:
+def test_limits_are_inclusive_unless_above_low() -> None:
     assert ALPHA.check(0) == 0 and ALPHA.check(3) == 3
     assert SEED.check(2**32 - 1) == 2**32 - 1
     assert TOP_P.check(1) == 1.0
@@ -74,7 +74,7 @@ def test_an_unknown_control_is_refused_by_name(name: Any) -> None:
 
 
 @given(json_values)
-def test_any_value_can_be_shown_shortly(value: Any) -> None:
+def test_any_value_has_a_short_representation(value: Any) -> None:
     shown = show_value(value)
     assert len(shown) < 80 and shown.isascii()
 
@@ -110,7 +110,7 @@ def test_settings_come_from_the_environment() -> None:
         ("EFT_DEADLINE_S", "0"),
         ("EFT_MAX_SEQUENCES", "0"),
         ("EFT_MAX_NEW_TOKENS", "-1"),
-        ("EFT_MAX_NEW_TOKENS", "100000"),  # no run so long could be opened again
+        ("EFT_MAX_NEW_TOKENS", "100000"),  # a run this long could not be opened again
         ("EFT_THREADS", "9" * 5000),
         ("EFT_ROOT_PATH", "tools/eft"),
         ("EFT_ROOT_PATH", "/tools/eft?x"),
@@ -120,7 +120,7 @@ def test_settings_come_from_the_environment() -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_bad_variable_is_named(variable: str, text: str) -> None:
+def test_an_invalid_variable_is_named(variable: str, text: str) -> None:
     with pytest.raises(InputError, match=variable):
         Settings.from_env({variable: text})
 
@@ -143,7 +143,7 @@ def test_a_lower_maximum_lowers_the_default_length() -> None:
     assert Settings().default_new_tokens == 96
 
 
-def test_a_numerical_error_names_model_and_way_out() -> None:
+def test_a_numerical_error_names_the_model_and_what_to_do() -> None:
     error = NumericalError("small_base", [1])
     assert isinstance(error, EFTError) and "small_base" in str(error) and "EFT_DTYPE" in str(error)
 

@@ -1,4 +1,4 @@
-"""CSV and Markdown show every text as it stands, no formula, no markup; and they say what the run says."""
+"""CSV and Markdown show every text verbatim, never as formula or markup, with the figures of the run."""
 
 import csv
 import dataclasses
@@ -86,7 +86,7 @@ def test_markdown_has_the_numbers_with_which_the_run_can_be_repeated() -> None:
 
 
 def outside_of_fences(page: str) -> list[str]:
-    """The lines that Markdown reads as Markdown."""
+    """The lines outside code blocks."""
     lines, fence = [], ""
     for line in page.split("\n"):
         if fence:

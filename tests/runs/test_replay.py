@@ -1,4 +1,4 @@
-"""An opened run is hostile input: whatever fits is played as it was, whatever does not is a sentence."""
+"""Opened files are untrusted: consistent runs are replayed unchanged, all others are refused."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ RUN = run_that_says("Lima")
 DOCUMENT = json.loads(RUN.to_json())
 
 
-def test_what_was_written_is_read_again() -> None:
+def test_a_saved_run_opens_again() -> None:
     text = RUN.to_json()
     assert open_run(text) == RUN
     assert open_run(text.encode()) == RUN
@@ -56,14 +56,14 @@ def test_a_replay_shows_the_columns_side_by_side_and_ends_each_once() -> None:
     assert played.events[-1].finish_reason == "stop"
 
 
-def test_tokens_that_the_file_does_not_hold_have_their_number() -> None:
+def test_tokens_without_text_in_the_file_are_shown_by_id() -> None:
     run = copy.deepcopy(RUN)
     del run.pieces["6"]
     assert replay(run).events[0].text == "#6"
 
 
 def change(path: str, value: object) -> str:
-    """The document with one place changed; `path` is like columns.0.name, and None removes the place."""
+    """The document with one value changed; `path` is like columns.0.name, and None removes the value."""
     document = copy.deepcopy(DOCUMENT)
     *steps, last = [int(step) if step.isdecimal() and step != "6" else step for step in path.split(".")]
     place: Any = document
@@ -80,15 +80,15 @@ BAD = [
     ("version", 1, "version 2 to 5; got 1"),
     ("version", "2", "version 2 to 5; got '2'"),
     ("version", 2.0, "version 2 to 5; got 2.0"),
-    ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "not of 'pirate'"),
-    ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "must hold {prompt} once"),
+    ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "'pirate'"),
+    ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "{prompt}"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
     ("formats", {"large_base": {"kind": "chat", "text": "x" * 8001}}, "up to 8,000"),
     ("formats", {"large_base": "{prompt}"}, "fields kind, text"),
     ("columns", [], "1 to 16 columns, not 0"),
     ("columns", DOCUMENT["columns"] * 9, "not 18"),
     ("columns", "text", "must be a list"),
-    ("columns.0.recipe", "<script>", "column 1, its recipe cannot be read"),
+    ("columns.0.recipe", "<script>", "column 1"),
     ("columns.0.recipe", "small_base", "by_role must hold exactly small_base"),
     ("columns.1.recipe", "large_base", "token 1: bars must be 0"),
     ("columns.0.finish_reason", "done", "finish_reason must be one of"),
@@ -119,14 +119,14 @@ BAD = [
     ("weight_filter", "<b>", "filter"),
     ("schedule", "often", "schedule"),
     ("speculation", "often", "peculation"),
-    ("pieces", {"x": ""}, "named by token ids"),
-    ("pieces", {"07": ""}, "named by token ids"),
-    ("pieces", {LONG_NUMBER: ""}, "named by token ids"),
-    ("pieces", {"²": ""}, "named by token ids"),
-    ("pieces.6", "\ud800", "no text"),
+    ("pieces", {"x": ""}, "token ids"),
+    ("pieces", {"07": ""}, "token ids"),
+    ("pieces", {LONG_NUMBER: ""}, "token ids"),
+    ("pieces", {"²": ""}, "token ids"),
+    ("pieces.6", "\ud800", "not text"),
     ("pieces.6", "x" * 1001, "longer than 1,000"),
     ("controls", {"alpha": 1e9}, "Alpha must be a number"),
-    ("columns.0.name", "x" * 501, "names may have 500"),
+    ("columns.0.name", "x" * 501, "500 characters"),
     ("columns.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
@@ -134,18 +134,18 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "value", "words"), BAD, ids=[f"{p}-{i}" for i, (p, _, _) in enumerate(BAD)])
-def test_what_does_not_fit_is_a_sentence(path: str, value: object, words: str) -> None:
+def test_an_inconsistent_file_is_refused(path: str, value: object, words: str) -> None:
     with pytest.raises(EFTError) as caught:
         open_run(change(path, value))
     assert words in str(caught.value)
 
 
-def test_too_large_files_and_too_many_tokens_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_files_and_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened, "MAX_TOKENS", 5)
-    with pytest.raises(InputError, match="5 tokens at most, not 6"):
+    with pytest.raises(InputError, match="5 tokens, not 6"):
         open_run(RUN.to_json())
     monkeypatch.setattr(opened, "MAX_CHARS", 100)
-    with pytest.raises(InputError, match="100 characters at most"):
+    with pytest.raises(InputError, match="100 characters"):
         open_run(RUN.to_json())
 
 
@@ -154,18 +154,18 @@ def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.Mon
     monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole)
     assert open_run(RUN.to_json()) == RUN
     monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole - 1)
-    with pytest.raises(InputError, match=f"{whole - 1} characters at most"):
+    with pytest.raises(InputError, match=f"{whole - 1} characters"):
         open_run(RUN.to_json())
 
 
 @given(st.integers(0, len(RUN.to_json()) - 1))
-def test_a_truncated_file_is_a_sentence(length: int) -> None:
+def test_a_truncated_file_is_refused(length: int) -> None:
     with pytest.raises(InputError):
         open_run(RUN.to_json()[:length])
 
 
-def test_what_is_no_text_and_what_is_not_there_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no text"):
+def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a text file"):
         open_run(b"\xff\xfe{}")
     with pytest.raises(InputError, match="cannot be read"):
         read_run(tmp_path / "none.json")
@@ -182,13 +182,13 @@ json_values = st.recursive(
 
 
 def places(value: object, before: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """The way to every place in a document."""
+    """The path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [before, *(place for key, item in inner for place in places(item, (*before, key)))]
 
 
 @given(st.sampled_from(places(DOCUMENT)[1:]), json_values)
-def test_any_value_in_any_place_is_shown_or_refused(place: tuple[Any, ...], value: object) -> None:
+def test_any_value_in_any_place_is_replayed_or_refused(place: tuple[Any, ...], value: object) -> None:
     document = copy.deepcopy(DOCUMENT)
     target: Any = document
     for step in place[:-1]:

@@ -1,4 +1,4 @@
-"""Whoever writes a run, whoever reads it shows the same: every writer of a trace with every reader."""
+"""Every reader of a run shows the same content, whichever part of the app wrote it."""
 
 import csv
 import io
@@ -68,7 +68,7 @@ def from_page(service: Service) -> str:
 
 
 def while_streaming(service: Service) -> str:
-    """Saved after the first tokens: what comes later is not in it, and what is has its text."""
+    """Saved after the first tokens: it has only those, each with its text."""
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=60))
     stored = Kept.of_run(run)
     while not all(len(trace.tokens) > 2 for trace in stored.traces):
@@ -133,13 +133,13 @@ WRITERS: dict[str, Callable[[Service], str]] = {
 
 @pytest.fixture(scope="module")
 def written(service: Service) -> dict[str, RunTrace]:
-    """What each writer wrote, opened as a stranger's file."""
+    """Each writer's run, opened as an untrusted file."""
     return {name: open_run(write(service)) for name, write in WRITERS.items()}
 
 
 @pytest.fixture(scope="module")
 def from_terminal(tiny_assets: Path) -> Iterator[str]:
-    """What `generate --json` prints."""
+    """The output of `generate --json`."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"ASSETS": str(tiny_assets), "DTYPE": "fp32", "THREADS": "1"}.items():
             patch.setenv(f"EFT_{name}", value)
@@ -153,7 +153,7 @@ def from_terminal(tiny_assets: Path) -> Iterator[str]:
 
 
 def check_readers(run: RunTrace) -> None:
-    """Every reader shows what the columns say, and no token by its number."""
+    """Check that every reader shows the columns' texts and no token by its id."""
     said = [column.text for column in run.columns]
     runs = KeptRuns()
     lines = json.loads(opening.open_file(runs, {"text": run.to_json()}))["lines"]
@@ -214,7 +214,7 @@ def test_every_reader_shows_what_the_command_line_wrote(
     assert [column.text for column in run.columns][::2] == [column.text for column in page.columns][::2]
 
 
-def test_a_run_says_what_it_was_made_with(written: dict[str, RunTrace]) -> None:
+def test_a_run_records_what_it_was_made_with(written: dict[str, RunTrace]) -> None:
     for name in ("page", "while streaming", "branch", "same text", "opened and saved", "record"):
         made = written[name].made_with
         assert made is not None
@@ -240,7 +240,7 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
     assert page_text([*map(json.loads, lines)], 0) == old["panels"][0]["text"]
     assert json.loads(lines[0])["notes"] == ""
     check_readers(open_run(saved(service, runs, next(iter(runs.by_id)))))
-    # Of the bundled family the tokenizer is here whatever is loaded.
+    # The bundled family's tokenizer is available whatever family is loaded.
     shipped_run = json.loads(shipped(service)) | {"pieces": {}}
     other = Service.without_models(Settings())
     lines = json.loads(opening.open_file(KeptRuns(), {"text": json.dumps(shipped_run)}, other))[
@@ -251,10 +251,8 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
 
 
 @pytest.mark.parametrize("family", ["elsewhere", "tiny", "../atlas", ""])
-def test_tokens_that_no_tokenizer_here_fits_have_numbers_and_a_sentence(
-    service: Service, family: str
-) -> None:
-    """`tiny` is loaded, but its tokens do not say what the file's columns say."""
+def test_tokens_of_an_unknown_tokenizer_are_shown_by_id_with_a_message(service: Service, family: str) -> None:
+    """`tiny` is loaded, but its tokens do not reproduce the texts of the file's columns."""
     document = json.loads(shipped(service)) | {"pieces": {}, "family": family}
     answer = json.loads(opening.open_file(runs := KeptRuns(), {"text": json.dumps(document)}, service))
     lines = [*map(json.loads, answer["lines"].splitlines())]
@@ -267,7 +265,7 @@ def test_tokens_that_no_tokenizer_here_fits_have_numbers_and_a_sentence(
     assert (read_cell(row["text"]), row["bytes"]) == (f"#{first}", "")
 
 
-def test_the_page_says_what_differs_from_what_a_file_was_made_with(
+def test_the_page_reports_what_differs_from_a_files_versions(
     service: Service, written: dict[str, RunTrace]
 ) -> None:
     def notes(**changes: str) -> str:
@@ -280,10 +278,10 @@ def test_the_page_says_what_differs_from_what_a_file_was_made_with(
     assert notes() == ""
     assert notes(torch="1.9.0").startswith("This run was made with torch 1.9.0; here it is torch ")
     assert "so a new run may differ." in notes(eft_demo="0.0.1")
-    assert notes(transformers="") == ""  # what is not known does not differ
+    assert notes(transformers="") == ""  # unknown versions do not differ
 
 
-def test_columns_from_a_file_made_with_others_are_not_said_to_be_made_here(
+def test_a_branch_with_columns_from_other_versions_has_unknown_versions(
     service: Service, written: dict[str, RunTrace]
 ) -> None:
     page = written["page"]

@@ -1,4 +1,4 @@
-"""One description of a run survives every form it is given in; what is wrong has a code and a place."""
+"""A RunSpec survives every form in which it is given; invalid values have a code and a place."""
 
 import json
 import pickle
@@ -49,14 +49,14 @@ def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpe
 
 @given(specs)
 def test_a_spec_survives_the_command_line(spec: RunSpec) -> None:
-    # The family is what is loaded; alpha and beta have values of their own there.
+    # The command line sets the family by what is loaded, and always sets alpha and beta.
     typed = spec.model_copy(update={"family": ""})
     typed = typed.model_copy(update={"controls": {"alpha": 1.0, "beta": 1.0, **typed.controls}})
     assert as_typed(arguments(typed)) == typed
 
 
 def arguments(spec: RunSpec) -> list[str]:
-    """What to type for that run."""
+    """The command line for that run."""
     own = {f"--{name}={value!r}" for name, value in spec.controls.items() if name in ("alpha", "beta")}
     own |= {f"--control={n}={v!r}" for n, v in spec.controls.items() if n not in ("alpha", "beta")}
     own |= {f"--{name.replace('_', '-')}={getattr(spec.sampling, name)!r}" for name in SAMPLING}
@@ -75,7 +75,7 @@ def arguments(spec: RunSpec) -> list[str]:
 
 
 def as_typed(typed: list[str]) -> RunSpec:
-    """The run that the command line makes of it. Nothing is loaded."""
+    """The run that the command line makes of these arguments, without loading anything."""
     asked: list[RunSpec] = []
 
     def run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
@@ -93,11 +93,11 @@ def as_typed(typed: list[str]) -> RunSpec:
 
 
 @given(specs)
-def test_a_spec_can_be_kept(spec: RunSpec) -> None:
+def test_a_spec_can_be_pickled(spec: RunSpec) -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
-def test_what_is_left_open_is_filled_in() -> None:
+def test_defaults_are_filled_in() -> None:
     spec = check(RunSpec(prompt="Hi"), FAMILY, HERE)
     assert (spec.family, spec.behaviour, spec.length) == ("echo", "assistant", HERE.default_new_tokens)
     assert spec.columns == FIRST and spec.controls == {"alpha": 1.0} and spec.heard == ("alpha",)
@@ -164,20 +164,20 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("posted", "code", "where"), WRONG, ids=lambda value: str(value)[:30])
-def test_what_is_wrong_has_a_code_and_a_place(posted: dict[str, Any], code: str, where: str) -> None:
+def test_an_error_has_a_code_and_a_place(posted: dict[str, Any], code: str, where: str) -> None:
     with pytest.raises(EFTError) as caught:
         check(RunSpec.from_posted({"prompt": "Hi", **posted}), FAMILY, HERE)
     assert (caught.value.code, caught.value.where) == (code, where)
     assert str(caught.value)
 
 
-def test_a_family_without_models_can_be_asked_nothing() -> None:
+def test_a_family_without_models_runs_nothing() -> None:
     with pytest.raises(EFTError) as caught:
         check(RunSpec(prompt="Hi"), replace(FAMILY, behaviours=()), HERE)
     assert caught.value.code == "no_model"
 
 
-def test_below_0_goes_where_it_is_allowed() -> None:
+def test_a_negative_alpha_needs_permission() -> None:
     spec = RunSpec(prompt="Hi", columns=(("Up", UPSCALED),), controls={"alpha": -1})
     study = replace(HERE, allow_negative_alpha=True)
     assert check(spec, FAMILY, study).controls == {"alpha": -1}
@@ -193,7 +193,7 @@ NAMES = ["prompt", "behaviour", "columns", "controls", "temperature", "seed", "l
 
 
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), JSON, max_size=6))
-def test_whatever_is_posted_is_a_spec_or_an_error_with_a_code(posted: dict[str, Any]) -> None:
+def test_any_posted_value_is_a_spec_or_an_error_with_a_code(posted: dict[str, Any]) -> None:
     try:
         spec = RunSpec.from_posted(posted)
     except EFTError as refusal:

@@ -1,4 +1,4 @@
-"""A spreadsheet leaves every text as it is: none becomes a number, a date, a truth value or a formula."""
+"""Spreadsheets leave every exported text unchanged: none becomes a number, date, boolean or formula."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from eft_demo.runs.spreadsheet import plain_cell, read_cell
 from eft_demo.runs.text import show_controls
 from tests.hostile import HOSTILE
 
-# Each was made something else of by a spreadsheet, in one language or another.
+# Some spreadsheet, in some language, converts each of these.
 OTHERS = (
     "007", "5", "1.5", "1,5", "1,000", "1'000", "1 000", "1e5", "1E5", "-2", "\u22125", "+49 30", "(5)", "5%",
     "%5", "$5", "5 €", "£5", "1/2", "1 1/2", "½", "１２", "٣", "१२",
@@ -38,7 +38,7 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_what_would_become_something_else_has_a_sign_in_front(text: str) -> None:
+def test_texts_that_spreadsheets_convert_get_a_quote(text: str) -> None:
     assert plain_cell(text) == "'" + show_controls(text)
     assert read_cell(plain_cell(text)) == show_controls(text)
 
@@ -61,7 +61,7 @@ def test_plain_words_stay_as_they_are(text: str) -> None:
         ("👩‍🚀", "👩‍🚀"),
     ],
 )
-def test_control_characters_are_seen_and_joined_signs_stay_joined(text: str, shown: str) -> None:
+def test_control_characters_are_visible_and_joiners_are_kept(text: str, shown: str) -> None:
     assert read_cell(plain_cell(text)) == shown
 
 

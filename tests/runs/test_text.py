@@ -1,4 +1,4 @@
-"""Text from tokens: streamed equals decoded whole, for any bytes in any split."""
+"""Streamed text equals the text decoded at once, for any bytes in any split."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from eft_demo.runs.text import Utf8Stream
 
 BYTES = st.one_of(
     st.lists(st.binary(max_size=4), max_size=12),
-    # Mostly valid text, cut at any byte, is where a decoder by tokens goes wrong.
+    # Incremental decoders fail most easily on mostly valid text that is cut at any byte.
     st.text(max_size=8).map(lambda text: [bytes([b]) for b in text.encode("utf-8", "replace")]),
 )
 
@@ -20,12 +20,12 @@ def test_streamed_text_is_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
     assert streamed == b"".join(pieces).decode("utf-8", errors="replace")
 
 
-def test_half_a_character_waits_for_its_other_half() -> None:
+def test_a_partial_character_waits_for_the_rest() -> None:
     first, second = "é".encode()[:1], "é".encode()[1:]
     stream = Utf8Stream([first, second])
     assert [stream.push(0), stream.push(1), stream.flush()] == ["", "é", ""]
 
 
-def test_a_character_never_finished_is_one_replacement_at_the_end() -> None:
+def test_an_incomplete_character_becomes_one_replacement_at_the_end() -> None:
     stream = Utf8Stream([b"ok ", "東".encode()[:2]])
     assert [stream.push(0), stream.push(1), stream.flush()] == ["ok ", "", "\ufffd"]

@@ -1,4 +1,4 @@
-"""A trace survives JSON exactly, and a hostile file gets a sentence and never a traceback."""
+"""A trace survives JSON exactly, and a hostile file gives an error message, never a traceback."""
 
 import copy
 import dataclasses
@@ -96,7 +96,7 @@ def test_lone_surrogates_survive_json() -> None:
 
 
 def test_the_json_is_json_for_javascript_too() -> None:
-    """-inf is written as null: the words Infinity and NaN are no JSON."""
+    """-inf is written as null, because Infinity and NaN are not valid JSON."""
     text = example().to_json()
     assert "Infinity" not in text and "null" in text
     with pytest.raises(ValueError):
@@ -125,7 +125,7 @@ WRONG = [True, "x", [], {}, [[]], {"a": {}}, 1.5, 10**400, -(10**30), "9" * 100]
 
 
 @pytest.mark.parametrize("path", places(DOCUMENT), ids=str)
-def test_a_wrong_type_anywhere_is_a_sentence_or_a_valid_trace(path: tuple[Any, ...]) -> None:
+def test_a_wrong_type_anywhere_is_an_error_or_a_valid_trace(path: tuple[Any, ...]) -> None:
     refused = 0
     for value in [*WRONG, None]:
         try:
@@ -174,7 +174,7 @@ def test_any_other_json_is_refused(value: Any) -> None:
     ],
     ids=lambda text: ascii(text)[:20],
 )
-def test_what_is_no_trace_is_refused(text: Any) -> None:
+def test_other_files_are_refused(text: Any) -> None:
     with pytest.raises(InputError):
         RunTrace.from_json(text)
 
@@ -194,7 +194,7 @@ def test_the_error_names_the_place() -> None:
         RunTrace.from_json(json.dumps(damaged))
 
 
-def test_files_of_older_versions_are_read_as_made_with_nobody_knows_what() -> None:
+def test_files_of_older_versions_open_with_unknown_models() -> None:
     written = json.loads(example().to_json())
     for column in written["columns"]:
         del column["given"]

