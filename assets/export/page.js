@@ -58,7 +58,7 @@ function drawColumn(column, p) {
 
 function spoken(column, token, i) {
   const shift = shiftOf(colourable(token));
-  const moved = Math.abs(shift) < FAINT_NATS ? "left as it was" : shift > 0 ? "raised" : "lowered";
+  const moved = Math.abs(shift) < FAINT_NATS ? "unchanged" : shift > 0 ? "raised" : "lowered";
   return "Token " + (i + 1) + " of " + column.tokens.length + ", " + labels[token.id] + ", " + share(token.logprob) + ", anchor alone " + share(token.anchor_logprob) + ", " + moved;
 }
 
@@ -95,7 +95,7 @@ function candidateTable(token) {
 
 function attributionTable(token, names) {
   const table = tableOf(["attribution of this token", "nats"]);
-  const rows = [[roleName(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [roleName(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["together: log p", token.logprob]];
+  const rows = [[roleName(names[0]), token.anchor_logprob], ...token.bars.map((bar, k) => [roleName(names[k + 1]), bar]), ["normaliser", token.neg_log_z], ["sum: log p", token.logprob]];
   for (const [name, nats] of rows) {
     const row = el("tr");
     row.append(headOf(name), el("td", "number", plainSigned(nats)));
@@ -136,7 +136,7 @@ verbatim(showText(place("prompt"), run.prompt));
 const set = Object.entries(run.controls).map(([name, value]) => name + " " + value);
 const drawn = Object.entries(run.sampling).map(([name, value]) => roleName(name) + " " + value);
 const rest = ["weight_filter", "schedule", "speculation"].filter((name) => run[name]).map((name) => roleName(name) + " " + run[name]);
-const shown = Object.entries(run.formats).map(([role, own]) => roleName(role) + " was shown the prompt in a way of its own (" + own.kind + "): " + JSON.stringify(own.text));
+const shown = Object.entries(run.formats).map(([role, own]) => roleName(role) + " had its own prompt format (" + own.kind + "): " + JSON.stringify(own.text));
 place("details").textContent = ["family " + run.family, ...set, ...drawn, ...rest, ...shown, made].join(" · ");
 place("mode").append(...Object.entries(COLOURS).filter(([name]) => name !== "flip").map(([name, mode]) => { const option = el("option", "", mode.title); option.value = name; return option; }));
 place("columns").append(...run.columns.map(drawColumn));

@@ -5,7 +5,7 @@
   if (window.origin === "null") {
     return document.addEventListener("DOMContentLoaded", () => {
       const words = Object.assign(document.createElement("p"), { style: "margin: 2em; font: 18px/1.5 sans-serif; color: CanvasText", role: "alert" });
-      words.textContent = "EFT Demo cannot work in this frame: it may load no script of this page (it is sandboxed without allow-same-origin). Please open the page by itself: ";
+      words.textContent = "EFT Demo cannot run in this frame: it is sandboxed without allow-same-origin, so it may not load scripts. Please open the page in its own tab: ";
       words.append(Object.assign(document.createElement("a"), { href: location.href, target: "_blank", rel: "noopener", textContent: location.origin + location.pathname }));
       document.body.replaceChildren(words);
     });

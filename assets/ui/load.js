@@ -12,7 +12,7 @@ import(addressOf("main.js"))
   .then((page) => page.start({ element, props, server, watch, trigger: (request) => trigger("eft_run", request) }))
   .catch((error) => {
     const place = element.querySelector('[data-error="prompt"]');
-    place.textContent = "A part of this page could not be loaded. Please reload it.";
+    place.textContent = "Part of this page could not be loaded. Please reload it.";
     place.hidden = false;
     throw error;
   });

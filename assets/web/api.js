@@ -162,7 +162,7 @@ export async function answerOf(promise) {
 export async function regain(one) {
   const { kept = true } = await answerOf(server.still_kept({ run: one.id }));
   if (kept) return "";
-  if (!one.formats) return "The server has this run no more. Please open its file again.";
+  if (!one.formats) return "The server no longer has this run. Please open its file again.";
   const { prompt, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
   const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns), family: config.chips[0] }));

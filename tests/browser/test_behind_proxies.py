@@ -149,9 +149,9 @@ def use(page: Any, address: str, folder: Path) -> None:
     assert json.loads((folder / "run.json").read_text())
     page.locator("dialog[open]").press("Escape")
     page.click("[data-part=open]")
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", folder / "run.json")
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     assert [len(text) for text in texts(page)] == [TOKENS] * 3
 
 

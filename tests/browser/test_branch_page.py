@@ -144,7 +144,7 @@ def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site)
     assert token.get_attribute("aria-pressed") == "true" and token.evaluate(
         "t => t === document.activeElement"
     )
-    assert "given, not drawn" in page.locator("[data-part=card-verdict]").inner_text()
+    assert "forced, not sampled" in page.locator("[data-part=card-verdict]").inner_text()
     count = site.runs
     page.keyboard.press("Control+z")
     assert texts(page) == before and page.locator(".node").count() == 0
@@ -229,7 +229,7 @@ def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
     focus(page, "[data-part=mode-same]")
     page.keyboard.press("ArrowLeft")
     assert texts(page) == free
-    until(page, "document.querySelector('[data-part=odds-note]').textContent.includes('same text')")
+    until(page, "document.querySelector('[data-part=odds-note]').textContent.includes('shared text')")
     page.keyboard.press("ArrowRight")
     assert texts(page) == ["hhhhhh"] * 3
     page.select_option("[data-part=same-of]", label="Base")
@@ -246,10 +246,7 @@ def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: 
     page.keyboard.press("Home")
     until(page, "document.querySelector('.pane.up .t.parts') !== null")
     said = page.locator("[data-part=as-if-text]").inner_text()
-    assert (
-        said == "Shown at α 0.00, no model asked. 6 of 6 tokens of Up-scaled would change, "
-        "first token 1: h becomes l."
-    )
+    assert "α 0.00" in said and "6 of 6 tokens of Up-scaled" in said and "token 1: h becomes l" in said
     assert page.locator(".pane.up .t.would").count() == 6 and page.locator(".pane.up .t.beyond").count() == 5
     assert page.locator(".pane.up .t.parts").get_attribute("data-would") == "l"
     assert texts(page)[2] == "hhhhhh" and site.runs == count

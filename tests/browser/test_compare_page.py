@@ -110,7 +110,7 @@ def test_the_keys_are_listed_and_the_focus_comes_back(site: Site) -> None:
     page.locator(".t").first.focus()
     page.keyboard.press("?")
     dialog = page.locator("dialog[open]")
-    assert "stop within one token" in dialog.inner_text()
+    assert "stop after the current token" in dialog.inner_text()
     for _ in range(4):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.closest('dialog') !== null")

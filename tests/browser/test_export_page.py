@@ -83,7 +83,7 @@ def test_tokens_are_walked_by_keys_and_the_card_tells_of_them(page: "sync_api.Pa
     table = page.locator("#tables table").first.inner_text()
     assert "small tuned" in table
     attribution = page.locator("#tables table").nth(1).inner_text()
-    assert "together: log p" in attribution
+    assert "sum: log p" in attribution
     assert "+ alpha*(small tuned - small base)" in attribution
 
 

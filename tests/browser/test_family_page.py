@@ -117,7 +117,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "s
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
     first = page.locator(".family-choice", has_text="First family").nth(0).text_content()
-    for words in ("runs now", "Apache-2.0", "on this machine", "7 models: large 0.1 M", "✓ fits: needs"):
+    for words in ("in use", "Apache-2.0", "on this machine", "7 models: large 0.1 M", "✓ fits: needs"):
         assert words in first
     rows = page.locator("[data-part=family-models] tr")
     assert rows.count() == 7 and "float32" in rows.nth(0).text_content()
@@ -212,7 +212,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     shown = page.locator("[data-role=brief] .whole")
     page.wait_for_function("document.querySelector('[data-role=brief] .whole').textContent")
     assert shown.text_content() == "User: {prompt}\nAssistant:"
-    assert "as the family has it" in page.text_content("[data-role=brief] summary")
+    assert "the family's default" in page.text_content("[data-role=brief] summary")
     write_format(page, "without a place")
     page.wait_for_selector("[data-role=brief] .sentence:not([hidden])")
     assert "{prompt} once" in page.text_content("[data-role=brief] .sentence")

@@ -86,14 +86,14 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
 
 
 def open_at_once(page: Any, trace: RunTrace, name: str) -> None:
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.eval_on_selector("[data-part=replay-play]", "button => { button.textContent = ''; }")
     page.click("[data-part=open]")
     page.set_input_files(
         "[data-part=file]",
         {"name": name, "mimeType": "application/json", "buffer": trace.to_json().encode("ascii")},
     )
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
 
 
 def contents(page: Any, selector: str) -> list[str]:

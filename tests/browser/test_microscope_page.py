@@ -104,9 +104,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(site: Site, path: Path, width: int) -> Any:
     """The run, opened and played to its end."""
     page = site.open(width, height=1800)
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", path)
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     page.wait_for_selector(".plot .barlayer .point")
     return page
 
@@ -176,15 +176,15 @@ def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> 
         [own.by_role["large_base"], *record.bars, record.neg_log_z, own.logprob], abs=0.006
     )
     assert sum(steps[:-1]) == pytest.approx(steps[-1], abs=0.02)
-    assert fall(page, 1)[:2] == ("of", f"level at α {flips[5]:.2f}")
-    assert f"It would sooner say of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
+    assert fall(page, 1)[:2] == ("of", f"tie at α {flips[5]:.2f}")
+    assert f"of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
     page.keyboard.press("Enter")  # to its candidates
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     other = record.candidates[2]
     over, level, parts = fall(page, 1)
     assert over == word(other.id) == page.locator(".candidates tr.rival .cand").inner_text() == "Peru"
-    assert level == f"level at α {flips[other.id]:.2f}".replace("-", "−")
+    assert level == f"tie at α {flips[other.id]:.2f}".replace("-", "−")
     assert parts[-1] == pytest.approx(own.logprob - other.logprob, abs=0.006)  # the log-odds: no normaliser
     assert len(parts) == 3 and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.02)
     page.keyboard.press("Space")

@@ -147,7 +147,7 @@ def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any
         wait_tokens(page)
         wire.hang()
         page.wait_for_selector("[data-error=prompt]:not([hidden])")
-        assert "silent for" in page.inner_text("[data-error=prompt]")
+        assert "not answered for" in page.inner_text("[data-error=prompt]")
         wire.mend()
         wait_end(page)
         assert page.locator(".pane.up .t").count() == 60
@@ -313,7 +313,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     works(page)
-    assert "stores nothing" in page.locator("[data-part=memory-note]").inner_text()
+    assert "does not let the page store" in page.locator("[data-part=memory-note]").inner_text()
     again(page)
     works(page)
     refused.close()
@@ -502,7 +502,7 @@ def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
     wait_tokens(page)
     copied = copy_of(page)
     said = notice(copied, "copy")
-    assert "goes on in the tab" in said and "stopped" not in said and "Press Run" not in said
+    assert "continues in the original tab" in said and "stopped" not in said and "Press Run" not in said
     assert texts(copied)[2] and copied.locator("[data-part=stop]").is_disabled()
     count = page.locator(".pane.up .t").count()
     wait_tokens(page, count + 8)

@@ -205,10 +205,10 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     )
     assert lines == ["none", "underline", "underline"] and styles[1:] == ["dotted", "wavy"]
     legend = page.locator("[data-part=legend]").inner_text()
-    assert "draft kept" in legend and "draft rejected" in legend
+    assert "draft accepted" in legend and "draft rejected" in legend
     assert page.locator(".foot .drafts").all_inner_texts() == [
         "",
-        "72 % of drafts kept · 1.8× as fast as without",
+        "72 % of drafts accepted · 1.8× as fast as without",
     ]
 
 
@@ -226,8 +226,8 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     second.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
     assert "The small tuned model proposed is and the mix agreed." in said
-    assert "overlap by 93 %, so such a draft is kept 87 to 93 times in 100." in said
-    assert second.get_attribute("aria-label").endswith("draft kept")
+    assert "overlap by 93 %, so such a draft is accepted 87 to 93 % of the time." in said
+    assert second.get_attribute("aria-label").endswith("draft accepted")
     third.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
     assert "proposed Quito; with the same noise the mix drew fine instead." in said
@@ -310,7 +310,7 @@ def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
         token.click()
         labels.append(token.get_attribute("aria-label"))
     assert labels[0] == "Token 1 of 3, Lima, 82 percent"
-    assert labels[1] == "Token 1 of 3, Lima, 78 percent, base 82 percent, left as it was by tuning"
+    assert labels[1] == "Token 1 of 3, Lima, 78 percent, base 82 percent, unchanged by tuning"
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
@@ -360,7 +360,7 @@ def test_a_chosen_colour_stays_for_the_next_run_and_drafts_stay_marked(stage: St
     stage.again(page)
     assert [classes[:1] for classes in marks(page)] == [["grade-0"], ["accepted"], ["resampled"]]
     assert "first choice" in page.locator("[data-part=legend]").inner_text()
-    assert "draft kept" in page.locator("[data-part=legend]").inner_text()
+    assert "draft accepted" in page.locator("[data-part=legend]").inner_text()
 
 
 def test_numbers_on_demand(stage: Stage) -> None:

@@ -60,11 +60,11 @@ def open_file(page: Any, path: Path) -> None:
 
 def at_once(page: Any) -> None:
     """What is opened from now on is shown without a pace."""
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
 
 
 def wait_replay(page: Any) -> None:
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
 
 
 def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
@@ -321,7 +321,7 @@ def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path:
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),
             "prompt",
         ),
-        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes here; huge.json has 4,000,001"),
+        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
         "image.json": ("\0\x01\ufffd" * 9, "not valid JSON"),
     }
     page = site.open()

@@ -99,7 +99,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     type_recipe(page, 2, "large_base + 0.7*(gorgon - small_base)")
     wait_sentence(page, "column-2", "no model gorgon")
     type_recipe(page, 2, "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)")
-    wait_names(page, "Base", "Tuned", "Own recipe")
+    wait_names(page, "Base", "Tuned", "Custom recipe")
     page.wait_for_function("document.querySelector('[data-error=column-2]').hidden")
     page.wait_for_function("document.querySelectorAll('.pane .what')[2].textContent.includes('2 behaviours')")
     run(page, "hello")
@@ -107,7 +107,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     assert texts(page) == ["hello"] * 3
     assert sliders(page) == []
     assert "None of these columns listens" in page.locator("[data-part=no-sliders]").inner_text()
-    page.select_option("[data-part=plotted]", label="Own recipe")
+    page.select_option("[data-part=plotted]", label="Custom recipe")
     page.wait_for_function("document.querySelector('.plot').data?.length === 5")
     names = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
     assert "assistant" in names[1] and "pirate" in names[2]
@@ -208,7 +208,7 @@ def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:
     open_drawer(page, "Columns")
     choose(page, 0, "Pad")
     page.wait_for_selector("[data-part=pad]:visible")
-    assert page.locator("[data-part=pad-note]").inner_text() == "Here it is the up-scaled model."
+    assert page.locator("[data-part=pad-note]").inner_text() == "This is the up-scaled model."
     page.focus("#eft-beta")
     page.keyboard.press("Tab")  # past the sliders
     alpha = page.locator("[data-part=pad-alpha]")
@@ -329,7 +329,7 @@ def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> No
         wait_end(page)
         assert texts(page) == [prompt] * 3
     foot = page.locator(".pane.up .foot .drafts")
-    assert foot.inner_text().startswith("100 % of drafts kept")
+    assert foot.inner_text().startswith("100 % of drafts accepted")
     assert page.locator(".pane.up .t.accepted").count() > 10
     page.locator(".pane.up .t.accepted").nth(3).click()
     assert "proposed" in page.locator("[data-part=card-verdict]").inner_text()

@@ -90,11 +90,11 @@ def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] =
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
     page = site.open(**context)
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.click("[data-part=open]")
     file = {"name": "run.json", "mimeType": "application/json", "buffer": trace.to_json().encode("ascii")}
     page.set_input_files("[data-part=file]", file)
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     return page
 
 

@@ -17,7 +17,7 @@ export const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").
 export function draftsText(column, rate, speedup) {
   const drafted = column.tokens.filter((token) => token.d).length;
   const kept = rate ?? column.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
-  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts kept"] : [];
+  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts accepted"] : [];
   if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
   return texts.join(" · ");
 }

@@ -5,7 +5,7 @@
 /** @type {Record<string, (frame: Frame, before: number) => number>} */
 export const PACES = { // ms a token takes
   "0.5×": () => 200, "1×": () => 100, "2×": () => 50, "4×": () => 25, "8×": () => 12.5,
-  "as it was": (frame, before) => Math.max(0, frame.ms - before), "at once": () => 0,
+  "original speed": (frame, before) => Math.max(0, frame.ms - before), "instant": () => 0,
 };
 
 // One frame for each place in the texts: the tokens there, of all columns; the end of a column comes with its last token.

@@ -52,10 +52,10 @@ export function tellAsIf() {
   if (!asIf) return void (part("as-if-text").textContent = asWritten);
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
-  const texts = ["Shown at " + values + ", no model asked. "];
-  if (first === undefined) texts.push("No token of " + column.name + " would change.");
+  const texts = ["Estimated from this run at " + values + ": "];
+  if (first === undefined) texts.push("no token of " + column.name + " would change.");
   else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, first token " + (first + 1) + ": ",
-    run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(column.remixed[first].would), ".");
+    run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " may become ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;
 }

@@ -49,7 +49,7 @@ export function addBars(token) {
 
 async function drawBars() {
   if (!figure || !figure.data[0].x.length) return;
-  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plot's script could not be loaded; reload the page to try again.");
+  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");
   const fresh = !box.data;

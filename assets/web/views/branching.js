@@ -42,7 +42,7 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   const node = currentNode(), column = run.columns[p];
   if (!node) return;
   endTape();
-  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
+  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches, the maximum. Press Run to start over.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.columns.map(({ sampling }) => sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : column.sampling.seed;
   const every = all || sameOf(node) !== null; // of one text for all, all go on
@@ -87,7 +87,7 @@ function rewrite(all) {
   const options = all ? { all: true } : {};
   const p = asIf ? steeredColumn() : selected?.p;
   if (asIf && asIf.first[p] !== undefined) return writeOn(p, asIf.first[p], options);
-  if (asIf) return say("No token of " + run.columns[p].name + " would change at these sliders.");
+  if (asIf) return say("No token of " + run.columns[p].name + " would change at these slider values.");
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 

@@ -153,7 +153,7 @@ export function endColumn(column, line) {
   view.caret.remove();
   if (!view.text.hasChildNodes()) {
     view.text.classList.add("empty");
-    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";
+    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "The text is empty.";
   }
   if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
   else if (!column.tokens.length) view.speed.textContent = "no tokens";
@@ -196,9 +196,9 @@ function spoken(column, i) {
   if (column.terms.length) {
     const { name } = pusherOf(column), moved = shift > 0 ? "raised by " : "lowered by ";
     facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]));
-    facts.push((Math.abs(shift) < FAINT_NATS ? "left as it was by " : moved) + name);
+    facts.push((Math.abs(shift) < FAINT_NATS ? "unchanged by " : moved) + name);
   }
-  if (token.d) facts.push(token.d[0] === token.i ? "draft kept" : "draft " + run.labels.get(token.d[0]) + " rejected");
+  if (token.d) facts.push(token.d[0] === token.i ? "draft accepted" : "draft " + run.labels.get(token.d[0]) + " rejected");
   if (token.would !== undefined && token.would !== token.i) facts.push("would be " + run.labels.get(token.would));
   return facts.join(", ");
 }
@@ -232,7 +232,7 @@ export function walk(key) {
 function widenButton(column, p) {
   const button = el("button", "widen", "↔");
   button.type = "button";
-  button.title = "Full width and back";
+  button.title = "Full width on or off";
   button.setAttribute("aria-label", "Full width for the column " + column.name);
   button.addEventListener("click", () => widen(p === wide ? null : p));
   return button;

@@ -14,7 +14,7 @@ let compareTimer = 0;
 function markShared() {
   const texts = run.columns.map(textOf), shared = sharedWords(texts);
   const same = shared !== null && shared.flat().every((word) => word.shared);
-  part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns say the same." : "";
+  part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns have the same text." : "";
   run.columns.forEach((column, p) => {
     const flags = (shared ? shared[p] : []).flatMap((one) => Array(one.word.length).fill(one.shared));
     let at = 0, before = false;

@@ -42,7 +42,7 @@ async function onLost(since) {
   notice(sentence);
 }
 
-const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped there.", asked: "Your texts are still here, but the new run did not start." };
+const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped at that point.", asked: "Your texts are still here, but the new run did not start." };
 
 // What still streams keeps its text as far as it came.
 function cutOff() {

@@ -39,7 +39,7 @@ async function openDropped({ files, items }) {
   for (const dialog of element.querySelectorAll("dialog[open]")) dialog.close(); // so that what follows is seen
   if (files.length === 1 && !isFolder) return openFile(file);
   openDialog("open");
-  if (!file) tell("open-error", "What was dropped is no file. " + ONE_FILE);
+  if (!file) tell("open-error", "That was not a file. " + ONE_FILE);
   else tell("open-error", (files.length > 1 ? files.length + " files were dropped. " : file.name + " is a folder. ") + ONE_FILE);
 }
 

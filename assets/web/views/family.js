@@ -9,8 +9,8 @@ import { beginAnew } from "./memory.js";
 
 const POLL_MS = 400; // how often a loading family is asked how far it is
 const ANSWER_MS = 10_000; // a server that says nothing for so long is as good as cut off
-const UNHEARD = "The server cannot be reached, so how far it is is not known. This page goes on asking.";
-const NOT_LOADING = "The server was started again meanwhile and loads nothing. Please press Load again.";
+const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
+const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
 let menu = null; // what the server sent last
 let loadedHere = false; // this page pressed Load, so it follows when the new family is there
 let watching = false;
@@ -20,7 +20,7 @@ let menuFailed = false; // the sentence says that the server could not be asked
 export function makeFamilyChip(text) {
   const chip = el("button", "chip family-chip", text);
   chip.type = "button";
-  chip.title = "Models: which run, how, and what they are shown";
+  chip.title = "Models: which ones run, where, and with which prompts";
   chip.setAttribute("aria-haspopup", "dialog");
   chip.addEventListener("click", openFamily);
   return chip;
@@ -64,7 +64,7 @@ function showMenu() {
   showProgress(menu.progress);
 }
 
-const QUANTISATION_NAMES = { auto: "as it fits: whole, or else in 4 bits", none: "whole, not quantised", int8: "8 bits (int8)", nf4: "4 bits (NF4)", fp4: "4 bits (FP4)" };
+const QUANTISATION_NAMES = { auto: "automatic: 4 bits only where needed", none: "not quantised", int8: "8 bits (int8)", nf4: "4 bits (NF4)", fp4: "4 bits (FP4)" };
 
 function modelRow(model) {
   const row = el("tr");
@@ -84,9 +84,9 @@ function familyChoice(choice, chosen) {
   const title = el("b", "", choice.title);
   const words = el("span", "family-words");
   words.append(title);
-  if (choice.name === menu.now) words.append(el("span", "badge now", "runs now"));
-  if (choice.gated) words.append(el("span", "badge", "gated: accept its licence on the hub first"));
-  if (!choice.pinned) words.append(el("span", "badge", "unpinned: the newest revision is taken"));
+  if (choice.name === menu.now) words.append(el("span", "badge now", "in use"));
+  if (choice.gated) words.append(el("span", "badge", "gated: accept the licence on the hub first"));
+  if (!choice.pinned) words.append(el("span", "badge", "not pinned: uses the newest revision"));
   const facts = [sizesOf(choice.parameters), choice.licence, choice.here ? "on this machine" : "up to " + gigabytes(choice.download_bytes) + " to download"];
   words.append(el("small", "", facts.join(" · ")), memoryLine(choice));
   if (choice.problem) words.append(el("small", "problem", choice.problem));
@@ -96,7 +96,7 @@ function familyChoice(choice, chosen) {
 }
 
 function sizesOf(parameters) {
-  const size = (role) => parameters[role] ? millions(parameters[role]) : "of a size not known yet";
+  const size = (role) => parameters[role] ? millions(parameters[role]) : "of unknown size";
   return Object.keys(parameters).length + " models: large " + size("large_base") + ", small " + size("small_base");
 }
 
@@ -180,7 +180,7 @@ async function watchLoading() {
 
 // The whole page is drawn from what it got of its family, so it begins anew with the other one.
 function followFamily() {
-  if (!loadedHere) return tellFamily("Another family runs now. Reload the page to ask it.");
+  if (!loadedHere) return tellFamily("A different model family is now loaded. Reload the page to use it.");
   beginAnew("");
 }
 

@@ -238,13 +238,13 @@ function restore(id) {
 
 // What became of the run that was under way when this was stored.
 function endingFor(cut, elsewhere) {
-  if (elsewhere) return ". This tab is a copy: the run goes on in the tab that it was copied from, and here you see what it had " + (cut ? "written by then." : "then.");
+  if (elsewhere) return ". This tab is a copy: the run continues in the original tab, and this one shows what it had " + (cut ? "written by then." : "then.");
   return cut ? ". The run stopped when you left the page. " + PRESS_RUN : ". The run you asked for did not start. " + PRESS_RUN;
 }
 
 function wordFor(same, texts, ending) {
   const what = texts ? "Your texts and settings are back" : "Your settings are back";
-  const models = same ? "" : "Now the model family is " + config.chips[0] + ". ";
+  const models = same ? "" : "The model family is now " + config.chips[0] + ". ";
   return models + what + ending;
 }
 
@@ -315,10 +315,10 @@ export function beginAnew(word) {
 
 function showMemory(left) {
   const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
-  const gone = lost ? " There is no room for the oldest " + (lost === 1 ? "text" : lost + " texts") + "." : "";
+  const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
   part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
-    : "This browser stores nothing for this page, so everything is gone when you reload it.";
+    : "This browser does not let the page store anything, so reloading it loses your texts.";
   part("forget").hidden = !storage;
 }
 

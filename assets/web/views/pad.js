@@ -28,7 +28,7 @@ function showPad() {
     padInput(axis).setAttribute("aria-valuetext", text);
   }
   const beyond = alpha < 0 ? "undone" : alpha > 1 || beta > 1 ? "amplified" : "";
-  part("pad-note").textContent = corner ? "Here it is " + corner + "." : beyond ? "Beyond the pad: " + beyond + "." : "Between four models.";
+  part("pad-note").textContent = corner ? "This is " + corner + "." : beyond ? "Outside the pad: " + beyond + "." : "A mix of the four models.";
 }
 
 function movePad(values) {

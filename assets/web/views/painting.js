@@ -27,7 +27,7 @@ function sample(className, text, mark) {
 }
 
 export function drawLegend() {
-  const drafts = run && run.drafted ? [sample("accepted", "draft kept", "abc"), sample("resampled", "draft rejected, drawn anew", "abc")] : [];
+  const drafts = run && run.drafted ? [sample("accepted", "draft accepted", "abc"), sample("resampled", "draft rejected, resampled", "abc")] : [];
   part("legend").replaceChildren(...COLOURS[colourBy].legend.map((entry) => sample(...entry)), ...drafts);
   if (!part("colour").options.length)
     part("colour").replaceChildren(...Object.entries(COLOURS).map(([name, { title }]) => Object.assign(el("option", "", title), { value: name })));

@@ -8,7 +8,7 @@ import { hideError, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
-const OWN = "Own recipe";
+const OWN = "Custom recipe";
 let checkTimer = 0, checks = 0;
 
 const presetOf = (text) => config.presets.find((preset) => preset.text === text);
@@ -28,7 +28,7 @@ function makeChoice(column, index) {
   const menu = el("select");
   menu.id = "eft-column-" + index;
   menu.append(...config.presets.map(({ title }, k) => Object.assign(el("option", "", title), { value: k })));
-  menu.append(Object.assign(el("option", "", "Own recipe, typed below"), { value: "" }));
+  menu.append(Object.assign(el("option", "", "Custom recipe (type below)"), { value: "" }));
   const label = el("label", "", "Column " + n);
   label.htmlFor = menu.id;
   const remove = el("button", "plain", "✕");
@@ -96,7 +96,7 @@ export async function checkColumns() {
     setChosen(chosen.map((column, k) => ({ ...column, error: "", ...answers[k], name: column.name, text: column.text })));
     hideError("columns");
   } catch {
-    showError("columns", "The server could not be reached to check the recipes. They are checked again when you press Run.");
+    showError("columns", "The server could not be reached to check the recipes. Run checks them again.");
   }
   showChosen();
 }

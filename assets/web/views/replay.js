@@ -38,7 +38,7 @@ async function openChosen() {
 
 export async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return openDialog("open"), tell("open-error", "A recorded run may have " + config.max_file_bytes.toLocaleString("en") + " bytes here; " + file.name + " has " +
+    return openDialog("open"), tell("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
   const text = await file.text().catch(() => null);
   if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
@@ -66,7 +66,7 @@ function play(lines, title, about) {
   part("replay-about").textContent = about;
   showText(part("replay-prompt"), lines[0].prompt);
   const { reshown } = lines[0];
-  part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
+  part("reshown").textContent = "Recorded with a prompt format other than the family's: " + reshown.map(roleName).join(", ") + ". The file contains it.";
   part("reshown").hidden = !reshown.length;
   part("replay-notes").textContent = lines[0].notes;
   part("replay-notes").hidden = !lines[0].notes;
@@ -127,7 +127,7 @@ function rewind() {
 
 function showTape() {
   const over = tape.at === tape.frames.length;
-  part("replay-play").textContent = over ? "Again" : tape.playing ? "Pause" : "Play";
+  part("replay-play").textContent = over ? "Replay" : tape.playing ? "Pause" : "Play";
   part("replay-step").disabled = over;
   part("replay-at").textContent = "token " + tape.at + " of " + tape.frames.length;
 }
@@ -157,7 +157,7 @@ export function leaveReplay() {
 
 export function listen() {
   part("replay-speed").append(...Object.keys(PACES).map((name) => el("option", "", name)));
-  part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "at once" : "1×";
+  part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "1×";
   part("replay-play").addEventListener("click", playOrPause);
   part("replay-step").addEventListener("click", stepOn);
   part("file").addEventListener("change", openChosen);

@@ -11,12 +11,12 @@ import { hideError, showError, tell } from "./messages.js";
 import { askedNow, fillIn } from "./settings.js";
 
 const SAVED_AS = {
-  html: ["A page", "keeps colours and cards, opens in any browser without this app"],
-  json: ["A trace (JSON)", "everything that was recorded; open it here again"],
-  csv: ["A table (CSV)", "one row per token, for spreadsheets"],
-  md: ["A text (Markdown)", "prompt, settings, texts, and what moved most"],
+  html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
+  json: ["Trace (JSON)", "everything that was recorded; Open shows it again"],
+  csv: ["Table (CSV)", "one row per token, for spreadsheets"],
+  md: ["Text (Markdown)", "prompt, settings, texts, and the tokens that moved most"],
 };
-const LINK_NOTE = "It fills in the page for whoever opens it, and never runs by itself.";
+const LINK_NOTE = "Opening it fills in these settings. Nothing runs until someone presses Run.";
 
 async function openShare() {
   const savable = Boolean(run && run.id);
@@ -29,7 +29,7 @@ async function openShare() {
   openDialog("share");
   const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
   part("copy").disabled = Boolean(answer.error);
-  if (answer.error) part("link-note").textContent = "There is no link to these settings. " + answer.error;
+  if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
   else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
   if (answer.note) part("link-note").textContent = answer.note;
 }

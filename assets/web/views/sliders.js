@@ -10,8 +10,8 @@ import { hideError, showError } from "./messages.js";
 
 const OF_ALL = { alpha: "how much tuning", beta: "how much size" };
 const TICK_NAMES = {
-  alpha: { [-1]: " · undone", 0: " · base as it is", 1: " · emulated", 2: " · amplified" },
-  beta: { 0: " · small as it is", 1: " · as the large", 2: " · amplified" },
+  alpha: { [-1]: " · undone", 0: " · base only", 1: " · emulated", 2: " · amplified" },
+  beta: { 0: " · small only", 1: " · full size", 2: " · amplified" },
 };
 let sending = false, moved = false;
 
@@ -110,7 +110,7 @@ export async function sendControls() {
       if (sentence && running) showError(changed[0], sentence);
       else changed.forEach(hideError);
     } catch {
-      showError(changed[0], "The server could not be reached, so this stays as it was.");
+      showError(changed[0], "The server could not be reached, so the value was not changed.");
     }
   }
   sending = false;

@@ -33,7 +33,7 @@ function onLine(line) {
 export function listen() {
   setInterval(() => {
     if (running && Date.now() - lastNews > NEWS_LATE_MS)
-      showError("server", "The server has been silent for " + Math.round((Date.now() - lastNews) / 1000) +
-        " s. It may be very busy or stopped; press Run to try again, or reload the page.");
+      showError("server", "The server has not answered for " + Math.round((Date.now() - lastNews) / 1000) +
+        " s. It may be busy or stopped. Press Run to try again, or reload the page.");
   }, 1000);
 }

@@ -15,7 +15,7 @@ import { setControls } from "./sliders.js";
 const drawn = { odds: null, strip: null }; // {key, figure} of what was asked for last
 
 const TABS = ["bars", "odds", "strip"];
-const TITLES = { bars: "Who put each token there", odds: "Which column finds the text likelier", strip: "What every value of the slider would choose" };
+const TITLES = { bars: "Who put each token there", odds: "Which column finds the text more likely", strip: "What other slider values would choose" };
 const boxOf = (name) => part({ bars: "plot", odds: "odds-plot", strip: "strip-plot" }[name]);
 
 function openTab(name) {
@@ -40,13 +40,13 @@ function startTabs() { // what was drawn is of another text
 // What the open tab would show: null and a sentence where there is nothing.
 /** @type {() => [request: any, sentence: string]} */
 function tabRequest() {
-  if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "Run something first: this compares what came of it."];
-  if (running) return [null, "This is drawn when the run has ended."];
+  if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "There is nothing to compare yet. Press Run first."];
+  if (running) return [null, "The plot appears when the run has ended."];
   if (tab === "strip") {
     const [control] = controlsOf(run.columns[plotted]);
-    return control ? [{ run: run.id, column: plotted, control }, ""] : [null, "No slider steers " + run.columns[plotted].name + ". Choose another column."];
+    return control ? [{ run: run.id, column: plotted, control }, ""] : [null, "No slider affects " + run.columns[plotted].name + ". Choose another column."];
   }
-  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “same text” above the columns."];
+  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “shared text” above the columns."];
   const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
   return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
 }

@@ -46,7 +46,7 @@ function drawPeek(column, i, span) {
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
     list.append(peekRow(column, token, row));
   const nodes = [showPieces(el("b"), titleOf(column, i)), el("span", "", facts.join(" · ")), list];
-  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
+  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["would become “", run.labels.get(token.would), "”"]));
   box.replaceChildren(...nodes);
   box.hidden = false;
   const at = span.getBoundingClientRect(), size = box.getBoundingClientRect();

@@ -41,7 +41,7 @@ function levelText(column, token, id) {
     const value = level[1];
     return [symbolOf(control) + " " + (Math.abs(value) > FAR_VALUE ? "beyond " + (value < 0 ? "−" : "") + FAR_VALUE : value.toFixed(2).replace("-", "−"))];
   });
-  return texts.length ? "level at " + texts.join(" or ") : "nats";
+  return texts.length ? "tie at " + texts.join(" or ") : "nats";
 }
 
 function fall([before, bold], rows, unit, total) {
