@@ -106,7 +106,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     wait_end(page)
     assert texts(page) == ["hello"] * 3
     assert sliders(page) == []
-    assert "None of these columns listens" in page.locator("[data-part=no-sliders]").inner_text()
+    assert "No slider affects" in page.locator("[data-part=no-sliders]").inner_text()
     page.select_option("[data-part=plotted]", label="Custom recipe")
     page.wait_for_function("document.querySelector('.plot').data?.length === 5")
     names = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")

@@ -129,7 +129,7 @@ def test_a_page_runs_so_much_at_once_and_the_refusal_names_the_limit(place: Plac
         said = pool.submit(read, client, "busy")
         live = place.demo.live
         until(lambda: len(live.by_id) == SETTINGS.max_runs_each)
-        assert "3 runs of this page" in sentence(said.result()) and "3 is the most" in sentence(said.result())
+        assert "3 active runs" in sentence(said.result()) and "at most 3" in sentence(said.result())
     until(lambda: not live.by_id)
 
 
@@ -160,7 +160,7 @@ def test_opening_many_files_at_once_is_one_piece_of_work_at_a_time(place: Place)
         )
         refusals = [answer["error"] for answer in opened if "error" in answer]
         assert len(opened) - len(refusals) >= SETTINGS.max_heavy_each
-        assert all(f"{SETTINGS.max_heavy_each} is the most" in sentence for sentence in refusals)
+        assert all(f"at most {SETTINGS.max_heavy_each}" in sentence for sentence in refusals)
         assert not sentence(place.run(client, "v", "Hi"))
         branch = place.run(client, "v", "", kind="branch", run=run, column=2, position=3)
         assert branch[0]["of"] == run and branch[-1]["k"] == "done" and not sentence(branch)

@@ -54,7 +54,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({"switch": "on"}, Claim(KEY, FOREIGN), "Only this app's own page"),
         ({"switch": "on"}, Claim(None, {**HERE, "origin": "null"}), "Only this app's own page"),
         ({"switch": "off"}, Claim(KEY, HERE), "EFT_SWITCH=off"),
-        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "This is a Space.*Duplicate"),
+        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "On a Space.*Duplicate"),
         ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, Claim(None, HERE), ""),
         ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
@@ -244,7 +244,7 @@ def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two:
 def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
     assert service.family.name == "atlas" and "none.yaml" in notice
-    assert notice.endswith("Until then the bundled family runs.")
+    assert notice.endswith("Until then, the bundled family is used.")
     service.stop()
 
 
