@@ -40,15 +40,15 @@ def column_about(recipe: Recipe) -> str:
     if behaviours + sizes < len(recipe.terms):
         return "Written by hand"
     if shape == (LARGE_BASE, 1, 0):
-        return "The small model's behaviour, the large model's knowledge"
+        return "Small model's behaviour, large model's knowledge"
     if shape == (SMALL_BASE, 1, 0):
-        return "The large model's behaviour, the small model's knowledge"
+        return "Large model's behaviour, small model's knowledge"
     if shape == (SMALL_BASE, 1, 1):
         return "From the small base: behaviour by α, knowledge by β"
     if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
-        return "The small model's behaviour; β adds knowledge"
+        return "Small model's behaviour; β adds knowledge"
     if recipe.anchor == LARGE_BASE and not sizes:
-        return f"The large model's knowledge, {behaviours} behaviours blended"
+        return f"Large model's knowledge, {behaviours} behaviours blended"
     return "Written by hand"
 
 

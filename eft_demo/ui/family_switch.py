@@ -90,9 +90,9 @@ def why_not(settings: Settings, key: str, claim: Claim) -> str:
     # No other site's page can have the key, so the request's origin adds nothing.
     if not _is_key(claim.key, key):
         return (
-            "Loading another family affects every visitor, so it needs the link ending in #key=... that the "
-            "terminal printed when this app started. Please open that link. The operator can allow it to "
-            "every visitor with EFT_SWITCH=on."
+            "Loading another family affects every visitor, so it needs the link that the terminal "
+            "printed when this app started, ending in #key=... Please open that link. The operator can allow "
+            "it to every visitor with EFT_SWITCH=on."
         )
     return ""
 

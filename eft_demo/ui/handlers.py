@@ -24,7 +24,7 @@ from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
-GONE = "This run has already ended. Press Run to start another."
+GONE = "This run has ended. Press Run to start another."
 CLOSING = RESTARTING
 UNHEARD = "No page received this run for {:g} s, so it was stopped. Please press Run again."
 CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."

@@ -104,7 +104,7 @@ def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, P
             streams.append(line)
         assert healthy(port)
         late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False)
-        assert late.status_code == 503 and "Too many people" in late.text
+        assert late.status_code == 503 and "Too many connections" in late.text
         for line in streams:
             line.setblocking(False)
             assert _alive(line)

@@ -103,7 +103,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     switch.start("qwen2.5", "nf4")
     assert reached.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
     assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
-    with pytest.raises(InputError, match="being loaded or measured already"):
+    with pytest.raises(InputError, match="already being loaded or measured"):
         switch.start("atlas", "none")
     go_on.set()
     assert until(switch, "loaded").family == "qwen2.5"

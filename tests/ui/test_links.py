@@ -90,7 +90,7 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
         ("?v=1&alpha=99", "Alpha"),
         ("?v=%FF", "version 1 and 2"),
         ("?v=1&sed=7&" + "&".join(f"x{k}=1" for k in range(9)), "'sed'"),
-        ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more."),
+        ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more"),
     ],
     ids=lambda value: value[:24],
 )

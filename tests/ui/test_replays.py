@@ -153,7 +153,7 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     assert figure["of"] == other_way["of"] == 2
     assert len(figure["data"][0]["y"]) == len(mixed.tokens) != len(base.tokens)
     assert ask(2, 1)["of"] == 2  # the tuned column comes down to one of the mix's models
-    assert "does not hold" in ask(0, 1)["error"] and tuned.tokens
+    assert "has no log-probs" in ask(0, 1)["error"] and tuned.tokens
     service.stop()
 
 

@@ -306,7 +306,7 @@ def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns)
     assert mine.find("a").trace(service) == stored.trace(service)
     branch = {"run": "a", "column": 2, "position": 3}
     assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
-    with pytest.raises(InputError, match="no longer kept"):
+    with pytest.raises(InputError, match="no longer has"):
         mine.find("1")
 
 

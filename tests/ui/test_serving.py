@@ -120,7 +120,7 @@ def test_an_address_that_is_not_ours_is_a_sentence(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
 def test_what_is_no_host_is_a_sentence(host: str) -> None:
-    with pytest.raises(InputError, match="is not known here.*--host"):
+    with pytest.raises(InputError, match="cannot be resolved.*--host"):
         serving.listen(host, 7860)
 
 

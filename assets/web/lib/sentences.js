@@ -1,20 +1,20 @@
-// What the numbers of one token mean, in a sentence. A sentence is a list of strings, plain and bold in turn, so that
-// tokens stand in bold without text ever being parsed. Column and token are as in counterfactual.js.
+// Sentences that explain one token's numbers. A sentence is a list of strings, alternately plain and bold, so that
+// tokens can be bold without any text being parsed. Column and token are as in counterfactual.js.
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
 
-const SAYABLE_NATS = 0.05; // below this a difference is not worth a clause
-export const FAR_VALUE = 99; // beyond this a control's value is no longer a number to state
+const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
+export const FAR_VALUE = 99; // larger values of a control are not stated
 const NO_BREAK = "\u00a0";
 /** @type {(role: string) => boolean} */
 export const isBase = (role) => role.endsWith("_base");
-/** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null of none */
+/** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null if there are none */
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
-// What the anchor alone would say; else what the tuned model would say; else the next best of the mix. null: none listed.
+// The most telling rival: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
 export function tellingRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
@@ -29,15 +29,15 @@ export function tellingRival(column, token) {
 }
 
 /** @type {(nats: number) => string} */
-export function surer(nats) { // "6.2 nats (490×)": a log-odds and what it means
+export function surer(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
   const times = Math.exp(Math.min(Math.abs(nats), 14));
-  const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits say enough
+  const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits are enough
   const shown = times > 1e6 ? "over 1,000,000×" : times < 10 ? times.toFixed(1) + "×"
     : (Math.round(times / step) * step).toLocaleString("en") + "×";
   return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
 }
 
-// Who pushes: tuning, size, or both; with the verbs that go with it.
+// What the terms add: tuning, size, or both; and whether its verbs are plural.
 /** @type {(column: Recipe) => { name: string, plural: boolean }} */
 export function pusherOf(column) {
   const kinds = column.terms.map(([, , plus, minus]) => {
@@ -49,7 +49,7 @@ export function pusherOf(column) {
   return { name: both ? "tuning and size" : kinds[0], plural: both };
 }
 
-// Who decided this token against its most telling rival. Empty if no rival is listed.
+// What decided this token against its most telling rival. Empty if no rival is listed.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explain(column, token, labels) {
   const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
@@ -105,7 +105,7 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
-// The value of each control at which the two would change places, the others left alone.
+// The value of each control at which the two would swap places, with all other controls unchanged.
 /** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
 function flipText(column, token, chosen, rival) {
   const controls = [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
@@ -115,7 +115,7 @@ function flipText(column, token, chosen, rival) {
   const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
-    const lowest = control === "beta" ? 0 : column.lowest || 0; // where its slider begins
+    const lowest = control === "beta" ? 0 : column.lowest || 0; // the slider's lower end
     if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.highest : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
@@ -126,15 +126,15 @@ function flipText(column, token, chosen, rival) {
   return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
 }
 
-// Only the template is parsed, never what is filled in.
+// Only the template is parsed, never the inserted text.
 /** @type {(template: string, bold: Record<string, string>) => string[]} */
 const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 
-// How a draft fared. Draft and target share their noise, which keeps between o / (2 - o) and o of all
-// drafts where the two distributions overlap by o.
+// What happened to a draft. Draft and target share their noise, so between o / (2 - o) and o of all drafts are accepted
+// where the two distributions overlap by o.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explainDraft(column, token, labels) {
-  if (!token.d || !column.drafter) return []; // a file may claim a draft where nobody drafts
+  if (!token.d || !column.drafter) return []; // a file may claim a draft without a drafter
   const [drafted, overlap] = token.d, bold = { c: labels.get(token.i), d: labels.get(drafted) };
   const who = "The small " + roleName(column.drafter).replace(/^small /, "") + " model proposed {d}";
   const mix = column.terms.length ? "mix" : roleName(column.roles[0]);
@@ -154,7 +154,7 @@ function keptText(overlap) {
   return "accepted " + (low === high ? "about " + low : low + " to " + high) + " % of the time";
 }
 
-// Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
+// Explains a chosen token on which the weight filter kept the terms from acting. Empty elsewhere.
 /** @type {(column: Column, token: Token) => string[]} */
 export function explainFilter(column, token) {
   if (!column.filter || column.filter.kind !== "top_p" || column.terms.length === 0) return [];
