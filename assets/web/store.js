@@ -146,7 +146,7 @@ export let samples = []; // branches still to be requested
 /** @type {(Place & { focus: boolean }) | null} */
 export let back = null; // the token to select again once it arrives: {p, i, focus}
 /** @type {Set<string>} */
-export const stopped = new Set(); // runs already told to stop
+export const stopped = new Set(); // runs already asked to stop
 
 /** @type {(next: History) => void} */
 export const setHistory = (next) => void (history = next);

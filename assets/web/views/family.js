@@ -1,4 +1,4 @@
-// The models: which family runs and how, and another one for everybody.
+// The family menu: the loaded models, and loading another family for all visitors.
 
 import { gigabytes, millions, roleName } from "../lib/formats.js";
 import { pause, server } from "../api.js";
@@ -7,16 +7,16 @@ import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
 import { beginAnew } from "./memory.js";
 
-const POLL_MS = 400; // how often a loading family is asked how far it is
-const ANSWER_MS = 10_000; // a server that says nothing for so long is as good as cut off
+const POLL_MS = 400; // interval of progress requests
+const ANSWER_MS = 10_000; // a server silent for this long counts as unreachable
 const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
 const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
 let menu = null; // what the server sent last
-let loadedHere = false; // this page pressed Load, so it follows when the new family is there
+let loadedHere = false; // this page pressed Load, so it reloads when the new family is ready
 let watching = false;
-let menuFailed = false; // the sentence says that the server could not be asked
+let menuFailed = false; // the message says that the server could not be reached
 
-// The first chip opens the menu; the others say in short how the models run.
+// The first chip opens the menu; the others summarise how the models run.
 export function makeFamilyChip(text) {
   const chip = el("button", "chip family-chip", text);
   chip.type = "button";
@@ -40,7 +40,7 @@ async function readMenu() {
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
   if (answer.error) return tellFamily(answer.error);
-  if (menuFailed) tellFamily(""); // it was reached after all
+  if (menuFailed) tellFamily(""); // the server is reachable again
   menuFailed = false;
   menu = answer;
   showMenu();
@@ -54,7 +54,7 @@ function showMenu() {
   kinds.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
   kinds.value = menu.quantisation;
   const chosen = chosenFamily() || menu.now;
-  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // what runs, what fits, the rest
+  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // in use, fitting, the rest
   const choices = menu.choices.toSorted((one, other) => rank(one) - rank(other));
   part("family-choices").replaceChildren(...choices.map((choice) => familyChoice(choice, choice.name === chosen)));
   part("family-problems").replaceChildren(...menu.problems.map((text) => el("p", "sentence", text)));
@@ -124,7 +124,7 @@ async function loadFamily() {
   watchLoading();
 }
 
-// The large base is loaded twice for it, whole and quantised, beside the family in use.
+// This loads the large base twice, unquantised and quantised, beside the family in use.
 async function measureFamily() {
   if (!await beginFamily(server.measure_quantisation, "measure")) return;
   part("family-cancel").focus();
@@ -178,7 +178,7 @@ async function watchLoading() {
   loadedHere = false;
 }
 
-// The whole page is drawn from what it got of its family, so it begins anew with the other one.
+// The whole page depends on its family, so it reloads for another one.
 function followFamily() {
   if (!loadedHere) return tellFamily("A different model family is now loaded. Reload the page to use it.");
   beginAnew("");
@@ -213,5 +213,5 @@ export function listen() {
   part("family-load").addEventListener("click", loadFamily);
   part("family-measure").addEventListener("click", measureFamily);
   part("family-cancel").addEventListener("click", cancelLoading);
-  window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // perhaps with the key
+  window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // the address may now contain the key
 }

@@ -1,4 +1,4 @@
-// What each model is shown: the family's way, and what a person made of it.
+// Prompt formats: the family's default for each model, and the visitor's changes.
 
 import { roleName } from "../lib/formats.js";
 import { server } from "../api.js";
@@ -6,9 +6,9 @@ import { el, part, showText, verbatim } from "../dom.js";
 import { config, forgetFormats, ownFormats, setFormat } from "../store.js";
 import { showError } from "./messages.js";
 
-const formatFields = {}; // role -> where it is changed
+const formatFields = {}; // role -> its fields
 
-// What every run adds to its request.
+// Added to the request of every run.
 export function familyAsked() {
   return { serial: config.serial, ...(Object.keys(ownFormats).length ? { formats: ownFormats } : {}) };
 }
@@ -60,13 +60,13 @@ function fillFormat(fields, { kind, text }, check = true) {
   if (check) checkFormat(fields);
 }
 
-export function setFormats(formats) { // of a link: the server has checked them
+export function setFormats(formats) { // from a link; the server has checked them
   for (const [role, own] of Object.entries(formats)) setFormat(role, own);
   for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
   tellFormats();
 }
 
-// A changed format counts from the next Run on, once the server has accepted it.
+// A changed format applies from the next run, once the server has accepted it.
 async function checkFormat(fields) {
   const { format, kind, text, sentence, whole } = fields;
   const asked = { role: format.role, kind: kind.value, text: text.value };
@@ -74,7 +74,7 @@ async function checkFormat(fields) {
   try {
     answer = JSON.parse(await server.show_format(asked));
   } catch { /* the sentence says it */ }
-  if (asked.kind !== kind.value || asked.text !== text.value) return; // an answer to what stood here before
+  if (asked.kind !== kind.value || asked.text !== text.value) return; // an answer to an older text
   sentence.textContent = answer.error || "";
   sentence.hidden = !answer.error;
   if (answer.error) return;
@@ -92,7 +92,7 @@ function showFormatState({ format, kind, hint, state, reset }) {
   reset.hidden = !own;
 }
 
-export function makeChangedChip() { // says that some model is shown something else than the family's own
+export function makeChangedChip() { // shows that some prompt format differs from the family's
   const chip = el("span", "chip");
   chip.dataset.part = "formats-changed";
   return chip;

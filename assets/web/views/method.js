@@ -1,5 +1,4 @@
-// The method's own choices: how much of alpha acts on which token, where the terms may act, and whether tokens are
-// drafted.
+// Method settings: the schedule of alpha, the weight filter and speculative decoding.
 
 import { counted } from "../lib/formats.js";
 import { factorsOf } from "../lib/schedule.js";
@@ -34,9 +33,9 @@ export function makeMethods() {
   for (const name of Object.keys(METHODS)) fillMethod(name), showMethod(name);
 }
 
-function fillMethod(name) { // with the value that a kind begins with; a person may empty it
+function fillMethod(name) { // with the default value of the kind; a person may empty it
   const { menu, value } = methodParts(name), kind = METHODS[name][1][menu.value];
-  value.type = "text"; // else a list would not go in
+  value.type = "text"; // a number input would reject a list
   value.value = kind.value ?? kind.text ?? "";
 }
 
@@ -79,7 +78,7 @@ function showMethod(name) {
   showMethodSummary();
 }
 
-// As the server reads them: "warmup 8", "top-p 0.95".
+// In the server's syntax: "warmup 8", "top-p 0.95".
 export function methodNow() {
   return Object.fromEntries(Object.keys(METHODS).map((name) => {
     const { menu, more, value } = methodParts(name);
@@ -90,7 +89,7 @@ export function methodNow() {
 export function setMethod(name, text) {
   const [kind, ...rest] = text.split(" "), { menu, value } = methodParts(name);
   menu.value = kind;
-  value.type = "text"; // else a list would not go in
+  value.type = "text"; // a number input would reject a list
   value.value = kind === "on" && !rest.length ? "0" : rest.join(" ");
   showMethod(name);
 }

@@ -1,5 +1,5 @@
-// Open: a run from a file or one of the recorded, played token by token. The server checks it and sends the lines that
-// the page would have received; here they only get their pace. From its first token on it is a run like any other.
+// Open: a run from a file or a recorded run, replayed token by token. The server checks it and sends the lines that the
+// page would have received; this module only sets the speed. From its first token on it is a run like any other.
 
 import { roleName } from "../lib/formats.js";
 import { framesOf, PACES } from "../lib/frames.js";
@@ -22,7 +22,7 @@ export function makeGallery(box) {
   }));
 }
 
-// Without a model the page is for looking at what was recorded.
+// Without a model, the page only shows recorded runs.
 export function showAbsent() {
   element.querySelector(".eft").classList.add("no-model");
   part("absent").hidden = false;
@@ -56,7 +56,7 @@ function play(lines, title, about) {
   if (running && run && run.n === nonce) tellStop(run.id);
   leaveReplay();
   clearErrors();
-  passOver(); // what still streams
+  passOver(); // ignore what still streams
   wantStop(false);
   setRunning(false);
   const first = { ...lines[0], n: nonce, recorded: true };
@@ -132,13 +132,13 @@ function showTape() {
   part("replay-at").textContent = "token " + tape.at + " of " + tape.frames.length;
 }
 
-export function pauseReplay() { // whether there was something to pause
+export function pauseReplay() { // returns whether there was something to pause
   const was = Boolean(tape && tape.playing);
   if (was) setPlaying(false);
   return was;
 }
 
-// All of it at once, for whoever goes on from a run that is still played. What it was and was asked stays to be seen.
+// Completes a replay immediately when a person continues from it. Its title and prompt stay visible.
 export function endTape() {
   if (!tape) return;
   const rest = tape.frames.slice(tape.at).flatMap(({ lines }) => lines);

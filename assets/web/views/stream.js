@@ -1,4 +1,4 @@
-// The stream: reads each line once and hands it to whoever listens for its kind.
+// The stream: reads each line once and emits an event of its kind.
 
 import { NEWS_LATE_MS, props } from "../api.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
@@ -18,7 +18,7 @@ export function onValue() {
   take(fresh.split("\n").filter(Boolean).map((text) => JSON.parse(text)));
 }
 
-// Lines of the stream, or of a file that is replayed. What each line means for the page is for its listeners.
+// Lines of the stream or of a replayed file. Listeners decide what each line does to the page.
 export function take(lines) {
   lines.forEach(onLine);
   emit("taken");

@@ -1,5 +1,5 @@
-// A small card beside the token under the mouse or the keyboard's focus: what it is, and what was nearly said instead.
-// It covers nothing that can be clicked and takes no clicks; the large card shows the same token in full.
+// A small card beside the token under the mouse or keyboard focus: its numbers and top candidates. It takes no clicks and
+// covers nothing clickable; the large card shows the same token in full.
 
 import { nat } from "../lib/counterfactual.js";
 import { decimal, percent, roleName } from "../lib/formats.js";
@@ -10,7 +10,7 @@ import { preview, run, selected, setPreview, shown } from "../store.js";
 import { colourOf, drawCard, emptyCard, titleOf } from "./card.js";
 import { tokenAt } from "./columns.js";
 
-const PEEK_MS = 90; // a mouse that only passes by shows nothing
+const PEEK_MS = 90; // a passing mouse shows nothing
 const PEEK_ROWS = 4;
 let peekTimer = 0;
 
@@ -56,7 +56,7 @@ function drawPeek(column, i, span) {
 }
 
 /** @type {(column: import("../types.js").Column, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
-function peekRow(column, token, [id, mix, anchor]) { // the mix over the anchor alone
+function peekRow(column, token, [id, mix, anchor]) { // the bar of the mix above that of the anchor alone
   const row = el("div", id === token.i ? "chosen" : ""), bars = el("span", "pair");
   const values = column.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(column, 0)]] : [[mix, colourOf(column, 0)]];
   for (const [value, colour] of values) {
