@@ -1,4 +1,4 @@
-"""Branches, samples, the same text, and a text at other sliders, in a real browser and by keyboard alone."""
+"""Branches, samples, shared text and previews at other slider values, in a real browser by keyboard alone."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ HOSTILE = "<img src=x onerror='window.pwned=1'>${window.pwned=1}{{pwned}}"
 
 @dataclass
 class Site:
-    """A running page, and every complaint that a browser had about it."""
+    """A running page and every error that a browser reported."""
 
     url: str
     demo: Page
@@ -42,7 +42,7 @@ class Site:
 
     @property
     def runs(self) -> int:
-        """How many runs there have been: what is shown again must not add to it."""
+        """The number of runs so far; showing a text again must not add one."""
         return len(self.demo.live.kept.by_id)
 
 
@@ -85,7 +85,7 @@ def run(page: "sync_api.Page", prompt: str, length: int = 60) -> None:
 
 
 def until(page: "sync_api.Page", condition: str, arg: object = None) -> None:
-    """Ask again and again: the browser's own waits hang on frames, which are rare on a busy machine."""
+    """Poll: the browser's own waits depend on frames, which are rare on a busy machine."""
     deadline = time.monotonic() + SLOW_MS / 1000
     while not page.evaluate(condition, arg):
         assert time.monotonic() < deadline, f"still not so: {condition}"

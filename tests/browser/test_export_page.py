@@ -1,4 +1,4 @@
-"""A saved run in a real browser, from the disk: colours, cards and keys work, and no text of it ever acts."""
+"""A saved run in a real browser, from disk: colours, cards and keys work, and its texts stay inert."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 @pytest.fixture
 def page(browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
-    """A page that must not complain, ask for anything but its own file, or be taken over."""
+    """A page that must not raise errors, request anything but its own file, or be taken over."""
     page = browser.new_page()
     complaints: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
@@ -51,7 +51,7 @@ def show(page: "sync_api.Page", tmp_path: Path, run: RunTrace) -> None:
 def test_every_hostile_text_is_shown_verbatim_and_nothing_acts(page: "sync_api.Page", tmp_path: Path) -> None:
     for text in HOSTILE:
         show(page, tmp_path, run_that_says(text))
-        # What a page holds of a lone surrogate is the replacement character.
+        # A page shows a lone surrogate as the replacement character.
         shown = page.evaluate(
             "[...document.querySelectorAll('.pane')].map(p => p.querySelector('.t').textContent)"
         )

@@ -1,4 +1,4 @@
-"""The page with no model at all: it says so, and recorded runs are played and inspected like any other."""
+"""The page without any model: it says so, and recorded runs are replayed and inspected like any other."""
 
 import json
 from collections.abc import Iterator
@@ -55,13 +55,13 @@ def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(si
     before = texts(page)
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
     page.focus("[data-part=tab-bars]")
-    page.keyboard.press("ArrowRight")  # log-odds: of the text of the column that steers
+    page.keyboard.press("ArrowRight")  # log-odds, of the mixed column's text
     count = len(recorded["columns"][1]["tokens"])
     page.wait_for_function(
         "n => document.querySelector('[data-part=odds-plot]').data?.[0].y.length === n", arg=count
     )
     assert "The text is that of Up-scaled." in page.locator("[data-part=panel-odds]").inner_text()
-    page.keyboard.press("ArrowRight")  # every alpha
+    page.keyboard.press("ArrowRight")  # what-if
     page.wait_for_function(
         "n => document.querySelector('[data-part=strip-plot]').data?.[0].z[12].length === n", arg=count
     )

@@ -1,4 +1,4 @@
-"""How the page tells of tokens: columns of every recipe, one bar per term, drafts, values, the filter."""
+"""How the page shows tokens: columns of every recipe, one bar per term, drafts, values, the filter."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.
 
 @dataclass
 class Stage:
-    """A running page, what it will be sent next, and every complaint a browser had about it."""
+    """A running page, the script it will be sent next, and every error a browser reported."""
 
     url: str
     browser: object
@@ -153,7 +153,7 @@ def test_a_second_run_may_have_other_columns(stage: Stage) -> None:
     assert len(bars(page)) == 5
 
 
-def test_one_bar_per_term_each_told_apart_and_named(stage: Stage) -> None:
+def test_one_bar_per_term_each_distinct_and_named(stage: Stage) -> None:
     page = stage.play(story({"Four behaviours": FOUR}))
     assert bars(page)[1:5] == [
         f"α · ({role} − small base)" for role in ("brief", "pirate", "assistant", "guarded")
@@ -315,7 +315,7 @@ def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
 
 
 def marks(page: "sync_api.Page") -> list[list[str]]:
-    """The classes of the up-scaled column's tokens, what they are apart."""
+    """The classes of the up-scaled column's tokens, without those of their kind."""
     return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
 
 
@@ -330,7 +330,7 @@ def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
     ]
     script.write(1, rows)
     page = stage.play(script)
-    # log-probs and attributions are made up here, so tuning seems to have moved what it did not
+    # log-probs and attributions are made up here and need not agree
     page.select_option("[data-part=colour]", "probability")
     assert marks(page) == [["grade-0"], ["grade-2"], ["grade-3"], ["grade-4"]]
     page.select_option("[data-part=colour]", "rank")

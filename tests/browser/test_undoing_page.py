@@ -1,4 +1,4 @@
-"""A page whose starter allowed negative alpha: sliders reach below 0, and the page says what that does."""
+"""A page with negative alpha allowed: sliders reach below 0, and the page says what that does."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The head of a column: its kind and a sentence for every shape of recipe."""
+"""Column headers: the kind and description of every shape of recipe."""
 
 import pytest
 

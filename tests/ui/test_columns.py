@@ -1,4 +1,4 @@
-"""The columns a person may choose: what the menu offers, what typed ones mean, where a bad one is refused."""
+"""Columns: the menu's presets, typed recipes, and where an invalid one is refused."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Connections: many slow ones leave room for the next, and running out of files fills no log."""
+"""Connections: many slow ones leave room for new ones, and running out of files does not flood the log."""
 
 import logging
 import os
@@ -70,7 +70,7 @@ def test_slow_connections_leave_room(limited: tuple[int, Path], sent: bytes) -> 
             try:
                 line.sendall(sent)
             except OSError:
-                pass  # closed for a newer one
+                pass  # closed to make room for a newer one
         assert healthy(port)
         files = len(os.listdir(f"/proc/{_pid(port)}/fd"))
         assert files < FILES

@@ -1,4 +1,4 @@
-"""Another family for everybody: who may ask for it, how it goes, and that nothing of the old one stays."""
+"""Switching the family: who may do it, its progress, and that nothing of the old family stays."""
 
 import gc
 import json
@@ -39,7 +39,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({}, Claim(KEY, {}), ""),
         ({}, Claim(KEY, {"host": "behind.a.proxy", "x-forwarded-for": "8.8.8.8"}), ""),
         ({"host": "0.0.0.0"}, Claim(KEY, HERE), ""),
-        # What a stranger behind a bare proxy sends looks like a person at this machine, but for the key.
+        # Behind a bare proxy, a stranger's request looks like one from this machine, except for the key.
         ({}, Claim(None, HERE), NEEDS_KEY),
         ({}, Claim(None, {"host": "127.0.0.1:7860"}), NEEDS_KEY),
         ({}, Claim("", HERE), NEEDS_KEY),
@@ -111,7 +111,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
 
 
 def without_end(stage: str, what: str, reached: threading.Event) -> Callable[[Settings, Watcher], str]:
-    """Work that tells its one stage again and again until it is called off."""
+    """Work that reports its one stage repeatedly until it is cancelled."""
 
     def work(settings: Settings, watcher: Watcher) -> str:
         while True:

@@ -1,4 +1,4 @@
-"""What the page asks for, without a page: runs, live controls, stop, and untrusted values of every kind."""
+"""The page's requests, without a page: runs, live controls, stop, and untrusted values of every kind."""
 
 import json
 import threading
@@ -93,7 +93,7 @@ def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, post
     assert place == "branch" and words in text
 
 
-def test_a_page_of_the_family_before_is_told_to_reload(service: Service):
+def test_a_page_of_the_previous_family_must_reload(service: Service):
     live = LiveRuns()
     live.renew()
     assert "Echo" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
@@ -253,7 +253,7 @@ def test_a_closed_page_frees_its_rows():
     try:
         next(stream)
         next(stream)
-        stream.close()  # what Gradio does when the tab is gone
+        stream.close()  # as Gradio does when the tab is closed
         deadline = time.monotonic() + 5
         while service.engine.active_sequences and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -290,7 +290,7 @@ def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.Monke
     assert sentence_of(lines_of(service, GOOD))[1] == handlers.CLOSING
 
 
-def test_a_bug_is_told_and_logged(
+def test_a_bug_is_reported_and_logged(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)

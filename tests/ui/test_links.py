@@ -1,4 +1,4 @@
-"""Links: what the page would run survives its address, and no address does more than fill in."""
+"""Links: settings survive a round trip through the address, and no address does more than fill in fields."""
 
 import json
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
 
 
 def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
-    """A plan that says how the models are stored."""
+    """A plan with the models' number formats."""
     kinds = {role: quantisation if role == "large_base" else "none" for role in ROLES}
     places = (Placement(role, "", dtype, kinds[role], "cpu", 1, 1, 1, True, "") for role in ROLES)
     return Plan(tuple(places), 4, {}, {})
@@ -141,7 +141,7 @@ def test_what_other_models_would_need_is_left_out(service: Service) -> None:
     other = read(service, query.replace("family=echo", "family=qwen"))
     assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["asked"])
     assert other["asked"]["prompt"] == ASKED["prompt"]
-    # The second could not be a role of any recipe.
+    # The second is not a valid role of any recipe.
     for name, shown in (("rude", "'rude'"), ("No+Role", "'No Role'")):
         unknown = read(service, query.replace("behaviour=brief", f"behaviour={name}"))
         assert shown in unknown["note"] and "behaviour" not in unknown["asked"]

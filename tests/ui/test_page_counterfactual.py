@@ -1,4 +1,4 @@
-"""The page's copy of the what-if maths in a real browser, held against the Python that it was copied from."""
+"""The page's copy of the counterfactual maths, compared with the Python original."""
 
 import json
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ def test_the_page_chooses_what_python_chooses(page: Modules) -> None:
                 None if mine.unrecorded is None else pytest.approx(mine.unrecorded)
             )
             changed += mine.changed
-    assert changed > 10  # the cases tell something
+    assert changed > 10  # the cases are not trivial
 
 
 def test_the_page_knows_the_same_flips(page: Modules) -> None:

@@ -36,7 +36,7 @@ def pieces(
     weight_filter: str = "off",
     lowest: float = 0,
 ) -> list[str]:
-    """What a function of the page says of a record that went over the wire."""
+    """The sentence that a function of the page makes of a record sent over the wire."""
     encoder = wire.Encoder(
         RunSpec(columns=(("Column", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
@@ -157,7 +157,7 @@ def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
     assert said.startswith("Size decides here: the small tuned alone prefers") and "β\u00a0=\u00a0" in said
     pad = "".join(pieces(page, PAD, make_record(PAD, 1, two, controls={"alpha": 1.0, "beta": 1.0})))
     assert "tuning and size add 3.8 for Bolivia (size +3.8)" in pad
-    assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not tell the two apart
+    assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not distinguish the two
     down = {token: by_role | {"large_tuned": -0.1 * token} for token, by_role in two.items()}
     said = "".join(pieces(page, DOWNSCALED, make_record(DOWNSCALED, 2, down)))
     assert said.startswith("Both agree here: the small base prefers") and "tuning adds 2.7" in said

@@ -1,4 +1,4 @@
-"""Kept runs: branched from, scored, saved and opened; and nothing the page posts is taken on trust."""
+"""Stored runs: branched, scored, saved and opened; and no posted value is trusted."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def runs(service: Service) -> KeptRuns:
-    """One run, "a", that has streamed to its end."""
+    """One finished run, "a"."""
     runs = KeptRuns()
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
     stored = Kept.of_run(run)
@@ -46,7 +46,7 @@ def runs(service: Service) -> KeptRuns:
 
 
 def finish(begun: tuple[Run, Kept]) -> list[ColumnTrace]:
-    """The columns of a run that began from another, all of them, to the end."""
+    """All columns of a finished run that started from another."""
     run, stored = begun
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -93,7 +93,7 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: K
     again, child = start_branch(service, runs, {"run": "child", "column": 1, "position": 1})
     assert [name for name, _ in child.spec.columns] == [name for name, _ in original.spec.columns]
     assert finish((again, child))[1].tokens[0] == columns[1].tokens[0]
-    # the others threw seed 5, and a file has one seed
+    # the others used seed 5, and a file has one seed
     assert [column.name for column in stored.trace(service).columns] == [columns[1].name]
     assert len(runs.find("a").trace(service).columns) == 3
 
@@ -211,7 +211,7 @@ def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: Ke
     tokens = runs.find("a").traces[2].tokens
     assert heat["y"] == [f"{k / 4:g}" for k in range(13)]
     assert [len(row) for row in heat["z"]] == [len(tokens)] * 13
-    assert set(heat["z"][4]) == {0}  # alpha 1 is what it was written with
+    assert set(heat["z"][4]) == {0}  # it was written with alpha 1
     study = replace(service, settings=Settings(allow_negative_alpha=True))
     heat = json.loads(kept.strip(study, runs, {"run": "a", "column": 2}))["data"][0]
     assert heat["y"] == [f"{k / 2:g}" for k in range(-6, 7)], "as far down as its slider"
@@ -226,14 +226,12 @@ def test_the_strip_shows_what_each_alpha_would_choose(service: Service, runs: Ke
 
 
 @pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
-def test_figures_are_asked_for_properly_or_not_at_all(
-    service: Service, runs: KeptRuns, posted: object
-) -> None:
+def test_invalid_requests_for_figures_are_refused(service: Service, runs: KeptRuns, posted: object) -> None:
     assert json.loads(kept.strip(service, runs, posted))["error"]
     assert json.loads(kept.log_odds(service, runs, posted))["error"]
 
 
-def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) -> None:
+def test_log_odds_need_one_text(service: Service, runs: KeptRuns) -> None:
     figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
     assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
     stored = runs.find("a")
@@ -246,7 +244,7 @@ def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) ->
 
 
 def opened(service: Service, runs: KeptRuns, **changes: object) -> KeptRuns:
-    """Run "a" as a file that was opened again, after a stranger changed something in it."""
+    """Run "a", saved, modified and opened again."""
     document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
     mine = KeptRuns()
     assert "lines" in json.loads(open_file(mine, {"text": json.dumps(document | changes)}))
@@ -264,7 +262,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     same = finish(start_same_text(service, mine, {"run": run_id, "column": 0}))
     assert ids(same[0]) == ids(same[1]) == ids(same[2])
     _, branch = start_branch(service, mine, posted)
-    assert branch.trace(service).spec.family == service.family.name  # it is a run of this family now
+    assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
 
 
 @pytest.mark.parametrize(
