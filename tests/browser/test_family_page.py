@@ -235,7 +235,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     other.goto(link)
     other.wait_for_selector("text=prompts changed: brief")
     other.wait_for_selector("[data-error=link]:not([hidden])")  # it appears a moment after the chip
-    assert "changes what brief is shown" in other.text_content("[data-error=link]")
+    assert "brief" in other.text_content("[data-error=link]")
     open_menu(other)
     other.focus("[data-role=brief] summary")
     other.keyboard.press("Enter")
@@ -302,4 +302,4 @@ def test_another_family_takes_over_and_other_pages_are_notified(page: "sync_api.
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")
     elsewhere.wait_for_selector("[data-error=prompt]:not([hidden])")
-    assert "Other family runs now" in elsewhere.text_content("[data-error=prompt]")
+    assert "Other family" in elsewhere.text_content("[data-error=prompt]")

@@ -131,7 +131,7 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         assert not demo.live.by_id and not demo.service.engine.active_sequences
         wire.mend()
         said = notice(page, "was lost for")
-        assert "the run stopped there" in said and "Press Run" in said
+        assert "the run stopped" in said and "Press Run" in said
         assert texts(page) == before and page.input_value("#eft-prompt") == "chant"
         branch(page, 3)  # the cut text can be continued
         run(page, "Hello")
@@ -396,7 +396,7 @@ def test_no_field_is_offered_to_autofill(demo: Page, context: Any) -> None:
 
 DAMAGES = [  # (kind of stored value, change to one)
     ("tab", """() => '{'"""),
-    ("tab", """text => text.replace('"version":1', '"version":0')"""),
+    ("tab", """text => text.replace('"version":2', '"version":0')"""),
     ("tab", """text => text.replace('"nodes":[', '"nodes":[{"id": 0, "run": "<img src=x>", "same": 7},')"""),
     ("tab", """text => text.replace('"alpha":1', '"alpha":"<b>"')"""),
     ("run", """() => '{"columns":[{}]}'"""),

@@ -230,7 +230,7 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     assert second.get_attribute("aria-label").endswith("draft accepted")
     third.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
-    assert "proposed Quito; with the same noise the mix drew fine instead." in said
+    assert "proposed Quito; with the same noise the mix sampled fine instead." in said
     assert "overlap by 31 %" in said
     assert third.get_attribute("aria-label").endswith("draft Quito rejected")
 
@@ -297,7 +297,7 @@ def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> Non
     assert "filter" not in page.locator("[data-part=card-verdict]").inner_text()
     page.locator(".t").nth(1).click()
     assert (
-        "outside the likeliest 90 % of the large base"
+        "outside the large base's top 90 %"
         in page.locator("[data-part=card-verdict]").inner_text()
     )
 
