@@ -1,7 +1,7 @@
-// The server: what the page may ask of it, and the line to it. When the line is cut in mid-run, Gradio's client waits for the
-// server and then loads the page again, with everything in it gone. So a stream that breaks off is handed to it as one
-// that has ended; this page stays. Should Gradio speak to its server in other words one day, it reloads as it used to, and
-// views/memory.js brings all back.
+// The server's functions and the connection to it. When the connection is cut during a run, Gradio's client waits for the
+// server and then reloads the page, which would lose everything. So a broken stream is passed to it as one that has ended,
+// and the page stays. If a later Gradio changes its protocol, it reloads as before, and views/memory.js restores
+// everything.
 
 /** @import { Link, Run } from "./types.js" */
 
@@ -9,31 +9,31 @@ import { storedText } from "./lib/stored.js";
 import { config, emit, slidersOf } from "./store.js";
 
 /** @type {{ value: string }} */
-export let props = /** @type {any} */ (null); // of the component: `value` is the stream, one NDJSON string per run that only grows
+export let props = /** @type {any} */ (null); // the component's; `value` is the stream, one growing NDJSON string per run
 /** @type {Record<string, (posted: any) => Promise<any>>} */
-export let server = /** @type {any} */ (null); // the server's functions, by the names that ui/page.py gives them
+export let server = /** @type {any} */ (null); // the server's functions, named as in ui/page.py
 /** @type {(request: any) => void} */
-export let trigger = /** @type {any} */ (null); // asks for a run
+export let trigger = /** @type {any} */ (null); // requests a run
 
 /** @type {(given: { props: { value: string }, server: Record<string, (posted: any) => Promise<any>>, trigger: (request: any) => void }) => void} */
 export function connect(given) {
   ({ props, server, trigger } = given);
 }
 
-export const PROBE_MS = 1000; // how often a lost server is looked for
+export const PROBE_MS = 1000; // interval of checks for a lost server
 /** @type {Link} */
 export let link = /** @type {any} */ (null); // between Gradio's client and the network
 
-// Stands between Gradio's client and the network for the two requests that a run is made of. `lost` is called at a cut.
+// Wraps fetch for the two requests of a run. `lost` is called when the connection is cut.
 /** @type {(send: typeof fetch) => Link} */
 function makeLink(send) {
   /** @type {Link} */
   const made = { lost: () => {}, base: "", stream: null };
-  const events = new Set(); // asked for and not yet completed
+  const events = new Set(); // requested and not yet completed
   let cuts = 0;
   /** @type {(text: string) => Uint8Array} */
   const encode = (text) => new TextEncoder().encode(text);
-  // What the server still writes into a dead stream must be missed by nobody, so after a cut the session is another.
+  // Messages that the server still writes to a dead stream would be lost, so a cut starts a new session.
   /** @type {(session: any) => string} */
   const sessionOf = (session) => (cuts ? session + "-" + cuts : session);
 
@@ -49,12 +49,12 @@ function makeLink(send) {
     try {
       const asked = JSON.parse(init.body);
       const answer = await send(address, { ...init, body: JSON.stringify({ ...asked, session_hash: sessionOf(asked.session_hash) }) });
-      const { event_id: event } = await answer.clone().json(); // no JSON: a proxy answers in place of the server
+      const { event_id: event } = await answer.clone().json(); // not JSON: a proxy answered instead of the server
       if (event) events.add(event);
       return answer;
     } catch {
       cut();
-      return new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } }); // Gradio: an end without a word
+      return new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } }); // makes Gradio end it silently
     }
   }
 
@@ -63,7 +63,7 @@ function makeLink(send) {
     const url = new URL(address.url ?? address);
     url.searchParams.set("session_hash", sessionOf(url.searchParams.get("session_hash")));
     const request = new Request(url, new Request(address, init)), { signal } = request;
-    const heard = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has let go of it
+    const heard = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has closed it
     const decoder = new TextDecoder();
     /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
     let reader;
@@ -75,7 +75,7 @@ function makeLink(send) {
     } catch { /* as one that breaks off at once */ }
     /** @type {(text: string, out: ReadableStreamDefaultController) => boolean} */
     const pass = (text, out) => {
-      const whole = text.lastIndexOf("\n\n") + 2; // half a message would be an error
+      const whole = text.lastIndexOf("\n\n") + 2; // a partial message would be an error
       rest = whole < 2 ? text : text.slice(whole);
       if (whole < 2) return false;
       const messages = text.slice(0, whole);
@@ -93,7 +93,7 @@ function makeLink(send) {
         const output = { data: [{ __type__: "update" }], is_generating: false };
         const words = [...[...events].map((event_id) => ({ msg: "process_completed", event_id, output, success: true })), { msg: "close_stream", event_id: null }];
         out.enqueue(encode(words.map((word) => "data: " + JSON.stringify(word) + "\n\n").join("")));
-        cut(own.news); // a stream may have been silent for long before it was given up
+        cut(own.news); // a stream may have been silent long before it was closed
       }
       out.close();
     };
@@ -123,7 +123,7 @@ function makeLink(send) {
   return made;
 }
 
-// One for every page that this document ever shows: Gradio may mount the component anew.
+// One link for the whole document: Gradio may mount the component again.
 /** @type {(onLost: (since: number) => void) => void} */
 export function openLink(onLost) {
   link = /** @type {any} */ (window)[Symbol.for("eft-link")] ||= makeLink(window.fetch.bind(window));
@@ -163,13 +163,13 @@ export async function answerOf(promise) {
   }
 }
 
-// A run that the server has no more, for it was started anew or ran out of room, is handed back to it before something
-// is asked of it. A sentence where that cannot be; what the server cannot be reached for says so itself.
+// Posts a run back to a server that no longer has it, after a restart or when it was evicted, before the run is used.
+// Returns an error message if that fails. An unreachable server is reported by the caller's own request.
 /** @type {(one: Run) => Promise<string>} */
 export async function regain(one) {
   const { kept = true } = await answerOf(server.still_kept({ run: one.id }));
   if (kept) return "";
-  if (!one.formats) return "The server has this run no more. Please open its file again.";
+  if (!one.formats) return "The server no longer has this run. Please open its file again.";
   const { prompt, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
   const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns), family: config.chips[0] }));
@@ -177,4 +177,4 @@ export async function regain(one) {
   return answer.error || "";
 }
 
-export const NEWS_LATE_MS = 6000; // the server speaks at least once a second
+export const NEWS_LATE_MS = 6000; // the server sends at least one line a second

@@ -1,6 +1,6 @@
-// The page's root, and what every view draws with. Text of models and people reaches the page through textContent alone;
-// nothing anywhere builds HTML from strings. It is shown as it stands, in the direction of its own letters, apart from what
-// is beside it, with a sign for whatever leaves no trace, and not for a translator, who would change the tokens.
+// The page's root, and helpers that every view draws with. Text from models and people reaches the page only through
+// textContent; no HTML is built from strings. It is shown verbatim, in its own direction, isolated from the text around it,
+// with signs for invisible characters, and excluded from translation, which would change the tokens.
 
 /** @import { Root } from "./types.js" */
 
@@ -8,17 +8,17 @@ import { HELD_ON, keyOf } from "./lib/keys.js";
 import { HIDDEN, TURNING } from "./lib/signs.js";
 
 /** @type {Root} */
-export let element = /** @type {any} */ (null); // the component's root, which all of the page is inside of
+export let element = /** @type {any} */ (null); // the component's root, which contains the whole page
 /** @type {(root: Root) => void} */
 export function mount(root) {
   element = root;
   for (const field of /** @type {NodeListOf<HTMLInputElement>} */ (root.querySelectorAll("input, select, textarea"))) field.autocomplete = "off";
 }
 
-// `act(key, event)` returns true where it took the key; the browser and what lies around do nothing with it then.
+// `act(key, event)` returns true if it handled the key; then neither the browser nor outer elements get it.
 /** @type {(place: EventTarget, act: (key: string, event: any) => boolean | void, isThere?: () => boolean) => void} */
 export function onKeys(place, act, isThere = () => true) {
-  let taken = ""; // the key that is down, if it was taken
+  let taken = ""; // the key that is down, if it was handled
   const listener = (/** @type {any} */ event) => {
     if (!isThere()) return place.removeEventListener("keydown", listener);
     const key = keyOf(event);
@@ -32,7 +32,7 @@ export function onKeys(place, act, isThere = () => true) {
   place.addEventListener("keydown", listener);
 }
 
-// The browser presses a button again with every repeat of Enter.
+// While Enter is held, the browser would press a button repeatedly.
 /** @type {(place: HTMLElement) => void} */
 export function pressOnce(place) {
   place.addEventListener("keydown", (/** @type {any} */ event) => {
@@ -48,7 +48,7 @@ export function verbatim(node) {
   return node;
 }
 
-// The text of `node` becomes `text`, every character of it, the hidden ones each in an element that draws its number.
+// Sets the text of `node`, with each invisible character in an element that draws its code point.
 /** @type {<N extends HTMLElement>(node: N, text?: string) => N} */
 export function showText(node, text = "") {
   let at = 0;
@@ -65,7 +65,7 @@ export function showText(node, text = "") {
   return node;
 }
 
-// Plain words of ours and verbatim texts in turn, as the children of `node`.
+// Sets the children of `node` to our own words and verbatim texts, alternately.
 /** @type {<N extends HTMLElement>(node: N, pieces: string[], tag?: string) => N} */
 export function showPieces(node, pieces, tag = "bdi") {
   node.replaceChildren(...pieces.map((piece, i) => (i % 2 ? verbatim(showText(document.createElement(tag), piece)) : piece)));
@@ -74,7 +74,7 @@ export function showPieces(node, pieces, tag = "bdi") {
 
 /** @type {(name: string) => any} */
 export const part = (name) => element.querySelector('[data-part="' + name + '"]');
-const FIELDS = /^(input|select|textarea)$/; // no browser or password manager fills them: views/memory.js does
+const FIELDS = /^(input|select|textarea)$/; // views/memory.js restores them; browsers and password managers must not fill them
 /** @type {(tag: string, className?: string, text?: string | number | null) => any} */
 export const el = (tag, className, text) => {
   const node = /** @type {any} */ (document.createElement(tag));
@@ -83,9 +83,9 @@ export const el = (tag, className, text) => {
   if (text !== undefined && text !== null) node.textContent = String(text);
   return node;
 };
-export const noHover = () => matchMedia("(hover: none)").matches; // what a tooltip would say is written out there
+export const noHover = () => matchMedia("(hover: none)").matches; // tooltips are written out instead
 
-// A drawing sets its own height, which must not ask for another one.
+// Reacts to width only: a drawing sets its own height, which must not trigger another drawing.
 /** @type {(box: HTMLElement, act: () => void) => void} */
 export function onNewWidth(box, act) {
   let width = 0;
@@ -94,7 +94,7 @@ export function onNewWidth(box, act) {
   }).observe(box);
 }
 
-// A choice among these columns; whether it is a new one. What the options say may have been translated since.
+// Offers these columns in a menu. Returns whether they are new. The options' text may have been translated since.
 /** @type {(choice: HTMLSelectElement, names: string[]) => boolean} */
 export function offerColumns(choice, names) {
   const key = names.join("\n");
@@ -105,7 +105,7 @@ export function offerColumns(choice, names) {
 }
 
 /** @type {(target: Node) => boolean} */
-export const isOurs = (target) => target === document.body || element.contains(target); // not what an extension put beside the page
+export const isOurs = (target) => target === document.body || element.contains(target); // not elements of browser extensions
 /** @type {(target: any) => boolean} */
 export const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
 export const isTouch = () => matchMedia("(pointer: coarse)").matches;

@@ -1,5 +1,4 @@
-// Where the page begins, and the only module that acts by itself. The component imports it and calls `start` once for each
-// time that it is put into the document.
+// The entry point. The component imports it and calls `start` each time it is mounted in the document.
 
 import { connect } from "./api.js";
 import { mount } from "./dom.js";
@@ -32,7 +31,7 @@ import * as tabs from "./views/tabs.js";
 import * as theme from "./views/theme.js";
 import * as tooltip from "./views/tooltip.js";
 
-// In the order in which they hear of the same event; the key leaves the address bar first.
+// In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
   family, share, replay, memory, drop, print, theme, messages, ask, flow, page, pageKeys,

@@ -1,28 +1,28 @@
-// The page's state, in one place. Others read these variables and change them through the actions below, so that whoever
-// wants to know when something changes has few places to look at. Below the line: what follows from the state, and the
-// events by which a view says that something happened without knowing who wants to hear of it.
+// The page's state, in one place. Other modules read these variables and change them only through the actions below, so
+// every change can be found. At the end: values derived from the state, and events by which a view reports what happened
+// without knowing who listens.
 
 /** @import { AsIf, ChosenColumn, Column, Controls, History, PageLine, Place, Run, Tape, Token, TreeNode } from "./types.js" */
 
 import { controlsOf } from "./lib/counterfactual.js";
 
 /** @type {PageLine} */
-export let config = /** @type {any} */ (null); // the page line: what the server says once, before the first run
+export let config = /** @type {any} */ (null); // the page line, sent once before the first run
 
 // ---- the stream
 
 /** @type {Run} */
-export let run = /** @type {any} */ (null); // what is shown: a run as lib/runs.js makes it
-export let nonce = Date.now(); // the page's number for its current run; lines of older runs are passed over
+export let run = /** @type {any} */ (null); // the run shown, as made by lib/runs.js
+export let nonce = Date.now(); // the page's number for its current run; lines of older runs are ignored
 export let seen = 0; // characters of the current stream already read
 export let running = false;
-export let lastNews = 0; // when the server spoke last
+export let lastNews = 0; // when the server last sent something
 export let stopWanted = false;
 /** @type {Record<string, any>} */
-export let askedFormats = {}; // what was asked for of what models are shown
+export let askedFormats = {}; // the prompt formats of the run requested last
 /** @type {any} */
-export let asking = null; // what the run under way is, where it begins from another: {kind, parent, column, position, token, all}
-export let lostAt = 0; // since when the server has been looked for; 0: it is there
+export let asking = null; // how the requested run starts from another: {kind, parent, column, position, token, all}
+export let lostAt = 0; // when the server was lost; 0: it is there
 /** @type {Tape | null} */
 export let tape = null; // a run that is replayed: {first, frames, end, at, playing, due, last, beat}
 
@@ -38,7 +38,7 @@ export const setLost = (at) => void (lostAt = at);
 /** @type {(next: Tape | null) => void} */
 export const setTape = (next) => void (tape = next);
 
-export function passOver() { // whatever still streams is of no interest any more
+export function passOver() { // ignore whatever still streams
   nonce += 1;
   seen = 0;
 }
@@ -56,20 +56,20 @@ export function beginFrom(about, formats = askedFormats) {
   askedFormats = formats;
 }
 
-// ---- what is looked at
+// ---- what is shown
 
 /** @type {Place | null} */
 export let selected = null; // {p, i}: column and token
 /** @type {number | null} */
-export let rival = null; // the candidate that a person compares the token with; null: the telling one
+export let rival = null; // the candidate chosen for comparison with the token; null: the most telling one
 /** @type {Place | null} */
 export let preview = null; // {p, i} of the token under the mouse
 /** @type {AsIf | null} */
 export let asIf = null; // {sliders, first: {column: first token that would change}, counts}; null: as it was written
-export let plotted = 0; // which column the bars are of
+export let plotted = 0; // the column in the contribution plot
 /** @type {[number, number] | "all" | null} */
-export let ownView = null; // where a person moved the bars to: a range or "all"; null follows the newest token
-export let tab = "bars"; // which plot is seen: bars, odds, strip or an added one
+export let ownView = null; // the range of the bars that a person chose, or "all"; null follows the newest token
+export let tab = "bars"; // the open plot: bars, odds, strip or an added one
 /** @type {number | null} */
 export let wide = null; // which column has the page's full width
 export let colourBy = "tuning";
@@ -92,7 +92,7 @@ export const setWide = (p) => void (wide = p);
 export const setColourBy = (name) => void (colourBy = name);
 
 /** @type {(other: Run) => void} */
-export function lookAt(other) { // another run, with nothing chosen in it
+export function lookAt(other) { // another run, with nothing selected
   run = other;
   selected = null;
   asIf = null;
@@ -107,13 +107,13 @@ export function pick(p, i) {
 // ---- what the next run is made of
 
 /** @type {ChosenColumn[]} */
-export let chosen = []; // columns: {name, text, controls, error, and how it introduces itself: kind, recipe, about, pad}
+export let chosen = []; // columns: {name, text, controls, error, and its header: kind, recipe, about, pad}
 /** @type {Controls} */
-export let sent = {}; // what the run under way was last sent of the controls
+export let sent = {}; // the control values last sent to the active run
 /** @type {Controls} */
-export const controls = {}; // name -> where its slider stands, kept while it is out of sight
+export const controls = {}; // name -> slider position, kept while the slider is hidden
 /** @type {Record<string, { kind: string, text: string }>} */
-export const ownFormats = {}; // role -> {kind, text}, where a person changed the family's way
+export const ownFormats = {}; // role -> {kind, text}, where a person changed the prompt format
 
 /** @type {(columns: ChosenColumn[]) => void} */
 export const setChosen = (columns) => void (chosen = columns);
@@ -123,7 +123,7 @@ export const moveControls = (values) => void Object.assign(controls, values);
 export const noteSent = (values) => void Object.assign(sent, values);
 
 /** @type {(role: string, own: { kind: string, text: string } | null) => void} */
-export function setFormat(role, own) { // null: as the family has it
+export function setFormat(role, own) { // null: the family's default
   if (own) ownFormats[role] = own;
   else delete ownFormats[role];
 }
@@ -135,16 +135,16 @@ export function forgetFormats() {
 // ---- the tree of texts
 //
 //   node     {id, parent, run, column, position, token, all, same: Map of column -> run that scored its text}
-//   history  as lib/history.js has it, of the nodes' ids
+//   history  of the nodes' ids, as in lib/history.js
 
 /** @type {Map<number, TreeNode>} */
 export let nodes = new Map();
 /** @type {History | null} */
 export let history = null;
 /** @type {any[]} */
-export let samples = []; // branches that are still to be asked for
+export let samples = []; // branches still to be requested
 /** @type {(Place & { focus: boolean }) | null} */
-export let back = null; // the token to return to once it has come: {p, i, focus}
+export let back = null; // the token to select again once it arrives: {p, i, focus}
 /** @type {Set<string>} */
 export const stopped = new Set(); // runs already asked to stop
 
@@ -168,11 +168,11 @@ export function plant(node, itsHistory) {
   history = itsHistory;
 }
 
-// ---- what follows from the state
+// ---- derived values
 
 export const carded = () => preview || selected; // whose card it is
 /** @type {(column: Column, i: number) => Token} */
-export const shown = (column, i) => (asIf && column.remixed?.[i]) || column.tokens[i]; // a token as the page shows it
+export const shown = (column, i) => (asIf && column.remixed?.[i]) || column.tokens[i]; // a token as shown
 /** @type {() => TreeNode | null} */
 export const currentNode = () => (history ? nodes.get(history.tree.current) ?? null : null);
 /** @type {(node: TreeNode) => Run[]} */
@@ -180,11 +180,11 @@ export const runsOf = (node) => [node.run, ...node.same.values()];
 /** @type {(id: string) => Run | null} */
 export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) => other.id === id) || null;
 /** @type {(node: TreeNode) => number | null} */
-export const sameOf = (node) => [...node.same].find(([, other]) => other === run)?.[0] ?? null; // whose text is scored; null: free
+export const sameOf = (node) => [...node.same].find(([, other]) => other === run)?.[0] ?? null; // whose text is scored; null: own text
 /** @type {() => string[]} */
 export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
 
-// Where the sliders stand that these columns listen to.
+// The positions of the sliders that affect these columns.
 /** @type {(columns: Column[]) => Controls} */
 export function slidersOf(columns) {
   const names = [...new Set(columns.flatMap(controlsOf))];

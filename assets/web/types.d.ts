@@ -1,4 +1,4 @@
-// The shapes that travel between the modules. What comes from the server is written as ui/stream.py sends it.
+// Types shared between modules. Data from the server has the form in which ui/stream.py sends it.
 
 declare global {
   const Plotly: any;
@@ -8,7 +8,7 @@ declare global {
   }
 }
 
-/** The component's root. What is found in it has the kind that the skeleton gives it. */
+/** The component's root. Elements found in it have the types that the skeleton gives them. */
 export interface Root extends HTMLElement {
   querySelector(selector: string): any;
   querySelectorAll(selector: string): any;
@@ -16,13 +16,13 @@ export interface Root extends HTMLElement {
 
 export type Nats = number | null; // null is minus infinity
 export type Controls = Record<string, number>; // alpha, beta, alpha_pirate ...
-export type Term = [scale: number, control: string | null, plus: number, minus: number]; // plus and minus are places in `roles`
-/** A map that is only asked for what it holds. */
+export type Term = [scale: number, control: string | null, plus: number, minus: number]; // plus and minus are indices in `roles`
+/** A map that is only queried for keys it has. */
 export interface Known<V> extends Map<number, V> {
   get(id: number): V;
 }
 
-/** [id, mix, one per role]: a candidate for a token's place. */
+/** [id, mix, one per role]: a candidate at a token's position. */
 export type Row = [id: number, ...logprobs: Nats[]];
 export type Labels = Known<string>;
 
@@ -54,7 +54,7 @@ export interface Filter {
   value: number;
 }
 
-/** A token as it came, with what goes without saying filled in. */
+/** A token as received, with omitted defaults filled in. */
 export interface Token {
   k?: string;
   p?: number; // column
@@ -72,8 +72,8 @@ export interface Token {
   q: number[]; // rank under each role; minus what it is at least
   z?: number; // a stop token
   w?: Record<string, string | string[]>; // labels not sent before
-  noise?: Known<number>; // its noise, once worked out
-  would?: number; // as if: what the noise would draw
+  noise?: Known<number>; // its noise, once computed
+  would?: number; // counterfactual: what the noise would choose
   sure?: boolean;
 }
 
@@ -89,7 +89,7 @@ export interface End {
   speedup?: number;
 }
 
-/** What the counterfactual and the sentences need of a column. */
+/** The part of a column that the counterfactual and the sentences need. */
 export interface Recipe {
   terms: Term[];
   roles: string[];
@@ -111,7 +111,7 @@ export interface Column extends Recipe {
   spans: HTMLElement[];
   ended: End | null;
   bars: any[]; // plotly's traces
-  view?: any; // the nodes of its column
+  view?: any; // its DOM nodes
   remixed?: Token[] | null;
   drafted?: boolean;
   entry?: number;
@@ -157,7 +157,7 @@ export interface Frame {
   ms: number;
 }
 
-/** A way to colour tokens. An entry of the legend: class, text, and what its swatch shows. */
+/** A way to colour tokens. A legend entry has a class, a text, and the content of its swatch. */
 export interface Colour {
   title: string;
   classes: (column: Column, token: Token) => string[];
@@ -221,7 +221,7 @@ export interface Tape {
   whole?: Run;
 }
 
-/** The first line of all: what the server says once. */
+/** The page's first line, sent once. */
 export interface PageLine {
   rules: Rules;
   [fact: string]: any;

@@ -73,7 +73,7 @@ def to_markdown(run: RunTrace) -> str:
     lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), ""]
     lines += [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
     for role, own in spec.formats.items():
-        shown = f"{role} was shown the prompt in a way of its own, {own.kind}:"
+        shown = f"{role} had its own prompt format, {own.kind}:"
         lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
     for column in run.columns:
         lines += [

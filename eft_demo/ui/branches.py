@@ -1,7 +1,7 @@
-"""Runs that begin from a kept one: a branch from one of its tokens, and one text scored by every column.
+"""Runs that start from a stored one: a branch from one of its tokens, or its text scored by every column.
 
-Knows kept runs and the service. What the page sends are names and places of what it was shown; each is
-looked up here, and a place that is not there is a sentence.
+Knows stored runs and the service. The page sends names and positions of what it shows; each is looked up
+here, and an unknown one is answered with an error message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
 from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
 
-FROM_FILE = "This run came from a file, and no model here can go on from it: {why}."
+FROM_FILE = "This run came from a file and cannot be continued here: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of a kept run begins anew: the columns at `places`, from `forced` tokens on, for their `owner`."""
+    """The part of a stored run to rewrite: the columns at `places`, after `forced` tokens, for `owner`."""
 
     places: tuple[int, ...]
     forced: Sequence[int]
@@ -34,11 +34,11 @@ class Part:
 def start_branch(
     service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
 ) -> tuple[Run, Kept]:
-    """Write a column of a kept run anew from one of its tokens on; the other columns stay as they are.
+    """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
-    `posted` has `run`, `column`, `position` (tokens kept), and where given: `token` (the id of a candidate
-    there; else it is drawn), `controls` (live values that differ), `seed`, `all` (every column goes on from
-    there, not only this one). Raises EFTError.
+    `posted` has `run`, `column`, `position` (tokens kept) and optionally `token` (the id of a candidate;
+    sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
+    not only this one). Raises EFTError.
     """
     kept = _to_go_on(service, runs, posted)
     index = checked_index(posted.get("column"), len(kept.traces))
@@ -58,7 +58,7 @@ def start_branch(
 def start_same_text(
     service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
 ) -> tuple[Run, Kept]:
-    """Let every column of a kept run score the text of one of them: `posted` has `run` and `column`."""
+    """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
     kept = _to_go_on(service, runs, posted)
     tokens = kept.traces[checked_index(posted.get("column"), len(kept.traces))].tokens
     if not tokens:
@@ -68,7 +68,7 @@ def start_same_text(
 
 
 def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Part) -> tuple[Run, Kept]:
-    """That part of the kept run again, with the changes that were posted, all checked."""
+    """Write that part of the stored run again, with the posted changes, all checked."""
     run = service.start_run(_changed(kept.spec, posted, part, service.settings), part.forced, part.owner)
     fresh, again = empty_traces(kept.spec.columns), part.places
     for i in again:
@@ -87,7 +87,7 @@ def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Par
 
 
 def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
-    """The columns of the part, at the controls and with the seed that were posted."""
+    """The columns of the part, with the posted controls and seed."""
     changes = posted.get("controls")
     controls = dict(spec.controls)
     for name, value in changes.items() if isinstance(changes, Mapping) else ():
@@ -103,9 +103,9 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
 
 
 def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
-    """The kept run, if the models that are loaded can go on from it. Raises InputError.
+    """The stored run, if the loaded models can continue it. Raises InputError.
 
-    One from a file goes on with what its models were shown, as the file tells.
+    A run from a file continues with the prompts recorded in that file.
     """
     kept = runs.find(posted.get("run"))
     if kept.file is None:
@@ -118,7 +118,7 @@ def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) ->
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:
-    """Why the loaded family cannot go on from a run that came as a file, as the end of a sentence; or ""."""
+    """Why the loaded family cannot continue a run that came from a file, as the end of a sentence; or ""."""
     family, spec = service.family, trace.spec
     missing = set(roles_of(spec.columns)) - set(family.roles)
     if not family.roles:
@@ -128,14 +128,14 @@ def _why_not(service: Service, trace: RunTrace) -> str:
     if missing:
         return f"{family.title} has no model {show_value(min(missing))}"
     if len(spec.columns) > COLUMNS.high:
-        return f"it has {len(spec.columns)} columns, and {COLUMNS.high:.0f} are the most that run at once"
+        return f"it has {len(spec.columns)} columns, and at most {COLUMNS.high:.0f} can run at once"
     if not _has_tokens_of(trace, family.token_bytes):
-        return f"its tokens are not those of {family.title}"
+        return f"its tokens differ from those of {family.title}"
     return ""
 
 
 def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
-    """Whether every token that the file tells of is the same here, so that the ids mean what they meant."""
+    """Whether every token recorded in the file is the same here, so that its ids keep their meaning."""
     try:
         return gather_pieces(trace.columns, token_bytes).items() <= trace.pieces.items()
     except IndexError:
@@ -143,5 +143,5 @@ def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
 
 
 def _as_it_is(trace: ColumnTrace) -> ColumnTrace:
-    """A column that a branch leaves alone; the run it came from may still be writing its own."""
+    """A column that a branch does not change; the run that it came from may still be writing its own."""
     return replace(trace, tokens=list(trace.tokens), finish_reason=trace.finish_reason or "cancelled")

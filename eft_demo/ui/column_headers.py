@@ -1,6 +1,6 @@
-"""What the head of a column says: its kind, its recipe, and one sentence on what such a recipe does.
+"""Headers of columns: the kind of a column, its recipe and a short description of what the recipe does.
 
-Knows the shapes of recipes; knows nothing of models and of how a head is drawn.
+Knows the shapes of recipes; knows nothing of models or of how a header is drawn.
 """
 
 from eft_demo.method.recipe import Recipe
@@ -18,19 +18,19 @@ def column_head(name: str, recipe: Recipe) -> dict[str, str]:
 
 
 def column_kind(recipe: Recipe) -> str:
-    """Which of three looks a column gets: a live recipe is up, a plain base base, everything else tuned."""
+    """Which of three styles a column gets: `up` for a mixed recipe, `base` for a base model, else `tuned`."""
     if recipe.controls:
         return "up"
     return "base" if not recipe.terms and is_base(recipe.anchor) else "tuned"
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe as a column shows it; `small_base + (pirate - small_base)` is simply `pirate`."""
+    """A recipe as a column shows it; `small_base + (pirate - small_base)` is shortened to `pirate`."""
     return lone_model(recipe) or str(recipe)
 
 
 def column_about(recipe: Recipe) -> str:
-    """One sentence on what such a recipe does."""
+    """A short description of what such a recipe does."""
     model = lone_model(recipe)
     if model:
         return _about_model(model)
@@ -40,20 +40,20 @@ def column_about(recipe: Recipe) -> str:
     if behaviours + sizes < len(recipe.terms):
         return "Written by hand"
     if shape == (LARGE_BASE, 1, 0):
-        return "The small model's behaviour, the large model's knowledge"
+        return "Small model's behaviour, large model's knowledge"
     if shape == (SMALL_BASE, 1, 0):
-        return "The large model's behaviour, the small model's knowledge"
+        return "Large model's behaviour, small model's knowledge"
     if shape == (SMALL_BASE, 1, 1):
         return "From the small base: behaviour by α, knowledge by β"
     if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
-        return "The small model's behaviour, and more knowledge with β"
+        return "Small model's behaviour; β adds knowledge"
     if recipe.anchor == LARGE_BASE and not sizes:
-        return f"The large model's knowledge, {behaviours} behaviours blended"
+        return f"Large model's knowledge, {behaviours} behaviours blended"
     return "Written by hand"
 
 
 def lone_model(recipe: Recipe) -> str:
-    """The one model that a recipe comes down to; empty if it takes several."""
+    """The only model that a recipe needs; empty if it needs several."""
     if not recipe.terms:
         return recipe.anchor
     (first, *more) = recipe.terms
@@ -63,7 +63,7 @@ def lone_model(recipe: Recipe) -> str:
 
 def _about_model(role: str) -> str:
     if role == SMALL_BASE:
-        return "Knows little, and does not answer"
+        return "Knows little and just continues text"
     if role == LARGE_TUNED:
-        return "A large model that really was tuned: what is emulated"
-    return "Knows, but does not answer" if is_base(role) else "Answers, but does not know"
+        return "Really fine-tuned: what up-scaling emulates"
+    return "Knows the facts, but just continues text" if is_base(role) else "Answers, but lacks many facts"

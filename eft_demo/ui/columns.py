@@ -1,7 +1,7 @@
-"""The columns a person may choose: ready ones, the first three, and recipes typed by hand, checked.
+"""The columns a person may choose: presets, the default three and typed recipes, all checked.
 
-Knows recipes, the family's roles and how a column introduces itself; knows nothing of runs and of how the
-page draws. Where a column is refused, the error knows which one.
+Knows recipes, the family's roles and column headers; knows nothing of runs or of how the page draws. If a
+column is refused, the error names it.
 """
 
 import json
@@ -36,12 +36,12 @@ from eft_demo.runs.spec import (
 from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.column_headers import column_head
 
-MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits over a column
+MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits above a column
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A ready column: `title` in the menu, `name` over the column."""
+    """A preset: `title` in the menu, `name` above the column."""
 
     title: str
     name: str
@@ -62,7 +62,7 @@ PRESETS = (
 
 
 def presets(family: Family) -> list[Preset]:
-    """What the menu offers: everything that the family has the models for."""
+    """The presets for which the family has the models."""
     roles = [behaviour.role for behaviour in family.behaviours]
     behaviours = [role for role in roles if control_range(f"alpha_{role}")]  # a long name has no slider
     offered = list(PRESETS)
@@ -74,7 +74,7 @@ def presets(family: Family) -> list[Preset]:
 
 
 def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
-    """What the page gets of a column before it runs: its head, its text, the sliders it listens to."""
+    """A column as the page gets it before a run: header, recipe text and the sliders that affect it."""
     return {
         **column_head(name, recipe.played(behaviour)),
         "text": str(recipe),
@@ -84,13 +84,13 @@ def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
 
 
 def read_columns(posted: object) -> Columns:
-    """The columns of a run: a list of {"name", "recipe"}; none given: the first three.
+    """The columns of a run, from a list of {"name", "recipe"}; None gives the default three.
 
     `small_tuned` stays in the recipes. Raises EFTError for `columns` or `column-0`, `column-1`, ...
     """
     if posted is None:
         return FIRST
-    columns = RunSpec(columns=posted).columns  # type: ignore[arg-type]  # says itself what is none
+    columns = RunSpec(columns=posted).columns  # type: ignore[arg-type]  # it reports invalid columns
     with in_place("columns"):
         COLUMNS.check(len(columns))
     for index, (name, _) in enumerate(columns):
@@ -100,7 +100,7 @@ def read_columns(posted: object) -> Columns:
 
 
 def check_columns(service: Service, posted: object) -> str:
-    """JSON for the page while somebody types: for each of `columns` its introduction, or {"error"}.
+    """JSON for the page while a recipe is typed: the header of each of `columns`, or {"error"}.
 
     `posted` has `columns` as for a run, and the `behaviour` that plays small_tuned.
     """

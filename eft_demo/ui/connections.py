@@ -1,7 +1,7 @@
-"""How many connections there may be, and how long one may take to ask for something.
+"""Limits on connections: how many there may be, and how long one may take to send a request.
 
-Knows uvicorn's connections and the machine's limit on open files; knows nothing of what is asked for. Without
-a free file descriptor a connection cannot even be refused, so a place is always left for the next.
+Knows uvicorn's connections and the machine's limit on open files; knows nothing of what is requested. Without
+a free file descriptor a connection cannot even be refused, so one place is always left for the next.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ try:
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]
 
-MOST_CONNECTIONS = 2000  # a class of hundreds; each holds two while it runs
+MOST_CONNECTIONS = 2000  # enough for a class of hundreds; each page holds two during a run
 FEWEST_CONNECTIONS = 16
-# Of the open files: weights, logs, downloads, the interpreter's own; and what the system accepted already.
+# File descriptors reserved for weights, logs, downloads, the interpreter, and connections already accepted.
 FILES_OF_OUR_OWN = 64
 LONGEST_BACKLOG = 128  # of connections that nobody has accepted yet
-FOR_HEALTH = 16  # beyond the cap, where all others are busy streaming: answered with a sentence
+FOR_HEALTH = 16  # beyond the cap while all others are streaming: they get an error message
 HEAD_S = 10.0  # for the head of a request; browsers send it at once
 LINGER_S = 3.0  # for the rest of a body that was refused, so that the answer can be read
 SAME_AGAIN_S = 10.0
-FULL = Refusal(503, "Too many people are connected to this server. Please try again in a minute.")
+FULL = Refusal(503, "Too many connections to this server. Please try again in a minute.")
 
 
 def room() -> tuple[int, int]:
-    """How many connections the limit on open files leaves room for, and how many may wait to be accepted."""
+    """(connections that the limit on open files allows, connections that may wait to be accepted)."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else -1
     if files < 0:  # no limit
         return MOST_CONNECTIONS, LONGEST_BACKLOG
@@ -44,10 +44,10 @@ def room() -> tuple[int, int]:
 
 
 def bound(server: uvicorn.Server) -> None:
-    """From the next connection on, let `server` hold only so many, and give each a time to ask."""
+    """Limit the connections of `server`, from the next one on, and give each a deadline for its request."""
     most, backlog = room()
     server.config.http_protocol_class = type("Bounded", (Connection,), {"most": most})
-    server.config.ws_protocol_class = None  # the page uses none, and they would know no deadline
+    server.config.ws_protocol_class = None  # the page uses none, and no deadline would apply to them
     for listening in server.servers:
         for sock in listening.sockets:
             with sock.dup() as same:  # asyncio's own object cannot listen
@@ -57,7 +57,7 @@ def bound(server: uvicorn.Server) -> None:
 
 
 class Sparing(logging.Filter):
-    """The same message once in ten seconds: out of files, the event loop logs one per attempt."""
+    """Log the same message at most every 10 s: without free files the event loop logs one per attempt."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR and record.name != "asyncio":
-            return True  # a bug of ours, each with a traceback of its own
+            return True  # a bug of ours: keep every traceback
         key, now = str(record.msg)[:200], time.monotonic()
         if now - self._last.get(key, -SAME_AGAIN_S) < SAME_AGAIN_S:
             return False
@@ -76,9 +76,9 @@ class Sparing(logging.Filter):
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if it takes too long to ask, or when a newcomer needs its place meanwhile.
+    """A connection that is closed if its request takes too long, or if a new connection needs its place.
 
-    Only those that are being answered cannot be closed for another: runs that stream, above all.
+    Connections that are being answered, mostly streaming runs, are never closed for a new one.
     """
 
     most = MOST_CONNECTIONS
@@ -91,7 +91,7 @@ class Connection(H11Protocol):
 
     @property
     def asking(self) -> bool:
-        """Nothing is being answered yet: the request, or the rest of it, is still awaited."""
+        """Whether the request, or the rest of it, is still awaited."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -131,20 +131,20 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close at once, without waiting for what was not sent yet."""
+        """Close immediately and drop unsent data."""
         self._expect(None)
-        self.connections.discard(self)  # its place is free now; the system hears of it in the next round
+        self.connections.discard(self)  # its place is free now; the system closes it in the next round
         self.transport.abort()
 
     def _expect(self, within_s: float | None) -> None:
-        """Close this connection then, unless something else is expected before."""
+        """Close this connection at that time, unless an earlier deadline is set."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if within_s is None else self.loop.call_later(within_s, self.drop)
 
 
 def only_health(app: App) -> App:
-    """`app` for a connection too many: whoever asks how the server is hears it, everybody else a sentence."""
+    """`app` for connections beyond the limit: health checks are answered, all others get an error message."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == ALWAYS_OPEN:

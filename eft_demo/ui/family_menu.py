@@ -1,7 +1,7 @@
-"""The family menu: what there is, what it takes here and whether it fits; load, watch, cancel, measure.
+"""The family menu: which families there are and whether they fit; load, watch, cancel, measure.
 
-The page's server functions for it, as JSON. Knows the catalogue, plans and the switch; nothing of how a
-family is loaded.
+Its server functions exchange JSON with the page. Knows the catalogue, memory plans and the switch; knows
+nothing of how a family is loaded.
 """
 
 import json
@@ -21,7 +21,7 @@ Headers = Mapping[str, str]
 
 
 def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> str:
-    """JSON of all that the menu shows. `posted` may have the `quantisation` to plan with, and the `key`."""
+    """JSON of everything the menu shows. `posted` may have the `quantisation` to plan with, and the `key`."""
     request = posted if isinstance(posted, Mapping) else {}
     wanted = request.get("quantisation", switch.settings.quantisation)
     if wanted not in QUANTISATIONS:
@@ -43,15 +43,15 @@ def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> 
 
 
 def load_family(switch: Switch, headers: Headers, posted: object) -> str:
-    """Begin to load the family `posted` names, with its `quantisation`. A sentence, or "" if it began.
+    """Start loading the family that `posted` names, with its `quantisation`. An error message, or "".
 
-    Like all that acts on everybody, `posted` needs the `key`.
+    This affects every visitor, so `posted` needs the `key`.
     """
     return _begin(switch, switch.start, headers, posted)
 
 
 def measure_quantisation(switch: Switch, headers: Headers, posted: object) -> str:
-    """Begin to measure what the `quantisation` changes in the `family`. A sentence, or "" if it began."""
+    """Start measuring how `quantisation` changes `family`. An error message, or "" if it started."""
     return _begin(switch, switch.measure, headers, posted)
 
 
@@ -71,12 +71,12 @@ def _begin(switch: Switch, begin: Callable[[str, object], None], headers: Header
 
 
 def loading(switch: Switch) -> str:
-    """JSON of how far loading has come."""
+    """JSON of the loading progress."""
     return json.dumps(_progress(switch))
 
 
 def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
-    """Stop what is loaded or measured. A sentence, or "" if all is well."""
+    """Stop loading or measuring. An error message, or ""."""
     reason = _why_not(switch, headers, posted)
     if not reason:
         switch.cancel()
@@ -89,15 +89,15 @@ def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
 
 
 def names(settings: Settings) -> dict[str, str]:
-    """Every family that the page may name -> what the catalogue knows it by. Paths never come from a page."""
+    """Every family name that the page may send -> its name in the catalogue. Paths never come from a page."""
     known = {name: name for name in known_files(settings)}
-    if settings.family not in (*known, NO_FAMILY):  # the file that the app was started with
+    if settings.family not in (*known, NO_FAMILY):  # the family file given at the start
         known[Path(settings.family).stem] = settings.family
     return known
 
 
 def _choices(settings: Settings) -> tuple[list[Choice], list[str]]:
-    """Every family with its plan, and what is wrong with the files of the others."""
+    """Every family with its memory plan, and the errors in the files of the others."""
     free = free_memory()
     choices, problems = [], []
     for known in names(settings).values():
@@ -130,7 +130,7 @@ def _choice(choice: Choice) -> dict[str, object]:
 
 
 def _models(plan: Plan | None) -> list[dict[str, object]]:
-    """What stands where, one row per role."""
+    """Where each model is loaded: one entry per role."""
     return [
         {
             "role": place.role,

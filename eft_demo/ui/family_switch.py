@@ -1,11 +1,11 @@
-"""Another family for everybody: who may load one, how far it has come, the moment when it takes over.
+"""Switching the model family for all visitors: who may do it, its progress, and the moment of the switch.
 
-The family in use stays until the new one is ready; if that fails or is stopped, it simply goes on. Knows
-services and what a request brought along; knows nothing of Gradio.
+The current family stays in use until the new one is ready, and after a failed or cancelled load. Knows
+services and request headers; knows nothing of Gradio.
 
-The right to act for everybody follows from a secret, never from an address or a missing header: behind
-a proxy every stranger has the address of this machine. The key is made at the start, the terminal prints a
-link that has it behind the `#`, which browsers send to no server, and the page posts it with what needs it.
+The right to switch depends on a secret key, never on an address or a missing header: behind a proxy every
+visitor seems to come from this machine. The key is made at the start. The terminal prints a link with the key
+after the `#`, which browsers never send to a server, and the page posts it with the requests that need it.
 """
 
 import hmac
@@ -22,13 +22,13 @@ from eft_demo.families.hub import QUIET, Stage, Watcher
 from eft_demo.models.memory import free_unused
 from eft_demo.settings import BUNDLED, NO_FAMILY, QUANTISATIONS, Settings, show_value
 
-BUSY = "A family is being loaded or measured already. Please wait for it, or cancel it first."
-BUG = "The program made a mistake while loading; its log says which. What was loaded before goes on."
-OVER = "The family was changed to {title}, so this text ends here. Please reload the page and run again."
+BUSY = "A family is already being loaded or measured. Please wait, or cancel it first."
+BUG = "Internal error: loading failed. The server log has the traceback. The previous family stays in use."
+OVER = "The model family was changed to {title}, so this run was stopped. Please reload the page."
 
-INSTEAD = "{error} Until then the bundled family runs."
+INSTEAD = "{error} Until then, the bundled family is used."
 Load = Callable[[Settings, Watcher], Service]
-Measure = Callable[[Settings, Watcher], str]  # what quantising changes, in a sentence
+Measure = Callable[[Settings, Watcher], str]  # the effect of quantisation, in a sentence
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def load_chosen(settings: Settings, watcher: Watcher = QUIET) -> Service:
 
 
 def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, str]:
-    """The family to start with; where it cannot be had the bundled one, and the sentence that says why.
+    """The family to start with, or the bundled one and the reason why the other could not be loaded.
 
     No models, for recorded runs only, if the family is `none` or the bundled files are missing or damaged.
     """
@@ -60,64 +60,64 @@ def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, s
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a request says for itself: the key that it posted, if any, and its headers."""
+    """What a request proves about its sender: the posted key, if any, and its headers."""
 
     key: object
     headers: Mapping[str, str]
 
 
 def why_not(settings: Settings, key: str, claim: Claim) -> str:
-    """Why this request may not load another family for everybody, with the way out; "" if it may.
+    """Why this request may not switch the family, and what to do; "" if it may.
 
     `key` is the server's own.
     """
     if settings.zero_gpu:
         return (
-            "On ZeroGPU models are loaded once, when the Space starts. Duplicate the Space and set the "
+            "On ZeroGPU, models are loaded only when the Space starts. Duplicate the Space and set the "
             "variable EFT_FAMILY there to run another family."
         )
     if settings.switch == "off":
-        return "Whoever runs this app has switched this off (EFT_SWITCH=off)."
+        return "The operator of this app has turned this off (EFT_SWITCH=off)."
     if settings.switch == "on":
         if _from_own_page(claim.headers):
             return ""
-        return "Only this app's own page may ask for that. Please open it and use its menu."
+        return "Only this app's own page may request that. Please open the page and use its menu."
     if settings.space:
         return (
-            "This is a Space, and another family would be loaded for everybody. Duplicate it to choose "
-            "yourself, with the variable EFT_FAMILY or, for its page, EFT_SWITCH=on."
+            "On a Space, loading another family would affect every visitor. Duplicate the Space, then set "
+            "EFT_FAMILY, or EFT_SWITCH=on to choose on the page."
         )
-    # No other site's page can have the key, so where the request comes from says nothing more.
+    # No other site's page can have the key, so the request's origin adds nothing.
     if not _is_key(claim.key, key):
         return (
-            "Another family would be loaded for everybody, so it takes the link that the terminal printed "
-            "when this app started: its end, #key=..., is the right to do it. Please open that link. Whoever "
-            "runs this app may allow it to everybody with EFT_SWITCH=on."
+            "Loading another family affects every visitor, so it needs the link that the terminal "
+            "printed when this app started, ending in #key=... Please open that link. The operator can allow "
+            "it to every visitor with EFT_SWITCH=on."
         )
     return ""
 
 
 def has_key(settings: Settings) -> bool:
-    """Whether a key gives any right under these settings."""
+    """Whether the key is used under these settings."""
     return settings.switch == "auto" and not settings.space and not settings.zero_gpu
 
 
 def _is_key(posted: object, key: str) -> bool:
-    """Compared in the same time, however much of it is right."""
+    """Constant-time comparison."""
     return isinstance(posted, str) and posted.isascii() and hmac.compare_digest(posted, key)
 
 
 def _from_own_page(headers: Mapping[str, str]) -> bool:
-    """No other site's page made this request: its origin, if it says one, is the host that it asks."""
+    """Whether no other site's page made this request: its origin, if any, is the requested host."""
     origin = headers.get("origin")
     return origin is None or origin.partition("://")[2] == headers.get("host", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How loading stands. `state` is idle, loading, loaded, measured, cancelled or failed.
+    """Progress of loading. `state` is idle, loading, loaded, measured, cancelled or failed.
 
-    `sentence` tells why, or what was measured.
+    `sentence` is the reason or the measured result.
     """
 
     state: str = "idle"
@@ -127,14 +127,14 @@ class Progress:
 
 
 def cannot_measure(settings: Settings, watcher: Watcher) -> str:
-    """The measurement of a page that was given none. Raises InputError."""
-    raise InputError("What quantising changes cannot be measured here. `eft-demo quantisation` does it.")
+    """The default for a page without a measurement. Raises InputError."""
+    raise InputError("The effect of quantisation cannot be measured here. Use `eft-demo quantisation`.")
 
 
 class Switch:
-    """Loads one family at a time beside the one in use, in a thread of its own.
+    """Loads one family at a time, in a separate thread, while the current one stays in use.
 
-    `key` is the secret that gives the right to ask for it; it goes to the terminal and nowhere else.
+    `key` is the secret that permits it; it is printed on the terminal and nowhere else.
     """
 
     def __init__(
@@ -153,15 +153,15 @@ class Switch:
 
     @property
     def progress(self) -> Progress:
-        """How the last or present loading stands."""
+        """The progress of the current or last load."""
         return self._progress
 
     def start(self, family: str, quantisation: object) -> None:
-        """Begin to load. Raises InputError for an unknown quantisation, or if something is under way."""
+        """Start loading. Raises InputError for an unknown quantisation, or if a load is under way."""
         self._begin("loaded", Stage("", family, 0, 0), family, quantisation)
 
     def measure(self, family: str, quantisation: object) -> None:
-        """Begin to measure what quantising changes; `sentence` tells in the end. Raises InputError."""
+        """Start measuring the effect of quantisation; `sentence` has the result. Raises InputError."""
         self._begin("measured", Stage("measure", family, 0, 0), family, quantisation)
 
     def _begin(self, end: str, stage: Stage, family: str, quantisation: object) -> None:
@@ -177,7 +177,7 @@ class Switch:
         Thread(target=self._run, args=(end, settings, self._cancel), name="loading", daemon=True).start()
 
     def cancel(self) -> None:
-        """Stop what is loaded or measured, at its next step. Nothing happens if nothing is."""
+        """Stop loading or measuring at its next step, if either is under way."""
         self._cancel.set()
 
     def _run(self, end: str, settings: Settings, cancel: Event) -> None:
@@ -195,8 +195,8 @@ class Switch:
         except EFTError as refusal:
             state, sentence = "failed", str(refusal)
         except Exception:
-            log.exception("Loading a family ended by a bug")
+            log.exception("A bug stopped the loading of a family")
             state, sentence = "failed", BUG
         if state in ("cancelled", "failed"):
-            free_unused()  # only here nothing holds on any more to what was loaded by halves
+            free_unused()  # only here does nothing refer to the half-loaded models any more
         self._progress = Progress(state, settings.family, self._progress.stage, sentence)

@@ -1,6 +1,6 @@
-"""The gate before everything else: who may ask for what, how large a body may be, how soon it must be here.
+"""The gate in front of the app: which requests are allowed, how large a body may be, how long it may take.
 
-Knows headers, paths and bytes; knows nothing of Gradio's answers, of models and of the page's contents.
+Knows headers, paths and bytes; knows nothing of Gradio's answers, models or the page's contents.
 """
 
 import asyncio
@@ -19,24 +19,24 @@ from eft_demo.settings import LOOPBACK, Settings, show_value
 from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
 from eft_demo.ui.visitors import network
 
-# A prompt far too long must still arrive whole, or it could not be answered with a sentence.
+# A prompt that is far too long must still arrive whole, or it could not get an error message.
 MAX_BODY_BYTES = 1_000_000
-MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string, where every quote takes two
-MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies that are still coming in; beyond it only small ones may
+MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string; each quote takes two bytes
+MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies being received; beyond it only small ones are accepted
 SMALL_BODY_BYTES = 64_000  # a run has a few thousand
-# A body has this long, and a second more for so many bytes: a slow line may send, a dripping one may not.
+# The time for a body, plus a second for so many bytes: slow lines are accepted, slow-drip attacks are not.
 BODY_S = 20.0
 BODY_BYTES_PER_S = 50_000
-# Of values in a body, however deep: the largest run has half of it. While JSON is read, all others wait.
+# Values in a body at any depth; the largest run has half as many. Parsing JSON blocks all other visitors.
 MAX_VALUES = 500_000
-READING_S = 5.0  # a minute per address to read large bodies: a class opens its files
-READINGS = 2  # of a body that is let in: Gradio reads it once more
-DRAIN_S = 3.0  # for the rest of a body that was refused: a proxy that still sends it would miss the answer
+READING_S = 5.0  # a minute per address for parsing large bodies: enough for a class that opens files
+READINGS = 2  # of an accepted body: Gradio parses it again
+DRAIN_S = 3.0  # for the rest of a refused body: a proxy that is still sending it would miss the answer
 DRAIN_BYTES = 50_000_000
-# All that the page posts to.
+# Every path that the page posts to.
 POSTED = re.compile(r"/gradio_api/(queue/join|component_server|cancel|reset)/?")
-# What of Gradio this page has no use for: ways past the queue and its checks, a link that would write a
-# person's page to the disk, a proxy, an editor of the program.
+# Gradio's routes that this page does not use: ways around the queue and its checks, a link that would write
+# a visitor's page to disk, a proxy, a code editor.
 CLOSED = re.compile(
     r"(/gradio_api)?/(runs?|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+|custom_component|stream|svelte|"
     r"upload_progress|openapi\.json|logout|pwa_icon)(/|$)"
@@ -49,7 +49,7 @@ ONLY_THE_PAGE = "This app is used through its page; it has no other interface."
 
 
 class Refusal(NamedTuple):
-    """An HTTP status and the sentence that goes with it."""
+    """An HTTP status and its error message."""
 
     status: int
     sentence: str
@@ -57,20 +57,20 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the gate goes by. `names` are the hosts that may be asked for; None allows any.
+    """The rules of the gate. `names` are the allowed hosts; None allows any.
 
-    `guessed`: the names are not of a person's choosing, so whatever a proxy brings is let in too.
+    `guessed`: nobody configured the names, so requests through a proxy are allowed too.
     """
 
     names: frozenset[str] | None
     guessed: bool
     root_path: str
     framed_by: str
-    run_scale: float  # `Settings.run_scale`: a file that is opened may be so many times as large
+    run_scale: float  # `Settings.run_scale`: how many times as large an opened file may be
 
 
 def rules(settings: Settings) -> Rules:
-    """The rules that follow from where the app listens, under which names, and whether it is a Space."""
+    """The rules for the app's host, its allowed names, and whether it is a Space."""
     asked = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
     machine = socket.gethostname().lower()
     here = frozenset({*LOOPBACK, machine, f"{machine}.local"})
@@ -83,17 +83,17 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-# What is asked of the page, if it does not exist: path, query, and what was posted (None for nothing).
+# Refuses what the page does not have, from (path, query, posted value or None); None where it exists.
 Unknown = Callable[[str, Mapping[str, str], object], Refusal | None]
 
 
 class Gate:
-    """ASGI middleware, outermost: refuses what no page of ours asks for, and bounds what it lets in."""
+    """Outermost ASGI middleware: refuses requests that our page never makes and limits the others."""
 
     def __init__(self, app: App, rules: Rules, unknown: Unknown) -> None:
         self.app, self.rules, self.unknown = app, rules, unknown
         self._under_way = 0  # bytes
-        self._read: list[tuple[float, str, float]] = []  # when, whose, seconds of CPU; of the last minute
+        self._read: list[tuple[float, str, float]] = []  # (time, address, seconds of CPU) of the last minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,9 +115,9 @@ class Gate:
             await answer(send if scope["method"] in SAFE else _draining(send, receive), refusal)
 
     def _as_ours(self, scope: Scope, headers: Mapping[str, str]) -> Scope:
-        """The request as if no proxy had changed its path; without its origin, once that has been checked.
+        """The request with its path as before any proxy, and without its origin once that has been checked.
 
-        Without an origin Gradio allows no other site to read anything, whatever it asks before.
+        Without an origin, Gradio allows no other site to read anything.
         """
         path = "/" + scope["path"].lstrip("/")
         raw = b"/" + (scope.get("raw_path") or path.encode()).lstrip(b"/")
@@ -134,7 +134,7 @@ class Gate:
             name = show_value(_name(headers.get("host", "")))
             return Refusal(
                 403,
-                f"This app is not known by the name {name}. Whoever runs it may allow the name with "
+                f"This app does not accept the host name {name}. Its operator can allow it with "
                 "EFT_ALLOWED_HOSTS, for example where a proxy leads here (docs/deploying.md).",
             )
         if CLOSED.match(path):
@@ -142,20 +142,20 @@ class Gate:
         return None if method in SAFE else _refused_post(path, headers)
 
     def _named_right(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        """Whether the request names this server. A foreign name may lead here too (DNS rebinding)."""
+        """Whether the request names this server. A foreign name may point here too (DNS rebinding)."""
         name = _name(headers.get("host", ""))
         names = self.rules.names
         if names is None or not name or name in names or name.endswith(".localhost") or _is_address(name):
             return True
         if any(known.startswith("*.") and name.endswith(known[1:]) for known in names):
             return True
-        # No page can make its browser send either, so the request came through a proxy that somebody set up.
+        # No page can make its browser send either, so the request came through a proxy set up here.
         return self.rules.guessed and (scope.get("http_version") == "1.0" or "via" in headers)
 
     async def _whole(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str]
     ) -> tuple[Receive, Refusal | None]:
-        """`receive` with the whole body, or why it is not taken; status 0 if nobody waits any more."""
+        """`receive` with the whole body, or why it is refused; status 0 if the client has gone."""
         largest = int(MAX_FILE_BODY_BYTES * self.rules.run_scale)
         limit = largest if "/component_server" in scope["path"] else MAX_BODY_BYTES
         announced = headers.get("content-length", "0")
@@ -170,13 +170,13 @@ class Gate:
         except _Refused as refused:
             return rest, refused.refusal
         except (ValueError, RecursionError):
-            return rest, Refusal(400, "What was posted is not JSON.")
+            return rest, Refusal(400, "The request body is not JSON.")
         if not isinstance(posted, dict):
-            return rest, Refusal(400, "What was posted is not a JSON object.")
+            return rest, Refusal(400, "The request body is not a JSON object.")
         return _again(body, receive), self.unknown(scope["path"], _query(scope), posted)
 
     async def _collected(self, receive: Receive, limit: int) -> bytes:
-        """The body, counted while it comes: what a request says about its length proves nothing."""
+        """The body, counted while it arrives: a declared length proves nothing."""
         body, began = bytearray(), time.monotonic()
         most = MAX_BYTES_UNDER_WAY * self.rules.run_scale
         try:
@@ -191,25 +191,25 @@ class Gate:
                 if len(body) > limit:
                     raise _Refused(_too_large(limit))
                 if self._under_way > most and len(body) > SMALL_BODY_BYTES:
-                    raise _Refused(Refusal(503, "Too much is being sent here at once. Please try again."))
+                    raise _Refused(Refusal(503, "Too much data is arriving at once. Please try again."))
                 if not message.get("more_body"):
                     return bytes(body)
         except TimeoutError:
-            raise _Refused(Refusal(408, "This request came too slowly. Please try again.")) from None
+            raise _Refused(Refusal(408, "This request arrived too slowly. Please try again.")) from None
         finally:
             self._under_way -= len(body)
 
     def _read_json(self, body: bytes, address: str) -> object:
-        """The value of the body. Raises ValueError if it is no JSON, _Refused if to read it takes long."""
+        """The value of the body. Raises ValueError if it is not JSON, _Refused if it is costly to parse."""
         most = int(MAX_VALUES * self.rules.run_scale)
         if sum(map(body.count, (b",", b"[", b"{"))) > most:
-            raise _Refused(Refusal(413, f"A request may have {most:,} values; this one has more."))
+            raise _Refused(Refusal(413, f"A request may have at most {most:,} values; this one has more."))
         if len(body) <= SMALL_BODY_BYTES:
             return json.loads(body)
         past_s = time.monotonic() - 60
         self._read = [use for use in self._read if use[0] > past_s]
         if sum(seconds for _, whose, seconds in self._read if whose == address) > READING_S:
-            raise _Refused(Refusal(503, "Your address sends too much at once. Please try again in a minute."))
+            raise _Refused(Refusal(503, "Your address sends too much data. Please try again in a minute."))
         since_s = time.thread_time()
         try:
             return json.loads(body)
@@ -223,7 +223,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))
                 kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-                if kind.startswith(b"text/event-stream"):  # live only if nothing in between keeps it back
+                if kind.startswith(b"text/event-stream"):  # live only if nothing in between buffers it
                     headers = [(name, value) for name, value in headers if name.lower() != b"cache-control"]
                     headers.append((b"cache-control", b"no-cache, no-transform"))
                     headers.append((b"x-accel-buffering", b"no"))
@@ -241,7 +241,7 @@ class _Refused(Exception):
 
 
 class _Rest:
-    """`receive` that knows whether the whole body has come."""
+    """`receive` that records whether the whole body has arrived."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -254,10 +254,10 @@ class _Rest:
 
 
 def _draining(send: Send, receive: Receive) -> Send:
-    """`send` that ends the answer when the body has come, or too much of it, or after a while.
+    """`send` that ends the answer once the body has arrived, is too large, or takes too long.
 
-    The answer goes out at once. But a connection that is closed while its body still comes is reset, and
-    nginx, which asks for that, says "502 Bad Gateway" to the page.
+    The answer itself is sent immediately. A connection closed while its body is still arriving is reset, and
+    nginx then shows "502 Bad Gateway".
     """
     rest = receive if isinstance(receive, _Rest) else _Rest(receive)
 
@@ -279,23 +279,23 @@ def _draining(send: Send, receive: Receive) -> Send:
 
 
 def _refused_post(path: str, headers: Mapping[str, str]) -> Refusal | None:
-    """Why a post is not taken, as far as its path and its headers show."""
+    """Why a post is refused, judging by its path and headers."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "/upload" in path or kind.startswith("multipart/"):
-        return Refusal(403, "This app takes no files.")
+        return Refusal(403, "This app accepts no file uploads.")
     if not POSTED.fullmatch(path):
         return Refusal(404, ONLY_THE_PAGE)
     if _foreign(headers):
-        return Refusal(403, "Only this app's own page may ask for that. Please open it and use it there.")
+        return Refusal(403, "Only this app's own page may request that. Please open the page.")
     if kind != "application/json":
-        return Refusal(415, "What is posted here must be JSON (Content-Type: application/json).")
+        return Refusal(415, "The request body must be JSON (Content-Type: application/json).")
     return None
 
 
 def _foreign(headers: Mapping[str, str]) -> bool:
-    """Whether another site's page sent this. What no page sent, such as a test, has none of these headers."""
+    """Whether another site's page sent this. Clients other than browsers send none of these headers."""
     site = headers.get("sec-fetch-site")
-    if site is not None:  # the browser itself has compared the addresses, as they are outside
+    if site is not None:  # the browser has compared the public addresses itself
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
     if origin is None or PAGE_HEADER in headers:
@@ -306,7 +306,7 @@ def _foreign(headers: Mapping[str, str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header: without port, brackets and the last dot of a full name, in small letters."""
+    """The name in a Host header in lower case, without port, brackets and trailing dot."""
     return re.sub(r":\d*$", "", host.strip()).strip("[]").rstrip(".").lower()
 
 
@@ -321,7 +321,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_address(name: str) -> bool:
-    """An address cannot be made to lead here by somebody else, as a name can."""
+    """Whether the host is an IP address. Nobody else can make an address point here, as they can a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -330,9 +330,9 @@ def _is_address(name: str) -> bool:
 
 
 def _origin_form(scope: Scope) -> Scope:
-    """The request with the address in its target taken off and put in the place of Host (RFC 9112, 3.2.2).
+    """The request with the address in its target moved to the Host header (RFC 9112, 3.2.2).
 
-    Proxies ask so for what they take to be another proxy.
+    Proxies send this form to what they take for another proxy.
     """
     raw = scope.get("raw_path") or b""
     absolute = ABSOLUTE.match(raw)
@@ -349,11 +349,11 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"A request may have {limit:,} bytes; this one has more. Send less text.")
+    return Refusal(413, f"A request may have at most {limit:,} bytes; this one has more. Send less text.")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """`receive` that gives the body that was already taken, then waits for the end of the connection."""
+    """`receive` that returns the body already read, then waits for the end of the connection."""
     given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receiving() -> Message:
@@ -363,7 +363,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def answer(send: Send, refusal: Refusal) -> None:
-    """Send the refusal as JSON with its sentence in `detail`, as Gradio does."""
+    """Send the refusal as JSON with its message in `detail`, as Gradio does."""
     body = json.dumps({"detail": refusal.sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

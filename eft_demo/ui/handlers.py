@@ -1,7 +1,7 @@
-"""What happens when the page asks for something: run, branch, score a text, move a control, stop.
+"""Handlers of the page's requests: run, branch, score a text, move a control, stop.
 
-Knows the service and the wire; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it is
-checked here or in the service, and every refusal is a sentence in the place where it belongs.
+Knows the service and the wire format; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it
+is checked here or in the service, and every error message names its place on the page.
 """
 
 import logging
@@ -23,12 +23,12 @@ from eft_demo.ui.run_form import read_asked, read_steering
 from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
-HEARTBEAT_S = 1.0  # Gradio notices a closed tab at the next yield, so there must be one
-GONE = "This run has ended, so there is nothing left to steer or stop. Press Run to start another."
+HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
+GONE = "This run has ended. Press Run to start another."
 CLOSING = RESTARTING
-UNHEARD = "Nobody listened to this run for {:g} s, so it has ended. Please press Run again."
-CHANGED = "Another family was loaded meanwhile: {title} runs now. Please reload the page to ask it."
-BUG = "The program made a mistake and ended this run; the server's log says which. Please press Run again."
+UNHEARD = "No page received this run for {:g} s, so it was stopped. Please press Run again."
+CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
+BUG = "Internal error: this run was stopped. The server log has the traceback. Please press Run again."
 
 Begun = tuple[Run, Kept]
 InTurn = Callable[[Callable[[], Begun]], Begun]  # does heavy work when its turn comes
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """That a visitor began a run, and when."""
+    """Who started a run, and when."""
 
     visitor: Visitor
     at_s: float
@@ -46,10 +46,10 @@ class Start:
 
 @dataclass(slots=True)
 class LiveRuns:
-    """The runs that are going on, by their unguessable id; and `kept`, which has the last ones to their ends.
+    """The active runs by their unguessable id, and `kept`, the store of recent runs.
 
-    `closing` refuses new ones. `serial` counts the families that have been in use. `streams` knows who
-    listens.
+    `closing` refuses new ones. `serial` counts the families that have been in use. `streams` knows which
+    sessions are listening.
     """
 
     by_id: dict[str, Run] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class LiveRuns:
     streams: Streams = field(default_factory=Streams)
     closing: bool = False
     serial: int = 0
-    _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all that go on
-    _starting: set[str] = field(default_factory=set)  # begun, and no run yet
+    _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all active runs
+    _starting: set[str] = field(default_factory=set)  # started, but without a run yet
     _lock: Lock = field(default_factory=Lock)
 
     def begin(self, visitor: Visitor, settings: Settings) -> str:
-        """An id for a run of this visitor. Raises Overloaded where they have enough of them."""
+        """An id for a run of this visitor. Raises Overloaded at the visitor's limit."""
         now_s = time.monotonic()
         with self._lock:
             recent = {
@@ -73,14 +73,14 @@ class LiveRuns:
             own = [run_id for run_id, start in recent.items() if start.visitor == visitor]
             if (going := sum(map(self._goes, own))) >= (most := settings.max_runs_each):
                 raise Overloaded(
-                    f"{going} runs of this page are going on, and {most} is the most at once. "
+                    f"This page has {going} active runs, and at most {most} are allowed. "
                     "Please stop one, or wait until it has ended."
                 )
             minute = [s for s in recent.values() if s.visitor.address == visitor.address]
             if len(minute) >= settings.max_runs_per_minute:
                 raise Overloaded(
-                    f"Your address has begun {len(minute)} runs within a minute, and "
-                    f"{settings.max_runs_per_minute} is the most. Please try again in a moment."
+                    f"Your address has started {len(minute)} runs within a minute, and at most "
+                    f"{settings.max_runs_per_minute} are allowed. Please try again in a moment."
                 )
             run_id = secrets.token_urlsafe(18)
             self._starts = {**recent, run_id: Start(visitor, now_s)}
@@ -88,7 +88,7 @@ class LiveRuns:
         return run_id
 
     def began(self, run_id: str, run: Run | None) -> None:
-        """That run goes on from now on; None if it came to nothing."""
+        """Register that run as active; None if it could not start."""
         with self._lock:
             self._starting.discard(run_id)
             if run is not None:
@@ -99,12 +99,12 @@ class LiveRuns:
         return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
 
     def renew(self) -> None:
-        """Another family is in use: the token ids in what was kept mean something else to it."""
+        """Forget the stored runs: the token ids in them mean something else to the new family."""
         self.serial += 1
         self.kept.clear()
 
     def close(self) -> None:
-        """Refuse new runs and cancel those going on."""
+        """Refuse new runs and cancel the active ones."""
         self.closing = True
         for run in list(self.by_id.values()):
             run.cancel()
@@ -119,8 +119,8 @@ def stream_run(
 ) -> Iterator[str]:
     """Yield the NDJSON of one run, longer each time, until every column has ended or the page is gone.
 
-    A `visitor` is bound by the limits and listens through an event stream; None is whoever reads this itself.
-    `in_turn` begins what takes long to begin.
+    A `visitor` has limits and listens through an event stream; None is a caller that reads this directly.
+    `in_turn` queues the work of starting a run.
     """
     text = ""
     request = posted if isinstance(posted, Mapping) else {}
@@ -134,7 +134,7 @@ def stream_run(
         where = refusal.where or place if place == "prompt" else place  # a branch has one place for all
         yield text + _refusal(nonce, where, str(refusal))
     except Exception:
-        log.exception("A run ended by a bug")
+        log.exception("A bug ended a run")
         yield text + _refusal(nonce, place, BUG)
 
 
@@ -152,7 +152,7 @@ def _run_lines(
         raise EFTError(CHANGED.format(title=service.family.title))
     settings = service.settings
     if visitor is not None and not live.streams.wait(visitor, settings):
-        raise EFTError(UNHEARD.format(settings.listen_s))  # before it takes anything from others
+        raise EFTError(UNHEARD.format(settings.listen_s))  # before it uses anything shared
     run_id = live.begin(visitor, settings) if visitor else secrets.token_urlsafe(18)
     run = None
     try:
@@ -179,14 +179,14 @@ def _run_lines(
 def _start(
     service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str, in_turn: InTurn
 ) -> Begun:
-    """What the page asks for: a `branch` of a kept run, the `same` text for all its columns, or a new run."""
+    """The requested run: a `branch` of a stored one, a text scored by all columns (`same`), or a new run."""
     kind = request.get("kind")
     if kind == "branch":
         return in_turn(lambda: start_branch(service, runs, request, owner))
     if kind == "same":
         return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
-        raise InputError(f"A run can be a branch or of the same text; got {show_value(kind)}.")
+        raise InputError(f"The kind of a run is branch or same; got {show_value(kind)}.")
     run = service.start_run(read_asked(service, request), owner=owner)
     return run, Kept.of_run(run)
 
@@ -199,7 +199,7 @@ def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) 
     while open_columns:
         began = time.monotonic()
         events = [kept.add(event) for event in run.events(HEARTBEAT_S)]
-        if not events and not service.alive:  # nobody will ever write another event
+        if not events and not service.alive:  # no more events will come
             raise EFTError(CLOSING)
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
@@ -211,7 +211,7 @@ def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) 
 
 
 def rows_line(service: Service) -> str:
-    """How busy the engine is: one sequence per column of every visitor."""
+    """The engine's load: one sequence per column of every active run."""
     engine = service.engine
     return wire.line(
         "rows", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
@@ -219,7 +219,7 @@ def rows_line(service: Service) -> str:
 
 
 def steer(live: LiveRuns, posted: object) -> str:
-    """Move live controls of a run from its next token on. A sentence for the page, or "" if all is well."""
+    """Move live controls of a run from its next token on. An error message for the page, or ""."""
     request = posted if isinstance(posted, Mapping) else {}
     try:
         values = read_steering(request)
@@ -233,7 +233,7 @@ def steer(live: LiveRuns, posted: object) -> str:
 
 
 def stop(live: LiveRuns, posted: object) -> str:
-    """Stop a run before its next token. The sentence for the page, or "" if all is well."""
+    """Stop a run before its next token. An error message for the page, or ""."""
     run = _find(live, posted.get("run") if isinstance(posted, Mapping) else None)
     if run is None:
         return GONE
@@ -246,7 +246,7 @@ def _find(live: LiveRuns, run_id: object) -> Run | None:
 
 
 def _nonce(value: object) -> int:
-    """The page's number for this run, sent back so that it can tell its runs apart. 0 for anything odd."""
+    """The page's number for this run, sent back so that it can tell its runs apart. 0 if invalid."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 

@@ -1,6 +1,6 @@
-"""The link of a page: made from what the page would ask for, and read back into what it can fill in.
+"""Share links: made from the page's settings, and read back into settings to fill in.
 
-Knows what a run is asked with and what a link holds; knows nothing of Gradio. A link never runs anything.
+Knows the settings of a run and the contents of a link; knows nothing of Gradio. A link never starts a run.
 """
 
 import json
@@ -20,22 +20,22 @@ from eft_demo.runs.trace import roles_of
 from eft_demo.settings import COLUMNS, Settings, show_value
 from eft_demo.ui.run_form import read_asked
 
-DAMAGED = "The rest of the page is as it always begins."
-MAX_SAID = 3  # things that were left out; a link that lost more is best asked for again
-# Longer ones are cut by some chats and mail programs (Discord takes 2,000 characters, Excel and old Outlooks
-# 2,083); browsers take far more.
+DAMAGED = "All other settings have their defaults."
+MAX_SAID = 3  # left-out settings listed; whoever needs more should ask for the link again
+# Some chat and mail programs cut longer links (Discord at 2,000 characters, Excel and old Outlooks at 2,083);
+# browsers accept far more.
 LONG_CHARS = 2000
 
 
 def address(settings: Settings) -> str:
-    """Where links lead: on a Space its own page, whose frame this page cannot know. Else empty: this page."""
+    """The base address of links: the Space's page, which its frame cannot know; "" means this page."""
     return f"https://huggingface.co/spaces/{settings.space}" if settings.space else ""
 
 
 def make_link(service: Service, posted: object) -> str:
-    """JSON {"query"} of a link to what the page asks for, or {"error"}: `posted` is what Run would send.
+    """JSON {"query"} of a link to the page's settings, or {"error"}: `posted` is what Run would send.
 
-    A long one has a "note" too.
+    A long link comes with a "note".
     """
     try:
         asked = read_asked(service, posted if isinstance(posted, Mapping) else {})
@@ -45,17 +45,17 @@ def make_link(service: Service, posted: object) -> str:
     if len(query) <= LONG_CHARS:
         return json.dumps({"query": query})
     note = (
-        f"This link has {len(query):,} characters; some chats and mail programs cut links of more than "
-        f"{LONG_CHARS:,}. There, send the run as a file."
+        f"This link has {len(query):,} characters, and some chat and mail programs cut links at "
+        f"{LONG_CHARS:,}. If so, send the run as a file."
     )
     return json.dumps({"query": query, "note": note})
 
 
 def read_link(service: Service, posted: object) -> str:
-    """JSON {"asked", "note"} of the page's own address: what to fill in, and a sentence if not all fits here.
+    """JSON {"asked", "note"} of the page's own address: settings to fill in, and a note if some do not fit.
 
-    `posted` has the `query`: the address from its ? or # on. {} for an address that is no link; only a note
-    for one that is too long.
+    `posted` has the `query`: the address from its ? or # on. {} for an address that is not a link; only a
+    note for a link that is too long.
     """
     query = posted.get("query") if isinstance(posted, Mapping) else None
     if not isinstance(query, str):
@@ -68,21 +68,21 @@ def read_link(service: Service, posted: object) -> str:
 
 
 def _facts_here(service: Service, spec: RunSpec) -> Facts:
-    """What that run would be made with here."""
+    """The versions and choices that such a run would be made with here."""
     return made_with(service.family, service.plan, roles_of(spec.played().columns)).facts
 
 
 def _fitting(service: Service, link: Link) -> dict[str, object]:
-    """What of the link can be filled in with the models that are here."""
+    """The settings of the link that fit the loaded models."""
     spec, family = link.spec, service.family
     asked = spec.as_posted()
-    asked.pop("family", None)  # the page has one, or cannot fill in what is for another
+    asked.pop("family", None)  # the page already has one, or the link is for another one
     if not spec.prompt:
-        asked.pop("prompt", None)  # what is half typed there stays
+        asked.pop("prompt", None)  # half-typed text stays
     lost = ["This link is damaged."] if link.left_out else []
     lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:
-        lost.append(f"And {len(link.left_out) - MAX_SAID} more.")
+        lost.append(f"And {len(link.left_out) - MAX_SAID} more problems.")
     columns: list[dict[str, str]] = asked.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
     if columns:  # no field of the page could give an empty name another
         asked["columns"] = [
@@ -90,13 +90,13 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
         ]
     if spec.length and spec.length > (most := service.settings.max_new_tokens):
         asked.pop("length", None)
-        lost.append(f"Its length of {spec.length:,} tokens is more than the {most:,} that are allowed here.")
+        lost.append(f"Its length is {spec.length:,} tokens; the limit here is {most:,}.")
     if len(spec.columns) > COLUMNS.high:
         lost.append(f"It has {len(spec.columns)} columns; the page shows the first {COLUMNS.high:.0f}.")
     changed: list[str] = []
     is_for_us = family.name in (spec.family or family.name, trimmed(spec.family))
     if not is_for_us:
-        lost.append(f"This link is for the models of {show_value(spec.family)}; here {family.title} answers.")
+        lost.append(f"This link is for {show_value(spec.family)}, but {family.title} is loaded here.")
         for name in ("columns", "behaviour", "formats"):
             asked.pop(name, None)
     else:
@@ -104,7 +104,7 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
         _choose_behaviour(service, asked, lost)
     said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
     if changed:
-        said.append(f"This link changes what {', '.join(changed)} is shown; the first chip shows how.")
+        said.append(f"This link changes the prompt format of {', '.join(changed)}. The first chip shows it.")
     if link.made and is_for_us:
         played = spec.model_copy(update={"behaviour": asked.get("behaviour", "")})
         said.append(differences("link", link.made, _facts_here(service, played)))
@@ -112,19 +112,19 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
 
 
 def _choose_behaviour(service: Service, asked: dict[str, object], lost: list[str]) -> None:
-    """Leave the behaviour in `asked` only if it is here."""
+    """Remove the behaviour from `asked` if the family does not have it."""
     wanted = str(asked.pop("behaviour", ""))
     for behaviour in service.family.behaviours:
         if behaviour.role in (wanted, trimmed(wanted)):
             asked["behaviour"] = behaviour.role
     if wanted and "behaviour" not in asked:
-        lost.append(f"This link asks for the behaviour {show_value(wanted)}, which is not here.")
+        lost.append(f"This link uses the behaviour {show_value(wanted)}, which is not available here.")
 
 
 def _formats_that_fit(
     service: Service, spec: RunSpec, asked: dict[str, object], lost: list[str]
 ) -> list[str]:
-    """The roles whose prompt format changes; what cannot goes out of `asked` and into `lost`."""
+    """The roles whose prompt format changes; invalid formats move from `asked` to `lost`."""
     fit: dict[str, PromptFormat] = {}
     for role, own in spec.formats.items():
         try:
@@ -132,7 +132,7 @@ def _formats_that_fit(
             around(own, service.family.templates.get(role))
             fit[role] = own
         except EFTError as refusal:
-            lost.append(f"This link changes what models are shown, which is not possible here. {refusal}")
+            lost.append(f"This link changes prompt formats, which is not possible here. {refusal}")
     asked.pop("formats", None)
     if fit:
         asked["formats"] = {role: asdict(own) for role, own in fit.items()}

@@ -1,8 +1,8 @@
-"""Where Gradio leaves what its events say until the page takes it: one mailbox per session.
+"""Mailboxes for Gradio's messages to the page, one per session.
 
-Gradio's own keeps the 2,000 newest sessions, so that who makes up sessions ends the runs of those who are
-listening; and it writes a traceback for each message to a session that is gone. Knows sessions and who
-listens; knows nothing of runs.
+Gradio's own keep only the 2,000 newest sessions, so anybody who invents sessions could end the runs of real
+visitors; and they log a traceback for each message to a closed session. Knows sessions and who is listening;
+knows nothing of runs.
 """
 
 from asyncio import Queue
@@ -12,11 +12,11 @@ from typing import Any
 
 from gradio.utils import LRUCache
 
-MOST_SESSIONS = 4000  # twice as many as there may be connections, so half of them have no listener
+MOST_SESSIONS = 4000  # twice the limit on connections, so at least half of them have no listener
 
 
 class Mailboxes(LRUCache[str, "Queue[Any]"]):  # type: ignore[misc]  # gradio is Any to mypy
-    """Session -> messages. Where there are too many, the oldest one goes that nobody listens to."""
+    """Session -> messages. Beyond the limit, the oldest session without a listener is dropped."""
 
     def __init__(self, listens: Callable[[str], bool], most: int = MOST_SESSIONS) -> None:
         super().__init__(most)
@@ -30,5 +30,5 @@ class Mailboxes(LRUCache[str, "Queue[Any]"]):  # type: ignore[misc]  # gradio is
         OrderedDict.__setitem__(self, session, messages)  # its parent would drop the oldest of all
 
     def __missing__(self, session: str) -> "Queue[Any]":
-        """What is said to a session that is gone is heard by nobody."""
+        """Messages to a closed session are discarded."""
         return Queue()

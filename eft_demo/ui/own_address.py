@@ -1,7 +1,7 @@
-"""The page's own address: everything on the page is relative to it, so no proxy has to say what it is.
+"""The page's own address: everything on the page is relative to it, so proxies need not forward it.
 
-Knows where Gradio writes its guess of the public address, and the head of its page; knows nothing of who may
-ask for what.
+Knows where Gradio writes its guess of the public address, and the head of its page; knows nothing of access
+rights.
 """
 
 import re
@@ -16,11 +16,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Whatever of these came with a request, Gradio would make addresses of it that another visitor may not reach.
+# From these headers Gradio would build addresses that other visitors may not reach.
 GUESSED_FROM = (b"x-gradio-server", b"x-forwarded-host", b"x-forwarded-proto")
 HERE = b"."  # Gradio's page resolves this against its own address
 HEAD = b"<head>"
-ICON = b'\n<link rel="icon" href="./favicon.ico">'  # or the browser asks the root of the site
+ICON = b'\n<link rel="icon" href="./favicon.ico">'  # or the browser requests one from the root of the site
 MANIFEST = b'href="/manifest.json"'
 
 
@@ -41,12 +41,12 @@ class OwnAddress:
             return
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in GUESSED_FROM]
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
-        if scope["path"] in ("/", "/config"):  # what stands behind the ? is for our page; Gradio knows others
+        if scope["path"] in ("/", "/config"):  # the query is for our page; Gradio has its own parameters
             scope["query_string"] = b""
         await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
 
     def _as_ours(self, send: Send) -> Send:
-        """`send` that puts our script first into the page's head, and leaves no link to the site's root."""
+        """`send` that puts our script first in the page's head and removes links to the site's root."""
         start: list[Message] = []
         body = bytearray()
 
@@ -68,7 +68,7 @@ class OwnAddress:
 
 
 def _to_the_link(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """To the page, with the link behind the #: chats and mail programs write %23 or %3F there."""
+    """Redirect to the page with the link after a #: chat and mail programs may write %23 or %3F instead."""
     raw = scope.get("raw_path") or scope["path"].encode()
     link = re.sub(rb"^.*?/(?:%23|%3f|[#?])", b"", raw, count=1, flags=re.IGNORECASE)
     link += b"&" + scope["query_string"] if scope["query_string"] else b""

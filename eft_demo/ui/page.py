@@ -1,8 +1,8 @@
 """The page: one gr.HTML component with a constant skeleton, drawn by the modules in assets/web.
 
-Knows the family's behaviours, the limits and the examples; hands them to the page as the first NDJSON line.
-No text of a person or a model ever passes a template: the skeleton has no placeholders, and the modules use
-textContent only.
+Knows the family's behaviours, the limits and the examples, and sends them to the page as the first NDJSON
+line. No text from a person or a model passes through a template: the skeleton has no placeholders, and the
+modules use textContent only.
 """
 
 import json
@@ -49,29 +49,29 @@ EXAMPLES = (
     "Which countries border Laos?",
     "When did Ghana become independent?",
 )
-MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from doing so first
+MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
 
 
 class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
-    """The demo, with the runs that are going on, so that whoever stops the server can end them."""
+    """The demo with its active runs, so that they can be ended when the server stops."""
 
-    service: Service  # the one in use now: read anew at each event, for another family may take its place
+    service: Service  # the one in use: read again at each event, because the family can be switched
     live: handlers.LiveRuns
     switch: Switch
 
     def take_over(self, service: Service) -> None:
-        """Serve everybody with another family from now on, and return what the old one took."""
+        """Serve all visitors with another family from now on, and return the old service."""
         old, self.service = self.service, service
         self.live.renew()
         self.column.value = page_line(service, self.live.serial)
-        self.config = self.get_config_file()  # what a page is given when it is opened
+        self.config = self.get_config_file()  # what a page gets when it is opened
         old.stop(OVER.format(title=service.family.title))
         del old
         settle()
 
 
 def open_page(settings: Settings, measure: Measure) -> Page:
-    """The page with the family of the settings, or else the bundled one and why. Raises EFTError."""
+    """The page with the configured family, or with the bundled one and the reason. Raises EFTError."""
     service, notice = load_first(settings, lender(settings))
     return build_demo(service, settings, notice, measure=measure)
 
@@ -83,9 +83,9 @@ def build_demo(
     load: Load = load_chosen,
     measure: Measure = cannot_measure,
 ) -> Page:
-    """The whole page, served by `first` to begin with. Nothing is started.
+    """The whole page, served by `first` at the start. Nothing is started.
 
-    `measure` says in a sentence what quantising the large base changes.
+    `measure` describes the effect of quantising the large base in a sentence.
     """
     live = handlers.LiveRuns(kept=kept.KeptRuns(settings))
     turns = Turns(settings)
@@ -123,7 +123,7 @@ def build_demo(
             outputs=column,
             show_progress="hidden",
             api_visibility="private",
-            trigger_mode="multiple",  # a new Run need not wait until the old one has said goodbye
+            trigger_mode="multiple",  # a new run need not wait for the end of the old one
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
     demo.service, demo.live, demo.column = first, live, column
@@ -133,7 +133,7 @@ def build_demo(
 
 
 def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """The server functions that check what the page would ask for, and make a link of it or read one."""
+    """The server functions that check the page's settings and make or read links."""
 
     def check_columns(posted: object) -> str:
         return columns.check_columns(page().service, posted)
@@ -148,10 +148,10 @@ def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
 
 
 def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
-    """What takes the server long enough that others would feel it: one piece at a time, in fair turns."""
+    """The server functions that are slow enough to delay others: one at a time, in fair turns."""
 
     async def in_turn(request: gr.Request, work: Callable[[Visitor], str]) -> str:
-        body = await request.json()  # read already; only here Gradio does not say whose session it is
+        body = await request.json()  # already read; Gradio does not pass the session here
         visitor = Visitor(str(body.get("session_hash")), _address(request))
         try:
             return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
@@ -194,7 +194,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
-    """Let go of what Gradio keeps for sessions until they listen, and for ever if they never do."""
+    """Free what Gradio keeps for sessions until they listen, which is for ever if they never do."""
     for session in sessions:
         page._queue.pending_messages_per_session.pop(session, None)
         page._queue.pending_event_ids_session.pop(session, None)
@@ -205,7 +205,7 @@ def _address(request: gr.Request) -> str:
 
 
 def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """What the page may ask of the family menu, by the names that it calls them by."""
+    """The server functions of the family menu, by the names that the page uses."""
 
     def load_family(posted: object, request: gr.Request) -> str:
         return menu.load_family(page().switch, request.headers, posted)
@@ -262,12 +262,12 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
 
 
 def asset(name: str) -> str:
-    """One of the page's own files. They come with the program, wherever EFT_ASSETS looks for families."""
+    """One of the page's own files. They ship with the package, wherever EFT_ASSETS points."""
     return (ASSETS / "ui" / name).read_text(encoding="utf-8")
 
 
 def loader() -> str:
-    """What Gradio runs with element, trigger, props, server and watch: it imports the page's modules."""
+    """The script that Gradio runs with element, trigger, props, server and watch: it imports the modules."""
     modules = page_modules()
     names = json.dumps(list(modules.files))
     text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", names)
@@ -275,7 +275,7 @@ def loader() -> str:
 
 
 def style() -> str:
-    """The style sheet for the document's head, so that the page never shows itself unstyled."""
+    """The style sheet for the document's head, so that the page never appears unstyled."""
     return f"<style>\n{asset('style.css')}</style>"
 
 
@@ -290,7 +290,7 @@ def _range(limits: Range) -> dict[str, object]:
 
 
 def _named(function: Callable[..., str], live: handlers.LiveRuns | kept.KeptRuns) -> Callable[..., str]:
-    """`function` with its runs filled in, under its own name, which is what the page calls it by."""
+    """`function` with its runs filled in, under its own name, by which the page calls it."""
     bound = partial(function, live)
     bound.__name__ = function.__name__  # type: ignore[attr-defined]
     return bound

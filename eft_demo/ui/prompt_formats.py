@@ -1,6 +1,6 @@
-"""What each model is shown around the question: the family's way to begin with, and a person's own.
+"""Prompt formats on the page: the family's default for each model, and visitors' own, checked.
 
-Knows prompt formats and the service; whatever the page sends is untrusted JSON and is checked here.
+Knows prompt formats and the service. Whatever the page sends is untrusted JSON and is checked here.
 """
 
 import json
@@ -15,7 +15,7 @@ from eft_demo.settings import show_value
 
 
 def family_formats(service: Service) -> list[dict[str, object]]:
-    """Per role: its format as the family has it, and which kinds it can take (chat needs a template)."""
+    """Per role: the family's default format, and the kinds it supports (chat needs a template)."""
     family = service.family
     return [
         {
@@ -29,7 +29,7 @@ def family_formats(service: Service) -> list[dict[str, object]]:
 
 
 def preview(service: Service, posted: object) -> str:
-    """JSON for the page: {"text"}, all that a role would be shown; or {"error"} with a sentence.
+    """JSON for the page: {"text"}, the full prompt of a role; or {"error"}.
 
     `posted` has `role`, `kind` and `text`.
     """

@@ -1,7 +1,7 @@
-"""Runs from files, sent to the page as a run is: one that a person chose, or one of the recorded that ship.
+"""Replays: runs from a visitor's file or from the bundled recordings, sent to the page like any run.
 
-Knows traces, the recorded runs and the wire; knows no models and no Gradio. A file is a stranger's until it
-has been checked; what is wrong with it is a sentence.
+Knows traces, the recorded runs and the wire format; knows nothing of models or Gradio. Files are untrusted:
+they are checked first, and what is wrong with them is reported.
 """
 
 import json
@@ -24,17 +24,17 @@ from eft_demo.ui.visitors import Visitor
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three columns
 NO_TEXTS = (
-    "This file does not hold the texts of its tokens, and no tokenizer here fits them, so they have numbers."
+    "This file does not contain the texts of its tokens and no tokenizer here fits them, so ids are shown."
 )
-RUNS = ASSETS / "runs"  # they come with the program, wherever EFT_ASSETS looks for families
+RUNS = ASSETS / "runs"  # they ship with the package, wherever EFT_ASSETS points
 
 
 def open_file(
     runs: KeptRuns, posted: object, service: Service | None = None, visitor: Visitor | None = None
 ) -> str:
-    """JSON {"lines"} of a run that somebody opened, or {"error"}: `posted` has the file's `text`.
+    """JSON {"lines"} of an opened run, or {"error"}: `posted` has the file's `text`.
 
-    `service` is what the page would run now: the file is compared with it.
+    The file is compared with `service`, which the page would use now.
     """
     scale = service.settings.run_scale if service else 1
     return _answer(runs, lambda: _opened(posted, scale), visitor, service)
@@ -47,12 +47,12 @@ def open_recorded(
     service: Service | None = None,
     visitor: Visitor | None = None,
 ) -> str:
-    """JSON {"lines"} of a recorded run that ships, or {"error"}: `posted` has its `name`."""
+    """JSON {"lines"} of a bundled recorded run, or {"error"}: `posted` has its `name`."""
     return _answer(runs, lambda: _recorded(posted, folder), visitor, service)
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
-    """name, title, what it teaches and prompt of the recorded runs that are there."""
+    """Name, title, description and prompt of the bundled recorded runs."""
     return [
         {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.spec.prompt}
         for lesson in LESSONS
@@ -61,16 +61,16 @@ def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
 
 
 def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
-    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the pace.
+    """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the speed.
 
-    `notes` are the sentences that the page shows beside it.
+    `notes` are sentences that the page shows with it.
     """
     beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
     return "".join([*wire.trace_lines(trace, run_id, beside), wire.line("done")])
 
 
 def max_file_bytes(scale: float) -> int:
-    """Of a file that the page may post, where runs are `Settings.run_scale` times as large as usual."""
+    """The size limit of a posted file, where runs are `Settings.run_scale` times as large as usual."""
     return int(MAX_FILE_BYTES * scale)
 
 
@@ -80,7 +80,7 @@ def _opened(posted: object, scale: float) -> RunTrace:
         raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
     if len(text) > max_file_bytes(scale):
         raise InputError(
-            f"A recorded run may have {max_file_bytes(scale):,} bytes here; this one has {len(text):,}. "
+            f"A run file may have at most {max_file_bytes(scale):,} bytes; this one has {len(text):,}. "
             "Please choose a shorter run."
         )
     return open_run(text, scale)
@@ -89,14 +89,14 @@ def _opened(posted: object, scale: float) -> RunTrace:
 def _recorded(posted: object, folder: Path) -> RunTrace:
     name = posted.get("name") if isinstance(posted, Mapping) else None
     if name not in [lesson.name for lesson in LESSONS]:
-        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one of the list.")
+        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one from the list.")
     return read_run(folder / f"{name}.json")
 
 
 def _answer(
     runs: KeptRuns, read: Callable[[], RunTrace], visitor: Visitor | None, service: Service | None
 ) -> str:
-    """The run is kept too, so that it can be saved and plotted like any other."""
+    """The lines of the run, which is also stored so that it can be saved and plotted like any other."""
     try:
         trace = read()
     except EFTError as refusal:
@@ -110,13 +110,13 @@ def _answer(
 
 
 def _tokens_of(family: str, service: Service) -> Sequence[bytes]:
-    """The tokens of the family of that name: the loaded one, or one whose files come with the program."""
+    """The token bytes of that family: the loaded one, or one whose files are bundled."""
     loaded = service.family
     return loaded.token_bytes if loaded.name == family else bundled_tokens(family, service.settings)
 
 
 def _notes(trace: RunTrace, service: Service | None) -> str:
-    """What a person should know of the file: tokens without texts, and that it was made with other things."""
+    """Notes about the file: tokens without texts, and whether it was made with other models or versions."""
     notes = [NO_TEXTS] if lacks_texts(trace) else []
     if service is not None and trace.made_with is not None and trace.spec.family == service.family.name:
         here = made_with(service.family, service.plan, roles_of(trace.spec.columns))

@@ -1,8 +1,8 @@
-"""A run that a page still has and the server has no more, such as after a restart: read and kept again.
+"""Restored runs: runs that a page still has but the server has lost, such as after a restart.
 
-Knows the lines of the wire as the page keeps them, and traces. What the page posts is a stranger's, so it is
-read as a file is: every part is checked, and what is wrong with it is a sentence. It is then kept as a run
-that was opened, with what the page knows: ten candidates a token, log-probs of three digits.
+Knows the wire format's lines as the page keeps them, and traces. A posted run is untrusted, so it is read
+like a file: every part is checked and errors are reported. It is then stored like an opened run, with what
+the page knows: ten candidates per token, log-probs of three digits.
 """
 
 import json
@@ -24,18 +24,18 @@ from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.stream import Encoder
 from eft_demo.ui.visitors import Visitor
 
-ENDINGS = ("stop", "length", "error")  # whatever else ended a column on the page cut it short
+ENDINGS = ("stop", "length", "error")  # any other ending on the page means that the column was cut
 UNREADABLE = "This run cannot be read back from the page. Please press Run again."
 Json = dict[str, Any]
 
 
 def still_kept(runs: KeptRuns, posted: object) -> str:
-    """JSON {"kept": whether the server has the run of that id}: `posted` has `run`."""
+    """JSON {"kept": whether the server still has the run}: `posted` has `run`, its id."""
     return json.dumps({"kept": runs.holds(posted.get("run") if isinstance(posted, Mapping) else None)})
 
 
 def hand_back(service: Service, runs: KeptRuns, posted: object, visitor: Visitor | None = None) -> str:
-    """JSON {"run": its new id}, or {"error"}. `posted` is what `regain` in memory.js makes of a run."""
+    """JSON {"run": its new id}, or {"error"}. `posted` is what `regain` in api.js makes of a run."""
     try:
         kept = _read(service, posted)
     except EFTError as refusal:
@@ -106,7 +106,7 @@ def _column(column: Json) -> Json:
 
 
 def _recipe(roles: Sequence[str], terms: list[Any]) -> Recipe:
-    """What the page was sent of it: the text in a column's head may be the short one of a lone model."""
+    """The recipe as the page received it: a single model's column header may have the short form."""
     return Recipe(roles[0], tuple(_term(roles, *term) for term in terms))
 
 
@@ -141,7 +141,7 @@ def _token(token: Json, position: int, roles: Sequence[str], values: Json) -> Js
 
 
 def _is_ours(service: Service, labels: Json) -> bool:
-    """Whether every token that the page names is called the same by the family that runs now."""
+    """Whether every token label from the page matches the loaded family's."""
     family = service.family
     encoder = Encoder(RunSpec(), family.token_bytes, family.stop_ids)
     known = range(len(family.token_bytes))
@@ -149,13 +149,13 @@ def _is_ours(service: Service, labels: Json) -> bool:
 
 
 def _our_pieces(service: Service, labels: Json) -> dict[str, str]:
-    """Token id -> its bytes as a trace has them."""
+    """Token id -> its bytes, as in a trace."""
     token_bytes = service.family.token_bytes
     return {i: token_bytes[int(i)].decode("utf-8", "surrogateescape") for i in labels}
 
 
 def _their_pieces(columns: list[Json], labels: Json) -> dict[str, str]:
-    """The same for another family, as well as the page knows: exact for tokens that were chosen."""
+    """The same for another family, as far as the page knows: exact for the chosen tokens."""
     pieces = {}
     for i, label in labels.items():
         whole = bytes.fromhex(label[1]) if isinstance(label, list) else str(label).encode()

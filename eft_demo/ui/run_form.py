@@ -1,7 +1,7 @@
-"""What the page asks for: the JSON it posts for a run or for a moved slider, checked.
+"""The page's form: the JSON posted for a run or a moved slider, checked.
 
-Knows the page's sliders and limits; what a run is, `runs.spec` knows. Knows nothing of Gradio, of streams and
-of how the page looks.
+Knows the page's sliders and limits; `runs.spec` knows what a run is. Knows nothing of Gradio, streams or
+layout.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,18 @@ from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Range, Settings, check_control, show_value
 from eft_demo.ui.columns import read_columns
 
-MAX_STEERED = 32  # more sliders than any four recipes listen to
+MAX_STEERED = 32  # more sliders than any four recipes use
 
 
 def sampling_ranges(settings: Settings) -> dict[str, Range]:
-    """The sampling fields of the page, by the name they have on the wire."""
+    """The page's sampling fields, by their names in the wire format."""
     most, usual = settings.max_new_tokens, settings.default_new_tokens
-    length = Range("Length", 1, most, usual, integer=True, help="tokens per column at most")
+    length = Range("Length", 1, most, usual, integer=True, help="maximum tokens per column")
     return {**SAMPLING, "length": length}
 
 
 def read_asked(service: Service, posted: Mapping[str, object]) -> RunSpec:
-    """What a run is to be, from untrusted JSON as `RunSpec.as_posted` has it. Raises EFTError.
+    """The requested run, from untrusted JSON in the form of `RunSpec.as_posted`. Raises EFTError.
 
     The page has sliders and few columns, so its limits are narrower than those of a run.
     """
@@ -41,16 +41,16 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> RunSpec:
 
 
 def read_steering(posted: Mapping[str, object]) -> dict[str, float]:
-    """The controls that a moved slider or the pad asks for: `values`, {name: value}. Raises InputError."""
+    """The controls posted by a moved slider or the pad: `values`, {name: value}. Raises InputError."""
     values = posted.get("values")
     if not isinstance(values, Mapping) or not 1 <= len(values) <= MAX_STEERED:
-        raise InputError(f"Steering takes 1 to {MAX_STEERED} values; got {show_value(values)}.")
-    # Whether a value may be below 0, the run itself knows.
+        raise InputError(f"A slider message has 1 to {MAX_STEERED} values; got {show_value(values)}.")
+    # The run itself checks whether a value may be below 0.
     return {str(name): check_control(name, value, True) for name, value in values.items()}
 
 
 def _read_controls(heard: Iterable[str], posted: object, allow_negative: bool) -> dict[str, float]:
-    """A value for each control that a column listens to; what nobody listens to is left out."""
+    """A value for each control that affects a column; others are dropped."""
     given = posted if isinstance(posted, Mapping) else {}
     controls = {}
     for name in heard:

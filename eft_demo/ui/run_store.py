@@ -1,7 +1,7 @@
-"""Runs that have streamed, kept for a while: to look at, to begin others from, to save.
+"""The store of recent runs: to plot, to branch from and to save.
 
-Knows the service, traces and the wire; knows nothing of Gradio. What the page sends back are names and places
-of what it was shown; each is looked up here, and a place that is not there is a sentence.
+Knows the service, traces and the wire format; knows nothing of Gradio. The page sends names and positions of
+what it shows; each is looked up here, and an unknown one is answered with an error message.
 """
 
 import json
@@ -27,55 +27,54 @@ from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Visitor
 
-GONE = "That run is no longer kept here. Please press Run again."
-NO_TOKEN = "There is no such token in that run. Please choose one that is shown."
+GONE = "The server no longer has that run. Please press Run again."
+NO_TOKEN = "That run has no such token. Please choose a token on the page."
 NOT_RECORDED = (
-    "These two columns wrote different texts, and the recorded run does not hold what one gives to the "
-    "other's. Please choose a column that steers, and one of its models alone."
+    "These two columns wrote different texts, and the recorded run has no log-probs of one for the "
+    "other's text. Please choose a mixed column and one of its models alone."
 )
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was asked and what came of it. `traces` grow while the run streams.
+    """A run's request and its results. `traces` grow while the run streams.
 
-    A branch rewrites some columns and has the others from the run it began from: `places` says where the
-    columns of its own run stand among `traces`, `seeds` the seed of each column, `origin` what the page
-    was sent.
+    A branch rewrites some columns and copies the others from its parent run: `places` are the indices of its
+    own columns in `traces`, `seeds` the seed of each column, `origin` the first line that the page was sent.
     """
 
-    spec: RunSpec  # of all columns, as the engine took it
+    spec: RunSpec  # of all columns, as the engine received it
     traces: Sequence[ColumnTrace]
     places: tuple[int, ...]
     seeds: tuple[int, ...]
     origin: Mapping[str, object] = field(default_factory=dict)
-    file: RunTrace | None = None  # of a run that was opened: no model here wrote it
-    mixed: bool = False  # some of its columns are from a file that other models or versions wrote
+    file: RunTrace | None = None  # of an opened run: no model here wrote it
+    mixed: bool = False  # some of its columns come from a file written by other models or versions
 
     @classmethod
     def of_run(cls, run: Run) -> "Kept":
-        """A run that began from nothing."""
+        """A new run, without a parent."""
         spec = run.request.spec
         traces = empty_traces(spec.columns)
         return cls(spec, traces, tuple(range(len(traces))), (spec.sampling.seed,) * len(traces))
 
     @classmethod
     def of_file(cls, trace: RunTrace) -> "Kept":
-        """A run that was opened, complete as it is."""
+        """An opened run, already complete."""
         longest = max(len(column.tokens) for column in trace.columns)
         spec = trace.spec.model_copy(update={"length": longest or None})
         count = len(trace.columns)
         return cls(spec, trace.columns, tuple(range(count)), (spec.sampling.seed,) * count, file=trace)
 
     def add(self, event: Event) -> Event:
-        """Take in one event of the run; the same event, with the column's place among all of them."""
+        """Add an event of the run. Returns it with its column's index among all columns."""
         placed = replace(event, column=self.places[event.column])
         add_event(self.traces, placed)
         return placed
 
     def trace(self, service: Service) -> RunTrace:
-        """All of it, as it stands now. A trace has one seed, so columns with another seed stay out."""
+        """The whole run so far. A trace has one seed, so columns with another seed are left out."""
         own = [
             trace
             for trace, seed in zip(self.traces, self.seeds, strict=True)
@@ -86,22 +85,22 @@ class Kept:
         return make_trace(service, self.spec, own, known=not self.mixed)
 
     def record(self, service: Service) -> dict[str, object]:
-        """What the page keeps of it unread, for a server that has the run no more."""
+        """The part that the page stores unread, for when the server no longer has the run."""
         return record_of(self.trace(service))
 
 
 def record_of(trace: RunTrace) -> dict[str, object]:
-    """What decided a run, beside what its columns tell."""
+    """The settings of a run beyond its columns."""
     made = trace.made_with and asdict(trace.made_with)
     spec = trace.spec
     return {"schedule": str(spec.schedule), "speculation": str(spec.speculation), "made_with": made}
 
 
 class KeptRuns(Shelf[Kept]):
-    """The last runs of everybody, by their unguessable ids."""
+    """The recent runs of all visitors, by their unguessable ids."""
 
     def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
-        """Keep a run from its beginning; whoever reads its events hands them to its `add`, then packs it."""
+        """Store a run from its start; the reader of its events passes them to `add`, then packs it."""
         self.put(run_id, kept, visitor, opened=kept.file is not None)
 
     def find(self, run_id: object) -> Kept:
@@ -118,7 +117,7 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
     try:
         kind = wanted.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
-            raise InputError(f"A run can be saved as {', '.join(FORMATS)}; got {show_value(kind)}.")
+            raise InputError(f"The format of a file is one of {', '.join(FORMATS)}; got {show_value(kind)}.")
         trace = runs.find(wanted.get("run")).trace(service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
@@ -156,9 +155,9 @@ def _written(kind: str, trace: RunTrace, service: Service) -> str:
 
 
 def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of a figure: how much likelier the text is in the column `ours` than in `theirs`, token by token.
+    """JSON of a figure: the cumulative log-odds of the text under column `ours` against `theirs`.
 
-    `of` in it is the column whose text that is. {"error"} with a sentence where it cannot be known.
+    `of` is the column whose text it is. {"error"} where the log-odds are unknown.
     """
     asked = posted if isinstance(posted, Mapping) else {}
     try:
@@ -175,7 +174,7 @@ def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
 
 
 def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
-    """(the column whose text it is, sums): of one text that both have, or of one that records the other."""
+    """(column whose text it is, sums): of a text that both share, or of one column that records the other."""
     texts = [list(kept.traces[column].tokens) for column in (ours, theirs)]
     if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
         return ours, cumulative_log_odds(*texts)
@@ -196,7 +195,7 @@ def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
 
 
 def checked_index(value: object, count: int) -> int:
-    """`value` if it is one of so many places. Raises InputError."""
+    """`value` if it is an index below that length. Raises InputError."""
     if type(value) is not int or not 0 <= value < count:
         raise InputError(NO_TOKEN)
     return value

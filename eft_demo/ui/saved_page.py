@@ -40,7 +40,7 @@ def to_html(run: RunTrace, allow_negative_alpha: bool = False) -> str:
 def _details(run: RunTrace) -> list[str]:
     quoted = partial(json.dumps, ensure_ascii=False)
     shown = [
-        f"{role.replace('_', ' ')} was shown the prompt in a way of its own ({own.kind}): {quoted(own.text)}"
+        f"{role.replace('_', ' ')} had its own prompt format ({own.kind}): {quoted(own.text)}"
         for role, own in run.spec.formats.items()
     ]
     return [*settings_of(run), *shown, made_with_text(run)]

@@ -1,4 +1,4 @@
-"""The server around the page: what it serves, what it refuses, how it starts and stops.
+"""The web server of the page: what it serves, what it refuses, how it starts and stops.
 
 Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
 """
@@ -31,16 +31,16 @@ from eft_demo.ui.visitors import Listening
 from eft_demo.ui.web_modules import module_route, page_modules
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-WATCH_S = 0.5  # between two looks at the engine
-GOODBYE_S = 3.0  # for cancelled runs to say so to their pages
+WATCH_S = 0.5  # between two checks of the engine
+GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
-NOT_HERE = "This server does not know that {}. Please reload the page."
+NOT_HERE = "This server has no such {}. Please reload the page."
 
 
 def launch(demo: Page, settings: Settings) -> None:
-    """Serve the page until SIGTERM or Ctrl+C, then end the runs with a word to their pages and return.
+    """Serve the page until SIGTERM or Ctrl+C, then end the active runs, notify their pages and return.
 
-    Raises SystemExit with a status of 1 if the engine dies: whatever supervises the process starts it anew.
+    Raises SystemExit with status 1 if the engine dies, so that a supervisor restarts the process.
     """
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -49,21 +49,21 @@ def launch(demo: Page, settings: Settings) -> None:
     while not (dead := demo.service.dead) and not stopping.wait(WATCH_S):
         pass
     if dead:
-        typer.echo("The engine failed and cannot go on, so this process ends with status 1.", err=True)
+        typer.echo("The engine failed and cannot continue. Exiting with status 1.", err=True)
     else:
-        typer.echo("Stopping: no new runs, ending those going on.")
+        typer.echo("Stopping: refusing new runs, ending active ones.")
     stop(demo)
     if dead:
         raise SystemExit(1)
 
 
 def welcome(url: str, key: str) -> str:
-    """What the terminal says at the start. The link with the key is for whoever sits at it."""
+    """The lines printed at the start. The link with the key is for the person at the terminal."""
     if not key:
         return f"EFT Demo is at {url}"
     return (
         f"EFT Demo is at {url}/#key={key}\n"
-        f"Whoever opens that link may load other models for everybody; all others open {url}"
+        f"Anybody with that link can switch models for all visitors. Share this one instead: {url}"
     )
 
 
@@ -72,10 +72,10 @@ def start(demo: Page, settings: Settings) -> str:
     sockets = serving.listen(settings.host, settings.port)
     port = serving.port_of(sockets)
     if port != settings.port and settings.port:
-        typer.echo(f"Port {settings.port} is in use, so this server takes {port}.")
+        typer.echo(f"Port {settings.port} is in use, so this server uses {port}.")
     demo.queue(max_size=MAX_PARALLEL_RUNS, api_open=False, default_concurrency_limit=MAX_PARALLEL_RUNS)
-    # Gradio sets up its page in `launch`, and ZeroGPU its GPU. A page that seems to be running already gets
-    # no server from it, and no requests to that, which would go through the proxies of the environment.
+    # Gradio sets up its page in `launch`, and ZeroGPU its GPU. If a page seems to be running already, Gradio
+    # starts no server and makes no requests to it, which would go through the environment's proxies.
     demo.local_url = serving.address(settings.host, port)
     demo.is_running, demo.has_launched, demo.is_colab = True, True, False
     demo.launch(
@@ -85,7 +85,7 @@ def start(demo: Page, settings: Settings) -> str:
         quiet=True,
         share=False,
         show_error=False,
-        root_path="",  # the page knows its own address, see address.py
+        root_path="",  # the page knows its own address, see own_address.py
         ssr_mode=False,
         run_history=False,
         mcp_server=False,
@@ -95,7 +95,7 @@ def start(demo: Page, settings: Settings) -> str:
         footer_links=[],
         allowed_paths=[],
         max_file_size="1kb",
-        max_threads=2 * MAX_PARALLEL_RUNS,  # every run holds one; moving a slider must not wait for another
+        max_threads=2 * MAX_PARALLEL_RUNS,  # every run holds one; moving a slider must not wait for it
         state_session_capacity=500,
         theme=page_theme(),
         head=style(),
@@ -114,8 +114,8 @@ def start(demo: Page, settings: Settings) -> str:
         },
     )
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
-    demo.app.router.redirect_slashes = False  # it would send people to what it takes for its own address
-    # The gate stands before Gradio's own middleware, which would answer other sites.
+    demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
+    # The gate is outside Gradio's own middleware, which would answer other sites.
     demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()
     bound(demo.server)
@@ -133,21 +133,21 @@ async def _queue_runs(demo: Page, app: gr.routes.App) -> AsyncIterator[None]:
 
 
 def page_theme() -> gr.themes.Base:
-    """Gradio's plain theme with fonts that it brings along; in the weights whose files hold all letters."""
+    """Gradio's plain theme with its bundled fonts, in the weights whose files have all letters."""
     sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
     mono = gr.themes.LocalFont("Inconsolata", weights=(400, 700))
     return gr.themes.Base(font=[sans, "sans-serif"], font_mono=[mono, "monospace"])
 
 
 def stop(demo: Page) -> None:
-    """End every run, give the pages a moment to hear of it, and close the server."""
+    """End every run, give the pages a moment to be notified, and close the server."""
     demo.live.close()
     waited = threading.Event()
     for _ in range(int(GOODBYE_S / 0.1)):
         if not demo.live.by_id:
             break
         waited.wait(0.1)
-    waited.wait(0.2)  # the last lines are on their way
+    waited.wait(0.2)  # the last lines are being sent
     demo.close(verbose=False)
 
 
@@ -165,7 +165,7 @@ def health(demo: Page) -> Callable[[Request], Response]:
 
 
 def unknown(demo: Page) -> Unknown:
-    """What refuses events, functions and sessions that are not here: Gradio takes each for a bug of ours."""
+    """Refuses unknown events, functions and sessions, which Gradio would report as bugs."""
 
     def check(path: str, query: Mapping[str, str], posted: object) -> Refusal | None:
         if not isinstance(posted, dict):
@@ -175,7 +175,7 @@ def unknown(demo: Page) -> Unknown:
             return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
         session = posted.get("session_hash")
         if not (isinstance(session, str) and SESSION.fullmatch(session)):
-            return Refusal(400, "What is posted here must name its session (session_hash).")
+            return Refusal(400, "The request must name its session (session_hash).")
         if "/queue/join" in path and not _known(posted.get("fn_index"), demo.fns):
             return Refusal(404, NOT_HERE.format("event"))
         if "/component_server" not in path:
@@ -193,12 +193,14 @@ def _known(number: object, known: Mapping[int, object]) -> bool:
 
 
 def not_as_asked(request: Request, error: Exception) -> Response:
-    """The answer to a post that Gradio cannot read; its own repeats the post, which may be no text at all."""
-    return JSONResponse({"detail": "What was posted is not what this page posts."}, status_code=422)
+    """The answer to a post that Gradio cannot read; its own would repeat the post, which may be binary."""
+    return JSONResponse(
+        {"detail": "This request does not have the form that the page sends."}, status_code=422
+    )
 
 
 def plotly_js(request: Request) -> Response:
-    """Plotly's own script from the installed package: nothing is fetched from elsewhere."""
+    """Plotly's script from the installed package, so that nothing is fetched from elsewhere."""
     return FileResponse(
         PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"}
     )

@@ -1,7 +1,7 @@
-"""Where the page is served: sockets by address family, and the thread that answers on them.
+"""Sockets of the page's server, by address family, and the thread that serves on them.
 
-Knows addresses and uvicorn; knows nothing of routes or of the page. No request of our own is ever made to
-see whether it works, so no proxy, certificate or name server can stand in between.
+Knows addresses and uvicorn; knows nothing of routes or the page. It makes no test request to itself, so no
+proxy, certificate or name server can interfere.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from eft_demo.host.environment import given
 from eft_demo.settings import show_value
 
 PORTS_TRIED = 50
-NAME_S = 5.0  # for the system to say what a name stands for
-ANY = ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost")  # a person at this machine says localhost to these
-# A proxy on this machine, however it connects; the last is how IPv4 looks to a socket of IPv6.
+NAME_S = 5.0  # for the system to resolve a name
+ANY = ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost")  # a person at this machine opens localhost instead
+# A proxy on this machine, however it connects; the last is IPv4 as seen by an IPv6 socket.
 HERE = "127.0.0.1,::1,::ffff:127.0.0.1"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _POLL_S = 0.005
 
 
 def listen(host: str, wanted: int) -> list[socket.socket]:
-    """Sockets bound to `host`, one per address that it stands for, all on one port.
+    """Sockets bound to `host`, one per address that it resolves to, all on one port.
 
-    The port is `wanted`, or the next free one above it; 0 means any. `::` is for IPv4 too. Raises InputError
-    if the next 50 are in use, if this process may not have the port, or if the address is not this machine's.
+    The port is `wanted`, or the next free one above it; 0 means any. `::` includes IPv4. Raises InputError
+    if the next 50 are in use, if this process may not use the port, or if the address is not this machine's.
     """
     places = _places(host)
     last = min(wanted + PORTS_TRIED, 65536) - 1
-    # What the system picks for 0 may be in use on another address, or taken before it is listened on.
+    # The port that the system picks for 0 may be in use on another address, or taken before we listen on it.
     for port in range(wanted, last + 1) if wanted else [0] * PORTS_TRIED:
         try:
             return list(_bind(host, places, port))
@@ -44,22 +44,22 @@ def listen(host: str, wanted: int) -> list[socket.socket]:
                 raise _refusal(host, port, error) from None
     ports = f"No port from {wanted or 1} to {last if wanted else 65535} is"
     ports = f"Port {wanted} is not" if wanted == last else ports
-    raise InputError(f"{ports} free on {host}. Please choose another with --port; 0 takes any.")
+    raise InputError(f"{ports} free on {host}. Please choose another with --port; 0 means any free port.")
 
 
 def check(host: str, wanted: int) -> None:
-    """Raises what `listen` would raise, before the models are loaded; nobody can connect yet."""
+    """Raise what `listen` would raise, before the models are loaded; nobody can connect yet."""
     for one in listen(host, wanted):
         one.close()
 
 
 def port_of(sockets: Sequence[socket.socket]) -> int:
-    """The port that all of them share."""
+    """The port that all the sockets share."""
     return int(sockets[0].getsockname()[1])
 
 
 def address(host: str, port: int) -> str:
-    """The address that a browser at this machine opens: IPv6 in brackets, a zone's % written as %25."""
+    """The address for a browser on this machine: IPv6 in brackets, with a zone's % as %25."""
     name = host.strip("[]")
     if name in ("0.0.0.0", "::", "127.0.0.1"):
         name = "localhost"
@@ -67,20 +67,20 @@ def address(host: str, port: int) -> str:
 
 
 def _places(host: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """Family and address of everything that `host` stands for. Raises InputError if that is no host."""
+    """Family and address of everything that `host` resolves to. Raises InputError if it is not a host."""
     try:
         found = _resolved(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
-    except (OSError, ValueError) as error:  # ValueError: a name that cannot be written as one
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded
         reason = error.strerror or str(error) if isinstance(error, OSError) else "not a host name"
         raise InputError(
-            f"The host {show_value(host)} is not known here ({reason}). Please choose another address with "
+            f"The host {show_value(host)} cannot be resolved ({reason}). Please choose another address with "
             "--host, such as 127.0.0.1 or 0.0.0.0, without http:// and without a port."
         ) from None
     return list(dict.fromkeys((family, address) for family, *_, address in found))
 
 
 def _resolved(name: str) -> list[Any]:
-    """What the system knows by that name. Raises OSError, also if no name server answers in good time."""
+    """The addresses of that name. Raises OSError, also if no name server answers in time."""
     answer: Future[list[Any]] = Future()
 
     def ask() -> None:
@@ -88,7 +88,7 @@ def _resolved(name: str) -> list[Any]:
             answer.set_result(
                 socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             )
-        except Exception as error:  # is raised where the answer is awaited
+        except Exception as error:  # raised again where the answer is awaited
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="name", daemon=True).start()  # it cannot be stopped
@@ -101,7 +101,7 @@ def _resolved(name: str) -> list[Any]:
 def _bind(
     host: str, places: list[tuple[socket.AddressFamily, tuple[str, int]]], port: int
 ) -> Iterator[socket.socket]:
-    """Bind every place that this machine has. Raises OSError if one is in use or none is there."""
+    """Bind every address that this machine has. Raises OSError if one is in use or none exists."""
     bound: list[socket.socket] = []
     missing: OSError | None = None
     rest: list[Any]
@@ -109,7 +109,7 @@ def _bind(
         try:
             bound.append(_bound(family, (name, port_of(bound) if bound else port, *rest)))
         except OSError as error:
-            if error.errno in _NOT_HERE:  # localhost may name an IPv6 address where IPv6 is off
+            if error.errno in _NOT_HERE:  # localhost may resolve to an IPv6 address although IPv6 is off
                 missing = error
                 continue
             for one in bound:
@@ -127,7 +127,7 @@ def _bound(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.so
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place[0] != "::"))
         one.bind(place)
-        one.listen()  # only now is it sure that nobody else has the port
+        one.listen()  # only now is it certain that nobody else has the port
     except OSError:
         one.close()
         raise
@@ -137,7 +137,7 @@ def _bound(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.so
 def _refusal(host: str, port: int, error: OSError) -> InputError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return InputError(
-            f"This user may not listen on port {port}: ports below 1024 need the rights of root. "
+            f"This user may not listen on port {port}: ports below 1024 need root. "
             "Please choose another with --port, such as 7860."
         )
     return InputError(
@@ -147,10 +147,10 @@ def _refusal(host: str, port: int, error: OSError) -> InputError:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn in a thread of its own. `close` is what Gradio calls when its page is closed."""
+    """Uvicorn in a separate thread. Gradio calls `close` when its page is closed."""
 
     def __init__(self, app: Any, sockets: Sequence[socket.socket]) -> None:
-        # What the environment could decide (the number of workers, a file of settings) is said here.
+        # Everything that the environment could set (number of workers, a settings file) is fixed here.
         super().__init__(
             uvicorn.Config(
                 app,
@@ -165,18 +165,18 @@ class Server(uvicorn.Server):
         self.thread = threading.Thread(target=self._serve_all, name="server", daemon=True)
 
     def _serve_all(self) -> None:
-        with contextlib.suppress(SystemExit):  # uvicorn's way to give up; `start` sees that it ended
+        with contextlib.suppress(SystemExit):  # how uvicorn gives up; `start` notices that it ended
             self.run(sockets=self.sockets)
 
     def start(self) -> None:
-        """Serve in the background from now on. Raises EFTError if the server ends before it has begun."""
+        """Serve in the background. Raises EFTError if the server ends before it has started."""
         self.thread.start()
         while not self.started:
             self.thread.join(_POLL_S)
             if not self.thread.is_alive():
-                raise EFTError("The server ended while it started; the lines above say why.")
+                raise EFTError("The server stopped while starting; see the log lines above.")
 
     def close(self) -> None:
-        """Take no more requests, let those going on end, and give the port back."""
+        """Accept no more requests, let the current ones end, and release the port."""
         self.should_exit = True
         self.thread.join(timeout=5)

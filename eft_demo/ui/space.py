@@ -1,4 +1,4 @@
-"""Hugging Face Spaces with ZeroGPU: where the decorator comes from that lends the GPU for one run."""
+"""Hugging Face Spaces with ZeroGPU: the decorator that allocates the GPU for one run."""
 
 from eft_demo.engine.zerogpu import Lend
 from eft_demo.errors import InputError
@@ -6,18 +6,18 @@ from eft_demo.settings import Settings
 
 
 def lender(settings: Settings) -> Lend | None:
-    """ZeroGPU's decorator on such a Space, None anywhere else. To be called before models are loaded.
+    """ZeroGPU's decorator on such a Space, None anywhere else. Must be called before models are loaded.
 
-    Importing `spaces` there makes torch believe that it has a GPU, so that models can be placed on it before
-    one is allocated. Raises InputError if the package is missing.
+    Importing `spaces` there makes torch report a GPU, so that models can be placed on it before one is
+    allocated. Raises InputError if the package is missing.
     """
     if not settings.zero_gpu:
         return None
     try:
-        import spaces  # noqa: PLC0415 (a Space brings it along; nobody else needs it)
+        import spaces  # noqa: PLC0415 (only Spaces have it and need it)
     except ImportError:
         raise InputError(
-            "This is a Space with ZeroGPU (SPACES_ZERO_GPU is set), and its package `spaces` is not "
+            "This is a Space with ZeroGPU (SPACES_ZERO_GPU is set), but the package `spaces` is not "
             "installed. Please add it to requirements.txt, or choose other hardware in the Space's settings."
         ) from None
     lend: Lend = spaces.GPU

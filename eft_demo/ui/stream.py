@@ -1,33 +1,33 @@
-"""Engine events -> NDJSON lines for the page.
+"""The wire format: engine events as NDJSON lines for the page.
 
-One string per run carries every column and only ever grows, so Gradio sends each update as a short appended
-piece. Knows the wire format and token texts; knows nothing of Gradio, colours or how a line is drawn. Every
-line is plain ASCII with `<` escaped: nothing that a model or a person says can look like markup on the way.
+One string per run carries all columns and only ever grows, so Gradio sends each update as a short appended
+piece. Knows the wire format and token texts; knows nothing of Gradio, colours or drawing. Every line is plain
+ASCII with `<` escaped, so that no text from a model or a person can look like markup.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
                 "sampling", "unreplayed":[name of a warper that acts and that the page has no copy of...],
-                "filter", "factors":the schedule's, the last one stays,
+                "filter", "factors":of the schedule, the last one repeats,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
-                 "record":{schedule, speculation, made_with} as a trace has them, to be handed back,
-                 and of a run that was opened "reshown":roles that were shown something else around the
-                 prompt than their family shows them, and "notes":sentences about the file,
-                 and of a run that began from another "of":its id, "given":tokens not drawn,
-                 "copied":[columns that stay as they are there; none of their tokens are sent]}
+                 "record":{schedule, speculation, made_with} as a trace has them, to be posted back,
+                 and of a run that was opened "reshown":roles whose prompt format differed from
+                 the family's, and "notes":sentences about the file,
+                 and of a run that began from another "of":its id, "given":forced tokens,
+                 "copied":[columns that are unchanged; their tokens are not sent]}
     {"k":"t", "p":column, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
               "r":rank unless 1, "q":[rank per role] unless all are 1 (-5: at least 5),
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
-    {"k":"rows", "active", "of", "waiting"}   at least once a second, so that silence means a lost server
+    {"k":"rows", "active", "of", "waiting"}   at least once a second, so silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
 
-"w" maps token ids to labels, each sent once per run; to [label, bytes in hex] where a label cannot show them
-as they are. Log-probs are nats; null means minus infinity. What the page can work out from the numbers, such
+"w" maps token ids to labels, each sent once per run, or to [label, bytes in hex] where the label cannot show
+the bytes. Log-probs are in nats; null means minus infinity. What the page can derive from the numbers, such
 as sentences and axis labels, is not sent.
 """
 
@@ -54,22 +54,22 @@ from eft_demo.ui.column_headers import column_head
 
 # The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
 PAGE_PALETTE = {name: f"var(--{name})" for name in LIGHT}
-MAX_LISTED = 10  # candidates sent with a token: what the card lists and another alpha chooses from
+MAX_LISTED = 10  # candidates sent with a token, for the card and for counterfactuals
 
 
 def line(kind: str, **fields: object) -> str:
-    """One NDJSON line. `fields` must be finite; `nats` makes log-probs so."""
+    """One NDJSON line. `fields` must be finite; `nats` converts log-probs."""
     text = json.dumps({"k": kind, **fields}, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c") + "\n"
 
 
 def error_line(where: str, text: str) -> str:
-    """A sentence for the place `where`: prompt, alpha, behaviour, or one of the sampling fields."""
+    """An error message for the place `where`: prompt, alpha, behaviour, or one of the sampling fields."""
     return line("error", where=where, text=text)
 
 
 def nats(value: float, digits: int = 3) -> float | None:
-    """A log-prob short enough for the wire; None for minus infinity."""
+    """A log-prob rounded for the wire; None for minus infinity."""
     return round(value, digits) if math.isfinite(value) else None
 
 
@@ -96,7 +96,7 @@ def trace_lines(
 
 @dataclass(slots=True)
 class Encoder:
-    """One run's stream: which labels, and how much of each column's text, the page already has."""
+    """One run's stream. Tracks which labels and how much of each text the page already has."""
 
     spec: RunSpec
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
@@ -106,7 +106,7 @@ class Encoder:
     values: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def run_line(self, run_id: str, nonce: int, origin: Mapping[str, object] = MappingProxyType({})) -> str:
-        """The first line of a run: what the columns are, how they draw, the empty contribution figures."""
+        """The first line of a run: its columns, their sampling and empty contribution figures."""
         spec = self.spec
         recipes = [recipe for _, recipe in spec.columns]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
@@ -166,7 +166,7 @@ class Encoder:
         )
 
     def _special(self, column: int, record: TokenRecord) -> dict[str, object]:
-        """The fields that most tokens go without."""
+        """The optional fields, which most tokens do not have."""
         fields: dict[str, object] = {}
         values = {name: round(record.controls[name], 6) for name in self.spec.columns[column][1].controls}
         if values != self.values.get(column, {}):
@@ -190,14 +190,14 @@ class Encoder:
         return {token_id: self.shown(token_id) for token_id in sorted(new)}
 
     def shown(self, token_id: int) -> str | tuple[str, str]:
-        """The label as "w" has it, with the bytes in hex where it cannot show them."""
+        """The label as in "w", with the bytes in hex where it cannot show them."""
         label, piece = self.label(token_id), self.token_bytes[token_id]
         plain = piece.removeprefix(b" ").decode("utf-8", "replace") == label
         return label if plain else (label, piece.hex(" ").upper())
 
 
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
-    """How a column ended, with the rest of its text. A speed that was never measured is left out."""
+    """How a column ended, with the rest of its text. Unmeasured speeds are left out."""
     speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s, "speedup": event.speedup}
     known = {name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
     if event.acceptance_rate is not None:
@@ -208,10 +208,10 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
 
 
 def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
-    """The rank of the token under each role: exact among the best few, else minus what it is at least.
+    """The rank of the token under each role: exact among the best few, else minus a lower bound.
 
-    A record lists the first `ROLE_CANDIDATES` of every role, so a token that fewer listed ones precede is one
-    of them.
+    A record lists the first `ROLE_CANDIDATES` of every role, so a token with fewer listed ones ahead of it is
+    among them.
     """
     listed = record.candidates
     ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]
@@ -219,13 +219,13 @@ def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
 
 
 def attributed_first(recipes: Sequence[Recipe]) -> int | None:
-    """The column whose contributions are plotted: the last one that a slider steers."""
+    """The column whose contributions are plotted: the last one that a slider affects."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None
 
 
 def shown_candidates(recipe: Recipe, record: TokenRecord) -> list[Candidate]:
-    """What the page gets, likeliest first: the token, its rivals, and whatever any model thinks likely."""
+    """The candidates sent, most likely first: the token, its rivals, and every model's likely tokens."""
     kept = {record.id, record.base_first}
     if record.draft:
         kept.add(record.draft.id)

@@ -1,8 +1,8 @@
-"""A shelf with quotas: things that visitors left here, packed, until they are used no more or must make room.
+"""A cache with quotas per visitor: packed items, kept until they are unused for long or must make room.
 
-What is too much for one visitor goes from their own things, oldest first. What is too much for all goes from
-the address that holds most, and there from the visitor who does: whoever leaves much evicts nobody else.
-Knows visitors, bytes and minutes; does not know what the things are.
+Beyond a visitor's quota, their own oldest items are dropped. Beyond the total, items are dropped at the
+address that holds most, from the visitor who holds most there, so a heavy user evicts nobody else. Knows
+visitors, bytes and minutes; does not know what the items are.
 """
 
 import pickle
@@ -17,14 +17,14 @@ from eft_demo.settings import Settings
 from eft_demo.ui.visitors import Visitor
 
 SOMEBODY = Visitor("", "")
-LEAST_BYTES = 4096  # that a thing counts, so that a million of small ones is much as well
+LEAST_BYTES = 4096  # the minimum that an item counts, so that a million small ones are limited too
 MEGABYTE = 1_000_000
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Thing(Generic[T]):
-    """`whole` while it may still grow, `packed` from then on: a seventh or less of the memory."""
+    """An item: `whole` while it may grow, then `packed` in a seventh or less of the memory."""
 
     visitor: Visitor
     opened: bool
@@ -38,24 +38,24 @@ class _Thing(Generic[T]):
 
 
 class Shelf(Generic[T]):
-    """Things by their unguessable names. Safe to use from any thread.
+    """Items by their unguessable names. Safe to use from any thread.
 
-    What was opened is counted apart, so that files never take the place of runs.
+    Opened files are counted separately, so that they never displace runs.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self.by_id: OrderedDict[str, _Thing[T]] = OrderedDict()  # in the order of their last use
+        self.by_id: OrderedDict[str, _Thing[T]] = OrderedDict()  # in the order of last use
         self._lock = Lock()
 
     def put(self, name: str, thing: T, visitor: Visitor | None, opened: bool) -> None:
-        """Keep a thing; it may grow until it is packed."""
+        """Store an item, which may grow until it is packed."""
         with self._lock:
             self.by_id[name] = _Thing(visitor or SOMEBODY, opened, time.monotonic(), thing)
             self._make_room(name)
 
     def pack(self, name: str) -> None:
-        """The thing grows no more. Does nothing if it is not here any more."""
+        """Pack an item, which must not grow any more. Does nothing if it has been dropped."""
         with self._lock:
             thing = self.by_id.get(name)
         if thing is None or thing.whole is None:
@@ -67,7 +67,7 @@ class Shelf(Generic[T]):
                 self._make_room(name)
 
     def get(self, name: str) -> T | None:
-        """The thing of that name, or a copy of it once it is packed; None if it is not here."""
+        """The item of that name, or a copy of it once it is packed; None if there is none."""
         with self._lock:
             self._drop_unused()
             thing = self.by_id.get(name)
@@ -82,7 +82,7 @@ class Shelf(Generic[T]):
         return unpacked
 
     def holds(self, name: object) -> bool:
-        """Whether the thing of that name is here still."""
+        """Whether the item of that name is still here."""
         with self._lock:
             self._drop_unused()
             return name in self.by_id if isinstance(name, str) else False
@@ -111,7 +111,7 @@ class Shelf(Generic[T]):
 
 
 def _of_whoever_holds_most(things: dict[str, _Thing[T]]) -> str:
-    """The name of the oldest thing of the visitor who holds most, at the address that holds most."""
+    """The name of the oldest item of the visitor who holds most, at the address that holds most."""
     addresses: Counter[str] = Counter()
     for thing in things.values():
         addresses[thing.visitor.address] += thing.size_bytes

@@ -1,9 +1,9 @@
-"""Who is here, who listens, and whose turn it is: what keeps one visitor from starving the others.
+"""Fairness between visitors: who they are, which streams they read, and whose turn comes next.
 
-A visitor has a session, one per page load and of the page's own choice, and an address, which a stranger
-cannot choose freely but a whole class may share. Friendly limits go by session, the hard ones by address.
-A server in front that does not forward addresses makes all visitors one address. Knows sessions, streams and
-seconds; knows nothing of runs, of pages or of Gradio.
+A visitor has a session, which the page chooses anew at each load, and an address, which a stranger cannot
+choose freely but a whole class may share. Soft limits go by session, hard limits by address. Behind a proxy
+that does not forward addresses, all visitors share one. Knows sessions, streams and seconds; knows nothing of
+runs, pages or Gradio.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from urllib.parse import parse_qs
 from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
 
-FORGET_S = 60.0  # after it got no run, a session that never listened may be forgotten
+FORGET_S = 60.0  # a session without a run that never listened may be forgotten after this
 MINUTE_S = 60.0
-# While Python computes, every step of the engine waits this long for its turn, some hundred times a token.
-# With Python's own 5 ms a run takes five times as long beside heavy work; with this, hardly longer.
+# While other threads compute, the engine waits this long for each turn, some hundred times a token. With
+# Python's default of 5 ms, heavy work makes a run five times slower; with this, hardly slower.
 SWITCH_S = 0.0001
 
 Scope = MutableMapping[str, Any]
@@ -34,14 +34,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whose request it is. Both are plain words for counting."""
+    """Who sent a request: two plain strings used for counting."""
 
     session: str
     address: str
 
 
 def network(host: str) -> str:
-    """What counts as one address: an IPv4 address, or the 64 bits of IPv6 that one household is given."""
+    """The unit of counting: an IPv4 address, or the 64-bit IPv6 prefix of one household."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -61,12 +61,12 @@ class _Waiter:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    blocked_since_s: float | None = None  # when the send began that has not come back yet
+    blocked_since_s: float | None = None  # when the unfinished send began
 
 
 @dataclass(slots=True)
 class Streams:
-    """Which sessions have an event stream open and read it. Safe to use from any thread."""
+    """Sessions that have an open event stream and read it. Safe to use from any thread."""
 
     _open: dict[str, list[_Stream]] = field(default_factory=dict)
     _waiters: list[_Waiter] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Streams:
     _changed: Condition = field(default_factory=Condition)
 
     def opened(self, session: str) -> _Stream:
-        """A stream of this session begins."""
+        """Register a stream of this session."""
         stream = _Stream()
         with self._changed:
             self._open.setdefault(session, []).append(stream)
@@ -82,28 +82,28 @@ class Streams:
         return stream
 
     def closed(self, session: str, stream: _Stream) -> None:
-        """That stream has ended."""
+        """Remove that stream."""
         with self._changed:
             self._open[session].remove(stream)
             if not self._open[session]:
                 del self._open[session]
 
     def listens(self, session: str) -> bool:
-        """Whether a stream of this session is open."""
+        """Whether this session has an open stream."""
         with self._changed:
             return session in self._open
 
     def is_read(self, session: str, blocked_s: float) -> bool:
-        """Whether a stream of this session is open, and no send has waited for its reader for so long."""
+        """Whether this session has an open stream on which no send has been blocked for that long."""
         late_s = time.monotonic() - blocked_s
         with self._changed:
             streams = self._open.get(session, ())
             return any(s.blocked_since_s is None or s.blocked_since_s > late_s for s in streams)
 
     def wait(self, visitor: Visitor, settings: Settings) -> bool:
-        """Wait until this visitor listens; whether they do.
+        """Wait until this visitor listens. Returns whether they do.
 
-        Where too many wait, the one that has waited longest of the address with the most of them goes.
+        When too many wait, the longest wait of the address with the most waits is ended.
         """
         waiter = _Waiter(visitor)
         with self._changed:
@@ -125,7 +125,7 @@ class Streams:
         return heard
 
     def forgotten(self) -> list[str]:
-        """Sessions that posted a run, never listened, and may be forgotten by now; each is named once."""
+        """Sessions that posted a run, never listened and may now be forgotten; each is returned once."""
         past_s = time.monotonic() - FORGET_S
         with self._changed:
             old = [session for since_s, session in self._unheard if since_s < past_s]
@@ -134,7 +134,7 @@ class Streams:
 
 
 class Listening:
-    """ASGI middleware: counts the event streams that pages have open."""
+    """ASGI middleware that tracks the open event streams of pages."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], streams: Streams) -> None:
         self.app, self.streams = app, streams
@@ -164,19 +164,19 @@ class _Ticket:
 
 
 class Turns:
-    """Heavy work: one piece at a time, in a thread, and first for whoever has used least of late.
+    """A queue for heavy work: one task at a time, in a thread, the visitor with the least recent use first.
 
-    To be used from one event loop. Who waits holds no thread.
+    To be used from one event loop. Waiting holds no thread.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._waiting: list[_Ticket] = []
         self._busy: _Ticket | None = None
-        self._used: list[tuple[float, Visitor, float]] = []  # when, who, seconds of CPU; of the last minute
+        self._used: list[tuple[float, Visitor, float]] = []  # (time, visitor, CPU seconds), last minute
 
     async def take(self, visitor: Visitor, work: Callable[[], T], gone: Callable[[], Awaitable[bool]]) -> T:
-        """The result of `work`, when its turn has come. Raises Overloaded at a limit, or if they left."""
+        """The result of `work`, run in its turn. Raises Overloaded at a limit, or if the visitor has left."""
         self._check(visitor)
         ticket = _Ticket(visitor, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
@@ -184,7 +184,7 @@ class Turns:
         try:
             await ticket.turn
             if await gone():
-                raise Overloaded("Nobody waits for this any more.")
+                raise Overloaded("The page that requested this is gone.")
             result, seconds = await asyncio.to_thread(_timed, work)
             self._used.append((time.monotonic(), visitor, seconds))
             if isinstance(result, Exception):
@@ -198,7 +198,7 @@ class Turns:
             self._next()
 
     def _check(self, visitor: Visitor) -> None:
-        """Raises Overloaded where this visitor, or everybody together, has asked for enough."""
+        """Raise Overloaded at a limit of this visitor or of all visitors together."""
         tickets = [ticket.visitor for ticket in (*self._waiting, *([self._busy] if self._busy else []))]
         mine = sum(other.session == visitor.session for other in tickets)
         ours = sum(other.address == visitor.address for other in tickets)
@@ -209,14 +209,14 @@ class Turns:
         ):
             if count >= limit:
                 raise Overloaded(
-                    f"{count} files, plots or openings of {whose} are being made already, and {limit} is the "
-                    "most at once. Please try again in a moment."
+                    f"{count} files or plots of {whose} are already being prepared, and at most {limit} are "
+                    "allowed at once. Please try again in a moment."
                 )
         limit_s = self._settings.max_heavy_s
         if self._seconds(lambda other: other.address == visitor.address) >= limit_s:
             raise Overloaded(
-                f"Your address has used the {limit_s:g} seconds a minute that files, plots and openings may "
-                "take of this server. Please try again in a minute."
+                f"Your address has used its {limit_s:g} s of server time a minute for files and plots. "
+                "Please try again in a minute."
             )
 
     def _seconds(self, counts: Callable[[Visitor], bool]) -> float:
@@ -229,7 +229,7 @@ class Turns:
         if self._busy is not None or not self._waiting:
             return
 
-        def used(ticket: _Ticket) -> tuple[float, float]:  # of the first in line where all are level
+        def used(ticket: _Ticket) -> tuple[float, float]:  # the first in line where all have used the same
             own = ticket.visitor
             return (
                 self._seconds(lambda other: other.address == own.address),
@@ -243,7 +243,7 @@ class Turns:
 
 
 def _timed(work: Callable[[], T]) -> tuple[T | Exception, float]:
-    """(result or what was raised, CPU seconds). The engine's thread gets its turns meanwhile."""
+    """(result or exception, CPU seconds). The engine's thread gets its turns meanwhile."""
     before_s, since_s = sys.getswitchinterval(), time.thread_time()
     sys.setswitchinterval(SWITCH_S)
     try:

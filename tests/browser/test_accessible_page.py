@@ -1,4 +1,4 @@
-"""No state of the page has a violation that axe calls serious, and the page fits every screen."""
+"""No state of the page has a serious axe violation, and the page fits every screen."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
         page.locator(f"[data-part=tab-{tab}]").press("Enter")
         assert violations(page) == []
     page.focus("[data-part=mode-free]")
-    page.keyboard.press("ArrowRight")  # one text for all
+    page.keyboard.press("ArrowRight")  # shared text
     wait_end(page)
     page.wait_for_selector("[data-part=odds-plot] .scatterlayer .point")
     page.locator(".pane.up .t").first.focus()
@@ -57,7 +57,7 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
     page.wait_for_selector(".node")
     wait_end(page)
     page.focus("#eft-alpha")
-    page.keyboard.press("Home")  # as if with no alpha
+    page.keyboard.press("Home")  # a preview at alpha 0
     page.wait_for_selector(".t.parts")
     assert violations(page) == []
     page.fill("#eft-temperature", "99")
@@ -70,11 +70,11 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
         page.keyboard.press("Escape")
     page.click("[data-part=open]")
     page.locator("[data-part=gallery] button").first.click()
-    page.wait_for_selector("[data-part=replay]:visible")  # until then the dialog and the old run are there
+    page.wait_for_selector("[data-part=replay]:visible")  # until then the dialog and the old run are visible
     page.wait_for_selector(".t")
     assert violations(page) == []
     page.locator(".t").first.press("Space")
-    page.keyboard.press("Shift+R")  # from here on nobody can write: another family recorded it
+    page.keyboard.press("Shift+R")  # it cannot be continued: another family recorded it
     page.wait_for_selector("[data-error=branch]:not([hidden])")
     assert violations(page) == []
     page.click(".family-chip")
@@ -112,10 +112,10 @@ def test_what_scrolls_can_be_reached_by_keyboard(site: Site) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_twice_the_size_without_motion_in_the_colours_of_the_system(site: Site, theme: str) -> None:
-    """All that a person may have asked of the browser, at once: 640 px is what 200 % leaves of 1280."""
+    """All accessibility preferences at once: 640 px is 1280 px at 200 %."""
     wishes = {"forced_colors": "active", "reduced_motion": "reduce", "color_scheme": theme}
     page = site.open(640, 450, f"/?__theme={theme}", device_scale_factor=2, **wishes)
-    assert page.input_value("[data-part=replay-speed]") == "at once"
+    assert page.input_value("[data-part=replay-speed]") == "instant"
     run(page, "chant")
     page.wait_for_selector(".pane.up .t.raised")
     assert page.evaluate("getComputedStyle(document.querySelector('.caret')).animationName") == "none"
@@ -123,7 +123,7 @@ def test_twice_the_size_without_motion_in_the_colours_of_the_system(site: Site, 
     wait_end(page)
     page.locator(".pane.up .t").first.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector("[data-part=peek]:not([hidden])")  # then the card is not drawn again
+    page.wait_for_selector("[data-part=peek]:not([hidden])")  # so that the card is not drawn again
     painted = page.locator(".pane.up .t.raised").first.evaluate("t => getComputedStyle(t).backgroundColor")
     assert painted not in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)", "rgb(0, 0, 0)")
     outline = page.locator(".t[aria-pressed=true]").evaluate("t => getComputedStyle(t).outlineStyle")
@@ -162,7 +162,7 @@ def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, 
     assert violations(page) == []
 
 
-# What WCAG 1.4.12 lets a reader ask for.
+# The text spacing of WCAG 1.4.12.
 SPACED = """* { line-height: 1.5 !important; letter-spacing: 0.12em !important; }
     * { word-spacing: 0.16em !important; } p { margin-bottom: 2em !important; }"""
 CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
@@ -175,7 +175,7 @@ CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
 }).map((node) => node.outerHTML.slice(0, 120))"""
 
 
-# 320 by 640 is also what is left of 1280 by 2560 at 400 %; 640 by 360 is 1280 by 720 at 200 %.
+# 320 by 640 is also 1280 by 2560 at 400 %; 640 by 360 is 1280 by 720 at 200 %.
 @pytest.mark.parametrize(("width", "height"), [(320, 640), (640, 360)])
 def test_nothing_is_cut_where_a_reader_spaces_letters_out(site: Site, width: int, height: int) -> None:
     page = site.open(width, height)

@@ -1,4 +1,4 @@
-"""The page behind a real nginx, and as on a Space: it works from its own address."""
+"""The page behind a real nginx and as on a Space: it works under its own address."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, playwright, run, texts,
 pytestmark = [*BROWSER_MARKS, nginx.needs_nginx]
 TOKENS = 60
 PAUSE_S = 0.02  # so a run takes more than a second
-# Chromium takes names under .localhost for secure; under this one it sends no Sec-Fetch headers.
+# Chromium treats names under .localhost as secure; under this one it sends no Sec-Fetch headers.
 NAME = "eft.test"
 PLAIN = "location / { proxy_pass http://127.0.0.1:PORT; }"
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
@@ -52,7 +52,7 @@ LAYOUTS = {
         "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
     ),
 }
-# What the hub's own page allows its frame; and this machine may be asked for in a frame of a public page.
+# What the hub's page allows its frame; and a frame of a public page may request this machine.
 SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
 ARGUMENTS = [
     "--no-sandbox",
@@ -62,7 +62,7 @@ ARGUMENTS = [
 FONT_IS_HERE = (
     "[...document.fonts].some((font) => font.status === 'loaded' && font.family.includes('Source'))"
 )
-LONG = "ü" * 1400  # each takes six bytes in an address, and nginx takes 8 kB
+LONG = "ü" * 1400  # each takes six bytes in an address, and nginx accepts 8 kB
 NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
 WATCH = """() => {
   window.arrivals = new Set();
@@ -76,7 +76,7 @@ WATCH = """() => {
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[int]:
-    """The port of a page whose models take their time."""
+    """The port of a page with slow models."""
     settings = replace(Settings(), port=0)
     service = make_service(settings, PAUSE_S)
     demo = build_demo(service, settings)
@@ -87,7 +87,7 @@ def app() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def addresses(app: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Where the page is, by layout: one nginx with a server for each."""
+    """The page's address by layout: one nginx with a server for each."""
     ports = {name: nginx.free_port() for name in LAYOUTS}
     blocks = [
         nginx.server_block(ports[name], inside.replace("PORT", str(app)).replace("7860", str(app)))
@@ -116,7 +116,7 @@ def browser(driver: Any) -> Iterator[Any]:
 
 
 def listen(page: Any, origin: str) -> list[str]:
-    """What the page complains of, and whatever it asks of another origin."""
+    """The page's errors, and its requests to other origins."""
     complaints: list[str] = []
     own = (origin + "/", "data:", "blob:")
     page.set_default_timeout(SLOW_MS)
@@ -127,7 +127,7 @@ def listen(page: Any, origin: str) -> list[str]:
 
 
 def use(page: Any, address: str, folder: Path) -> None:
-    """What a person does: run, watch, look at the plot, share, save, open. `page` may be a frame."""
+    """A visitor's actions: run, watch, look at the plot, share, save, open. `page` may be a frame."""
     top = page if hasattr(page, "context") else page.page
     page.wait_for_selector(".pane", state="attached")
     assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--body-text-color')"), "no theme"
@@ -137,7 +137,7 @@ def use(page: Any, address: str, folder: Path) -> None:
     page.wait_for_selector(".t")
     wait_end(page)
     assert [len(text) for text in texts(page)] == [TOKENS] * 3
-    # Ten updates a second are asked for; not all came at the end.
+    # Ten updates a second are requested; they did not all arrive at the end.
     assert len(page.evaluate("[...arrivals]")) > 5
     page.wait_for_function("document.querySelector('.plot')?.data?.[0].x.length > 0")
     page.click("[data-part=share]")
@@ -149,9 +149,9 @@ def use(page: Any, address: str, folder: Path) -> None:
     assert json.loads((folder / "run.json").read_text())
     page.locator("dialog[open]").press("Escape")
     page.click("[data-part=open]")
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", folder / "run.json")
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     assert [len(text) for text in texts(page)] == [TOKENS] * 3
 
 
@@ -175,7 +175,7 @@ def test_the_page_works_from_its_own_address(
     page.goto(address)
     use(page, address.rstrip("/") + "/", tmp_path)
     page.context.close()
-    # Without its slash the page has asked for two files beside the wrong path before it moved on.
+    # Without its slash, the page requests two files under the wrong path before it redirects.
     assert complaints == ([] if address.endswith("/") else [NOT_FOUND] * len(complaints))
 
 
@@ -226,7 +226,7 @@ def test_a_long_link_opens_behind_a_proxy(addresses: dict[str, str], browser: An
 
 @pytest.mark.parametrize("layout", ["bare", "chunked", "the document"])
 def test_the_first_line_of_a_stream_does_not_wait_for_more(addresses: dict[str, str], layout: str) -> None:
-    # A proxy that collects would pass on thirteen bytes only with the next four thousand, hours later.
+    # A buffering proxy would pass on thirteen bytes only with the next four thousand, hours later.
     url = f"http://127.0.0.1:{urlsplit(addresses[layout]).port}/gradio_api/heartbeat/abc123"
     with httpx.stream("GET", url, timeout=20, trust_env=False) as stream:
         assert next(stream.iter_lines()) == "data: ALIVE"

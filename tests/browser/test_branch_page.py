@@ -1,4 +1,4 @@
-"""Branches, samples, the same text, and a text at other sliders, in a real browser and by keyboard alone."""
+"""Branches, samples, shared text and previews at other slider values, in a real browser by keyboard alone."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ HOSTILE = "<img src=x onerror='window.pwned=1'>${window.pwned=1}{{pwned}}"
 
 @dataclass
 class Site:
-    """A running page, and every complaint that a browser had about it."""
+    """A running page and every error that a browser reported."""
 
     url: str
     demo: Page
@@ -42,7 +42,7 @@ class Site:
 
     @property
     def runs(self) -> int:
-        """How many runs there have been: what is shown again must not add to it."""
+        """The number of runs so far; showing a text again must not add one."""
         return len(self.demo.live.kept.by_id)
 
 
@@ -85,7 +85,7 @@ def run(page: "sync_api.Page", prompt: str, length: int = 60) -> None:
 
 
 def until(page: "sync_api.Page", condition: str, arg: object = None) -> None:
-    """Ask again and again: the browser's own waits hang on frames, which are rare on a busy machine."""
+    """Poll: the browser's own waits depend on frames, which are rare on a busy machine."""
     deadline = time.monotonic() + SLOW_MS / 1000
     while not page.evaluate(condition, arg):
         assert time.monotonic() < deadline, f"still not so: {condition}"
@@ -144,7 +144,7 @@ def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site)
     assert token.get_attribute("aria-pressed") == "true" and token.evaluate(
         "t => t === document.activeElement"
     )
-    assert "given, not drawn" in page.locator("[data-part=card-verdict]").inner_text()
+    assert "forced, not sampled" in page.locator("[data-part=card-verdict]").inner_text()
     count = site.runs
     page.keyboard.press("Control+z")
     assert texts(page) == before and page.locator(".node").count() == 0
@@ -229,7 +229,7 @@ def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
     focus(page, "[data-part=mode-same]")
     page.keyboard.press("ArrowLeft")
     assert texts(page) == free
-    until(page, "document.querySelector('[data-part=odds-note]').textContent.includes('same text')")
+    until(page, "document.querySelector('[data-part=odds-note]').textContent.includes('shared text')")
     page.keyboard.press("ArrowRight")
     assert texts(page) == ["hhhhhh"] * 3
     page.select_option("[data-part=same-of]", label="Base")
@@ -246,10 +246,7 @@ def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: 
     page.keyboard.press("Home")
     until(page, "document.querySelector('.pane.up .t.parts') !== null")
     said = page.locator("[data-part=as-if-text]").inner_text()
-    assert (
-        said == "Shown at α 0.00, no model asked. 6 of 6 tokens of Up-scaled would change, "
-        "first token 1: h becomes l."
-    )
+    assert "α 0.00" in said and "6 of 6 tokens of Up-scaled" in said and "token 1: h becomes l" in said
     assert page.locator(".pane.up .t.would").count() == 6 and page.locator(".pane.up .t.beyond").count() == 5
     assert page.locator(".pane.up .t.parts").get_attribute("data-would") == "l"
     assert texts(page)[2] == "hhhhhh" and site.runs == count

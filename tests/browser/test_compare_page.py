@@ -1,4 +1,4 @@
-"""Texts side by side, one column widened, the list of keys: by keyboard alone."""
+"""Comparing texts, one column at full width, the list of keys: by keyboard alone."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
-# Words in several tokens, tokens in the middle of words, marks that belong to no word.
+# Words of several tokens, tokens in the middle of words, punctuation that belongs to no word.
 PIECES = (b"", b"Hap", b"py", b" Lima", b" Qui", b"to", b" is", b".", b" it")
 TEXTS = ((1, 2, 3, 6, 8, 7, 0), (1, 2, 4, 5, 6, 8, 7, 0), (1, 3, 6, 8, 0))
 WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
@@ -24,7 +24,7 @@ WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Every run is the same three columns."""
+    """Every run has the same three columns."""
     script = Script([("First", BASE), ("Second", TUNED), ("Third", UPSCALED)], PIECES)
     for p, (_, recipe) in enumerate(script.columns):
         chances = {token: dict.fromkeys(recipe.roles, -2.0) for token in range(9)}
@@ -50,7 +50,7 @@ def ran(site: Site, **size: int) -> Any:
 
 
 def shown(page: Any) -> list[list[str]]:
-    """The tokens of every column that can be seen."""
+    """The visible tokens of every column."""
     return page.evaluate(
         """[...document.querySelectorAll('.pane .text')].map(text => [...text.querySelectorAll('.t')]
              .filter(t => t.textContent && parseFloat(getComputedStyle(t).fontSize) > 0)
@@ -65,7 +65,7 @@ def test_only_what_differs_is_shown_and_all_of_it_again(site: Site) -> None:
     page.keyboard.press("Space")
     page.wait_for_selector("[data-shared]", state="attached")
     page.evaluate("document.querySelector('[aria-pressed=true].t')?.removeAttribute('aria-pressed')")
-    # "Happy" is a word of two tokens, in the third column of one; "is" and "it" stand in all three.
+    # "Happy" has two tokens, but one in the third column; "is" and "it" are in all three.
     assert shown(page) == [["Hap", "py", "Lima", "."], ["Hap", "py", "Qui", "to", "."], ["Hap", "Lima"]]
     page.keyboard.press("Space")
     assert len(shown(page)[1]) == 7
@@ -110,7 +110,7 @@ def test_the_keys_are_listed_and_the_focus_comes_back(site: Site) -> None:
     page.locator(".t").first.focus()
     page.keyboard.press("?")
     dialog = page.locator("dialog[open]")
-    assert "stop within one token" in dialog.inner_text()
+    assert "stop after the current token" in dialog.inner_text()
     for _ in range(4):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.closest('dialog') !== null")

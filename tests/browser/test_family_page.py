@@ -1,4 +1,4 @@
-"""The family menu in a real browser: by keyboard, another family, a load that stops or fails, own prompts."""
+"""The family menu in a real browser, by keyboard: switching, cancelled and failed loads, own formats."""
 
 import shutil
 import threading
@@ -22,11 +22,11 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests 
 pytestmark = BROWSER_MARKS
 NOTICE = "The family <b>${x}</b> cannot be had. Until then the bundled family runs."
 FULL = "The disk is full: <img src=x onerror=window.pwned=1> could not be saved."
-waiting = threading.Event()  # the slow family has said how far it is
+waiting = threading.Event()  # the slow family has reported its progress
 
 
 def load(settings: Settings, watcher: Watcher) -> Service:
-    """The real loader, but for a family without end and one whose download fails."""
+    """The real loader, except for an endless family and one whose download fails."""
     while settings.family == "slow":
         watcher.tell("download", "some/large", 1_500_000_000, 6_000_000_000)
         waiting.set()
@@ -73,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator["sync_api.Page"]:
-    """A page that was opened by the link with the key."""
+    """A page opened by the link with the key."""
     page = site.open(f"/#key={site.demo.switch.key}")
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -89,7 +89,7 @@ def open_menu(page: "sync_api.Page") -> None:
 
 
 def choose(page: "sync_api.Page", family: str) -> None:
-    """By keyboard: to the radio buttons, then down to the one wanted."""
+    """By keyboard: go to the radio buttons, then down to the wanted one."""
     page.focus(".family-choice input:checked")
     for _ in range(5):
         if page.input_value(".family-choice input:checked") == family:
@@ -117,7 +117,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "s
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
     first = page.locator(".family-choice", has_text="First family").nth(0).text_content()
-    for words in ("runs now", "Apache-2.0", "on this machine", "7 models: large 0.1 M", "✓ fits: needs"):
+    for words in ("in use", "Apache-2.0", "on this machine", "7 models: large 0.1 M", "✓ fits: needs"):
         assert words in first
     rows = page.locator("[data-part=family-models] tr")
     assert rows.count() == 7 and "float32" in rows.nth(0).text_content()
@@ -212,7 +212,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     shown = page.locator("[data-role=brief] .whole")
     page.wait_for_function("document.querySelector('[data-role=brief] .whole').textContent")
     assert shown.text_content() == "User: {prompt}\nAssistant:"
-    assert "as the family has it" in page.text_content("[data-role=brief] summary")
+    assert "the family's default" in page.text_content("[data-role=brief] summary")
     write_format(page, "without a place")
     page.wait_for_selector("[data-role=brief] .sentence:not([hidden])")
     assert "{prompt}" in page.text_content("[data-role=brief] .sentence")
@@ -234,8 +234,8 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     other = page.context.new_page()
     other.goto(link)
     other.wait_for_selector("text=prompts changed: brief")
-    other.wait_for_selector("[data-error=link]:not([hidden])")  # it comes a moment after the chip
-    assert "changes what brief is shown" in other.text_content("[data-error=link]")
+    other.wait_for_selector("[data-error=link]:not([hidden])")  # it appears a moment after the chip
+    assert "brief" in other.text_content("[data-error=link]")
     open_menu(other)
     other.focus("[data-role=brief] summary")
     other.keyboard.press("Enter")
@@ -281,14 +281,14 @@ def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: S
     choose(stranger, "other")
     assert "link that the terminal printed" in stranger.text_content("[data-part=family-why-not]")
     assert stranger.is_disabled("[data-part=family-load]")
-    # The link is put into the address bar of the page that is open: nothing is loaded anew.
+    # The link is entered in the address bar of the open page, which does not reload.
     stranger.evaluate("key => { location.hash = 'a=b&key=' + key; }", site.demo.switch.key)
     stranger.wait_for_selector("[data-part=family-load]:enabled")
     assert stranger.url == site.url + "/#a=b"
     stranger.context.close()
 
 
-def test_another_family_takes_over_and_other_pages_are_told(page: "sync_api.Page", site: Site):
+def test_another_family_takes_over_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
     elsewhere = site.open()
     page.fill("#eft-prompt", "What is kept?")
     open_menu(page)
@@ -302,4 +302,4 @@ def test_another_family_takes_over_and_other_pages_are_told(page: "sync_api.Page
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")
     elsewhere.wait_for_selector("[data-error=prompt]:not([hidden])")
-    assert "Other family runs now" in elsewhere.text_content("[data-error=prompt]")
+    assert "Other family" in elsewhere.text_content("[data-error=prompt]")

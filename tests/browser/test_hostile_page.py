@@ -1,4 +1,4 @@
-"""Fifty hostile texts in every place of the page that shows text: none acts, all are shown as they stand."""
+"""Fifty hostile texts in every place of the page that shows text: all are inert and shown verbatim."""
 
 import html
 import re
@@ -30,9 +30,9 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 pytestmark = BROWSER_MARKS
 COLUMNS = 13
 BATCHES = [HOSTILE[i : i + COLUMNS] for i in range(0, len(HOSTILE), COLUMNS)]
-PIECE_CHARS = 1000  # longer ones would be refused in a file
+PIECE_CHARS = 1000  # a file with longer ones would be refused
 JS_SPACES = re.compile(r"[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+")
-# What none of the page's own scripts ever makes; plotly's drawings apart.
+# Elements that none of the page's scripts creates, except in plotly's drawings.
 MADE_OF_TEXT = (
     "script, img, iframe, object, embed, base, meta, math, style, a[href^=javascript], [onload], [onerror]"
 )
@@ -51,12 +51,12 @@ def _nothing_acts(site: Site) -> Iterator[None]:
 
 
 def storable(text: str) -> str:
-    """Lone surrogates, which UTF-8 cannot hold, as U+FFFD."""
+    """Lone surrogates, which UTF-8 cannot encode, as U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def hostile_run(batch: Sequence[str]) -> RunTrace:
-    """A column named after each text, which says that text and the next two; its candidates are others."""
+    """A column named after each text that writes that text and the next two; its candidates are others."""
     cut = [
         [text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS)] for text in map(storable, batch)
     ]
@@ -86,14 +86,14 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
 
 
 def open_at_once(page: Any, trace: RunTrace, name: str) -> None:
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.eval_on_selector("[data-part=replay-play]", "button => { button.textContent = ''; }")
     page.click("[data-part=open]")
     page.set_input_files(
         "[data-part=file]",
         {"name": name, "mimeType": "application/json", "buffer": trace.to_json().encode("ascii")},
     )
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
 
 
 def contents(page: Any, selector: str) -> list[str]:
@@ -118,7 +118,7 @@ def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence
     assert contents(page, "[data-part=replay-prompt]") == ["\n".join(shown)]
     names = [text[:MAX_NAME_CHARS] for text in shown]
     assert contents(page, ".pane h2") == contents(page, "[data-part=plotted] option") == names
-    assert contents(page, ".pane .sentence") == shown  # each column ends with an error that says its name
+    assert contents(page, ".pane .sentence") == shown  # each column ends with an error that contains its name
     assert contents(page, ".pane .text") == ["".join((shown[p:] + shown)[:3]) for p in range(len(batch))]
     page.select_option("[data-part=colour]", "flip")
     page.check("[data-part=numbers]")
@@ -133,12 +133,12 @@ def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence
     assert "".join(contents(page, "[data-part=diff] > :not(del)")) == texts(page)[-1]
     page.check("[data-part=differing]")
     page.wait_for_selector(".plot .barlayer .point")
-    assert page.locator(".plot a").count() == 0  # plotly would make links of text
+    assert page.locator(".plot a").count() == 0  # plotly would turn text into links
     assert made_of_text(page) == 0
 
 
 def one_token_each(batch: Sequence[str]) -> RunTrace:
-    """Two columns with hostile names and the same tokens, one a text; at alpha 0 others would be drawn."""
+    """Two columns with hostile names and the same tokens, one per text; alpha 0 would choose others."""
     pieces = {str(number): storable(text)[:PIECE_CHARS] for number, text in enumerate(batch, 1)}
     chances = {"large_base": (-3.0, -0.1), "small_base": (-3.0, -0.1), "small_tuned": (-0.1, -3.0)}
     columns = []
@@ -200,7 +200,7 @@ def see_plots(page: Any, ticks: set[str]) -> None:
 
 
 class Tree(Script):
-    """A run, and branches of it that say the same."""
+    """A run and branches of it with the same texts."""
 
     def stream_run(self, service: object, live: object, posted: Mapping[str, Any]) -> Iterator[str]:
         origin = {"of": posted["run"], "given": 1, "copied": []} if posted.get("kind") else {}

@@ -1,4 +1,4 @@
-"""Keys: an input method, the browser's shortcuts and a held key get nothing done that nobody asked for."""
+"""Keys: input methods, browser shortcuts and held keys trigger nothing by accident."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 
-# Remembers who listens to keys, and how many runs the page asks for.
+# Records who listens to keys, and how many runs the page requests.
 WATCH = """(() => {
   const add = EventTarget.prototype.addEventListener;
   window.listeners = new Set();
@@ -29,7 +29,7 @@ WATCH = """(() => {
     return ask(...args);
   };
 })()"""
-# Sends every key to every place that listens and to what has the focus there; returns what was taken.
+# Sends every key to every listening element and the focused one in it; returns the handled keys.
 SEND = """([keys, init]) => {
   const places = [...window.listeners].filter((place) => place === document || place.closest(".eft"));
   const targets = places.flatMap((place) => place === document ? [document.body]
@@ -87,7 +87,7 @@ def asked(page: Any) -> int:
 
 
 def with_branches(site: Site) -> Any:
-    """A page on which everything that listens to keys is there: tokens, candidates, a tree, a chooser."""
+    """A page with everything that listens to keys: tokens, candidates, a tree, a chooser."""
     page = watched(site)
     run(page, "gold", 8)
     wait_end(page)
@@ -135,7 +135,7 @@ def test_an_accent_that_is_half_typed_and_altgr_are_nothing_of_ours(site: Site) 
 
 
 def test_enter_that_ends_a_composition_runs_nothing_and_the_next_one_runs(site: Site) -> None:
-    """As Safari has it: compositionend first, then Enter with the key code 229. Here with real events."""
+    """As in Safari: compositionend first, then Enter with key code 229. Here with real events."""
     page = watched(site)
     page.focus("#eft-prompt")
     devtools = page.context.new_cdp_session(page)

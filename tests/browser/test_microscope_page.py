@@ -1,4 +1,4 @@
-"""The card of a token and the plots around it, by keyboard: they say what was recorded, and nothing jumps.
+"""The card of a token and the plots around it, by keyboard: they show what was recorded, and nothing jumps.
 
 The run is opened from a file and no model is loaded: none of this needs one.
 """
@@ -29,20 +29,20 @@ ANCHOR = (-0.2, -1.9, -3.0, -4.4)  # what the large base gives to the four candi
 SAMPLING = Sampling(seed=4)
 BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "[data-part=strip-plot]"}
 TABS = pytest.mark.parametrize("name", BOXES)
-# What must stay as it is while tokens are walked: the page's height; where each part begins, how tall it is.
+# What must not change between tokens: the page's height, and the position and height of each part.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
   '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.attribution',
   ].map(part => {
     const { top, height } = document.querySelector(part).getBoundingClientRect();
     return [top + scrollY, height].map(Math.round).join();
   })].join(' ')"""
-# Until the plot marks the token that the text marks.
+# Waits until the plot marks the token that the text marks.
 MARKED = """box => {
   const place = Number(document.querySelector('.t[aria-pressed=true]').dataset.i);
   const marks = document.querySelector(box)._fullLayout?.shapes || [];
   return marks.some(mark => mark.type === 'rect' && mark.x0 === place - .5);
 }"""
-# Where on the screen token 7 stands in a plot.
+# The screen position of token 7 in a plot.
 SEVENTH = """box => {
   box = document.querySelector(box);
   const at = box.getBoundingClientRect(), { xaxis, yaxis } = box._fullLayout;
@@ -58,7 +58,7 @@ NUMBERED = """all => all.map(token => [
 
 
 def story(recipe: Recipe) -> list[TokenRecord]:
-    """Words in turn. Tuning lifts the second candidate, every other time to the first place. Two drafts."""
+    """Words in turn. Tuning raises the second candidate, every other time to first place. Two drafts."""
     records = []
     for i in range(COUNT):
         pushes = (0.1, 1.2 if i % 2 else 1.9, -0.4, 0.0)
@@ -86,7 +86,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run as a file: two columns that say the same."""
+    """The run as a file: two columns with the same text."""
     columns = [
         ColumnTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0)
         for name, recipe, records in (("Base", BASE, BASES), ("Up-scaled", UPSCALED, MIXED))
@@ -101,18 +101,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(site: Site, path: Path, width: int) -> Any:
-    """The run, opened and played to its end."""
+    """The run, opened and replayed to its end."""
     page = site.open(width, height=1800)
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", path)
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     page.wait_for_selector(".plot .barlayer .point")
     return page
 
 
 @pytest.fixture(scope="module")
 def page(site: Site, path: Path) -> Iterator[Any]:
-    """One page for all: each test says what it looks at."""
+    """One page for all tests: each selects what it looks at."""
     yield opened(site, path, 1280)
     site.close_pages()
 
@@ -133,7 +133,7 @@ def word(token: int) -> str:
 
 
 def fall(page: Any, place: int) -> tuple[str, str, list[float]]:
-    """Whose waterfall it is, the words beside, and its numbers, of which the last is the sum."""
+    """A waterfall's token, its unit text, and its numbers, of which the last is the sum."""
     box = page.locator(".fall").nth(place)
     numbers = [
         text.replace("−", "-").replace("+", "") for text in box.locator("dd:last-child").all_inner_texts()
@@ -182,15 +182,15 @@ def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> 
         [own.by_role["large_base"], *record.bars, record.neg_log_z, own.logprob], abs=0.006
     )
     assert sum(steps[:-1]) == pytest.approx(steps[-1], abs=0.02)
-    assert fall(page, 1)[:2] == ("of", f"level at α {flips[5]:.2f}")
-    assert f"It would sooner say of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
+    assert fall(page, 1)[:2] == ("of", f"tie at α {flips[5]:.2f}")
+    assert f"of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
     page.keyboard.press("Enter")  # to its candidates
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     other = record.candidates[2]
     over, level, parts = fall(page, 1)
     assert over == word(other.id) == page.locator(".candidates tr.rival .cand").inner_text() == "Peru"
-    assert level == f"level at α {flips[other.id]:.2f}".replace("-", "−")
+    assert level == f"tie at α {flips[other.id]:.2f}".replace("-", "−")
     assert parts[-1] == pytest.approx(own.logprob - other.logprob, abs=0.006)  # the log-odds: no normaliser
     assert len(parts) == 3 and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.02)
     page.keyboard.press("Space")
@@ -222,7 +222,7 @@ def test_rank_bins_and_numbers_are_chosen_by_keys(page: Any) -> None:
 
 
 def walk(page: Any) -> tuple[set[str], set[int]]:
-    """Every place that things had while tokens were walked, and how many sentences there were."""
+    """All layouts seen while moving between tokens, and the number of different sentences."""
     focus_token(page, 0)
     places, sentences = set(), set()
     for _ in range(12):
@@ -235,12 +235,12 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
 def test_nothing_moves_while_tokens_are_walked(page: Any, site: Site, path: Path) -> None:
     for this in (page, opened(site, path, 360)):
         places, sentences = walk(this)
-        assert len(places) == 1 and sentences == {1, 2}  # what is said is of several lengths
+        assert len(places) == 1 and sentences == {1, 2}  # the sentences have several lengths
         assert this.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def open_tab(page: Any, name: str) -> None:
-    """By the arrow keys; until its plot is drawn and marks the token that is selected."""
+    """Opens a tab by the arrow keys and waits until its plot marks the selected token."""
     page.focus("[role=tab][aria-selected=true]")
     while page.evaluate("document.activeElement.dataset.part") != f"tab-{name}":
         page.keyboard.press("ArrowRight")
@@ -280,7 +280,7 @@ def test_zoom_survives_what_else_happens(page: Any, name: str) -> None:
     page.keyboard.press("ArrowRight")
     page.wait_for_function(MARKED, arg=BOXES[name])
     page.focus("#eft-alpha")
-    page.keyboard.press("Home")  # every number is another one now
+    page.keyboard.press("Home")  # every number has changed
     page.wait_for_selector(".t.would")
     page.keyboard.press("PageUp")
     page.locator("[data-part=theme]").press("Enter")  # and every colour

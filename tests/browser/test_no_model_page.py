@@ -1,4 +1,4 @@
-"""The page with no model at all: it says so, and recorded runs are played and inspected like any other."""
+"""The page without any model: it says so, and recorded runs are replayed and inspected like any other."""
 
 from collections.abc import Iterator
 
@@ -33,8 +33,8 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
     assert "No model is loaded" in page.locator("[data-part=absent]").inner_text()
     assert violations(page) == []
     page.locator("[data-part=absent-gallery] button").nth(3).press("Enter")
-    page.select_option("[data-part=replay-speed]", "at once")
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.select_option("[data-part=replay-speed]", "instant")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     assert "Portuguese" in texts(page)[2]
     page.locator(".pane .t").last.focus()
     page.keyboard.press("Home")
@@ -49,9 +49,9 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
 def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(site: Site) -> None:
     recorded = read_run(opening.RUNS / "filter.json")
     page = site.open()
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     before = texts(page)
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
     page.focus("[data-part=tab-bars]")
@@ -61,14 +61,14 @@ def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(si
         "n => document.querySelector('[data-part=odds-plot]').data?.[0].y.length === n", arg=count
     )
     assert "The text is that of Up-scaled." in page.locator("[data-part=panel-odds]").inner_text()
-    page.keyboard.press("ArrowRight")  # every alpha
+    page.keyboard.press("ArrowRight")  # what-if
     page.wait_for_function(
         "n => document.querySelector('[data-part=strip-plot]').data?.[0].z[12].length === n", arg=count
     )
     page.focus("#eft-alpha")
     page.keyboard.press("Home")
     page.wait_for_selector(".pane.up .t.parts")
-    assert "no model asked" in page.locator("[data-part=as-if-text]").inner_text()
+    assert "Estimated from this run" in page.locator("[data-part=as-if-text]").inner_text()
     for key, place in (("r", ".pane.up .t"), ("Space", "[data-part=mode-same]")):
         page.locator(place).first.press(key)
         page.wait_for_selector("[data-error=branch]:not([hidden])")

@@ -1,4 +1,4 @@
-"""Nothing is lost: a cut wire, a killed server, a reload, Back; storage refused, full or damaged."""
+"""Nothing is lost by a cut connection, a killed server, a reload or Back; storage refused or damaged."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def demo() -> Iterator[Page]:
 
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
-    """A browser of one person; an exception in a page of it fails the test."""
+    """A browser of one visitor; an exception in one of its pages fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.set_default_timeout(SLOW_MS)
     errors: list[str] = []
@@ -84,7 +84,7 @@ def again(page: Any) -> None:
 
 
 def notice(page: Any, words: str) -> str:
-    """The note, once it holds these words."""
+    """The notice, once it contains these words."""
     page.wait_for_function(
         "words => document.querySelector('[data-part=notice-text]')?.textContent.includes(words)", arg=words
     )
@@ -97,7 +97,7 @@ def wait_tokens(page: Any, count: int = 8) -> None:
 
 
 def branch(page: Any, index: int) -> None:
-    """Write on with another seed from a token of the last column."""
+    """Resample with another seed from a token of the last column."""
     nodes = page.locator(".node").count()
     page.locator(".pane.up .t").nth(index).press("Enter")
     page.keyboard.press("Enter")
@@ -121,19 +121,19 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         before = texts(page)
         assert all(ending.startswith("cut off") for ending in endings(page)) and len(before[2]) > 8
         assert page.locator("[data-part=stop]").is_disabled()
-        page.keyboard.press("Control+Enter")  # asked for while nobody answers
+        page.keyboard.press("Control+Enter")  # requested while the server is down
         page.wait_for_selector("[data-part=stop]:disabled")
         assert texts(page) == before
-        for _ in range(int(SLOW_MS / 50)):  # the server has ended the run too, and its rows are free
+        for _ in range(int(SLOW_MS / 50)):  # the server has ended the run too, and its sequences are free
             if not demo.live.by_id and not demo.service.engine.active_sequences:
                 break
             page.wait_for_timeout(50)
         assert not demo.live.by_id and not demo.service.engine.active_sequences
         wire.mend()
         said = notice(page, "was lost for")
-        assert "the run stopped there" in said and "Press Run" in said
+        assert "the run stopped" in said and "Press Run" in said
         assert texts(page) == before and page.input_value("#eft-prompt") == "chant"
-        branch(page, 3)  # the text that was cut can be gone on from
+        branch(page, 3)  # the cut text can be continued
         run(page, "Hello")
         page.wait_for_function("document.querySelector('.pane.up .text').textContent === 'Hello'")
         wait_end(page)
@@ -172,7 +172,7 @@ def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any
         wait_tokens(page)
         wire.hang()
         page.wait_for_selector("[data-error=prompt]:not([hidden])")
-        assert "silent for" in page.inner_text("[data-error=prompt]")
+        assert "not answered for" in page.inner_text("[data-error=prompt]")
         wire.mend()
         wait_end(page)
         assert page.locator(".pane.up .t").count() == 60
@@ -202,7 +202,7 @@ def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, con
     assert page.locator("[data-part=alpha-value]").inner_text() == "3.00"
     page.keyboard.press("Control+z")
     assert texts(page) != shown and texts(page)[2] == "abcdef"
-    branch(page, 2)  # the server goes on from a text that came back
+    branch(page, 2)  # the server continues a restored text
     assert page.locator(".node").count() == 2  # the first branch was undone
     page.fill("#eft-prompt", "chant")
     page.keyboard.press("Control+Enter")
@@ -213,7 +213,7 @@ def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, con
     again(page)
     notice(page, "are back.")
 
-    other = visit(context, demo.url)  # another tab knows nothing of it
+    other = visit(context, demo.url)  # another tab does not have it
     assert other.locator("[data-part=notice]").is_hidden() and other.input_value("#eft-prompt") == ""
     page.goto("data:text/html,elsewhere")
     page.go_back()
@@ -227,7 +227,7 @@ def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, con
 
 @contextmanager
 def served(port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server process of its own, killed without a word in the end."""
+    """A separate server process, killed at the end."""
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(port)], cwd=root, stdout=subprocess.PIPE, text=True, env=os.environ
@@ -255,7 +255,7 @@ def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context:
     with served(port):
         assert "restarted" in notice(page, "was lost for")
         assert texts(page) == cut and page.evaluate("window.stayed")
-        branch(page, 3)  # the new server knows nothing of that run, until the page hands it back
+        branch(page, 3)  # the new server does not have that run until the page posts it back
         assert texts(page)[2].startswith(cut[2][:3]) and page.locator("[data-error=branch]").is_hidden()
         page.keyboard.press("Control+z")
         page.click("[data-part=share]")
@@ -308,7 +308,7 @@ def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: 
     assert recipes(page) == [MIX] and texts(page) == shown and page.input_value("#eft-prompt") == "half typed"
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"
     assert page.input_value("#eft-filter") == "top-p", "what stands behind the columns too"
-    page.wait_for_function("document.querySelector('.pane .what').textContent")  # the check has described it
+    page.wait_for_function("document.querySelector('.pane .what').textContent")  # its description has arrived
 
 
 def test_a_link_to_a_model_that_is_not_here_fills_in_the_rest_and_says_so(demo: Page, context: Any) -> None:
@@ -338,7 +338,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     works(page)
-    assert "stores nothing" in page.locator("[data-part=memory-note]").inner_text()
+    assert "does not let the page store" in page.locator("[data-part=memory-note]").inner_text()
     again(page)
     works(page)
     refused.close()
@@ -348,7 +348,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
 @pytest.mark.parametrize("allowed", ["", "allow-scripts allow-forms"])
 def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context: Any, allowed: str) -> None:
     page = context.new_page()
-    page.goto(demo.url + "/healthz")  # the same origin, or it may not be framed at all
+    page.goto(demo.url + "/healthz")  # the same origin; otherwise it may not be framed
     page.evaluate(
         """allowed => {
             const frame = Object.assign(document.createElement('iframe'), { src: '/', width: 600 });
@@ -419,9 +419,9 @@ def test_no_field_is_offered_to_autofill(demo: Page, context: Any) -> None:
     assert offered == []
 
 
-DAMAGES = [  # (kind of stored value, what becomes of one)
+DAMAGES = [  # (kind of stored value, change to one)
     ("tab", """() => '{'"""),
-    ("tab", """text => text.replace('"version":1', '"version":0')"""),
+    ("tab", """text => text.replace('"version":2', '"version":0')"""),
     ("tab", """text => text.replace('"nodes":[', '"nodes":[{"id": 0, "run": "<img src=x>", "same": 7},')"""),
     ("tab", """text => text.replace('"alpha":1', '"alpha":"<b>"')"""),
     ("run", """() => '{"columns":[{}]}'"""),
@@ -512,7 +512,7 @@ def test_a_link_of_settings_alone_leaves_the_prompt_as_it_is(demo: Page, context
 
 
 def copy_of(page: Any) -> Any:
-    """The tab twice, as a browser duplicates it: with all that is stored for it."""
+    """A duplicate of the tab, with everything stored for it."""
     with page.expect_popup() as opened:
         page.evaluate("dispatchEvent(new Event('pagehide')); window.open(location.href)")
     opened.value.wait_for_selector(".pane", state="attached")
@@ -527,21 +527,21 @@ def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
     wait_tokens(page)
     copied = copy_of(page)
     said = notice(copied, "copy")
-    assert "goes on in the tab" in said and "stopped" not in said and "Press Run" not in said
+    assert "continues in the original tab" in said and "stopped" not in said and "Press Run" not in said
     assert texts(copied)[2] and copied.locator("[data-part=stop]").is_disabled()
     count = page.locator(".pane.up .t").count()
     wait_tokens(page, count + 8)
     assert page.locator("[data-part=stop]").is_enabled() and page.locator("[data-part=notice]").is_hidden()
-    works(copied)  # its own run stops none in the other tab
+    works(copied)  # its own run does not stop the one in the other tab
     wait_tokens(page, page.locator(".pane.up .t").count() + 4)
     again(copied)
     notice(copied, "are back.")
-    again(page)  # and of this one the other tab knows nothing
+    again(page)  # and the other tab does not have this one
     assert "stopped when you left" in notice(page, "stopped")
 
 
 def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
-    context.add_init_script(  # the tab is discarded before what is put off for more than a second
+    context.add_init_script(  # the tab is discarded before tasks delayed for more than a second
         """const set = setTimeout;
         window.setTimeout = (f, ms, ...rest) => (ms > 1000 && ms < 5000 ? 0 : set(f, ms, ...rest))"""
     )

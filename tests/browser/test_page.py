@@ -1,4 +1,4 @@
-"""The page in a real browser: all that a person does with it, and hostile texts on every way in and out."""
+"""The page in a real browser: everything a visitor does, and hostile texts on every way in and out."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
 ]
-# Where on the screen token i has its bars; it may lie anywhere in the strip.
+# The screen position of token i's bars, anywhere in its strip.
 STRIP = """i => {
   const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis, at = box.getBoundingClientRect();
   return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2];
@@ -38,7 +38,7 @@ HOSTILE = [
 
 @dataclass
 class Site:
-    """A running page and every complaint that a browser had about it."""
+    """A running page and every error that a browser reported."""
 
     url: str
     service: object

@@ -1,4 +1,4 @@
-"""How the page tells of tokens: columns of every recipe, one bar per term, drafts, values, the filter."""
+"""How the page shows tokens: columns of every recipe, one bar per term, drafts, values, the filter."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.
 
 @dataclass
 class Stage:
-    """A running page, what it will be sent next, and every complaint a browser had about it."""
+    """A running page, the script it will be sent next, and every error a browser reported."""
 
     url: str
     browser: object
@@ -153,7 +153,7 @@ def test_a_second_run_may_have_other_columns(stage: Stage) -> None:
     assert len(bars(page)) == 5
 
 
-def test_one_bar_per_term_each_told_apart_and_named(stage: Stage) -> None:
+def test_one_bar_per_term_each_distinct_and_named(stage: Stage) -> None:
     page = stage.play(story({"Four behaviours": FOUR}))
     assert bars(page)[1:5] == [
         f"α · ({role} − small base)" for role in ("brief", "pirate", "assistant", "guarded")
@@ -205,10 +205,10 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     )
     assert lines == ["none", "underline", "underline"] and styles[1:] == ["dotted", "wavy"]
     legend = page.locator("[data-part=legend]").inner_text()
-    assert "draft kept" in legend and "draft rejected" in legend
+    assert "draft accepted" in legend and "draft rejected" in legend
     assert page.locator(".foot .drafts").all_inner_texts() == [
         "",
-        "72 % of drafts kept · 1.8× as fast as without",
+        "72 % of drafts accepted · 1.8× as fast as without",
     ]
 
 
@@ -226,11 +226,11 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     second.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
     assert "The small tuned model proposed is and the mix agreed." in said
-    assert "overlap by 93 %, so such a draft is kept 87 to 93 times in 100." in said
-    assert second.get_attribute("aria-label").endswith("draft kept")
+    assert "overlap by 93 %, so such a draft is accepted 87 to 93 % of the time." in said
+    assert second.get_attribute("aria-label").endswith("draft accepted")
     third.click()
     said = page.locator("[data-part=card-verdict]").inner_text()
-    assert "proposed Quito; with the same noise the mix drew fine instead." in said
+    assert "proposed Quito; with the same noise the mix sampled fine instead." in said
     assert "overlap by 31 %" in said
     assert third.get_attribute("aria-label").endswith("draft Quito rejected")
 
@@ -296,10 +296,7 @@ def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> Non
     page.locator(".t").nth(0).click()
     assert "filter" not in page.locator("[data-part=card-verdict]").inner_text()
     page.locator(".t").nth(1).click()
-    assert (
-        "outside the likeliest 90 % of the large base"
-        in page.locator("[data-part=card-verdict]").inner_text()
-    )
+    assert "outside the large base's top 90 %" in page.locator("[data-part=card-verdict]").inner_text()
 
 
 def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
@@ -310,12 +307,12 @@ def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
         token.click()
         labels.append(token.get_attribute("aria-label"))
     assert labels[0] == "Token 1 of 3, Lima, 82 percent"
-    assert labels[1] == "Token 1 of 3, Lima, 78 percent, base 82 percent, left as it was by tuning"
+    assert labels[1] == "Token 1 of 3, Lima, 78 percent, base 82 percent, unchanged by tuning"
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
 def marks(page: "sync_api.Page") -> list[list[str]]:
-    """The classes of the up-scaled column's tokens, what they are apart."""
+    """The classes of the up-scaled column's tokens, without those of their kind."""
     return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
 
 
@@ -330,7 +327,7 @@ def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
     ]
     script.write(1, rows)
     page = stage.play(script)
-    # log-probs and attributions are made up here, so tuning seems to have moved what it did not
+    # log-probs and attributions are made up here and need not agree
     page.select_option("[data-part=colour]", "probability")
     assert marks(page) == [["grade-0"], ["grade-2"], ["grade-3"], ["grade-4"]]
     page.select_option("[data-part=colour]", "rank")
@@ -360,7 +357,7 @@ def test_a_chosen_colour_stays_for_the_next_run_and_drafts_stay_marked(stage: St
     stage.again(page)
     assert [classes[:1] for classes in marks(page)] == [["grade-0"], ["accepted"], ["resampled"]]
     assert "first choice" in page.locator("[data-part=legend]").inner_text()
-    assert "draft kept" in page.locator("[data-part=legend]").inner_text()
+    assert "draft accepted" in page.locator("[data-part=legend]").inner_text()
 
 
 def test_numbers_on_demand(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Share and Open by keyboard alone: links that only fill in, files that come back, runs that are played."""
+"""Share and Open by keyboard alone: links that only fill in fields, saved files, replays."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
-# Pressed inside the page, because a busy machine might be too late for it.
+# Pressed inside the page, because a busy machine might be too slow from outside.
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
 RECORDED = json.loads((opening.RUNS / "blend.json").read_text(encoding="ascii"))
@@ -59,12 +59,12 @@ def open_file(page: Any, path: Path) -> None:
 
 
 def at_once(page: Any) -> None:
-    """What is opened from now on is shown without a pace."""
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    """Replay opened runs instantly from now on."""
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
 
 
 def wait_replay(page: Any) -> None:
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
 
 
 def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
@@ -122,7 +122,7 @@ def test_what_is_wrong_in_the_address_is_named_and_the_rest_filled_in(
 @pytest.mark.parametrize(
     "address",
     [
-        "/?v=1&prompt=Hi+there&seed=41",  # as links were
+        "/?v=1&prompt=Hi+there&seed=41",  # an old link
         "/?__theme=dark#v=1&prompt=Hi+there&seed=41",  # as a Space's frame gets it
         "/?v=1&amp;prompt=Hi+there&amp;seed=41",
         "/#v=1&prompt=Hi+there&seed=41>",
@@ -242,7 +242,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = '0.5×'; }")
     open_file(page, tmp_path / "run.json")
     page.wait_for_selector("[data-part=replay]:not([hidden])")
-    page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # it is still played
+    page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # still being replayed
     page.locator(".pane.up .t").nth(1).press("Enter")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.node').length === 2")
@@ -259,7 +259,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     assert texts(page) == before[2:] * 3
     at_once(page)
     press(page, "[data-part=open]")
-    page.locator("[data-part=gallery] button").nth(5).press("Enter")  # Atlas said it, and Echo is loaded
+    page.locator("[data-part=gallery] button").nth(5).press("Enter")  # recorded by Atlas, and Echo is loaded
     page.wait_for_selector("[data-part=replay-title]:text('Two behaviours at once')")
     wait_replay(page)
     page.locator(".pane.up .t").first.press("r")
@@ -321,7 +321,7 @@ def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path:
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),
             "prompt",
         ),
-        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes here; huge.json has 4,000,001"),
+        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
         "image.json": ("\0\x01\ufffd" * 9, "not valid JSON"),
     }
     page = site.open()

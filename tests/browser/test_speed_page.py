@@ -1,4 +1,4 @@
-"""What the page costs the browser, in CPU time of its main thread: long runs as they stream, and afterwards.
+"""The page's cost in CPU time of the browser's main thread: long runs while they stream, and afterwards.
 
 The figures stand in docs/results.md. The bounds here are several times as high, so that only a change of kind
 fails. `python -m pytest -rP` shows what was measured.
@@ -54,7 +54,7 @@ def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
 
 
 class Stream(Script):
-    """Streams its tokens column by column in turn, so many tokens of each column an update."""
+    """Streams the columns in turn, a number of tokens of each per update."""
 
     def prepare(self, columns: tuple[tuple[str, Recipe], ...], count: int) -> None:
         self.columns, self.token_bytes = columns, WORDS
@@ -110,7 +110,7 @@ def until(page: "sync_api.Page", condition: str) -> None:
 
 
 def spent(stream: Stream, name: str = "ScriptDuration") -> float:
-    """Seconds of the main thread so far."""
+    """CPU seconds of the main thread so far."""
     return {m["name"]: m["value"] for m in stream.cdp.send("Performance.getMetrics")["metrics"]}[name]
 
 
@@ -157,7 +157,7 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
         "colours": "(s => { s.value = 'rank'; s.dispatchEvent(new Event('change')); })"
         "(document.querySelector('[data-part=colour]'))",
     }.items():
-        page.wait_for_timeout(SETTLE_MS)  # what came before, the plot above all, is drawn by then
+        page.wait_for_timeout(SETTLE_MS)  # earlier changes, above all the plot, are drawn by then
         before = spent(stream, "TaskDuration")
         page.evaluate(f"new Promise(done => {{ {act}; document.body.offsetHeight; setTimeout(done, 0); }})")
         costs[name] = spent(stream, "TaskDuration") - before
@@ -166,7 +166,7 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
 
 
 def test_the_first_plot_of_a_fresh_page_comes_to_rest(stream: Stream) -> None:
-    """Drawings under way at once, each with a config of its own, once undid each other for ever."""
+    """Concurrent drawings with different configs once redrew endlessly."""
     browser = stream.page.context.browser
     for _ in range(3):
         fresh = Stream()

@@ -1,4 +1,4 @@
-"""What a person steers before and during a run, by keyboard alone: columns, sliders, the pad, the method."""
+"""Controls before and during a run, by keyboard alone: columns, sliders, the pad, the method."""
 
 import re
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def type_recipe(page: Any, index: int, text: str) -> None:
 
 
 def pick(page: Any, menu: str, beginning: str) -> None:
-    """Go through a menu by its arrow keys, down to the first entry that begins so."""
+    """Move through a menu by arrow keys, down to the first entry that starts with this text."""
     page.focus(menu)
     page.keyboard.press("Home")
     for _ in range(page.locator(f"{menu} option").count()):
@@ -72,7 +72,7 @@ def value_of(page: Any, control: str) -> str:
 
 
 def wait_sentence(page: Any, where: str, words: str) -> None:
-    """Until the sentence in that place says so: while somebody types, others may come before it."""
+    """Wait for this error message: while typing, others may appear before it."""
     page.wait_for_function(
         """([where, words]) => {
             const place = document.querySelector(`[data-error=${where}]`);
@@ -99,15 +99,15 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     type_recipe(page, 2, "large_base + 0.7*(gorgon - small_base)")
     wait_sentence(page, "column-2", "no model gorgon")
     type_recipe(page, 2, "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)")
-    wait_names(page, "Base", "Tuned", "Own recipe")
+    wait_names(page, "Base", "Tuned", "Custom recipe")
     page.wait_for_function("document.querySelector('[data-error=column-2]').hidden")
     page.wait_for_function("document.querySelectorAll('.pane .what')[2].textContent.includes('2 behaviours')")
     run(page, "hello")
     wait_end(page)
     assert texts(page) == ["hello"] * 3
     assert sliders(page) == []
-    assert "None of these columns listens" in page.locator("[data-part=no-sliders]").inner_text()
-    page.select_option("[data-part=plotted]", label="Own recipe")
+    assert "No slider affects" in page.locator("[data-part=no-sliders]").inner_text()
+    page.select_option("[data-part=plotted]", label="Custom recipe")
     page.wait_for_function("document.querySelector('.plot').data?.length === 5")
     names = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
     assert "assistant" in names[1] and "pirate" in names[2]
@@ -208,7 +208,7 @@ def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:
     open_drawer(page, "Columns")
     choose(page, 0, "Pad")
     page.wait_for_selector("[data-part=pad]:visible")
-    assert page.locator("[data-part=pad-note]").inner_text() == "Here it is the up-scaled model."
+    assert page.locator("[data-part=pad-note]").inner_text() == "This is the up-scaled model."
     page.focus("#eft-beta")
     page.keyboard.press("Tab")  # past the sliders
     alpha = page.locator("[data-part=pad-alpha]")
@@ -224,7 +224,7 @@ def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:
     assert beta.get_attribute("aria-valuetext") == "α 0.00, β 0.00: the small base"
     page.focus("#eft-alpha")
     page.keyboard.press("End")
-    assert "Beyond" in page.locator("[data-part=pad-note]").inner_text()
+    assert "Outside" in page.locator("[data-part=pad-note]").inner_text()
     knob = page.locator("[data-part=pad-knob]")
     assert knob.evaluate("knob => [knob.style.left, knob.style.bottom]") == ["100%", "0%"]
 
@@ -238,7 +238,7 @@ def test_the_pad_steers_a_streaming_text_by_pointer_and_by_touch(site: Site) -> 
     box = page.locator("[data-part=pad-square]").bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + box["height"] - 5)
     page.mouse.down()
-    page.mouse.move(box["x"] - 40, box["y"] + 4, steps=3)  # out of the square, still held
+    page.mouse.move(box["x"] - 40, box["y"] + 4, steps=3)  # outside the square, still pressed
     page.mouse.up()
     assert (value_of(page, "alpha"), value_of(page, "beta")) == ("0.00", "0.95")
     run(page, "chant")
@@ -278,7 +278,7 @@ def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
     for kind, value, text in [
-        ("a list", "0 0.5 1 0.25", "list 0 0.5 1 0.25"),
+        ("custom", "0 0.5 1 0.25", "list 0 0.5 1 0.25"),
         ("warm", "7", "warmup 7"),
         ("only", "3", "first 3"),
     ]:
@@ -294,7 +294,7 @@ def test_the_weight_filter_keeps_the_terms_to_the_anchors_favourites(site: Site)
     page = site.open()
     open_drawer(page, "Method")
     pick(page, "#eft-filter", "contr")
-    assert "ruled out" in page.locator("[data-method=filter] small").inner_text()
+    assert "excluded" in page.locator("[data-method=filter] small").inner_text()
     page.focus("#eft-filter-value")
     page.keyboard.press("Control+a")
     page.keyboard.type("0.5")
@@ -329,7 +329,7 @@ def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> No
         wait_end(page)
         assert texts(page) == [prompt] * 3
     foot = page.locator(".pane.up .foot .drafts")
-    assert foot.inner_text().startswith("100 % of drafts kept")
+    assert foot.inner_text().startswith("100 % of drafts accepted")
     assert page.locator(".pane.up .t.accepted").count() > 10
     page.locator(".pane.up .t.accepted").nth(3).click()
     assert "proposed" in page.locator("[data-part=card-verdict]").inner_text()

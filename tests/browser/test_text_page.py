@@ -1,4 +1,4 @@
-"""Texts of any script, direction and character, and whoever changes the page's texts while it writes."""
+"""Texts of any script and direction, and translators or extensions that change the page while it writes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +22,11 @@ ARABIC = "مرحبا بالعالم Fine-Tuning رائع."
 
 
 def in_bytes(text: str) -> list[str]:
-    """A token per byte, as families have it that have not learnt the script."""
+    """A token per byte, as in families that have not learnt the script."""
     return [bytes([byte]).decode("utf-8", "surrogateescape") for byte in text.encode()]
 
 
-# Each cut where its signs belong together: into letters, or into bytes of them.
+# Each is cut inside joined characters: into letters, or into bytes of them.
 JOINED = {
     "Arabic": list("مرحبا"),
     "Arabic in bytes": in_bytes("سلام"),
@@ -39,7 +39,7 @@ JOINED = {
     "accents": ["e", "\u0301", "o", "\u0308"],
     "Hangul": list("\u1112\u1161\u11ab"),
 }
-# How wide the tokens stand, boxes for halves of characters apart, and how wide the same letters in one piece.
+# The width of the tokens, without boxes for partial characters, and of the same letters in one piece.
 WIDTHS = """text => {
   const spans = [...text.querySelectorAll(".t")], range = document.createRange();
   const boxes = spans.filter((span) => span.matches(".part:not(.joined), .mute"));
@@ -56,7 +56,7 @@ WIDTHS = """text => {
   probe.remove();
   return [range.getBoundingClientRect().width - boxed, whole];
 }"""
-# Where each token with a text stands, from left to right: their indices in the order of the eye.
+# The indices of tokens with text in visual order, from left to right.
 ORDER = """text => [...text.querySelectorAll(".t")].map((t, i) => [i, t.getBoundingClientRect()])
   .filter(([, at]) => at.width > 0)
   .sort(([, a], [, b]) => Math.abs(a.top - b.top) > 9 ? a.top - b.top : a.left - b.left).map(([i]) => i)"""
@@ -75,7 +75,7 @@ def _no_complaints(site: Site) -> Iterator[None]:
 
 
 def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] = ("Base", "Up")) -> RunTrace:
-    """Two columns that say these pieces; in the second, tuning pushed each by more than a nat."""
+    """Two columns of these pieces; in the second, tuning pushed each by more than a nat."""
     ids = {piece: number for number, piece in enumerate(dict.fromkeys(pieces), 1)}
     columns = []
     for name, recipe in zip(names, (BASE, UPSCALED), strict=True):
@@ -90,11 +90,11 @@ def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] =
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:
     page = site.open(**context)
-    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.click("[data-part=open]")
     file = {"name": "run.json", "mimeType": "application/json", "buffer": trace.to_json().encode("ascii")}
     page.set_input_files("[data-part=file]", file)
-    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     return page
 
 
@@ -138,7 +138,7 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
     left, right = (
         page.locator(".pane .t").nth(i).evaluate("t => t.getBoundingClientRect().left") for i in (6, 0)
     )
-    assert right - left > 60  # each paragraph begins on its own side
+    assert right - left > 60  # each paragraph starts on its own side
     page.locator(".pane .t").first.dispatch_event("click")
     assert page.locator(".cand").first.evaluate(direction) == "rtl"
     for place in (".eft", "[data-part=card-title]", ".foot", ".recipe"):
@@ -196,7 +196,7 @@ def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(
     assert texts(page)[0] == "".join(pieces)
 
 
-# What the translators of browsers, and extensions that mark words, do to every text of the page.
+# What browser translators and word-marking extensions do to every text of the page.
 WRAP = """(word) => {
   const walker = document.createTreeWalker(document.querySelector(".eft"), NodeFilter.SHOW_TEXT);
   const nodes = [];
@@ -237,7 +237,7 @@ def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> N
     page.mouse.move(0, 0)
     page.wait_for_selector("[data-part=peek]", state="hidden")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector("[data-part=peek]:not([hidden])")  # then the card is not drawn again
+    page.wait_for_selector("[data-part=peek]:not([hidden])")  # so that the card is not drawn again
     assert page.locator(".pane .t").nth(5).get_attribute("aria-pressed") == "true"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.className").startswith("cand")
@@ -258,7 +258,7 @@ def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: 
     for count in (3, 9, 20):
         page.wait_for_function("n => document.querySelectorAll('.pane .t').length > n", arg=count)
         page.evaluate(WRAP, word)
-        # and the caret is wrapped, moved to the front, or gone; a stranger's element stands among the columns
+        # and the caret is wrapped, moved to the front, or removed; a foreign element is among the columns
         page.evaluate(
             """n => { const caret = document.querySelector(".pane .caret"), text = caret?.closest(".text");
                document.querySelector(".columns").prepend(document.createElement("grammar-helper"));
@@ -313,7 +313,7 @@ def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: P
     for place in places:
         found = page.evaluate(kept, place)
         assert found and all(no for no, _ in found), place
-    assert page.locator("h1, .hint").first.evaluate("e => e.translate")  # the page's own words may be
+    assert page.locator("h1, .hint").first.evaluate("e => e.translate")  # the page's own texts may be
     page = saved(site, said(["Lima", " is"]), tmp_path)
     for place in (".text", "[data-part=prompt]", "[data-part=card-title] bdi", "tbody th > *", ".fall h3 b"):
         found = page.evaluate(kept, place)

@@ -1,4 +1,4 @@
-"""A phone, an emptied field, a remembered theme, a print, a dropped file."""
+"""Phones, emptied fields, the remembered theme, printing, dropped files."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
     assert page.locator(".pane .t").count() == 0
     assert page.get_attribute("#eft-prompt", "enterkeyhint") == "enter"
     button = page.locator("[data-part=run]")
-    assert button.is_visible() and "↵" not in button.inner_text()  # no key is promised
+    assert button.is_visible() and "↵" not in button.inner_text()  # no key is shown
     button.tap()
     wait_end(page)
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
@@ -222,7 +222,7 @@ def test_a_chosen_theme_is_remembered_and_till_then_the_system_decides(site: Sit
     assert not is_dark(page)
     page.goto(site.url)
     page.wait_for_selector(".pane")
-    page.click("[data-part=theme]")  # as the system has it: no choice any more
+    page.click("[data-part=theme]")  # the system's theme is not a choice
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("document.body.classList.contains('dark')")
 
@@ -290,7 +290,7 @@ def test_a_print_is_dark_on_white_and_has_nothing_to_press(site: Site, theme: st
     assert page.locator("[data-part=run]").is_visible() and not page.locator(".printed").is_visible()
 
 
-# What is written so that white paper would not show it: less than 4.5 to 1 against white.
+# Text that would be unreadable on white paper: contrast below 4.5 to 1.
 PALE = """() => {
   const light = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), pale = new Set();
@@ -376,7 +376,7 @@ def test_what_cannot_be_opened_gets_a_sentence_wherever_one_is(
     assert page.locator("[data-part=replay]").is_hidden()
 
 
-def test_a_drag_that_leaves_without_a_word_is_forgotten_and_text_may_still_be_dragged(site: Site) -> None:
+def test_a_drag_that_leaves_silently_is_forgotten_and_text_may_still_be_dragged(site: Site) -> None:
     page = site.open()
     page.evaluate(
         """() => { const transfer = new DataTransfer(); transfer.items.add(new File(["x"], "x.json"));
@@ -392,4 +392,4 @@ def test_a_drag_that_leaves_without_a_word_is_forgotten_and_text_may_still_be_dr
         document.querySelector(place).dispatchEvent(event); return event.defaultPrevented; }"""
     assert page.evaluate(taken, ["text/plain", "#eft-prompt"]) is False
     assert page.evaluate(taken, ["text/uri-list", "#eft-prompt"]) is False
-    assert page.evaluate(taken, ["text/uri-list", "body"]) is True  # it would be followed
+    assert page.evaluate(taken, ["text/uri-list", "body"]) is True  # the browser would follow it

@@ -1,4 +1,4 @@
-"""A page whose starter allowed negative alpha: sliders reach below 0, and the page says what that does."""
+"""A page with negative alpha allowed: sliders reach below 0, and the page says what that does."""
 
 from collections.abc import Iterator
 
@@ -34,5 +34,5 @@ def test_alpha_goes_below_0_and_the_page_says_what_that_does(site: Site) -> None
     page.click("[aria-controls=eft-columns]")
     page.select_option("#eft-column-0", label="Pad: α and β at once")
     page.wait_for_selector("[data-part=pad]:visible")
-    assert page.locator("[data-part=pad-note]").inner_text() == "Beyond the pad: undone."
+    assert page.locator("[data-part=pad-note]").inner_text() == "Outside the pad: undone."
     site.close_pages()

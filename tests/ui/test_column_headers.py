@@ -1,4 +1,4 @@
-"""The head of a column: its kind and a sentence for every shape of recipe."""
+"""Column headers: the kind and description of every shape of recipe."""
 
 import pytest
 
@@ -17,16 +17,16 @@ from eft_demo.method.recipe import (
 from eft_demo.ui.column_headers import column_head
 
 SHAPES = [
-    (BASE, "base", "Knows, but does not answer"),
-    (TUNED, "tuned", "Answers, but does not know"),
-    (parse("small_base + (pirate - small_base)"), "tuned", "Answers, but does not know"),
-    (Recipe("small_base"), "base", "Knows little, and does not answer"),
-    (UPSCALED, "up", "The small model's behaviour, the large model's knowledge"),
-    (DOWNSCALED, "up", "The large model's behaviour, the small model's knowledge"),
-    (AMPLIFIED, "up", "The small model's behaviour, and more knowledge with β"),
+    (BASE, "base", "Knows the facts, but just continues text"),
+    (TUNED, "tuned", "Answers, but lacks many facts"),
+    (parse("small_base + (pirate - small_base)"), "tuned", "Answers, but lacks many facts"),
+    (Recipe("small_base"), "base", "Knows little and just continues text"),
+    (UPSCALED, "up", "Small model's behaviour, large model's knowledge"),
+    (DOWNSCALED, "up", "Large model's behaviour, small model's knowledge"),
+    (AMPLIFIED, "up", "Small model's behaviour; β adds knowledge"),
     (PAD, "up", "From the small base: behaviour by α, knowledge by β"),
-    (REFERENCE, "tuned", "A large model that really was tuned: what is emulated"),
-    (blend(["brief", "pirate"]), "up", "The large model's knowledge, 2 behaviours blended"),
+    (REFERENCE, "tuned", "Really fine-tuned: what up-scaling emulates"),
+    (blend(["brief", "pirate"]), "up", "Large model's knowledge, 2 behaviours blended"),
     (parse("large_base - 2*(small_base - pirate)"), "tuned", "Written by hand"),
     (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Written by hand"),
 ]

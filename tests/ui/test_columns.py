@@ -1,4 +1,4 @@
-"""The columns a person may choose: what the menu offers, what typed ones mean, where a bad one is refused."""
+"""Columns: the menu's presets, typed recipes, and where an invalid one is refused."""
 
 import json
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def test_a_bad_column_is_refused_in_its_place(
 def test_while_typing_each_column_gets_its_own_answer(service: Service) -> None:
     asked = [column(TYPED), column("large_base + alpha*(small_tuned - small_bse)"), column("large_base +")]
     good, unknown, unfinished = json.loads(check_columns(service, {"behaviour": "brief", "columns": asked}))
-    assert good["about"] == "The large model's knowledge, 2 behaviours blended" and good["controls"] == []
+    assert good["about"] == "Large model's knowledge, 2 behaviours blended" and good["controls"] == []
     assert "small_bse" in unknown["error"] and "small_tuned" in unknown["error"]
     sentence, line, caret = unfinished["error"].split("\n")
     assert "character 13" in sentence and line[: len(caret)] + "^" == "large_base +" + "^"

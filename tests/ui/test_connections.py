@@ -1,4 +1,4 @@
-"""Connections: many slow ones leave room for the next, and running out of files fills no log."""
+"""Connections: many slow ones leave room for new ones, and running out of files does not flood the log."""
 
 import logging
 import os
@@ -70,7 +70,7 @@ def test_slow_connections_leave_room(limited: tuple[int, Path], sent: bytes) -> 
             try:
                 line.sendall(sent)
             except OSError:
-                pass  # closed for a newer one
+                pass  # closed to make room for a newer one
         assert healthy(port)
         files = len(os.listdir(f"/proc/{_pid(port)}/fd"))
         assert files < FILES
@@ -104,7 +104,7 @@ def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, P
             streams.append(line)
         assert healthy(port)
         late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False)
-        assert late.status_code == 503 and "Too many people" in late.text
+        assert late.status_code == 503 and "Too many connections" in late.text
         for line in streams:
             line.setblocking(False)
             assert _alive(line)

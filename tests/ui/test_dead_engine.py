@@ -1,4 +1,4 @@
-"""An engine that is beyond help ends its process, and until then tells everybody so at once."""
+"""A dead engine ends its process, and until then every request is refused immediately."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.fakes import CHANT, make_service
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0  # a busy machine is not a failure
-# The app, with a large model that answers a few times and then as a GPU does after a device-side assert.
+# The app with a large model that works a few times, then fails like a GPU after a device-side assert.
 DYING_APP = """
 import sys
 import torch
@@ -49,7 +49,7 @@ cli.main()
 """
 ASKED = {"n": 1, "prompt": "What is the capital of Peru?", "behaviour": "assistant", "controls": {"alpha": 1}}
 ASKED |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 60}
-# With drafts, as many as this machine's speed allows, twelve steps may be a whole text.
+# With drafts, whose number depends on this machine's speed, twelve steps may write a whole text.
 ASKED |= {"speculation": "off"}
 
 
@@ -70,7 +70,7 @@ def dying_app() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def run_lines(url: str) -> list[dict[str, object]]:
-    """The NDJSON lines of one run, asked for as the page does."""
+    """The NDJSON lines of one run, requested like the page does."""
     with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
         (dependency,) = client.get("/config").json()["dependencies"]
         body = {"data": [], "event_data": ASKED, "fn_index": dependency["id"], "session_hash": "s"}

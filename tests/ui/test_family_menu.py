@@ -1,4 +1,4 @@
-"""The family menu: what it tells, and that what a page posts is checked and never a path."""
+"""The family menu: its contents; posted values are checked and never used as a path."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def make_switch(settings: Settings, load: Any = load_chosen) -> Switch:
 
 
 def with_key(switch: Switch, posted: object = None) -> object:
-    """What the page posts that was opened by the link with the key."""
+    """A post of a page that was opened by the link with the key."""
     return {**posted, "key": switch.key} if isinstance(posted, dict) else posted
 
 
@@ -85,7 +85,7 @@ def test_it_tells_how_the_running_family_is_stored(service: Service, settings: S
     assert set(rows) == set(service.family.roles)
     assert rows["large_base"]["dtype"] == "float32" and rows["large_base"]["device"] == "cpu"
     assert rows["large_base"]["weights_bytes"] == 4 * rows["large_base"]["parameters"]
-    assert "/" not in rows["large_base"]["source"]  # where folders lie is nobody's business
+    assert "/" not in rows["large_base"]["source"]  # paths on the server are private
 
 
 @pytest.mark.parametrize("posted", [None, 5, "x", [], {"quantisation": []}, {"quantisation": "int4"}])

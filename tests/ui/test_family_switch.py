@@ -1,4 +1,4 @@
-"""Another family for everybody: who may ask for it, how it goes, and that nothing of the old one stays."""
+"""Switching the family: who may do it, its progress, and that nothing of the old family stays."""
 
 import gc
 import json
@@ -39,7 +39,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({}, Claim(KEY, {}), ""),
         ({}, Claim(KEY, {"host": "behind.a.proxy", "x-forwarded-for": "8.8.8.8"}), ""),
         ({"host": "0.0.0.0"}, Claim(KEY, HERE), ""),
-        # What a stranger behind a bare proxy sends looks like a person at this machine, but for the key.
+        # Behind a bare proxy, a stranger's request looks like one from this machine, except for the key.
         ({}, Claim(None, HERE), NEEDS_KEY),
         ({}, Claim(None, {"host": "127.0.0.1:7860"}), NEEDS_KEY),
         ({}, Claim("", HERE), NEEDS_KEY),
@@ -54,7 +54,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({"switch": "on"}, Claim(KEY, FOREIGN), "Only this app's own page"),
         ({"switch": "on"}, Claim(None, {**HERE, "origin": "null"}), "Only this app's own page"),
         ({"switch": "off"}, Claim(KEY, HERE), "EFT_SWITCH=off"),
-        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "This is a Space.*Duplicate"),
+        ({"space": "me/eft", "host": "0.0.0.0"}, Claim(KEY, HERE), "On a Space.*Duplicate"),
         ({"space": "me/eft", "switch": "on", "host": "0.0.0.0"}, Claim(None, HERE), ""),
         ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
@@ -103,7 +103,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     switch.start("qwen2.5", "nf4")
     assert reached.wait(WAIT_S) and switch.progress.state == "loading" and taken == []
     assert (switch.progress.stage.what, switch.progress.stage.done_bytes) == ("Qwen/Qwen2.5-7B", 5)
-    with pytest.raises(InputError, match="being loaded or measured already"):
+    with pytest.raises(InputError, match="already being loaded or measured"):
         switch.start("atlas", "none")
     go_on.set()
     assert until(switch, "loaded").family == "qwen2.5"
@@ -111,7 +111,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
 
 
 def without_end(stage: str, what: str, reached: threading.Event) -> Callable[[Settings, Watcher], str]:
-    """Work that tells its one stage again and again until it is called off."""
+    """Work that reports its one stage repeatedly until it is cancelled."""
 
     def work(settings: Settings, watcher: Watcher) -> str:
         while True:
@@ -244,7 +244,7 @@ def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two:
 def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
     assert service.family.name == "atlas" and "none.yaml" in notice
-    assert notice.endswith("Until then the bundled family runs.")
+    assert notice.endswith("Until then, the bundled family is used.")
     service.stop()
 
 

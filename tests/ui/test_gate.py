@@ -1,4 +1,4 @@
-"""The gate, over HTTP on a running page: other sites, foreign names, odd bodies, and what does not exist."""
+"""The gate, over HTTP on a running page: other sites, unknown host names, odd bodies, unknown paths."""
 
 import asyncio
 import http.client
@@ -39,7 +39,7 @@ def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
 
 
 def asked(page: tuple[Page, str], **changes: object) -> dict[str, object]:
-    """What the page posts to hear how loading stands."""
+    """The page's request for the loading progress."""
     component = page[0].config["dependencies"][0]["outputs"][0]
     body = {"data": {}, "component_id": component, "fn_name": "loading", "session_hash": "abc123"}
     return {**body, **changes}
@@ -137,7 +137,7 @@ def test_a_query_is_for_the_page_and_nothing_of_gradios(client: httpx.Client, qu
         ("localhost:7860", "/", 200),
         ("127.0.0.1", "/", 200),
         ("[::1]:7860", "/", 200),
-        ("192.168.1.7:80", "/", 200),  # an address cannot be made to lead here
+        ("192.168.1.7:80", "/", 200),  # nobody else can make an address point here
         ("eft.localhost", "/", 200),
         (socket.gethostname(), "/", 200),
         ("evil.example", "/", 403),
@@ -204,7 +204,7 @@ def test_the_page_is_the_same_whatever_a_proxy_says(client: httpx.Client) -> Non
     [
         ("http://localhost/healthz", "localhost", 200),
         ("HTTP://localhost:80/healthz?x=1", "localhost", 200),
-        ("https://127.0.0.1/config", "evil.example", 200),  # the target's address counts, not Host
+        ("https://127.0.0.1/config", "evil.example", 200),  # the target's address takes precedence over Host
         ("http://[::1]:7860/healthz", "", 200),
         ("http://localhost", "localhost", 200),
         ("http://evil.example/", "localhost", 403),
@@ -291,7 +291,7 @@ def test_what_is_not_json(client: httpx.Client, body: bytes) -> None:
 
 
 def post_raw(url: str, headers: str, pieces: Iterator[bytes]) -> str:
-    """The answer to a post whose length only its bytes tell."""
+    """The answer to a post without Content-Length."""
     with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), 20) as line:
         head = f"POST {JOIN} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n"
         try:
@@ -299,7 +299,7 @@ def post_raw(url: str, headers: str, pieces: Iterator[bytes]) -> str:
             for piece in pieces:
                 line.sendall(piece)
         except OSError:
-            pass  # it has heard enough
+            pass  # it has read enough
         answer = b""
         while not answer.endswith(b"}"):
             answer += line.recv(1000) or b"}"
@@ -318,7 +318,7 @@ def test_bytes_are_counted_and_not_believed(page: tuple[Page, str], headers: str
     headers += "Transfer-Encoding: chunked\r\n"
     answer = post_raw(page[1], headers, chunks(3 * gate.MAX_BODY_BYTES))
     assert answer.startswith("HTTP/1.1 413") and "1,000,000" in answer
-    assert post_raw(page[1], headers, chunks(100_000)).startswith("HTTP/1.1 400")  # only spaces are no JSON
+    assert post_raw(page[1], headers, chunks(100_000)).startswith("HTTP/1.1 400")  # spaces alone are not JSON
 
 
 def test_a_length_that_is_too_great_or_none_at_all(page: tuple[Page, str]) -> None:
@@ -399,7 +399,7 @@ def test_reading_large_bodies_has_a_limit_per_address(
 
 @pytest.mark.parametrize("path", [JOIN, "/gradio_api/run/x"])
 def test_a_refusal_is_read_by_a_proxy_that_closes_and_still_sends(page: tuple[Page, str], path: str) -> None:
-    size = 3_000_000  # more than the buffers of the system take
+    size = 3_000_000  # more than the system's buffers hold
     head = f"POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", urlsplit(page[1]).port or 0), 20) as line:
         line.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())

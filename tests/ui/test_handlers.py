@@ -1,4 +1,4 @@
-"""What the page asks for, without a page: runs, live controls, stop, and untrusted values of every kind."""
+"""The page's requests, without a page: runs, live controls, stop, and untrusted values of every kind."""
 
 import json
 import threading
@@ -80,10 +80,10 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
 @pytest.mark.parametrize(
     ("posted", "words"),
     [
-        ({"kind": "branch"}, "no longer kept"),
-        ({"kind": "same", "run": "guess", "column": 0}, "no longer kept"),
-        ({"kind": "<b>"}, "a branch or of the same text"),
-        ({"kind": ["branch"]}, "a branch or of the same text"),
+        ({"kind": "branch"}, "no longer has"),
+        ({"kind": "same", "run": "guess", "column": 0}, "no longer has"),
+        ({"kind": "<b>"}, "branch or same"),
+        ({"kind": ["branch"]}, "branch or same"),
     ],
 )
 def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, posted: dict, words: str):
@@ -93,10 +93,10 @@ def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, post
     assert place == "branch" and words in text
 
 
-def test_a_page_of_the_family_before_is_told_to_reload(service: Service):
+def test_a_page_of_the_previous_family_must_reload(service: Service):
     live = LiveRuns()
     live.renew()
-    assert "Echo runs now" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
+    assert "Echo" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
     assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
 
 
@@ -105,7 +105,7 @@ def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
     run_id = lines_of(service, GOOD, live)[0]["id"]
     live.renew()
     branch = {"kind": "branch", "n": 1, "run": run_id, "column": 0, "position": 0}
-    assert "no longer kept" in sentence_of(lines_of(service, branch, live))[1]
+    assert "no longer has" in sentence_of(lines_of(service, branch, live))[1]
 
 
 def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
@@ -253,7 +253,7 @@ def test_a_closed_page_frees_its_rows():
     try:
         next(stream)
         next(stream)
-        stream.close()  # what Gradio does when the tab is gone
+        stream.close()  # as Gradio does when the tab is closed
         deadline = time.monotonic() + 5
         while service.engine.active_sequences and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -290,7 +290,7 @@ def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.Monke
     assert sentence_of(lines_of(service, GOOD))[1] == handlers.CLOSING
 
 
-def test_a_bug_is_told_and_logged(
+def test_a_bug_is_reported_and_logged(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)

@@ -1,4 +1,4 @@
-"""Sessions that somebody makes up do not end the runs of those who listen; nor do they fill the log."""
+"""Invented sessions neither end the runs of listening visitors nor flood the log."""
 
 from asyncio import Queue
 

@@ -1,4 +1,4 @@
-"""Two texts word by word, as the page compares them: exact, against a plain longest common subsequence."""
+"""The page's word-by-word comparison of texts, against a plain longest common subsequence."""
 
 import difflib
 import random
@@ -13,7 +13,7 @@ WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
 
 
 def longest(left: list[str], right: list[str]) -> int:
-    """The length of the longest common subsequence, the slow and plain way."""
+    """The length of the longest common subsequence, computed simply and slowly."""
     row = [0] * (len(right) + 1)
     for word in left:
         before = row

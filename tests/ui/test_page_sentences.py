@@ -1,4 +1,4 @@
-"""The sentences of the card, made in the page: who decided, what would turn it, how a draft fared."""
+"""The sentences of the card, made in the page: what decided, what would change it, how a draft fared."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from tests.records import make_record
 
 pytestmark = pytest.mark.skipif(find_node() is None, reason="these tests need Node.js")
 LABELS = ("", "Bolivia", "Cuba", "Chad")
-Tell = Callable[..., str]
+Say = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pieces(
     weight_filter: str = "off",
     lowest: float = 0,
 ) -> list[str]:
-    """What a function of the page says of a record that went over the wire."""
+    """The sentence that a function of the page makes of a record sent over the wire."""
     encoder = wire.Encoder(
         RunSpec(columns=(("Column", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
@@ -61,52 +61,48 @@ def tokens(lead: float, push: float) -> dict[int, dict[str, float]]:
 
 
 @pytest.fixture
-def say(page: Modules) -> Tell:
-    def tell(lead: float, push: float, chosen: int = 1, alpha: float = 1.0) -> str:
+def say(page: Modules) -> Say:
+    def sentence(lead: float, push: float, chosen: int = 1, alpha: float = 1.0) -> str:
         return "".join(pieces(page, UPSCALED, make_record(UPSCALED, chosen, tokens(lead, push), alpha=alpha)))
 
-    return tell
+    return sentence
 
 
-def test_the_base_decides_and_alpha_would_turn_it(say: Tell) -> None:
+def test_the_base_decides_and_alpha_would_turn_it(say: Say) -> None:
     sentence = say(6.3, -0.6)
-    assert sentence.startswith(
-        "The large base decides here: it is 6.3 nats (540 times) surer of Bolivia than of Cuba;"
-    )
+    assert sentence.startswith("The large base decides here: it prefers Bolivia to Cuba by 6.3 nats (540×);")
     assert "tuning pushes the other way by 0.6" in sentence
-    assert sentence.endswith(
-        "It would sooner say Cuba only from α\u00a0=\u00a010.5, beyond the slider's end."
-    )
+    assert "Cuba only from α\u00a0=\u00a010.5, beyond the slider" in sentence
 
 
-def test_tuning_decides(say: Tell) -> None:
+def test_tuning_decides(say: Say) -> None:
     assert say(-2.0, 4.0).startswith(
-        "Tuning decides here: the large base alone is 2.0 nats (7.4 times) surer of Cuba"
+        "Tuning decides here: the large base alone prefers Cuba by 2.0 nats (7.4×)"
     )
-    assert say(-2.0, 4.0).endswith("It would sooner say Cuba below α\u00a0=\u00a00.50.")
+    assert say(-2.0, 4.0).endswith("Cuba below α\u00a0=\u00a00.50.")
 
 
-def test_both_agree(say: Tell) -> None:
-    assert "Both agree here." in say(2.0, 1.0)
+def test_both_agree(say: Say) -> None:
+    assert "Both agree here:" in say(2.0, 1.0)
     assert say(2.0, 1.0).endswith("No α would change that.")
 
 
-def test_the_noise_decides(say: Tell) -> None:
+def test_the_noise_decides(say: Say) -> None:
     assert say(3.0, -1.0, chosen=2).startswith(
-        "The shared noise decided here: the mix is 2.0 nats (7.4 times) surer of Bolivia"
+        "Chance decided here: the mix prefers Bolivia by 2.0 nats (7.4×)"
     )
-    assert say(3.0, -1.0, chosen=2).endswith("It would sooner say Cuba only from α\u00a0=\u00a03.00.")
+    assert say(3.0, -1.0, chosen=2).endswith("Cuba only from α\u00a0=\u00a03.00.")
 
 
-def test_a_flip_below_0_is_told_where_the_slider_reaches_it(page: Modules) -> None:
+def test_a_flip_below_0_is_reported_where_the_slider_reaches_it(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
     assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
     sent = "".join(pieces(page, UPSCALED, record, lowest=-3))
-    assert sent.endswith("It would sooner say Cuba below α\u00a0=\u00a0-1.00.")
+    assert sent.endswith("Cuba below α\u00a0=\u00a0-1.00.")
 
 
-def test_no_say_at_alpha_zero(say: Tell) -> None:
-    assert "tuning has no say" in say(3.0, -1.0, alpha=0.0)
+def test_tuning_makes_no_difference_at_alpha_zero(say: Say) -> None:
+    assert "tuning makes no difference" in say(3.0, -1.0, alpha=0.0)
 
 
 def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> None:
@@ -117,9 +113,9 @@ def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> Non
 
 def test_a_model_alone(page: Modules) -> None:
     alone = "".join(pieces(page, BASE, make_record(BASE, 1, tokens(1.0, 0.0))))
-    assert alone.startswith("The large base model writes this column alone. It is 1.0 nats (2.7 times) surer")
+    assert "large base model alone" in alone and "prefers Bolivia to Cuba by 1.0 nats (2.7×)" in alone
     noise = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
-    assert noise.endswith("surer of Bolivia; the noise chose Cuba all the same.")
+    assert "prefers Bolivia by" in noise and noise.endswith("but the noise chose Cuba.")
 
 
 def test_bold_pieces_are_never_parsed(page: Modules) -> None:
@@ -134,7 +130,7 @@ def test_impossible_tokens(page: Modules) -> None:
     impossible = tokens(1.0, 1.0)
     impossible[2]["large_base"] = float("-inf")
     said = "".join(pieces(page, UPSCALED, make_record(UPSCALED, 1, impossible)))
-    assert "no chance at all" in said
+    assert "zero probability" in said
 
 
 def test_each_term_of_a_blend_is_named(page: Modules) -> None:
@@ -145,11 +141,9 @@ def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     }
     record = make_record(recipe, 1, two, controls={"alpha_brief": 1.0, "alpha_pirate": 1.0})
     said = "".join(pieces(page, recipe, record))
-    assert said.startswith("Tuning decides here: the large base alone is 1.0 nats (2.7 times) surer of Cuba")
+    assert said.startswith("Tuning decides here: the large base alone prefers Cuba by 1.0 nats (2.7×)")
     assert "tuning adds 1.5 for Bolivia (brief +2.0, pirate −0.5)" in said
-    assert said.endswith(
-        "It would sooner say Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00."
-    )
+    assert said.endswith("Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00.")
 
 
 def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
@@ -159,26 +153,26 @@ def test_scale_is_called_size_and_the_pad_has_both(page: Modules) -> None:
     }
     amplified = make_record(AMPLIFIED, 1, two, controls={"beta": 1.0})
     said = "".join(pieces(page, AMPLIFIED, amplified))
-    assert said.startswith("Size decides here: the small tuned alone is") and "β\u00a0=\u00a0" in said
+    assert said.startswith("Size decides here: the small tuned alone prefers") and "β\u00a0=\u00a0" in said
     pad = "".join(pieces(page, PAD, make_record(PAD, 1, two, controls={"alpha": 1.0, "beta": 1.0})))
     assert "tuning and size add 3.8 for Bolivia (size +3.8)" in pad
-    assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not tell the two apart
+    assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not distinguish the two
     down = {token: by_role | {"large_tuned": -0.1 * token} for token, by_role in two.items()}
     said = "".join(pieces(page, DOWNSCALED, make_record(DOWNSCALED, 2, down)))
-    assert said.startswith("Both agree here. The small base leads:") and "tuning adds 2.7" in said
+    assert said.startswith("Both agree here: the small base prefers") and "tuning adds 2.7" in said
 
 
 @pytest.mark.parametrize(
     ("drafted", "overlap", "words"),
     [
         (1, 0.93, "The small tuned model proposed Bolivia and the mix agreed. Their distributions overlap by "
-         "93 %, so such a draft is kept 87 to 93 times in 100."),
-        (2, 0.31, "The small tuned model proposed Cuba; with the same noise the mix drew Bolivia instead. "
-         "Their distributions overlap by 31 %, so such a draft is kept 18 to 31 times in 100."),
-        (1, 1.0, "overlap by 100 %, so such a draft is always kept."),
-        (1, 0.999, "overlap by more than 99 %, so such a draft is almost always kept."),
-        (2, 0.0, "overlap by 0 %, so such a draft is never kept."),
-        (2, 0.002, "overlap by less than 1 %, so such a draft is almost never kept."),
+         "93 %, so such a draft is accepted 87 to 93 % of the time."),
+        (2, 0.31, "The small tuned model proposed Cuba; with the same noise the mix sampled Bolivia instead. "
+         "Their distributions overlap by 31 %, so such a draft is accepted 18 to 31 % of the time."),
+        (1, 1.0, "overlap by 100 %, so such a draft is always accepted."),
+        (1, 0.999, "overlap by more than 99 %, so such a draft is almost always accepted."),
+        (2, 0.0, "overlap by 0 %, so such a draft is never accepted."),
+        (2, 0.002, "overlap by less than 1 %, so such a draft is almost never accepted."),
     ],
 )  # fmt: skip
 def test_how_a_draft_fared(page: Modules, drafted: int, overlap: float, words: str) -> None:
@@ -195,7 +189,9 @@ def test_the_model_that_drafted_is_named(page: Modules) -> None:
     assert said.startswith("The small brief model proposed Bolivia and the mix agreed.")
     record = replace(make_record(BASE, 1, two), draft=Draft(2, 0.9))
     said = "".join(pieces(page, BASE, record, "explainDraft"))
-    assert said.startswith("The small base model proposed Cuba; with the same noise the large base drew Bol")
+    assert said.startswith(
+        "The small base model proposed Cuba; with the same noise the large base sampled Bol"
+    )
     record = replace(make_record(TUNED, 1, two), draft=Draft(2, 0.9))  # as only a file could have it
     assert pieces(page, TUNED, record, "explainDraft") == []
 
@@ -210,11 +206,11 @@ def test_outside_the_weight_filter_the_card_says_so(page: Modules) -> None:
     assert pieces(page, UPSCALED, record, "explainFilter", weight_filter="top-p 0.95") == []
     assert pieces(page, UPSCALED, outside, "explainFilter") == []
     said = "".join(pieces(page, UPSCALED, outside, "explainFilter", weight_filter="top-p 0.95"))
-    assert "outside the likeliest 95 % of the large base" in said
+    assert "outside the large base's top 95 %" in said
 
 
 @pytest.mark.parametrize(
-    ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over a million")]
+    ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over 1,000,000")]
 )
 def test_surer(page: Modules, nats: float, times: str) -> None:
-    assert page.evaluate("surer", nats) == f"{abs(nats):.1f} nats ({times} times)"
+    assert page.evaluate("surer", nats) == f"{abs(nats):.1f} nats ({times}×)"

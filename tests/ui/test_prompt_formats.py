@@ -1,4 +1,4 @@
-"""What each model is shown: a person's own formats are checked, shown in full, and reach the model."""
+"""Prompt formats: a visitor's own formats are checked, shown in full, and reach the model."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_an_own_format_reaches_its_model_and_no_other() -> None:
     assert request.prompts["brief"] == tuple(encode_prompt(family, "brief", "Hi", formats["brief"]))
     assert request.prompts["small_base"] == tuple(encode_prompt(family, "small_base", "Hi"))
     assert request.prompts["brief"] != request.prompts["small_base"]
-    assert request.spec.formats == formats  # so that a branch is shown the same
+    assert request.spec.formats == formats  # so that a branch uses the same
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_is_no_format_is_a_sentence(posted: object, sentence: str) -> None:
         check(RunSpec(prompt="Hi", formats=posted), SERVICE.family, SERVICE.settings)
 
 
-def test_all_that_a_model_is_shown_is_told() -> None:
+def test_the_full_prompt_is_shown() -> None:
     assert json.loads(preview(SERVICE, {"role": "brief", **OWN})) == {"text": OWN["text"]}
     chat = {"role": "brief", "kind": "chat", "text": ""}
     assert "chat template" in json.loads(preview(SERVICE, chat))["error"]

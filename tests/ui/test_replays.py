@@ -1,4 +1,4 @@
-"""Runs from files as the page gets them: what is right streams like a run, what is wrong is one sentence."""
+"""Replays: a valid file streams like a run, and an invalid one gives a single error message."""
 
 import json
 from itertools import accumulate
@@ -44,7 +44,7 @@ def sentence(answer: str) -> str:
 
 
 def changed(path: list[Any], value: object) -> str:
-    """A good file with one thing in it replaced."""
+    """A valid file with one value replaced."""
     document = json.loads(GOOD)
     place = document
     for step in path[:-1]:
@@ -53,7 +53,7 @@ def changed(path: list[Any], value: object) -> str:
     return json.dumps(document)
 
 
-def test_a_good_file_is_told_as_a_run_is() -> None:
+def test_a_good_file_streams_like_a_run() -> None:
     lines = [
         json.loads(line)
         for line in json.loads(opening.open_file(KeptRuns(), {"text": GOOD}))["lines"].splitlines()
@@ -150,8 +150,8 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     assert other_way["data"][0]["y"] == pytest.approx([-y for y in figure["data"][0]["y"]], abs=1e-3)
     assert figure["of"] == other_way["of"] == 2
     assert len(figure["data"][0]["y"]) == len(mixed.tokens) != len(base.tokens)
-    assert ask(2, 1)["of"] == 2  # the tuned column comes down to one of the mix's models
-    assert "does not hold" in ask(0, 1)["error"] and tuned.tokens
+    assert ask(2, 1)["of"] == 2  # the tuned column is one of the mix's models
+    assert "has no log-probs" in ask(0, 1)["error"] and tuned.tokens
     service.stop()
 
 

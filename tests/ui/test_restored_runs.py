@@ -1,4 +1,4 @@
-"""Runs that a page hands back to a server that has them no more: kept as they were, or one sentence."""
+"""Restored runs: posted back to a server that has lost them, stored unchanged or refused with a message."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
-    """A run as the server keeps it, and as the page posts it: what `regain` in memory.js makes of it."""
+    """A run as the server stores it, and as the page posts it (`regain` in api.js)."""
     live = LiveRuns()
     behaviour = service.family.behaviours[0].role
     *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **ASKED})
@@ -120,7 +120,7 @@ def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
 def test_what_is_saved_of_it_opens_again_and_goes_on(
     service: Service, ran: tuple[Kept, dict[str, Any]]
 ) -> None:
-    """Although a column, the tokens that only it named and what only its model was shown stay out."""
+    """A dropped column takes its own labels and its model's prompt format with it."""
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     record = {**posted["record"], "schedule": "list 0", "speculation": "on 4"}

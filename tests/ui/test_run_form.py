@@ -1,4 +1,4 @@
-"""What the page asks for, checked, and the same as a link holds it."""
+"""The page's form: posted values are checked, and equal those of a link."""
 
 import json
 from collections.abc import Iterator, Mapping

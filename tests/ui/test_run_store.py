@@ -1,4 +1,4 @@
-"""Kept runs: branched from, scored, saved and opened; and nothing the page posts is taken on trust."""
+"""Stored runs: branched, scored, saved and opened; and no posted value is trusted."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def runs(service: Service) -> KeptRuns:
-    """One run, "a", that has streamed to its end."""
+    """One finished run, "a"."""
     runs = KeptRuns()
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
     stored = Kept.of_run(run)
@@ -46,7 +46,7 @@ def runs(service: Service) -> KeptRuns:
 
 
 def finish(begun: tuple[Run, Kept]) -> list[ColumnTrace]:
-    """The columns of a run that began from another, all of them, to the end."""
+    """All columns of a finished run that started from another."""
     run, stored = begun
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -93,7 +93,7 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: K
     again, child = start_branch(service, runs, {"run": "child", "column": 1, "position": 1})
     assert [name for name, _ in child.spec.columns] == [name for name, _ in original.spec.columns]
     assert finish((again, child))[1].tokens[0] == columns[1].tokens[0]
-    # the others threw seed 5, and a file has one seed
+    # the others used seed 5, and a file has one seed
     assert [column.name for column in stored.trace(service).columns] == [columns[1].name]
     assert len(runs.find("a").trace(service).columns) == 3
 
@@ -206,13 +206,11 @@ def test_what_cannot_be_saved_is_a_sentence(
 
 
 @pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
-def test_figures_are_asked_for_properly_or_not_at_all(
-    service: Service, runs: KeptRuns, posted: object
-) -> None:
+def test_invalid_requests_for_figures_are_refused(service: Service, runs: KeptRuns, posted: object) -> None:
     assert json.loads(kept.log_odds(service, runs, posted))["error"]
 
 
-def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) -> None:
+def test_log_odds_need_one_text(service: Service, runs: KeptRuns) -> None:
     figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
     assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
     stored = runs.find("a")
@@ -225,7 +223,7 @@ def test_log_odds_are_told_of_one_text_only(service: Service, runs: KeptRuns) ->
 
 
 def opened(service: Service, runs: KeptRuns, **changes: object) -> KeptRuns:
-    """Run "a" as a file that was opened again, after a stranger changed something in it."""
+    """Run "a", saved, modified and opened again."""
     document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
     mine = KeptRuns()
     assert "lines" in json.loads(open_file(mine, {"text": json.dumps(document | changes)}))
@@ -243,7 +241,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     same = finish(start_same_text(service, mine, {"run": run_id, "column": 0}))
     assert ids(same[0]) == ids(same[1]) == ids(same[2])
     _, branch = start_branch(service, mine, posted)
-    assert branch.trace(service).spec.family == service.family.name  # it is a run of this family now
+    assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
 
 
 @pytest.mark.parametrize(
@@ -285,5 +283,5 @@ def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns)
     assert mine.find("a").trace(service) == stored.trace(service)
     branch = {"run": "a", "column": 2, "position": 3}
     assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
-    with pytest.raises(InputError, match="no longer kept"):
+    with pytest.raises(InputError, match="no longer has"):
         mine.find("1")

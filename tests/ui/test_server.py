@@ -1,4 +1,4 @@
-"""The server around the page: what it serves, what it refuses, ports; and its endpoints without the page."""
+"""The page's server: what it serves and refuses, its ports, and its endpoints without the page."""
 
 import json
 import time
@@ -161,7 +161,7 @@ def ask(
 
 @pytest.mark.parametrize("name", ["load_family", "measure_quantisation", "cancel_loading", "family_menu"])
 def test_what_acts_on_everybody_takes_the_key(client: httpx.Client, page: tuple[Page, str], name: str):
-    # As it comes through a proxy that says nothing of whom it speaks for: from this machine, to this machine.
+    # As sent by a proxy that does not forward the client: from this machine, to this machine.
     for posted in ({}, {"family": "atlas"}, {"family": "atlas", "key": "guess"}, None):
         answer = ask(client, page, name, posted).text
         assert "link that the terminal printed" in answer and page[0].switch.key not in answer

@@ -1,4 +1,4 @@
-"""Sockets for every form of address, and a sentence for each that cannot be had."""
+"""Sockets for every form of address, and an error message for each that cannot be used."""
 
 import errno
 import socket
@@ -120,13 +120,13 @@ def test_an_address_that_is_not_ours_is_a_sentence(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
 def test_what_is_no_host_is_a_sentence(host: str) -> None:
-    with pytest.raises(InputError, match="is not known here.*--host"):
+    with pytest.raises(InputError, match="cannot be resolved.*--host"):
         serving.listen(host, 7860)
 
 
 def test_where_ipv6_is_off_localhost_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [
-        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),  # nobody's address
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),  # an address of no machine
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
@@ -172,7 +172,7 @@ def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.
         ("0.0.0.0", "127.0.0.1", True),
         pytest.param("::1", "[::1]", True, marks=ipv6),
         pytest.param("::", "[::1]", True, marks=ipv6),
-        pytest.param("::", "127.0.0.1", True, marks=ipv6),  # comes as ::ffff:127.0.0.1
+        pytest.param("::", "127.0.0.1", True, marks=ipv6),  # arrives as ::ffff:127.0.0.1
         ("127.0.0.2", "127.0.0.2", False),
     ],
 )

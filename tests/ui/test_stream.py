@@ -1,4 +1,4 @@
-"""Events to NDJSON: every line parses, nothing looks like markup, text comes whole and labels come once."""
+"""Events to NDJSON: every line parses, nothing looks like markup, texts are complete, labels sent once."""
 
 import json
 import math
@@ -83,7 +83,7 @@ def test_the_list_is_short_and_keeps_what_matters():
     assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
 
 
-def test_controls_are_told_where_they_act_and_when_they_change():
+def test_controls_are_sent_where_they_act_and_when_they_change():
     stream = encoder()
     assert "v" not in json.loads(stream.event_line(token(column=0)))
     sent = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
@@ -96,7 +96,7 @@ def test_rank_and_the_anchors_choice_are_sent_only_where_they_differ():
     assert "b" not in first and (other["b"], other["r"]) == (1, 2)
 
 
-def test_a_draft_is_told_with_its_label():
+def test_a_draft_is_sent_with_its_label():
     event = token()
     event = replace(event, record=replace(event.record, draft=Draft(4, 0.12345)))
     line = json.loads(encoder().event_line(event))

@@ -1,4 +1,4 @@
-"""Who listens and whose turn it is, without a server; the shelf with quotas; rows and places by owner."""
+"""Listeners and turns, without a server; the store's quotas; sequences and places by owner."""
 
 import asyncio
 import threading
@@ -46,12 +46,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-# -- who listens --
+# -- listeners --
 
 
 def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
     async def send(message: object) -> None:
-        """Takes everything at once."""
+        """Accepts everything immediately."""
 
     scope = {"type": "http", "path": path, "query_string": query}
     asyncio.run(Listening(app, streams)(scope, None, send))
@@ -71,7 +71,7 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
     with pytest.raises(ConnectionResetError):
         serve(streams, b"session_hash=one", path, app)
     assert not streams.is_read("one", 1)
-    serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # no session: nothing to count, and no failure
+    serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # without a session nothing is counted
 
 
 def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_sessions_that_never_listened_are_named_once_for_forgetting(monkeypatch:
     assert streams.forgotten() == ["one"] and streams.forgotten() == []
 
 
-# -- whose turn it is --
+# -- turns --
 
 
 async def stay() -> bool:
@@ -163,7 +163,7 @@ def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> No
 
     answers = asyncio.run(all_at_once())
     assert answers == ["one 0", "one 1", "one 2", "one 3", "other"]
-    assert order[:3] == ["before", "one 0", "other"]  # it came last, and waited for what was under way only
+    assert order[:3] == ["before", "one 0", "other"]  # it came last and waited only for the task under way
 
 
 def test_limits_of_heavy_work_are_sentences_and_bind_nobody_else() -> None:
@@ -173,12 +173,12 @@ def test_limits_of_heavy_work_are_sentences_and_bind_nobody_else() -> None:
         turns = Turns(settings)
         mine = [asyncio.ensure_future(turns.take(ONE, lambda: 1, stay)) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="this page .* 2 is the most"):
+        with pytest.raises(Overloaded, match="this page .* at most 2"):
             await turns.take(ONE, lambda: 1, stay)
         neighbour = replace(ONE, session="neighbour")
         mine.append(asyncio.ensure_future(turns.take(neighbour, lambda: 1, stay)))
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="your address .* 3 is the most"):
+        with pytest.raises(Overloaded, match="your address .* at most 3"):
             await turns.take(neighbour, lambda: 1, stay)
         assert await turns.take(OTHER, lambda: 2, stay) == 2
         assert await asyncio.gather(*mine) == [1, 1, 1]
@@ -217,11 +217,11 @@ def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None
     assert visitors.sys.getswitchinterval() == before_s
 
 
-# -- the shelf --
+# -- the store --
 
 
 def fill(shelf: Shelf[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False) -> None:
-    """Something that cannot be packed smaller."""
+    """An item that cannot be compressed."""
     shelf.put(name, bytes(threading.get_ident() * k % 251 for k in range(size)), visitor, opened)
     shelf.pack(name)
 
@@ -238,7 +238,7 @@ def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None
 
 def test_what_is_too_much_goes_from_whoever_holds_most() -> None:
     shelf: Shelf[bytes] = Shelf(Settings(max_kept_mb=1))
-    many = 1_000_000 // 4096  # of the least that counts
+    many = 1_000_000 // 4096  # of the minimum counted size
     for number in range(20):
         fill(shelf, Visitor(f"pupil {number}", "10.0.0.1"), f"pupil {number}")
     for number in range(2 * many):
@@ -261,7 +261,7 @@ def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(shelf.by_id) == ["used"]
 
 
-# -- rows and places --
+# -- sequences and places --
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_a_minute_has_so_many_runs_for_an_address() -> None:
     live, settings = LiveRuns(), Settings(max_runs_per_minute=2)
     for number in range(2):
         live.began(live.begin(replace(ONE, session=str(number)), settings), None)
-    with pytest.raises(Overloaded, match="2 runs within a minute, and 2 is the most"):
+    with pytest.raises(Overloaded, match="2 runs within a minute, and at most 2"):
         live.begin(ONE, settings)
     assert live.begin(OTHER, settings)
 
@@ -303,7 +303,7 @@ def test_a_minute_has_so_many_runs_for_an_address() -> None:
 def test_a_page_counts_its_runs_from_their_beginning() -> None:
     live, settings = LiveRuns(), Settings(max_runs_each=2)
     ids = [live.begin(ONE, settings) for _ in range(2)]
-    with pytest.raises(Overloaded, match="2 is the most at once"):
+    with pytest.raises(Overloaded, match="at most 2 are allowed"):
         live.begin(ONE, settings)
     live.began(ids[0], None)
     assert live.begin(ONE, settings)

@@ -1,4 +1,4 @@
-"""The page's modules: their order, what each may do when it is loaded, and the route that serves them."""
+"""The page's modules: import order, no side effects on load, and the route that serves them."""
 
 import json
 import posixpath
@@ -20,11 +20,11 @@ from tests.javascript import find_node
 MODULES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
 SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
-# addEventListener("keydown", ...), a list of types with one of them in it, onkeydown = ...
+# addEventListener("keydown", ...), a list of types that contains one, onkeydown = ...
 LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
-# At the start of a line stands a comment, an import, a declaration, or what ends one.
+# Every line starts with a comment, an import, a declaration, or the end of one.
 DECLARING = re.compile(r"(?:export )?(?:async )?(?:function|const|let) |import |//|/\*\*| \*|[\]})]|$|\s")
-# What markup could be made with. The page has none: texts go through textContent.
+# Ways to create markup. The page uses none: texts go through textContent.
 MARKUP = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function\(")
 
 
@@ -39,7 +39,7 @@ GRAPH = {name: imports_of(name) for name in MODULES}
 
 
 def floor(name: str) -> int:
-    """lib below store, dom and api; those below the views; main above all."""
+    """The order: lib, then store, dom and api, then the views, then main."""
     return {"lib": 0, "views": 2}.get(name.partition("/")[0], 3 if name == "main.js" else 1)
 
 
@@ -78,7 +78,7 @@ def test_nothing_but_declarations_stands_at_the_top(name: str) -> None:
 
 @pytest.mark.skipif(find_node() is None, reason="this test needs Node.js")
 def test_every_module_can_be_loaded_where_there_is_no_page() -> None:
-    """Whatever acts on a document when it is loaded fails here, for there is none."""
+    """A module that uses the document when it is loaded fails here, because there is none."""
     paths = json.dumps([(WEB / name).as_uri() for name in MODULES])
     script = f"for (const path of {paths}) await import(path);"
     subprocess.run([str(find_node()), "--input-type=module", "-e", script], check=True, timeout=120)

@@ -32,7 +32,7 @@ export const COLOURS = {
     ["first choice", (r) => r <= 1], ["2 to 10", (r) => r <= 10], ["11 to 100", (r) => r <= 100], ["further down", () => true],
   ]),
   entropy: graded("entropy", (token) => nat(token.e), (token) => nat(token.e).toFixed(1), [
-    ["sure: below 0.1 nats", (e) => e < 0.1], ["to 0.5", (e) => e < 0.5], ["to 1", (e) => e < 1], ["to 2", (e) => e < 2], ["many ways on: 2 and more", () => true],
+    ["certain: below 0.1 nats", (e) => e < 0.1], ["to 0.5", (e) => e < 0.5], ["to 1", (e) => e < 1], ["to 2", (e) => e < 2], ["wide open: 2 and more", () => true],
   ]),
   flip: {
     title: "flips only",

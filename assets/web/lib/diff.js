@@ -1,12 +1,12 @@
-// Two texts word by word: a longest common subsequence of words, exact; white space belongs to the word behind it and is
-// not compared.
+// Word-by-word comparison of two texts: an exact longest common subsequence of words. White space belongs to the word
+// after it and is not compared.
 
-const MAX_CELLS = 9e6; // words of one text times words of the other; beyond it the page would stutter
+const MAX_CELLS = 9e6; // words of one text times words of the other; beyond this the page would freeze
 
 /** @type {(text: string) => string[]} */
 const wordsOf = (text) => text.match(/\s*(?:[\p{L}\p{M}\p{N}]+|\S)|\s+$/gu) || [];
 
-// Pairs [i, j] of words that stand in both, in order and as many as can be; null if the texts are too long.
+// Pairs [i, j] of words common to both, in order and as many as possible; null if the texts are too long.
 /** @type {(left: string[], right: string[]) => [number, number][] | null} */
 function commonWords(left, right) {
   const a = left.map((word) => word.trim()), b = right.map((word) => word.trim());
@@ -19,7 +19,7 @@ function commonWords(left, right) {
   while (endA > start && endB > start && a[endA - 1] === b[endB - 1]) tail.unshift([--endA, --endB]);
   const rows = endA - start, width = endB - start + 1;
   if (rows * width > MAX_CELLS) return null;
-  const longest = new Uint16Array((rows + 1) * width); // of the rest from here on
+  const longest = new Uint16Array((rows + 1) * width); // of the remaining words
   for (let i = rows - 1; i >= 0; i -= 1)
     for (let j = width - 2; j >= 0; j -= 1)
       longest[i * width + j] = a[start + i] === b[start + j] ? longest[(i + 1) * width + j + 1] + 1
@@ -32,7 +32,7 @@ function commonWords(left, right) {
   return [...pairs, ...tail];
 }
 
-// [kind, text] in the order of reading: "same" as it stands on the right, "gone" from the left, "new" on the right.
+// [kind, text] in reading order: "same" as in the right text, "gone" from the left, "new" in the right.
 /** @type {(left: string, right: string) => [kind: "same" | "gone" | "new", text: string][] | null} */
 export function wordDiff(left, right) {
   const a = wordsOf(left), b = wordsOf(right), pairs = commonWords(a, b);
@@ -51,7 +51,7 @@ export function wordDiff(left, right) {
   return pieces;
 }
 
-// For every column the set of its words that stand in all the others; null if the texts are too long.
+// For every column, the set of its words that all others contain; null if the texts are too long.
 /** @type {(texts: string[]) => { word: string, shared: boolean }[][] | null} */
 export function sharedWords(texts) {
   const words = texts.map(wordsOf);

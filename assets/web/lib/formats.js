@@ -1,4 +1,4 @@
-// How numbers and names are written on the page.
+// Formatting of numbers and names on the page.
 
 /** @import { Nats, Column } from "../types.js" */
 
@@ -17,7 +17,7 @@ export const readable = (recipe) => recipe.replace(/\balpha(_\w+)?\*/g, "α·").
 export function draftsText(column, rate, speedup) {
   const drafted = column.tokens.filter((token) => token.d).length;
   const kept = rate ?? column.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
-  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts kept"] : [];
+  const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts accepted"] : [];
   if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
   return texts.join(" · ");
 }
@@ -38,7 +38,7 @@ export function ending(column) {
 /** @type {(nats: number) => string} */
 export const signed = (nats) => (Math.abs(nats) < 0.05 ? "" : (nats < 0 ? "−" : "+") + Math.abs(nats).toFixed(1));
 
-// A token as an axis label: spaces cut, the invisible shown, nothing that plotly takes for markup.
+// A token as an axis label: trimmed, invisible characters shown, nothing that plotly would read as markup.
 /** @type {(text: string, longest?: number) => string} */
 export function tickLabel(text, longest = 12) {
   const shown = [...text.replace(/^ +| +$/g, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/(?! )[\p{C}\p{Z}]/gu, "�")];
@@ -47,7 +47,7 @@ export function tickLabel(text, longest = 12) {
 }
 
 /** @type {(name: string) => string} */
-export const shortName = (name) => name.replace(" · ", "·").replace(/\((.+) − .+\)/, "Δ$1"); // as over the columns
+export const shortName = (name) => name.replace(" · ", "·").replace(/\((.+) − .+\)/, "Δ$1"); // as above the columns
 
 /** @type {(value: Nats) => string} */
 export const plainSigned = (value) => (value === null || !Number.isFinite(value) ? (value === Infinity ? "+∞" : "−∞") : (value < -0.005 ? "−" : value > 0.005 ? "+" : "") + Math.abs(value).toFixed(2));

@@ -38,9 +38,9 @@ test("the foot of a column", () => {
   const tokens = [0, 10, 20, 30, 40, 50].map((ms, n) => ({ ms, i: n, ...(n % 2 ? { d: [n === 3 ? 9 : n, 1] } : {}) }));
   assert.equal(speedText({ tokens }), "100 tok/s · first 0 ms");
   assert.equal(speedText({ tokens: tokens.slice(0, 2) }), "first 0 ms");
-  assert.equal(draftsText({ tokens }), "67 % of drafts kept");
+  assert.equal(draftsText({ tokens }), "67 % of drafts accepted");
   assert.equal(draftsText({ tokens: [] }), "");
-  assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts kept · 1.8× as fast as without");
+  assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts accepted · 1.8× as fast as without");
   assert.equal(ending({ ended: { why: "stop" } }), "finished");
   assert.equal(ending({ ended: null }), "");
 });

@@ -1,14 +1,14 @@
-// A recorded run in the order in which it is replayed, and how long each step of it takes.
+// Frames of a recorded run in replay order, and the duration of each.
 
 /** @import { Frame, Line } from "../types.js" */
 
 /** @type {Record<string, (frame: Frame, before: number) => number>} */
-export const PACES = { // ms a token takes
+export const PACES = { // ms per token
   "0.5×": () => 200, "1×": () => 100, "2×": () => 50, "4×": () => 25, "8×": () => 12.5,
-  "as it was": (frame, before) => Math.max(0, frame.ms - before), "at once": () => 0,
+  "original speed": (frame, before) => Math.max(0, frame.ms - before), "instant": () => 0,
 };
 
-// One frame for each place in the texts: the tokens there, of all columns; the end of a column comes with its last token.
+// One frame per position: the tokens of all columns there. The end of a column comes with its last token.
 /** @type {(lines: Line[]) => { frames: Frame[], end: Line }} */
 export function framesOf(lines) {
   /** @type {Frame[]} */

@@ -15,7 +15,7 @@ test("an empty column ends in the first frame", () => {
 });
 
 test("paces", () => {
-  assert.equal(PACES["as it was"]({ ms: 50 }, 20), 30);
-  assert.equal(PACES["as it was"]({ ms: 10 }, 20), 0); // never back in time
-  assert.equal(PACES["at once"](), 0);
+  assert.equal(PACES["original speed"]({ ms: 50 }, 20), 30);
+  assert.equal(PACES["original speed"]({ ms: 10 }, 20), 0); // never back in time
+  assert.equal(PACES["instant"](), 0);
 });

@@ -1,4 +1,4 @@
-// Undo and redo over a tree of texts, as immutable data: every step is a new tree, and undo is the old one.
+// Undo and redo over a tree of texts, as immutable data: every step makes a new tree, and undo restores the old one.
 //
 //   history  {tree: {ids, current}, past: [trees], future: [trees]}
 
@@ -19,7 +19,7 @@ export const undone = (now) => (now.past.length ? { tree: now.past[now.past.leng
 /** @type {(now: History) => History} */
 export const redone = (now) => (now.future.length ? { tree: now.future[0], past: [...now.past, now.tree], future: now.future.slice(1) } : now);
 
-// The tree without a node and all that grew from it; `parentOf` maps ids to ids. The first text cannot go.
+// The tree without a node and its descendants; `parentOf` maps ids to ids. The first text cannot be removed.
 /** @type {(now: History, id: number, parentOf: (id: number) => number | null) => History} */
 export function without(now, id, parentOf) {
   const parent = parentOf(id);

@@ -1,10 +1,10 @@
-// What a key is called, whatever the layout, the system and the input method.
+// Names of keys, independent of keyboard layout, system and input method.
 
-export const HELD_ON = /^(Ctrl\+|Shift\+)*(Arrow\w+|Page\w+|Home|End|Tab|[yz])$/; // these go on for as long as they are held
+export const HELD_ON = /^(Ctrl\+|Shift\+)*(Arrow\w+|Page\w+|Home|End|Tab|[yz])$/; // these repeat while they are held
 
-// "Enter", "Ctrl+Enter", "Shift+r", "?": a letter in lower case, wherever the layout has another script by its place; Ctrl
-// is ⌘ too. "" where the key is not ours: an input method has it (Safari sends its last Enter without isComposing), or it
-// is half of an accent.
+// "Enter", "Ctrl+Enter", "Shift+r", "?": letters in lower case, by position where the layout has another script; Ctrl
+// includes ⌘. "" where the key is not ours: an input method uses it (Safari sends its last Enter without isComposing), or
+// it is a dead key.
 /** @type {(event: KeyboardEvent) => string} */
 export function keyOf(event) {
   if (event.isComposing || event.keyCode === 229 || ["Dead", "Process", "Unidentified", undefined].includes(event.key)) return "";

@@ -1,4 +1,4 @@
-// A run as the page holds it, grown line by line from what the server sends.
+// A run as the page holds it, built line by line from what the server sends.
 
 /** @import { Column, Line, Rules, Run, RunLine, Token } from "../types.js" */
 
@@ -19,7 +19,7 @@ export function addLabels(to, labels) {
 }
 
 /** @type {(column: Column, token: Token) => void} */
-export function record(column, token) { // with what goes without saying on the wire
+export function record(column, token) { // fills in the defaults that the wire format omits
   column.v = token.v ??= column.v;
   token.r ??= 1;
   token.b ??= token.i;

@@ -1,13 +1,13 @@
-// The share of alpha that acts on each token, as eft_demo/method/schedule.py has it, and what a recorded value of a control
-// says about where its slider stood.
+// The share of alpha that acts on each token, as in eft_demo/method/schedule.py, and slider positions derived from the
+// recorded values of controls.
 
 /** @import { Controls, Column, Token } from "../types.js" */
 
-// The schedule's factor at a position; its last one stays.
+// The schedule's factor at a position; the last one repeats.
 /** @type {(factors: number[], n: number) => number} */
 export const factorAt = (factors, n) => factors[Math.min(n, factors.length - 1)];
 
-// The controls that a person moved just before token `index`. What a schedule makes of them is no such turn.
+// The controls that a person moved just before token `index`. Changes made by the schedule do not count.
 /** @type {(column: Column, index: number, factors: number[]) => { name: string, value: number }[]} */
 export function turnsAt(column, index, factors) {
   const before = column.tokens[index - 1];
@@ -17,12 +17,12 @@ export function turnsAt(column, index, factors) {
 }
 
 /** @type {(token: Pick<Token, "n" | "v">, factors: number[]) => Controls} */
-export function liveOf(token, factors) { // where the sliders stood; where a schedule silences them, that can't be known
+export function liveOf(token, factors) { // slider positions; NaN where the schedule's factor is 0
   const factor = factorAt(factors, token.n);
   return Object.fromEntries(Object.entries(token.v).map(([name, value]) => [name, name === "beta" ? value : factor ? value / factor : NaN]));
 }
 
-// The factor of each of the first tokens, as schedule.py has it; empty where the text makes no sense yet.
+// The factor of each of the first tokens, as in schedule.py; empty while the text is invalid.
 /** @type {(schedule: string, length: number) => number[]} */
 export function factorsOf(schedule, length) {
   const [kind, ...rest] = schedule.split(" "), numbers = rest.filter(Boolean).map(Number), [n] = numbers;

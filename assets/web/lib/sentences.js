@@ -1,20 +1,20 @@
-// What the numbers of one token mean, in a sentence. A sentence is a list of strings, plain and bold in turn, so that
-// tokens stand in bold without text ever being parsed. Column and token are as in counterfactual.js.
+// Sentences that explain one token's numbers. A sentence is a list of strings, alternately plain and bold, so that
+// tokens can be bold without any text being parsed. Column and token are as in counterfactual.js.
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
 
-const SAYABLE_NATS = 0.05; // below this a difference is not worth a clause
-export const FAR_VALUE = 99; // beyond this a control's value is no longer a number to state
+const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
+export const FAR_VALUE = 99; // larger values of a control are not stated
 const NO_BREAK = "\u00a0";
 /** @type {(role: string) => boolean} */
 export const isBase = (role) => role.endsWith("_base");
-/** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null of none */
+/** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null if there are none */
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
-// What the anchor alone would say; else what the tuned model would say; else the next best of the mix. null: none listed.
+// The most telling rival: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
 export function tellingRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
@@ -29,15 +29,15 @@ export function tellingRival(column, token) {
 }
 
 /** @type {(nats: number) => string} */
-export function surer(nats) { // "6.2 nats (490 times)": a log-odds and what it means
+export function surer(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
   const times = Math.exp(Math.min(Math.abs(nats), 14));
-  const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits say enough
-  const shown = times > 1e6 ? "over a million times" : times < 10 ? times.toFixed(1) + " times"
-    : (Math.round(times / step) * step).toLocaleString("en") + " times";
+  const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits are enough
+  const shown = times > 1e6 ? "over 1,000,000×" : times < 10 ? times.toFixed(1) + "×"
+    : (Math.round(times / step) * step).toLocaleString("en") + "×";
   return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
 }
 
-// Who pushes: tuning, size, or both; with the verbs that go with it.
+// What the terms add: tuning, size, or both; and whether its verbs are plural.
 /** @type {(column: Recipe) => { name: string, plural: boolean }} */
 export function pusherOf(column) {
   const kinds = column.terms.map(([, , plus, minus]) => {
@@ -49,7 +49,7 @@ export function pusherOf(column) {
   return { name: both ? "tuning and size" : kinds[0], plural: both };
 }
 
-// Who decided this token against its most telling rival. Empty if no rival is listed.
+// What decided this token against its most telling rival. Empty if no rival is listed.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explain(column, token, labels) {
   const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
@@ -58,21 +58,21 @@ export function explain(column, token, labels) {
   const anchor = roleName(column.roles[0]);
   const lead = anchorOf(chosen) - anchorOf(rival);
   if (!column.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
-  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} no chance at all here, so no finite lead can be stated.", bold);
+  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so there is no finite lead.", bold);
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
-  if (!Number.isFinite(push)) return filled("The weight filter rules {r} out here.", bold);
+  if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, chosen, rival);
   return filled(verdictText(column, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
 }
 
 /** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
 function aloneText(name, lead, isFirst, isGiven) {
-  const who = "The " + name + " model writes this column alone.";
-  if (!Number.isFinite(lead)) return who + " It gives {r} no chance here.";
-  if (isFirst) return who + " It is " + surer(lead) + " surer of {c} than of {r}.";
-  if (isGiven) return who + " This token was given, not drawn: it is " + surer(lead) + " surer of {r}.";
-  return who + " It was " + surer(lead) + " surer of {r}; the noise chose {c} all the same.";
+  const who = "This column is the " + name + " model alone.";
+  if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
+  if (isFirst) return who + " It prefers {c} to {r} by " + surer(lead) + ".";
+  if (isGiven) return who + " This token was forced, not sampled: the model prefers {r} by " + surer(lead) + ".";
+  return who + " It prefers {r} by " + surer(lead) + ", but the noise chose {c}.";
 }
 
 /** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
@@ -81,15 +81,15 @@ function verdictText(column, token, rows, lead, push) {
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not drawn: the mix is " + surer(lead + push) + " surer of {r}.";
-  if (lead + push < 0) return "The shared noise decided here: the mix is " + surer(lead + push) + " surer of {r}, but {c} stayed possible.";
-  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone is " + surer(lead) + " surer of {r}, and " +
+  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was forced, not sampled: the mix prefers {r} by " + surer(lead + push) + ".";
+  if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + surer(lead + push) + ", but the shared noise chose {c}.";
+  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + surer(lead) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " for {c}" + parts + ".";
-  const surely = "it is " + surer(lead) + " surer of {c} than of {r}";
-  if (push > SAYABLE_NATS) return "Both agree here. The " + anchor + " leads: " + surely + "; " + name + " " + verb("add") + " " + push.toFixed(1) + parts + ".";
-  if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: " + surely + "; " + name + " " + (plural ? "push" : "pushes") +
+  const surely = "prefers {c} to {r} by " + surer(lead);
+  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + surely + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + parts + ".";
+  if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "push" : "pushes") +
     " the other way by " + (-push).toFixed(1) + parts + ".";
-  return "The " + anchor + " decides here: " + surely + "; " + name + " " + (plural ? "have" : "has") + " no say.";
+  return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "make" : "makes") + " no difference.";
 }
 
 /** @type {(column: Column, token: Token, rows: [Row, Row]) => string} */
@@ -105,7 +105,7 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
-// The value of each control at which the two would change places, the others left alone.
+// The value of each control at which the two would swap places, with all other controls unchanged.
 /** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
 function flipText(column, token, chosen, rival) {
   const controls = [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
@@ -119,26 +119,26 @@ function flipText(column, token, chosen, rival) {
     if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
     const [, value] = found, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > column.rules.highest ? ", beyond the slider's end" : "";
+    const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
     return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  if (places.length) return { text: " It would sooner say " + other + " " + places.join(", or ") + ".", bold };
+  if (places.length) return { text: " It would prefer " + other + " " + places.join(", or ") + ".", bold };
   return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
 }
 
-// Only the template is parsed, never what is filled in.
+// Only the template is parsed, never the inserted text.
 /** @type {(template: string, bold: Record<string, string>) => string[]} */
 const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 
-// How a draft fared. Draft and target share their noise, which keeps between o / (2 - o) and o of all
-// drafts where the two distributions overlap by o.
+// What happened to a draft. Draft and target share their noise, so between o / (2 - o) and o of all drafts are accepted
+// where the two distributions overlap by o.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explainDraft(column, token, labels) {
-  if (!token.d || !column.drafter) return []; // a file may claim a draft where nobody drafts
+  if (!token.d || !column.drafter) return []; // a file may claim a draft without a drafter
   const [drafted, overlap] = token.d, bold = { c: labels.get(token.i), d: labels.get(drafted) };
   const who = "The small " + roleName(column.drafter).replace(/^small /, "") + " model proposed {d}";
   const mix = column.terms.length ? "mix" : roleName(column.roles[0]);
-  const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same noise the " + mix + " drew {c} instead.";
+  const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same noise the " + mix + " sampled {c} instead.";
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
 
@@ -148,19 +148,20 @@ const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : shar
 /** @type {(overlap: number) => string} */
 function keptText(overlap) {
   const low = Math.round((100 * overlap) / (2 - overlap)), high = Math.round(100 * overlap);
-  if (overlap <= 0) return "never kept";
-  if (low >= 99) return overlap >= 1 ? "always kept" : "almost always kept";
-  if (high < 1) return "almost never kept";
-  return "kept " + (low === high ? "about " + low : low + " to " + high) + " times in 100";
+  if (overlap <= 0) return "never accepted";
+  if (low >= 99) return overlap >= 1 ? "always accepted" : "almost always accepted";
+  if (high < 1) return "almost never accepted";
+  return "accepted " + (low === high ? "about " + low : low + " to " + high) + " % of the time";
 }
 
-// Where the weight filter kept the terms away from the token that was chosen. Empty elsewhere.
+// Explains a chosen token on which the weight filter kept the terms from acting. Empty elsewhere.
 /** @type {(column: Column, token: Token) => string[]} */
 export function explainFilter(column, token) {
   if (!column.filter || column.filter.kind !== "top_p" || column.terms.length === 0) return [];
   const row = token.c.find(([id]) => id === token.i);
   if (!row || token.y.slice(1, -2).some(Boolean)) return [];
   if (Math.abs(pushOf(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
-  return ["The weight filter acted here: the token stands outside the likeliest " + Math.round(1000 * column.filter.value) / 10 +
-    " % of the " + roleName(column.roles[0]) + ", so the terms did not touch it and the " + roleName(column.roles[0]) + "'s own log-prob stands."];
+  const anchor = roleName(column.roles[0]);
+  return ["The weight filter acted here: the token is outside the " + anchor + "'s top " + Math.round(1000 * column.filter.value) / 10 +
+    " %, so the terms do not act on it and it keeps the " + anchor + "'s log-prob."];
 }

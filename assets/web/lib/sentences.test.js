@@ -10,9 +10,9 @@ const column = (more = {}) => ({
 const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1 };
 
 test("a log-odds and what it means", () => {
-  assert.equal(surer(0), "0.0 nats (1.0 times)");
-  assert.equal(surer(-6.2), "6.2 nats (490 times)");
-  assert.match(surer(20), /over a million/);
+  assert.equal(surer(0), "0.0 nats (1.0×)");
+  assert.equal(surer(-6.2), "6.2 nats (490×)");
+  assert.match(surer(20), /over 1,000,000×/);
 });
 
 test("token texts stand apart from ours and are never parsed", () => {

@@ -1,4 +1,4 @@
-// The lines of one column as the browser stores them and the server takes them back; and whether stored tokens are whole.
+// The lines of one column as the browser stores them and the server takes them back; and a check of stored tokens.
 
 /** @import { Column, Run, Token } from "../types.js" */
 
@@ -11,7 +11,7 @@ export function storedText({ labels, bytes }, { tokens, ended }) {
   const t = tokens.map(({ k, p, n, w: sent, v, r, b, q, ...token }, i) => ({
     ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }), ...(q.every((rank) => rank === 1) ? {} : { q }),
   }));
-  return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // what the page noted down is worked out anew
+  return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // derived values are computed again
 }
 
 /** @type {(token: any, column: Column) => Token} */

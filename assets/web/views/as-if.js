@@ -1,5 +1,5 @@
-// A finished text as other sliders would have it: the numbers of every token at the new values, and which tokens the
-// same noise would draw otherwise. Worked out in the page from what was recorded; no model is asked.
+// The preview of a finished text at other slider values: the numbers of every token, and which tokens the same noise would
+// change. Computed in the page from the recorded candidates, without a model call.
 
 import { controlsOf, remix } from "../lib/counterfactual.js";
 import { symbolOf } from "../lib/formats.js";
@@ -11,7 +11,7 @@ import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
 import { setControls } from "./sliders.js";
 
-let asWritten = ""; // what stands there while nothing is moved
+let asWritten = ""; // the text shown while no slider is moved
 let asIfTimer = 0;
 
 // Show the text at these sliders; null: as it was written.
@@ -40,7 +40,7 @@ function repaint() {
   if (selected) drawCard();
 }
 
-// The column that is spoken of: the plotted one if a slider steers it, else the one whose attribution comes first.
+// The column that the preview describes: the plotted one if a slider affects it, else the one plotted first.
 export function steeredColumn() {
   if (selected && run.columns[selected.p].remixed) return selected.p;
   return run.columns[plotted]?.remixed ? plotted : run.attributed;
@@ -52,16 +52,16 @@ export function tellAsIf() {
   if (!asIf) return void (part("as-if-text").textContent = asWritten);
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
-  const texts = ["Shown at " + values + ", no model asked. "];
-  if (column.unreplayed.length) texts.push("Which tokens would change cannot be worked out here: " + column.unreplayed.join(", ") + " needs the probability of every token, and the page has a few.");
-  else if (first === undefined) texts.push("No token of " + column.name + " would change.");
+  const texts = ["Estimated from this run at " + values + ": "];
+  if (column.unreplayed.length) texts.push("which tokens would change cannot be worked out here: " + column.unreplayed.join(", ") + " needs the probability of every token, and the page has a few.");
+  else if (first === undefined) texts.push("no token of " + column.name + " would change.");
   else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, first token " + (first + 1) + ": ",
-    run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " perhaps becomes ", run.labels.get(column.remixed[first].would), ".");
+    run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " may become ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;
 }
 
-export function asIfSoon() { // the sliders stand elsewhere now
+export function asIfSoon() { // the sliders have moved
   if (running || !run) return;
   asIfTimer ||= requestAnimationFrame(() => {
     asIfTimer = 0;
@@ -74,12 +74,12 @@ function cancelAsIf() {
   asIfTimer = 0;
 }
 
-// The sliders back to where they stood in the end, as far as these tokens tell.
+// Moves the sliders back to their last positions, as far as these tokens record them.
 /** @type {(tokens?: Pick<import("../types.js").Token, "n" | "v">[]) => void} */
 export function setSliders(tokens = run.columns.flatMap((column) => column.tokens)) {
   const values = tokens.flatMap((token) => Object.entries(liveOf(token, run.factors))).filter(([, value]) => Number.isFinite(value));
   setControls(Object.fromEntries(values));
-  cancelAsIf(); // nobody asked for the text at other values
+  cancelAsIf(); // this is not a request for a preview
   setAsIf(null);
 }
 

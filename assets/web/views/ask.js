@@ -10,7 +10,7 @@ import { askedNow, fitPrompt } from "./settings.js";
 export function startRun() {
   clearErrors();
   const prompt = part("prompt").value;
-  if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server says the same of shorter ones
+  if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server checks shorter ones
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");
   forgetSamples();
@@ -29,7 +29,7 @@ export function listen() {
   part("stop").addEventListener("click", stopRun);
   part("prompt").addEventListener("input", fitPrompt);
   onKeys(part("prompt"), (key) => {
-    if (key !== "Enter" || isTouch()) return false; // a touch keyboard has no other key for a second line, and Run is in sight
+    if (key !== "Enter" || isTouch()) return false; // on touch keyboards Enter must make a new line, and Run is visible
     startRun();
     return true;
   });

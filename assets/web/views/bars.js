@@ -1,5 +1,5 @@
-// The contribution plot: the figure is made in Python and arrives with the run; this appends to it and draws it with
-// plotly's own script. Plotly.react keeps zoom, hidden traces and hover while it grows.
+// The contribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
+// draws it with plotly. Plotly.react keeps zoom, hidden traces and hover while it grows.
 
 import { symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
@@ -10,7 +10,7 @@ import {
   colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
 } from "./plotting.js";
 
-const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows take height from the bars
+const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows reduce the height of the bars
 let figure = null; // of the plotted column
 
 export function startPlot(p = run.attributed ?? run.columns.length - 1) {
@@ -18,7 +18,7 @@ export function startPlot(p = run.attributed ?? run.columns.length - 1) {
   choosePlot(p);
 }
 
-// Plot another column; what it has said so far is drawn at once.
+// Plot another column, with its tokens so far.
 export function choosePlot(p) {
   setPlotted(p);
   part("plotted").value = p;
@@ -30,7 +30,7 @@ export function choosePlot(p) {
   emit("plotted");
 }
 
-// The same column anew, as the sliders have it; zoom and pan stay.
+// Redraw the same column at the current slider values; zoom and pan stay.
 export function replot() {
   figure = structuredClone({ data: run.columns[plotted].bars, layout: run.layout });
   run.columns[plotted].tokens.forEach((_, i) => addBars(shown(run.columns[plotted], i)));
@@ -49,7 +49,7 @@ export function addBars(token) {
 
 async function drawBars() {
   if (!figure || !figure.data[0].x.length) return;
-  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plot's script could not be loaded; reload the page to try again.");
+  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");
   const fresh = !box.data;
@@ -64,7 +64,7 @@ function listenTo(box) {
   });
 }
 
-// A click anywhere in a token's strip counts, not only on its bar, which may be a hair high.
+// A click anywhere in a token's strip counts, because its bar may be tiny.
 function onPlotClick(event) {
   const box = part("plot"), axis = box._fullLayout?.xaxis;
   if (!axis || !event.target.closest(".draglayer")) return;

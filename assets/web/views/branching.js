@@ -1,5 +1,5 @@
-// Going from text to text. A branch keeps the first tokens of its parent and goes its own way; every node of the tree is a
-// run that streamed and stays in the page, so going back to it asks no model.
+// Branches and moving between texts. A branch keeps the first tokens of its parent; every node of the tree is a run that
+// stays in the page, so going back to it needs no model.
 
 import { grownBy, lookingAt, redone, startHistory, undone, without } from "../lib/history.js";
 import { regain } from "../api.js";
@@ -20,9 +20,9 @@ import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
 import { childrenOf, drawTree } from "./tree.js";
 
-const MAX_BRANCHES = 500; // more than anybody looks at
+const MAX_BRANCHES = 500; // more than anybody needs
 
-// A run whose first line has come finds its place: a new tree, a node, or another view of the node it began from.
+// Places a run whose first line has arrived: as a new tree, a new node, or a shared text of its parent node.
 export function placeRun() {
   if (run.recorded) beginFrom(null), forgetSamples();
   const parent = asking && nodes.get(asking.parent);
@@ -37,16 +37,16 @@ export function placeRun() {
   drawModes();
 }
 
-// Write column `p` on from `position`: with `token` there, or with whatever is drawn; `all`: every column goes on from
-// there. As many samples as the card says, each with a seed of its own.
+// Continue column `p` from `position`, with `token` there or with a sampled one; `all`: every column continues from there.
+// Requests as many samples as the card says, each with its own seed.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
   const node = currentNode(), column = run.columns[p];
   if (!node) return;
   endTape();
-  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches already. Press Run to begin anew.");
+  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches, the maximum. Press Run to start over.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.columns.map(({ sampling }) => sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : column.sampling.seed;
-  const every = all || sameOf(node) !== null; // of one text for all, all go on
+  const every = all || sameOf(node) !== null; // a shared text continues in all columns
   const request = { column: p, position, all: every, controls: slidersOf(run.columns) };
   if (token !== null) request.token = token;
   const about = { kind: "branch", parent: node.id, column: p, position, token, all: every };
@@ -60,14 +60,14 @@ export async function nextSample() {
   if (running || !samples.length) return;
   const [sample] = samples, { origin, request, about, focus } = sample;
   const refusal = await regain(origin);
-  if (running || samples[0] !== sample) return; // something else was asked for meanwhile
+  if (running || samples[0] !== sample) return; // something else was requested meanwhile
   samples.shift();
   if (refusal) return forgetSamples(), showError("branch", refusal);
   comeBackTo({ p: about.column, i: about.position, focus });
   ask({ kind: "branch", run: origin.id, ...request }, about);
 }
 
-// The token at which a branch parts is the selected one again.
+// Selects the first new token of a branch again.
 export function comeBack(token) {
   if (!back || token.p !== back.p || token.n !== back.i) return;
   const { p, i, focus } = back;
@@ -75,20 +75,20 @@ export function comeBack(token) {
   select(p, i, focus);
 }
 
-function forgetStream() { // its text stays as far as it has come
+function forgetStream() { // its text so far stays
   leave();
   setRunning(false);
   for (const column of run.columns)
     if (!column.ended) column.ended = { why: "cancelled", error: null }, endText(column, column.ended);
 }
 
-// One key: from where the text would part at these sliders, else the selected token with another seed.
+// R: regenerate from the first token that the sliders would change, else from the selected token with another seed.
 function rewrite(all) {
   if (!run || !run.columns.some((column) => column.tokens.length)) return;
   const options = all ? { all: true } : {};
   const p = asIf ? steeredColumn() : selected?.p;
   if (asIf && asIf.first[p] !== undefined) return writeOn(p, asIf.first[p], options);
-  if (asIf) return say("No token of " + run.columns[p].name + " would change at these sliders.");
+  if (asIf) return say("No token of " + run.columns[p].name + " would change at these slider values.");
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 
@@ -99,7 +99,7 @@ function go(next) {
   show(currentNode().run);
 }
 
-// Look at a run that is there.
+// Show a run that is in the page.
 export function show(other) {
   if (running) forgetStream();
   const at = selected, p = plotted;

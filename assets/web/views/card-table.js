@@ -18,12 +18,12 @@ export function noteOf(run, column, token) {
   const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
   if (column.terms.length) {
     const by = " by " + pusherOf(column).name;
-    notes.push(Math.abs(shift) < FAINT_NATS ? "not moved" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
+    notes.push(Math.abs(shift) < FAINT_NATS ? "unchanged" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
   }
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
   notes.push("id " + token.i);
   const bytes = run.bytes.get(token.i);
-  if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text of its own");
+  if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text");
   return ["", column.name, notes.join(" · ")];
 }
 

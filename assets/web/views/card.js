@@ -77,8 +77,8 @@ function candidateButton(id, label, [, mix], token) { // a press writes on with 
   button.type = "button";
   button.dataset.id = id;
   button.tabIndex = id === token.i ? 0 : -1;
-  button.title = "Write on with this token (Enter) · token " + id;
-  button.setAttribute("aria-label", run.labels.get(id) + ", " + percent(mix ?? null) + (id === token.i ? ", chosen" : "") + ". Write on with it");
+  button.title = "Continue with this token (Enter) · token " + id;
+  button.setAttribute("aria-label", run.labels.get(id) + ", " + percent(mix ?? null) + (id === token.i ? ", chosen" : "") + ". Continue with it");
   return button;
 }
 

@@ -90,7 +90,7 @@ export function endText(column, line) {
   view.caret.remove();
   if (!view.text.hasChildNodes()) {
     view.text.classList.add("empty");
-    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "It had nothing to say.";
+    view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "The text is empty.";
   }
   if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
   else if (!column.tokens.length) view.speed.textContent = "no tokens";

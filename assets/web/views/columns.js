@@ -80,7 +80,9 @@ function keepInView(box, span) {
   if (top < box.scrollTop + 20 || top + at.height > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
 }
 
-export function selectTelling() { // after a run, the token that is worth a first look
+// After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
+// that, the one that tuning moved most.
+export function selectTelling() {
   if (run.attributed === null || ownView) return;
   select(run.attributed, tellingPlace(run.columns[run.attributed].tokens), false);
 }
@@ -94,7 +96,7 @@ export function walk(key) {
 function widenButton(column, p) {
   const button = el("button", "widen", "↔");
   button.type = "button";
-  button.title = "Full width and back";
+  button.title = "Full width on or off";
   button.setAttribute("aria-label", "Full width for the column " + column.name);
   button.addEventListener("click", () => widen(p === wide ? null : p));
   return button;

@@ -1,4 +1,4 @@
-// Texts side by side: what all columns share can be hidden, and two columns are compared word by word.
+// Comparison of texts: words that all columns share can be hidden, and two columns are compared word by word.
 
 import { sharedWords, wordDiff } from "../lib/diff.js";
 import { textOf } from "../lib/tokens.js";
@@ -10,11 +10,11 @@ const TOO_LONG = "These texts are too long to compare word by word.";
 const KINDS = { same: "span", gone: "del", new: "ins" };
 let compareTimer = 0;
 
-// A token is shared if every word that it has a part of is; white space goes with what follows it.
+// A token is shared if every word it belongs to is; white space belongs to what follows it.
 function markShared() {
   const texts = run.columns.map(textOf), shared = sharedWords(texts);
   const same = shared !== null && shared.flat().every((word) => word.shared);
-  part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns say the same." : "";
+  part("differing-note").textContent = shared === null ? TOO_LONG : same ? "All columns have the same text." : "";
   run.columns.forEach((column, p) => {
     const flags = (shared ? shared[p] : []).flatMap((one) => Array(one.word.length).fill(one.shared));
     let at = 0, before = false;
@@ -39,7 +39,7 @@ function drawDiff() {
     kind === "same" && differing && pieces ? el("span", "gap", " … ") : showText(el(KINDS[kind], kind), text)));
 }
 
-// What is asked for and out of date is drawn, at most so often while text streams.
+// Redraws visible comparisons that are out of date, at a limited rate while text streams.
 export function compareSoon() {
   compareTimer ||= setTimeout(compareNow, COMPARE_MS);
 }
@@ -55,7 +55,7 @@ function compareNow() {
   if (part("compare").open) drawDiff();
 }
 
-// The first two columns whose texts a person would compare: the last with the one before it.
+// The default comparison: the last column with the one before it.
 export function startCompare() {
   const names = run.columns.map((column) => column.name), last = names.length - 1;
   part("compare").hidden = last < 1;

@@ -1,5 +1,5 @@
-// The connection as a person meets it: when it is cut, this page stays, marks what was cut, says so, and waits until the
-// server answers again.
+// Lost connections: the page stays, marks the texts that were cut, shows a notice, and waits until the server answers
+// again.
 
 import { apiBase, link, openLink, pause, PROBE_MS, serverNow, STRANGER } from "../api.js";
 import { element } from "../dom.js";
@@ -15,9 +15,9 @@ import { drawNow } from "./plotting.js";
 import { setRunning } from "./running.js";
 import { drawTree } from "./tree.js";
 
-const DEAD_MS = 20_000; // a stream silent for so long, while the server answers others, is dead
-let cutRun = ""; // what the cut did: "streaming" or "asked", or nothing
-let leaving = false; // the page is being closed, which cuts streams too
+const DEAD_MS = 20_000; // a stream that is silent this long while the server answers other requests is dead
+let cutRun = ""; // what was cut: "streaming", "asked" (requested) or nothing
+let leaving = false; // the page is being closed, which also cuts streams
 
 let serverThen = "";
 
@@ -45,9 +45,9 @@ async function onLost(since) {
   notice(sentence);
 }
 
-const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped there.", asked: "Your texts are still here, but the new run did not start." };
+const CUT_WORDS = { "": "Your texts are still here.", streaming: "Your texts are still here, but the run stopped at that point.", asked: "Your texts are still here, but the new run did not start." };
 
-// What still streams keeps its text as far as it came.
+// A streaming column keeps its text so far.
 function cutOff() {
   if (!running) return "";
   const streaming = run !== null && run.n === nonce;
@@ -70,7 +70,7 @@ function endHere(cut) {
   saveSoon();
 }
 
-// Whether the server serves the very page that this is: then it can go on as it is.
+// Whether the server serves the same version of the page, so that this one can continue.
 async function samePage() {
   const mine = ({ components }) => components.find(({ props }) => props.elem_id === "eft");
   const places = (page) => JSON.stringify([mine(page).id, page.dependencies.map(({ id, targets }) => [id, targets])]);
@@ -87,9 +87,9 @@ export function listen() {
   openLink(onLost);
   window.addEventListener("beforeunload", () => {
     leaving = true;
-    setTimeout(() => (leaving = false), 3000); // it stayed after all
+    setTimeout(() => (leaving = false), 3000); // the page was not closed after all
   });
-  setInterval(async () => { // dead without a word, such as behind a router that forgot it
+  setInterval(async () => { // silently dead, such as behind a router that dropped the connection
     const { stream } = link;
     if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()).server && stream === link.stream) stream.breakOff();
   }, 5000);

@@ -1,13 +1,13 @@
-// Copies: a tab that is duplicated takes what this browser stores for it along, so the copy finds a run that goes on in
-// the other tab. Tabs of this page ask each other who has a run; nothing of it leaves the browser.
+// Duplicated tabs: a copy also gets the stored texts, so it may find a run that continues in the original tab. Tabs of this
+// page ask each other who has a run; nothing leaves the browser.
 
 import { element } from "../dom.js";
 import { nonce, running } from "../store.js";
 
-const ANSWER_MS = 300; // a tab that is here answers in a few
+const ANSWER_MS = 300; // an open tab answers within a few
 let channel = null, asked = "", answer = null;
 
-// Whether the run of that number still goes on in another tab: `say` is called, and once more if an answer comes late.
+// Whether the run of that number continues in another tab: calls `say`, and once more if an answer comes late.
 export function whenKnown(number, say) {
   if (!channel) return say(false);
   asked = String(number);
@@ -26,7 +26,7 @@ export function listen() {
   try {
     channel = new BroadcastChannel("eft");
   } catch {
-    return; // an old browser, or a frame that may not
+    return; // an old browser, or a restricted frame
   }
   channel.addEventListener("message", onMessage);
 }

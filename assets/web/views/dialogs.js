@@ -1,5 +1,5 @@
-// Dialogs. A dialog is modal: Esc, its button or a click beside it close it, Tab goes round inside, and the focus returns
-// to where it was.
+// Modal dialogs: Esc, the close button or a click outside closes them, Tab cycles inside, and the focus returns to where it
+// was.
 
 import { el, element, onKeys, part } from "../dom.js";
 
@@ -34,7 +34,7 @@ export function listen() {
   for (const dialog of element.querySelectorAll("dialog")) {
     onKeys(dialog, (key) => goRound(dialog, key));
     dialog.addEventListener("click", (event) => {
-      const beside = event.target === dialog && event.timeStamp - openedAt > DOUBLE_CLICK_MS; // not the second of two clicks on its button
+      const beside = event.target === dialog && event.timeStamp - openedAt > DOUBLE_CLICK_MS; // not the second click of a double click on its button
       if (beside || event.target.closest(".close")) dialog.close();
     });
   }

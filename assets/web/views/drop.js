@@ -1,17 +1,17 @@
-// A run is opened by dropping its file anywhere on the page. Nothing that is dropped ever takes the place of the page.
+// Opens a run whose file is dropped anywhere on the page. The browser never navigates to a dropped item.
 
 import { element, isTyping } from "../dom.js";
 import { openDialog } from "./dialogs.js";
 import { tell } from "./messages.js";
 import { openFile } from "./replay.js";
 
-const DROP_LATE_MS = 400; // a drag that goes on says so at least every 350 ms; one that has left may say nothing
+const DROP_LATE_MS = 400; // an ongoing drag sends an event at least every 350 ms; one that has left may send none
 const ONE_FILE = "Please drop the JSON file of one run.";
 let dropTimer = 0;
 
 const typesOf = (event) => [...(event.dataTransfer?.types || [])];
 const hasFiles = (event) => typesOf(event).includes("Files");
-// A link that is dropped beside a field would be followed.
+// The browser would follow a link dropped outside a field.
 const isTaken = (event) => hasFiles(event) || (typesOf(event).includes("text/uri-list") && !isTyping(event.target));
 
 function showDrop(now) {
@@ -36,10 +36,10 @@ function onDrop(event) {
 
 async function openDropped({ files, items }) {
   const [file] = files, isFolder = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-  for (const dialog of element.querySelectorAll("dialog[open]")) dialog.close(); // so that what follows is seen
+  for (const dialog of element.querySelectorAll("dialog[open]")) dialog.close(); // so that the result is visible
   if (files.length === 1 && !isFolder) return openFile(file);
   openDialog("open");
-  if (!file) tell("open-error", "What was dropped is no file. " + ONE_FILE);
+  if (!file) tell("open-error", "That was not a file. " + ONE_FILE);
   else tell("open-error", (files.length > 1 ? files.length + " files were dropped. " : file.name + " is a folder. ") + ONE_FILE);
 }
 

@@ -1,4 +1,4 @@
-// The models: which family runs and how, and another one for everybody.
+// The family menu: the loaded models, and loading another family for all visitors.
 
 import { gigabytes, millions, roleName } from "../lib/formats.js";
 import { pause, server } from "../api.js";
@@ -7,20 +7,20 @@ import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
 import { beginAnew } from "./memory.js";
 
-const POLL_MS = 400; // how often a loading family is asked how far it is
-const ANSWER_MS = 10_000; // a server that says nothing for so long is as good as cut off
-const UNHEARD = "The server cannot be reached, so how far it is is not known. This page goes on asking.";
-const NOT_LOADING = "The server was started again meanwhile and loads nothing. Please press Load again.";
+const POLL_MS = 400; // interval of progress requests
+const ANSWER_MS = 10_000; // a server silent for this long counts as unreachable
+const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
+const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
 let menu = null; // what the server sent last
-let loadedHere = false; // this page pressed Load, so it follows when the new family is there
+let loadedHere = false; // this page pressed Load, so it reloads when the new family is ready
 let watching = false;
-let menuFailed = false; // the sentence says that the server could not be asked
+let menuFailed = false; // the message says that the server could not be reached
 
-// The first chip opens the menu; the others say in short how the models run.
+// The first chip opens the menu; the others summarise how the models run.
 export function makeFamilyChip(text) {
   const chip = el("button", "chip family-chip", text);
   chip.type = "button";
-  chip.title = "Models: which run, how, and what they are shown";
+  chip.title = "Models: which ones run, where, and with which prompts";
   chip.setAttribute("aria-haspopup", "dialog");
   chip.addEventListener("click", openFamily);
   return chip;
@@ -40,7 +40,7 @@ async function readMenu() {
     return tellFamily("The server could not be reached. Please try again, or reload the page.");
   }
   if (answer.error) return tellFamily(answer.error);
-  if (menuFailed) tellFamily(""); // it was reached after all
+  if (menuFailed) tellFamily(""); // the server is reachable again
   menuFailed = false;
   menu = answer;
   showMenu();
@@ -54,7 +54,7 @@ function showMenu() {
   kinds.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
   kinds.value = menu.quantisation;
   const chosen = chosenFamily() || menu.now;
-  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // what runs, what fits, the rest
+  const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // in use, fitting, the rest
   const choices = menu.choices.toSorted((one, other) => rank(one) - rank(other));
   part("family-choices").replaceChildren(...choices.map((choice) => familyChoice(choice, choice.name === chosen)));
   part("family-problems").replaceChildren(...menu.problems.map((text) => el("p", "sentence", text)));
@@ -64,7 +64,7 @@ function showMenu() {
   showProgress(menu.progress);
 }
 
-const QUANTISATION_NAMES = { auto: "as it fits: whole, or else in 4 bits", none: "whole, not quantised", int8: "8 bits (int8)", nf4: "4 bits (NF4)", fp4: "4 bits (FP4)" };
+const QUANTISATION_NAMES = { auto: "automatic: 4 bits only where needed", none: "not quantised", int8: "8 bits (int8)", nf4: "4 bits (NF4)", fp4: "4 bits (FP4)" };
 
 function modelRow(model) {
   const row = el("tr");
@@ -84,9 +84,9 @@ function familyChoice(choice, chosen) {
   const title = el("b", "", choice.title);
   const words = el("span", "family-words");
   words.append(title);
-  if (choice.name === menu.now) words.append(el("span", "badge now", "runs now"));
-  if (choice.gated) words.append(el("span", "badge", "gated: accept its licence on the hub first"));
-  if (!choice.pinned) words.append(el("span", "badge", "unpinned: the newest revision is taken"));
+  if (choice.name === menu.now) words.append(el("span", "badge now", "in use"));
+  if (choice.gated) words.append(el("span", "badge", "gated: accept the licence on the hub first"));
+  if (!choice.pinned) words.append(el("span", "badge", "not pinned: uses the newest revision"));
   const facts = [sizesOf(choice.parameters), choice.licence, choice.here ? "on this machine" : "up to " + gigabytes(choice.download_bytes) + " to download"];
   words.append(el("small", "", facts.join(" · ")), memoryLine(choice));
   if (choice.problem) words.append(el("small", "problem", choice.problem));
@@ -96,7 +96,7 @@ function familyChoice(choice, chosen) {
 }
 
 function sizesOf(parameters) {
-  const size = (role) => parameters[role] ? millions(parameters[role]) : "of a size not known yet";
+  const size = (role) => parameters[role] ? millions(parameters[role]) : "of unknown size";
   return Object.keys(parameters).length + " models: large " + size("large_base") + ", small " + size("small_base");
 }
 
@@ -124,7 +124,7 @@ async function loadFamily() {
   watchLoading();
 }
 
-// The large base is loaded twice for it, whole and quantised, beside the family in use.
+// This loads the large base twice, unquantised and quantised, beside the family in use.
 async function measureFamily() {
   if (!await beginFamily(server.measure_quantisation, "measure")) return;
   part("family-cancel").focus();
@@ -178,9 +178,9 @@ async function watchLoading() {
   loadedHere = false;
 }
 
-// The whole page is drawn from what it got of its family, so it begins anew with the other one.
+// The whole page depends on its family, so it reloads for another one.
 function followFamily() {
-  if (!loadedHere) return tellFamily("Another family runs now. Reload the page to ask it.");
+  if (!loadedHere) return tellFamily("A different model family is now loaded. Reload the page to use it.");
   beginAnew("");
 }
 
@@ -213,5 +213,5 @@ export function listen() {
   part("family-load").addEventListener("click", loadFamily);
   part("family-measure").addEventListener("click", measureFamily);
   part("family-cancel").addEventListener("click", cancelLoading);
-  window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // perhaps with the key
+  window.addEventListener("hashchange", () => dialogOf("family").open && readMenu()); // the address may now contain the key
 }

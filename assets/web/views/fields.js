@@ -1,4 +1,4 @@
-// The fields of sampling: a number and its slider each.
+// Sampling fields: a number input and a slider each.
 
 import { el, element, part } from "../dom.js";
 import { config } from "../store.js";
@@ -23,7 +23,7 @@ export function makeField(name, field) {
   return box;
 }
 
-// What a browser took for no number it does not hand over; an emptied field is something else, and posts null.
+// Browsers do not report the text of an invalid number. An empty field is different and posts null.
 export const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
 export const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 

@@ -1,4 +1,4 @@
-// What each line of the stream does to the page.
+// Handlers of the stream's lines.
 
 import { ending } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
@@ -25,14 +25,14 @@ import { drawTree } from "./tree.js";
 
 function onTaken() {
   settleColumns();
-  if (asIf) asIfSoon(); // a replay goes on
+  if (asIf) asIfSoon(); // a replay continues
   drawSoon();
   compareSoon();
   saveSoon();
 }
 
 function onRun(line) {
-  if (!line.recorded && !line.of) leaveReplay(); // a branch of it keeps its title and its prompt
+  if (!line.recorded && !line.of) leaveReplay(); // a branch of a replay keeps its title and prompt
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
@@ -45,7 +45,7 @@ function onRun(line) {
   showColumnsSummary();
   placeRun();
   if (stopWanted) tellStop(run.id);
-  else sendControls(); // moved before the run had a name
+  else sendControls(); // moved before the run had an id
 }
 
 function onToken(token) {
@@ -79,7 +79,7 @@ function onDone() {
   drawNow();
   compareSoon();
   if (run && run.n === nonce && !selected) selectTelling();
-  else if (run && selected) drawCard(); // how many tokens there are is known now
+  else if (run && selected) drawCard(); // the number of tokens is known now
   drawTree();
   drawModes();
   nextSample();

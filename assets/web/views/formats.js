@@ -1,4 +1,4 @@
-// What each model is shown: the family's way, and what a person made of it.
+// Prompt formats: the family's default for each model, and the visitor's changes.
 
 import { roleName } from "../lib/formats.js";
 import { server } from "../api.js";
@@ -6,9 +6,9 @@ import { el, part, showText, verbatim } from "../dom.js";
 import { config, forgetFormats, ownFormats, setFormat } from "../store.js";
 import { showError } from "./messages.js";
 
-const formatFields = {}; // role -> where it is changed
+const formatFields = {}; // role -> its fields
 
-// What every run adds to its request.
+// Added to the request of every run.
 export function familyAsked() {
   return { serial: config.serial, ...(Object.keys(ownFormats).length ? { formats: ownFormats } : {}) };
 }
@@ -20,7 +20,7 @@ export function startFamily(page) {
   if (page.notice) showError("family-notice", page.notice);
 }
 
-const KIND_NAMES = { plain: "plain text", "few-shot": "examples first", chat: "chat template" };
+const KIND_NAMES = { plain: "plain text", "few-shot": "few-shot examples", chat: "chat template" };
 
 function makeFormat(format) {
   const box = el("details", "format");
@@ -31,7 +31,7 @@ function makeFormat(format) {
   const kind = el("select");
   kind.append(...format.kinds.map((name) => Object.assign(el("option", "", KIND_NAMES[name]), { value: name })));
   const text = verbatim(Object.assign(el("textarea"), { rows: 3, spellcheck: false }));
-  const labels = [el("label", "", "Way of asking "), el("label", "", "")];
+  const labels = [el("label", "", "Prompt format "), el("label", "", "")];
   const hint = el("span");
   labels[0].append(kind);
   labels[1].append(hint, text);
@@ -41,14 +41,14 @@ function makeFormat(format) {
   const whole = verbatim(el("pre", "whole"));
   whole.tabIndex = 0;
   whole.setAttribute("role", "group");
-  whole.setAttribute("aria-label", "All that " + roleName(format.role) + " is shown");
-  const reset = Object.assign(el("button", "plain", "As the family has it"), { type: "button" });
+  whole.setAttribute("aria-label", "Full prompt of " + roleName(format.role));
+  const reset = Object.assign(el("button", "plain", "Reset to the family's default"), { type: "button" });
   const fields = formatFields[format.role] = { format, kind, text, hint, state, sentence, whole, reset };
   reset.addEventListener("click", () => fillFormat(fields, format));
   kind.addEventListener("change", () => { text.value = kind.value === "chat" ? "" : format.kind === "chat" ? "{prompt}" : format.text; checkFormat(fields); });
   text.addEventListener("change", () => checkFormat(fields));
   box.addEventListener("toggle", () => box.open && checkFormat(fields));
-  box.append(summary, ...labels, sentence, el("small", "", "All that it is shown:"), whole, reset);
+  box.append(summary, ...labels, sentence, el("small", "", "Full prompt:"), whole, reset);
   fillFormat(fields, format, false);
   return box;
 }
@@ -60,21 +60,21 @@ function fillFormat(fields, { kind, text }, check = true) {
   if (check) checkFormat(fields);
 }
 
-export function setFormats(formats) { // of a link: the server has checked them
+export function setFormats(formats) { // from a link; the server has checked them
   for (const [role, own] of Object.entries(formats)) setFormat(role, own);
   for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
   tellFormats();
 }
 
-// A changed format counts from the next Run on, once the server has accepted it.
+// A changed format applies from the next run, once the server has accepted it.
 async function checkFormat(fields) {
   const { format, kind, text, sentence, whole } = fields;
   const asked = { role: format.role, kind: kind.value, text: text.value };
-  let answer = { error: "The server could not be reached, so this is not checked." };
+  let answer = { error: "The server could not be reached, so this was not checked." };
   try {
     answer = JSON.parse(await server.show_format(asked));
   } catch { /* the sentence says it */ }
-  if (asked.kind !== kind.value || asked.text !== text.value) return; // an answer to what stood here before
+  if (asked.kind !== kind.value || asked.text !== text.value) return; // an answer to an older text
   sentence.textContent = answer.error || "";
   sentence.hidden = !answer.error;
   if (answer.error) return;
@@ -87,12 +87,12 @@ async function checkFormat(fields) {
 
 function showFormatState({ format, kind, hint, state, reset }) {
   const own = ownFormats[format.role];
-  state.textContent = KIND_NAMES[(own || format).kind] + (own ? ", changed by you" : ", as the family has it");
-  hint.textContent = kind.value === "chat" ? "System prompt, or nothing" : "{prompt} stands for the question, once";
+  state.textContent = KIND_NAMES[(own || format).kind] + (own ? ", changed by you" : ", the family's default");
+  hint.textContent = kind.value === "chat" ? "System prompt (may be empty)" : "{prompt} marks the question; use it once";
   reset.hidden = !own;
 }
 
-export function makeChangedChip() { // says that some model is shown something else than the family's own
+export function makeChangedChip() { // shows that some prompt format differs from the family's
   const chip = el("span", "chip");
   chip.dataset.part = "formats-changed";
   return chip;

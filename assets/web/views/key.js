@@ -1,6 +1,6 @@
-// The key: the right to load models for everybody. The terminal prints it in a link, behind the #, which no server sees.
-// It is taken out of the address bar at once, before anybody copies the address; this tab keeps it and no link, file or
-// log ever has it.
+// The key: the right to load models for all visitors. The terminal prints it in a link, after the #, which no server sees.
+// It is removed from the address bar immediately, before anybody copies the address; only this tab keeps it, and no link,
+// file or log ever contains it.
 
 const KEY_KEPT = "eft-key";
 
@@ -17,7 +17,7 @@ function takeKey() {
   }
 }
 
-let heldWithoutStorage; // a browser that forbids storage keeps it as long as this page stands
+let heldWithoutStorage; // without storage, the key is kept until this page is closed
 
 export function keyHeld() {
   try {
@@ -29,5 +29,5 @@ export function keyHeld() {
 
 export function listen() {
   takeKey();
-  window.addEventListener("hashchange", takeKey); // the link was put into the address bar of a page that is open
+  window.addEventListener("hashchange", takeKey); // the link was entered in the address bar of an open page
 }

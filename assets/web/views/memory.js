@@ -1,10 +1,10 @@
-// Memory: what this tab holds (settings, half typed words, texts and their tree) is kept in this browser's session
-// storage, so that a reload, Back, a restarted server or a discarded tab takes nothing away. Nothing of it is sent
-// anywhere, the browser drops it with the tab, and the page works without it where storage is refused.
+// Memory: the contents of this tab (settings, half-typed text, texts and their tree) are kept in the browser's session
+// storage, so that a reload, Back, a restarted server or a discarded tab loses nothing. Nothing is sent anywhere, the
+// browser deletes it with the tab, and the page works without storage too.
 //
 //   eft-tab:ID       {version, address, family, word, settings, places, view, nodes, history}: the page of one history entry
 //   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
-//   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares those that it left alone
+//   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares unchanged columns
 
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { sound, storedText } from "../lib/stored.js";
@@ -23,23 +23,23 @@ import { askedNow, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
 const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
-const MAX_MEMORY_CHARS = 2_000_000; // browsers allow 2.5 million and more; some 15 runs of three columns
+const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
-let storage = null; // where this browser keeps it; null where it refuses
+let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
-let entry = ""; // the history entry that this page is
+let entry = ""; // the history entry of this page
 let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
-let settingsAt = new Map(); // place -> {family, settings} that were left there
-const MAX_PLACES = 50; // of one page that are stored
-let place = ""; // which of the addresses that this page had
-let untouched = ""; // the settings as the page begins, which are not worth a word
+let settingsAt = new Map(); // place -> {family, settings} when it was left
+const MAX_PLACES = 50; // stored per page
+let place = ""; // the current one of this page's addresses
+let untouched = ""; // the initial settings, which need no notice
 
 function openStore() {
   try {
     window.sessionStorage.getItem("eft");
     return window.sessionStorage;
   } catch {
-    return null; // refused, such as in a foreign frame
+    return null; // refused, such as in another site's frame
   }
 }
 
@@ -57,7 +57,7 @@ function put(key, text) {
 
 export function saveSoon() {
   if (saveTimer && (running || !saveIsLate)) return;
-  clearTimeout(saveTimer); // what was put off for a run is not once it has ended
+  clearTimeout(saveTimer); // saves delayed for a run happen when it has ended
   saveIsLate = running;
   saveTimer = setTimeout(saveNow, running ? 4 * SAVE_MS : SAVE_MS);
 }
@@ -72,21 +72,21 @@ function saveNow(word = "") {
   showMemory(left);
 }
 
-// The history entry carries the name of its memory, so that Back finds the page that was left, and the name of the
-// address within it, so that Back from a link that was opened over this page finds the settings from before.
+// The history entry stores the name of its memory, so that Back finds the page that was left, and the name of the address
+// within it, so that Back from a link opened over this page finds the earlier settings.
 function markEntry() {
   const now = window.history.state;
   if (now?.eft === entry && now.place) return void (place = now.place);
-  place = Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // no other, of an earlier load neither
+  place = Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // unique, also among earlier loads
   try {
     window.history.replaceState({ ...now, eft: entry, place }, "");
   } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }
 }
 
-// The address of this page has changed. Whether the settings that it had there are back.
+// The address of this page has changed. Returns whether its settings there were restored.
 export function settingsBack() {
   if (!entry) return false; // where storage is refused
-  settingsAt.delete(place); // to the end: the oldest one is stored no more
+  settingsAt.delete(place); // moved to the end: the oldest one is dropped
   settingsAt.set(place, { family: config.chips[0], settings: settingsNow() });
   const { eft, place: now } = window.history.state || {};
   const kept = eft === entry && settingsAt.get(now);
@@ -97,7 +97,7 @@ export function settingsBack() {
   return true;
 }
 
-// All or nothing of these nodes; whether there was room.
+// Stores all of these nodes or none. Returns whether there was room.
 function writeNodes(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
@@ -121,13 +121,13 @@ function writeNodes(left, word) {
   return true;
 }
 
-function dropOthers() { // what other history entries of this tab left
+function dropOthers() { // the memories of other history entries of this tab
   const others = storedKeys().filter((key) => key.split(":")[1] !== entry);
   for (const key of others) storage.removeItem(key);
   return others.length > 0;
 }
 
-// One node less: the oldest that nothing grew from and nobody looks at; in a mere chain its first.
+// Drops one node: the oldest leaf that is not shown; in a mere chain, its first node.
 function withoutOldest(left) {
   const parents = new Set(left.map(({ parent }) => parent)), now = history.tree;
   const ends = left.filter(({ id }) => !parents.has(id) && id !== now.current);
@@ -149,7 +149,7 @@ function recordOf(left, word) {
 
 function settingsNow() {
   const { columns, ...asked } = askedNow();
-  const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is no number
+  const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is not a number
   return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats } };
 }
 
@@ -160,7 +160,7 @@ function viewNow() {
   return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, drawer, replay, caret: at, scroll: window.scrollY };
 }
 
-// A run that is still played back is kept whole.
+// A run that is still being replayed is stored whole.
 function wholeOf(one) {
   if (!tape || one !== run || !one.recorded) return one;
   tape.whole ??= revive(tape.first, tape.frames.flatMap(({ lines }) => lines));
@@ -172,20 +172,20 @@ function storedHead({ labels, bytes, columns, ...first }) {
   return JSON.stringify({ ...first, columns: heads });
 }
 
-// Whether anything was brought back. An address that holds settings is obeyed, unless this very page was here before.
+// Returns whether anything was restored. Settings in the address win, unless this history entry has been here before.
 export function bringBack() {
   storage = openStore();
   untouched = JSON.stringify(settingsNow());
   if (!storage) return showMemory([]), false;
   const id = ownMemory();
   entry = id || Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
-  markEntry(); // a page that is closing can do so no more
+  markEntry(); // a closing page can no longer do this
   try {
     return Boolean(id) && restore(id);
-  } catch { // damaged, or of another version: without it
+  } catch { // damaged or of another version: start without it
     for (const key of storedKeys(id)) storage.removeItem(key);
     keeping = false;
-    location.reload(); // half of it may be on the page
+    location.reload(); // half of it may already be on the page
     return true;
   } finally {
     saveSoon();
@@ -236,15 +236,15 @@ function restore(id) {
   return true;
 }
 
-// What became of the run that was under way when this was stored.
+// What happened to the run that was active when this was stored.
 function endingFor(cut, elsewhere) {
-  if (elsewhere) return ". This tab is a copy: the run goes on in the tab that it was copied from, and here you see what it had " + (cut ? "written by then." : "then.");
+  if (elsewhere) return ". This tab is a copy: the run continues in the original tab, and this one shows what it had " + (cut ? "written by then." : "then.");
   return cut ? ". The run stopped when you left the page. " + PRESS_RUN : ". The run you asked for did not start. " + PRESS_RUN;
 }
 
 function wordFor(same, texts, ending) {
   const what = texts ? "Your texts and settings are back" : "Your settings are back";
-  const models = same ? "" : "Now the model family is " + config.chips[0] + ". ";
+  const models = same ? "" : "The model family is now " + config.chips[0] + ". ";
   return models + what + ending;
 }
 
@@ -258,7 +258,7 @@ const treesFrom = ({ tree, past, future }, planted) => {
   return { tree: whole(tree), past: past.map(whole), future: future.map(whole) };
 };
 
-// A run as it was, or null where it is not whole.
+// A stored run, or null if it is incomplete.
 function runFrom(id, key) {
   const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
   const texts = first?.columns.map((column) => JSON.parse(storage.getItem("eft-text:" + id + ":" + column.text)));
@@ -303,7 +303,7 @@ function putView(view) {
   if (Number.isFinite(view.scroll)) requestAnimationFrame(() => window.scrollTo(0, view.scroll));
 }
 
-// Load the page again, with all that is in it and a word on why.
+// Reload the page with its contents and a notice of the reason.
 export function beginAnew(word) {
   saveNow(word);
   keeping = false;
@@ -312,10 +312,10 @@ export function beginAnew(word) {
 
 function showMemory(left) {
   const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
-  const gone = lost ? " There is no room for the oldest " + (lost === 1 ? "text" : lost + " texts") + "." : "";
+  const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
   part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
-    : "This browser stores nothing for this page, so everything is gone when you reload it.";
+    : "This browser does not let the page store anything, so reloading it loses your texts.";
   part("forget").hidden = !storage;
 }
 

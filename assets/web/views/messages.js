@@ -1,4 +1,4 @@
-// What the page says: errors in the place where they belong, notes, and what a screen reader hears.
+// Messages: errors at their fields, notices, and announcements for screen readers.
 
 import { el, element, part, verbatim } from "../dom.js";
 
@@ -8,7 +8,7 @@ export function notice(text) {
   if (text) say(text);
 }
 
-// A refusal of a recipe shows the text with a mark at the character that does not fit.
+// An error in a recipe shows its text with the wrong character marked.
 function sentenceParts(text) {
   const [sentence, line, caret] = text.split("\n");
   if (caret === undefined) return [text];
@@ -47,7 +47,7 @@ export function clearErrors() {
 
 export const openers = () => part("more").querySelectorAll(".openers button");
 
-// One drawer at a time; its own button closes it again.
+// One drawer is open at a time; its own button closes it again.
 export function openDrawer(id) {
   for (const button of openers()) {
     const open = button.getAttribute("aria-controls") === id;

@@ -1,5 +1,4 @@
-// The method's own choices: how much of alpha acts on which token, where the terms may act, and whether tokens are
-// drafted.
+// Method settings: the schedule of alpha, the weight filter and speculative decoding.
 
 import { counted } from "../lib/formats.js";
 import { factorsOf } from "../lib/schedule.js";
@@ -10,33 +9,33 @@ import { hideError } from "./messages.js";
 const SVG = "http://www.w3.org/2000/svg";
 const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
 const SCHEDULES = {
-  constant: { title: "constant", help: () => "α acts alike on every token" },
+  constant: { title: "constant", help: () => "α is the same for every token" },
   warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over " + counted(n) },
-  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; from then on the rest of the recipe goes on alone" },
-  list: { title: "a list of my own", text: "0 0.5 1", help: () => "one factor per token, each from 0 to 1; the last one stays" },
+  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; after that, the recipe continues without it" },
+  list: { title: "custom list", text: "0 0.5 1", help: () => "one factor from 0 to 1 per token; the last one applies to all later tokens" },
 };
 const FILTERS = {
   off: { title: "off", help: () => "the terms act on every token" },
   "top-p": { title: "top-p of the anchor", unit: "p", value: 0.95,
-    help: () => "the terms act on the anchor's likeliest tokens that make up p; the others keep the anchor's own log-prob" },
-  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's favourite are ruled out" },
+    help: () => "the terms act only on the anchor's top-p tokens; the others keep the anchor's log-prob" },
+  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's top token are excluded" },
 };
 const DRAFTS = {
-  auto: { title: "automatic", help: () => "drafts where measurements say that it is faster; the text is the same" },
+  auto: { title: "automatic", help: () => "used where it measures faster; the text stays the same" },
   on: { title: "on, in blocks of", unit: "tokens", value: 4, least: 0,
-    help: (n) => "a small model drafts " + (n >= 1 ? counted(n) : "as many tokens as the engine likes") + ", one forward of the large model checks them; the text is the same" },
-  off: { title: "off", help: () => "every token takes a forward of every model" },
+    help: (n) => "a small model drafts " + (n >= 1 ? counted(n) : "a number of tokens chosen by the engine") + " and one forward pass of the large model verifies them; the text stays the same" },
+  off: { title: "off", help: () => "every token takes a forward pass of every model" },
 };
-export const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculation", DRAFTS] };
+export const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculative decoding", DRAFTS] };
 
 export function makeMethods() {
   part("methods").replaceChildren(...Object.entries(METHODS).map(([name, [title, kinds]]) => makeMethod(name, title, kinds)));
   for (const name of Object.keys(METHODS)) fillMethod(name), showMethod(name);
 }
 
-function fillMethod(name) { // with the value that a kind begins with; a person may empty it
+function fillMethod(name) { // with the default value of the kind; a person may empty it
   const { menu, value } = methodParts(name), kind = METHODS[name][1][menu.value];
-  value.type = "text"; // else a list would not go in
+  value.type = "text"; // a number input would reject a list
   value.value = kind.value ?? kind.text ?? "";
 }
 
@@ -71,7 +70,7 @@ function showMethod(name) {
   more.hidden = kind.value === undefined && kind.text === undefined;
   value.type = kind.text === undefined ? "number" : "text";
   Object.assign(value, kind.unit === "tokens" ? { min: kind.least ?? 1, step: 1 } : { min: 0, step: "any" });
-  value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, with spaces between");
+  value.setAttribute("aria-label", kind.unit ? METHODS[name][0] + ": " + kind.unit : "Factors, separated by spaces");
   more.querySelector("span").textContent = kind.unit || "";
   help.textContent = kind.help(value.valueAsNumber);
   hideError(name);
@@ -79,7 +78,7 @@ function showMethod(name) {
   showMethodSummary();
 }
 
-// As the server reads them: "warmup 8", "top-p 0.95".
+// In the server's syntax: "warmup 8", "top-p 0.95".
 export function methodNow() {
   return Object.fromEntries(Object.keys(METHODS).map((name) => {
     const { menu, more, value } = methodParts(name);
@@ -90,7 +89,7 @@ export function methodNow() {
 export function setMethod(name, text) {
   const [kind, ...rest] = text.split(" "), { menu, value } = methodParts(name);
   menu.value = kind;
-  value.type = "text"; // else a list would not go in
+  value.type = "text"; // a number input would reject a list
   value.value = kind === "on" && !rest.length ? "0" : rest.join(" ");
   showMethod(name);
 }

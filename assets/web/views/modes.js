@@ -1,4 +1,4 @@
-// Free or same text: whether each column writes its own, or all score that of one.
+// Own or shared text: whether each column writes its own text, or all score one column's text.
 
 import { element, offerColumns, part } from "../dom.js";
 import { currentNode, run, sameOf } from "../store.js";

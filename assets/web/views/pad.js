@@ -1,5 +1,5 @@
-// The pad: alpha to the right, beta upwards, a model in each corner. Two sliders in one square, each with its own
-// keys and its own name for those who hear the page; one of them is in the order of Tab.
+// The pad: alpha to the right, beta upwards, a model in each corner. Two sliders in one square, each with its own keys and
+// its own accessible name; one of them is in the tab order.
 
 import { onKeys, part } from "../dom.js";
 import { chosen, config, controls, on } from "../store.js";
@@ -28,7 +28,7 @@ function showPad() {
     padInput(axis).setAttribute("aria-valuetext", text);
   }
   const beyond = alpha < 0 ? "undone" : alpha > 1 || beta > 1 ? "amplified" : "";
-  part("pad-note").textContent = corner ? "Here it is " + corner + "." : beyond ? "Beyond the pad: " + beyond + "." : "Between four models.";
+  part("pad-note").textContent = corner ? "This is " + corner + "." : beyond ? "Outside the pad: " + beyond + "." : "A mix of the four models.";
 }
 
 function movePad(values) {
@@ -44,14 +44,14 @@ function onPadKey(key) {
   return true;
 }
 
-function holdPad(axis) { // the slider of this axis has the focus, and Tab comes back to it
+function holdPad(axis) { // this axis's slider gets the focus and stays in the tab order
   for (const other of PAD_AXES) padInput(other).tabIndex = other === axis ? 0 : -1;
   padInput(axis).focus({ preventScroll: true });
 }
 
 function onPadPointer(event) {
   if (event.type === "pointerdown") {
-    event.preventDefault(); // no text is selected, and the focus goes where we say
+    event.preventDefault(); // select no text, and set the focus ourselves
     part("pad").setPointerCapture(event.pointerId);
     holdPad("alpha");
   } else if (!part("pad").hasPointerCapture(event.pointerId)) return;

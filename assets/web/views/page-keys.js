@@ -1,4 +1,4 @@
-// Keys that act wherever the focus is.
+// Keys that work wherever the focus is.
 
 import { element, isOurs, isTyping, onKeys } from "../dom.js";
 import { running, wide } from "../store.js";
@@ -9,7 +9,7 @@ import { startRun, stopRun } from "./ask.js";
 import { pauseReplay } from "./replay.js";
 
 function onKey(key, { target }) {
-  if (!isOurs(target) || dialogIsOpen()) return false; // a dialog has the keys to itself
+  if (!isOurs(target) || dialogIsOpen()) return false; // an open dialog gets all keys
   if ((key === "?" || key === "؟") && !isTyping(target)) return openDialog("help"), true;
   if (key === "Ctrl+Enter") return startRun(), true;
   if (key === "Escape") return stopOrStepBack();
@@ -22,7 +22,7 @@ function onKey(key, { target }) {
   return Boolean(target.closest(".plot, .text")) && walk(key);
 }
 
-function stopOrStepBack() { // whether there was anything to stop, to pause or to step back from
+function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
   else if (!pauseReplay()) return widen(null), wasWide;

@@ -1,4 +1,4 @@
-// The page as the server describes it in its first line.
+// Sets up the page from the server's first line.
 
 import { el, noHover, part, verbatim } from "../dom.js";
 import { on, setConfig } from "../store.js";
@@ -33,7 +33,7 @@ function startPage(page) {
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 
-function makeChip(text) { // the fact, with its reason in the tooltip
+function makeChip(text) { // a fact, with its reason in the tooltip
   const chip = el("span", "chip", noHover() ? text : text.split(", because")[0]);
   chip.title = text;
   return chip;
@@ -51,7 +51,7 @@ function makeExample(text) {
   return link;
 }
 
-// As if it were typed, so that Ctrl+Z brings back what stood there.
+// Replaces the text as if typed, so that Ctrl+Z restores the old text.
 function overwrite(field, text) {
   const had = /** @type {HTMLElement | null} */ (document.activeElement);
   if (field.value && field.value !== text) {

@@ -1,4 +1,4 @@
-// What all plots share: plotly's own script, loaded when needed; colours of the theme; and when the open plot is drawn anew.
+// Shared by all plots: loading plotly's script, the theme's colours, and when the open plot is redrawn.
 
 import { element, part } from "../dom.js";
 import { tab } from "../store.js";
@@ -20,9 +20,9 @@ export function loadPlotly() {
   return plotlyReady;
 }
 
-const drawers = {}; // tab -> what draws it
+const drawers = {}; // tab -> its drawing function
 
-// A plot of its own tab; what draws it is called at most so often while text streams.
+// Registers the drawing function of a tab; it is called at a limited rate while text streams.
 export function registerPlot(name, draw) {
   drawers[name] = draw;
 }
@@ -45,33 +45,33 @@ const saveButton = (format) => ({
   click: (box) => savePlot(box, format),
 });
 
-// One object for good. Plotly.react compares configs, functions by identity, and draws from nothing where they differ: two
-// drawings under way, each with a config of its own, would undo each other for ever.
+// One shared object. Plotly.react compares configs (functions by identity) and redraws from scratch where they differ: two
+// concurrent drawings with different configs would redraw endlessly.
 export const PLOT_CONFIG = {
   displaylogo: false, displayModeBar: true, responsive: false, doubleClick: "autosize", scrollZoom: false,
   modeBarButtons: [["zoomIn2d", "zoomOut2d", "autoScale2d"], ["png", "svg"].map(saveButton)],
 };
 
-function savePlot(box, format) { // on the page's own ground, for a file may be shown anywhere
+function savePlot(box, format) { // with the page's background, because a file may be shown anywhere
   const layout = { ...box.layout, paper_bgcolor: colour("--card") };
   return Plotly.downloadImage({ data: box.data, layout }, { format, filename: "eft-" + tab, width: box.clientWidth, height: box.layout.height, scale: 2 });
 }
 
-export const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // an empty box is out of sight and has none
+export const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // a hidden box has no width
 
 export function drawSoonest() {
   clearTimeout(drawTimer);
   drawTimer = setTimeout(drawNow, 20);
 }
 
-export function colour(name) { // in a form that plotly knows: a colour of the system has none
+export function colour(name) { // in a form that plotly understands: system colours must be resolved
   const value = getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
   if (value.startsWith("#")) return value;
   part("probe").style.color = value;
   return getComputedStyle(part("probe")).color;
 }
 
-// A deep copy with every `var(--name)` replaced by its colour in the present theme.
+// A deep copy with every `var(--name)` replaced by its colour in the current theme.
 export function themed(value) {
   if (typeof value === "string") {
     const match = /^var\((--[a-z]+)\)$/.exec(value);

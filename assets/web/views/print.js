@@ -1,5 +1,4 @@
-// What a print shows in the place of the controls: what was asked, and with which settings. The style sheet shows it on
-// paper alone.
+// The prompt and settings that a printout shows instead of the controls. The style sheet shows them only on paper.
 
 import { symbolOf } from "../lib/formats.js";
 import { element, part, showText } from "../dom.js";

@@ -1,4 +1,4 @@
-// The columns of the next run: up to four, each from the menu or typed. The server says what a text means.
+// The columns of the next run: up to four, each chosen from the menu or typed. The server parses typed recipes.
 
 import { server } from "../api.js";
 import { el, onKeys, part } from "../dom.js";
@@ -8,12 +8,12 @@ import { hideError, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
-const OWN = "Own recipe";
+const OWN = "Custom recipe";
 let checkTimer = 0, checks = 0;
 
 const presetOf = (text) => config.presets.find((preset) => preset.text === text);
 
-// A column of that text; how a recipe of one's own introduces itself, the server's check says later.
+// A column with that recipe; the header of a custom recipe comes later with the server's check.
 export const chosenColumn = (name, text) => ({ controls: [], kind: "", about: "", recipe: text, ...presetOf(text), name, text });
 
 export function chooseColumns(columns) {
@@ -28,7 +28,7 @@ function makeChoice(column, index) {
   const menu = el("select");
   menu.id = "eft-column-" + index;
   menu.append(...config.presets.map(({ title }, k) => Object.assign(el("option", "", title), { value: k })));
-  menu.append(Object.assign(el("option", "", "Own recipe, typed below"), { value: "" }));
+  menu.append(Object.assign(el("option", "", "Custom recipe (type below)"), { value: "" }));
   const label = el("label", "", "Column " + n);
   label.htmlFor = menu.id;
   const remove = el("button", "plain", "✕");
@@ -58,7 +58,7 @@ function makeChoice(column, index) {
 const choiceBox = (index) => part("chooser").querySelectorAll(".choice")[index];
 
 function pickPreset(index, preset) {
-  if (!preset) return choiceBox(index).querySelector("textarea").focus(); // to be typed
+  if (!preset) return choiceBox(index).querySelector("textarea").focus(); // for typing
   chosen[index] = { ...preset };
   choiceBox(index).querySelector("textarea").value = preset.text;
   showChosen();
@@ -87,16 +87,16 @@ function removeColumn(index) {
   checkColumns();
 }
 
-// What each text means with the chosen behaviour; while one is wrong, its sliders stay as they were.
+// Has the server check all recipes with the chosen behaviour; an invalid one keeps its sliders.
 export async function checkColumns() {
   const asked = (checks += 1);
   try {
     const answers = JSON.parse(await server.check_columns({ behaviour: part("behaviour").value, columns: columnsNow() }));
-    if (asked !== checks) return; // a newer one is on its way
+    if (asked !== checks) return; // a newer check is under way
     setChosen(chosen.map((column, k) => ({ ...column, error: "", ...answers[k], name: column.name, text: column.text })));
     hideError("columns");
   } catch {
-    showError("columns", "The server could not be reached to check the recipes. They are checked again when you press Run.");
+    showError("columns", "The server could not be reached to check the recipes. Run checks them again.");
   }
   showChosen();
 }

@@ -1,5 +1,5 @@
-// Open: a run from a file or one of the recorded, played token by token. The server checks it and sends the lines that
-// the page would have received; here they only get their pace. From its first token on it is a run like any other.
+// Open: a run from a file or a recorded run, replayed token by token. The server checks it and sends the lines that the
+// page would have received; this module only sets the speed. From its first token on it is a run like any other.
 
 import { roleName } from "../lib/formats.js";
 import { framesOf, PACES } from "../lib/frames.js";
@@ -22,7 +22,7 @@ export function makeGallery(box) {
   }));
 }
 
-// Without a model the page is for looking at what was recorded.
+// Without a model, the page only shows recorded runs.
 export function showAbsent() {
   element.querySelector(".eft").classList.add("no-model");
   part("absent").hidden = false;
@@ -38,7 +38,7 @@ async function openChosen() {
 
 export async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return openDialog("open"), tell("open-error", "A recorded run may have " + config.max_file_bytes.toLocaleString("en") + " bytes here; " + file.name + " has " +
+    return openDialog("open"), tell("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
   const text = await file.text().catch(() => null);
   if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
@@ -56,7 +56,7 @@ function play(lines, title, about) {
   if (running && run && run.n === nonce) tellStop(run.id);
   leaveReplay();
   clearErrors();
-  passOver(); // what still streams
+  passOver(); // ignore what still streams
   wantStop(false);
   setRunning(false);
   const first = { ...lines[0], n: nonce, recorded: true };
@@ -66,7 +66,7 @@ function play(lines, title, about) {
   part("replay-about").textContent = about;
   showText(part("replay-prompt"), lines[0].prompt);
   const { reshown } = lines[0];
-  part("reshown").textContent = "Shown something else around the prompt than its family shows: " + reshown.map(roleName).join(", ") + ". The file holds what.";
+  part("reshown").textContent = "Recorded with a prompt format other than the family's: " + reshown.map(roleName).join(", ") + ". The file contains it.";
   part("reshown").hidden = !reshown.length;
   part("replay-notes").textContent = lines[0].notes;
   part("replay-notes").hidden = !lines[0].notes;
@@ -127,18 +127,18 @@ function rewind() {
 
 function showTape() {
   const over = tape.at === tape.frames.length;
-  part("replay-play").textContent = over ? "Again" : tape.playing ? "Pause" : "Play";
+  part("replay-play").textContent = over ? "Replay" : tape.playing ? "Pause" : "Play";
   part("replay-step").disabled = over;
   part("replay-at").textContent = "token " + tape.at + " of " + tape.frames.length;
 }
 
-export function pauseReplay() { // whether there was something to pause
+export function pauseReplay() { // returns whether there was something to pause
   const was = Boolean(tape && tape.playing);
   if (was) setPlaying(false);
   return was;
 }
 
-// All of it at once, for whoever goes on from a run that is still played. What it was and was asked stays to be seen.
+// Completes a replay immediately when a person continues from it. Its title and prompt stay visible.
 export function endTape() {
   if (!tape) return;
   const rest = tape.frames.slice(tape.at).flatMap(({ lines }) => lines);
@@ -157,7 +157,7 @@ export function leaveReplay() {
 
 export function listen() {
   part("replay-speed").append(...Object.keys(PACES).map((name) => el("option", "", name)));
-  part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "at once" : "1×";
+  part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "1×";
   part("replay-play").addEventListener("click", playOrPause);
   part("replay-step").addEventListener("click", stepOn);
   part("file").addEventListener("change", openChosen);

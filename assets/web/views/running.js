@@ -1,11 +1,11 @@
-// Asking for a run and ending one.
+// Requesting a run and stopping one.
 
 import { server, trigger } from "../api.js";
 import { element, part } from "../dom.js";
 import { beginFrom, lostAt, nonce, noteRunning, passOver, run, running, stopped, wantStop } from "../store.js";
 import { clearErrors, notice, say, showError } from "./messages.js";
 
-// Ask the server for a run; `about` is kept for when its first line comes.
+// Request a run from the server; `about` is kept until its first line arrives.
 export function ask(request, about) {
   clearErrors();
   if (!lostAt) notice("");
@@ -16,7 +16,7 @@ export function ask(request, about) {
   trigger({ n: nonce, ...request });
 }
 
-export function leave() { // whatever still streams is of no interest any more
+export function leave() { // ignore whatever still streams
   if (running && run && run.n === nonce) tellStop(run.id);
   passOver();
 }

@@ -1,4 +1,4 @@
-// All settings of the next run as one object, and back: for Run, for a link, for the browser's memory.
+// Reads all settings of the next run into one object, and back: for Run, links and the browser's memory.
 
 import { part } from "../dom.js";
 import { fieldInputs, noNumber, setField } from "./fields.js";
@@ -7,7 +7,7 @@ import { methodNow, METHODS, setMethod } from "./method.js";
 import { checkColumns, chooseColumns, chosenColumn, columnsNow } from "./recipes.js";
 import { controlsNow, setControls } from "./sliders.js";
 
-// What Run asks for; the server checks all of it. `fillIn` is the way back, for what a link or a file holds.
+// The settings that Run posts; the server checks them all. `fillIn` is the inverse, for links and files.
 export function askedNow() {
   const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
   for (const input of fieldInputs()) asked[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;

@@ -1,5 +1,5 @@
-// Share: a link to the settings, and the run as a file. The server makes both out of what it has checked; the browser
-// keeps the file, nothing is stored elsewhere.
+// Share: a link to the settings, and the run as a file. The server makes both from checked data; only the browser keeps the
+// file.
 
 import { answerOf, regain, server } from "../api.js";
 import { el, element, part } from "../dom.js";
@@ -11,12 +11,12 @@ import { hideError, showError, tell } from "./messages.js";
 import { askedNow, fillIn } from "./settings.js";
 
 const SAVED_AS = {
-  html: ["A page", "keeps colours and cards, opens in any browser without this app"],
-  json: ["A trace (JSON)", "everything that was recorded; open it here again"],
-  csv: ["A table (CSV)", "one row per token, for spreadsheets"],
-  md: ["A text (Markdown)", "prompt, settings, texts, and what moved most"],
+  html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
+  json: ["Trace (JSON)", "everything that was recorded; Open shows it again"],
+  csv: ["Table (CSV)", "one row per token, for spreadsheets"],
+  md: ["Text (Markdown)", "prompt, settings, texts, and the tokens that moved most"],
 };
-const LINK_NOTE = "It fills in the page for whoever opens it, and never runs by itself.";
+const LINK_NOTE = "Opening it fills in these settings. Nothing runs until someone presses Run.";
 
 async function openShare() {
   const savable = Boolean(run && run.id);
@@ -29,7 +29,7 @@ async function openShare() {
   openDialog("share");
   const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
   part("copy").disabled = Boolean(answer.error);
-  if (answer.error) part("link-note").textContent = "There is no link to these settings. " + answer.error;
+  if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
   else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
   if (answer.note) part("link-note").textContent = answer.note;
 }
@@ -38,7 +38,7 @@ async function copyLink() {
   part("link").select();
   try {
     await navigator.clipboard.writeText(part("link").value);
-  } catch { // not a secure page, or not allowed: the old way works there
+  } catch { // not a secure context, or not allowed: the old way works
     document.execCommand("copy");
   }
   part("link-note").textContent = "Copied. " + LINK_NOTE;
@@ -56,11 +56,11 @@ async function saveRun(format) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// The page's own address may hold settings, behind # or, in older links, behind ?. They are filled in and wait for Run.
+// The page's address may contain settings, after # or, in older links, after ?. They are filled in; nothing runs.
 const LINKED = /[?#&;](v|prompt)(=|%3d)/i;
 
 export async function readAddress() {
-  const query = location.search + location.hash.replace(/([#&])key=[^&]*/g, "$1"); // the terminal's key is no part of a link
+  const query = location.search + location.hash.replace(/([#&])key=[^&]*/g, "$1"); // the terminal's key is not part of a link
   if (!LINKED.test(query)) return;
   const answer = await answerOf(server.read_link({ query }));
   hideError("link");
@@ -71,7 +71,7 @@ export async function readAddress() {
 const onAddress = () => element.isConnected ? settingsBack() || readAddress() : window.removeEventListener("hashchange", onAddress);
 
 export function listen() {
-  window.addEventListener("hashchange", onAddress); // a link pasted over this one opens no other page
+  window.addEventListener("hashchange", onAddress); // a link pasted into the address bar does not reload the page
   part("formats").append(...Object.entries(SAVED_AS).map(([format, [title, about]]) => {
     const button = makeOffer(title, about);
     button.addEventListener("click", () => saveRun(format));

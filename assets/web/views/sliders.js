@@ -1,4 +1,4 @@
-// The live controls: a slider for each that a chosen recipe listens to, and how a moved one reaches the run.
+// Live controls: a slider for each control of the chosen recipes, and sending moved ones to the run.
 
 import { symbolOf } from "../lib/formats.js";
 import { server } from "../api.js";
@@ -10,15 +10,15 @@ import { hideError, showError } from "./messages.js";
 
 const OF_ALL = { alpha: "how much tuning", beta: "how much size" };
 const TICK_NAMES = {
-  alpha: { [-1]: " · undone", 0: " · base as it is", 1: " · emulated", 2: " · amplified" },
-  beta: { 0: " · small as it is", 1: " · as the large", 2: " · amplified" },
+  alpha: { [-1]: " · undone", 0: " · base only", 1: " · emulated", 2: " · amplified" },
+  beta: { 0: " · small only", 1: " · full size", 2: " · amplified" },
 };
 let sending = false, moved = false;
 
 export const rangeOf = (name) => config.controls[name] || config.controls.alpha;
 const sliderRow = (name) => [...part("sliders").children].find((row) => row.dataset.control === name);
 
-// Of the columns chosen for the next run, and of the run that is shown.
+// The controls of the columns chosen for the next run and of the run that is shown.
 function controlsInPlay() {
   const heard = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
   const own = [...heard].filter((name) => !(name in OF_ALL));
@@ -57,7 +57,7 @@ function makeSlider(name) {
   sentence.setAttribute("role", "alert");
   sentence.hidden = true;
   row.append(label, rail, value, sentence);
-  // as many blended behaviours as there are share one whole
+  // blended behaviours start with equal shares of 1
   if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : Math.round(20 / Math.max(1, config.behaviours.length)) / 20 });
   input.value = controls[name];
   showControl(row);
@@ -92,8 +92,8 @@ export function setControls(values) {
 
 export const controlsNow = () => Object.fromEntries(chosen.flatMap((column) => column.controls).map((name) => [name, controls[name]]));
 
-// One request in flight, and the newest values after it: a dragged slider never builds a queue. What belongs together
-// goes together, so that no token is made with half of it.
+// One request in flight, then the newest values: a dragged slider never builds a queue. Values that belong together are sent
+// together, so that no token uses half of them.
 export async function sendControls() {
   if (!running || !run || run.n !== nonce) return;
   moved = true;
@@ -110,7 +110,7 @@ export async function sendControls() {
       if (sentence && running) showError(changed[0], sentence);
       else changed.forEach(hideError);
     } catch {
-      showError(changed[0], "The server could not be reached, so this stays as it was.");
+      showError(changed[0], "The server could not be reached, so the value was not changed.");
     }
   }
   sending = false;

@@ -1,4 +1,4 @@
-// The stream: reads each line once and hands it to whoever listens for its kind.
+// The stream: reads each line once and emits an event of its kind.
 
 import { NEWS_LATE_MS, props } from "../api.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
@@ -18,7 +18,7 @@ export function onValue() {
   take(fresh.split("\n").filter(Boolean).map((text) => JSON.parse(text)));
 }
 
-// Lines of the stream, or of a file that is replayed. What each line means for the page is for its listeners.
+// Lines of the stream or of a replayed file. Listeners decide what each line does to the page.
 export function take(lines) {
   lines.forEach(onLine);
   emit("taken");
@@ -33,7 +33,7 @@ function onLine(line) {
 export function listen() {
   setInterval(() => {
     if (running && Date.now() - lastNews > NEWS_LATE_MS)
-      showError("server", "The server has been silent for " + Math.round((Date.now() - lastNews) / 1000) +
-        " s. It may be very busy or stopped; press Run to try again, or reload the page.");
+      showError("server", "The server has not answered for " + Math.round((Date.now() - lastNews) / 1000) +
+        " s. It may be busy or stopped. Press Run to try again, or reload the page.");
   }, 1000);
 }

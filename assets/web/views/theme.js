@@ -1,5 +1,5 @@
-// Dark or light: as the system has it until a person chooses, and then as chosen, for as long as this browser remembers.
-// An address with ?__theme= decides for its own page.
+// Dark or light theme: the system's until a person chooses, then the choice, as long as this browser remembers it.
+// ?__theme= in the address overrides it for that page.
 
 import { part } from "../dom.js";
 
@@ -7,10 +7,10 @@ const THEME_KEY = "eft-theme";
 const prefersDark = () => matchMedia("(prefers-color-scheme: dark)");
 const systemTheme = () => (prefersDark().matches ? "dark" : "light");
 
-// A browser that keeps nothing for us (in a frame, with cookies refused) raises an error even when asked what it has.
+// Without storage (in a frame, with cookies refused) browsers raise an error even on reading.
 function keepTheme(theme) {
   try {
-    if (theme === systemTheme()) localStorage.removeItem(THEME_KEY); // that is no choice: follow the system again
+    if (theme === systemTheme()) localStorage.removeItem(THEME_KEY); // follow the system again
     else localStorage.setItem(THEME_KEY, theme);
   } catch { /* then it is chosen for this page only */ }
 }
@@ -27,7 +27,7 @@ function showTheme(theme) {
   document.body.classList.toggle("dark", theme === "dark");
 }
 
-function showKeptTheme() { // Gradio has shown the system's before
+function showKeptTheme() { // Gradio has already applied the system's theme
   const theme = keptTheme();
   if (["dark", "light"].includes(theme) && !new URLSearchParams(location.search).has("__theme")) showTheme(theme);
 }

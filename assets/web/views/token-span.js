@@ -49,9 +49,9 @@ export function spokenLabel(labels, column, token) {
   if (column.terms.length) {
     const { name } = pusherOf(column), moved = shift > 0 ? "raised by " : "lowered by ";
     facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]));
-    facts.push((Math.abs(shift) < FAINT_NATS ? "left as it was by " : moved) + name);
+    facts.push((Math.abs(shift) < FAINT_NATS ? "unchanged by " : moved) + name);
   }
-  if (token.d) facts.push(token.d[0] === token.i ? "draft kept" : "draft " + labels.get(token.d[0]) + " rejected");
+  if (token.d) facts.push(token.d[0] === token.i ? "draft accepted" : "draft " + labels.get(token.d[0]) + " rejected");
   if (token.would !== undefined && token.would !== token.i) facts.push("would be " + labels.get(token.would));
   return facts.join(", ");
 }
@@ -64,7 +64,7 @@ function sample(className, text, mark) {
 }
 
 export function legendEntries(colourBy, drafted) {
-  const drafts = drafted ? [sample("accepted", "draft kept", "abc"), sample("resampled", "draft rejected, drawn anew", "abc")] : [];
+  const drafts = drafted ? [sample("accepted", "draft accepted", "abc"), sample("resampled", "draft rejected, resampled", "abc")] : [];
   return [...COLOURS[colourBy].legend.map((entry) => sample(...entry)), ...drafts];
 }
 

@@ -1,5 +1,5 @@
-// A small card beside the token under the mouse or the keyboard's focus: what it is, and what was nearly said instead.
-// It covers nothing that can be clicked and takes no clicks; the large card shows the same token in full.
+// A small card beside the token under the mouse or keyboard focus: its numbers and top candidates. It takes no clicks and
+// covers nothing clickable; the large card shows the same token in full.
 
 import { nat } from "../lib/counterfactual.js";
 import { decimal, percent, roleName } from "../lib/formats.js";
@@ -11,7 +11,7 @@ import { drawCard, emptyCard } from "./card.js";
 import { colourOf, titleOf } from "./card-table.js";
 import { tokenAt } from "./token-span.js";
 
-const PEEK_MS = 90; // a mouse that only passes by shows nothing
+const PEEK_MS = 90; // a passing mouse shows nothing
 const PEEK_ROWS = 4;
 let peekTimer = 0;
 
@@ -47,7 +47,7 @@ function drawPeek(column, i, span) {
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
     list.append(peekRow(column, token, row));
   const nodes = [showPieces(el("b"), titleOf(run, column, i)), el("span", "", facts.join(" · ")), list];
-  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["here it would say “", run.labels.get(token.would), "”"]));
+  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["would become “", run.labels.get(token.would), "”"]));
   box.replaceChildren(...nodes);
   box.hidden = false;
   const at = span.getBoundingClientRect(), size = box.getBoundingClientRect();
@@ -57,7 +57,7 @@ function drawPeek(column, i, span) {
 }
 
 /** @type {(column: import("../types.js").Column, token: import("../types.js").Token, row: import("../types.js").Row) => HTMLElement} */
-function peekRow(column, token, [id, mix, anchor]) { // the mix over the anchor alone
+function peekRow(column, token, [id, mix, anchor]) { // the bar of the mix above that of the anchor alone
   const row = el("div", id === token.i ? "chosen" : ""), bars = el("span", "pair");
   const values = column.terms.length ? [[mix, "var(--up)"], [anchor, colourOf(column, 0)]] : [[mix, colourOf(column, 0)]];
   for (const [value, colour] of values) {

@@ -1,4 +1,4 @@
-// The tree of texts as it is seen.
+// Drawing of the tree of texts.
 
 import { controlsOf } from "../lib/counterfactual.js";
 import { quote, symbolOf } from "../lib/formats.js";
@@ -36,12 +36,12 @@ function nodeItem(node) {
   return item;
 }
 
-const run0 = (node, i) => { // the label of its token i
+const run0 = (node, i) => { // the label of token i
   const token = node.run.columns[node.column].tokens[i];
   return token ? node.run.labels.get(token.i) : node.token === null ? "…" : node.run.labels.get(node.token) ?? "…";
 };
 
-function placeOf(node) { // which column, from where, and what differs from the parent
+function placeOf(node) { // column, position, and what differs from the parent
   const { run: own, column } = node, written = own.columns[column], parent = nodes.get(node.parent).run.columns[column];
   const facts = [(node.all ? "all columns" : written.name) + " from token " + (node.position + 1)];
   const token = written.tokens.at(-1), before = parent?.tokens.at(-1);
@@ -51,7 +51,7 @@ function placeOf(node) { // which column, from where, and what differs from the 
   return facts.join(" · ");
 }
 
-function openingOf(node) { // what comes behind the place of parting
+function openingOf(node) { // the text after the branching point
   const written = node.run.columns[node.column ?? node.run.attributed ?? node.run.columns.length - 1];
   const text = written.tokens.slice(node.parent === null ? 0 : node.position + 1).map((token) => token.s).join("");
   const cut = [...text.replace(/\s+/g, " ").trim()];

@@ -1,5 +1,5 @@
-// Waterfalls of one token: how its log-prob comes about, part by part, and how its lead over a rival does, where the
-// normaliser cancels. Bars begin where the one before them ended. For the page and for a saved run alike.
+// Waterfalls of one token: its log-prob part by part, and its lead over a rival, where the normaliser cancels. Each bar
+// starts where the one before it ended. For the page and for a saved run alike.
 
 import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
 import { plainSigned, shortName, symbolOf } from "../lib/formats.js";
@@ -33,7 +33,7 @@ function leadFall(labels, column, token, chosen, other) {
   return fall(["Lead over ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
-// Where the two draw level: the value of each slider, the others left alone.
+// The value of each slider at which the two tie, with the others unchanged.
 function levelText(column, token, id) {
   const texts = controlsOf(column).flatMap((control) => {
     const level = flipsOf(column, token, control).find(([other]) => other === id);
@@ -41,7 +41,7 @@ function levelText(column, token, id) {
     const value = level[1];
     return [symbolOf(control) + " " + (Math.abs(value) > FAR_VALUE ? "beyond " + (value < 0 ? "−" : "") + FAR_VALUE : value.toFixed(2).replace("-", "−"))];
   });
-  return texts.length ? "level at " + texts.join(" or ") : "nats";
+  return texts.length ? "tie at " + texts.join(" or ") : "nats";
 }
 
 function fall([before, bold], rows, unit, total) {
