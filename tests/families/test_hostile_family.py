@@ -236,7 +236,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (LAUGHS, r"line \d+: aliases .*more than 5,000 entries"),
+        (LAUGHS, r"line \d+: .*aliases .*more than 5,000 entries"),
         ("a: &a [*a]", "contains itself"),
         ("[" * 50_000, "contains itself or is nested too deeply|cannot be read"),
         ("x: !!set {a, b}", "line 1.*unsupported tag"),
@@ -260,7 +260,7 @@ def test_yaml_that_is_not_a_family_is_refused(tmp_path: Path, text: str, sentenc
 def test_a_huge_or_special_yaml_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     with (tmp_path / "huge.yaml").open("wb") as file:
         file.truncate(50_000_000)
-    with pytest.raises(FamilyError, match=f"huge.yaml is longer than {MAX_YAML_BYTES:,} bytes"):
+    with pytest.raises(FamilyError, match=f"huge.yaml is longer than .*{MAX_YAML_BYTES:,} bytes"):
         read_entry(tmp_path / "huge.yaml")
     os.mkfifo(tmp_path / "pipe.yaml")
     for path in (tmp_path / "pipe.yaml", tmp_path, Path("/dev/zero")):

@@ -138,7 +138,7 @@ def test_few_shot_examples_come_before_the_question() -> None:
 def test_a_prompt_token_unknown_to_some_model_is_refused() -> None:
     codec = CODECS["byte-level"]
     short = replace(family("byte-level"), token_bytes=codec.token_bytes[:-3])
-    with pytest.raises(FamilyError, match="prompt for tuned holds token .* which not all models"):
+    with pytest.raises(FamilyError, match="prompt for tuned contains token .* which not all models"):
         encode_prompt(short, "tuned", "hello")
     assert encode_prompt(short, "tuned", "hello", PromptFormat("plain", "{prompt}"))
 
