@@ -296,10 +296,7 @@ def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> Non
     page.locator(".t").nth(0).click()
     assert "filter" not in page.locator("[data-part=card-verdict]").inner_text()
     page.locator(".t").nth(1).click()
-    assert (
-        "outside the large base's top 90 %"
-        in page.locator("[data-part=card-verdict]").inner_text()
-    )
+    assert "outside the large base's top 90 %" in page.locator("[data-part=card-verdict]").inner_text()
 
 
 def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
