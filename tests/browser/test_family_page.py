@@ -250,7 +250,7 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     page.keyboard.press("Escape")
     page.set_input_files("[data-part=file]", saved.value.path())
     page.wait_for_selector("[data-part=replay]:visible")
-    assert "than its family shows: brief." in page.text_content("[data-part=reshown]")
+    assert "family's: brief." in page.text_content("[data-part=reshown]")
     open_menu(page)
     page.click("[data-role=brief] .plain")
     page.wait_for_selector("text=prompts changed: brief", state="hidden")

@@ -248,7 +248,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     ("change", "words"),
     [
         ({"family": "<b>other"}, "it is of the family"),
-        ({"pieces": {}}, "tokens are not those of Echo"),
+        ({"pieces": {}}, "tokens differ from those of Echo"),
     ],
 )
 def test_an_opened_run_of_other_models_does_not_go_on(
@@ -265,7 +265,7 @@ def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
 ) -> None:
     document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
     mine = opened(service, runs, columns=document["columns"][:1] * 5)
-    with pytest.raises(InputError, match="5 columns, and 4 are the most"):
+    with pytest.raises(InputError, match="5 columns, and at most 4"):
         start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
     text = json.dumps(document).replace("large_base", "huge_base")
     assert "lines" in json.loads(open_file(mine := KeptRuns(), {"text": text}))

@@ -70,7 +70,7 @@ def test_every_door(client: httpx.Client, method: str, path: str, status: int):
 def test_files_are_refused_wherever_they_are_sent(client: httpx.Client):
     for path in ("/gradio_api/upload", "/gradio_api/component_server/"):
         answer = client.post(path, files={"files": ("x.txt", b"x")})
-        assert answer.status_code == 403 and "takes no files" in answer.text
+        assert answer.status_code == 403 and "accepts no file" in answer.text
 
 
 def test_health_tells_how_busy_it_is(client: httpx.Client):

@@ -140,7 +140,7 @@ def test_a_server_that_ends_while_it_starts_is_a_sentence() -> None:
         raise ValueError
 
     server = serving.Server(broken, serving.listen("127.0.0.1", 0))
-    with pytest.raises(EFTError, match="ended while it started"):
+    with pytest.raises(EFTError, match="stopped while starting"):
         server.start()
 
 

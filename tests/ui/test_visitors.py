@@ -190,7 +190,7 @@ def test_an_address_that_has_used_its_seconds_waits_for_the_next_minute() -> Non
     async def twice() -> None:
         turns = Turns(Settings(max_heavy_s=1e-6))
         await turns.take(ONE, lambda: sum(range(100_000)), stay)
-        with pytest.raises(Overloaded, match="seconds a minute"):
+        with pytest.raises(Overloaded, match="s of server time a minute"):
             await turns.take(replace(ONE, session="anew"), lambda: 1, stay)
         assert await turns.take(OTHER, lambda: 1, stay) == 1
 
