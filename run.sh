@@ -100,8 +100,8 @@ if [ "${1:-}" = test ]; then
     "$venv/bin/python" -m mypy || status=1
     "$venv/bin/hadolint" Dockerfile || status=1
     test_page_modules || status=1
-    # Two files at a time: a test of the page mostly waits for the browser.
-    "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@" || status=1
+    # Two files at a time: a test of the page mostly waits for the browser. Long files first, see tests/conftest.py.
+    "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || status=1
     exit "$status"
 fi
 install requirements.txt

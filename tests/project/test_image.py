@@ -79,6 +79,7 @@ def readable_packages(folder: Path) -> Path:
     return folder / "packages"
 
 
+@pytest.mark.slow
 def test_the_steps_run_as_nobody_special_and_the_app_says_that_it_is_well(folder: Path) -> None:
     if os.getuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("as root this needs setpriv (util-linux) to become uid 1000")

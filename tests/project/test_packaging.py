@@ -107,6 +107,7 @@ def test_app_py_stays_small() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) <= 40
 
 
+@pytest.mark.slow
 def test_what_is_installed_starts_the_page_from_any_folder(tmp_path: Path) -> None:
     """The wheel, but for the weights, unpacked as pip does it; what it needs is installed here."""
     setuptools = pytest.importorskip("setuptools", minversion="77", reason="the wheel is built by setuptools")

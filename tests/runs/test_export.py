@@ -184,7 +184,7 @@ def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:
     assert export.label_of(7, {7: b" Lima"}) == "Lima"
 
 
-@settings(max_examples=10_000)
+@settings(max_examples=500)
 @given(st.lists(st.binary(max_size=6), min_size=1, max_size=12))
 def test_any_bytes_survive_the_file_and_the_texts_joined_are_the_whole(tokens: list[bytes]) -> None:
     by_token = {token: {"large_base": -1.0 - token} for token in range(len(tokens))}

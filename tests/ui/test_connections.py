@@ -59,6 +59,7 @@ def healthy(port: int) -> bool:
     return answer.status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /gradio_api", SLOW_BODY], ids=["nothing", "half a head", "a slow body"]
 )
@@ -92,6 +93,7 @@ def _pid(port: int) -> int:
     raise AssertionError("nobody listens")
 
 
+@pytest.mark.slow
 def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, Path]) -> None:
     port, log = limited
     most = 144

@@ -89,6 +89,7 @@ def run_lines(url: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in value.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
     dying_app: tuple[subprocess.Popen[str], str],
 ) -> None:
