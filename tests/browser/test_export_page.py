@@ -8,22 +8,17 @@ import pytest
 from eft_demo.runs import export
 from eft_demo.runs.trace import RunTrace
 from tests.hostile import HOSTILE
-from tests.runs.test_export import run_that_says, storable
+from tests.saying import run_that_says, storable
+from tests.site import BROWSER_MARKS, browsing
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

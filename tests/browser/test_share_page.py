@@ -11,7 +11,7 @@ import pytest
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -88,7 +88,7 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     assert other.input_value("[data-part=behaviour]") == "pirate"
     assert other.locator("[data-part=alpha-value]").inner_text() == "2.50"
     assert other.locator("[data-error=link]").is_hidden()
-    other.wait_for_timeout(300)
+    assert stays(other, "body")
     assert other.locator(".t").count() == 0 and other.locator("[data-part=stop]").is_disabled()
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
@@ -201,7 +201,7 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     page.wait_for_function(PAUSE_EARLY)
     at = page.locator("[data-part=replay-at]").inner_text()
     assert page.locator("[data-part=replay-play]").inner_text() == "Play"
-    page.wait_for_timeout(300)
+    assert stays(page, "[data-part=replay-at]")
     assert page.locator("[data-part=replay-at]").inner_text() == at
     press(page, "[data-part=replay-step]")
     now = int(at.split()[1]) + 1
@@ -308,7 +308,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     page.locator("[data-part=gallery] button").nth(5).press("Enter")
     wait_replay(page)
     assert page.locator("[data-part=stop]").is_disabled()
-    page.wait_for_timeout(500)
+    assert stays(page, "body")
     assert texts(page) == [column["text"] for column in RECORDED["columns"]]
 
 

@@ -13,7 +13,7 @@ from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs import counterfactual as whatif
 from eft_demo.runs.trace import TokenRecord
 from tests.javascript import Modules, find_node, modules
-from tests.runs.test_counterfactual import BLEND, models, record_of
+from tests.mixtures import BLEND, models, record_of
 
 pytestmark = pytest.mark.skipif(find_node() is None, reason="these tests need Node.js")
 SAMPLINGS = [
