@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from tests.fakes import make_service
@@ -18,7 +19,7 @@ pytestmark = BROWSER_MARKS
 # Pressed inside the page, because a busy machine might be too late for it.
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
-RECORDED = json.loads((opening.RUNS / "blend.json").read_text(encoding="ascii"))
+RECORDED = json.loads(RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
 LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
