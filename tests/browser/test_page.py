@@ -196,7 +196,7 @@ def test_run_while_running_starts_afresh(site: Site):
     page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'second'")
     wait_end(page)
     until(lambda: site.service.engine.active_sequences == 0)
-    assert stays(page, "body")
+    assert stays(page, ".pane.up .text")
     assert texts(page) == ["second"] * 3
 
 

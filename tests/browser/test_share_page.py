@@ -89,7 +89,7 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     assert other.input_value("[data-part=behaviour]") == "pirate"
     assert other.locator("[data-part=alpha-value]").inner_text() == "2.50"
     assert other.locator("[data-error=link]").is_hidden()
-    assert stays(other, "body")
+    assert stays(other, ".pane.up .text")
     assert other.locator(".t").count() == 0 and other.locator("[data-part=stop]").is_disabled()
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
@@ -309,7 +309,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     page.locator("[data-part=gallery] button").nth(5).press("Enter")
     wait_replay(page)
     assert page.locator("[data-part=stop]").is_disabled()
-    assert stays(page, "body")
+    assert stays(page, ".pane.up .text")
     assert texts(page) == [column["text"] for column in RECORDED["columns"]]
 
 
