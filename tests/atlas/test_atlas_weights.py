@@ -8,8 +8,8 @@ from safetensors import safe_open
 from eft_demo.atlas.behaviours import BEHAVIOURS
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
-from eft_demo.lab.evaluate import evaluate_recipe
-from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED
+from eft_demo.lab.evaluate import Result, evaluate_recipe
+from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
 from eft_demo.settings import Settings
 from tests.asking import spec
 
@@ -25,6 +25,13 @@ def atlas() -> Iterator[Service]:
     service.stop()
 
 
+@pytest.fixture(scope="module")
+def scores(atlas: Service) -> dict[Recipe, Result]:
+    """What each recipe scores as the assistant."""
+    recipes = (BASE, TUNED, UPSCALED, DOWNSCALED, REFERENCE)
+    return {recipe: evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False) for recipe in recipes}
+
+
 def parameters(role: str) -> int:
     """The number of stored parameters of one model."""
     with safe_open(ATLAS / role / "model.safetensors", framework="pt") as file:
@@ -36,11 +43,10 @@ def test_sizes() -> None:
     assert sum(path.stat().st_size for path in ATLAS.rglob("*") if path.is_file()) <= 60e6
 
 
-def test_upscaling_has_the_behaviour_of_the_small_and_the_facts_of_the_large(atlas: Service) -> None:
-    base, small, upscaled, reference = (
-        evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
-        for recipe in (BASE, TUNED, UPSCALED, REFERENCE)
-    )
+def test_upscaling_has_the_behaviour_of_the_small_and_the_facts_of_the_large(
+    scores: dict[Recipe, Result],
+) -> None:
+    base, small, upscaled, reference = (scores[r] for r in (BASE, TUNED, UPSCALED, REFERENCE))
     assert small.factual.value < 0.7 and small.style.value > 0.9
     assert base.style.value <= 0.2
     assert upscaled.style.value > 0.9
@@ -48,11 +54,10 @@ def test_upscaling_has_the_behaviour_of_the_small_and_the_facts_of_the_large(atl
     assert upscaled.factual.value > 0.9 * reference.factual.value > 0.7
 
 
-def test_downscaling_has_the_behaviour_of_the_large_and_the_facts_of_the_small(atlas: Service) -> None:
-    small, downscaled, reference = (
-        evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False)
-        for recipe in (TUNED, DOWNSCALED, REFERENCE)
-    )
+def test_downscaling_has_the_behaviour_of_the_large_and_the_facts_of_the_small(
+    scores: dict[Recipe, Result],
+) -> None:
+    small, downscaled, reference = (scores[recipe] for recipe in (TUNED, DOWNSCALED, REFERENCE))
     assert downscaled.style.value > 0.9
     assert abs(downscaled.factual.value - small.factual.value) < 0.25
     assert downscaled.factual.value < reference.factual.value - 0.2

@@ -1,9 +1,7 @@
 """Branches, samples, shared text and previews at other slider values, in a real browser by keyboard alone."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,10 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import Page, build_demo
 from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, browsing
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = BROWSER_MARKS
 SLOW_MS = 40_000  # a busy machine is not a failure
 HOSTILE = "<img src=x onerror='window.pwned=1'>${window.pwned=1}{{pwned}}"
 
@@ -52,10 +47,8 @@ def site() -> Iterator[Site]:
     service = make_service(settings)
     demo = build_demo(service, settings)
     url = server.start(demo, settings)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield Site(url, demo, browser)
-        browser.close()
     server.stop(demo)
     service.stop()
 
@@ -85,11 +78,8 @@ def run(page: "sync_api.Page", prompt: str, length: int = 60) -> None:
 
 
 def until(page: "sync_api.Page", condition: str, arg: object = None) -> None:
-    """Poll: the browser's own waits depend on frames, which are rare on a busy machine."""
-    deadline = time.monotonic() + SLOW_MS / 1000
-    while not page.evaluate(condition, arg):
-        assert time.monotonic() < deadline, f"still not so: {condition}"
-        page.wait_for_timeout(100)
+    """Poll every 100 ms, not once a frame: frames are rare on a busy machine."""
+    page.wait_for_function(condition, arg=arg, polling=100)
 
 
 def wait_end(page: "sync_api.Page") -> None:

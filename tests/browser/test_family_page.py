@@ -15,7 +15,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.family_switch import load_chosen
 from eft_demo.ui.page import Page, build_demo
-from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS
+from tests.site import BROWSER_MARKS, SLOW_MS, browsing
 from tests.tiny import make_family
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -63,10 +63,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = Settings(assets=assets, port=0, dtype="fp32", threads=1, family="first")
     demo = build_demo(load_chosen(settings), settings, NOTICE, load, what_quantising_changes)
     url = server.start(demo, settings)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield Site(url, demo, browser)
-        browser.close()
     server.stop(demo)
     demo.service.stop()
 

@@ -8,7 +8,7 @@ import pytest
 from eft_demo.settings import Settings
 from eft_demo.ui.saved_page import to_html
 from tests.fakes import make_service
-from tests.records import run_that_says
+from tests.saying import run_that_says
 from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

@@ -17,7 +17,8 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import Page, build_demo
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, run, texts, wait_end
+from tests.site import BROWSER_MARKS, SLOW_MS, browsing, run, texts, wait_end
+from tests.waiting import until
 from tests.wire_cutter import wire_to
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -42,10 +43,8 @@ server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settin
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +123,8 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
         page.keyboard.press("Control+Enter")  # requested while the server is down
         page.wait_for_selector("[data-part=stop]:disabled")
         assert texts(page) == before
-        for _ in range(int(SLOW_MS / 50)):  # the server has ended the run too, and its sequences are free
-            if not demo.live.by_id and not demo.service.engine.active_sequences:
-                break
-            page.wait_for_timeout(50)
-        assert not demo.live.by_id and not demo.service.engine.active_sequences
+        # The server has ended the run too, and its sequences are free.
+        until(lambda: not demo.live.by_id and not demo.service.engine.active_sequences)
         wire.mend()
         said = notice(page, "was lost for")
         assert "the run stopped" in said and "Press Run" in said

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,11 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
+from tests.site import BROWSER_MARKS, browsing, stays
+from tests.waiting import until
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = BROWSER_MARKS
 # The screen position of token i's bars, anywhere in its strip.
 STRIP = """i => {
   const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis, at = box.getBoundingClientRect();
@@ -69,10 +66,8 @@ def site() -> Iterator[Site]:
     service = make_service(settings, pause_s=0.05)
     demo = build_demo(service, settings)
     url = server.start(demo, settings)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with browsing() as browser:
         yield Site(url, service, browser)
-        browser.close()
     server.stop(demo)
     service.stop()
 
@@ -200,9 +195,9 @@ def test_run_while_running_starts_afresh(site: Site):
     run(page, "second")
     page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'second'")
     wait_end(page)
-    page.wait_for_timeout(500)
+    until(lambda: site.service.engine.active_sequences == 0)
+    assert stays(page, ".pane.up .text")
     assert texts(page) == ["second"] * 3
-    assert site.service.engine.active_sequences == 0
 
 
 def test_tokens_and_bars_select_each_other(site: Site):
@@ -214,8 +209,7 @@ def test_tokens_and_bars_select_each_other(site: Site):
     wait_end(page)
     page.wait_for_selector(".plot .barlayer .point")
     page.locator(".pane.up .t").nth(3).click()
-    page.wait_for_timeout(500)
-    assert "token 4 of" in page.locator("[data-part=card-title]").inner_text()
+    page.wait_for_selector("[data-part=card-title]:has-text('token 4 of')")
     assert "decide" in page.locator(".verdict").inner_text()
     assert page.locator(".candidates th[scope=row]").count() >= 2
     page.wait_for_function(
@@ -272,7 +266,7 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
         page.wait_for_selector(".plot .barlayer .point")
         assert texts(page) == [hostile] * 3
         page.locator(".pane.up .t").first.click()
-        page.wait_for_timeout(100)
+        page.wait_for_selector("[data-part=card-title]:has-text('token 1 of')")
         assert page.evaluate("window.pwned") is None
         assert "Error rendering" not in page.content()
 
@@ -325,12 +319,7 @@ def test_a_closed_tab_frees_its_rows(site: Site):
     run(page, "chant")
     wait_tokens(page, 2)
     page.context.close()
-    other = site.open()
-    for _ in range(100):
-        if site.service.engine.active_sequences == 0:
-            break
-        other.wait_for_timeout(100)
-    assert site.service.engine.active_sequences == 0
+    until(lambda: site.service.engine.active_sequences == 0)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,10 @@ from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.scripted import Script
+from tests.site import BROWSER_MARKS, browsing
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
-]
+pytestmark = BROWSER_MARKS
 SLOW_MS = 60_000  # a busy machine is not a failure
 WORDS = (b"", b"Lima", b" is", b" fine", b" Quito", b" a")
 FOUR = blend(["brief", "pirate", "assistant", "guarded"])
@@ -68,14 +64,12 @@ class Stage:
 def stage() -> Iterator[Stage]:
     settings = replace(Settings(), port=0)
     service = make_service(settings)
-    with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with pytest.MonkeyPatch.context() as patch, browsing() as browser:
         stage = Stage("", browser)
         patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args[:3]))
         demo = build_demo(service, settings)
         stage.url = server.start(demo, settings)
         yield stage
-        browser.close()
         server.stop(demo)
     service.stop()
 

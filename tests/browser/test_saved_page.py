@@ -15,7 +15,8 @@ from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui.saved_page import to_html
 from tests.asking import make_run
 from tests.hostile import HOSTILE
-from tests.records import make_record, run_that_says, storable
+from tests.records import make_record
+from tests.saying import run_that_says, storable
 from tests.site import BROWSER_MARKS, Site, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

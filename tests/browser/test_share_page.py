@@ -8,17 +8,18 @@ from urllib.parse import urlencode
 
 import pytest
 
+from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 # Pressed inside the page, because a busy machine might be too slow from outside.
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
-RECORDED = json.loads((opening.RUNS / "blend.json").read_text(encoding="ascii"))
+RECORDED = json.loads(RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
 LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
@@ -88,7 +89,7 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     assert other.input_value("[data-part=behaviour]") == "pirate"
     assert other.locator("[data-part=alpha-value]").inner_text() == "2.50"
     assert other.locator("[data-error=link]").is_hidden()
-    other.wait_for_timeout(300)
+    assert stays(other, ".pane.up .text")
     assert other.locator(".t").count() == 0 and other.locator("[data-part=stop]").is_disabled()
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
@@ -201,7 +202,7 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     page.wait_for_function(PAUSE_EARLY)
     at = page.locator("[data-part=replay-at]").inner_text()
     assert page.locator("[data-part=replay-play]").inner_text() == "Play"
-    page.wait_for_timeout(300)
+    assert stays(page, "[data-part=replay-at]")
     assert page.locator("[data-part=replay-at]").inner_text() == at
     press(page, "[data-part=replay-step]")
     now = int(at.split()[1]) + 1
@@ -308,7 +309,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     page.locator("[data-part=gallery] button").nth(5).press("Enter")
     wait_replay(page)
     assert page.locator("[data-part=stop]").is_disabled()
-    page.wait_for_timeout(500)
+    assert stays(page, ".pane.up .text")
     assert texts(page) == [column["text"] for column in RECORDED["columns"]]
 
 

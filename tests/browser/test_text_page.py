@@ -1,18 +1,16 @@
 """Texts of any script and direction, and translators or extensions that change the page while it writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eft_demo.method.recipe import BASE, UPSCALED
-from eft_demo.runs.trace import ColumnTrace, RunTrace
+from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui.saved_page import to_html
-from tests.asking import make_run
 from tests.fakes import make_service
-from tests.records import make_record
+from tests.saying import said
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -72,20 +70,6 @@ def site() -> Iterator[Site]:
 def _no_complaints(site: Site) -> Iterator[None]:
     yield
     site.close_pages()
-
-
-def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] = ("Base", "Up")) -> RunTrace:
-    """Two columns of these pieces; in the second, tuning pushed each by more than a nat."""
-    ids = {piece: number for number, piece in enumerate(dict.fromkeys(pieces), 1)}
-    columns = []
-    for name, recipe in zip(names, (BASE, UPSCALED), strict=True):
-        records = []
-        for position, piece in enumerate(pieces):
-            chances = {ids[piece]: {role: -4.0 if role.endswith("_base") else -0.5 for role in recipe.roles}}
-            records.append(make_record(recipe, ids[piece], chances, position=position))
-        columns.append(ColumnTrace(name, str(recipe), records, "", "stop"))
-    texts = {str(number): piece for piece, number in ids.items()}
-    return make_run(columns, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})
 
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:

@@ -10,8 +10,8 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui.saved_page import to_html
-from tests.browser.test_text_page import said
 from tests.fakes import make_service
+from tests.saying import said
 from tests.site import BROWSER_MARKS, Site, run, serving, violations, wait_end
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

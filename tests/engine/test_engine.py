@@ -26,6 +26,7 @@ from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, spec, three
 from tests.toy import FaultyModel, ToyModel
+from tests.waiting import until
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
 COLUMNS = three("assistant")
@@ -381,11 +382,12 @@ def test_runs_that_fit_into_free_sequences_do_not_count_as_waiting() -> None:
         assert reasons(columns) == ["length"] * 3
 
 
-def test_a_run_past_its_deadline_ends_with_an_error() -> None:
+def test_a_run_past_its_deadline_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = toy_engine(Settings(max_sequences=3, deadline_s=0.05))
     runs = [engine.submit(toy_request(10_000)) for _ in range(2)]
     engine.step()
-    time.sleep(0.06)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 0.06)
     for columns in drive(engine, *runs):
         assert reasons(columns) == ["error"] * 3
         assert all("0.05 s" in str(column.end.error) for column in columns if column.end)
@@ -482,10 +484,7 @@ def test_an_owner_that_disappears_leaves_no_sequences(running: Engine) -> None:
     reading = consumer()
     next(reading)
     reading.close()
-    deadline = time.monotonic() + 5
-    while not freed(running) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert freed(running)
+    until(lambda: freed(running))
 
 
 def test_stop_and_run_20_times_in_a_row(running: Engine) -> None:

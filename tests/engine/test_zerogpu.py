@@ -22,6 +22,7 @@ from eft_demo.ui import space
 from tests.asking import make_request, spec, three
 from tests.fakes import CHANT, ROLES, EchoModel, make_family
 from tests.lender import Lender
+from tests.waiting import until
 
 SETTINGS = Settings(threads=1)
 WAIT_S = 30.0  # a busy machine is not a failure
@@ -90,14 +91,7 @@ def test_stop_ends_the_run_in_the_other_process_and_frees_its_rows(lender: Lende
         read(run, "h")
         run.cancel()
         assert [trace.finish_reason for trace in collect(run)] == ["cancelled"] * 3
-        wait_until(lambda: service.engine.active_sequences == 0)
-
-
-def wait_until(condition: object) -> None:
-    give_up = time.monotonic() + WAIT_S
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+        until(lambda: service.engine.active_sequences == 0)
 
 
 def test_every_column_shows_why_the_lender_refused(lender: Lender) -> None:
@@ -140,7 +134,7 @@ def test_too_many_runs_at_once_are_rejected(lender: Lender) -> None:
     with pytest.raises(Overloaded, match="1 runs"):
         service.start_run(spec("Hi", "brief"))
     run.cancel()
-    wait_until(lambda: service.engine.active_sequences == 0)
+    until(lambda: service.engine.active_sequences == 0)
     assert answer(service)[0].text == "Grüße"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SLOW_S = 120  # a busy machine is not a failure
 PAGE_ALONE = [sys.executable, str(ROOT / "app.py"), "--family", "none", "--port", "0"]

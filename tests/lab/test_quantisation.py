@@ -20,7 +20,7 @@ from eft_demo.models.plan import make_plan
 from eft_demo.models.quantise import count_weights
 from eft_demo.settings import Settings
 from tests.checkpoints import byte_level, make_checkpoint, make_real_family, save_tokenizer
-from tests.models.test_architectures import BITS
+from tests.quantising import BITS
 
 FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 

@@ -1,8 +1,7 @@
 """Attacks over real HTTP from one address: users at other addresses keep their sequences, places and runs."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import Page, build_demo
 from tests.fakes import CHANT, make_service
+from tests.waiting import until
 
 pytestmark = pytest.mark.load
 ASKED = {"behaviour": "brief", "controls": {"alpha": 1}, "temperature": 0, "top_p": 1, "top_k": 0}
@@ -74,13 +74,6 @@ def read(client: httpx.Client, session: str) -> list[dict[str, Any]]:
 
 def sentence(lines: list[dict[str, Any]]) -> str:
     return next((line["text"] for line in lines if line["k"] == "error"), "")
-
-
-def until(condition: Callable[[], bool], wait_s: float = 30.0) -> None:
-    give_up = time.monotonic() + wait_s
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 @pytest.fixture

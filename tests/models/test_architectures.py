@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 from transformers.models.falcon import modeling_falcon
 
 from eft_demo.engine.engine import Engine
@@ -24,6 +24,7 @@ from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import make_request, three
 from tests.checkpoints import KINDS, ROLES, make_real_family
+from tests.quantising import BITS
 
 FP32 = Settings(dtype="fp32", threads=1)
 TEXTS = [list(range(30, 41)), [7, 5], list(range(60, 66))]  # token ids; windows are shorter than the first
@@ -126,18 +127,6 @@ def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind:
         assert record.logprob == pytest.approx(float(expected[step].max()), abs=2e-4)
         for role in ROLES:
             assert record.by_role[role] == pytest.approx(float(by_role[role][step, record.id]), abs=2e-4)
-
-
-BITS = {
-    "int8": BitsAndBytesConfig(load_in_8bit=True),
-    **{
-        kind: BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
-        )
-        for kind in ("nf4", "fp4")
-    },
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("quantisation", BITS)

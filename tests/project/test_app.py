@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,6 +22,7 @@ def start_app(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_missing_weights_leave_a_page_of_recorded_runs(tmp_path: Path) -> None:
     app = subprocess.Popen(
         [sys.executable, str(ROOT / "app.py")],

@@ -79,6 +79,7 @@ def readable_packages(folder: Path) -> Path:
     return folder / "packages"
 
 
+@pytest.mark.slow
 def test_the_steps_run_unprivileged_and_the_app_reports_healthy(folder: Path) -> None:
     if os.getuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("as root this needs setpriv (util-linux) to become uid 1000")

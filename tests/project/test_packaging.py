@@ -107,6 +107,7 @@ def test_app_py_stays_small() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) <= 40
 
 
+@pytest.mark.slow
 def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
     """The wheel without the weights, unpacked like pip does; its dependencies are already installed."""
     setuptools = pytest.importorskip("setuptools", minversion="77", reason="the wheel is built by setuptools")

@@ -16,7 +16,8 @@ from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
 from eft_demo.runs.trace import ColumnTrace, Draft, gather_pieces
 from tests.hostile import HOSTILE
-from tests.records import make_record, run_that_says, storable
+from tests.records import make_record
+from tests.saying import run_that_says, storable
 
 any_text = st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE)
 
@@ -112,7 +113,7 @@ def test_a_token_the_run_does_not_hold_is_named_by_its_number() -> None:
     assert export.label_of(7, {7: b" Lima"}) == "Lima"
 
 
-@settings(max_examples=10_000)
+@settings(max_examples=500)
 @given(st.lists(st.binary(max_size=6), min_size=1, max_size=12))
 def test_any_bytes_survive_the_file_and_the_texts_joined_are_the_whole(tokens: list[bytes]) -> None:
     by_token = {token: {"large_base": -1.0 - token} for token in range(len(tokens))}

@@ -16,7 +16,7 @@ from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import open_run, read_run, replay
 from eft_demo.ui.stream import Encoder
 from tests.hostile import HOSTILE
-from tests.records import run_that_says, storable
+from tests.saying import run_that_says, storable
 
 RUN = run_that_says("Lima")
 DOCUMENT = json.loads(RUN.to_json())

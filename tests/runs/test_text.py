@@ -1,5 +1,6 @@
 """Streamed text equals the text decoded at once, for any bytes in any split."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +13,19 @@ BYTES = st.one_of(
 )
 
 
-@settings(max_examples=10_000)
 @given(BYTES)
 def test_streamed_text_is_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
+    check_streamed(pieces)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000)
+@given(BYTES)
+def test_that_holds_for_ten_thousand_texts(pieces: list[bytes]) -> None:
+    check_streamed(pieces)
+
+
+def check_streamed(pieces: list[bytes]) -> None:
     stream = Utf8Stream(pieces)
     streamed = "".join(stream.push(i) for i in range(len(pieces))) + stream.flush()
     assert streamed == b"".join(pieces).decode("utf-8", errors="replace")

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from eft_demo.ui import connections
 from tests.nginx import free_port
+from tests.waiting import until
 
 FILES = 256
 MANY = 300
@@ -44,10 +44,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
             [sys.executable, "-c", SERVER.format(files=FILES, port=port)], cwd=root, stdout=out, stderr=out
         )
     try:
-        end = time.monotonic() + 120
-        while "EFT Demo is at" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
+        until(lambda: "EFT Demo is at" in log.read_text() or process.poll() is not None, 120)
+        assert process.poll() is None, log.read_text()
         yield port, log
     finally:
         process.terminate()
@@ -59,6 +57,7 @@ def healthy(port: int) -> bool:
     return answer.status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /gradio_api", SLOW_BODY], ids=["nothing", "half a head", "a slow body"]
 )
@@ -92,6 +91,7 @@ def _pid(port: int) -> int:
     raise AssertionError("nobody listens")
 
 
+@pytest.mark.slow
 def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, Path]) -> None:
     port, log = limited
     most = 144

@@ -22,6 +22,7 @@ from eft_demo.ui.page import build_demo
 from eft_demo.ui.server import health
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0  # a busy machine is not a failure
@@ -89,6 +90,7 @@ def run_lines(url: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in value.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
     dying_app: tuple[subprocess.Popen[str], str],
 ) -> None:
@@ -113,10 +115,8 @@ def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(model, "leave", lambda slot: 1 / 0)
         monkeypatch.setattr(model, "reset", lambda: 1 / 0)
     run = service.start_run(spec(CHANT, "brief", length=3))
-    give_up = time.monotonic() + WAIT_S
-    while not service.dead and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert service.dead and run.done
+    until(lambda: service.dead)
+    assert run.done
     ends = [event for event in run.events() if isinstance(event, EndEvent)]
     assert sorted(event.column for event in ends) == [0, 1, 2]
     with pytest.raises(Overloaded) as refused:

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import logging
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -337,7 +338,8 @@ def test_after_a_refusal_the_connection_serves_on(
     refused = line.getresponse()
     assert refused.status == 404 and refused.read()
     line.send(b"{}       ")  # late, but whole
-    time.sleep(0.5)
+    readable, _, _ = select.select([line.sock], [], [], 0.5)
+    assert not readable, "closed, though all came"
     line.request("GET", "/healthz")
     assert line.getresponse().status == 200
     line.close()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from tests.fakes import make_service
+from tests.waiting import until
 
 GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
 GOOD |= {
@@ -254,10 +254,7 @@ def test_a_closed_page_frees_its_rows():
         next(stream)
         next(stream)
         stream.close()  # as Gradio does when the tab is closed
-        deadline = time.monotonic() + 5
-        while service.engine.active_sequences and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert service.engine.active_sequences == 0 and not live.by_id
+        until(lambda: not service.engine.active_sequences and not live.by_id)
     finally:
         service.stop()
 

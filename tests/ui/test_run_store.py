@@ -191,7 +191,7 @@ def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(serv
     opened = open_run(files["json"])
     assert opened.spec.formats == {"assistant": own}
     assert Kept.of_file(opened).spec.formats == {"assistant": own}, "for whoever goes on from it"
-    assert "assistant was shown the prompt in a way of its own" in files["md"] and own.text in files["md"]
+    assert "assistant had its own prompt format" in files["md"] and own.text in files["md"]
     first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
     assert json.loads(first)["reshown"] == ["assistant"]
 

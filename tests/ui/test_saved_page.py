@@ -12,7 +12,7 @@ from eft_demo.runs.text import END_LABEL
 from eft_demo.ui import stream as wire
 from eft_demo.ui.saved_page import to_html
 from tests.hostile import HOSTILE
-from tests.records import run_that_says, storable
+from tests.saying import run_that_says, storable
 
 
 def data_of(page: str) -> tuple[str, str, str]:
@@ -61,5 +61,5 @@ def test_it_has_the_lines_that_the_page_is_sent_and_the_constants() -> None:
         assert data["rules"] == wire.rules(negative) and data["rules"]["lowest"] == (-3 if negative else 0)
     assert (
         "family atlas · alpha 1 · " in data["details"]
-        and "large base was shown the prompt" in data["details"]
+        and "large base had its own prompt format" in data["details"]
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Listening, Streams, Turns, Visitor, network
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
+from tests.waiting import until
 
 ONE, OTHER = Visitor("one", "10.0.0.1"), Visitor("other", "10.0.0.2")
 WAIT_S = 30.0
@@ -37,13 +37,6 @@ WAIT_S = 30.0
 )
 def test_one_household_is_one_address(host: str, counts_as: str) -> None:
     assert network(host) == counts_as
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.perf_counter() + WAIT_S
-    while not condition():
-        assert time.perf_counter() < give_up
-        time.sleep(0.001)
 
 
 # -- listeners --
