@@ -1,4 +1,4 @@
-"""Every limit and switch, each with its reason, and the only reader of environment variables.
+"""Every limit and switch, each with its reason, and the reader of this app's environment variables.
 
 Knows names and numbers; knows nothing about models, text or pages.
 """
@@ -107,10 +107,12 @@ ALPHA = Range("Alpha", 0, 3, 1.0, code="alpha", help="weight of what tuning chan
 BETA = Range("Beta", 0, 3, 1.0, code="beta", help="weight of what scale changed")
 # Above 2 nearly every text is noise. 0.7 with top-p 0.95 read best in trial runs.
 TEMPERATURE = Range("Temperature", 0, 2, 0.7, help="0 always picks the likeliest token")
-TOP_P = Range("Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tokens up to this total")
+TOP_P = Range(
+    "Top-p", 0, 1, 0.95, above_low=True, help="keeps the likeliest tokens up to this total probability"
+)
 TOP_K = Range("Top-k", 0, 200, 0, integer=True, help="keeps this many likeliest tokens; 0 keeps all")
 MIN_P = Range("Min-p", 0, 1, 0.0, help="drops tokens below this fraction of the likeliest")
-SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True, help="same seed, same random numbers in every column")
+SEED = Range("Seed", 0, 2**32 - 1, 0, integer=True, help="all columns use the random numbers of this seed")
 # With more than four, columns are too narrow to read at 1,280 px; each also takes a sequence from others.
 COLUMNS = Range("Columns", 1, 4, 3, integer=True)
 # The live controls, by their names in recipes.

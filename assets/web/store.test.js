@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as store from "./store.js";
 
-test("another run has nothing chosen in it", () => {
+test("lookAt clears the selection and the preview", () => {
   store.pick(0, 3);
   store.setRival(7);
   store.setAsIfState({ sliders: {}, first: {}, counts: {} });

@@ -1,4 +1,4 @@
-"""Reads a run to its end and builds its trace; the only place where traces are built.
+"""Reads a run to its end and builds its trace; the one place that makes a `RunTrace` of a run.
 
 Knows events, services and traces; does not know where a trace is shown.
 """

@@ -16,12 +16,12 @@ from eft_demo.runs.trace import TokenRecord
 def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecord]) -> list[float]:
     """After each token, how many nats likelier the text so far is in one column than in the other.
 
-    Both must tell of the same text. Raises InputError if they do not.
+    Both must score the same text. Raises InputError if they do not.
     """
     if [record.id for record in ours] != [record.id for record in theirs]:
         raise InputError(
-            "These two columns tell of different texts, so their log-odds cannot be added up. "
-            "Please switch to the same text first."
+            "These two columns have different texts, so their log-odds cannot be added up. "
+            "Please choose “shared text” first."
         )
     total, sums = 0.0, []
     for our, their in zip(ours, theirs, strict=True):
@@ -31,7 +31,7 @@ def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecor
 
 
 def log_odds_over_role(records: Sequence[TokenRecord], role: str) -> list[float]:
-    """The same against a model alone, a role of these records, which hold what it gave each token."""
+    """The same against one model of the recipe, from the log-probs recorded per role."""
     total, sums = 0.0, []
     for record in records:
         total += record.logprob - record.by_role[role]
@@ -44,7 +44,7 @@ def log_odds_figure(
 ) -> dict[str, Any]:
     """How much likelier the text so far is in the column `ours` than in `theirs`; `sums` are in nats.
 
-    The line ends where one of the two gives the text no chance any more.
+    The line ends where one of the two gives the text zero probability.
     """
     line = {
         "type": "scatter",

@@ -1,4 +1,4 @@
-"""What a plot tab in a file of its own is: its words, and a function from one column's tokens to a figure.
+"""The interface of an added plot tab: its texts, and a function from one column's tokens to a figure.
 
 Knows records and colours; asks no model.
 """
@@ -26,11 +26,11 @@ class Shown:
 class PlotTab:
     """A tab beside the contributions. Its figure is drawn when a run has ended."""
 
-    name: str  # in the page's ids: letters
+    name: str  # used in element ids: letters only
     label: str  # on the tab
     title: str  # over the plot
     hint: str  # under the title; "{column}" becomes the choice of the column
-    # plotly's {"data", "layout"}, where x counts tokens from 0, and if need be a "note", one sentence.
+    # plotly's {"data", "layout"}, where x counts tokens from 0, and optionally a "note", one sentence.
     figure: Callable[[Shown], dict[str, Any]]
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# `as` makes them this module's own too: what is drawn with goes with what draws.
+# Re-exported with `as`: callers import the settings together with the sampler.
 from eft_demo.method.sampling_settings import GREEDY_BELOW as GREEDY_BELOW
 from eft_demo.method.sampling_settings import WARPERS
 from eft_demo.method.sampling_settings import Sampling as Sampling

@@ -1,6 +1,6 @@
-"""How tokens are drawn, as the values that a run carries: a field each, with its limits.
+"""The sampling settings of a run: one field each, with its limits.
 
-Page, link, command line and trace are made from these fields. A warper in a file of its own is one more field
+Page, link, command line and trace are made from these fields. An added warper is one more field
 here (docs/extending.md). Needs no torch; what the values do is in `sampling`.
 """
 

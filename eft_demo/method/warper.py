@@ -1,4 +1,4 @@
-"""What a warper in a file of its own is: one number that people choose, and which tokens it keeps.
+"""The interface of an added warper: one number that the user sets, and the rule for which tokens it keeps.
 
 Needs no torch: the command line reads every warper's number before torch is loaded.
 """
@@ -21,7 +21,7 @@ class Warper:
 
     `keep(logprobs, value)` takes what temperature, top-k, top-p, min-p and the warpers before this one left:
     log-probs (rows, vocab), normalised, -inf outside, and the number of each row, (rows,). It returns which
-    tokens stay, bool (rows, vocab). Where that is none, the likeliest stays.
+    tokens stay, bool (rows, vocab). If none stays, the likeliest token is kept.
     """
 
     limits: Range

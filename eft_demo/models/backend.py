@@ -15,20 +15,19 @@ from eft_demo.models.quantise import NONE
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How one model is to stand in memory."""
+    """How to load one model."""
 
     dtype: torch.dtype
     quantisation: str = NONE
     device: str = CPU  # or cuda:0, or `auto` = spread by accelerate
-    by_library: bool = False  # by no other path than that of transformers, even where one fits
+    by_library: bool = False  # force the transformers backend
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`load` is asked only where `fits` says yes to the checkpoint, its config.json and how it is to stand.
+    """`load` is called only if `fits` accepts the checkpoint, its config.json and how to load it.
 
-    The model that it returns keeps the rules of `protocol.LanguageModel`. One that can share a forward with
-    others has a `group`, too.
+    It returns a `protocol.LanguageModel`; one that can share a forward with others also has a `group`.
     """
 
     fits: Callable[[Checkpoint, Mapping[str, Any], How], bool]

@@ -122,7 +122,7 @@ def _why_not(service: Service, trace: RunTrace) -> str:
     family, spec = service.family, trace.spec
     missing = set(roles_of(spec.columns)) - set(family.roles)
     if not family.roles:
-        return "none is loaded"
+        return "no model is loaded"
     if spec.family != family.name:
         return f"it is of the family {show_value(spec.family)}, and {family.title} is loaded"
     if missing:

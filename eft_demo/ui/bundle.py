@@ -1,4 +1,4 @@
-"""The page's modules as one classic script, for a saved page, which may load nothing.
+"""The page's modules as one classic script, for a saved page, which must not load anything.
 
 Knows the one form of import that the modules use; knows nothing of what they do.
 """
@@ -21,7 +21,7 @@ def bundle(entry: Path) -> str:
     """`entry` and all that it imports, each once and after what it needs, in one scope of strict code.
 
     Raises BundleError for another form of import or export than `import { a, b } from "./c.js"` and
-    `export` before a declaration. That no two modules declare the same name is for a test to hold.
+    `export` before a declaration. It does not check for duplicate names; a test does.
     """
     parts: dict[Path, str] = {}
     _add(entry.resolve(), parts)

@@ -38,18 +38,18 @@ def column_about(recipe: Recipe) -> str:
     sizes = sum(is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
     shape = (recipe.anchor, behaviours, sizes)
     if behaviours + sizes < len(recipe.terms):
-        return "Written by hand"
+        return "Custom recipe"
     if shape == (LARGE_BASE, 1, 0):
         return "Small model's behaviour, large model's knowledge"
     if shape == (SMALL_BASE, 1, 0):
         return "Large model's behaviour, small model's knowledge"
     if shape == (SMALL_BASE, 1, 1):
-        return "From the small base: behaviour by α, knowledge by β"
+        return "Small base; α adds behaviour, β adds knowledge"
     if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
         return "Small model's behaviour; β adds knowledge"
     if recipe.anchor == LARGE_BASE and not sizes:
         return f"Large model's knowledge, {behaviours} behaviours blended"
-    return "Written by hand"
+    return "Custom recipe"
 
 
 def lone_model(recipe: Recipe) -> str:
@@ -65,5 +65,5 @@ def _about_model(role: str) -> str:
     if role == SMALL_BASE:
         return "Knows little and just continues text"
     if role == LARGE_TUNED:
-        return "Really fine-tuned: what up-scaling emulates"
+        return "Actually fine-tuned: what up-scaling emulates"
     return "Knows the facts, but just continues text" if is_base(role) else "Answers, but lacks many facts"

@@ -50,13 +50,13 @@ class Preset:
 
 # In the order of the menu, which also has a blend of the family's own behaviours.
 PRESETS = (
-    Preset("Base: large, as reading left it", "Base", BASE),
+    Preset("Base: large, pretrained only", "Base", BASE),
     Preset("Small base", "Small base", parse("small_base")),
     Preset("Tuned: small", "Tuned", TUNED_SHOWN),
     Preset("Up-scaled: large + α·tuning", "Up-scaled", UPSCALED),
     Preset("Amplified: tuned + β·size", "Amplified", AMPLIFIED),
     Preset("Down-scaled: small + α·large tuning", "Down-scaled", DOWNSCALED),
-    Preset("Pad: α and β at once", "Pad", PAD),
+    Preset("Pad: α and β in one square", "Pad", PAD),
     Preset("Large tuned: the reference", "Large tuned", REFERENCE),
 )
 

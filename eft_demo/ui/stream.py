@@ -86,7 +86,7 @@ def rules(allow_negative_alpha: bool = False) -> dict[str, float]:
 def trace_lines(
     trace: RunTrace, run_id: str = "", origin: Mapping[str, object] = MappingProxyType({})
 ) -> list[str]:
-    """The lines that the page would have been sent of a whole run, with the `ms` of its tokens."""
+    """All lines of a run, as a live page would have received them, with the `ms` of its tokens."""
     played = replay(trace)
     encoder = Encoder(trace.spec, played.pieces, played.stop_ids)
     if any(givens := [column.given for column in trace.columns]):

@@ -134,7 +134,7 @@ def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site)
     assert token.get_attribute("aria-pressed") == "true" and token.evaluate(
         "t => t === document.activeElement"
     )
-    assert "forced, not sampled" in page.locator("[data-part=card-verdict]").inner_text()
+    assert "given, not sampled" in page.locator("[data-part=card-verdict]").inner_text()
     count = site.runs
     page.keyboard.press("Control+z")
     assert texts(page) == before and page.locator(".node").count() == 0

@@ -127,7 +127,7 @@ def test_no_handler_takes_a_shortcut_of_the_browser(site: Site, modifiers: dict[
     assert asked(page) == 2
 
 
-def test_an_accent_that_is_half_typed_and_altgr_are_nothing_of_ours(site: Site) -> None:
+def test_dead_keys_and_altgr_are_ignored(site: Site) -> None:
     page = with_branches(site)
     assert page.evaluate(SEND, [["Dead", "Process", "Unidentified"], {}])[1] == []
     assert page.evaluate(SEND, [["r", "?", "Enter"], {"modifierAltGraph": True}])[1] == []
@@ -176,7 +176,7 @@ def test_enter_held_on_a_token_goes_to_its_candidates_and_writes_nothing_on(site
     assert asked(page) == 1
 
 
-def test_a_letter_counts_where_another_script_has_its_place_and_whatever_caps_lock_says(site: Site) -> None:
+def test_letters_match_by_key_position_and_ignore_caps_lock(site: Site) -> None:
     page = watched(site)
     run(page, "gold", 8)
     wait_end(page)
@@ -191,7 +191,7 @@ def test_a_letter_counts_where_another_script_has_its_place_and_whatever_caps_lo
     assert page.locator("[data-part=redo]").is_enabled()
 
 
-def test_a_key_typed_into_what_an_extension_put_beside_the_page_is_not_ours(site: Site) -> None:
+def test_keys_in_elements_of_extensions_are_ignored(site: Site) -> None:
     page = watched(site)
     run(page, "gold", 8)
     wait_end(page)

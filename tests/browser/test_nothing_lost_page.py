@@ -553,7 +553,7 @@ def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> Non
     )
 
 
-def test_a_browser_that_lets_nobody_name_a_history_entry_runs_all_the_same(demo: Page, context: Any) -> None:
+def test_the_page_works_when_replaceState_throws(demo: Page, context: Any) -> None:
     context.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
     page = visit(context, demo.url)
     works(page)
@@ -574,7 +574,7 @@ def test_the_menu_of_families_takes_back_that_it_could_not_be_read(demo: Page, c
     page.wait_for_selector("[data-part=family-sentence]", state="hidden")
 
 
-def test_a_stream_that_went_silent_was_lost_since_its_last_word(demo: Page, context: Any) -> None:
+def test_an_outage_is_counted_from_the_last_message(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")
     wait_tokens(page, 2)

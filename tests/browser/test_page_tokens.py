@@ -202,7 +202,7 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     assert "draft accepted" in legend and "draft rejected" in legend
     assert page.locator(".foot .drafts").all_inner_texts() == [
         "",
-        "72 % of drafts accepted · 1.8× as fast as without",
+        "72 % of drafts accepted · 1.8× as fast as without drafts",
     ]
 
 

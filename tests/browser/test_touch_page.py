@@ -50,7 +50,7 @@ def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
 
 
-def test_no_text_asks_a_finger_for_a_mouse_or_a_key(site: Site) -> None:
+def test_touch_texts_mention_no_mouse_and_no_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)
     seen = page.inner_text(".eft")

@@ -24,11 +24,11 @@ SHAPES = [
     (UPSCALED, "up", "Small model's behaviour, large model's knowledge"),
     (DOWNSCALED, "up", "Large model's behaviour, small model's knowledge"),
     (AMPLIFIED, "up", "Small model's behaviour; β adds knowledge"),
-    (PAD, "up", "From the small base: behaviour by α, knowledge by β"),
-    (REFERENCE, "tuned", "Really fine-tuned: what up-scaling emulates"),
+    (PAD, "up", "Small base; α adds behaviour, β adds knowledge"),
+    (REFERENCE, "tuned", "Actually fine-tuned: what up-scaling emulates"),
     (blend(["brief", "pirate"]), "up", "Large model's knowledge, 2 behaviours blended"),
-    (parse("large_base - 2*(small_base - pirate)"), "tuned", "Written by hand"),
-    (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Written by hand"),
+    (parse("large_base - 2*(small_base - pirate)"), "tuned", "Custom recipe"),
+    (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Custom recipe"),
 ]
 
 

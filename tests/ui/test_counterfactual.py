@@ -160,7 +160,7 @@ def test_a_token_shown_at_other_sliders_has_the_numbers_of_the_real_mixture(
 
 
 @given(seeds, alphas, st.floats(0, 1), st.integers(1, 6))
-def test_the_share_that_is_not_recorded_is_never_larger_than_said(
+def test_unrecorded_is_an_upper_bound(
     page: Modules, seed: int, alpha: float, part: float, count: int
 ) -> None:
     roles = models(seed, vocab=60)
@@ -176,7 +176,7 @@ def test_the_share_that_is_not_recorded_is_never_larger_than_said(
 
 
 @given(seeds, st.floats(0.1, 2.9), samplings, st.integers(1, 6), st.floats(0, 1))
-def test_a_choice_without_doubt_is_right_however_little_is_recorded(
+def test_sure_choices_are_correct(
     page: Modules, seed: int, alpha: float, sampling: Sampling, count: int, part: float
 ) -> None:
     roles = models(seed, vocab=60)

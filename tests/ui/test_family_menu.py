@@ -141,7 +141,7 @@ def test_without_the_key_one_may_look_and_nothing_else(
     assert switch.progress.state == "idle"
 
 
-def test_a_wrong_quantisation_is_a_sentence(settings: Settings) -> None:
+def test_a_wrong_quantisation_gives_an_error_message(settings: Settings) -> None:
     switch = make_switch(settings)
     posted = with_key(switch, {"family": "one", "quantisation": {"x": 1}})
     assert "Quantisation is one of" in menu.load_family(switch, HERE, posted)

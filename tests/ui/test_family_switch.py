@@ -59,7 +59,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
 )
-def test_who_may(settings: dict[str, object], claim: Claim, reason: str) -> None:
+def test_permission_to_switch(settings: dict[str, object], claim: Claim, reason: str) -> None:
     said = why_not(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
     assert KEY not in said
@@ -138,7 +138,7 @@ def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
     ("error", "sentence"),
     [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), switching.BUG)],
 )
-def test_a_failure_is_a_sentence(error: Exception, sentence: str) -> None:
+def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> None:
     def load(settings: Settings, watcher: Watcher) -> str:
         raise error
 

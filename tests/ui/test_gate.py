@@ -260,7 +260,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(("path", "changes"), UNKNOWN, ids=str)
-def test_what_does_not_exist_is_a_sentence(
+def test_what_does_not_exist_gives_an_error_message(
     client: httpx.Client,
     page: tuple[Page, str],
     path: str,

@@ -5,14 +5,14 @@ from asyncio import Queue
 from eft_demo.ui.mailboxes import Mailboxes
 
 
-def test_the_oldest_goes_that_nobody_listens_to() -> None:
+def test_the_oldest_silent_session_is_evicted() -> None:
     boxes = Mailboxes({"old", "new"}.__contains__, most=3)
     for session in ("old", "made up 1", "new", "made up 2", "made up 3"):
         boxes[session] = Queue()
     assert list(boxes) == ["old", "new", "made up 3"]
 
 
-def test_where_all_listen_nobody_goes() -> None:
+def test_listening_sessions_are_never_evicted() -> None:
     boxes = Mailboxes(lambda session: True, most=2)
     for session in "abc":
         boxes[session] = Queue()

@@ -61,7 +61,7 @@ def test_an_own_format_reaches_its_model_and_no_other() -> None:
         ({"brief": {"kind": "plain", "text": "{prompt}" + "x" * MAX_TEXT_CHARS}}, "up to 8,000 characters"),
     ],
 )
-def test_what_is_no_format_is_a_sentence(posted: object, sentence: str) -> None:
+def test_what_is_no_format_gives_an_error_message(posted: object, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         check(RunSpec(prompt="Hi", formats=posted), SERVICE.family, SERVICE.settings)
 

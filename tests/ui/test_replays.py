@@ -130,7 +130,7 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
         assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
     assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
     for start in (start_branch, start_same_text):
-        with pytest.raises(InputError, match="none is loaded"):
+        with pytest.raises(InputError, match="no model is loaded"):
             start(service, runs, {"run": run_id, "column": 0, "position": 0})
     service.stop()
 

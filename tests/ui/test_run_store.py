@@ -130,7 +130,7 @@ def test_the_same_text_is_scored_by_every_column(service: Service, runs: KeptRun
 
 @pytest.mark.parametrize("position", [-1, 10_000, True, "0", 1.0, None])
 @pytest.mark.parametrize("place", ["column", "position"])
-def test_a_place_that_is_not_there_is_a_sentence(
+def test_a_place_that_is_not_there_gives_an_error_message(
     service: Service, runs: KeptRuns, place: str, position: object
 ) -> None:
     with pytest.raises(InputError, match="no such token"):
@@ -154,7 +154,9 @@ def test_a_place_that_is_not_there_is_a_sentence(
         {"seed": "x"},
     ],
 )
-def test_a_bad_branch_is_a_sentence(service: Service, runs: KeptRuns, change: dict[str, Any]) -> None:
+def test_a_bad_branch_gives_an_error_message(
+    service: Service, runs: KeptRuns, change: dict[str, Any]
+) -> None:
     with pytest.raises(EFTError) as caught:
         start_branch(service, runs, {"run": "a", "column": 0, "position": 0} | change)
     assert str(caught.value)
@@ -199,7 +201,7 @@ def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(serv
 @pytest.mark.parametrize(
     "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}, None, [], "html"]
 )
-def test_what_cannot_be_saved_is_a_sentence(
+def test_what_cannot_be_saved_gives_an_error_message(
     service: Service, runs: KeptRuns, posted: dict[str, object]
 ) -> None:
     assert json.loads(kept.save(service, runs, posted))["error"]

@@ -104,7 +104,7 @@ def refuse_with(number: int) -> Callable[..., None]:
         (errno.ENOBUFS, 7860, "cannot listen on '127.0.0.1'"),
     ],
 )
-def test_a_port_that_cannot_be_had_is_a_sentence(
+def test_a_port_that_cannot_be_had_gives_an_error_message(
     monkeypatch: pytest.MonkeyPatch, number: int, wanted: int, said: str
 ) -> None:
     monkeypatch.setattr(socket.socket, "bind", refuse_with(number))
@@ -113,13 +113,13 @@ def test_a_port_that_cannot_be_had_is_a_sentence(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_that_is_not_ours_is_a_sentence(host: str) -> None:
+def test_an_address_that_is_not_ours_gives_an_error_message(host: str) -> None:
     with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
         serving.listen(host, 7860)
 
 
 @pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
-def test_what_is_no_host_is_a_sentence(host: str) -> None:
+def test_what_is_no_host_gives_an_error_message(host: str) -> None:
     with pytest.raises(InputError, match="cannot be resolved.*--host"):
         serving.listen(host, 7860)
 
@@ -135,7 +135,7 @@ def test_where_ipv6_is_off_localhost_is_served_by_ipv4(monkeypatch: pytest.Monke
     only.close()
 
 
-def test_a_server_that_ends_while_it_starts_is_a_sentence() -> None:
+def test_a_server_that_ends_while_it_starts_gives_an_error_message() -> None:
     async def broken(scope: object, receive: object, send: object) -> None:
         raise ValueError
 

@@ -93,7 +93,7 @@ def test_who_listens_within_the_time_gets_a_run() -> None:
     assert not streams.wait(OTHER, Settings(listen_s=0.01))
 
 
-def test_of_too_many_that_do_not_listen_the_oldest_of_the_greediest_address_goes() -> None:
+def test_over_the_limit_the_address_with_most_silent_runs_loses_its_oldest() -> None:
     streams, settings = Streams(), Settings(listen_s=WAIT_S, max_unheard=3)
     heard: dict[str, bool] = {}
 
@@ -229,7 +229,7 @@ def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None
     assert list(shelf.by_id) == ["run 2", "run 3", "of the other", "file 6", "file 7", "file 8"]
 
 
-def test_what_is_too_much_goes_from_whoever_holds_most() -> None:
+def test_over_quota_evicts_from_the_largest_holder() -> None:
     shelf: Shelf[bytes] = Shelf(Settings(max_kept_mb=1))
     many = 1_000_000 // 4096  # of the minimum counted size
     for number in range(20):

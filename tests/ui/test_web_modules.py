@@ -55,7 +55,7 @@ def test_imports_run_one_way() -> None:
     assert up == []
 
 
-def test_no_module_needs_itself() -> None:
+def test_imports_have_no_cycles() -> None:
     left = {name: set(others) for name, others in GRAPH.items()}
     while free := [name for name, others in left.items() if not others & set(left)]:
         for name in free:
@@ -64,7 +64,7 @@ def test_no_module_needs_itself() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lib/")])
-def test_pure_modules_know_no_page(name: str) -> None:
+def test_lib_uses_no_page_and_no_state(name: str) -> None:
     text = re.sub(r"//.*", "", (WEB / name).read_text(encoding="utf-8"))
     found = re.findall(r"\b(?:document|window|element|localStorage|sessionStorage|fetch)\b\s*[.(]", text)
     assert found == [] and not re.search(r"^(?:export )?let ", text, re.MULTILINE)
@@ -85,7 +85,7 @@ def test_every_module_can_be_loaded_where_there_is_no_page() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_keys_and_markup_go_one_way(script: Path) -> None:
+def test_only_dom_js_listens_to_keys_and_nothing_builds_markup(script: Path) -> None:
     text = script.read_text(encoding="utf-8")
     assert bool(LISTENING.findall(text)) is (script.name == "dom.js"), "use onKeys of dom.js"
     assert "event.key" not in text or script.relative_to(ASSETS).as_posix() in (

@@ -6,7 +6,7 @@ import { nat } from "./counterfactual.js";
 import { decimal, signed } from "./formats.js";
 import { FAINT_NATS, finalOf, shiftOf, STRONG_NATS } from "./tokens.js";
 
-const OTHER_TOKEN = "the base would have chosen another token";
+const OTHER_TOKEN = "the anchor alone would have chosen another token";
 
 // Grades from plain to strong: a token belongs to the first whose test it passes; the last takes the rest.
 /** @type {(title: string, value: (token: Token) => number, number: (token: Token) => string, grades: [string, (value: number) => boolean][]) => Colour} */
@@ -26,16 +26,16 @@ export const COLOURS = {
     legend: [["raised", "▲ raised by tuning"], ["lowered", "▼ lowered by tuning"], ["flip", OTHER_TOKEN]],
   },
   probability: graded("probability", (token) => Math.exp(nat(finalOf(token))), (token) => decimal(finalOf(token)), [
-    ["90 % and more", (p) => p >= 0.9], ["50 to 90 %", (p) => p >= 0.5], ["20 to 50 %", (p) => p >= 0.2], ["5 to 20 %", (p) => p >= 0.05], ["less", () => true],
+    ["90 % or more", (p) => p >= 0.9], ["50 to 90 %", (p) => p >= 0.5], ["20 to 50 %", (p) => p >= 0.2], ["5 to 20 %", (p) => p >= 0.05], ["below 5 %", () => true],
   ]),
   rank: graded("rank", (token) => token.r, (token) => "#" + token.r, [
-    ["first choice", (r) => r <= 1], ["2 to 10", (r) => r <= 10], ["11 to 100", (r) => r <= 100], ["further down", () => true],
+    ["first choice", (r) => r <= 1], ["2 to 10", (r) => r <= 10], ["11 to 100", (r) => r <= 100], ["beyond 100", () => true],
   ]),
   entropy: graded("entropy", (token) => nat(token.e), (token) => nat(token.e).toFixed(1), [
-    ["certain: below 0.1 nats", (e) => e < 0.1], ["to 0.5", (e) => e < 0.5], ["to 1", (e) => e < 1], ["to 2", (e) => e < 2], ["wide open: 2 and more", () => true],
+    ["certain: below 0.1 nats", (e) => e < 0.1], ["0.1 to 0.5", (e) => e < 0.5], ["to 1", (e) => e < 1], ["to 2", (e) => e < 2], ["very uncertain: 2 or more", () => true],
   ]),
   flip: {
-    title: "flips only",
+    title: "changed tokens only",
     classes: flipClasses,
     number: (column, token, labels) => (flipClasses(column, token).length ? labels.get(token.b) : ""),
     legend: [["flip", OTHER_TOKEN + "; the number is its choice"]],

@@ -1,5 +1,5 @@
 // What another alpha would have chosen, worked out from the recorded candidates: no model runs. A token lists the likeliest
-// candidates only, so every answer says how much probability at most may lie on others, or that this cannot be known.
+// candidates only, so every answer has an upper bound for the probability of the others, or says that there is none.
 // tests/ui/test_counterfactual.py holds it against the real mixture and the real noise.
 //
 //   column  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
@@ -113,7 +113,7 @@ export function choiceAt(column, token, controls) {
 }
 
 // The mass of any fixed set of tokens is log-convex along the way from no terms to the record, so it stays below the line
-// between its ends. Colder never makes unlikely tokens likelier; hotter may.
+// between its ends. It holds for temperatures up to 1 only.
 /** @type {(column: Recipe, token: Token, mixed: Known<number>, way: number) => number | null} */
 function unrecordedAt({ sampling: { temperature }, rules }, token, mixed, way) {
   if (temperature > 1) return null;

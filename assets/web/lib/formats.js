@@ -18,7 +18,7 @@ export function draftsText(column, rate, speedup) {
   const drafted = column.tokens.filter((token) => token.d).length;
   const kept = rate ?? column.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
   const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts accepted"] : [];
-  if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without");
+  if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without drafts");
   return texts.join(" · ");
 }
 
@@ -32,7 +32,7 @@ export function speedText(column) {
 /** @type {(column: Column) => string} */
 export function ending(column) {
   const why = column.ended ? column.ended.why : "";
-  return { stop: "finished", length: "length reached", cancelled: "stopped", cut: "cut off", error: "error" }[why] || why;
+  return { stop: "finished", length: "length limit reached", cancelled: "stopped", cut: "cut off", error: "error" }[why] || why;
 }
 
 /** @type {(nats: number) => string} */

@@ -16,7 +16,7 @@ test("undo and redo go back and forth over every step, and stop at the ends", ()
   assert.equal(redone(all), all);
 });
 
-test("a new step forgets what was undone; looking where one looks is no step", () => {
+test("a new step forgets what was undone; visiting the current node adds no undo step", () => {
   const turned = lookingAt(undone(grown()), 0);
   assert.deepEqual(turned.future, []);
   assert.equal(lookingAt(turned, 0), turned);

@@ -37,7 +37,7 @@ export function surer(nats) { // "6.2 nats (490×)": log-odds in nats and as a f
   return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
 }
 
-// What the terms add: tuning, size, or both; and whether its verbs are plural.
+// What the terms add: tuning, size, or both; and whether it takes a plural verb.
 /** @type {(column: Recipe) => { name: string, plural: boolean }} */
 export function pusherOf(column) {
   const kinds = column.terms.map(([, , plus, minus]) => {
@@ -71,7 +71,7 @@ function aloneText(name, lead, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
   if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
   if (isFirst) return who + " It prefers {c} to {r} by " + surer(lead) + ".";
-  if (isGiven) return who + " This token was forced, not sampled: the model prefers {r} by " + surer(lead) + ".";
+  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + surer(lead) + ".";
   return who + " It prefers {r} by " + surer(lead) + ", but the noise chose {c}.";
 }
 
@@ -81,14 +81,14 @@ function verdictText(column, token, rows, lead, push) {
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was forced, not sampled: the mix prefers {r} by " + surer(lead + push) + ".";
+  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + surer(lead + push) + ".";
   if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + surer(lead + push) + ", but the shared noise chose {c}.";
   if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + surer(lead) + ", and " +
-    name + " " + verb("add") + " " + push.toFixed(1) + " for {c}" + parts + ".";
+    name + " " + verb("add") + " " + push.toFixed(1) + " nats for {c}" + parts + ".";
   const surely = "prefers {c} to {r} by " + surer(lead);
-  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + surely + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + parts + ".";
+  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + surely + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
   if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "push" : "pushes") +
-    " the other way by " + (-push).toFixed(1) + parts + ".";
+    " the other way by " + (-push).toFixed(1) + " nats" + parts + ".";
   return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "make" : "makes") + " no difference.";
 }
 
@@ -122,7 +122,7 @@ function flipText(column, token, chosen, rival) {
     const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
     return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  if (places.length) return { text: " It would prefer " + other + " " + places.join(", or ") + ".", bold };
+  if (places.length) return { text: " The column would prefer " + other + " " + places.join(", or ") + ".", bold };
   return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
 }
 

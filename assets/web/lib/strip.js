@@ -8,9 +8,9 @@ import { symbolOf, tickLabel } from "./formats.js";
 import { factorAt } from "./schedule.js";
 
 export const STRIP_ROWS = 13; // quarters of alpha from 0 to 3; halves where it may be negative
-const MOST_TOKENS = 1024; // more cells than these a plot cannot show, and a browser is slow to draw
-const CELL_CHARS = 5; // that a cell has room for; the whole token stands in the hover text
-const GRADES = ["the same token", "the same among the recorded ones", "another among the recorded ones", "another token"];
+const MOST_TOKENS = 1024; // with more cells, drawing is slow and nothing can be read
+const CELL_CHARS = 5; // fit into a cell; the hover text has the whole token
+const GRADES = ["the same token", "probably the same token", "probably another token", "another token"];
 const SHADES = ["var(--card)", "var(--line)", "var(--rest)", "var(--tuned)"];
 
 /** @type {(choice: Choice, token: Token) => number} */
@@ -45,7 +45,7 @@ export function stripFigure({ factors, labels, layout }, column, control, { low,
 /** @type {(column: Column, count: number) => string[]} */
 function notesOf(column, count) {
   const notes = [];
-  if (count > MOST_TOKENS) notes.push("The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the most it may.");
-  if (column.unreplayed?.length) notes.push("What would change is not known: " + column.unreplayed.join(", ") + " needs the probability of every token.");
+  if (count > MOST_TOKENS) notes.push("The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the maximum.");
+  if (column.unreplayed?.length) notes.push("What would change is unknown: " + column.unreplayed.join(", ") + " needs every token's probability.");
   return notes;
 }

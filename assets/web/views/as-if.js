@@ -53,9 +53,9 @@ export function tellAsIf() {
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const texts = ["Estimated from this run at " + values + ": "];
-  if (column.unreplayed.length) texts.push("which tokens would change cannot be worked out here: " + column.unreplayed.join(", ") + " needs the probability of every token, and the page has a few.");
+  if (column.unreplayed.length) texts.push("which tokens would change is unknown: " + column.unreplayed.join(", ") + " needs every token's probability, and the page has only the likeliest.");
   else if (first === undefined) texts.push("no token of " + column.name + " would change.");
-  else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, first token " + (first + 1) + ": ",
+  else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, each judged on the text as written; the first is token " + (first + 1) + ": ",
     run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " may become ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;

@@ -1,5 +1,5 @@
-// What the card of a token holds: its title, its numbers, its candidates and what they mean. For the page and for a saved run
-// alike, so nothing here knows a state.
+// What the card of a token holds: its title, its numbers, its candidates and what they mean. Shared with saved
+// pages, so it must not import store.js.
 
 /** @import { Column, Run, Token } from "../types.js" */
 

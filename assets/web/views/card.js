@@ -41,7 +41,7 @@ function drawFalls(column, token, against) {
   part("falls").replaceChildren(...fallsOf(run, column, token, against));
 }
 
-// What has been tall once stays so: nothing below moves when a shorter card comes.
+// Boxes never shrink within a run: nothing below moves when a shorter card comes.
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
 
 function keepHeight() {

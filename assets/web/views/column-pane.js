@@ -1,5 +1,5 @@
-// A column as it is drawn: its head, the text that grows token by token, and its foot. For the page and for a saved run alike,
-// so nothing here knows a state.
+// A column as it is drawn: its head, the text that grows token by token, and its foot. Shared with saved pages,
+// so it must not import store.js.
 
 import { draftsText, ending, readable, symbolOf } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";

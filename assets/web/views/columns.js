@@ -18,7 +18,7 @@ export function makeColumns(columns) {
   drawLegend();
 }
 
-// The columns of the run, with whatever their columns already have.
+// Draws the run's columns with the tokens that they already have.
 export function startColumns() {
   makeColumns(run.columns);
   run.columns.forEach((column, p) => {

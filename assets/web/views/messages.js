@@ -56,7 +56,7 @@ export function openDrawer(id) {
   }
 }
 
-export const PRESS_RUN = "Press Run to start it again.";
+export const PRESS_RUN = "Press Run to run the prompt again.";
 export const say = (text) => { part("status").textContent = text; };
 
 export function listen() {

@@ -11,20 +11,20 @@ const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
 const SCHEDULES = {
   constant: { title: "constant", help: () => "α is the same for every token" },
   warmup: { title: "warm-up", unit: "tokens", value: 8, help: (n) => "α grows to its full value over " + counted(n) },
-  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; after that, the recipe continues without it" },
+  first: { title: "only the first tokens", unit: "tokens", value: 8, help: (n) => "α acts on " + counted(n) + "; from then on it is 0" },
   list: { title: "custom list", text: "0 0.5 1", help: () => "one factor from 0 to 1 per token; the last one applies to all later tokens" },
 };
 const FILTERS = {
   off: { title: "off", help: () => "the terms act on every token" },
   "top-p": { title: "top-p of the anchor", unit: "p", value: 0.95,
-    help: () => "the terms act only on the anchor's top-p tokens; the others keep the anchor's log-prob" },
-  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "tokens less likely than r times the anchor's top token are excluded" },
+    help: () => "the terms act only on the anchor's likeliest candidates that together reach p; the others keep the anchor's log-probability" },
+  mask: { title: "contrastive mask", unit: "r", value: 0.1, help: () => "candidates less likely than r times the anchor's top candidate are removed" },
 };
 const DRAFTS = {
-  auto: { title: "automatic", help: () => "used where it measures faster; the text stays the same" },
+  auto: { title: "automatic", help: () => "used where it turns out faster; the text stays the same" },
   on: { title: "on, in blocks of", unit: "tokens", value: 4, least: 0,
     help: (n) => "a small model drafts " + (n >= 1 ? counted(n) : "a number of tokens chosen by the engine") + " and one forward pass of the large model verifies them; the text stays the same" },
-  off: { title: "off", help: () => "every token takes a forward pass of every model" },
+  off: { title: "off", help: () => "every token costs one forward pass of each model" },
 };
 export const METHODS = { schedule: ["α over time", SCHEDULES], filter: ["Weight filter", FILTERS], speculation: ["Speculative decoding", DRAFTS] };
 

@@ -27,8 +27,8 @@ function showPad() {
     padInput(axis).value = onPad(controls[axis]);
     padInput(axis).setAttribute("aria-valuetext", text);
   }
-  const beyond = alpha < 0 ? "undone" : alpha > 1 || beta > 1 ? "amplified" : "";
-  part("pad-note").textContent = corner ? "This is " + corner + "." : beyond ? "Outside the pad: " + beyond + "." : "A mix of the four models.";
+  const beyond = alpha < 0 ? "tuning is undone" : alpha > 1 || beta > 1 ? "tuning or size is exaggerated" : "";
+  part("pad-note").textContent = corner ? "This is " + corner + "." : beyond ? "Outside the pad: " + beyond + "." : "A mix of the small base, tuning and size.";
 }
 
 function movePad(values) {

@@ -8,10 +8,10 @@ import {
 } from "../store.js";
 import { hideError, showError } from "./messages.js";
 
-const OF_ALL = { alpha: "how much tuning", beta: "how much size" };
+const OF_ALL = { alpha: "strength of tuning", beta: "strength of size" };
 const TICK_NAMES = {
-  alpha: { [-1]: " · undone", 0: " · base only", 1: " · emulated", 2: " · amplified" },
-  beta: { 0: " · small only", 1: " · full size", 2: " · amplified" },
+  alpha: { [-1]: " · undone", 0: " · no tuning", 1: " · as tuned", 2: " · exaggerated" },
+  beta: { 0: " · small only", 1: " · full size", 2: " · exaggerated" },
 };
 let sending = false, moved = false;
 

@@ -16,7 +16,7 @@ import { rangeOf, setControls } from "./sliders.js";
 const drawn = {}; // by tab: {key, figure} of what was asked for last
 
 const TABS = ["bars", "odds", "strip"];
-const TITLES = { bars: "Who put each token there", odds: "Which column finds the text more likely", strip: "What other slider values would choose" };
+const TITLES = { bars: "Where each token's probability comes from", odds: "Which column finds the text more likely", strip: "What other slider values would choose" };
 const added = []; // names of the tabs that the page line adds
 const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
 
@@ -78,14 +78,14 @@ function listenToTab(name) {
 // What the open tab would show: null and a sentence where there is nothing.
 /** @type {() => [request: any, sentence: string]} */
 function tabRequest() {
-  if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "There is nothing to compare yet. Press Run first."];
+  if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "There is nothing to plot yet. Press Run first."];
   if (running) return [null, "The plot appears when the run has ended."];
   if (added.includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
   if (tab === "strip") {
     const [control] = controlsOf(run.columns[plotted]);
     return control ? [{ run: run.id, column: plotted, control, count: run.columns[plotted].tokens.length }, ""] : [null, "No slider affects " + run.columns[plotted].name + ". Choose another column."];
   }
-  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Log-odds can only be added up over one text. Choose “shared text” above the columns."];
+  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Both columns must score the same text. Choose “shared text” above the columns."];
   const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
   return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
 }

@@ -1,5 +1,5 @@
-// A token as a span that can be focused: its kind, its colour, what a screen reader says of it. For the page and for a saved
-// run alike, so nothing here knows a state: dom.js and lib/ are all that is imported.
+// A token as a span that can be focused: its kind, its colour, what a screen reader says of it. Shared
+// with saved pages, so it imports only dom.js and lib/.
 
 import { COLOURS, strengthOf } from "../lib/colours.js";
 import { percent, roleName } from "../lib/formats.js";
