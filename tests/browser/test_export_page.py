@@ -111,7 +111,7 @@ def test_a_saved_run_shows_what_the_page_shows(
     page.emulate_media(color_scheme=theme)
     show(page, tmp_path, run)
     other = site.open(query="?__theme=" + theme, color_scheme=theme)
-    other.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'at once'; }")
+    other.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     file = {"name": "run.json", "mimeType": "application/json", "buffer": run.to_json().encode("ascii")}
     other.set_input_files("[data-part=file]", file)
     other.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")

@@ -72,7 +72,7 @@ def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(si
     for key, place in (("r", ".pane.up .t"), ("Space", "[data-part=mode-same]")):
         page.locator(place).first.press(key)
         page.wait_for_selector("[data-error=branch]:not([hidden])")
-        assert page.locator("[data-error=branch]").inner_text().endswith("go on from it: none is loaded.")
+        assert page.locator("[data-error=branch]").inner_text().endswith("no model is loaded.")
         page.wait_for_selector("[data-part=stop]:disabled", state="attached")
         assert page.is_checked("[data-part=mode-free]") and texts(page) == before
         page.evaluate("document.querySelector('[data-error=branch]').hidden = true")
