@@ -169,7 +169,7 @@ def _run_lines(
                 raise EFTError(UNHEARD.format(settings.blocked_s))
         if live.closing:
             yield wire.error_line("prompt", CLOSING)
-        yield rows_line(service) + wire.line("done")
+        yield load_line(service) + wire.line("done")
     finally:
         run.cancel()
         del live.by_id[run_id]
@@ -204,17 +204,17 @@ def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) 
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
         if began - beat >= HEARTBEAT_S or not events:
-            lines += rows_line(service)
+            lines += load_line(service)
             beat = began
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
 
-def rows_line(service: Service) -> str:
+def load_line(service: Service) -> str:
     """The engine's load: one sequence per column of every active run."""
     engine = service.engine
     return wire.line(
-        "rows", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
+        "load", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
     )
 
 

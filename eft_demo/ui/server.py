@@ -158,7 +158,7 @@ def health(demo: Page) -> Callable[[Request], Response]:
         engine = demo.service.engine
         alive = demo.service.alive and not demo.live.closing
         status = "down" if not alive else "hangs" if demo.service.hangs else "ok"
-        body = {"status": status, "rows": engine.active_sequences, "waiting": engine.waiting}
+        body = {"status": status, "sequences": engine.active_sequences, "waiting": engine.waiting}
         return JSONResponse(body, status_code=200 if status == "ok" else 503)
 
     return healthz

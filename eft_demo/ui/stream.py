@@ -22,7 +22,7 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
-    {"k":"rows", "active", "of", "waiting"}   at least once a second, so silence means a lost server
+    {"k":"load", "active", "of", "waiting"}   at least once a second, so silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
 

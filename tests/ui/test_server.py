@@ -74,7 +74,7 @@ def test_files_are_refused_wherever_they_are_sent(client: httpx.Client):
 
 
 def test_health_tells_how_busy_it_is(client: httpx.Client):
-    assert client.get("/healthz").json() == {"status": "ok", "rows": 0, "waiting": 0}
+    assert client.get("/healthz").json() == {"status": "ok", "sequences": 0, "waiting": 0}
 
 
 def test_foreign_pages_may_not_read(client: httpx.Client):

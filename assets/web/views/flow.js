@@ -64,10 +64,10 @@ function onEnd(line) {
   endText(column, line);
 }
 
-function onRows(line) {
+function onLoad(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
-  part("rows").textContent = line.active + " of " + line.of + " sequences" + waiting;
-  part("rows").hidden = false;
+  part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
+  part("load").hidden = false;
 }
 
 function onError(line) {
@@ -87,5 +87,5 @@ function onDone() {
 }
 
 export function listen() {
-  for (const [kind, reader] of Object.entries({ run: onRun, t: onToken, end: onEnd, rows: onRows, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
+  for (const [kind, reader] of Object.entries({ run: onRun, t: onToken, end: onEnd, load: onLoad, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
 }

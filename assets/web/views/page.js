@@ -17,10 +17,10 @@ import { readAddress } from "./share.js";
 function startPage(page) {
   setConfig(page);
   const [family, ...others] = page.chips;
-  const rowsChip = el("span", "chip");
-  rowsChip.dataset.part = "rows";
-  rowsChip.hidden = true;
-  part("chips").replaceChildren(makeFamilyChip(family), ...others.map(makeChip), makeChangedChip(), rowsChip);
+  const loadChip = el("span", "chip");
+  loadChip.dataset.part = "load";
+  loadChip.hidden = true;
+  part("chips").replaceChildren(makeFamilyChip(family), ...others.map(makeChip), makeChangedChip(), loadChip);
   part("examples").replaceChildren(...page.examples.map(makeExample));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
