@@ -150,7 +150,7 @@ def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, 
     page = site.open(width, query=f"/?__theme={theme}")
     page.click("[aria-controls=eft-columns]")
     page.click("[data-part=add-column]")
-    page.select_option("#eft-column-1", label="Pad: α and β at once")
+    page.select_option("#eft-column-1", label="Pad: α and β in one square")
     page.select_option("#eft-column-2", label="Blend of behaviours")
     page.fill("#eft-recipe-0", "large_base + alpha*(assistant small_base)")
     page.wait_for_selector("[data-error=column-0]:not([hidden])")

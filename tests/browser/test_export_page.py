@@ -114,7 +114,7 @@ def test_a_saved_run_shows_what_the_page_shows(
     other.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     file = {"name": "run.json", "mimeType": "application/json", "buffer": run.to_json().encode("ascii")}
     other.set_input_files("[data-part=file]", file)
-    other.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Again'")
+    other.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     for colour in ("tuning", "probability", "rank", "entropy", "flip", "none"):
         for one in (page, other):
             one.select_option("[data-part=colour]", colour)

@@ -32,7 +32,7 @@ def test_alpha_goes_below_0_and_the_page_says_what_that_does(site: Site) -> None
     page.locator(".pane.up .t").last.click()
     assert "α -3.00" in page.locator("[data-part=card-note]").inner_text()
     page.click("[aria-controls=eft-columns]")
-    page.select_option("#eft-column-0", label="Pad: α and β at once")
+    page.select_option("#eft-column-0", label="Pad: α and β in one square")
     page.wait_for_selector("[data-part=pad]:visible")
-    assert page.locator("[data-part=pad-note]").inner_text() == "Outside the pad: undone."
+    assert page.locator("[data-part=pad-note]").inner_text() == "Outside the pad: tuning is undone."
     site.close_pages()
