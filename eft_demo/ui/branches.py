@@ -15,9 +15,9 @@ from eft_demo.runs.events import empty_traces
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
-from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
+from eft_demo.ui.run_store import CHANGED, NO_TOKEN, Kept, KeptRuns, checked_index
 
-FROM_FILE = "This run came from a file and cannot be continued here: {why}."
+NOT_HERE = "This run cannot be continued here: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
@@ -83,7 +83,7 @@ def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Par
         "given": len(part.forced),
     }
     mixed = kept.mixed and bool(origin["copied"])
-    return run, Kept(whole, traces, again, seeds, origin, mixed=mixed)
+    return run, Kept(whole, traces, again, seeds, origin, mixed=mixed, serial=kept.serial)
 
 
 def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
@@ -105,16 +105,19 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
 def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
-    A run from a file continues with the prompts recorded in that file.
+    A run that was written here goes on only with the family that wrote it. A run from a file continues with the
+    prompts recorded in that file.
     """
     kept = runs.find(posted.get("run"))
     if kept.file is None:
+        if (kept.serial, kept.spec.family) != (runs.serial, service.family.name):
+            raise InputError(CHANGED.format(title=service.family.title))
         return kept
     if why := _why_not(service, kept.file):
-        raise InputError(FROM_FILE.format(why=why))
+        raise InputError(NOT_HERE.format(why=why))
     here = made_with(service.family, service.plan, roles_of(kept.spec.columns))
     mixed = kept.file.made_with != here
-    return replace(kept, file=None, mixed=mixed)
+    return replace(kept, file=None, mixed=mixed, serial=runs.serial)
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:

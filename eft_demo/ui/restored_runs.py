@@ -65,7 +65,7 @@ def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
     shell = json.loads(RunTrace(RunSpec(), []).to_json())
     document = {
         **shell,
-        "family": service.family.name if ours else str(posted["family"]),
+        "family": posted["record"]["family"],
         "prompt": posted["prompt"],
         "sampling": posted["sampling"],
         "controls": posted["controls"],

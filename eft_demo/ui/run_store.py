@@ -20,13 +20,14 @@ from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace
-from eft_demo.settings import show_value
+from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
 from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Visitor
 
+CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
 NOT_RECORDED = (
@@ -51,6 +52,7 @@ class Kept:
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of an opened run: no model here wrote it
     mixed: bool = False  # some of its columns come from a file written by other models or versions
+    serial: int = 0  # of the family that wrote it, as `KeptRuns.serial` counts them
 
     @classmethod
     def of_run(cls, run: Run) -> "Kept":
@@ -93,15 +95,32 @@ def record_of(trace: RunTrace) -> dict[str, object]:
     """The settings of a run beyond its columns."""
     made = trace.made_with and asdict(trace.made_with)
     spec = trace.spec
-    return {"schedule": str(spec.schedule), "speculation": str(spec.speculation), "made_with": made}
+    texts = {"family": spec.family, "schedule": str(spec.schedule), "speculation": str(spec.speculation)}
+    return {**texts, "made_with": made}
 
 
 class KeptRuns(Shelf[Kept]):
-    """The recent runs of all visitors, by their unguessable ids."""
+    """The recent runs of all visitors, by their unguessable ids.
+
+    `serial` counts the families that have been in use.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self.serial = 0
+
+    def renew(self) -> None:
+        """Another family is in use: forget all runs, whose token ids mean something else to it."""
+        self.serial += 1
+        self.clear()
 
     def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
-        """Store a run from its start; the reader of its events passes them to `add`, then packs it."""
-        self.put(run_id, kept, visitor, opened=kept.file is not None)
+        """Store a run from its start; the reader of its events passes them to `add`, then packs it.
+
+        A run that a family before this one wrote is not stored: the page hands it back with that family's name.
+        """
+        if kept.file is not None or kept.serial == self.serial:
+            self.put(run_id, kept, visitor, opened=kept.file is not None)
 
     def find(self, run_id: object) -> Kept:
         """The run of that id. Raises InputError."""

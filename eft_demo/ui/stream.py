@@ -11,7 +11,7 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
-                 "record":{schedule, speculation, made_with} as a trace has them, to be posted back,
+                 "record":{family, schedule, speculation, made_with} as a trace has them, to be posted back,
                  and of a run that was opened "reshown":roles whose prompt format differed from
                  the family's, and "notes":sentences about the file,
                  and of a run that began from another "of":its id, "given":forced tokens,
