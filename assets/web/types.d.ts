@@ -142,7 +142,7 @@ export interface Run {
 }
 
 /** The first line of a run. */
-export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; columns: any[]; reshown?: string[]; notes?: string };
+export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[]; reshown?: string[]; notes?: string };
 
 export interface Line {
   k: string;

@@ -222,7 +222,7 @@ def test_a_way_of_sampling_that_came_later_is_missing_in_older_files_and_no_othe
     with pytest.raises(InputError) as caught:
         RunTrace.from_json(json.dumps(without))
     assert caught.value.code == "trace_fields"
-    assert set(DOCUMENT["sampling"]) >= trace.SAMPLING_OF_4
+    assert set(DOCUMENT["sampling"]) >= trace.REQUIRED[Sampling]
 
 
 def test_too_long_a_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

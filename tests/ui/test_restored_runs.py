@@ -106,22 +106,18 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     again.cancel()
 
 
-def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
-) -> None:
+def test_a_column_with_a_seed_of_its_own_keeps_it(service: Service, ran: tuple[Kept, dict[str, Any]]) -> None:
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     answer = hand_back(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
-    assert [column.name for column in runs.find(json.loads(answer)["run"]).trace(service).columns] == [
-        "Tuned",
-        "Up-scaled",
-    ]
+    kept = runs.find(json.loads(answer)["run"])
+    assert kept.seeds == (5, 0, 0)
+    assert [column.seed for column in kept.trace(service).columns] == [5, None, None]
 
 
 def test_what_is_saved_of_it_opens_again_and_goes_on(
     service: Service, ran: tuple[Kept, dict[str, Any]]
 ) -> None:
-    """A dropped column takes its own labels and its model's prompt format with it."""
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     record = {**posted["record"], "schedule": "list 0", "speculation": "on 4"}
@@ -131,7 +127,9 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
     trace = open_run(saved)
     assert (str(trace.spec.schedule), str(trace.spec.speculation)) == ("list 0", "on 4")
-    assert [column.name for column in trace.columns] == ["Tuned"] and not trace.spec.formats
+    assert [column.seed for column in trace.columns] == [5, None] and trace.spec.formats.keys() == {
+        "large_base"
+    }
     opened = json.loads(open_file(runs, {"text": saved}, service))["lines"]
     of = json.loads(opened.splitlines()[0])["id"]
     start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
