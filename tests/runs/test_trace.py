@@ -51,6 +51,7 @@ columns = st.builds(
     st.none() | anything,
     numbers,
     numbers,
+    seed=st.none() | ints,
 )
 runs = st.builds(
     lambda asked, columns, made: RunTrace(
@@ -208,6 +209,16 @@ def test_files_of_older_versions_open_with_unknown_models() -> None:
     for later, version in ((second, 3), (third, 4), (fourth, 5), (written, 5)):
         with pytest.raises(InputError, match="fields"):
             RunTrace.from_json(json.dumps(later | {"version": version}))
+
+
+def test_a_column_without_a_seed_of_its_own_has_that_of_the_run() -> None:
+    written = json.loads(example().to_json())
+    del written["columns"][0]["seed"]
+    run = RunTrace.from_json(json.dumps(written))
+    assert run == RunTrace.from_json(example().to_json()) and trace.seed_of(run.columns[0], run.spec) == 3
+    other = dataclasses.replace(run.columns[0], seed=8)
+    assert trace.seed_of(other, run.spec) == 8
+    assert [trace.other_seed(seed, run.spec) for seed in (3, 8)] == [None, 8]
 
 
 def test_missing_and_foreign_fields_are_refused() -> None:
