@@ -307,7 +307,7 @@ def test_another_family_takes_over_and_other_pages_are_notified(page: "sync_api.
     elsewhere.keyboard.press("Control+Enter")
     elsewhere.wait_for_selector("[data-error=prompt]:not([hidden])")
     assert "Other family" in elsewhere.text_content("[data-error=prompt]")
-    # The old run does not go on with the other family, which has the same tokenizer, and its file names its own.
+    # The old run does not go on with the other family, which has the same tokenizer; its file names its own.
     texts = elsewhere.locator(".pane .text").all_inner_texts()
     elsewhere.locator(".pane .t").first.click()
     elsewhere.keyboard.press("Shift+R")

@@ -197,8 +197,9 @@ def test_a_column_of_another_seed_is_saved_with_the_others_and_opened_again(
 ) -> None:
     page = site.open()
     run(page, "abcdef")
+    page.wait_for_selector(".t")
     wait_end(page)
-    page.locator(".pane").first.locator(".t").nth(2).click()
+    page.locator(".pane .t").first.focus()
     page.keyboard.press("r")
     page.wait_for_function("document.querySelectorAll('.node').length === 2")
     wait_end(page)
