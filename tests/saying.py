@@ -57,6 +57,6 @@ def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] =
         for position, piece in enumerate(pieces):
             chances = {ids[piece]: {role: -4.0 if role.endswith("_base") else -0.5 for role in recipe.roles}}
             records.append(make_record(recipe, ids[piece], chances, position=position))
-        columns.append(ColumnTrace(name, str(recipe), records, "", "stop"))
+        columns.append(ColumnTrace(name, str(recipe), records, "".join(pieces), "stop"))
     texts = {str(number): piece for piece, number in ids.items()}
     return make_run(columns, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})

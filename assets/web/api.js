@@ -6,7 +6,7 @@
 /** @import { Link, Run } from "./types.js" */
 
 import { storedText } from "./lib/stored.js";
-import { config, emit, slidersOf } from "./store.js";
+import { emit, slidersOf } from "./store.js";
 
 /** @type {{ value: string }} */
 export let props = /** @type {any} */ (null); // the component's; `value` is the stream, one growing NDJSON string per run
@@ -172,7 +172,7 @@ export async function regain(one) {
   if (!one.formats) return "The server no longer has this run. Please open its file again.";
   const { prompt, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
-  const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns), family: config.chips[0] }));
+  const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
   if (answer.run) one.id = answer.run, emit("changed");
   return answer.error || "";
 }

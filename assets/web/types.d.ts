@@ -130,7 +130,7 @@ export interface Run {
   filter: Filter;
   factors: number[];
   unreplayed?: string[]; // warpers that act and that only Python knows, by their names
-  record: { schedule: string; speculation: string; made_with: unknown };
+  record: { family: string; schedule: string; speculation: string; made_with: unknown };
   layout: any; // plotly's
   attributed: number | null; // the column whose attribution is plotted first
   formats?: any;
@@ -142,7 +142,7 @@ export interface Run {
 }
 
 /** The first line of a run. */
-export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; columns: any[]; reshown?: string[]; notes?: string };
+export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[]; reshown?: string[]; notes?: string };
 
 export interface Line {
   k: string;

@@ -54,11 +54,13 @@ def make_trace(
 def _as_it_stands(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
     """A copy of the column, so that a token arriving meanwhile cannot appear without its text.
 
-    The text of an unfinished column includes a partial character at its end, if there is one.
+    The text of an unfinished column includes a partial character at its end, if there is one. Of the given
+    tokens only those count that the column has.
     """
     tokens = list(column.tokens)
+    given = min(column.given, len(tokens))
     if column.finish_reason:
-        return replace(column, tokens=tokens)
+        return replace(column, tokens=tokens, given=given)
     stream = Utf8Stream(token_bytes)
     text = "".join([*(stream.push(record.id) for record in tokens), stream.flush()])
-    return replace(column, tokens=tokens, text=text)
+    return replace(column, tokens=tokens, text=text, given=given)

@@ -5,16 +5,15 @@ traces; knows no models, no page of ours and no Gradio.
 """
 
 import csv
-import dataclasses
 import io
 import math
 import re
 from collections.abc import Iterable, Sequence
 
+from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
-from eft_demo.runs.trace import ColumnTrace, RunTrace, TokenRecord
-from eft_demo.settings import number_text
+from eft_demo.runs.trace import ColumnTrace, RunTrace, TokenRecord, seed_of
 
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
@@ -31,7 +30,14 @@ def to_csv(run: RunTrace) -> str:
     terms = max((len(record.bars) for _, record in _records(run)), default=0)
     head = ["column", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
     head += ["anchor_logprob", *(f"term_{k + 1}" for k in range(terms)), "neg_log_z", "base_first"]
-    head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles), "made_with"]
+    head += [
+        "draft_id",
+        "draft_overlap",
+        *controls,
+        *(f"logprob_{role}" for role in roles),
+        "seed",
+        "made_with",
+    ]
     made = plain_cell(str(run.made_with or ""))
     out = io.StringIO(BYTE_ORDER_MARK)
     out.seek(0, io.SEEK_END)
@@ -48,23 +54,9 @@ def to_csv(run: RunTrace) -> str:
             row += [plain_cell(text), spelled, record.logprob, record.rank]
             row += [record.entropy_nats, record.anchor_logprob, *bars, record.neg_log_z, record.base_first]
             row += [*draft, *(record.controls.get(c) for c in controls)]
-            row += [*(record.by_role.get(role) for role in roles), made]
+            row += [*(record.by_role.get(role) for role in roles), seed_of(column, run.spec), made]
             writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return out.getvalue()
-
-
-def settings_of(run: RunTrace) -> list[str]:
-    """What decided the texts beside the prompt, as `seed 3`: exact, or a seed gives another text."""
-    spec = run.spec
-    numbers = {**spec.controls, **dataclasses.asdict(spec.sampling)}
-    rest = {name: getattr(spec, name) for name in ("weight_filter", "schedule", "speculation")}
-    texts = {name: number_text(value) for name, value in numbers.items()} | rest
-    return [f"family {spec.family}", *(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())]
-
-
-def made_with_text(run: RunTrace) -> str:
-    """With which versions and models a run was made."""
-    return f"made with {run.made_with}" if run.made_with else "made with versions that are not known"
 
 
 def to_markdown(run: RunTrace) -> str:

@@ -14,7 +14,8 @@ from eft_demo.method.recipe import Recipe
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
-from eft_demo.runs.spec import MAX_COLUMNS, MAX_LENGTH
+from eft_demo.runs.spec import MAX_COLUMNS
+from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import (
     MAX_CHARS,
     Candidate,
@@ -24,10 +25,11 @@ from eft_demo.runs.trace import (
     gather_pieces,
     roles_of,
 )
-from eft_demo.settings import show_value
+from eft_demo.settings import SEED, show_value
 
 MAX_TOKENS = 20_000  # of all columns together; a page shows a fifth of it smoothly
 MAX_NATS = 1e4  # larger than any of our log-probs
+ROUNDING = 0.01  # nats by which a figure may be on the wrong side of 0
 MAX_TTFT_S = 1e6
 MAX_SPEED = 1e12  # a scored text arrives all at once, with no time between its tokens
 MAX_PIECE_CHARS = 1000
@@ -88,9 +90,10 @@ def check_run(run: RunTrace, scale: float = 1) -> None:
     for token, text in run.pieces.items():
         _check_piece(token, text)
     _check_size(run, scale)
+    pieces = pieces_of(run)
     for number, (column, (_, recipe)) in enumerate(zip(run.columns, run.spec.columns, strict=True), 1):
         try:
-            _check_column(column, recipe)
+            _check_column(column, recipe, pieces)
         except _Unfit as unfit:
             _refuse(f"column {number}, {unfit}")
     for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
@@ -178,11 +181,13 @@ def _refuse(what: str) -> None:
     raise InputError(message, code="trace_unfit")
 
 
-def _check_column(column: ColumnTrace, recipe: Recipe) -> None:
+def _check_column(column: ColumnTrace, recipe: Recipe, pieces: Pieces) -> None:
     if column.finish_reason and column.finish_reason not in FINISH_REASONS:
         raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
-    if not 0 <= column.given <= MAX_LENGTH:
-        raise _Unfit(f"given must be from 0 to {MAX_LENGTH:,}, not {column.given:,}")
+    if not 0 <= column.given <= len(column.tokens):
+        raise _Unfit(f"given must be from 0 to {len(column.tokens):,}, its tokens, not {column.given:,}")
+    if column.seed is not None and not SEED.low <= column.seed <= SEED.high:
+        raise _Unfit(f"seed must be from {SEED.low:.0f} to {SEED.high:,.0f}, not {column.seed:,}")
     _check_finite("ttft_s", column.ttft_s, most=MAX_TTFT_S)
     _check_finite("speed", column.tokens_per_s, column.speedup or 0, most=MAX_SPEED)
     _check_finite("acceptance_rate", column.acceptance_rate or 0)
@@ -191,6 +196,17 @@ def _check_column(column: ColumnTrace, recipe: Recipe) -> None:
             _check_record(recipe, record, index)
         except _Unfit as unfit:
             raise _Unfit(f"token {index + 1}: {unfit}") from None
+    _check_text(column, pieces)
+
+
+def _check_text(column: ColumnTrace, pieces: Pieces) -> None:
+    """The text is that of the tokens, where all are known. Half a character at its end may be left out."""
+    if not all(record.id in pieces for record in column.tokens):
+        return
+    stream = Utf8Stream(pieces)
+    text = "".join(stream.push(record.id) for record in column.tokens)
+    if column.text not in (text, text + stream.flush()):
+        raise _Unfit(f"the text must be that of its tokens, not {show_value(column.text)}")
 
 
 def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
@@ -203,6 +219,8 @@ def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
         raise _Unfit(f"controls must hold {missing[0]}")
     if record.rank < 1:
         raise _Unfit("rank must be 1 or more")
+    if record.entropy_nats < -ROUNDING:
+        raise _Unfit(f"the entropy must be 0 or more, not {record.entropy_nats:g}")
     _check_finite(
         "the attribution", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
     )
@@ -224,7 +242,7 @@ def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
         raise _Unfit(f"a token id must not be negative: {candidate.id}")
     if set(candidate.by_role) != set(recipe.roles):
         raise _Unfit(f"by_role must hold exactly {', '.join(recipe.roles)}")
-    if max(candidate.logprob, *candidate.by_role.values()) > 0.01:  # tolerates rounding
+    if max(candidate.logprob, *candidate.by_role.values()) > ROUNDING:
         raise _Unfit("a log-prob must not be above 0")
 
 

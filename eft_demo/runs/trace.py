@@ -26,7 +26,6 @@ VERSION = 5
 OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
 RENAMED = {"panels": "columns"}  # keys of versions before 5
 OLDER_COLUMN = {"given": 0}  # version 4 did not record which tokens of a branch were given
-SAMPLING_OF_4 = {"temperature", "top_p", "top_k", "min_p", "seed"}
 MAX_CHARS = 20_000_000  # eight times the longest run of three columns
 FILE_DIGITS = 6  # decimals of a log-prob in files: a third of the size, with sums correct to a millionth
 MAX_INT = 2**53  # larger integers are not exact in JavaScript and float64
@@ -83,6 +82,7 @@ class ColumnTrace:
     acceptance_rate: float | None = None  # of drafted tokens; None: none were drafted
     speedup: float | None = None
     given: int = 0  # number of tokens at the start that were given, as in a branch, not sampled
+    seed: int | None = None  # None: the run's; another if a branch wrote only some columns again
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,6 @@ class RunTrace:
         With `digits`, results are rounded to that many decimals; sampling and controls are not.
         """
         return json.dumps(_encode(_as_file(self), digits), allow_nan=False, separators=(",", ":"))
-
-    def with_columns(self, columns: list[ColumnTrace]) -> "RunTrace":
-        """The same run with only these columns, and only the formats and token texts that they use."""
-        pairs, named = columns_of(columns), named_tokens(columns)
-        roles = roles_of(pairs)
-        formats = {role: own for role, own in self.spec.formats.items() if role in roles}
-        return dataclasses.replace(
-            self,
-            spec=self.spec.model_copy(update={"columns": pairs, "formats": formats}),
-            columns=columns,
-            pieces={token: text for token, text in self.pieces.items() if int(token) in named},
-        )
 
     @classmethod
     def from_json(cls, text: str, scale: float = 1) -> "RunTrace":
@@ -165,6 +153,14 @@ class _File:
     version: int = VERSION
 
 
+# What is newer than some files is optional in them: a sampling parameter is off by default, as it was then;
+# a column has the run's seed.
+REQUIRED = {
+    Sampling: {"temperature", "top_p", "top_k", "min_p", "seed"},
+    ColumnTrace: {f.name for f in dataclasses.fields(ColumnTrace)} - {"seed"},
+}
+
+
 def _as_file(run: RunTrace) -> _File:
     spec = run.spec
     return _File(
@@ -211,6 +207,16 @@ def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
                 code="trace_recipe",
             ) from None
     return tuple(pairs)
+
+
+def seed_of(column: ColumnTrace, spec: RunSpec) -> int:
+    """The seed with which a column of the run was written."""
+    return spec.sampling.seed if column.seed is None else column.seed
+
+
+def other_seed(seed: int, spec: RunSpec) -> int | None:
+    """That seed as a column of the run records it."""
+    return None if seed == spec.sampling.seed else seed
 
 
 def roles_of(columns: Columns) -> list[str]:
@@ -272,8 +278,7 @@ def _decode(kind: Any, value: object, place: str) -> Any:
 def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     fields = dataclasses.fields(kind)
     names = {f.name for f in fields}
-    # A sampling parameter that is newer than the file is optional: it is off by default, as it was then.
-    required = names & SAMPLING_OF_4 if kind is Sampling else names
+    required = names & REQUIRED.get(kind, names)
     if not isinstance(value, dict) or not required <= value.keys() <= names:
         wanted = ", ".join(f.name for f in fields)
         message = f"In this recorded run, {_short(place)} must have exactly the fields {wanted}."

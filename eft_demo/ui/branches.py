@@ -13,11 +13,11 @@ from eft_demo.errors import InputError
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import empty_traces
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, roles_of
+from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
-from eft_demo.ui.run_store import NO_TOKEN, Kept, KeptRuns, checked_index
+from eft_demo.ui.run_store import CHANGED, NO_TOKEN, Kept, KeptRuns, checked_index
 
-FROM_FILE = "This run came from a file and cannot be continued here: {why}."
+NOT_HERE = "This run cannot be continued here: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
@@ -29,6 +29,7 @@ class Part:
     forced: Sequence[int]
     length: int | None
     owner: str
+    seed: int  # unless another is posted
 
 
 def start_branch(
@@ -52,7 +53,7 @@ def start_branch(
         forced.append(token)
     places = tuple(range(len(kept.traces))) if posted.get("all") else (index,)
     length = max(kept.spec.length, len(forced)) if kept.spec.length else None
-    return _start(service, kept, posted, Part(places, forced, length, owner))
+    return _start(service, kept, posted, Part(places, forced, length, owner, kept.seeds[index]))
 
 
 def start_same_text(
@@ -60,11 +61,13 @@ def start_same_text(
 ) -> tuple[Run, Kept]:
     """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
     kept = _to_go_on(service, runs, posted)
-    tokens = kept.traces[checked_index(posted.get("column"), len(kept.traces))].tokens
+    index = checked_index(posted.get("column"), len(kept.traces))
+    tokens = kept.traces[index].tokens
     if not tokens:
         raise InputError(NO_TEXT)
     forced = [record.id for record in tokens]
-    return _start(service, kept, posted, Part(tuple(range(len(kept.traces))), forced, len(forced), owner))
+    places = tuple(range(len(kept.traces)))
+    return _start(service, kept, posted, Part(places, forced, len(forced), owner, kept.seeds[index]))
 
 
 def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Part) -> tuple[Run, Kept]:
@@ -73,9 +76,11 @@ def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Par
     fresh, again = empty_traces(kept.spec.columns), part.places
     for i in again:
         fresh[i].given = len(part.forced)
-    traces = [fresh[i] if i in again else _as_it_is(trace) for i, trace in enumerate(kept.traces)]
     spec = run.request.spec
-    seeds = tuple(spec.sampling.seed if i in again else seed for i, seed in enumerate(kept.seeds))
+    traces = [
+        fresh[i] if i in again else _as_it_is(trace, other_seed(kept.seeds[i], spec))
+        for i, trace in enumerate(kept.traces)
+    ]
     whole = spec.model_copy(update={"columns": kept.spec.columns, "length": kept.spec.length or spec.length})
     origin = {
         "of": posted["run"],
@@ -83,7 +88,7 @@ def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Par
         "given": len(part.forced),
     }
     mixed = kept.mixed and bool(origin["copied"])
-    return run, Kept(whole, traces, again, seeds, origin, mixed=mixed)
+    return run, Kept(whole, traces, again, origin, mixed=mixed, serial=kept.serial)
 
 
 def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
@@ -96,7 +101,7 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
         update={
             "columns": tuple(spec.columns[place] for place in part.places),
             "controls": controls,
-            "sampling": replace(spec.sampling, seed=int(SEED.check(posted.get("seed", spec.sampling.seed)))),
+            "sampling": replace(spec.sampling, seed=int(SEED.check(posted.get("seed", part.seed)))),
             "length": part.length,
         }
     )
@@ -105,16 +110,19 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
 def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
-    A run from a file continues with the prompts recorded in that file.
+    A run that was written here goes on only with the family that wrote it. A run from a file continues with
+    the prompts recorded in that file.
     """
     kept = runs.find(posted.get("run"))
     if kept.file is None:
+        if (kept.serial, kept.spec.family) != (runs.serial, service.family.name):
+            raise InputError(CHANGED.format(title=service.family.title))
         return kept
     if why := _why_not(service, kept.file):
-        raise InputError(FROM_FILE.format(why=why))
+        raise InputError(NOT_HERE.format(why=why))
     here = made_with(service.family, service.plan, roles_of(kept.spec.columns))
     mixed = kept.file.made_with != here
-    return replace(kept, file=None, mixed=mixed)
+    return replace(kept, file=None, mixed=mixed, serial=runs.serial)
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:
@@ -142,6 +150,7 @@ def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
         return False
 
 
-def _as_it_is(trace: ColumnTrace) -> ColumnTrace:
+def _as_it_is(trace: ColumnTrace, seed: int | None) -> ColumnTrace:
     """A column that a branch does not change; the run that it came from may still be writing its own."""
-    return replace(trace, tokens=list(trace.tokens), finish_reason=trace.finish_reason or "cancelled")
+    ended = trace.finish_reason or "cancelled"
+    return replace(trace, tokens=list(trace.tokens), finish_reason=ended, seed=seed)

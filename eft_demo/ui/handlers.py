@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from eft_demo.engine.run import Run
@@ -20,14 +20,13 @@ from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.run_form import read_asked, read_steering
-from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.run_store import CHANGED, Kept, KeptRuns
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
 GONE = "This run has ended. Press Run to start another."
 CLOSING = RESTARTING
 UNHEARD = "No page received this run for {:g} s, so it was stopped. Please press Run again."
-CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
 BUG = "Internal error: this run was stopped. The server log has the traceback. Please press Run again."
 
 Begun = tuple[Run, Kept]
@@ -48,15 +47,13 @@ class Start:
 class LiveRuns:
     """The active runs by their unguessable id, and `kept`, the store of recent runs.
 
-    `closing` refuses new ones. `serial` counts the families that have been in use. `streams` knows which
-    sessions are listening.
+    `closing` refuses new ones. `streams` knows which sessions are listening.
     """
 
     by_id: dict[str, Run] = field(default_factory=dict)
     kept: KeptRuns = field(default_factory=KeptRuns)
     streams: Streams = field(default_factory=Streams)
     closing: bool = False
-    serial: int = 0
     _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all active runs
     _starting: set[str] = field(default_factory=set)  # started, but without a run yet
     _lock: Lock = field(default_factory=Lock)
@@ -97,11 +94,6 @@ class LiveRuns:
     def _goes(self, run_id: str) -> bool:
         run = self.by_id.get(run_id)
         return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
-
-    def renew(self) -> None:
-        """Forget the stored runs: the token ids in them mean something else to the new family."""
-        self.serial += 1
-        self.kept.clear()
 
     def close(self) -> None:
         """Refuse new runs and cancel the active ones."""
@@ -148,7 +140,8 @@ def _run_lines(
 ) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
-    if request.get("serial", live.serial) != live.serial:
+    serial = live.kept.serial
+    if request.get("serial", serial) != serial:
         raise EFTError(CHANGED.format(title=service.family.title))
     settings = service.settings
     if visitor is not None and not live.streams.wait(visitor, settings):
@@ -156,7 +149,7 @@ def _run_lines(
     run_id = live.begin(visitor, settings) if visitor else secrets.token_urlsafe(18)
     run = None
     try:
-        run, kept = _start(service, live.kept, request, visitor.address if visitor else "", in_turn)
+        run, kept = _start(service, live.kept, request, visitor.address if visitor else "", in_turn, serial)
     finally:
         live.began(run_id, run)
     live.kept.keep(run_id, kept, visitor)
@@ -177,7 +170,12 @@ def _run_lines(
 
 
 def _start(
-    service: Service, runs: KeptRuns, request: Mapping[str, object], owner: str, in_turn: InTurn
+    service: Service,
+    runs: KeptRuns,
+    request: Mapping[str, object],
+    owner: str,
+    in_turn: InTurn,
+    serial: int,
 ) -> Begun:
     """The requested run: a `branch` of a stored one, a text scored by all columns (`same`), or a new run."""
     kind = request.get("kind")
@@ -188,7 +186,7 @@ def _start(
     if kind is not None:
         raise InputError(f"The kind of a run is branch or same; got {show_value(kind)}.")
     run = service.start_run(read_asked(service, request), owner=owner)
-    return run, Kept.of_run(run)
+    return run, replace(Kept.of_run(run), serial=serial)
 
 
 def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:

@@ -61,9 +61,9 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
 
     def take_over(self, service: Service) -> None:
         """Serve all visitors with another family from now on, and return the old service."""
+        self.live.kept.renew()  # first: from here on, a page of the old family is refused
         old, self.service = self.service, service
-        self.live.renew()
-        self.column.value = page_line(service, self.live.serial)
+        self.column.value = page_line(service, self.live.kept.serial)
         self.config = self.get_config_file()  # what a page gets when it is opened
         old.stop(OVER.format(title=service.family.title))
         del old
@@ -104,7 +104,7 @@ def build_demo(
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         column = gr.HTML(
-            value=page_line(first, live.serial, notice),
+            value=page_line(first, live.kept.serial, notice),
             html_template=asset("skeleton.html"),
             js_on_load=loader(),
             apply_default_css=False,

@@ -16,6 +16,7 @@ from eft_demo.models.provenance import made_with
 from eft_demo.runs.gallery import LESSONS
 from eft_demo.runs.made_with import differences
 from eft_demo.runs.replay import lacks_texts, open_run, read_run, with_texts
+from eft_demo.runs.settings_text import other_seeds
 from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import stream as wire
@@ -116,8 +117,10 @@ def _tokens_of(family: str, service: Service) -> Sequence[bytes]:
 
 
 def _notes(trace: RunTrace, service: Service | None) -> str:
-    """Notes about the file: tokens without texts, and whether it was made with other models or versions."""
+    """Notes about the file: tokens without texts, columns of another seed, other models or versions."""
     notes = [NO_TEXTS] if lacks_texts(trace) else []
+    if seeds := other_seeds(trace):
+        notes.append(f"This run has the seed {trace.spec.sampling.seed}, but {', '.join(seeds)}.")
     if service is not None and trace.made_with is not None and trace.spec.family == service.family.name:
         here = made_with(service.family, service.plan, roles_of(trace.spec.columns))
         notes.append(differences("run", trace.made_with.facts, here.facts))

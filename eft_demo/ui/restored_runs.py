@@ -8,7 +8,7 @@ the page knows: ten candidates per token, log-probs of three digits.
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from eft_demo.engine.service import Service
@@ -19,7 +19,6 @@ from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
 from eft_demo.runs.trace import ColumnTrace, RunTrace
-from eft_demo.settings import SEED
 from eft_demo.ui.run_store import Kept, KeptRuns
 from eft_demo.ui.stream import Encoder
 from eft_demo.ui.visitors import Visitor
@@ -48,40 +47,36 @@ def hand_back(service: Service, runs: KeptRuns, posted: object, visitor: Visitor
 
 def _read(service: Service, posted: object) -> Kept:
     try:
-        document, seeds = _document(service, posted)
+        document = _document(service, posted)
         trace = open_run(json.dumps(document, allow_nan=False), service.settings.run_scale)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
         raise InputError(UNREADABLE) from None
-    return replace(Kept.of_file(trace), seeds=seeds)
+    return Kept.of_file(trace)
 
 
-def _document(service: Service, posted: Any) -> tuple[Json, tuple[int, ...]]:
-    """The run as a trace's JSON, unchecked, and the seed of each column."""
+def _document(service: Service, posted: Any) -> Json:
+    """The run as a trace's JSON, unchecked."""
     columns = posted["columns"]
     labels: Json = {}
     for column in columns:
         labels |= column["w"]
     ours = _is_ours(service, labels)
     shell = json.loads(RunTrace(RunSpec(), []).to_json())
-    document = {
+    return {
         **shell,
-        "family": service.family.name if ours else str(posted["family"]),
+        "family": posted["record"]["family"],
         "prompt": posted["prompt"],
         "sampling": posted["sampling"],
         "controls": posted["controls"],
-        "columns": [_column(column) for column in columns],
+        "columns": [_column(column, posted["sampling"]["seed"]) for column in columns],
         "weight_filter": str(WeightFilter(**posted["filter"])),
         **{name: posted["record"][name] for name in ("schedule", "speculation", "made_with")},
         "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
         "formats": posted["formats"],
     }
-    seeds = tuple(int(SEED.check(column["seed"])) for column in columns)
-    if posted["sampling"]["seed"] not in seeds:
-        raise InputError(UNREADABLE)  # none of its columns is of that run
-    return document, seeds
 
 
-def _column(column: Json) -> Json:
+def _column(column: Json, seed: int) -> Json:
     end = column["end"] or {}
     values: Json = {}
     tokens = []
@@ -101,7 +96,8 @@ def _column(column: Json) -> Json:
         "tokens_per_s": end.get("tps", 0),
         "acceptance_rate": end.get("acc"),
         "speedup": end.get("speedup"),
-        "given": column.get("given", 0),
+        "given": min(column.get("given", 0), len(tokens)),
+        "seed": None if column["seed"] == seed else column["seed"],
     }
 
 
@@ -161,6 +157,9 @@ def _their_pieces(columns: list[Json], labels: Json) -> dict[str, str]:
         whole = bytes.fromhex(label[1]) if isinstance(label, list) else str(label).encode()
         pieces[i] = "" if label == END_LABEL else whole.decode("utf-8", "surrogateescape")
     for token in (token for column in columns for token in column["t"]):
-        if token["s"].strip(" ") == labels[str(token["i"])]:
+        label = labels[str(token["i"])]
+        if token["s"].strip(" ") == label:
             pieces[str(token["i"])] = token["s"]
+        elif isinstance(label, str) and token["s"].endswith(f" {label}"):  # behind half a character
+            pieces[str(token["i"])] = f" {label}"
     return pieces

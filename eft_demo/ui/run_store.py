@@ -19,14 +19,15 @@ from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
-from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace
-from eft_demo.settings import show_value
+from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
+from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.column_headers import lone_model
 from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import Shelf
 from eft_demo.ui.visitors import Visitor
 
+CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
 NOT_RECORDED = (
@@ -41,31 +42,35 @@ class Kept:
     """A run's request and its results. `traces` grow while the run streams.
 
     A branch rewrites some columns and copies the others from its parent run: `places` are the indices of its
-    own columns in `traces`, `seeds` the seed of each column, `origin` the first line that the page was sent.
+    own columns in `traces`, `origin` the first line that the page was sent.
     """
 
     spec: RunSpec  # of all columns, as the engine received it
     traces: Sequence[ColumnTrace]
     places: tuple[int, ...]
-    seeds: tuple[int, ...]
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of an opened run: no model here wrote it
     mixed: bool = False  # some of its columns come from a file written by other models or versions
+    serial: int = 0  # of the family that wrote it, as `KeptRuns.serial` counts them
 
     @classmethod
     def of_run(cls, run: Run) -> "Kept":
         """A new run, without a parent."""
         spec = run.request.spec
         traces = empty_traces(spec.columns)
-        return cls(spec, traces, tuple(range(len(traces))), (spec.sampling.seed,) * len(traces))
+        return cls(spec, traces, tuple(range(len(traces))))
 
     @classmethod
     def of_file(cls, trace: RunTrace) -> "Kept":
         """An opened run, already complete."""
         longest = max(len(column.tokens) for column in trace.columns)
         spec = trace.spec.model_copy(update={"length": longest or None})
-        count = len(trace.columns)
-        return cls(spec, trace.columns, tuple(range(count)), (spec.sampling.seed,) * count, file=trace)
+        return cls(spec, trace.columns, tuple(range(len(trace.columns))), file=trace)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each column."""
+        return tuple(seed_of(column, self.spec) for column in self.traces)
 
     def add(self, event: Event) -> Event:
         """Add an event of the run. Returns it with its column's index among all columns."""
@@ -74,15 +79,10 @@ class Kept:
         return placed
 
     def trace(self, service: Service) -> RunTrace:
-        """The whole run so far. A trace has one seed, so columns with another seed are left out."""
-        own = [
-            trace
-            for trace, seed in zip(self.traces, self.seeds, strict=True)
-            if seed == self.spec.sampling.seed
-        ]
+        """The whole run so far: all columns that the page shows."""
         if self.file is not None:
-            return self.file.with_columns(own)
-        return make_trace(service, self.spec, own, known=not self.mixed)
+            return self.file
+        return make_trace(service, self.spec, self.traces, known=not self.mixed)
 
     def record(self, service: Service) -> dict[str, object]:
         """The part that the page stores unread, for when the server no longer has the run."""
@@ -93,15 +93,32 @@ def record_of(trace: RunTrace) -> dict[str, object]:
     """The settings of a run beyond its columns."""
     made = trace.made_with and asdict(trace.made_with)
     spec = trace.spec
-    return {"schedule": str(spec.schedule), "speculation": str(spec.speculation), "made_with": made}
+    texts = {"family": spec.family, "schedule": str(spec.schedule), "speculation": str(spec.speculation)}
+    return {**texts, "made_with": made}
 
 
 class KeptRuns(Shelf[Kept]):
-    """The recent runs of all visitors, by their unguessable ids."""
+    """The recent runs of all visitors, by their unguessable ids.
+
+    `serial` counts the families that have been in use.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self.serial = 0
+
+    def renew(self) -> None:
+        """Another family is in use: forget all runs, whose token ids mean something else to it."""
+        self.serial += 1
+        self.clear()
 
     def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
-        """Store a run from its start; the reader of its events passes them to `add`, then packs it."""
-        self.put(run_id, kept, visitor, opened=kept.file is not None)
+        """Store a run from its start; the reader of its events passes them to `add`, then packs it.
+
+        A run that an earlier family wrote is not stored: the page hands it back with that family's name.
+        """
+        if kept.file is not None or kept.serial == self.serial:
+            self.put(run_id, kept, visitor, opened=kept.file is not None)
 
     def find(self, run_id: object) -> Kept:
         """The run of that id. Raises InputError."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 from functools import partial
 
-from eft_demo.runs.export import made_with_text, settings_of
+from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import ASSETS
 from eft_demo.ui import stream as wire

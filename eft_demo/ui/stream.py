@@ -11,8 +11,9 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
-                 "record":{schedule, speculation, made_with} as a trace has them, to be posted back,
-                 and of a run that was opened "reshown":roles whose prompt format differed from
+                 "record":{family, schedule, speculation, made_with} as a trace has them, to be posted back,
+                 and of a run that was opened "givens":given tokens per column, "seeds":one per column
+                 (both only where a column has its own), "reshown":roles whose prompt format differed from
                  the family's, and "notes":sentences about the file,
                  and of a run that began from another "of":its id, "given":forced tokens,
                  "copied":[columns that are unchanged; their tokens are not sent]}
@@ -48,7 +49,7 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL, token_label
-from eft_demo.runs.trace import Candidate, RunTrace, TokenRecord
+from eft_demo.runs.trace import Candidate, RunTrace, TokenRecord, seed_of
 from eft_demo.settings import ALPHA
 from eft_demo.ui.column_headers import column_head
 
@@ -91,6 +92,8 @@ def trace_lines(
     encoder = Encoder(trace.spec, played.pieces, played.stop_ids)
     if any(givens := [column.given for column in trace.columns]):
         origin = {**origin, "givens": givens}
+    if any(column.seed is not None for column in trace.columns):
+        origin = {**origin, "seeds": [seed_of(column, trace.spec) for column in trace.columns]}
     return [encoder.run_line(run_id, 0, origin), *map(encoder.event_line, played.events)]
 
 

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from eft_demo.runs.trace import RunTrace
+from eft_demo.runs.replay import open_run
+from eft_demo.runs.trace import RunTrace, seed_of
 from eft_demo.settings import Settings
 from eft_demo.ui import replays as opening
 from tests.fakes import make_service
@@ -189,6 +190,32 @@ def test_a_run_is_saved_in_four_ways_and_opened_again(site: Site, tmp_path: Path
         page.locator("[data-part=formats] button").nth(1).press("Enter")
     download.value.save_as(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_text(encoding="utf-8") == saved["eft-run.json"]
+
+
+def test_a_column_of_another_seed_is_saved_with_the_others_and_opened_again(
+    site: Site, tmp_path: Path
+) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    page.locator(".pane .t").first.focus()
+    page.keyboard.press("r")
+    page.wait_for_function("document.querySelectorAll('.node').length === 2")
+    wait_end(page)
+    shown = texts(page)
+    open_share(page)
+    with page.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).press("Enter")
+    download.value.save_as(tmp_path / "eft-run.json")
+    page.keyboard.press("Escape")
+    trace = open_run((tmp_path / "eft-run.json").read_bytes())
+    assert [seed_of(column, trace.spec) for column in trace.columns] == [1, 0, 0]
+    at_once(page)
+    open_file(page, tmp_path / "eft-run.json")
+    page.wait_for_selector("[data-part=replay]:not([hidden])")
+    wait_replay(page)
+    assert texts(page) == shown and len(shown) == 3
 
 
 def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:

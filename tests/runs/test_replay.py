@@ -94,6 +94,17 @@ BAD = [
     ("columns.0.finish_reason", "done", "finish_reason must be one of"),
     ("columns.0.given", -1, "given must be from 0"),
     ("columns.0.given", 10**9, "given must be from 0"),
+    ("columns.0.given", 4, "column 1, given must be from 0 to 3"),
+    ("columns.1.seed", -1, "column 2, seed must be from 0"),
+    ("columns.1.seed", 2**32, "column 2, seed must be from 0"),
+    ("columns.1.seed", 1.5, "must be a whole number"),
+    (
+        "columns.1.text",
+        "something else",
+        "column 2, the text must be that of its tokens, not 'something else'",
+    ),
+    ("columns.1.text", "", "column 2, the text must be that of its tokens"),
+    ("columns.0.tokens.1.entropy_nats", -5, "token 2: the entropy must be 0 or more, not -5"),
     ("columns.0.given", 1.5, "must be a whole number"),
     ("columns.0.given", None, "must be a whole number"),
     ("columns.0.ttft_s", 1e9, "numbers of at most"),
@@ -138,6 +149,14 @@ def test_an_inconsistent_file_is_refused(path: str, value: object, words: str) -
     with pytest.raises(EFTError) as caught:
         open_run(change(path, value))
     assert words in str(caught.value)
+
+
+def test_a_text_may_leave_out_half_a_character_and_is_not_checked_without_the_texts_of_its_tokens() -> None:
+    assert RUN.columns[1].text == "Lima\ufffd"
+    assert open_run(change("columns.1.text", "Lima")).columns[1].text == "Lima"
+    unknown = json.loads(change("columns.1.text", "something else"))
+    del unknown["pieces"]["6"]
+    assert open_run(json.dumps(unknown)).columns[1].text == "something else"
 
 
 def test_too_large_files_and_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

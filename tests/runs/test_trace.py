@@ -51,6 +51,7 @@ columns = st.builds(
     st.none() | anything,
     numbers,
     numbers,
+    seed=st.none() | ints,
 )
 runs = st.builds(
     lambda asked, columns, made: RunTrace(
@@ -210,6 +211,16 @@ def test_files_of_older_versions_open_with_unknown_models() -> None:
             RunTrace.from_json(json.dumps(later | {"version": version}))
 
 
+def test_a_column_without_a_seed_of_its_own_has_that_of_the_run() -> None:
+    written = json.loads(example().to_json())
+    del written["columns"][0]["seed"]
+    run = RunTrace.from_json(json.dumps(written))
+    assert run == RunTrace.from_json(example().to_json()) and trace.seed_of(run.columns[0], run.spec) == 3
+    other = dataclasses.replace(run.columns[0], seed=8)
+    assert trace.seed_of(other, run.spec) == 8
+    assert [trace.other_seed(seed, run.spec) for seed in (3, 8)] == [None, 8]
+
+
 def test_missing_and_foreign_fields_are_refused() -> None:
     for changed in ({**DOCUMENT, "extra": 1}, {k: v for k, v in DOCUMENT.items() if k != "columns"}):
         with pytest.raises(InputError) as caught:
@@ -222,7 +233,7 @@ def test_a_way_of_sampling_that_came_later_is_missing_in_older_files_and_no_othe
     with pytest.raises(InputError) as caught:
         RunTrace.from_json(json.dumps(without))
     assert caught.value.code == "trace_fields"
-    assert set(DOCUMENT["sampling"]) >= trace.SAMPLING_OF_4
+    assert set(DOCUMENT["sampling"]) >= trace.REQUIRED[Sampling]
 
 
 def test_too_long_a_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

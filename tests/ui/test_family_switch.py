@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,9 @@ from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import family_switch as switching
 from eft_demo.ui.family_switch import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
+from eft_demo.ui.handlers import stream_run
 from eft_demo.ui.page import Page, build_demo
+from eft_demo.ui.run_store import CHANGED
 from tests.asking import spec
 from tests.tiny import make_family
 
@@ -222,12 +225,42 @@ def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) ->
     until(page.switch, "loaded")
     ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
     assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
-    assert page.service.family.name == "other" and page.service.alive and page.live.serial == 1
+    assert page.service.family.name == "other" and page.service.alive and page.live.kept.serial == 1
     shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
     assert '"serial":1' in shown["props"]["value"].replace(" ", "")
     del run
     gc.collect()
     assert old() is None and model() is None
+
+
+def lines_of(page: Page, **posted: object) -> list[dict[str, Any]]:
+    """What a page is sent whose request is this, as it was read before any other."""
+    *_, text = stream_run(page.service, page.live, {"n": 1, **posted})
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_of_the_old_family_goes_on_with_no_other(page: Page) -> None:
+    """`one` and `other` have the same tokenizer, so nothing in the run's tokens tells them apart."""
+    columns = [{"name": "Base", "recipe": "large_base"}]
+    asked = {"prompt": "Hi", "behaviour": "pirate", "columns": columns, "controls": {"alpha": 1.0}}
+    drawn = {"temperature": 0.0, "top_p": 0.95, "top_k": 0, "min_p": 0.0, "seed": 0, "length": 8}
+    first, *_ = lines_of(page, serial=0, **asked, **drawn)
+    assert first["record"]["family"] == "one"
+    kept = page.live.kept.find(first["id"])
+    page.switch.start("other", "auto")
+    until(page.switch, "loaded")
+    for kind in ("branch", "same"):
+        for serial in ({"serial": 0}, {}):  # a page that knows the serial, and one that does not say it
+            posted = {"kind": kind, "run": first["id"], "column": 0, "position": 1, **serial}
+            assert not any(line["k"] == "run" for line in lines_of(page, **posted))
+        page.live.kept.put("late", kept, None, opened=False)  # as if it had been stored meanwhile
+        posted = {"kind": kind, "run": "late", "column": 0, "position": 1}
+        (sentence,) = [line["text"] for line in lines_of(page, **posted) if line["k"] == "error"]
+        assert sentence == CHANGED.format(title="Tiny")
+    page.live.kept.keep("later", kept)
+    assert not page.live.kept.holds("later")
+    refused = lines_of(page, kind="branch", run="late", column=0, position=1, serial=0)
+    assert CHANGED.format(title="Tiny") in [line.get("text") for line in refused]
 
 
 def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two: Settings) -> None:

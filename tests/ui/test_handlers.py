@@ -95,7 +95,7 @@ def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, post
 
 def test_a_page_of_the_previous_family_must_reload(service: Service):
     live = LiveRuns()
-    live.renew()
+    live.kept.renew()
     assert "Echo" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
     assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
 
@@ -103,7 +103,7 @@ def test_a_page_of_the_previous_family_must_reload(service: Service):
 def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
     live = LiveRuns()
     run_id = lines_of(service, GOOD, live)[0]["id"]
-    live.renew()
+    live.kept.renew()
     branch = {"kind": "branch", "n": 1, "run": run_id, "column": 0, "position": 0}
     assert "no longer has" in sentence_of(lines_of(service, branch, live))[1]
 

@@ -11,10 +11,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.runs.replay import open_run
 from eft_demo.settings import Settings
-from eft_demo.ui.branches import start_branch
+from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.handlers import LiveRuns, stream_run
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.restored_runs import hand_back, still_kept
@@ -74,7 +75,7 @@ def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
             }
         )
     posted = {name: first[name] for name in ("prompt", "sampling", "filter", "record")}
-    posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}, "family": "Echo"}
+    posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}}
     return live.kept.find(first["id"]), json.loads(json.dumps(posted))
 
 
@@ -105,22 +106,18 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     again.cancel()
 
 
-def test_a_column_with_a_seed_of_its_own_stays_out_of_the_file(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
-) -> None:
+def test_a_column_with_a_seed_of_its_own_keeps_it(service: Service, ran: tuple[Kept, dict[str, Any]]) -> None:
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     answer = hand_back(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
-    assert [column.name for column in runs.find(json.loads(answer)["run"]).trace(service).columns] == [
-        "Tuned",
-        "Up-scaled",
-    ]
+    kept = runs.find(json.loads(answer)["run"])
+    assert kept.seeds == (5, 0, 0)
+    assert [column.seed for column in kept.trace(service).columns] == [5, None, None]
 
 
 def test_what_is_saved_of_it_opens_again_and_goes_on(
     service: Service, ran: tuple[Kept, dict[str, Any]]
 ) -> None:
-    """A dropped column takes its own labels and its model's prompt format with it."""
     runs, (_, posted) = KeptRuns(), ran
     first, *others = posted["columns"]
     record = {**posted["record"], "schedule": "list 0", "speculation": "on 4"}
@@ -130,7 +127,9 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
     trace = open_run(saved)
     assert (str(trace.spec.schedule), str(trace.spec.speculation)) == ("list 0", "on 4")
-    assert [column.name for column in trace.columns] == ["Tuned"] and not trace.spec.formats
+    assert [column.seed for column in trace.columns] == [5, None] and trace.spec.formats.keys() == {
+        "large_base"
+    }
     opened = json.loads(open_file(runs, {"text": saved}, service))["lines"]
     of = json.loads(opened.splitlines()[0])["id"]
     start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
@@ -142,9 +141,26 @@ def test_tokens_that_this_family_names_otherwise_are_of_another_family(
     runs, (_, posted) = KeptRuns(), ran
     columns = json.loads(json.dumps(posted["columns"]).replace('"a"', '"other"'))
     run_id = json.loads(hand_back(service, runs, {**posted, "columns": columns}))["run"]
-    assert runs.find(run_id).trace(service).spec.family == "Echo"
-    with pytest.raises(Exception, match="family"):
+    with pytest.raises(InputError, match="tokens differ from those of Echo"):
         start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
+
+
+def test_it_keeps_the_family_that_wrote_it_and_goes_on_with_no_other(
+    service: Service, ran: tuple[Kept, dict[str, Any]]
+) -> None:
+    """Another family may have the same tokenizer, so the tokens do not say whose run it is."""
+    runs, (_, posted) = KeptRuns(), ran
+    record = {**posted["record"], "family": "before"}
+    run_id = json.loads(hand_back(service, runs, {**posted, "record": record}))["run"]
+    files = {
+        kind: json.loads(save(service, runs, {"run": run_id, "format": kind}))["text"]
+        for kind in ("json", "md", "html")
+    }
+    assert json.loads(files["json"])["family"] == "before"
+    assert "family before," in files["md"] and "family before " in files["html"]
+    for start in (start_branch, start_same_text):
+        with pytest.raises(InputError, match="of the family 'before', and Echo is loaded"):
+            start(service, runs, {"run": run_id, "column": 2, "position": 3})
 
 
 @examples(max_examples=60)

@@ -1,5 +1,7 @@
 """Stored runs: branched, scored, saved and opened; and no posted value is trusted."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST as COLUMNS
-from eft_demo.runs.trace import ColumnTrace
+from eft_demo.runs.trace import ColumnTrace, seed_of
 from eft_demo.settings import Settings
 from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
@@ -93,9 +95,52 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: K
     again, child = start_branch(service, runs, {"run": "child", "column": 1, "position": 1})
     assert [name for name, _ in child.spec.columns] == [name for name, _ in original.spec.columns]
     assert finish((again, child))[1].tokens[0] == columns[1].tokens[0]
-    # the others used seed 5, and a file has one seed
-    assert [column.name for column in stored.trace(service).columns] == [columns[1].name]
+    assert [column.seed for column in stored.trace(service).columns] == [5, None, 5]
     assert len(runs.find("a").trace(service).columns) == 3
+
+
+def warm(service: Service, runs: KeptRuns) -> list[ColumnTrace]:
+    """Run "child": the second of three columns written again with seed 9 instead of 5. All are random."""
+    asked = spec(
+        "Hi", "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5, temperature=2.0, length=9
+    )
+    run = service.start_run(asked)
+    runs.keep("warm", stored := Kept.of_run(run))
+    finish((run, stored))
+    branch = start_branch(service, runs, {"run": "warm", "column": 1, "position": 1, "seed": 9})
+    runs.keep("child", branch[1])
+    return finish(branch)
+
+
+@pytest.mark.parametrize("column", range(3))
+def test_a_branch_with_another_seed_is_saved_whole_and_goes_on_from_its_file(
+    service: Service, column: int
+) -> None:
+    runs = KeptRuns()
+    columns = warm(service, runs)
+    assert ids(columns[1]) != ids(runs.find("warm").traces[1])
+    files = {
+        kind: json.loads(kept.save(service, runs, {"run": "child", "format": kind}))["text"]
+        for kind in kept.FORMATS
+    }
+    trace = open_run(files["json"])
+    assert [one.text for one in trace.columns] == [one.text for one in columns]
+    assert [seed_of(one, trace.spec) for one in trace.columns] == [5, 9, 5]
+    rows = csv.DictReader(io.StringIO(files["csv"].removeprefix("\ufeff")))
+    assert [(row["column"], row["seed"]) for row in rows if row["position"] == "0"] == [
+        (one.name, seed) for one, seed in zip(columns, ("5", "9", "5"), strict=True)
+    ]
+    words = f"seed 5 in {columns[0].name} and {columns[2].name}"
+    assert words in files["md"].replace("\\", "") and words in files["html"]
+    assert all(one.text in files["md"] for one in columns)
+    first, *_ = json.loads(open_file(runs, {"text": files["json"]}, service))["lines"].splitlines()
+    opened_line = json.loads(first)
+    assert opened_line["seeds"] == [5, 9, 5] and "seed 9, but " + words in opened_line["notes"]
+    # With its own seed, each column is written again as it was; the others stay, with theirs.
+    posted = {"run": opened_line["id"], "column": column, "position": 1}
+    again = start_branch(service, runs, posted)
+    assert [*map(ids, finish(again))] == [*map(ids, columns)]
+    assert again[1].seeds == (5, 9, 5)
 
 
 def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs: KeptRuns) -> None:

@@ -27,6 +27,12 @@ test("labels with and without bytes", () => {
   assert.deepEqual([...run.bytes], [[8, "20 69 73"]]);
 });
 
+test("a column of an opened run has its own seed", () => {
+  const run = makeRun(line({ seeds: [7, 1] }), RULES);
+  assert.deepEqual(run.columns.map(({ sampling }) => sampling.seed), [7, 1]);
+  assert.deepEqual(makeRun(line(), RULES).columns.map(({ sampling }) => sampling.seed), [1, 1]);
+});
+
 test("a branch takes over its parent's columns and labels", () => {
   const parent = grown(), branch = makeRun(line({ id: "b", copied: [0] }), RULES, parent);
   assert.equal(branch.columns[0].tokens, parent.columns[0].tokens);

@@ -5,7 +5,7 @@ import { grownBy, lookingAt, redone, startHistory, undone, without } from "../li
 import { regain } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
-  asIf, asking, back, beginFrom, comeBackTo, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
+  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
   plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf,
 } from "../store.js";
 import { setSliders, steeredColumn, tellAsIf } from "./as-if.js";
@@ -64,7 +64,7 @@ export async function nextSample() {
   samples.shift();
   if (refusal) return forgetSamples(), showError("branch", refusal);
   comeBackTo({ p: about.column, i: about.position, focus });
-  ask({ kind: "branch", run: origin.id, ...request }, about);
+  ask({ kind: "branch", run: origin.id, serial: config.serial, ...request }, about);
 }
 
 // Selects the first new token of a branch again.
@@ -151,7 +151,7 @@ async function showSame(p) {
   const refusal = await regain(node.run);
   if (running || node !== currentNode()) return;
   if (refusal) return showError("branch", refusal), drawModes();
-  ask({ kind: "same", run: node.run.id, column: p, controls: slidersOf(node.run.columns) }, { kind: "same", parent: node.id, column: p });
+  ask({ kind: "same", run: node.run.id, serial: config.serial, column: p, controls: slidersOf(node.run.columns) }, { kind: "same", parent: node.id, column: p });
 }
 
 export function listen() {

@@ -8,7 +8,8 @@ function showPrinted() {
   if (!element.isConnected) return window.removeEventListener("beforeprint", showPrinted);
   const sliders = run ? (asIf ? asIf.sliders : run.columns.map((column) => column.tokens.at(-1)?.v || {}).reduce((all, v) => ({ ...all, ...v }), {})) : {};
   const settings = [...Object.entries(sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)),
-    ...Object.entries(run ? run.sampling : {}).map(([name, value]) => name.replaceAll("_", " ") + " " + value)];
+    ...Object.entries(run ? run.sampling : {}).map(([name, value]) => name.replaceAll("_", " ") + " " + value),
+    ...(run ? run.columns.filter((column) => column.sampling.seed !== run.sampling.seed).map((column) => "seed " + column.sampling.seed + " in " + column.name) : [])];
   showText(part("printed-prompt"), run ? run.prompt : part("prompt").value);
   part("printed-settings").textContent = settings.join(" · ");
 }
