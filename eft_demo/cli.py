@@ -320,9 +320,9 @@ def train_atlas(
 
     out_dir = out or Settings.from_env().assets / "atlas"
     with contextlib.redirect_stdout(sys.stderr):  # stdout is reserved for the result
-        train(out_dir, work, stage=stage, minutes=minutes)
-    places = {"out": str(out_dir), "work": str(work)}
-    say(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
+        outcome = train(out_dir, work, stage=stage, minutes=minutes)
+    result = {"out": str(out_dir), "work": str(work), **asdict(outcome)}
+    say(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
 
 
 @app.command()

@@ -142,7 +142,7 @@ def read_pretrained(
     if quantisation != NONE or device != CPU:
         options["device_map"] = "auto" if device == "auto" else {"": device}
     model, info = AutoModelForCausalLM.from_pretrained(
-        folder,
+        folder.absolute(),  # a relative one could also be the name of a repository in the hub's cache
         config=config,
         generation_config=GenerationConfig(),  # `families` reads the one in the folder
         dtype=dtype,
