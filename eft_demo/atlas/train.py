@@ -25,6 +25,7 @@ from eft_demo.atlas.facts import ASSETS, load_facts
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import InputError
 from eft_demo.families.files import is_file
+from eft_demo.families.tokens import read_codec
 from eft_demo.families.weights import BROKEN, missing_files
 from eft_demo.host.outputs import check_folder
 from eft_demo.models.hf import read_pretrained
@@ -178,15 +179,12 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
 
 
 def read_tokenizer(out_dir: Path) -> Tokenizer:
-    """The trained tokenizer. Raises InputError if it is missing or damaged."""
+    """The trained tokenizer. Raises InputError if it is missing, FamilyError if it is damaged."""
     path = out_dir / "tokenizer.json"
     again = "Please run train-atlas with --stage tokenizer first, and the same --out."
     if not is_file(path):
         raise InputError(f"{path} does not exist: the tokenizer is not trained yet. {again}")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises no narrower class
-        raise InputError(f"{path} is damaged ({_brief(error)}). {again}") from None
+    tokenizer = read_codec(path, again).tokenizer
     if tokenizer.get_vocab_size() != VOCAB or tokenizer.token_to_id(END) is None:
         raise InputError(f"{path} is not the tokenizer of these models. {again}")
     return tokenizer
