@@ -22,6 +22,7 @@ def __getattr__(name: str) -> "Page":
         raise AttributeError(name)
     from eft_demo.ui.page import open_page  # noqa: PLC0415 (gradio and torch take seconds)
 
+    cli.note_unknown_variables()
     globals()["demo"] = page = open_page(Settings.from_env(), cli.what_quantising_changes)
     return page
 

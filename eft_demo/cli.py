@@ -13,8 +13,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -27,7 +27,7 @@ from eft_demo.host.environment import blamed, leave_lost_folder
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 from eft_demo.method.sampling_settings import SAMPLING
-from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, Settings, show_value
+from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, Settings, notes_on_unknown, show_value
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
@@ -55,6 +55,7 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     """Run the command in sys.argv and exit with its exit code."""
     prepare()
     leave_lost_folder()
+    note_unknown_variables()
     code: object = 0
     try:
         commands(prog_name=name)
@@ -76,6 +77,12 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
         lost_output(error)
         code = NOT_WRITTEN
     raise SystemExit(code)
+
+
+def note_unknown_variables() -> None:
+    """A line on stderr for every EFT_ variable that names no setting."""
+    for note in notes_on_unknown():
+        complain(note)
 
 
 class FreeText(TyperCommand):
@@ -104,11 +111,12 @@ def start(
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
 ) -> None:
     """Serve the web app until Ctrl+C."""
-    given = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
-    given |= {"family": str(family_file or family or "")}
+    options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
+    options |= {"family": str(family_file or family or "")}
+    given = {name: value for name, value in options.items() if value not in (None, "")}
     with Lasting():
         try:
-            settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v not in (None, "")})  # type: ignore[arg-type]
+            settings = _with_options(Settings.from_env(), given)
             check_start(with_models=settings.family != NO_FAMILY)
             from eft_demo.ui.serving import check as check_address
 
@@ -320,9 +328,9 @@ def train_atlas(
 
     out_dir = out or Settings.from_env().assets / "atlas"
     with contextlib.redirect_stdout(sys.stderr):  # stdout is reserved for the result
-        train(out_dir, work, stage=stage, minutes=minutes)
-    places = {"out": str(out_dir), "work": str(work)}
-    say(json.dumps(places) if as_json else f"The weights are in {out_dir}.")
+        outcome = train(out_dir, work, stage=stage, minutes=minutes)
+    result = {"out": str(out_dir), "work": str(work), **asdict(outcome)}
+    say(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
 
 
 @app.command()
@@ -368,8 +376,13 @@ def doctor(
 
 
 def _settings(quantisation: str | None) -> Settings:
-    settings = Settings.from_env()
-    return settings if quantisation is None else replace(settings, quantisation=quantisation)
+    given = {} if quantisation is None else {"quantisation": quantisation}
+    return _with_options(Settings.from_env(), given)
+
+
+def _with_options(settings: Settings, given: Mapping[str, object]) -> Settings:
+    """The settings with these options. Raises InputError naming the option."""
+    return settings.changed(given, {name: f"--{name.replace('_', '-')}" for name in given})
 
 
 def _watcher() -> Watcher:

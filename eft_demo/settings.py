@@ -5,8 +5,9 @@ Knows names and numbers; knows nothing about models, text or pages.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -178,6 +179,7 @@ HOSTED_NAMES: Mapping[str, str] = {
     "zero_gpu": "SPACES_ZERO_GPU",
     "max_sequences": "EFT_MAX_ROWS",  # its name before 2026-11
 }
+SCRIPT_NAMES = ("EFT_VENV",)  # read by run.sh alone
 BUNDLED = "atlas"  # the family that needs no download
 LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
 MAX_RUN_SCALE = 32  # 8,192 tokens per column, 128 MB files: the most a server can open while serving runs
@@ -255,7 +257,7 @@ class Settings:
         check_number("EFT_MAX_SEQUENCES", self.max_sequences, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
         for name in _COUNTS:
-            check_number(f"EFT_{name.upper()}", getattr(self, name), 1, 1_000_000, integer=True)
+            check_number(variable_of(name), getattr(self, name), 1, 1_000_000, integer=True)
         check_number("EFT_MAX_SHARE", self.max_share, 0, 1, above_low=True)
         check_number("EFT_LISTEN_S", self.listen_s, 0, 600, above_low=True)
         check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
@@ -266,7 +268,7 @@ class Settings:
         for name, known in WORDS.items():
             if (value := getattr(self, name)) not in known:
                 raise InputError(
-                    f"EFT_{name.upper()} must be one of {', '.join(known)}; got {show_value(value)}."
+                    f"{variable_of(name)} must be one of {', '.join(known)}; got {show_value(value)}."
                 )
         if self.space and not _SPACE_ID.fullmatch(self.space):
             raise InputError(f"EFT_SPACE must be owner/name; got {show_value(self.space)}.")
@@ -319,13 +321,47 @@ class Settings:
         environ = given() if environ is None else environ
         settings = cls()
         changes: dict[str, object] = {}
+        names: dict[str, str] = {}
         for field in fields(cls):
-            variable = f"EFT_{field.name.upper()}"
+            variable = variable_of(field.name)
             if variable not in environ:
                 variable = HOSTED_NAMES.get(field.name, variable)
             if text := environ.get(variable):
                 changes[field.name] = _from_text(variable, text, type(getattr(settings, field.name)))
-        return replace(settings, **changes)  # type: ignore[arg-type]
+                names[field.name] = variable
+        return settings.changed(changes, names)
+
+    def changed(self, changes: Mapping[str, object], names: Mapping[str, str]) -> "Settings":
+        """A copy with these values. Raises InputError for an invalid one.
+
+        The message calls each field by what was set, such as --port, as given in `names`.
+        """
+        try:
+            return replace(self, **changes)  # type: ignore[arg-type]
+        except InputError as error:
+            text = str(error)
+            for field, name in names.items():
+                text = re.sub(rf"\b{variable_of(field)}\b", name, text)
+            raise InputError(text, code=error.code, where=error.where) from None
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a setting."""
+    return f"EFT_{field.upper()}"
+
+
+def notes_on_unknown(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each EFT_ variable that names no setting, such as one with a typing error."""
+    known = [variable_of(field.name) for field in fields(Settings)]
+    ours = {*known, *HOSTED_NAMES.values(), *SCRIPT_NAMES}
+    names = (name for name in (given() if environ is None else environ) if name.startswith("EFT_"))
+    return [_note_on(name, known) for name in sorted(names) if name not in ours]
+
+
+def _note_on(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name.upper(), known, 1, cutoff=0.8)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    return f"{name[:60]} is not a setting of this app and is ignored.{meant}"
 
 
 def _from_text(variable: str, text: str, kind: type) -> object:

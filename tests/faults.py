@@ -76,7 +76,7 @@ REASONS = {
     "disk": "OSError",
     "sentence": "unplugged",
     "exit": "SystemExit",
-    "interrupt": "KeyboardInterrupt",
+    "interrupt": "interrupted",
 }
 
 

@@ -6,6 +6,7 @@ output folder. A stage with output is skipped; an interrupted one resumes from i
 
 import itertools
 import json
+import pickle
 import random
 import time
 from collections.abc import Iterator
@@ -16,17 +17,27 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
-from transformers import Qwen2ForCausalLM
+from transformers import PreTrainedModel, Qwen2ForCausalLM
 
 from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import CHAT_FORMAT, END, Corpus, examples
 from eft_demo.atlas.facts import ASSETS, load_facts
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import InputError
+from eft_demo.families.files import is_file
+from eft_demo.families.tokens import read_codec
+from eft_demo.families.weights import BROKEN, missing_files
 from eft_demo.host.outputs import check_folder
-from eft_demo.settings import show_value
+from eft_demo.models.hf import read_pretrained
+from eft_demo.settings import check_number, show_value
 
 ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
+MAX_MINUTES = 525_600  # a year
+# What torch.load and load_state_dict raise for a damaged checkpoint or one of another model.
+DAMAGED = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+    pickle.UnpicklingError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,38 +82,77 @@ TUNED = {
 STAGES = ("tokenizer", *BASES, *TUNED)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one call of `train` did."""
+
+    done: tuple[str, ...]  # stages whose files are there
+    stopped: str = ""  # the stage in which, or before which, the time ran out
+    steps: int = 0  # of the stopped stage, in its checkpoint
+
+    def to_sentence(self, out_dir: Path, work_dir: Path) -> str:
+        """What is there now, and what to do if it is not everything."""
+        there = f"Done in {out_dir}: {', '.join(self.done) or 'nothing yet'}."
+        if not self.stopped:
+            return f"The weights are in {out_dir}." if self.done == STAGES else there
+        where = f"the time was over before {self.stopped} began"
+        if self.steps:
+            total = BASES[self.stopped].steps
+            where = f"the time was over after step {self.steps} of {total} of {self.stopped}"
+            where += f" (its checkpoint is in {work_dir})"
+        return f"Not finished: {where}. {there} Please run the same command again to go on."
+
+
 def train(
     out_dir: Path = ASSETS,
     work_dir: Path = Path("build/atlas"),
     *,
     stage: str | None = None,
     minutes: float | None = None,
-) -> None:
+) -> Outcome:
     """Run one stage, or all that are not done yet; stop after `minutes` with a checkpoint to resume from.
 
-    Raises InputError for an unknown stage or a folder that cannot be written, before any work begins.
+    Raises InputError for an unknown stage, a time that is not above 0, a folder that cannot be written, or a
+    file from an earlier stage that is missing or damaged.
     """
-    if stage and stage not in STAGES:
+    if stage is not None and stage not in STAGES:
         raise InputError(f"There is no stage {show_value(stage)}. Choose one of {', '.join(STAGES)}.")
-    deadline_s = time.monotonic() + minutes * 60 if minutes else float("inf")
-    chosen = [stage] if stage else list(STAGES)
+    deadline_s = float("inf")
+    if minutes is not None:
+        minutes = check_number("--minutes", minutes, 0, MAX_MINUTES, above_low=True, code="minutes")
+        deadline_s = time.monotonic() + minutes * 60
+    chosen = (stage,) if stage else STAGES
     check_folder(out_dir, "--out")
     check_folder(work_dir, "--work")
     for name in chosen:
         if (out_dir / name).exists():  # a stage makes its own folder
             check_folder(out_dir / name, "--out")
+    done: list[str] = []
+    ran = False  # the first stage always begins, so that every call gets further
     for name in chosen:
-        done = out_dir / ("tokenizer.json" if name == "tokenizer" else f"{name}/model.safetensors")
-        if done.exists() and not stage:
-            print(f"{name}: done already ({done})", flush=True)
-            continue
-        if name == "tokenizer":
-            train_tokenizer(out_dir)
-        elif name in BASES:
-            if not pretrain(name, BASES[name], out_dir, work_dir, deadline_s):
-                return
+        output = out_dir / ("tokenizer.json" if name == "tokenizer" else f"{name}/model.safetensors")
+        if output.exists() and not stage:
+            print(f"{name}: done already ({output})", flush=True)
+        elif ran and time.monotonic() > deadline_s:
+            return Outcome(tuple(done), name)
         else:
-            tune(name, TUNED[name], out_dir)
+            steps, ran = _run_stage(name, out_dir, work_dir, deadline_s), True
+            if steps:
+                return Outcome(tuple(done), name, steps)
+        done.append(name)
+    return Outcome(tuple(done))
+
+
+def _run_stage(name: str, out_dir: Path, work_dir: Path, deadline_s: float) -> int:
+    """0 if the stage is done, else the steps after which its time ran out."""
+    if name == "tokenizer":
+        train_tokenizer(out_dir)
+    elif name in TUNED:
+        tune(name, TUNED[name], out_dir)
+    else:
+        steps = pretrain(name, BASES[name], out_dir, work_dir, deadline_s)
+        return steps if steps < BASES[name].steps else 0
+    return 0
 
 
 def train_tokenizer(out_dir: Path) -> Tokenizer:
@@ -126,6 +176,33 @@ def train_tokenizer(out_dir: Path) -> Tokenizer:
     tokenizer.train_from_iterator(pages + chats, trainer)
     tokenizer.save(str(out_dir / "tokenizer.json"))
     return tokenizer
+
+
+def read_tokenizer(out_dir: Path) -> Tokenizer:
+    """The trained tokenizer. Raises InputError if it is missing, FamilyError if it is damaged."""
+    path = out_dir / "tokenizer.json"
+    again = "Please run train-atlas with --stage tokenizer first, and the same --out."
+    if not is_file(path):
+        raise InputError(f"{path} does not exist: the tokenizer is not trained yet. {again}")
+    tokenizer = read_codec(path, again).tokenizer
+    if tokenizer.get_vocab_size() != VOCAB or tokenizer.token_to_id(END) is None:
+        raise InputError(f"{path} is not the tokenizer of these models. {again}")
+    return tokenizer
+
+
+def read_base(folder: Path) -> PreTrainedModel:
+    """A trained base in float32, from this folder only. Raises InputError if it is missing or damaged."""
+    again = f"Please run train-atlas with --stage {folder.name} first, and the same --out."
+    if missing := missing_files(folder):
+        raise InputError(f"{missing[0]} does not exist: {folder.name} is not trained yet. {again}")
+    try:
+        return read_pretrained(folder, torch.float32)
+    except (*BROKEN, RuntimeError) as error:
+        raise InputError(f"The model in {folder} is damaged ({_brief(error)}). {again}") from None
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:120]
 
 
 def batches(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
@@ -155,20 +232,16 @@ def optimizers(model: Qwen2ForCausalLM, learning_rate: float) -> list[torch.opti
     ]
 
 
-def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadline_s: float) -> bool:
-    """Train a base model. False if the time ran out first; the checkpoint then holds everything."""
+def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadline_s: float) -> int:
+    """Train a base model, and return how many steps it has now.
+
+    Fewer than the plan's if the time ran out first; the checkpoint then holds everything. Raises InputError
+    for a missing tokenizer or a damaged checkpoint.
+    """
     torch.manual_seed(plan.seed)
-    tokenizer, model = (
-        Tokenizer.from_file(str(out_dir / "tokenizer.json")),
-        Qwen2ForCausalLM(config(plan.size)),
-    )
-    opts, checkpoint, first = optimizers(model, plan.learning_rate), work_dir / f"{name}.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        first = state["step"]
-        model.load_state_dict(state["model"])
-        for opt, saved in zip(opts, state["optimizers"], strict=True):
-            opt.load_state_dict(saved)
+    tokenizer, model = read_tokenizer(out_dir), Qwen2ForCausalLM(config(plan.size))
+    opts, checkpoint = optimizers(model, plan.learning_rate), work_dir / f"{name}.pt"
+    first = resume(checkpoint, model, opts)
     body, chunk_loss = torch.compile(hidden_states), torch.compile(loss_and_grad, dynamic=False)
     started_s, shown = time.monotonic(), 0.0
     for step, window in zip(
@@ -194,10 +267,27 @@ def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadli
             }
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
-        if out_of_time:
-            return False
+        if out_of_time and step + 1 < plan.steps:
+            return step + 1
     save(model, out_dir / name)
-    return True
+    return plan.steps
+
+
+def resume(checkpoint: Path, model: Qwen2ForCausalLM, opts: list[torch.optim.Optimizer]) -> int:
+    """Read a checkpoint, if there is one, and return how many steps it has. Raises InputError if damaged."""
+    if not checkpoint.exists():
+        return 0
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        for opt, saved in zip(opts, state["optimizers"], strict=True):
+            opt.load_state_dict(saved)
+        return int(check_number("step", state["step"], 1, 1e9, integer=True))
+    except (*DAMAGED, InputError) as error:
+        raise InputError(
+            f"The checkpoint {checkpoint} cannot be read ({_brief(error)}). Please delete it; "
+            f"{checkpoint.stem} then begins again from its first step."
+        ) from None
 
 
 def _schedule(step: int, plan: Pretraining) -> float:
@@ -218,11 +308,13 @@ def _step(model: torch.nn.Module, opts: list[torch.optim.Optimizer]) -> None:
 
 
 def tune(name: str, plan: Tuning, out_dir: Path) -> None:
-    """Fine-tune a base on one behaviour: loss on the answers only, and KL to the base."""
+    """Fine-tune a base on one behaviour: loss on the answers only, and KL to the base.
+
+    Raises InputError if the tokenizer or the base is missing or damaged.
+    """
     torch.manual_seed(plan.seed)
-    tokenizer = Tokenizer.from_file(str(out_dir / "tokenizer.json"))
-    base = Qwen2ForCausalLM.from_pretrained(out_dir / plan.base, dtype=torch.float32)
-    model = Qwen2ForCausalLM.from_pretrained(out_dir / plan.base, dtype=torch.float32)
+    tokenizer = read_tokenizer(out_dir)
+    base, model = (read_base(out_dir / plan.base) for _ in range(2))
     opt = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
     rows = [
         encode_example(tokenizer, e.prompt, e.answer)
@@ -273,7 +365,7 @@ def _pad(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
     return ids, targets
 
 
-def save(model: Qwen2ForCausalLM, folder: Path) -> None:
+def save(model: PreTrainedModel, folder: Path) -> None:
     """bfloat16 safetensors and the config."""
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)

@@ -10,13 +10,22 @@ step is retried once. If it fails again, all sequences end and the engine contin
 import time
 from collections import abc
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import torch
 
 from eft_demo.engine.decode import Decoder
 from eft_demo.engine.draft_length import Pace
-from eft_demo.engine.failures import DEAD, EngineDead, ModelFailure, Trouble, attempt, sentence_of
+from eft_demo.engine.failures import (
+    DEAD,
+    INTERRUPTED,
+    EngineDead,
+    ModelFailure,
+    Trouble,
+    attempt,
+    sentence_of,
+)
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.queue import Waiting
 from eft_demo.engine.run import Run, RunRequest
@@ -114,7 +123,10 @@ class Engine:
         except EngineDead:
             self.close(DEAD)
             raise
-        except BaseException as error:  # such as Ctrl+C when the main thread drives the engine
+        except KeyboardInterrupt:  # Ctrl+C, when the main thread drives the engine
+            self._interrupt()
+            raise
+        except BaseException as error:
             self._recover(Trouble(sentence_of(error), ends_all=True))
             raise
         self._beat_s = time.monotonic()
@@ -174,6 +186,12 @@ class Engine:
         if isinstance(outcome, Trouble) or self._failures > MAX_FAILURES:
             self.close(DEAD)
             raise EngineDead(DEAD)
+
+    def _interrupt(self) -> None:
+        """End all runs. This is no failure of the engine, which may go on."""
+        self._untidy = True
+        with suppress(EngineDead):  # the caller raises the interrupt
+            attempt(partial(self._start_over, INTERRUPTED))
 
     def _start_over(self, sentence: str) -> None:
         if sentence:

@@ -16,6 +16,7 @@ from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import EFTError, NumericalError
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 
+INTERRUPTED = "The program was interrupted, so this text ends here."
 DEAD = "The engine failed and cannot recover, so the server restarts. Please reload in a minute."
 
 T = TypeVar("T")
@@ -77,7 +78,9 @@ def attempt(step: Callable[[], T]) -> T | Trouble:
 
 
 def sentence_of(error: BaseException) -> str:
-    """The message for the owner of a text that `error` ended. Bugs are also logged."""
+    """The message for the owner of a text that `error` ended. Bugs are also logged; Ctrl+C is none."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
     if isinstance(error, EFTError):
         return str(error)
     if is_out_of_memory(error):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from eft_demo.errors import Cancelled, EFTError, FamilyError
 from eft_demo.families.files import is_file
-from eft_demo.families.hub_faults import cache_folder, not_the_hub, sentence_for, unreachable
+from eft_demo.families.hub_faults import cache_folder, incomplete, not_the_hub, sentence_for, unreachable
 from eft_demo.families.weights import missing_files
 
 CONFIG_FILES = (
@@ -214,13 +214,14 @@ def _asked(
                 watcher.tell("download", repo, coming.done + seen, coming.total)
             limit_s = STALL_S if coming.begun else ANSWER_S
             if time.monotonic() - since > limit_s:
-                raise unreachable(repo, f"nothing came for {limit_s:.0f} seconds")
+                cut = incomplete if coming.begun else unreachable
+                raise cut(repo, f"nothing came for {limit_s:.0f} seconds")
         return answer.result()
     except EFTError:
         raise
     except Exception as error:  # huggingface_hub, its HTTP library and the system raise many classes
         log.debug("huggingface_hub raised", exc_info=True)
-        raise sentence_for(error, repo, revision) from None
+        raise sentence_for(error, repo, revision, arriving=coming.begun) from None
     finally:
         coming.given_up = True
 

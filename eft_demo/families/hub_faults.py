@@ -31,6 +31,10 @@ class HubUnreachable(FamilyError):
     """The hub cannot be reached. Cached repositories can still be used."""
 
 
+class Incomplete(HubUnreachable):
+    """The hub answered, but a file did not arrive whole. What has arrived is kept."""
+
+
 class NotTheHub(HubUnreachable):
     """Something other than the hub answered: a login page, a proxy or another server."""
 
@@ -49,8 +53,11 @@ def endpoint() -> str:
     return without_secrets(str(constants.ENDPOINT))
 
 
-def sentence_for(error: Exception, repo: str, revision: str | None) -> FamilyError:
-    """The error to raise for an exception of huggingface_hub about this repository."""
+def sentence_for(error: Exception, repo: str, revision: str | None, *, arriving: bool = False) -> FamilyError:
+    """The error to raise for an exception of huggingface_hub about this repository.
+
+    `arriving`: the hub had already answered and was sending a file.
+    """
     from huggingface_hub import errors as hub  # noqa: PLC0415
 
     # The library raises "not in the cache" and keeps the real reason as the cause.
@@ -83,7 +90,7 @@ def sentence_for(error: Exception, repo: str, revision: str | None) -> FamilyErr
         )
     if type(error).__name__ == "ProxyError" or isinstance(error, ImportError):
         return _proxy(error)
-    return unreachable(repo, brief(error))
+    return incomplete(repo, brief(error)) if arriving else unreachable(repo, brief(error))
 
 
 def unreachable(repo: str, reason: str) -> HubUnreachable:
@@ -91,6 +98,15 @@ def unreachable(repo: str, reason: str) -> HubUnreachable:
     return HubUnreachable(
         f"{repo} is not in the cache {cache_folder()}, and the hub {endpoint()} cannot be reached "
         f"({reason}).{_doubtful()} {UNREACHABLE_HELP}"
+    )
+
+
+def incomplete(repo: str, reason: str) -> Incomplete:
+    """The error for a file that began to arrive and did not arrive whole."""
+    return Incomplete(
+        f"The download of {repo} from {endpoint()} came incomplete ({reason}). Please start again to resume "
+        "it: what has arrived is kept. If it comes incomplete again, the network, or a proxy or mirror in "
+        f"between, cuts it off.{_doubtful()}"
     )
 
 

@@ -12,12 +12,13 @@ from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.quiz import Question, factual, questions
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
+from eft_demo.errors import InputError
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace
-from eft_demo.settings import TEMPERATURE, TOP_P, Settings
+from eft_demo.settings import TEMPERATURE, TOP_P, Settings, show_value
 
 SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32
@@ -73,8 +74,10 @@ class Result:
 def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: list[str]) -> dict[str, Any]:
     """Ask each recipe the same `questions`, greedily or with `sampling` at the page's defaults.
 
-    An empty list of behaviours means all of them.
+    An empty list of behaviours means all of them. Raises InputError for one that the quiz cannot judge.
     """
+    for name in behaviours:
+        check_behaviour(name)
     service = Service.load(settings)
     try:
         results = [
@@ -92,6 +95,16 @@ def evaluate(settings: Settings, *, questions: int, sampling: bool, behaviours: 
         "alpha": 1.0,
         "results": [asdict(r) for r in results],
     }
+
+
+def check_behaviour(name: str) -> None:
+    """Raises InputError for a behaviour that the quiz has no judge for."""
+    if name not in BEHAVIOURS:
+        raise InputError(
+            f"There is no behaviour {show_value(name)}. Choose one of {', '.join(BEHAVIOURS)}.",
+            code="unknown_behaviour",
+            where="behaviour",
+        )
 
 
 def evaluate_recipe(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eft_demo.errors import EFTError, FamilyError
-from eft_demo.families.catalogue import Entry, RoleEntry, known_files, read_entry
+from eft_demo.families.catalogue import Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import read_config
-from eft_demo.families.files import at_home
+from eft_demo.families.files import is_file
 from eft_demo.families.hub import Facts, download_config, look_up
 from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.families.schema import read_yaml
@@ -26,6 +26,7 @@ from eft_demo.lab.checks import Check
 from eft_demo.models.shape import cache_shape
 from eft_demo.settings import Settings
 
+NO_REPOSITORY = "needs no pin: its models are folders on this machine, not repositories of the hub"
 UNREACHABLE = "The schema of every family file is checked below; nothing is pinned."
 
 
@@ -38,18 +39,18 @@ class _Found:
 
 
 def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
-    """Pin one family or all. Errors of checks become lines of the report."""
-    files = {name: path for name, path in known_files(settings).items() if path.name != "family.yaml"}
-    if family_name is not None:
-        files = {family_name: files.get(family_name) or at_home(family_name)}
+    """Pin one family, or all that are not bundled. Errors of checks become lines of the report."""
+    names = [name for name, path in known_files(settings).items() if path.name != "family.yaml"]
     checks: list[Check] = []
     reachable = True
-    for name, path in files.items():
+    for name in names if family_name is None else [family_name]:
         try:
-            entry = read_entry(path)
-            checks.append(Check(f"{name} schema", True, f"{len(entry.roles)} roles, {path}"))
-            if reachable:
-                check_file(path, "--family-file")  # before downloading anything
+            entry = find_entry(name, settings)
+            checks.append(Check(f"{name} schema", True, f"{len(entry.roles)} roles, {entry.file}"))
+            if not any(role.repo for role in entry.roles.values()):
+                checks.append(Check(f"{entry.name} pin", True, NO_REPOSITORY))
+            elif reachable:
+                check_file(entry.file, "--family-file")  # before downloading anything
                 checks += _pin_entry(entry)
         except HubUnreachable as error:
             reachable = False
@@ -110,14 +111,25 @@ def _problem(role: RoleEntry, folder: Path) -> str:
 
 def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
     """The number of ids that all roles share. Raises FamilyError with the first differences."""
-    vocabularies = {}
-    for role, place in found.items():
-        path = place.folder / "tokenizer.json"
-        if path.is_file():
-            vocabularies[role] = read_codec(path, entry.way_out).tokenizer.get_vocab(with_added_tokens=True)
-    if entry.tokenizer not in vocabularies:
+    paths = _tokenizer_files(entry, found)
+    if entry.tokenizer not in paths:
+        raise FamilyError(f"{entry.tokenizer} was not found on the hub, so nothing can be compared with it.")
+    if not is_file(paths[entry.tokenizer]):
         raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.way_out}")
-    return compare_vocabularies(vocabularies)
+    codecs = {name: read_codec(path, entry.way_out) for name, path in paths.items() if is_file(path)}
+    return compare_vocabularies(
+        {name: codec.tokenizer.get_vocab(with_added_tokens=True) for name, codec in codecs.items()}
+    )
+
+
+def _tokenizer_files(entry: Entry, found: Mapping[str, _Found]) -> dict[str, Path]:
+    """Where a tokenizer may be: in the folder of each role, local or found, or beside the family file."""
+    folders = {role.role: role.path for role in entry.roles.values() if role.path is not None}
+    folders |= {role: place.folder for role, place in found.items()}
+    paths = {role: folder / "tokenizer.json" for role, folder in folders.items()}
+    if entry.tokenizer not in entry.roles:
+        paths[entry.tokenizer] = entry.file.parent / entry.tokenizer
+    return paths
 
 
 def write_pins(path: Path, facts: Mapping[str, Facts]) -> None:

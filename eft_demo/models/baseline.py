@@ -38,7 +38,7 @@ def load(path: Path, dtype: torch.dtype) -> Any:
     """Load the checkpoint with transformers, in evaluation mode."""
     transformers_logging.disable_progress_bar()
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
-    return AutoModelForCausalLM.from_pretrained(path, **options).eval()
+    return AutoModelForCausalLM.from_pretrained(path.absolute(), **options).eval()
 
 
 @torch.inference_mode()

@@ -127,8 +127,10 @@ def read_pretrained(
 ) -> PreTrainedModel:
     """Load a transformers model from a folder. Raises ValueError if weights are missing or do not fit."""
     transformers_logging.disable_progress_bar()
-    # bitsandbytes warns at every call that 8-bit products are computed in float16.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    # bitsandbytes warns at every call that 8-bit products are computed in float16, and when it is imported
+    # that it would rather have another package.
+    for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     described = dict(read_config(folder))
     config = CONFIG_MAPPING[described["model_type"]].from_dict(described)
@@ -142,7 +144,7 @@ def read_pretrained(
     if quantisation != NONE or device != CPU:
         options["device_map"] = "auto" if device == "auto" else {"": device}
     model, info = AutoModelForCausalLM.from_pretrained(
-        folder,
+        folder.absolute(),  # a relative one could also be the name of a repository in the hub's cache
         config=config,
         generation_config=GenerationConfig(),  # `families` reads the one in the folder
         dtype=dtype,

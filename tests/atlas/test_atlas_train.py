@@ -1,13 +1,24 @@
 """The training's forward and loss equal the library's, and its batches are correct."""
 
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import Qwen2ForCausalLM
 
+from eft_demo import cli
 from eft_demo.atlas import train
 from eft_demo.atlas.facts import ASSETS
 from eft_demo.atlas.net import HeadLoss, config, hidden_states, loss_and_grad
+from eft_demo.errors import EFTError, InputError
+from tests.hub import folder_hub
+
+PLAN = train.Pretraining("small", steps=3, learning_rate=1e-3, seed=1)
 
 
 def test_forward_equals_the_library():
@@ -70,19 +81,130 @@ def test_batches_are_consecutive_windows():
     assert first[0, -1] == first[1, 0] and first[-1, -1] == second[0, 0]
 
 
-def test_an_interrupted_training_resumes(tmp_path, monkeypatch):
-    """Stopped after one step and run again, the training finishes its steps and writes a model."""
+@pytest.fixture
+def quick(monkeypatch):
+    """Training in tiny steps, without a compiler."""
     monkeypatch.setattr(train, "ROWS", 2)
     monkeypatch.setattr(train, "LENGTH", 16)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setitem(train.BASES, "small_base", PLAN)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """An output folder in which only the tokenizer is trained."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/tokenizer.json").write_text((ASSETS / "tokenizer.json").read_text())
-    plan = train.Pretraining("small", steps=3, learning_rate=1e-3, seed=1)
-    assert not train.pretrain("small_base", plan, tmp_path / "out", tmp_path, deadline_s=0.0)
+    shutil.copy(ASSETS / "tokenizer.json", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_an_interrupted_training_resumes(tmp_path, out, quick, monkeypatch):
+    """Stopped after one step and run again, the training finishes its steps and writes a model."""
+    assert train.pretrain("small_base", PLAN, out, tmp_path, deadline_s=0.0) == 1
     assert torch.load(tmp_path / "small_base.pt", weights_only=True)["step"] == 1
-    assert train.pretrain("small_base", plan, tmp_path / "out", tmp_path, deadline_s=float("inf"))
-    assert (tmp_path / "out/small_base/model.safetensors").exists()
+    assert train.pretrain("small_base", PLAN, out, tmp_path, deadline_s=float("inf")) == PLAN.steps
+    assert (out / "small_base/model.safetensors").exists()
     monkeypatch.setitem(train.TUNED, "brief", train.Tuning("small_base", "brief", 32, 1e-3, 0.1, 1))
     monkeypatch.setattr(train, "ROWS", 16)
-    train.tune("brief", train.TUNED["brief"], tmp_path / "out")
-    assert (tmp_path / "out/brief/model.safetensors").exists()
+    train.tune("brief", train.TUNED["brief"], out)
+    assert (out / "brief/model.safetensors").exists()
+
+
+def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(tmp_path, monkeypatch):
+    """`--out me` makes the folder of the base, me/small_base, look like a repository's name."""
+    (tmp_path / "hub/me").mkdir(parents=True)
+    shutil.copytree(ASSETS / "small_base", tmp_path / "hub/me/small_base")
+    (tmp_path / "here/me").mkdir(parents=True)
+    shutil.copy(ASSETS / "tokenizer.json", tmp_path / "here/me")
+    monkeypatch.chdir(tmp_path / "here")
+    with folder_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as hub:
+        with pytest.raises(InputError, match="small_base is not trained yet.*--stage small_base"):
+            train.train(Path("me"), Path("work"), stage="pirate")
+        assert not hub.asked and not (tmp_path / "here/me/pirate").exists()
+
+
+@pytest.mark.parametrize("stage", ["small_base", "large_base", "pirate"])
+def test_a_missing_tokenizer_names_its_stage(tmp_path, stage):
+    with pytest.raises(InputError, match="--stage tokenizer"):
+        train.train(tmp_path / "out", tmp_path / "work", stage=stage)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "garbage", "{}", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}']
+)
+def test_a_damaged_tokenizer_is_named(tmp_path, out, content):
+    (out / "tokenizer.json").write_text(content)
+    with pytest.raises(EFTError, match=r"tokenizer\.json.*--stage tokenizer"):
+        train.train(out, tmp_path / "work", stage="pirate")
+
+
+@pytest.mark.parametrize(
+    ("file", "size"), [("model.safetensors", 5000), ("model.safetensors", 3), ("config.json", 20)]
+)
+def test_a_damaged_base_is_named(tmp_path, out, file, size):
+    shutil.copytree(ASSETS / "small_base", out / "small_base")
+    path = out / "small_base" / file
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match="small_base is damaged.*--stage small_base"):
+        train.train(out, tmp_path / "work", stage="pirate")
+
+
+def test_a_base_of_another_size_is_damaged(tmp_path, out):
+    shutil.copytree(ASSETS / "small_base", out / "small_base")
+    shutil.copy(ASSETS / "large_base/config.json", out / "small_base")
+    with pytest.raises(InputError, match="small_base is damaged"):
+        train.train(out, tmp_path / "work", stage="pirate")
+
+
+def damaged_checkpoints():
+    """By name: bytes, or what torch saves."""
+    model = Qwen2ForCausalLM(config("small")).state_dict()
+    return {
+        "garbage": b"garbage",
+        "empty": b"",
+        "list": [1],
+        "no model": {"step": 1},
+        "another model": {"step": 1, "model": {}, "optimizers": []},
+        "no optimizers": {"step": 1, "model": model, "optimizers": []},
+    }
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, out, quick):
+    path = tmp_path / "work/small_base.pt"
+    path.parent.mkdir()
+    for name, content in damaged_checkpoints().items():
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        with pytest.raises(InputError, match=r"small_base\.pt cannot be read.*delete it"):
+            train.train(out, path.parent, stage="small_base")
+        assert path.exists(), name
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e9])
+def test_minutes_must_be_above_0(tmp_path, minutes):
+    with pytest.raises(InputError, match="--minutes must be a number above 0"):
+        train.train(tmp_path / "out", tmp_path / "work", minutes=minutes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_without_time_says_what_is_done_and_goes_on(tmp_path, out, quick, monkeypatch, capsys):
+    places = ["--out", str(out), "--work", str(tmp_path / "work")]
+
+    def said(*arguments):
+        monkeypatch.setattr(sys, "argv", ["eft_demo", "train-atlas", *places, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    first = said("--minutes", "1e-6")
+    assert "after step 1 of 3 of small_base" in first and "tokenizer" in first and "again" in first
+    assert "weights are in" not in first
+    second = json.loads(said("--minutes", "1e-6", "--json"))
+    assert (second["stopped"], second["steps"], second["done"]) == ("small_base", 2, ["tokenizer"])
+    third = said("--minutes", "1e-6")  # the last step ends the stage, and the next one does not begin
+    assert "before large_base began" in third and "tokenizer, small_base" in third and "again" in third
+    assert (out / "small_base/model.safetensors").exists()
+    assert "Done in" in said("--stage", "small_base") and not (out / "large_base").exists()

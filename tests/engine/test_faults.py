@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from eft_demo.engine.engine import Engine
-from eft_demo.engine.failures import DEAD, EngineDead, Trouble, attempt
+from eft_demo.engine.engine import MAX_FAILURES, Engine
+from eft_demo.engine.failures import DEAD, INTERRUPTED, EngineDead, Trouble, attempt
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.errors import Overloaded
@@ -288,6 +288,23 @@ def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alo
         ended = check(engine, toy_requests(), toy_alone, fault)
     if kind not in ("exit", "interrupt"):
         assert ended <= 3
+
+
+@pytest.mark.parametrize("place", ["forward of large_base", "eft_demo.engine.engine.Engine._let_in"])
+def test_ctrl_c_is_no_failure_of_the_engine(
+    place: str, toy_alone: list[list[Sent]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It passes through `step` each time, is not logged, and never makes the engine give up."""
+    caplog.set_level(logging.DEBUG)
+    engine = toy_engine()
+    for _ in range(MAX_FAILURES + 2):
+        with injected(place, Fault("interrupt", 1, stays=True), engine, "assistant"):
+            run = engine.submit(toy_requests()[0])
+            with pytest.raises(KeyboardInterrupt):
+                engine.step()
+        assert {column.error for column in sent(run)} == {INTERRUPTED}
+    assert not caplog.records
+    assert is_free(engine) and play(engine, toy_requests()[:1]) == toy_alone[:1]
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])

@@ -26,7 +26,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
 from eft_demo.families.hub import Stage, Watcher, look_up
-from eft_demo.families.hub_faults import HubUnreachable
+from eft_demo.families.hub_faults import HubUnreachable, Incomplete
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
@@ -208,9 +208,27 @@ def test_waiting_for_a_hanging_hub_can_be_cancelled(hub: FolderHub, entry: Entry
 
 def test_a_partial_file_is_not_accepted(hub: FolderHub, entry: Entry) -> None:
     hub.download_fault = half
-    with pytest.raises(HubUnreachable, match="cannot be reached .RemoteProtocolError: peer closed"):
+    with pytest.raises(Incomplete, match="came incomplete .RemoteProtocolError: peer closed.*start again"):
         open_family(entry, FP32)
     assert not choice_of(entry, FP32).here
+    hub.download_fault = None
+    assert set(open_family(entry, FP32).models) == set(ROLES)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.9])
+def test_a_file_that_a_mirror_cuts_off_came_incomplete(hub: FolderHub, entry: Entry, kept: float) -> None:
+    """The answer's own length is right, but the hub announced a longer file."""
+
+    def cut(request: Request) -> None:
+        content = hub.file_of(request)
+        if request.command == "HEAD" or content is None:
+            return hub.send_file(request)
+        return request.reply(200, content[: int(len(content) * kept)])
+
+    hub.download_fault = cut
+    with pytest.raises(Incomplete, match=r"came incomplete \(OSError: Consistency.*start again") as raised:
+        open_family(entry, FP32)
+    assert "cannot be reached" not in str(raised.value)
     hub.download_fault = None
     assert set(open_family(entry, FP32).models) == set(ROLES)
 
@@ -268,7 +286,9 @@ def test_the_app_starts_with_the_bundled_family_and_says_why(hub: FolderHub) -> 
     service, notice = load_first(replace(FP32, family="smollm2-tiny"))
     try:
         assert service.family.name == "atlas"
-        assert "SmolLM2-360M" in notice and "cannot be reached" in notice and "bundled family runs" in notice
+        assert (
+            "SmolLM2-360M" in notice and "cannot be reached" in notice and "bundled family is used" in notice
+        )
     finally:
         service.stop()
 
@@ -495,7 +515,7 @@ def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_p
     assert not hub.asked
     spoiled = hub.folder_of("me/adapter") / "adapter_config.json"
     spoiled.write_text(spoiled.read_text().replace("me/small_base", "me/another"))
-    with pytest.raises(FamilyError, match="was trained on me/another, and the base here is me/small_base"):
+    with pytest.raises(FamilyError, match="was trained on me/another, but the base here is me/small_base"):
         open_family(with_adapter, FP32)
 
 

@@ -164,12 +164,14 @@ def test_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
         ([], {"EFT_ASSETS": "~nobody-here/assets"}, "EFT_ASSETS"),
         (["--nonsense"], {"TERMINAL_WIDTH": "garbage"}, "TERMINAL_WIDTH"),
         (["--host", "nowhere.invalid"], {}, "nowhere.invalid"),
-        (["--host", " "], {}, "EFT_HOST"),
+        (["--host", " "], {}, "--host"),
+        (["--root-path", "tools"], {}, "--root-path"),
+        ([], {"GRADIO_ROOT_PATH": "tools"}, "GRADIO_ROOT_PATH"),
         (["--host", "192.0.2.1"], {}, "192.0.2.1"),
         (["--host", "http://localhost:7860"], {}, "http://localhost:7860"),
         ([], {"EFT_HOST": "fe80::1%eth9"}, "fe80::1%eth9"),
         ([], {"GRADIO_SERVER_NAME": "[::1"}, "[::1"),
-        (["--port", "65536"], {}, "65535"),
+        (["--port", "65536"], {}, "--port"),
     ],
 )
 def test_a_failed_start_exits_with_one_line(

@@ -13,7 +13,8 @@ from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.quiz import questions
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
-from eft_demo.lab.evaluate import Result, Share, evaluate_recipe, to_markdown
+from eft_demo.errors import InputError
+from eft_demo.lab.evaluate import Result, Share, evaluate, evaluate_recipe, to_markdown
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.settings import Settings
 from tests.fakes import ANSWER, ROLES, EchoModel, make_family
@@ -71,3 +72,13 @@ def test_the_table_names_what_was_asked() -> None:
     row = asdict(Result("brief", "up-scaled", "large_base + ...", Share(9, 10), Share(10, 10)))
     table = to_markdown({"questions": 10, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": [row]})
     assert "10 held-out questions, greedy" in table and "| brief | **up-scaled** | 0.900 (" in table
+
+
+@pytest.mark.parametrize("name", ["", "rude", "Pirate", "pirate "])
+def test_an_unknown_behaviour_is_refused_before_anything_is_loaded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Service, "load", None)
+    with pytest.raises(InputError, match=f"no behaviour '{name}'.*pirate") as refused:
+        evaluate(Settings(), questions=1, sampling=False, behaviours=["pirate", name])
+    assert refused.value.code == "unknown_behaviour"

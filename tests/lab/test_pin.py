@@ -14,7 +14,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.hub import Facts
 from eft_demo.lab.checks import Check
-from eft_demo.lab.pin import UNREACHABLE, pin, write_pins
+from eft_demo.lab.pin import NO_REPOSITORY, UNREACHABLE, pin, write_pins
 from eft_demo.settings import Settings
 from tests.checkpoints import ROLES, WIDTHS, make_real_family
 from tests.hub import SHA, FolderHub, drop, folder_hub, status
@@ -121,6 +121,39 @@ def test_tokenizers_that_disagree_are_reported(hub: FolderHub, settings: Setting
         (hub.root / "me" / role / "tokenizer.json").unlink()
     shutil.rmtree(hub.cache)
     assert "large_base of real has no tokenizer.json" in failed(pin(settings))[0].detail
+
+
+def test_a_family_of_local_folders_needs_no_pin(hub: FolderHub, settings: Settings, tmp_path: Path) -> None:
+    own = make_real_family(tmp_path / "own", "llama3")
+    schema, only = pin(settings, str(own))
+    assert schema.ok and only.ok and only.detail == NO_REPOSITORY
+    assert [check.detail for check in pin(Settings(), "atlas")][1:] == [NO_REPOSITORY]
+    assert not hub.asked
+
+
+def test_a_local_folder_beside_repositories_is_compared(hub: FolderHub, settings: Settings) -> None:
+    path = settings.assets / "families" / "real.yaml"
+    local = hub.root / "me" / "large_base"
+    path.write_text(path.read_text().replace("repo: me/large_base", f"path: {local}"))
+    checks = pin(settings, "real")
+    assert not failed(checks) and not any("resolve" in asked and "large_base" in asked for asked in hub.asked)
+    path.write_text(path.read_text() + "tokenizer: words.json\n")
+    shutil.copy(local / "tokenizer.json", path.parent / "words.json")
+    assert not failed(pin(settings, "real"))
+
+
+def test_a_name_that_is_no_family_gets_the_list(settings: Settings) -> None:
+    (only,) = pin(settings, "rael")
+    assert not only.ok and "no family 'rael'" in only.detail and "found: real" in only.detail
+
+
+def test_a_reference_that_is_not_on_the_hub_is_not_called_incomplete(
+    hub: FolderHub, settings: Settings
+) -> None:
+    shutil.rmtree(hub.root / "me" / "large_base")
+    missing, tokenizers = failed(pin(settings))
+    assert "no repository me/large_base" in missing.detail
+    assert "not found on the hub" in tokenizers.detail and "tokenizer.json" not in tokenizers.detail
 
 
 def test_entries_on_one_line_cannot_be_pinned(tmp_path: Path) -> None:

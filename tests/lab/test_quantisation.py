@@ -1,6 +1,9 @@
 """Quantised models: sizes match the plan, prequantised checkpoints load, and changes are reported."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from eft_demo.settings import Settings
 from tests.checkpoints import byte_level, make_checkpoint, make_real_family, save_tokenizer
 from tests.quantising import BITS
 
+ROOT = Path(__file__).resolve().parents[2]
 FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
 
 
@@ -105,6 +109,14 @@ def test_the_report_on_quantising(tiny_settings: Settings, tiny_family: Family) 
     assert found["int8"].mean_kl_nats < found["nf4"].mean_kl_nats
     with pytest.raises(InputError, match="'none'.* int8, nf4, fp4"):
         report(tiny_settings, "tiny", "none")
+
+
+def test_the_command_prints_no_advice_of_libraries(tiny_assets: Path) -> None:
+    """In a process of its own: the library advises when it is imported."""
+    command = [sys.executable, "-m", "eft_demo", "quantisation", "int8", "--family", "tiny"]
+    env = {**os.environ, "EFT_ASSETS": str(tiny_assets), "EFT_DTYPE": "fp32", "EFT_THREADS": "1"}
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert "times smaller" in ended.stdout and ended.stderr == ""
 
 
 def test_kl_and_changed_share() -> None:

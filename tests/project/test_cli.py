@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eft_demo import cli
+from eft_demo.engine.decode import Decoder
 from eft_demo.errors import EFTError
 from eft_demo.lab import app_start, bench, doctor
 from eft_demo.runs.trace import RunTrace
@@ -163,6 +166,19 @@ def test_a_control_that_changes_nothing_is_noted(monkeypatch: Patch, capsys: Cap
     assert "alpha_dragon" in err and json.loads(out)["controls"]["alpha_dragon"] == 2
 
 
+def test_a_variable_that_names_no_setting_is_noted_once(monkeypatch: Patch, capsys: Capture) -> None:
+    monkeypatch.setenv("EFT_DEADLINES_S", "1")
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) and err.count("\n") == 1
+    assert "EFT_DEADLINES_S is not a setting" in err and "EFT_DEADLINE_S?" in err
+
+
+def test_an_option_is_named_as_it_was_typed(monkeypatch: Patch, capsys: Capture) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, "--quant", "int3") == 2
+    assert "--quantisation must be one of" in capsys.readouterr().err
+
+
 def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -227,6 +243,25 @@ def test_bench_measures_every_figure(tiny_assets: Path) -> None:
     assert len(figures) >= 12 and all(value > 0 for value in figures)
     table = bench.to_markdown(result)
     assert "three columns / one up-scaled stream" in table and "nan" not in table
+
+
+def test_ctrl_c_ends_bench_in_silence(
+    monkeypatch: Patch, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A real SIGINT, inside a step of the engine."""
+    step = Decoder.step
+    calls = iter(range(1000))
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(Decoder, "step", interrupted)
+    quick = ("--pairs", "3", "--new-tokens", "8", "--no-larger", "--no-start-app", "--family", "tiny")
+    assert run_cli(monkeypatch, "bench", *quick) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err and "KeyboardInterrupt" not in caplog.text
 
 
 def test_compare_alternates_runs() -> None:

@@ -1,6 +1,7 @@
 """Limits and switches: any input becomes a number within its limits or an error that names them."""
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eft_demo.settings import (
     Settings,
     check_control,
     check_number,
+    notes_on_unknown,
     show_value,
 )
 
@@ -123,6 +125,53 @@ def test_settings_come_from_the_environment() -> None:
 def test_an_invalid_variable_is_named(variable: str, text: str) -> None:
     with pytest.raises(InputError, match=variable):
         Settings.from_env({variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "ours"),
+    [
+        ("GRADIO_ROOT_PATH", "//evil", "EFT_ROOT_PATH"),
+        ("GRADIO_ROOT_PATH", "tools", "EFT_ROOT_PATH"),
+        ("GRADIO_SERVER_NAME", " ", "EFT_HOST"),
+        ("GRADIO_SERVER_PORT", "70000", "EFT_PORT"),
+        ("SPACE_ID", "nobody", "EFT_SPACE"),
+        ("EFT_MAX_ROWS", "0", "EFT_MAX_SEQUENCES"),
+    ],
+)
+def test_an_invalid_variable_is_named_as_it_was_set(variable: str, text: str, ours: str) -> None:
+    with pytest.raises(InputError, match=f"^{variable} ") as refused:
+        Settings.from_env({variable: text})
+    assert ours not in str(refused.value)
+
+
+def test_an_invalid_option_is_named_as_it_was_typed() -> None:
+    with pytest.raises(InputError, match="^--port must be"):
+        Settings().changed({"port": 70000}, {"port": "--port"})
+    with pytest.raises(InputError, match="EFT_MAX_NEW_TOKENS=20000 with EFT_CANDIDATES=8"):
+        Settings().changed({"max_new_tokens": 20000, "port": 1}, {"port": "--port"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("EFT_NONSENSE", ""),
+        ("EFT_PROT", "EFT_PORT"),
+        ("EFT_MAX_SEQUENCE", "EFT_MAX_SEQUENCES"),
+        ("EFT_port", "EFT_PORT"),
+        ("EFT_QUANTIZATION", "EFT_QUANTISATION"),
+        ("EFT_ALLOWED_HOST", "EFT_ALLOWED_HOSTS"),
+        ("EFT_", ""),
+    ],
+)
+def test_a_variable_that_names_no_setting_is_noted(name: str, meant: str) -> None:
+    (note,) = notes_on_unknown({name: "secret", "EFT_PORT": "1", "OTHER": "1"})
+    assert note.startswith(f"{name} is not a setting of this app and is ignored.")
+    assert note.endswith(f"Did you mean {meant}?" if meant else "ignored.") and "secret" not in note
+
+
+def test_variables_of_settings_are_not_noted() -> None:
+    known = [f"EFT_{field.name.upper()}" for field in fields(Settings)]
+    assert notes_on_unknown(dict.fromkeys([*known, "EFT_MAX_ROWS", "EFT_VENV", "eft_x"], "1")) == []
 
 
 @pytest.mark.parametrize(
