@@ -26,7 +26,7 @@ BUSY = "A family is already being loaded or measured. Please wait, or cancel it 
 BUG = "Internal error: loading failed. The server log has the traceback. The previous family stays in use."
 OVER = "The model family was changed to {title}, so this run was stopped. Please reload the page."
 
-INSTEAD = "{error} Until then, the bundled family is used."
+INSTEAD = "{error} For now, the bundled family is used."
 Load = Callable[[Settings, Watcher], Service]
 Measure = Callable[[Settings, Watcher], str]  # the effect of quantisation, in a sentence
 
