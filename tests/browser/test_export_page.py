@@ -87,6 +87,7 @@ def varied() -> RunTrace:
         }
         for token in range(1, 10)
     }
+    whole = "".join(pieces).encode("utf-8", "surrogateescape").decode()
     columns = []
     for name, recipe in (("Base", BASE), ("Up-scaled", UPSCALED)):
         roles = {token: {role: values[role] for role in recipe.roles} for token, values in chances.items()}
@@ -97,7 +98,7 @@ def varied() -> RunTrace:
         if recipe.terms:
             records[1] = replace(records[1], draft=Draft(2, 0.9))
             records[2] = replace(records[2], draft=Draft(1, 0.3))
-        columns.append(ColumnTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0, 0.5, 1.4))
+        columns.append(ColumnTrace(name, str(recipe), records, whole, "stop", None, 0.1, 30.0, 0.5, 1.4))
     texts = {str(number): piece for number, piece in enumerate(pieces, 1)}
     return make_run(columns, texts, family="atlas", prompt="Which?", controls={"alpha": 1.0})
 

@@ -63,7 +63,8 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
     ids = {piece: number for number, piece in enumerate(dict.fromkeys(sum(cut, [])), 1)}
     columns = []
     for place, name in enumerate(batch):
-        said = [ids[piece] for text in (cut[place:] + cut)[:3] for piece in text]
+        written = sum((cut[place:] + cut)[:3], [])
+        said, whole = [ids[piece] for piece in written], "".join(written)
         records = []
         for position, chosen in enumerate(said):
             rivals = [(chosen + step) % len(ids) + 1 for step in range(4)]
@@ -72,7 +73,7 @@ def hostile_run(batch: Sequence[str]) -> RunTrace:
             }
             records.append(make_record(UPSCALED, chosen, chances, position=position))
         columns.append(
-            ColumnTrace(name[:MAX_NAME_CHARS], str(UPSCALED), records, "", "error", name, 0.1, 30.0)
+            ColumnTrace(name[:MAX_NAME_CHARS], str(UPSCALED), records, whole, "error", name, 0.1, 30.0)
         )
     pieces = {str(number): piece for piece, number in ids.items()}
     return make_run(
@@ -150,7 +151,7 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
                 token: {role: chances[role][k] for role in recipe.roles} for k, token in enumerate(pair)
             }
             records.append(make_record(recipe, pair[0], by_token, position=position))
-        columns.append(ColumnTrace(name, str(recipe), records, "", "stop"))
+        columns.append(ColumnTrace(name, str(recipe), records, "".join(pieces.values()), "stop"))
     greedy = Sampling(temperature=0.0)
     return make_run(
         columns, pieces, family="atlas", prompt=batch[0], sampling=greedy, controls={"alpha": 1.0}

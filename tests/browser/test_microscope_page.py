@@ -88,7 +88,9 @@ def site() -> Iterator[Site]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run as a file: two columns with the same text."""
     columns = [
-        ColumnTrace(name, str(recipe), records, "", "stop", None, 0.1, 30.0)
+        ColumnTrace(
+            name, str(recipe), records, "".join(WORDS[r.id - 1] for r in records), "stop", None, 0.1, 30.0
+        )
         for name, recipe, records in (("Base", BASE, BASES), ("Up-scaled", UPSCALED, MIXED))
     ]
     pieces = {str(number): word for number, word in enumerate(WORDS, 1)}
