@@ -51,12 +51,13 @@ def run_that_says(text: str, prompt: str | None = None) -> RunTrace:
 def said(pieces: Sequence[str], prompt: str = "a prompt", names: Sequence[str] = ("Base", "Up")) -> RunTrace:
     """Two columns that say these pieces; in the second, tuning pushed each by more than a nat."""
     ids = {piece: number for number, piece in enumerate(dict.fromkeys(pieces), 1)}
+    whole = "".join(pieces).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     columns = []
     for name, recipe in zip(names, (BASE, UPSCALED), strict=True):
         records = []
         for position, piece in enumerate(pieces):
             chances = {ids[piece]: {role: -4.0 if role.endswith("_base") else -0.5 for role in recipe.roles}}
             records.append(make_record(recipe, ids[piece], chances, position=position))
-        columns.append(ColumnTrace(name, str(recipe), records, "".join(pieces), "stop"))
+        columns.append(ColumnTrace(name, str(recipe), records, whole, "stop"))
     texts = {str(number): piece for piece, number in ids.items()}
     return make_run(columns, texts, family="atlas", prompt=prompt, controls={"alpha": 1.0})
