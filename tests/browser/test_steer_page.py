@@ -89,6 +89,12 @@ def wait_tokens(page: Any, column: int, pattern: str) -> None:
     )
 
 
+def test_closed_drawers_say_what_they_hold_from_the_start(site: Site) -> None:
+    page = site.open()
+    for drawer, words in (("columns", "Up-scaled"), ("sampling", "temperature 0.7"), ("method", "no filter")):
+        assert words in page.locator(f"[data-part={drawer}-summary]").inner_text()
+
+
 def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Columns")

@@ -27,7 +27,7 @@ export function makeField(name, field) {
 export const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
 export const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
-function showFieldsSummary() {
+export function showFieldsSummary() {
   part("sampling-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
 }
 

@@ -3,7 +3,7 @@
 import { el, noHover, part, verbatim } from "../dom.js";
 import { on, setConfig } from "../store.js";
 import { makeFamilyChip } from "./family.js";
-import { makeField } from "./fields.js";
+import { makeField, showFieldsSummary } from "./fields.js";
 import { makeChangedChip, startFamily } from "./formats.js";
 import { bringBack } from "./memory.js";
 import { makeMethods } from "./method.js";
@@ -24,6 +24,7 @@ function startPage(page) {
   part("examples").replaceChildren(...page.examples.map(makeExample));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
+  showFieldsSummary();
   makeMethods();
   chooseColumns(page.columns);
   startFamily(page);
