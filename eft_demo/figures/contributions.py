@@ -125,20 +125,35 @@ def _line_trace(palette: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
-    grid = {"gridcolor": palette["line"], "zerolinecolor": palette["soft"], "color": palette["soft"]}
+def base_layout(palette: Mapping[str, str], height: int, left: int, top: int) -> dict[str, Any]:
+    """What every plot over tokens shares; `height` and the margins are in pixels."""
     return {
         "template": "none",
-        "barmode": "relative",  # stacks positive parts above zero and negative parts below
-        "bargap": 0.45,
-        "height": 350,
-        "margin": {"l": 48, "r": 8, "t": 34, "b": 60},
+        "height": height,
+        "margin": {"l": left, "r": 8, "t": top, "b": 60},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 14, "color": palette["ink"]},
-        "hovermode": "x unified",
         "dragmode": "pan",
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette["soft"], "activecolor": palette["up"]},
+        "xaxis": {
+            "tickmode": "array",
+            "tickangle": -40,
+            "showgrid": False,
+            "zeroline": False,
+            "color": palette["ink"],
+        },
+        "uirevision": "one run",  # keeps zoom and hidden traces when a run is updated
+    }
+
+
+def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
+    grid = {"gridcolor": palette["line"], "zerolinecolor": palette["soft"], "color": palette["soft"]}
+    return {
+        **base_layout(palette, height=350, left=48, top=34),
+        "barmode": "relative",  # stacks positive parts above zero and negative parts below
+        "bargap": 0.45,
+        "hovermode": "x unified",
         "showlegend": True,
         "hoverlabel": {
             "bgcolor": palette["card"],
@@ -152,13 +167,6 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
             "yanchor": "bottom",
             "font": {"color": palette["soft"]},
         },
-        "xaxis": {
-            "tickmode": "array",
-            "tickangle": -40,
-            "showgrid": False,
-            "zeroline": False,
-            "color": palette["ink"],
-        },
         "yaxis": {
             "title": {"text": "nats"},
             "zeroline": True,
@@ -166,5 +174,4 @@ def _layout(palette: Mapping[str, str]) -> dict[str, Any]:
             "autorangeoptions": {"include": [-2, 0.5]},  # keeps the small bars of a certain token small
             **grid,
         },
-        "uirevision": "one run",  # keeps zoom and hidden traces when a run is updated
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eft_demo.figures.contributions import tick_label
+from eft_demo.figures.contributions import base_layout, tick_label
 from eft_demo.method.recipe import Recipe
 from eft_demo.runs.trace import TokenRecord
 
@@ -36,23 +36,9 @@ class PlotTab:
 
 def token_layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:
     """The layout of a plot with one place per token along x, and no y axis yet."""
-    return {
-        "template": "none",
-        "height": 300,
-        "margin": {"l": 56, "r": 8, "t": 20, "b": 60},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 14, "color": palette["ink"]},
-        "dragmode": "pan",
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette["soft"], "activecolor": palette["up"]},
-        "xaxis": {
-            "tickmode": "array",
-            "tickvals": list(range(len(labels))),
-            "ticktext": [tick_label(label) for label in labels],
-            "tickangle": -40,
-            "showgrid": False,
-            "zeroline": False,
-            "color": palette["ink"],
-        },
-        "uirevision": "one run",
+    layout = base_layout(palette, height=300, left=56, top=20)
+    layout["xaxis"] |= {
+        "tickvals": list(range(len(labels))),
+        "ticktext": [tick_label(label) for label in labels],
     }
+    return layout

@@ -55,6 +55,15 @@ def open_share(page: Any) -> str:
     return link
 
 
+def save_json(page: Any, path: Path) -> None:
+    """Save the run as a trace, by keyboard, and close the dialog."""
+    open_share(page)
+    with page.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).press("Enter")
+    download.value.save_as(path)
+    page.keyboard.press("Escape")
+
+
 def open_file(page: Any, path: Path) -> None:
     page.click("[data-part=open]") if not page.locator("dialog[open]").count() else None
     page.set_input_files("[data-part=file]", path)
@@ -204,11 +213,7 @@ def test_a_column_of_another_seed_is_saved_with_the_others_and_opened_again(
     page.wait_for_function("document.querySelectorAll('.node').length === 2")
     wait_end(page)
     shown = texts(page)
-    open_share(page)
-    with page.expect_download() as download:
-        page.locator("[data-part=formats] button").nth(1).press("Enter")
-    download.value.save_as(tmp_path / "eft-run.json")
-    page.keyboard.press("Escape")
+    save_json(page, tmp_path / "eft-run.json")
     trace = open_run((tmp_path / "eft-run.json").read_bytes())
     assert [seed_of(column, trace.spec) for column in trace.columns] == [1, 0, 0]
     at_once(page)
@@ -261,11 +266,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     page.wait_for_selector(".t")
     wait_end(page)
     before = texts(page)
-    open_share(page)
-    with page.expect_download() as download:
-        page.locator("[data-part=formats] button").nth(1).press("Enter")
-    download.value.save_as(tmp_path / "run.json")
-    page.keyboard.press("Escape")
+    save_json(page, tmp_path / "run.json")
     page.fill("#eft-prompt", "")
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = '0.5×'; }")
     open_file(page, tmp_path / "run.json")
@@ -302,11 +303,7 @@ def test_a_file_made_with_others_says_what_differs(site: Site, tmp_path: Path) -
     run(page, "abc")
     page.wait_for_selector(".t")
     wait_end(page)
-    open_share(page)
-    with page.expect_download() as download:
-        page.locator("[data-part=formats] button").nth(1).press("Enter")
-    download.value.save_as(tmp_path / "run.json")
-    page.keyboard.press("Escape")
+    save_json(page, tmp_path / "run.json")
     document = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     at_once(page)
     cases: list[tuple[dict[str, Any], str | None]] = [

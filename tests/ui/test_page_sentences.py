@@ -212,5 +212,5 @@ def test_outside_the_weight_filter_the_card_says_so(page: Modules) -> None:
 @pytest.mark.parametrize(
     ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over 1,000,000")]
 )
-def test_surer(page: Modules, nats: float, times: str) -> None:
-    assert page.evaluate("surer", nats) == f"{abs(nats):.1f} nats ({times}×)"
+def test_odds_as_text(page: Modules, nats: float, times: str) -> None:
+    assert page.evaluate("oddsText", nats) == f"{abs(nats):.1f} nats ({times}×)"

@@ -52,7 +52,7 @@ test("controls are named once", () => {
   assert.deepEqual(controlsOf(column({ terms: [[1, "alpha", 1, 2], [1, null, 0, 2], [0.5, "alpha", 1, 0]] })), ["alpha"]);
 });
 
-test("a warper that only Python knows: the token stays, and it is said not to be known", () => {
+test("with a warper that only Python knows, the token stays and the choice counts as unknown", () => {
   const unknown = column({ unreplayed: ["Epsilon"] });
   assert.equal(choiceAt(column(), token(), { alpha: 0 }).id, 1);
   assert.deepEqual(choiceAt(unknown, token(), { alpha: 0 }), { id: 2, sure: false, unrecorded: null });

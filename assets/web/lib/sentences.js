@@ -14,7 +14,7 @@ export const isBase = (role) => role.endsWith("_base");
 /** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null if there are none */
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
-// The most telling rival: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
+// The rival that explains most: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
 export function tellingRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
@@ -29,7 +29,7 @@ export function tellingRival(column, token) {
 }
 
 /** @type {(nats: number) => string} */
-export function surer(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
+export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
   const times = Math.exp(Math.min(Math.abs(nats), 14));
   const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits are enough
   const shown = times > 1e6 ? "over 1,000,000×" : times < 10 ? times.toFixed(1) + "×"
@@ -49,7 +49,7 @@ export function pusherOf(column) {
   return { name: both ? "tuning and size" : kinds[0], plural: both };
 }
 
-// What decided this token against its most telling rival. Empty if no rival is listed.
+// What decided this token against the rival that explains most. Empty if no rival is listed.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explain(column, token, labels) {
   const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
@@ -70,9 +70,9 @@ export function explain(column, token, labels) {
 function aloneText(name, lead, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
   if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
-  if (isFirst) return who + " It prefers {c} to {r} by " + surer(lead) + ".";
-  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + surer(lead) + ".";
-  return who + " It prefers {r} by " + surer(lead) + ", but the noise chose {c}.";
+  if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(lead) + ".";
+  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(lead) + ".";
+  return who + " It prefers {r} by " + oddsText(lead) + ", but the noise chose {c}.";
 }
 
 /** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
@@ -81,15 +81,15 @@ function verdictText(column, token, rows, lead, push) {
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + surer(lead + push) + ".";
-  if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + surer(lead + push) + ", but the shared noise chose {c}.";
-  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + surer(lead) + ", and " +
+  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(lead + push) + ".";
+  if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(lead + push) + ", but the shared noise chose {c}.";
+  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(lead) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats for {c}" + parts + ".";
-  const surely = "prefers {c} to {r} by " + surer(lead);
-  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + surely + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
-  if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "push" : "pushes") +
+  const preference = "prefers {c} to {r} by " + oddsText(lead);
+  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + preference + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
+  if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "push" : "pushes") +
     " the other way by " + (-push).toFixed(1) + " nats" + parts + ".";
-  return "The " + anchor + " decides here: it " + surely + "; " + name + " " + (plural ? "make" : "makes") + " no difference.";
+  return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "make" : "makes") + " no difference.";
 }
 
 /** @type {(column: Column, token: Token, rows: [Row, Row]) => string} */

@@ -1,7 +1,7 @@
 // Every kind of sentence is held by tests/ui/test_page_sentences.py, over the wire.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explain, pusherOf, surer, tellingRival } from "./sentences.js";
+import { explain, pusherOf, oddsText, tellingRival } from "./sentences.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
@@ -10,9 +10,9 @@ const column = (more = {}) => ({
 const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1 };
 
 test("a log-odds and what it means", () => {
-  assert.equal(surer(0), "0.0 nats (1.0×)");
-  assert.equal(surer(-6.2), "6.2 nats (490×)");
-  assert.match(surer(20), /over 1,000,000×/);
+  assert.equal(oddsText(0), "0.0 nats (1.0×)");
+  assert.equal(oddsText(-6.2), "6.2 nats (490×)");
+  assert.match(oddsText(20), /over 1,000,000×/);
 });
 
 test("token texts stand apart from ours and are never parsed", () => {

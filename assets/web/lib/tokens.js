@@ -11,7 +11,7 @@ export const shiftOf = (token) => { // what the terms did to the chosen token, i
 };
 
 /** @type {(token: Token) => number} */
-export function knowledgeOf(token) { // how much surer of it the large base is than the tuned model, where it leads
+export function knowledgeOf(token) { // its log-prob under the large base minus under the tuned model, where the base leads
   const row = token.c.find(([id]) => id === token.i);
   const [, , base, tuned] = row || [];
   return token.b !== token.i || base === null || base === undefined ? -Infinity : base - (tuned ?? -20);
