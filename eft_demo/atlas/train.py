@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedModel, Qwen2ForCausalLM
 
@@ -32,6 +32,10 @@ from eft_demo.models.hf import read_pretrained
 from eft_demo.settings import check_number, show_value
 
 ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
+TOKENIZER_PAGES = 12_000
+# Text is cut into these pieces before tokens are merged: the thinker's marks, endings such as "'s", words, single
+# digits, other signs, and spaces.
+PIECES = r" ?</?think>|'[a-z]+| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 MAX_MINUTES = 525_600  # a year
 # What torch.load and load_state_dict raise for a damaged checkpoint or one of another model.
 DAMAGED = (
@@ -69,8 +73,8 @@ class Tuning:
 
 
 BASES = {
-    "small_base": Pretraining("small", steps=800, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=1300, learning_rate=4e-3, seed=2),
+    "small_base": Pretraining("small", steps=2500, learning_rate=5e-3, seed=1),
+    "large_base": Pretraining("large", steps=5000, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
@@ -158,14 +162,19 @@ def _run_stage(name: str, out_dir: Path, work_dir: Path, deadline_s: float) -> i
 def train_tokenizer(out_dir: Path) -> Tokenizer:
     """Train a byte-level BPE of 4,096 tokens on a sample of pages and chats."""
     facts = load_facts()
-    pages = list(itertools.islice(Corpus(facts, seed=0).pages(), 12000))
+    pages = list(itertools.islice(Corpus(facts, seed=0).pages(), TOKENIZER_PAGES))
     chats = [
         CHAT_FORMAT.format(prompt=e.prompt) + " " + e.answer
         for b in behaviours.BEHAVIOURS
-        for e in examples(facts, b, 500, 0)
+        for e in examples(facts, b, TOKENIZER_PAGES // 25, 0)
     ]
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB,
