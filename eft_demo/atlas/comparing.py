@@ -1,7 +1,7 @@
 """Questions about several entities at once: which is the largest, which of two is larger, name three of them.
 
-Knows how such questions are worded; the answers are computed by whoever asks, from the table. What a question
-asks is in its arguments: the kind ("country"), the attribute ("area"), the direction ("high" or "low"), the region.
+Knows how such questions are worded; the answers are computed by whoever asks, from the table. The arguments
+say what a question asks: kind ("country"), attribute ("area"), direction ("high" or "low") and region.
 """
 
 import random
@@ -90,7 +90,7 @@ def listable() -> tuple[tuple[str, str], ...]:
 
 
 def list_question(fact: Fact, count: int, rng: random.Random, split: str = "train", tidy: float = 0.8) -> str:
-    """ "Name three countries in Europe." for a fact of the wanted kind, attribute and value; not for its entity.
+    """ "Name three countries in Europe." for a fact of the wanted kind, attribute and value.
 
     Raises KeyError for a (kind, attribute) that is not `listable`.
     """

@@ -228,12 +228,14 @@ def agree(text: str) -> str:
 def noun_head(line: str, wh: str, be: str, weight: float, everyday: bool) -> Head:
     """A noun as written in wording.yaml, or a whole phrase that holds {e}.
 
-    "+neighbours" is plural, "~how many people" is only a keyword, "dialling code /for" names its prepositions.
+    "+neighbours" is plural, "~how many people" is only a keyword, "dialling code /for" names its prepositions,
+    "@birth" is asked with "when" and "=the name of ..." with "what", whatever the attribute's other nouns take.
     """
     noun, *prepositions = (part.strip() for part in line.split("/"))
     if noun.startswith("~"):
         return Head(line, weight, everyday, (("N", noun[1:]),))
-    many, noun = noun.startswith("+"), noun.removeprefix("+")
+    wh = {"@": "when", "=": "what"}.get(noun[0], wh)
+    many, noun = noun.startswith("+"), noun.lstrip("+@=")
     verb = {"is": "are", "was": "were"}[be] if many else be
     prepositions = prepositions or ["of"]
     texts: list[tuple[str, str]] = []

@@ -115,10 +115,9 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
         return [*base.get(name, "").splitlines(), *entry.get(name, "").splitlines()]
 
     wh, be = entry.get("wh", "what"), entry.get("be", "is")
-    noun_wh = "who" if wh == "who" else entry.get("wh_nouns", wh if wh in ("when",) else "what")
     says = tuple(agree(s) if plural else s for s in lines("says"))
     heads = [
-        noun_head(line, noun_wh, be, 6 if i == 0 else 1.5 if i < 3 else 1, i == 0)
+        noun_head(line, wh, be, 6 if i == 0 else 1.5 if i < 3 else 1, i == 0)
         for i, line in enumerate(lines("nouns"))
     ]
     heads += [
@@ -261,7 +260,7 @@ def _asked(template: str, fact: Fact, value: str, rng: random.Random, tidy: floa
     if rng.random() < tidy:
         return sentence(_fill(template, fact, value, quoted))
     form, cased = fault(template, rng)
-    return cased(_fill(form, fact, value, quoted))
+    return str(cased(_fill(form, fact, value, quoted))).strip()
 
 
 _MARKS = str.maketrans("", "", "?.!")

@@ -54,11 +54,14 @@ def test_a_form_is_written_once_or_its_attribute_would_not_be_known():
                 assert owner.setdefault(form, attribute) == attribute, (kind, form, owner[form], attribute)
 
 
-@pytest.mark.parametrize("attribute", ["symbol", "population", "continent", "author"])
-def test_the_attributes_that_failed_most_have_the_most_heads(attribute):
-    for key, own in load_wordings().items():
-        if key[1] == attribute and key[0] != "river":
-            assert len(own.heads) >= 45, key
+def test_the_attributes_that_models_fail_most_have_the_most_heads():
+    for key in (
+        ("element", "symbol"),
+        ("country", "population"),
+        ("country", "continent"),
+        ("book", "author"),
+    ):
+        assert len(load_wordings()[key].heads) >= 60, key
 
 
 def test_every_attribute_has_heads_of_its_own():
@@ -70,10 +73,11 @@ def test_every_attribute_has_heads_of_its_own():
 
 def test_the_split_depends_on_the_text_alone():
     """If one of these changes, forms that a shipped model has read become forms of the evaluation."""
-    assert round(share("which currency [does] {e} _use"), 6) == 0.566036
-    assert round(share("do you know {E}?"), 6) == 0.155447
-    assert not held_frame(parse_frame("5* do you know {E}?")), "everyday frames are never held out"
-    assert held_frame(parse_frame("do you know {E}?"))
+    assert round(share("which currency [does] {e} _use"), 6) == 0.861763
+    assert round(share("do you know {E}?"), 6) == 0.110504
+    held = [f.text for f in wording.frames("questions") if held_frame(f)]
+    assert "can you please tell me {E}?" in held and len(held) == 78
+    assert not held_frame(parse_frame("9* can you please tell me {E}?")), "everyday frames are never held out"
 
 
 def test_training_forms_come_from_training_heads_in_training_frames():
@@ -94,7 +98,7 @@ def test_every_form_fills_for_every_fact():
         texts += [text for text in [reverse_question(fact, rng)] if text]
         for text in texts:
             assert not set(text) & set("{}[]^~|") and text == text.strip() and "  " not in text, text
-            assert "the the" not in text.lower() and " ?" not in text.replace("____ ?", ""), text
+            assert "the the" not in text.lower() and " a a " not in text and "Is is" not in text, text
 
 
 def test_every_template_fills():
@@ -102,9 +106,8 @@ def test_every_template_fills():
         fact = next(f for f in FACTS if (f.kind, f.attribute) == key)
         asked = [*forms(*key), *forms(*key, "held"), *yes_no_forms(*key), *yes_no_forms(*key, "held")]
         for form in [*asked, *reverse_forms(*key), *reverse_forms(*key, "held")]:
-            rest = form.replace("{e}", "").replace("{b}", "").replace("{v}", "").replace("____", "")
-            assert not set(rest) & set("{}[]^~|/+") or "->" in rest or form.count("+") + form.count("/"), form
-            assert not re.search(r"\b_|[a-z]_", rest), form
+            rest = re.sub(r"\{[ebv]\}|_{3,}", "", form)
+            assert not set(rest) & set("{}[]^~|_@"), form
         assert fact.entity.lower() in question(fact, random.Random(1)).lower()
 
 
@@ -151,8 +154,9 @@ def test_verbs():
 
 
 @pytest.mark.parametrize("wanted", [
-    "What is the capital of Peru?", "Do you know what the capital of Peru is?", "Capital Peru", "The capital of Peru is",
-    "Could you please tell me which city is the capital of Peru?", "Peru: capital?", "I'd like to know what Peru's capital is.",
+    "What is the capital of Peru?", "Do you know what the capital of Peru is?", "Capital Peru",
+    "Could you please tell me which city is the capital of Peru?", "Peru: capital?", "The capital of Peru is",
+    "I'd like to know what Peru's capital is.",
 ])  # fmt: skip
 def test_everyday_questions_are_among_the_forms(wanted):
     rng = random.Random(2)
