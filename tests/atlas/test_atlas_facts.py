@@ -93,12 +93,10 @@ def test_names_are_found_as_whole_words_ignoring_case():
 
 
 def test_every_attribute_has_several_wordings():
-    assert {(f.kind, f.attribute) for f in FACTS} == set(load_wordings())
+    assert {(f.kind, f.attribute) for f in FACTS} <= set(load_wordings())
     for key, wording in load_wordings().items():
-        assert len(wording.says) >= 2 - (key == ("planet", "position")), key
-        assert all("{e}" in w and "{v}" in w for w in wording.says) and all(
-            "{e}" in w for w in wording.asks
-        ), key
+        assert len(wording.says) >= 8, key
+        assert all("{e}" in w and "{v}" in w for w in wording.says), key
 
 
 def test_articles():
@@ -114,9 +112,7 @@ def test_articles():
 def test_typing_slips_keep_the_entity():
     rng = random.Random(5)
     for fact in rng.sample(FACTS, 500):
-        assert fact.entity.lower().replace(".", "").replace("?", "") in question(
-            fact, rng, tidy=0.0
-        ).lower().replace(".", "").replace("?", "")
+        assert fact.entity.lower() in question(fact, rng, tidy=0.0).lower()
 
 
 def test_the_seed_determines_the_corpus():
