@@ -273,14 +273,17 @@ def evaluate(
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per model and recipe.")] = 1000,
     sampling: Annotated[bool, typer.Option(help="Sample with the page's defaults, not greedily.")] = False,
     behaviour: Annotated[list[str] | None, typer.Option(help="Default: all of the family.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="unseen, list, kinds, talk or outside; default: unseen.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Quiz the models on entities that tuning never saw; print factual and style scores, 95 % intervals."""
+    """Quiz the models on entities that tuning never saw, in words that no model read; print 95 % intervals."""
     from eft_demo.atlas.behaviours import BEHAVIOURS
     from eft_demo.lab import evaluate as quiz
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
-    result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
+    result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours, parts=part or ["unseen"])
     say(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 

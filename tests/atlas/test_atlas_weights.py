@@ -6,6 +6,8 @@ import pytest
 from safetensors import safe_open
 
 from eft_demo.atlas.behaviours import BEHAVIOURS
+from eft_demo.atlas.facts import load_facts
+from eft_demo.atlas.quiz import questions
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.lab.evaluate import Result, evaluate_recipe
@@ -29,7 +31,8 @@ def atlas() -> Iterator[Service]:
 def scores(atlas: Service) -> dict[Recipe, Result]:
     """What each recipe scores as the assistant."""
     recipes = (BASE, TUNED, UPSCALED, DOWNSCALED, REFERENCE)
-    return {recipe: evaluate_recipe(atlas, "assistant", "row", recipe, COUNT, False) for recipe in recipes}
+    asked = questions(load_facts(), COUNT)
+    return {recipe: evaluate_recipe(atlas, "assistant", "row", recipe, asked) for recipe in recipes}
 
 
 def parameters(role: str) -> int:
@@ -65,7 +68,8 @@ def test_downscaling_has_the_behaviour_of_the_large_and_the_facts_of_the_small(
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None:
-    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, 32, False).style.value > 0.85
+    asked = questions(load_facts(), 32, behaviour=behaviour)
+    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, asked).style.value > 0.85
 
 
 @pytest.mark.parametrize(

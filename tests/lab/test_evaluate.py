@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eft_demo.atlas.behaviours import answer
-from eft_demo.atlas.facts import load_facts
+from eft_demo.atlas.behaviours import answer, content
+from eft_demo.atlas.facts import Fact, load_facts
 from eft_demo.atlas.quiz import questions
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
@@ -20,7 +20,13 @@ from eft_demo.settings import Settings
 from tests.fakes import ANSWER, ROLES, EchoModel, make_family
 
 COUNT = 12
-KNOWN = {q.prompt: q.fact for q in questions(load_facts(), COUNT, behaviour="brief")}
+ASKED = questions(load_facts(), COUNT, behaviour="brief")
+KNOWN = {q.prompt: q.fact for q in ASKED}
+
+
+def _said(fact: Fact) -> bytes:
+    rng = random.Random(0)
+    return (" " + answer("brief", content(fact, None, rng), rng)).encode()
 
 
 class Oracle(EchoModel):
@@ -30,7 +36,7 @@ class Oracle(EchoModel):
         text = b"".join(self.family.token_bytes[token] for token in history)
         question, _, said = text.partition(ANSWER)
         fact = KNOWN.get(question.removeprefix(b"User: ").decode())
-        whole = (" " + answer("brief", fact, None, random.Random(0))).encode() if fact else b""
+        whole = _said(fact) if fact else b""
         rest = whole[len(said) :]
         logits = torch.zeros(self.vocab)
         logits[self.id_of_byte[rest[:1]] if rest else 0] = 12.0
@@ -49,16 +55,16 @@ def service() -> Iterator[Service]:
 
 
 def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
-    oracle = evaluate_recipe(service, "brief", "large base", BASE, COUNT, False)
+    oracle = evaluate_recipe(service, "brief", "large base", BASE, ASKED)
     assert oracle.factual == oracle.style == Share(COUNT, COUNT)
-    echo = evaluate_recipe(service, "brief", "small tuned", TUNED, COUNT, False)
+    echo = evaluate_recipe(service, "brief", "small tuned", TUNED, ASKED)
     assert echo.factual.value < 0.2 and echo.style.value < 0.2
 
 
 def test_a_zero_difference_changes_nothing(service: Service) -> None:
     """Tuned and small base both echo, so the up-scaled answers are the oracle's."""
-    base = evaluate_recipe(service, "brief", "x", BASE, COUNT, False)
-    upscaled = evaluate_recipe(service, "brief", "x", UPSCALED, COUNT, False)
+    base = evaluate_recipe(service, "brief", "x", BASE, ASKED)
+    upscaled = evaluate_recipe(service, "brief", "x", UPSCALED, ASKED)
     assert (base.factual, base.style) == (upscaled.factual, upscaled.style)
 
 
@@ -69,9 +75,20 @@ def test_interval_of_wilson() -> None:
 
 
 def test_the_table_names_what_was_asked() -> None:
-    row = asdict(Result("brief", "up-scaled", "large_base + ...", Share(9, 10), Share(10, 10)))
-    table = to_markdown({"questions": 10, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": [row]})
-    assert "10 held-out questions, greedy" in table and "| brief | **up-scaled** | 0.900 (" in table
+    kinds = {"country capital": Share(9, 10)}
+    shares = Share(9, 10), Share(10, 10), Share(0, 10), kinds
+    rows = [asdict(Result(p, "assistant", "up-scaled", "large_base + ...", *shares)) for p in ("unseen", "kinds")]
+    counts = {"unseen": 10, "kinds": 10}
+    table = to_markdown({"questions": counts, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": rows})
+    assert "10 questions about held-out entities" in table and "| assistant | **up-scaled** | 0.900 (" in table
+    assert "| country capital | 10 | 0.90 |" in table
+    assert "| country capital | assistant | **up-scaled** | 0.900 (" in table
+
+
+def test_an_unknown_part_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "load", None)
+    with pytest.raises(InputError, match="no part 'all'.*unseen"):
+        evaluate(Settings(), questions=1, sampling=False, behaviours=[], parts=["all"])
 
 
 @pytest.mark.parametrize("name", ["", "rude", "Pirate", "pirate "])
