@@ -52,6 +52,7 @@ PLURALS = frozenset(
     | {"X-rays", "laws of planetary motion", "large moons of Jupiter"}
 )
 QUOTED_KINDS = frozenset({"book", "painting", "music"})
+PLAIN = 4  # statements of an attribute that answers are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Wording:
 
     label: str
     says: tuple[str, ...]
+    plain: tuple[str, ...]
     heads: tuple[Head, ...]
     yes_no: tuple[Head, ...]
     reverse: tuple[Head, ...]
@@ -141,7 +143,8 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
         confirm.append(Head(key, 4 if i == 0 else 1, i == 0, texts))
     confirm += [Head(line, 2, False, (("B", line),)) for line in lines("yes_no")]
     reverse = [clause_head(line, 3 if i == 0 else 1, i == 0) for i, line in enumerate(lines("reverse"))]
-    return Wording(entry["label"], says, tuple(heads), tuple(confirm), tuple(reverse))
+    plain = tuple(s for s in says if not re.match(r'(?:the |about )?"?\{v\}', s))[:PLAIN]
+    return Wording(entry["label"], says, plain, tuple(heads), tuple(confirm), tuple(reverse))
 
 
 @cache
@@ -213,9 +216,14 @@ def _article(value: str) -> str:
     return "an " if open_sound else "a "
 
 
-def statement(fact: Fact, rng: random.Random, template: str | None = None) -> str:
-    """A whole clause without a full stop, for example "the capital of Peru is Lima"."""
-    template = template or rng.choice(wording(fact).says)
+def statement(fact: Fact, rng: random.Random, template: str | None = None, *, plain: bool = False) -> str:
+    """A whole clause without a full stop, for example "the capital of Peru is Lima".
+
+    With `plain` it is one of the attribute's first few statements that do not begin with the value: answers need less
+    variety than pages, and a small model's first word would often be a wrong value.
+    """
+    own = wording(fact)
+    template = template or rng.choice(own.plain if plain else own.says)
     text = _fill(template, fact, fact.value, fact.kind in QUOTED_KINDS)
     return text.replace(" 1 moons", " 1 moon") if fact.attribute == "moon_count" else text
 

@@ -232,6 +232,15 @@ def test_the_seed_determines_the_question():
     assert first == again
 
 
+def test_plain_statements_are_few_and_do_not_begin_with_the_value():
+    rng = random.Random(1)
+    said = {statement(PERU, rng, plain=True) for _ in range(300)}
+    assert 2 <= len(said) <= wording.PLAIN < len({statement(PERU, rng) for _ in range(300)})
+    assert not any(text.startswith("Lima") for text in said)
+    for key, own in load_wordings().items():
+        assert len(own.plain) >= 3, key
+
+
 def test_books_are_quoted_or_not_and_rivers_have_an_article():
     rng = random.Random(4)
     hobbit, nile = (
