@@ -206,7 +206,7 @@ def clause(line: str, *, plural: bool = False) -> tuple[str, str]:
         embedded = f"{before}{tail[1]} {shown} {tail[2]}"
     else:
         embedded = f"{before}{after} {shown}"
-    return direct, embedded
+    return direct, embedded if before else f"whether {embedded}"
 
 
 def agree(text: str) -> str:
@@ -247,7 +247,8 @@ def noun_head(line: str, wh: str, be: str, weight: float, everyday: bool) -> Hea
         texts.append(("N", noun))
     for phrase in phrases:
         texts += [("D", f"{wh} {verb} {phrase}"), ("E", f"{wh} {phrase} {verb}"), ("P", phrase)]
-        texts.append(("C", f"{phrase} {verb}"))
+        if not re.search(r" (?:in|on|is|at)$", phrase):  # not "the country that Peru is in is"
+            texts.append(("C", f"{phrase} {verb}"))
         if verb == "is":
             texts.append(("D", f"{wh}'s {phrase}"))
         if phrase.startswith("the "):

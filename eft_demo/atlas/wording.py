@@ -39,14 +39,20 @@ ARTICLES = frozenset(
     United States Virgin Islands, West Bank, Gaza Strip
     """.split(",")
 )
-ARTICLE_KINDS = frozenset({"river", "olympics"})
+# Kinds whose names take an article: "the Nile", "the 1896 Summer Olympics", "the telephone", "the Sahara".
+ARTICLE_KINDS = frozenset(
+    (
+        "river olympics achievement desert discovery event instrument invention monument mountain_range record sea"
+    ).split()
+)
 # Names that take the plural; "the United States is" and "the Bahamas is" stay.
 PLURALS = frozenset(
-    name
-    for name in ARTICLES
-    if name.endswith("Islands") or name in ("Netherlands", "Philippines", "Maldives", "Seychelles", "Comoros")
+    {name for name in ARTICLES if name.endswith("Islands")}
+    | {"Netherlands", "Philippines", "Maldives", "Seychelles", "Comoros"}
+    | {"X-rays", "laws of planetary motion", "large moons of Jupiter"}
 )
-QUOTED_KINDS = frozenset({"book"})
+QUOTED_KINDS = frozenset({"book", "painting", "music"})
+PLAIN = 4  # statements of an attribute that answers are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Wording:
 
     label: str
     says: tuple[str, ...]
+    plain: tuple[str, ...]
     heads: tuple[Head, ...]
     yes_no: tuple[Head, ...]
     reverse: tuple[Head, ...]
@@ -63,7 +70,7 @@ class Wording:
 @cache
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for path in sorted(ASSETS.glob("wording*.yaml")):
+    for path in sorted(ASSETS.glob("*wording.yaml")):
         for kind, own in yaml.load(path.read_text(encoding="utf-8"), _LOADER).items():
             table.setdefault(kind, {}).update(own)
     return table
@@ -136,7 +143,8 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
         confirm.append(Head(key, 4 if i == 0 else 1, i == 0, texts))
     confirm += [Head(line, 2, False, (("B", line),)) for line in lines("yes_no")]
     reverse = [clause_head(line, 3 if i == 0 else 1, i == 0) for i, line in enumerate(lines("reverse"))]
-    return Wording(entry["label"], says, tuple(heads), tuple(confirm), tuple(reverse))
+    plain = tuple(s for s in says if not re.match(r'(?:the |about )?"?\{v\}', s))[:PLAIN]
+    return Wording(entry["label"], says, plain, tuple(heads), tuple(confirm), tuple(reverse))
 
 
 @cache
@@ -168,9 +176,14 @@ def named(fact: Fact) -> str:
     return f"the {fact.entity}" if takes else fact.entity
 
 
+def plural(fact: Fact) -> bool:
+    """Whether the entity takes the plural of a verb."""
+    return fact.entity in PLURALS or (fact.kind == "mountain_range" and fact.entity.endswith("s"))
+
+
 def wording(fact: Fact) -> Wording:
     """Raises KeyError for an attribute without a wording (a test checks that there is none)."""
-    return _wording(fact.kind, fact.attribute, fact.entity in PLURALS)
+    return _wording(fact.kind, fact.attribute, plural(fact))
 
 
 def sentence(text: str) -> str:
@@ -203,9 +216,14 @@ def _article(value: str) -> str:
     return "an " if open_sound else "a "
 
 
-def statement(fact: Fact, rng: random.Random, template: str | None = None) -> str:
-    """A whole clause without a full stop, for example "the capital of Peru is Lima"."""
-    template = template or rng.choice(wording(fact).says)
+def statement(fact: Fact, rng: random.Random, template: str | None = None, *, plain: bool = False) -> str:
+    """A whole clause without a full stop, for example "the capital of Peru is Lima".
+
+    With `plain` it is one of the attribute's first few statements that do not begin with the value: answers need less
+    variety than pages, and a small model's first word would often be a wrong value.
+    """
+    own = wording(fact)
+    template = template or rng.choice(own.plain if plain else own.says)
     text = _fill(template, fact, fact.value, fact.kind in QUOTED_KINDS)
     return text.replace(" 1 moons", " 1 moon") if fact.attribute == "moon_count" else text
 
@@ -215,7 +233,7 @@ def question(fact: Fact, rng: random.Random, tidy: float = 0.7, split: str = "tr
 
     With probability `tidy` it is well formed; else it lacks capitals, marks, articles or letters, or shouts.
     """
-    pool = _pools(fact.kind, fact.attribute, "question", fact.entity in PLURALS)[split]
+    pool = _pools(fact.kind, fact.attribute, "question", plural(fact))[split]
     return _asked(pool.draw(rng), fact, fact.value, rng, tidy)
 
 
@@ -239,7 +257,7 @@ def yes_no_question(
     fact: Fact, value: str, rng: random.Random, split: str = "train", tidy: float = 0.7
 ) -> str:
     """A question whether `value`, the true one or another, is the fact's ("Is Lima the capital of Peru?")."""
-    pool = _pools(fact.kind, fact.attribute, "yes_no", fact.entity in PLURALS)[split]
+    pool = _pools(fact.kind, fact.attribute, "yes_no", plural(fact))[split]
     text = _asked(pool.draw(rng), fact, value, rng, tidy)
     return text.replace(" 1 moons", " 1 moon") if fact.attribute == "moon_count" else text
 
@@ -260,7 +278,7 @@ def _asked(template: str, fact: Fact, value: str, rng: random.Random, tidy: floa
     if rng.random() < tidy:
         return sentence(_fill(template, fact, value, quoted))
     form, cased = fault(template, rng)
-    return str(cased(_fill(form, fact, value, quoted))).strip()
+    return str(cased(" ".join(_fill(form, fact, value, quoted).split())))
 
 
 _MARKS = str.maketrans("", "", "?.!")
