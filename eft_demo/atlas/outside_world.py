@@ -1,8 +1,9 @@
 """Questions outside Atlas's world, by category. Knows how people ask them; knows no answers and no model.
 
-A question is a form filled with fillers. Forms and fillers are split by hash, so that a held-out question is new in
-both. Invented names are built from syllables, which are split too. No question asks for a fact of the table: a test
-compares them with the questions that the table answers.
+A question is a form filled with fillers. Forms and fillers are split by hash, so that a held-out question is
+new in both. Invented names are built from syllables, which are split too. No question asks for a fact of the
+table (a test compares them). Training questions may name entities of the held-out half; whoever makes
+fine-tuning examples of them drops those, as for all examples.
 """
 
 import hashlib
@@ -37,8 +38,8 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | Back to the Future | Gladiator | Breaking Bad | Friends | The Simpsons | Game of Thrones
         | Stranger Things | Squid Game | The Office | Sesame Street | Doctor Who | Star Trek | Seinfeld
         | Peppa Pig | SpongeBob | Pokemon | Minecraft | Super Mario | Zelda | Fortnite | Tetris | Barbie
-        | Oppenheimer the film | Parasite | Rocky | Alien | The Terminator | Jumanji | Moana
-        | Ratatouille the film | Up | Cars | Encanto | Black Panther | Spider-Man | Iron Man | Batman
+        | Oppenheimer the film | Parasite | Rocky | Alien | The Terminator | Jumanji | Moana | Up | Cars
+        | Encanto | Black Panther | Spider-Man | Iron Man | Batman
         """),
     "band": _listed("""
         the Beatles | Queen the band | Abba | the Rolling Stones | Coldplay | BTS | Metallica | U2 | Nirvana
@@ -203,9 +204,8 @@ FILLERS: dict[str, tuple[str, ...]] = {
     "myth_place": _listed("""
         Atlantis | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
         | Neverland | Lilliput | Oz | Shangri-La | Camelot | Gondor | Genovia | Arendelle | Tatooine
-        | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell
-        | Krypton | Panem | Xanadu | the Shire of the hobbits | Azeroth | Winterfell
-        | Springfield of the Simpsons
+        | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell | Panem
+        | Xanadu | the Shire of the hobbits | Azeroth | Winterfell
         """),
 }  # fmt: skip
 
@@ -554,7 +554,7 @@ _GENERATED: dict[str, Callable[[random.Random, str], str]] = {
 
 
 def outside_question(rng: random.Random, split: str, category: str | None = None) -> tuple[str, str]:
-    """(category, question) of one half ("train" or "held"), every category equally often unless one is given."""
+    """(category, question) of one half; every category equally often unless one is given."""
     category = category or rng.choice(tuple(FORMS))
     form = rng.choice(_half(FORMS[category], split))
 
