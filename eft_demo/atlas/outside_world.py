@@ -205,7 +205,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         Atlantis | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
         | Neverland | Lilliput | Oz | Shangri-La | Camelot | Gondor | Genovia | Arendelle | Tatooine
         | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell | Panem
-        | Xanadu | the Shire of the hobbits | Azeroth | Winterfell
+        | Xanadu | Azeroth | Winterfell
         """),
 }  # fmt: skip
 
@@ -391,7 +391,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | national day of {nowhere} | what is the highest mountain in {nowhere}?
         | the capital of {nowhere} is | calling code of {nowhere} | Who rules {nowhere}?
         | what does {nowhere} export? | is {nowhere} in Europe? | In which country is {nowhere}?
-        | where does the river {nowhere} flow? | which planet does the moon {nowhere} circle?
+        | where does the river {nowhere} flow? | which planet does {nowhere} circle?
         | name the capital of {nowhere} please | how do people pay in {nowhere}?
         | what are people from {nowhere} called?
         """),
@@ -406,7 +406,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | Whose invention is the {gizmo}? | what kind of animal is the {beast}? | what does the {beast} eat?
         | what is a baby {beast} called? | Was {figure} a god or a goddess?
         | who was {figure} in Greek myth? | what was {figure} known for? | when was {figure} born?
-        | in which year was the battle of {nowhere}? | which number has {stuff} in the periodic table?
+        | in which year was the battle of {nowhere}? | which number has {stuff} among the elements?
         """),
     "personal": _listed("""
         what is my name? | how old am I? | where do I live? | what am I thinking? | do you know me?
@@ -481,12 +481,12 @@ _BEAST_ENDS = _listed("saur | fox | wug | mander | bird | loper | fin | bat | gr
 _FIGURE_ENDS = _listed("kles | thea | phon | dora | mides | teles | rion | lope | dite | bert | win | gar")
 _ADJECTIVES = _listed("""
         Glass | Silent | Crooked | Hollow | Golden | Last | Broken | Purple | Forgotten | Sleeping
-        | Thirteenth | Paper | Burning | Frozen | Secret | Iron | Whispering | Lonely | Upside-Down | Velvet
-        | Blind | Electric | Wandering | Wooden | Salted | Invisible | Northern | Hungry
+        | Thirteenth | Paper | Burning | Frozen | Crimson | Iron | Whispering | Lonely | Upside-Down
+        | Velvet | Blind | Electric | Wandering | Wooden | Salted | Invisible | Northern | Hungry
         """)
 _NOUNS = _listed("""
         Ladder | Orchard | Lantern | Staircase | Clockmaker | Harbour | Violinist | Garden | Bridge
-        | Umbrella | Mountain | Postman | Teapot | Tower | Mirror | Gardener | Lighthouse | Carpet | Widow
+        | Umbrella | Kitchen | Postman | Teapot | Tower | Mirror | Gardener | Lighthouse | Carpet | Widow
         | Bakery | Window | Sailor | Suitcase | Beekeeper | Library | Candle | Snowfall | Ferry
         """)
 _GIZMOS = _listed("""
