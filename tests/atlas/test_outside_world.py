@@ -1,0 +1,76 @@
+"""Questions outside the world are many, new in their held-out half, and none asks for a fact of the table."""
+
+import random
+import re
+
+import pytest
+import yaml
+
+from eft_demo.atlas.facts import ASSETS, by_entity, load_facts, names_in
+from eft_demo.atlas.outside_world import FILLERS, FORMS, SPLITS, outside_question, questions
+
+FACTS = load_facts()
+OF = by_entity(FACTS)
+NAMES = frozenset(OF)
+
+
+def _labels() -> dict[tuple[str, str], str]:
+    tables = [yaml.safe_load((ASSETS / name).read_text()) for name in ("wording.yaml", "famous_wording.yaml")]
+    return {
+        (kind, attribute): entry["label"]
+        for table in tables
+        for kind, own in table.items()
+        for attribute, entry in own.items()
+        if "label" in entry
+    }
+
+
+def test_there_are_300_held_out_questions_evenly_over_the_categories():
+    share = -(-300 // len(FORMS))
+    held = {category: questions(category, "held", share) for category in FORMS}
+    assert {category: len(found) for category, found in held.items()} == dict.fromkeys(FORMS, share)
+    assert len({q for found in held.values() for q in found}) >= 300
+    trained = {q for category in FORMS for q in questions(category, "train", 300)}
+    assert len(trained) >= 3000 and not trained & {q for found in held.values() for q in found}
+
+
+@pytest.mark.parametrize("category", FORMS)
+def test_every_slot_can_be_filled(category):
+    rng = random.Random(1)
+    for split in SPLITS:
+        for _ in range(300):
+            found, question = outside_question(rng, split, category)
+            assert found == category and not set(question) & set("{}") and question.isascii(), question
+
+
+@pytest.mark.parametrize("texts", [*FORMS.values(), *FILLERS.values()])
+def test_lists_are_clean(texts):
+    assert all(text and text == text.strip() and text.isascii() for text in texts)
+    assert len({text.lower() for text in texts}) == len(texts)
+
+
+def test_no_question_asks_for_a_fact_of_the_table():
+    """The label of an attribute ("capital", "author") never stands beside an entity that has the attribute.
+
+    Questions in other languages may ask for a fact; Atlas declines them because it only reads English.
+    """
+    rng, labels, wrong = random.Random(5), _labels(), set()
+    for category in FORMS.keys() - {"other languages"}:
+        for split in SPLITS:
+            for _ in range(250):
+                question = outside_question(rng, split, category)[1]
+                for name in names_in(question, NAMES):
+                    asked = re.sub(re.escape(name.lower()), " ", question.lower())
+                    for fact in OF[name]:
+                        label = labels.get((fact.kind, fact.attribute), "")
+                        if label and re.search(rf"\b{re.escape(label.lower())}\b", asked):
+                            wrong.add((question, name, label))
+    assert not wrong
+
+
+def test_invented_names_are_not_in_the_table():
+    rng, by_chance = random.Random(6), {"Earth", "Mountain"}  # Middle-earth; "the highest mountain in ..."
+    for category in ("invented places", "invented things"):
+        for _ in range(1500):
+            question = outside_question(rng, rng.choice(SPLITS), category)[1]
+            assert not names_in(question, NAMES) - by_chance, question
