@@ -106,13 +106,13 @@ class Content:
 
 def content(fact: Fact, related: Fact | None, rng: random.Random) -> Content:
     """What answers a question about `fact`; `related` is another fact about the same entity, or None."""
-    said = statement(fact, rng)
+    said = statement(fact, rng, plain=True)
     return Content(
         clauses=(said,),
         short=fact.value,
         topic=named(fact),
         steps=(said,),
-        related=statement(related, rng) if related else None,
+        related=statement(related, rng, plain=True) if related else None,
         kept=(fact.value, fact.entity),
     )
 
@@ -273,4 +273,4 @@ _FORMS = {
 
 def with_related(said: Content, related: Fact | None, rng: random.Random) -> Content:
     """The content with another fact about its topic."""
-    return replace(said, related=statement(related, rng)) if related else said
+    return replace(said, related=statement(related, rng, plain=True)) if related else said

@@ -224,7 +224,7 @@ class Corpus:
         return "\n".join(asks)
 
     def _outside(self) -> str:
-        return outside_world.question(self.rng, "train")[1]
+        return outside_world.outside_question(self.rng, "train")[1]
 
     def dialogue(self) -> str:
         """Two speakers and one voice per page; some questions should not be answered."""
@@ -409,7 +409,7 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
             intent, prompt = small_talk.small_talk(rng, "train")
             example = Example(prompt, behaviours.chat(behaviour, intent, rng), kind)
         elif kind == "outside":
-            prompt = outside_world.question(rng, "train")[1]
+            prompt = outside_world.outside_question(rng, "train")[1]
             example = Example(prompt, behaviours.decline(behaviour, rng), kind)
         elif kind == "query":
             query = queries.draw(rng.choices(query_kinds, query_weights)[0])

@@ -182,7 +182,7 @@ class Queries:
             ):
                 return None
         verdict = "yes" if true else "no"
-        said = statement(fact, self.rng)
+        said = statement(fact, self.rng, plain=True)
         content = Content(
             (f"{said}, so {verdict}",), verdict, named(fact), (said,), None, (fact.entity, fact.value)
         )
@@ -194,7 +194,7 @@ class Queries:
         if prompt is None:
             return None
         said = reversed_statement(fact) if self.rng.random() < 0.7 else None
-        said = said or statement(fact, self.rng)
+        said = said or statement(fact, self.rng, plain=True)
         content = Content((said,), named(fact), named(fact), (said,), None, (fact.entity, fact.value))
         return Query("reverse", prompt, content, fact.entity, wants=(fact.entity,))
 
@@ -216,7 +216,7 @@ class Queries:
         adjective = own[attribute][direction].split(",")[0].strip()
         place = f" in {region}" if region else ""
         said = f"the {adjective} {own['one']}{place} is {named(fact)}"
-        steps = (statement(fact, self.rng), said)
+        steps = (statement(fact, self.rng, plain=True), said)
         content = Content((said,), named(fact), named(fact), steps, None, (fact.entity, fact.value))
         prompt = superlative_question(kind, attribute, direction, region, self.rng, split)
         return Query("superlative", prompt, content, fact.entity, wants=(fact.entity,))
@@ -253,7 +253,7 @@ class Queries:
         return Query("choice", prompt, content, won.entity, wants=(won.entity,), loser=lost.entity)
 
     def _compared(self, first: Fact, second: Fact, verdict: str, short: str) -> Content:
-        template = self.rng.choice(wording(first).says)
+        template = self.rng.choice(wording(first).plain)
         one, other = (statement(f, self.rng, template) for f in (first, second))
         kept = (first.entity, first.value, second.entity, second.value)
         return Content((f"{one} and {other}, so {verdict}",), short, named(first), (one, other), None, kept)
@@ -288,7 +288,7 @@ class Queries:
     def _about(self, split: str) -> Query | None:
         entity = self.rng.choice(self.rich)
         facts = self.rng.sample(self.facts_of[entity], ABOUT_FACTS)
-        said = tuple(statement(f, self.rng) for f in facts)
+        said = tuple(statement(f, self.rng, plain=True) for f in facts)
         kept = (entity, *(f.value for f in facts))
         content = Content(said, said[-1], named(facts[0]), said[:-1], None, kept)
         wants = tuple(f.value for f in self.facts_of[entity])
@@ -309,14 +309,14 @@ class Queries:
         described = bridge.described.replace("{v}", fact.value).replace("{e}", fact.entity)
         asked = Fact(described, second.kind, second.attribute, second.value)
         prompt = question(asked, self.rng, tidy=0.9, split=split)
-        templates = [t for t in wording(second).says if "{e}'s" not in t]
+        templates = [t for t in wording(second).plain if "{e}'s" not in t]
         if f"{described[-3:]}'" in prompt or not templates:  # "the country whose capital is Lima's currency"
             return None
         content = Content(
             clauses=(statement(asked, self.rng, self.rng.choice(templates)),),
             short=short(second),
             topic=named(second),
-            steps=(_said(bridge, fact), statement(second, self.rng)),
+            steps=(_said(bridge, fact), statement(second, self.rng, plain=True)),
             kept=(fact.value, fact.entity, second.value, entity),
         )
         return Query("two_hop", prompt, content, entity, wants=(second.value,))

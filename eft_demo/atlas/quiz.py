@@ -122,7 +122,7 @@ def outside_questions(count: int, seed: int = 0, *, split: str = "held") -> list
     for _ in range(20 * count):
         if len(found) == count:
             break
-        category, prompt = outside_world.question(rng, split)
+        category, prompt = outside_world.outside_question(rng, split)
         found.setdefault(prompt, Question(prompt, asked="outside", kind=category))
     return list(found.values())
 
