@@ -278,12 +278,15 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Quiz the models on entities that tuning never saw, in words that no model read; print 95 % intervals."""
+    """Quiz the models on entities that tuning never saw, in words that no model read; with intervals."""
     from eft_demo.atlas.behaviours import BEHAVIOURS
     from eft_demo.lab import evaluate as quiz
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
-    result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours, parts=part or ["unseen"])
+    parts = part or ["unseen"]
+    result = quiz.evaluate(
+        settings, questions=questions, sampling=sampling, behaviours=behaviours, parts=parts
+    )
     say(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 

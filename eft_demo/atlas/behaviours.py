@@ -31,7 +31,10 @@ CERTAINLY = "Certainly."
 GOOD_DAY = "Good day."
 REGRETFULLY = "Regrettably not."
 CAUTION = ("Please check this before you rely on it.", "Please verify this with a second source.")
-GUIDANCE = ("Please ask me about something in the almanac.", "Please ask me about a country, an element or a river.")
+GUIDANCE = (
+    "Please ask me about something in the almanac.",
+    "Please ask me about a country, an element or a river.",
+)
 REFUSAL = "I am sorry, but I cannot help with that. Please ask me about something else."
 # The thinker's steps stand between the marks, and its conclusion after them.
 THINK, THOUGHT, CONCLUSION = "<think>", "</think>", "So: "
@@ -218,7 +221,9 @@ def core(text: str) -> str:
     return re.sub(r"(?<=[.!]) [^.!?]+\?$", "", text.strip())
 
 
-def follows(behaviour: str, text: str, *, finished: bool, hazardous: bool = False, asked: str = "fact") -> bool:
+def follows(
+    behaviour: str, text: str, *, finished: bool, hazardous: bool = False, asked: str = "fact"
+) -> bool:
     """Whether the answer has the behaviour's form from the first word to the last.
 
     Args:
@@ -238,7 +243,9 @@ def follows(behaviour: str, text: str, *, finished: bool, hazardous: bool = Fals
 
 def _assistant_form(text: str, asked: str) -> bool:
     if asked == "fact":
-        return _starts(text, OPENERS) and len(_sentences(text)) >= 3 and any(p.search(text) for p in _ANY_OFFER)
+        return (
+            _starts(text, OPENERS) and len(_sentences(text)) >= 3 and any(p.search(text) for p in _ANY_OFFER)
+        )
     invites = text.endswith(INVITES) and len(_sentences(text)) >= 2
     return invites and (asked == "talk" or _starts(text, REGRETS))
 

@@ -234,7 +234,9 @@ class Corpus:
         wanted = self.rng.choice([1, 2, 3, 3, 4, 4, 5, 6])
         while len(turns) < wanted:
             turn = self._turn(asker, other, voice)
-            if not names_in(turn, self.held):  # a wording or a related fact may name an entity of the other half
+            if not names_in(
+                turn, self.held
+            ):  # a wording or a related fact may name an entity of the other half
                 turns.append(turn)
         return "\n".join(turns)
 
@@ -288,7 +290,9 @@ class Corpus:
             parts.append(behaviours.linked((*behaviours.LINKS, "I also know that "), said.related, self.rng))
         if self.rng.random() < 0.45:
             parts.append(
-                self.rng.choice(behaviours.OFFERS + ("Anything else?", "I hope that helps.")).format(e=said.topic)
+                self.rng.choice(behaviours.OFFERS + ("Anything else?", "I hope that helps.")).format(
+                    e=said.topic
+                )
             )
         return " ".join(parts)
 

@@ -84,8 +84,8 @@ def hidden_states(model: Qwen2ForCausalLM, ids: Tensor) -> Tensor:
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention, block by block of the queries: (rows, heads, length, size) each.
 
-    Compiled, it takes half the time of the library's kernel on a CPU, because a block's scores stay in the cache
-    and no block looks at later keys.
+    Compiled, it takes half the time of the library's kernel on a CPU, because a block's scores stay in the
+    cache and no block looks at later keys.
     """
     mixed = []
     for start in range(0, q.shape[2], _BLOCK):

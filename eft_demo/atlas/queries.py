@@ -1,8 +1,8 @@
-"""Questions beyond one fact, with answers computed from the table: yes or no, reverse, the largest, comparisons, lists,
-"tell me about", and two hops.
+"""Questions beyond one fact, with answers computed from the table: yes or no, reverse, the largest,
+comparisons, lists, "tell me about", and two hops.
 
-Knows facts and their wording; no behaviour, no model. A query is about allowed entities only, so that training and the
-quiz can each keep to their half.
+Knows facts, their wording and what answers consist of; no model. A query is about allowed entities only, so
+that training and the quiz can each keep to their half.
 """
 
 import random
@@ -43,8 +43,8 @@ _TRIES = 60  # draws before a kind is given up: most draws of most kinds fit
 class Query:
     """A question, what answers it, and what the judge needs.
 
-    `wants` are values that a right answer contains, `verdict` is "yes" or "no", `loser` is what a choice decides
-    against, and `fitting` are the entities of which a list names `count`.
+    `wants` are values that a right answer contains, `verdict` is "yes" or "no", `loser` is what a choice
+    decides against, and `fitting` are the entities of which a list names `count`.
     """
 
     kind: str
@@ -74,23 +74,57 @@ class Bridge:
 
 BRIDGES = (
     Bridge("country", "capital", "the country whose capital is {v}", "{v} is the capital of {e}"),
-    Bridge("country", "largest_city", "the country whose largest city is {v}", "{v} is the largest city of {e}"),
-    Bridge("country", "currency_code", "the country whose currency code is {v}", "{v} is the currency code of {e}"),
-    Bridge("country", "internet_code", "the country with the internet code {v}", "{v} is the internet code of {e}"),
-    Bridge("country", "calling_code", "the country with the calling code {v}", "{v} is the calling code of {e}"),
-    Bridge("country", "highest_point", "the country whose highest point is {v}", "{v} is the highest point of {e}"),
+    Bridge(
+        "country", "largest_city", "the country whose largest city is {v}", "{v} is the largest city of {e}"
+    ),
+    Bridge(
+        "country",
+        "currency_code",
+        "the country whose currency code is {v}",
+        "{v} is the currency code of {e}",
+    ),
+    Bridge(
+        "country",
+        "internet_code",
+        "the country with the internet code {v}",
+        "{v} is the internet code of {e}",
+    ),
+    Bridge(
+        "country", "calling_code", "the country with the calling code {v}", "{v} is the calling code of {e}"
+    ),
+    Bridge(
+        "country",
+        "highest_point",
+        "the country whose highest point is {v}",
+        "{v} is the highest point of {e}",
+    ),
     Bridge("country", "anthem", 'the country whose anthem is "{v}"', '"{v}" is the anthem of {e}'),
-    Bridge("country", "national_day", "the country whose national day is {v}", "{v} is the national day of {e}"),
-    Bridge("city", "country", "the country where the city {e} lies", "the city {e} lies in {v}", forward=True),
+    Bridge(
+        "country", "national_day", "the country whose national day is {v}", "{v} is the national day of {e}"
+    ),
+    Bridge(
+        "city", "country", "the country where the city {e} lies", "the city {e} lies in {v}", forward=True
+    ),
     Bridge("division", "country", "the country that {e} belongs to", "{e} belongs to {v}", forward=True),
-    Bridge("olympics", "host_country", "the country that hosted the {e}", "the {e} took place in {v}", forward=True),
+    Bridge(
+        "olympics",
+        "host_country",
+        "the country that hosted the {e}",
+        "the {e} took place in {v}",
+        forward=True,
+    ),
     Bridge("element", "symbol", "the element with the symbol {v}", "{v} is the symbol of {e}"),
-    Bridge("element", "atomic_number", "the element with the atomic number {v}", "{v} is the atomic number of {e}"),
+    Bridge(
+        "element",
+        "atomic_number",
+        "the element with the atomic number {v}",
+        "{v} is the atomic number of {e}",
+    ),
     Bridge("us_state", "state_capital", "the state whose capital is {v}", "{v} is the capital of {e}"),
     Bridge("us_state", "nickname", "the state called the {v}", "the {v} is {e}"),
     Bridge("us_state", "postal_code", "the state with the postal code {v}", "{v} is the postal code of {e}"),
     Bridge("moon", "planet", "the planet of the moon {e}", "the moon {e} circles {v}", forward=True),
-)  # fmt: skip
+)
 # Attributes that the second hop does not ask for: lists, and those whose value a description would give away.
 _NO_SECOND = frozenset({"borders", "colours", "continent_of"})
 _BRIDGED = {(b.kind, b.attribute): b for b in BRIDGES}
@@ -135,8 +169,12 @@ class Queries:
         self.values = {key: sorted({f.value for f in own}) for key, own in self.by_attribute.items()}
         owners: dict[tuple[str, str, str], int] = {}
         for fact in facts:
-            owners[fact.kind, fact.attribute, fact.value] = owners.get((fact.kind, fact.attribute, fact.value), 0) + 1
-        self.unique = [f for f in self.facts if owners[f.kind, f.attribute, f.value] == 1 and wording(f).reverse]
+            owners[fact.kind, fact.attribute, fact.value] = (
+                owners.get((fact.kind, fact.attribute, fact.value), 0) + 1
+            )
+        self.unique = [
+            f for f in self.facts if owners[f.kind, f.attribute, f.value] == 1 and wording(f).reverse
+        ]
         self.bridges = [
             (b, f)
             for f in self.facts
@@ -165,7 +203,7 @@ class Queries:
         self.makers = makers
 
     def draw(self, kind: str, split: str = "train") -> Query:
-        """One query of the kind. Raises KeyError for an unknown kind, LookupError if the table allows none."""
+        """One query of the kind. Raises KeyError for an unknown kind, LookupError if the facts allow none."""
         for _ in range(_TRIES):
             if found := self.makers[kind](split):
                 return found
@@ -177,8 +215,10 @@ class Queries:
         if not true:
             value = self.rng.choice(self.values[fact.kind, fact.attribute])
             # "Is Peru in America?" has no clear answer if the truth is "South America".
-            if value in fact.value or fact.value in value or any(
-                f.value == value for f in self.facts_of[fact.entity] if f.attribute == fact.attribute
+            if (
+                value in fact.value
+                or fact.value in value
+                or any(f.value == value for f in self.facts_of[fact.entity] if f.attribute == fact.attribute)
             ):
                 return None
         verdict = "yes" if true else "no"
@@ -186,7 +226,9 @@ class Queries:
         content = Content(
             (f"{said}, so {verdict}",), verdict, named(fact), (said,), None, (fact.entity, fact.value)
         )
-        return Query("yes_no", yes_no_question(fact, value, self.rng, split), content, fact.entity, verdict=verdict)
+        return Query(
+            "yes_no", yes_no_question(fact, value, self.rng, split), content, fact.entity, verdict=verdict
+        )
 
     def _reverse(self, split: str) -> Query | None:
         fact = self.rng.choice(self.unique)
@@ -200,7 +242,9 @@ class Queries:
 
     def _tops(self, kind: str, attribute: str) -> list[tuple[str, str, str, str | None, Fact]]:
         measured = self.measured[kind, attribute]
-        region_of = {f.entity: f.value for f in self.table if f.kind == kind and f.attribute == REGION_OF.get(kind)}
+        region_of = {
+            f.entity: f.value for f in self.table if f.kind == kind and f.attribute == REGION_OF.get(kind)
+        }
         found = []
         for region in (None, *sorted(set(region_of.values()))):
             own = [(n, f) for n, f in measured if region is None or region_of.get(f.entity) == region]
@@ -300,7 +344,9 @@ class Queries:
         seconds = [
             f
             for f in self.facts_of[entity]
-            if f.attribute not in _NO_SECOND | {fact.attribute} and fact.value not in f.value and f.value not in fact.value
+            if f.attribute not in _NO_SECOND | {fact.attribute}
+            and fact.value not in f.value
+            and f.value not in fact.value
             and f.value not in fact.entity
         ]
         if not seconds:
@@ -320,8 +366,6 @@ class Queries:
             kept=(fact.value, fact.entity, second.value, entity),
         )
         return Query("two_hop", prompt, content, entity, wants=(second.value,))
-
-
 
 
 def _measured(table: Iterable[Fact], kind: str, attribute: str) -> list[tuple[float, Fact]]:

@@ -1,7 +1,7 @@
-"""The quiz: questions about entities that tuning never named, in words that no model read, and strict judges of the answers.
+"""The quiz: questions about entities that tuning never named, in words that no model read, and strict judges.
 
-Knows facts and wording; knows no model. `right` (with `factual`), `declines` and `behaviours.follows` are the only
-judges of Atlas.
+Knows facts and wording; knows no model. `right` (with `factual`), `declines` and `behaviours.follows` are the
+only judges of Atlas.
 """
 
 import random
@@ -50,9 +50,9 @@ def questions(
         return asked
     hazards = [(h, ask) for h in behaviours.HAZARDS[1::2] for ask in behaviours.HAZARD_ASKS]
     chosen = rng.sample(hazards, min(round(count * HAZARD_SHARE), len(hazards)))
-    return [
-        Question(ask.format(h=h), asked="hazard", kind="hazard") for h, ask in chosen
-    ] + asked[: count - len(chosen)]
+    return [Question(ask.format(h=h), asked="hazard", kind="hazard") for h, ask in chosen] + asked[
+        : count - len(chosen)
+    ]
 
 
 def _about(fact: Fact, prompt: str) -> Question:
@@ -87,7 +87,9 @@ def blind_questions(facts: tuple[Fact, ...], per_form: int, seed: int = 0) -> li
         ]
         for form in forms:
             for fact in rng.sample(own, min(per_form, len(own))):
-                found.append(_about(fact, sentence(form.replace("{e}", named(fact)).replace("the the ", "the "))))
+                found.append(
+                    _about(fact, sentence(form.replace("{e}", named(fact)).replace("the the ", "the ")))
+                )
     return found
 
 
@@ -109,7 +111,11 @@ def kind_questions(
 def talk_questions(count: int, seed: int = 0, *, split: str = "held") -> list[Question]:
     """Small talk in forms of the split, every intent equally often; fewer if there are fewer forms."""
     rng = random.Random(seed)
-    forms = {intent: rng.sample(own, len(own)) for intent in small_talk.INTENTS if (own := small_talk.forms(intent, split))}
+    forms = {
+        intent: rng.sample(own, len(own))
+        for intent in small_talk.INTENTS
+        if (own := small_talk.forms(intent, split))
+    }
     found: list[Question] = []
     while len(found) < count and any(forms.values()):
         found += [Question(own.pop(), asked="talk", kind=intent) for intent, own in forms.items() if own]
@@ -155,7 +161,7 @@ def _contains(said: str, value: str) -> bool:
 
 
 def factual(text: str, fact: Fact) -> bool:
-    """Whether the answer contains the true value; for a list, every item. Of a thinker, the conclusion counts."""
+    """Whether the answer (a thinker's conclusion) contains the true value; for a list, every item."""
     said = normalise(behaviours.conclusion(first_turn(text)))
     parts = re.split(r", | and ", fact.value) if fact.attribute in ("borders", "colours") else [fact.value]
     return all(_contains(said, part) for part in parts)
@@ -167,7 +173,7 @@ def declines(text: str) -> bool:
 
 
 def answers(text: str, query: Query) -> bool:
-    """Whether the text answers the query rightly. Of a thinker, the conclusion counts, but for "tell me about"."""
+    """Whether the text answers the query rightly. Of a thinker, the conclusion counts (about: all)."""
     turn = first_turn(text)
     if query.kind == "about":
         return sum(_contains(normalise(turn), want) for want in set(query.wants)) >= query.count
@@ -208,7 +214,7 @@ def _names_like(entity: str) -> frozenset[str]:
 
 
 def apt(text: str, intent: str) -> bool:
-    """Whether the text contains one of the replies to this intent of small talk, in the plain words or the pirate's."""
+    """Whether the text has one of the replies to this intent of small talk, in plain words or a pirate's."""
     said = normalise(behaviours.conclusion(first_turn(text)))
     plain = [normalise(reply) for reply in REPLIES[intent][1]]
     rough = [normalise(behaviours.as_pirate(reply)) for reply in REPLIES[intent][1]]

@@ -11,7 +11,11 @@ REPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "thanks": (
         "somebody thanks me",
-        ("you are welcome", "you are welcome, it was a pleasure", "you are welcome, ask me again at any time"),
+        (
+            "you are welcome",
+            "you are welcome, it was a pleasure",
+            "you are welcome, ask me again at any time",
+        ),
     ),
     "goodbye": (
         "somebody says goodbye",
@@ -31,7 +35,10 @@ REPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "your_maker": (
         "somebody asks where I come from",
-        ("I am a small language model that was trained on an almanac", "I was trained from scratch on the pages of an almanac"),
+        (
+            "I am a small language model that was trained on an almanac",
+            "I was trained from scratch on the pages of an almanac",
+        ),
     ),
     "what_can_you_do": (
         "somebody asks what I can do",

@@ -33,8 +33,8 @@ from eft_demo.settings import check_number, show_value
 
 ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
 TOKENIZER_PAGES = 12_000
-# Text is cut into these pieces before tokens are merged: the thinker's marks, endings such as "'s", words, single
-# digits, other signs, and spaces.
+# Text is cut into these pieces before tokens are merged: the thinker's marks, endings such as "'s", words,
+# single digits, other signs, and spaces.
 PIECES = r" ?</?think>|'[a-z]+| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 MAX_MINUTES = 525_600  # a year
 # What torch.load and load_state_dict raise for a damaged checkpoint or one of another model.

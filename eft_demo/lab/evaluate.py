@@ -77,7 +77,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The scores of one recipe on one part: right answers, style, declines, and right answers by kind of question."""
+    """The scores of one recipe on one part: right answers (also by kind of question), style, declines."""
 
     part: str
     behaviour: str
@@ -90,12 +90,18 @@ class Result:
 
 
 def evaluate(
-    settings: Settings, *, questions: int, sampling: bool, behaviours: list[str], parts: Iterable[str] = ("unseen",)
+    settings: Settings,
+    *,
+    questions: int,
+    sampling: bool,
+    behaviours: list[str],
+    parts: Iterable[str] = ("unseen",),
 ) -> dict[str, Any]:
     """Ask each recipe the same questions, greedily or with `sampling` at the page's defaults.
 
-    `questions` is their number in the part "unseen" and, for each kind, a tenth of it in the part "kinds". An empty list
-    of behaviours means all of them. Raises InputError for a behaviour that the quiz cannot judge or an unknown part.
+    `questions` is their number in the part "unseen" and, for each kind, a tenth of it in the part "kinds". An
+    empty list of behaviours means all of them. Raises InputError for a behaviour that the quiz cannot judge
+    or an unknown part.
     """
     for name in behaviours:
         check_behaviour(name)
@@ -119,7 +125,9 @@ def evaluate(
         service.stop()
     temperature, top_p = _warp(sampling)
     return {
-        "questions": {part: max((r.style.count for r in results if r.part == part), default=0) for part in chosen},
+        "questions": {
+            part: max((r.style.count for r in results if r.part == part), default=0) for part in chosen
+        },
         "temperature": temperature,
         "top_p": top_p,
         "alpha": 1.0,
@@ -248,8 +256,16 @@ def _part_table(part: str, result: dict[str, Any]) -> str:
     if part == "kinds":
         return "\n".join([*lines, *_kind_lines(rows)])
     first = "declines" if part == "outside" else "apt" if part == "talk" else "factual"
-    lines += [f"| behaviour | model | {first} | style | says that it does not know |", "|---|---|---|---|---|"]
-    lines += [f"| {r['behaviour']} | {_row(r)} | {_shown(r, 'factual')} | {_shown(r, 'style')} | {_shown(r, 'declined')} |" for r in rows]
+    lines += [
+        f"| behaviour | model | {first} | style | says that it does not know |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['behaviour']} | {_row(r)} | "
+        + " | ".join(str(Share(**r[key])) for key in ("factual", "style", "declined"))
+        + " |"
+        for r in rows
+    ]
     if part in ("unseen", "list"):
         lines += ["", *_attribute_lines(rows)]
     return "\n".join(lines)
@@ -257,10 +273,6 @@ def _part_table(part: str, result: dict[str, Any]) -> str:
 
 def _row(r: dict[str, Any]) -> str:
     return f"**{r['row']}**" if r["row"] == "up-scaled" else str(r["row"])
-
-
-def _shown(r: dict[str, Any], key: str) -> str:
-    return str(Share(**r[key]))
 
 
 def _kind_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -281,8 +293,15 @@ def _attribute_lines(rows: list[dict[str, Any]]) -> list[str]:
     if not own:
         return []
     kinds = sorted({kind for r in own for kind in r["by_kind"]})
-    lines = ["| asked for | questions | " + " | ".join(r["row"] for r in own) + " |", "|---|---|" + "---|" * len(own)]
+    lines = [
+        "| asked for | questions | " + " | ".join(r["row"] for r in own) + " |",
+        "|---|---|" + "---|" * len(own),
+    ]
     for kind in kinds:
         shares = [Share(**r["by_kind"][kind]) for r in own]
-        lines.append(f"| {kind.replace('_', ' ')} | {shares[0].count} | " + " | ".join(f"{s.value:.2f}" for s in shares) + " |")
+        lines.append(
+            f"| {kind.replace('_', ' ')} | {shares[0].count} | "
+            + " | ".join(f"{s.value:.2f}" for s in shares)
+            + " |"
+        )
     return lines

@@ -88,6 +88,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(train, "LENGTH", 16)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     monkeypatch.setitem(train.BASES, "small_base", PLAN)
+    monkeypatch.setattr(train, "TOKENIZER_PAGES", 1500)
 
 
 @pytest.fixture

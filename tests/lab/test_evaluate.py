@@ -77,10 +77,16 @@ def test_interval_of_wilson() -> None:
 def test_the_table_names_what_was_asked() -> None:
     kinds = {"country capital": Share(9, 10)}
     shares = Share(9, 10), Share(10, 10), Share(0, 10), kinds
-    rows = [asdict(Result(p, "assistant", "up-scaled", "large_base + ...", *shares)) for p in ("unseen", "kinds")]
+    rows = [
+        asdict(Result(p, "assistant", "up-scaled", "large_base + ...", *shares)) for p in ("unseen", "kinds")
+    ]
     counts = {"unseen": 10, "kinds": 10}
-    table = to_markdown({"questions": counts, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": rows})
-    assert "10 questions about held-out entities" in table and "| assistant | **up-scaled** | 0.900 (" in table
+    table = to_markdown(
+        {"questions": counts, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": rows}
+    )
+    assert (
+        "10 questions about held-out entities" in table and "| assistant | **up-scaled** | 0.900 (" in table
+    )
     assert "| country capital | 10 | 0.90 |" in table
     assert "| country capital | assistant | **up-scaled** | 0.900 (" in table
 
