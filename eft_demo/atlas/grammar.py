@@ -124,7 +124,8 @@ def held_head(head: Head) -> bool:
 
 
 def held_frame(frame: Frame) -> bool:
-    return not frame.everyday and share(frame.text) < HELD_FRAMES
+    # Slots N and K share a name here: a pair of frames that differ only in the slot is one wording.
+    return not frame.everyday and share(frame.text.replace("{K}", "{N}")) < HELD_FRAMES
 
 
 def pools(heads: tuple[Head, ...], frames: tuple[Frame, ...]) -> dict[str, Pool]:
@@ -223,6 +224,16 @@ def agree(text: str) -> str:
         plural,
         text,
     )
+
+
+def agree_asked(text: str) -> str:
+    """The same for a verb that stands before the entity: "does {e} have" -> "do {e} have"."""
+
+    def plural(match: re.Match[str]) -> str:
+        verb = _PLURAL[match[1].lower()]
+        return verb.capitalize() if match[1][0].isupper() else verb
+
+    return re.sub(r"\b(is|was|does|has)(?= \{e\}(?!'))", plural, text, flags=re.IGNORECASE)
 
 
 def noun_head(line: str, wh: str, be: str, weight: float, everyday: bool) -> Head:

@@ -21,6 +21,7 @@ from eft_demo.atlas.grammar import (
     Head,
     Pool,
     agree,
+    agree_asked,
     clause_head,
     noun_head,
     parse_frame,
@@ -143,7 +144,8 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
             heads.append(Head(key, 1, False, (("C", start[1]),)))
             if "which" in entry and not start[1].endswith(_NAMES_VALUE):  # "the capital of {e} is which city"
                 heads.append(Head(f"{key}?", 0.4, False, (("D", f"{start[1]} {entry['which']}"),)))
-    heads += [Head(line, 1, False, (("W", line),)) for line in lines("situations")]
+    for line in lines("situations"):
+        heads.append(Head(line, 1, False, (("W", agree_asked(agree(line)) if plural else line),)))
     confirm = []
     for i, (said, key) in enumerate(zip(says, lines("says"), strict=True)):
         asked = yes_no_clause(said)
