@@ -143,7 +143,7 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
         if start:
             heads.append(Head(key, 1, False, (("C", start[1]),)))
             if "which" in entry and not start[1].endswith(_NAMES_VALUE):  # "the capital of {e} is which city"
-                heads.append(Head(f"{key}?", 0.4, False, (("D", f"{start[1]} {entry['which']}"),)))
+                heads.append(Head(key, 0.4, False, (("D", f"{start[1]} {entry['which']}"),)))
     for line in lines("situations"):
         heads.append(Head(line, 1, False, (("W", agree_asked(agree(line)) if plural else line),)))
     confirm = []
