@@ -21,6 +21,7 @@ from eft_demo.atlas.grammar import (
     Head,
     Pool,
     agree,
+    agree_asked,
     clause_head,
     noun_head,
     parse_frame,
@@ -53,6 +54,12 @@ PLURALS = frozenset(
 )
 QUOTED_KINDS = frozenset({"book", "painting", "music"})
 PLAIN = 4  # statements of an attribute that answers are made of
+
+
+# "Iron has the symbol which letters" is no question.
+_NAMES_VALUE = (
+    " symbol", " number", " colours", " period", " code", " row", " column", " group", " ending", " type", " about",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +139,13 @@ def _wording(kind: str, attribute: str, plural: bool) -> Wording:
         for i, line in enumerate(lines("clauses"))
     ]
     for said, key in zip(says, lines("says"), strict=True):
-        start = re.fullmatch(r"(.*\{e\}.*) (?:\{v\}|(?:the|a) \{v\})", said)
+        start = re.fullmatch(r"(.*\{e\}.*?)(?: (?:the|a))? \{v\}", said)
         if start:
             heads.append(Head(key, 1, False, (("C", start[1]),)))
-    heads += [Head(line, 1, False, (("W", line),)) for line in lines("situations")]
+            if "which" in entry and not start[1].endswith(_NAMES_VALUE):  # "the capital of {e} is which city"
+                heads.append(Head(key, 0.4, False, (("D", f"{start[1]} {entry['which']}"),)))
+    for line in lines("situations"):
+        heads.append(Head(line, 1, False, (("W", agree_asked(agree(line)) if plural else line),)))
     confirm = []
     for i, (said, key) in enumerate(zip(says, lines("says"), strict=True)):
         asked = yes_no_clause(said)

@@ -69,7 +69,7 @@ def test_the_attributes_that_models_fail_most_have_the_most_heads():
 def test_every_attribute_has_heads_of_its_own():
     for key, own in load_wordings().items():
         slots = {slot for head in own.heads for slot, _ in head.texts}
-        assert len(own.heads) >= 20 and slots >= {"D", "E", "P", "N", "C", "W"}, key
+        assert len(own.heads) >= 20 and slots >= {"D", "E", "P", "K", "C", "W"}, key
         assert any(held_head(h) for h in own.heads), key
 
 
@@ -78,7 +78,7 @@ def test_the_split_depends_on_the_text_alone():
     assert round(share("which currency [does] {e} _use"), 6) == 0.861763
     assert round(share("do you know {E}?"), 6) == 0.110504
     held = [f.text for f in wording.frames("questions") if held_frame(f)]
-    assert "can you please tell me {E}?" in held and len(held) == 78
+    assert "can you please tell me {E}?" in held and len(held) == 87
     assert not held_frame(parse_frame("9* can you please tell me {E}?")), "everyday frames are never held out"
 
 
@@ -103,14 +103,18 @@ def test_every_form_fills_for_every_fact():
             assert "the the" not in text.lower() and " a a " not in text and "Is is" not in text, text
 
 
-def test_every_template_fills():
-    for key in KEYS:
-        fact = next(f for f in FACTS if (f.kind, f.attribute) == key)
-        asked = [*forms(*key), *forms(*key, "held"), *yes_no_forms(*key), *yes_no_forms(*key, "held")]
-        for form in [*asked, *reverse_forms(*key), *reverse_forms(*key, "held")]:
-            rest = re.sub(r"\{[ebv]\}|_{3,}", "", form)
-            assert not set(rest) & set("{}[]^~|_@"), form
-        assert fact.entity.lower() in question(fact, random.Random(1)).lower()
+def test_no_head_or_frame_keeps_its_notation():
+    for key, own in load_wordings().items():
+        for head in (*own.heads, *own.yes_no, *own.reverse):
+            for _, text in head.texts:
+                assert not set(re.sub(r"\{[ebv]\}", "", text)) & set("{}[]^~|_@"), (key, text)
+                assert "{e}" in text or "{b}" in text or "{v}" in text or head.texts[0][0] in "KN", (
+                    key,
+                    text,
+                )
+    for frame in wording.frames("questions"):
+        assert frame.slot in "DEPFNKCW", frame
+        assert frame.slot not in "NK" or "{b}" in frame.text or "{e}" in frame.text, frame
 
 
 @pytest.mark.parametrize(
@@ -160,9 +164,14 @@ def test_verbs():
     "Could you please tell me which city is the capital of Peru?", "Peru: capital?", "The capital of Peru is",
     "I'd like to know what Peru's capital is.",
 ])  # fmt: skip
-def test_everyday_questions_are_among_the_forms(wanted):
+def test_everyday_questions_are_among_the_forms(wanted, asked_of_peru):
+    assert wanted in asked_of_peru
+
+
+@pytest.fixture(scope="module")
+def asked_of_peru():
     rng = random.Random(2)
-    assert wanted in {question(PERU, rng, 1.0) for _ in range(60_000)}
+    return {question(PERU, rng, 1.0) for _ in range(60_000)}
 
 
 def test_faults_keep_the_entity():
@@ -187,6 +196,7 @@ def test_reverse_questions_only_where_one_entity_has_the_value():
     assert reverse_question(Fact("Peru", "country", "continent", "South America"), rng) is None
     for key in KEYS:
         assert not load_wordings()[key].reverse or len(load_wordings()[key].reverse) >= 4, key
+        assert not set(reverse_forms(*key)) & set(reverse_forms(*key, "held")), key
 
 
 def test_yes_no_questions_take_any_value():
