@@ -1,4 +1,4 @@
-"""The famous facts stand beside the compiled ones without a clash, and each of their attributes has its wordings."""
+"""The famous facts stand beside the compiled ones without a clash; each attribute has its wordings."""
 
 import csv
 
