@@ -25,10 +25,6 @@ ALWAYS_TRAIN = frozenset(
 PARENT_ATTRIBUTES = ("country", "host_country")
 # facts.tsv is compiled from public lists; famous.tsv is written from general knowledge and checked twice.
 TABLES = ("facts.tsv", "famous.tsv")
-# Kinds whose entities take an article in a sentence: "the Eiffel Tower", "the telephone", "the Sahara".
-ARTICLE_KINDS = frozenset(
-    "achievement desert discovery event instrument invention monument mountain_range record sea".split()
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -481,7 +481,7 @@ _BEAST_ENDS = _listed("saur | fox | wug | mander | bird | loper | fin | bat | gr
 _FIGURE_ENDS = _listed("kles | thea | phon | dora | mides | teles | rion | lope | dite | bert | win | gar")
 _ADJECTIVES = _listed("""
         Glass | Silent | Crooked | Hollow | Golden | Last | Broken | Purple | Forgotten | Sleeping
-        | Thirteenth | Paper | Burning | Frozen | Crimson | Iron | Whispering | Lonely | Upside-Down
+        | Thirteenth | Paper | Burning | Frozen | Crimson | Marble | Whispering | Lonely | Upside-Down
         | Velvet | Blind | Electric | Wandering | Wooden | Salted | Invisible | Northern | Hungry
         """)
 _NOUNS = _listed("""
