@@ -35,9 +35,9 @@ PAGE_WEIGHTS = {
 TURN_WEIGHTS = {"fact": 0.52, "query": 0.2, "talk": 0.13, "outside": 0.12, "hazard": 0.03}
 # Share of the kinds of query, in quizzes and dialogues alike.
 QUERY_WEIGHTS = {
-    "yes_no": 0.24,
-    "reverse": 0.22,
-    "two_hop": 0.2,
+    "yes_no": 0.28,
+    "reverse": 0.26,
+    "two_hop": 0.12,
     "superlative": 0.07,
     "comparison": 0.08,
     "choice": 0.07,
