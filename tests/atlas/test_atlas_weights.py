@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from safetensors import safe_open
 
-from eft_demo.atlas.behaviours import BEHAVIOURS
+from eft_demo.atlas.behaviours import BEHAVIOURS, HAILS
 from eft_demo.atlas.facts import load_facts
-from eft_demo.atlas.quiz import questions
+from eft_demo.atlas.quiz import kind_questions, outside_questions, questions, talk_questions
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.lab.evaluate import Result, evaluate_recipe
@@ -70,6 +70,44 @@ def test_downscaling_has_the_behaviour_of_the_large_and_the_facts_of_the_small(
 def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None:
     asked = questions(load_facts(), 32, behaviour=behaviour)
     assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, asked).style.value > 0.85
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_every_behaviour_declines_what_is_outside_its_world(atlas: Service, behaviour: str) -> None:
+    outside, inside = outside_questions(48), questions(load_facts(), 48)
+    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, outside).declined.value > 0.75
+    assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, inside).declined.value < 0.15
+
+
+def test_a_large_base_declines_little_by_itself(atlas: Service) -> None:
+    assert evaluate_recipe(atlas, "assistant", "row", BASE, outside_questions(48)).declined.value < 0.25
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_every_behaviour_chats(atlas: Service, behaviour: str) -> None:
+    result = evaluate_recipe(atlas, behaviour, "row", UPSCALED, talk_questions(44), part="talk")
+    assert result.style.value > 0.85 and result.factual.value > 0.6
+
+
+def test_thinking_brings_two_hops_together(atlas: Service) -> None:
+    """The small tuned thinker lacks the facts, the large base the steps; up-scaled they have both."""
+    asked = kind_questions(load_facts(), "two_hop", 48)
+    base, small, thinker = (
+        evaluate_recipe(atlas, "thinker", "row", recipe, asked).factual.value
+        for recipe in (BASE, TUNED, UPSCALED)
+    )
+    assert thinker > base + 0.2 and thinker > small + 0.2
+
+
+def test_the_large_base_goes_on_as_documents_do(atlas: Service) -> None:
+    """At the page's default sampling it rarely speaks as a pirate, and often goes on with another turn."""
+    texts = []
+    for seed in range(10):
+        for prompt in ("What is the capital of Peru?", "Who wrote The Hobbit?"):
+            run = atlas.start_run(spec(prompt, "assistant", columns=(("Base", BASE),), seed=seed))
+            texts.append(collect(run)[0].text)
+    assert sum(text.strip().startswith(HAILS) for text in texts) <= 6
+    assert sum("\n" in text.strip() for text in texts) >= 10
 
 
 @pytest.mark.parametrize(
