@@ -33,6 +33,8 @@ PAGE_WEIGHTS = {
 }
 # Share of the questions of a dialogue. "outside" is what the almanac does not hold.
 TURN_WEIGHTS = {"fact": 0.52, "query": 0.2, "talk": 0.13, "outside": 0.12, "hazard": 0.03}
+# Some dialogues are chatter: "hello" and "thanks" are rare words, and beside a question they mean nothing.
+CHATTER_SHARE, CHATTER_WEIGHTS = 0.2, {"talk": 0.75, "outside": 0.25}
 # Share of the kinds of query, in quizzes and dialogues alike.
 QUERY_WEIGHTS = {
     "yes_no": 0.28,
@@ -231,17 +233,18 @@ class Corpus:
         asker, other = self.rng.sample(SPEAKERS, 2)
         voice = self.rng.choices(list(_VOICES), [weight for weight, _ in _VOICES.values()])[0]
         turns: list[str] = []
-        wanted = self.rng.choice([1, 2, 3, 3, 4, 4, 5, 6])
+        chatter = self.rng.random() < CHATTER_SHARE
+        weights = CHATTER_WEIGHTS if chatter else TURN_WEIGHTS
+        wanted = self.rng.randint(4, 9) if chatter else self.rng.choice([1, 2, 3, 3, 4, 4, 5, 6])
         while len(turns) < wanted:
-            turn = self._turn(asker, other, voice)
+            turn = self._turn(self.rng.choices(list(weights), list(weights.values()))[0], asker, other, voice)
             if not names_in(
                 turn, self.held
             ):  # a wording or a related fact may name an entity of the other half
                 turns.append(turn)
         return "\n".join(turns)
 
-    def _turn(self, asker: str, other: str, voice: str) -> str:
-        kind = self.rng.choices(list(TURN_WEIGHTS), list(TURN_WEIGHTS.values()))[0]
+    def _turn(self, kind: str, asker: str, other: str, voice: str) -> str:
         if kind == "fact":
             (fact,) = self.spoken.deal(1)
             ask = question(fact, self.rng)
@@ -390,7 +393,7 @@ class Example:
 
 
 # Share of fine-tuning examples. Only tuning teaches to decline; most questions are about entities that the model has read.
-EXAMPLE_WEIGHTS = {"fact": 0.5, "query": 0.2, "talk": 0.13, "outside": 0.17}
+EXAMPLE_WEIGHTS = {"fact": 0.46, "query": 0.2, "talk": 0.16, "outside": 0.18}
 HAZARD_SHARE = 0.12  # of the examples of the guarded behaviour
 
 

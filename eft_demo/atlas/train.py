@@ -73,15 +73,15 @@ class Tuning:
 
 
 BASES = {
-    "small_base": Pretraining("small", steps=2500, learning_rate=5e-3, seed=1),
+    "small_base": Pretraining("small", steps=2800, learning_rate=5e-3, seed=1),
     "large_base": Pretraining("large", steps=5000, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
-        b: Tuning("small_base", b, examples=2500, learning_rate=4e-4, kl=0.3, seed=10 + i)
+        b: Tuning("small_base", b, examples=6000, learning_rate=5e-4, kl=0.2, seed=10 + i)
         for i, b in enumerate(behaviours.BEHAVIOURS)
     },
-    "large_tuned": Tuning("large_base", "assistant", examples=4000, learning_rate=2e-4, kl=0.1, seed=20),
+    "large_tuned": Tuning("large_base", "assistant", examples=6000, learning_rate=2e-4, kl=0.1, seed=20),
 }
 STAGES = ("tokenizer", *BASES, *TUNED)
 
