@@ -138,7 +138,7 @@ def evaluate(
 def _lines(part: str, behaviour: str, count: int) -> list[tuple[str, Recipe, list[Question]]]:
     """(row, recipe, questions) of one behaviour in one part."""
     facts, assistant = load_facts(), behaviour == "assistant"
-    rows = ASSISTANT_ROWS if assistant else OTHER_ROWS
+    rows: tuple[tuple[str, Recipe], ...] = ASSISTANT_ROWS if assistant else OTHER_ROWS
     if part == "unseen":
         asked = quiz.questions(facts, count, behaviour=behaviour)
     elif part == "list":
