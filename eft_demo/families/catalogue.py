@@ -13,6 +13,7 @@ from eft_demo.errors import FamilyError, InputError, RecipeError
 from eft_demo.families.files import at_home, is_file
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
+from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -30,10 +31,20 @@ TOP = (
     "tokenizer",
     "roles",
     "behaviours",
+    "examples",
+    "captions",
 )
 ROLE = ("path", "repo", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
+MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
+# For families whose file has none: questions that any language model can answer.
+EXAMPLES = (
+    "What is the capital of Peru?",
+    "Why is the sky blue?",
+    "Write two sentences about autumn.",
+    "How does a bicycle stay upright?",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,8 @@ class Entry:
     tokenizer: str  # a file in the family's folder, or the role whose tokenizer is used
     roles: Mapping[str, RoleEntry]
     behaviours: tuple[Behaviour, ...]
+    examples: tuple[str, ...]  # prompts that the page offers
+    captions: Mapping[str, str]  # what to say below a column of one model, by role or `small_tuned`
 
     @property
     def gated(self) -> bool:
@@ -176,7 +189,31 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         tokenizer=tokenizer,
         roles=roles,
         behaviours=behaviours,
+        examples=_examples(top),
+        captions=_captions(top, roles),
     )
+
+
+def _examples(top: Mapping[str, Part]) -> tuple[str, ...]:
+    if "examples" not in top:
+        return EXAMPLES
+    examples = top["examples"].texts()
+    if not 1 <= len(examples) <= MAX_EXAMPLES or max(map(len, examples)) > MAX_EXAMPLE_CHARS:
+        raise top["examples"].error(
+            f"A family may have 1 to {MAX_EXAMPLES} examples of up to {MAX_EXAMPLE_CHARS} characters."
+        )
+    return examples
+
+
+def _captions(top: Mapping[str, Part], roles: Mapping[str, RoleEntry]) -> dict[str, str]:
+    if "captions" not in top:
+        return {}
+    captions = {}
+    for role, part in top["captions"].table((*roles, SMALL_TUNED)).items():
+        captions[str(role)] = part.expect(str)
+        if len(part.value) > MAX_CAPTION_CHARS:
+            raise part.error(f"A caption may have up to {MAX_CAPTION_CHARS} characters.")
+    return captions
 
 
 def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> RoleEntry:

@@ -11,7 +11,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
-from eft_demo.families.weights import BROKEN, Header, headers, missing_files
+from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BROKEN, Header, headers, missing_files
 from eft_demo.settings import show_value
 
 # Supported architectures: transformers' own code runs them and our tests compare with it. Others are refused.
@@ -92,7 +92,7 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
             f"The base of the adapter {adapter.role} is {adapter.adapter_of!r}, which is not a full model of "
             f"this family. Please choose one of {models}."
         )
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         path = adapter.path / name
         if not is_file(path):
             raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.way_out}")

@@ -14,7 +14,15 @@ from tokenizers.models import BPE
 
 from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
-from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry, known_files
+from eft_demo.families.catalogue import (
+    AUTO_BOS,
+    EXAMPLES,
+    Behaviour,
+    Entry,
+    RoleEntry,
+    find_entry,
+    known_files,
+)
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.files import is_file
 from eft_demo.families.hub import cached_folder
@@ -42,11 +50,17 @@ class Family:
     bos_id: int | None = None  # first token of every prompt that no chat template writes
     banned_ids: frozenset[int] = frozenset()  # control tokens other than stop tokens: never sampled
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
+    examples: tuple[str, ...] = EXAMPLES
+    captions: Mapping[str, str] = field(default_factory=dict)  # by role, as in the family file
 
     @property
     def vocab(self) -> int:
         """The number of token ids that all roles share."""
         return len(self.token_bytes)
+
+    def captions_of(self, family: str) -> Mapping[str, str]:
+        """The captions for a run of the family with that name: none, unless it is this one."""
+        return self.captions if family == self.name else {}
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -86,6 +100,8 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         bos_id=_bos_id(entry, codec),
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates=templates,
+        examples=entry.examples,
+        captions=entry.captions,
     )
 
 
@@ -213,8 +229,14 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
 
 
 def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatTemplate]:
-    """Every role's chat template. Raises FamilyError if it cannot render the role's own prompt."""
+    """Every role's chat template. Raises FamilyError if it cannot render the role's own prompt.
+
+    An adapter folder as PEFT writes it has no tokenizer, so it uses its base's template.
+    """
     found = {role: checkpoints.chat_template(checkpoint) for role, checkpoint in roles.items()}
+    for role, checkpoint in roles.items():
+        if found[role] is None and checkpoint.adapter_of is not None:
+            found[role] = found[checkpoint.adapter_of]
     for role in roles:
         try:
             around(entry.roles[role].prompt, found[role])

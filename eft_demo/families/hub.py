@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 from eft_demo.errors import Cancelled, EFTError, FamilyError
 from eft_demo.families.files import is_file
 from eft_demo.families.hub_faults import cache_folder, incomplete, not_the_hub, sentence_for, unreachable
-from eft_demo.families.weights import missing_files
+from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_files
 
 CONFIG_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 )  # fmt: skip
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 TIMEOUT_S = 10.0  # between two bytes of an answer
 # Until a request is answered or a file starts to arrive. The library's own timeouts restart with every byte

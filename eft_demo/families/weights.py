@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from eft_demo.families.files import MAX_JSON_BYTES, check_start, is_file, read_text
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # PEFT's names
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
     "F8_E4M3": 1, "F8_E5M2": 1,
@@ -75,8 +76,15 @@ def headers(folder: Path) -> Mapping[str, Header]:
     """Every tensor of the checkpoint by name. Raises any of `BROKEN` for damaged files."""
     found: dict[str, Header] = {}
     for path in weight_files(folder):
-        with open_weights(path) as file:
-            for name in file.keys():  # noqa: SIM118 (not a mapping)
-                part = file.get_slice(name)
-                found[name] = Header(tuple(part.get_shape()), part.get_dtype())
+        found |= file_headers(path)
+    return found
+
+
+def file_headers(path: Path) -> dict[str, Header]:
+    """Every tensor of one safetensors file by name. Raises any of `BROKEN` for a damaged file."""
+    found: dict[str, Header] = {}
+    with open_weights(path) as file:
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            part = file.get_slice(name)
+            found[name] = Header(tuple(part.get_shape()), part.get_dtype())
     return found

@@ -36,7 +36,7 @@ from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import settle
 from eft_demo.runs.events import EndEvent
 from eft_demo.runs.spec import FIRST, Columns, RunSpec
-from eft_demo.settings import ALPHA, Settings
+from eft_demo.settings import ALPHA, DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"
 THREE: Columns = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
@@ -74,12 +74,12 @@ def bench(
     if larger:
         _temporary_folder()
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
-    dtype = choose_dtype(settings)
-    result["trios"] = [bench_trio(family, settings, dtype, compare_speed(settings), pairs, new_tokens)]
+    dtype, threads = choose_dtype(settings), settings.threads or DEFAULT_THREADS
+    result["trios"] = [bench_trio(family, settings, dtype, compare_speed(threads), pairs, new_tokens)]
     if larger:
         with TemporaryDirectory(dir=_temporary_folder()) as folder:
             trio = larger_family(family, Path(folder))
-            speed = compare_speed(settings, (LARGE.feed_forward * 2, LARGE.hidden))
+            speed = compare_speed(threads, (LARGE.feed_forward * 2, LARGE.hidden))
             result["trios"].append(bench_trio(trio, settings, dtype, speed, max(3, pairs // 5), new_tokens))
     result["machine"] = machine()  # only now, because the engine sets the number of threads
     result["app_start_s"] = app_start_s() if start_app else None

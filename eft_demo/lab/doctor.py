@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -25,11 +25,11 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
 from eft_demo.families.hub import nearest_folder
 from eft_demo.families.hub_faults import cache_folder
-from eft_demo.families.weights import weight_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.memory import free_memory
-from eft_demo.models.plan import make_plan
+from eft_demo.models.plan import engine_threads, make_plan
 from eft_demo.models.quantise import NONE
 from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 from eft_demo.runs.spec import RunSpec
@@ -47,10 +47,10 @@ def examine(settings: Settings, family_name: str) -> list[Check]:
         return find_entry(family_name, settings)
 
     checks = [check("python", lambda: f"{platform.python_version()} ({sys.executable})"), *_version_checks()]
-    checks.append(check("machine", lambda: _machine(settings)))
+    checks.append(check("machine", _machine))
     checks.append(check("memory", _memory))
     checks.append(check("cache", lambda: _cache(settings)))
-    checks.append(check("dtype", lambda: f"{choose_dtype(settings).reason}; {compare_speed(settings)}"))
+    checks.append(check("dtype", lambda: _dtype(settings, _threads(settings, family_name))))
     checks.append(check("catalogue", lambda: _catalogue(settings)))
     checks.append(check("plan", lambda: _plan(entry(), settings)))
     checks.append(check("family", lambda: _family(load_family(entry(), settings), entry())))
@@ -75,10 +75,22 @@ def _version_check(package: str, wanted: str) -> Check:
     return Check(package, same, found if same else advice)
 
 
-def _machine(settings: Settings) -> str:
+def _machine() -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    threads = f"{os.cpu_count()} CPUs, the engine uses {settings.threads or DEFAULT_THREADS} for torch"
-    return f"{threads}, GPU: {gpu}, {platform.platform()}"
+    return f"{os.cpu_count()} CPUs, GPU: {gpu}, {platform.platform()}"
+
+
+def _threads(settings: Settings, family_name: str) -> int:
+    """Torch threads that the engine uses for the family; the default if there is no such family."""
+    try:
+        return engine_threads(find_entry(family_name, settings), settings)
+    except FamilyError:
+        return settings.threads or DEFAULT_THREADS
+
+
+def _dtype(settings: Settings, threads: int) -> str:
+    used = f"{threads} torch thread{'s' * (threads > 1)}"
+    return f"{choose_dtype(settings).reason}; with {used}, {compare_speed(threads)}"
 
 
 def _memory() -> str:
@@ -111,14 +123,18 @@ def _plan(entry: Entry, settings: Settings) -> str:
     """Where each model goes. Raises OutOfMemory if the family does not fit."""
     plan = make_plan(entry, settings)
     plan.check()
-    total = ", ".join(f"{device} {needed / 1e9:.1f} GB" for device, needed in plan.needed_bytes.items())
+    needed, full = (_by_device(sizes) for sizes in (plan.needed_bytes, plan.full_bytes))
     places = "; ".join(
         f"{place.role} {place.weights_bytes / 1e6:,.1f} MB, {str(place.dtype).removeprefix('torch.')}"
         f"{'' if place.quantisation == NONE else ' ' + place.quantisation} on {place.device}"
         for place in plan.placements
     )
     warning = f" {plan.warning}" if plan.warning else ""
-    return f"needs {total} with {plan.rows} sequences: {places}.{warning}"
+    return f"needs {needed}; room for {plan.rows} full sequences, which take {full}: {places}.{warning}"
+
+
+def _by_device(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{device} {size / 1e9:.1f} GB" for device, size in sizes.items())
 
 
 def _family(family: Family, entry: Entry) -> str:
@@ -130,7 +146,7 @@ def _family(family: Family, entry: Entry) -> str:
 
 def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
     if checkpoint.adapter_of is not None:
-        return [checkpoint.path / "adapter_model.safetensors"]
+        return [checkpoint.path / ADAPTER_WEIGHTS]
     return weight_files(checkpoint.path)
 
 

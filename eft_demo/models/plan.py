@@ -18,7 +18,7 @@ from eft_demo.families.catalogue import Entry, RoleEntry
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
 from eft_demo.families.hub import cached_folder
-from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, file_headers, headers, missing_files
 from eft_demo.method.roles import is_large
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import CPU, free_memory
@@ -52,8 +52,9 @@ class Plan:
     """Where everything goes. `problem` says what does not fit and what to do; it is empty if all fits."""
 
     placements: tuple[Placement, ...]
-    rows: int  # how many the caches have room for
-    needed_bytes: Mapping[str, int]  # by device
+    rows: int  # how many full sequences there is room for
+    needed_bytes: Mapping[str, int]  # by device, with MIN_ROWS full sequences
+    full_bytes: Mapping[str, int]  # by device, with `rows` full sequences
     free_bytes: Mapping[str, int]  # by device
     problem: str = ""
     warning: str = ""
@@ -62,11 +63,6 @@ class Plan:
     def fits(self) -> bool:
         """Whether the family fits into memory, as far as the plan can say."""
         return not self.problem
-
-    @property
-    def needed(self) -> int:
-        """Total bytes on all devices."""
-        return sum(self.needed_bytes.values())
 
     def of(self, role: str) -> Placement:
         """The placement of one role."""
@@ -134,7 +130,7 @@ def make_plan(
     """
     known = {role: _measure(entry, role, folders) for role in chosen_roles(entry, roles)}
     room = dict(free_memory() if free is None else free)
-    plan = Plan((), 0, {}, room)
+    plan = Plan((), 0, {}, {}, room)
     for way in _ways(entry, settings, room):
         rows = settings.max_sequences
         while True:
@@ -193,21 +189,30 @@ def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Wa
 
 
 def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]) -> Plan:
+    placements, full = _filled(known, way, rows, room)
+    _, needed = _filled(known, way, min(rows, MIN_ROWS), room)
+    short = [device for device in full if full[device] > room.get(device, 0)]
+    problem = _problem(short[0], full, room, placements, way) if short else ""
+    return Plan(placements, rows, needed, full, dict(room), problem, "" if short else way.warning)
+
+
+def _filled(
+    known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]
+) -> tuple[tuple[Placement, ...], dict[str, int]]:
+    """The placements with room for `rows` full sequences, and the bytes they take by device."""
     placements = tuple(_placement(role, measure, way, rows) for role, measure in known.items())
     gpus = [device for device in room if device != CPU]
-    needed: dict[str, int] = {}
+    taken: dict[str, int] = {}
     for place in placements:
         # accelerate fills the GPUs about evenly.
         devices = gpus if place.device == "auto" else [place.device]
         for device in devices:
             share = (place.weights_bytes + place.cache_bytes) // len(devices)
-            needed[device] = needed.get(device, 0) + share
-    for device, taken in needed.items():
+            taken[device] = taken.get(device, 0) + share
+    for device, size in taken.items():
         margin = MARGIN_CPU_BYTES if device == CPU else MARGIN_GPU_BYTES
-        needed[device] = taken + int(MARGIN_SHARE * taken) + margin
-    short = [device for device in needed if needed[device] > room.get(device, 0)]
-    problem = _problem(short[0], needed, room, placements, way) if short else ""
-    return Plan(placements, rows, needed, dict(room), problem, "" if short else way.warning)
+        taken[device] = size + int(MARGIN_SHARE * size) + margin
+    return placements, taken
 
 
 def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
@@ -251,7 +256,9 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
     is_adapter = given.adapter_of is not None
     folder = (folders or {}).get(role) or given.path
     folder = folder or cached_folder(str(given.repo), given.revision, is_adapter)
-    if not is_adapter and folder is not None and not missing_files(folder):
+    if given.adapter_of is not None:
+        return _measure_adapter(given, folder, _measure(entry, given.adapter_of, folders))
+    if folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)
             weights = count_weights(tensors, bool(config.get("tie_word_embeddings")))
@@ -268,6 +275,16 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
     other = shape.width * shape.hidden * (1 if shape.tied else 2)
     cache = CacheShape(shape.layers, shape.kv_heads, shape.head_dim)
     return _Measure(given, Weights(shape.parameters - other, other), 0, cache, entry.context, False)
+
+
+def _measure_adapter(given: RoleEntry, folder: Path | None, base: _Measure) -> _Measure:
+    """An adapter has few weights of its own, and rows with the keys and values of its base."""
+    try:
+        tensors = file_headers(folder / ADAPTER_WEIGHTS) if folder is not None else {}
+    except BROKEN:
+        tensors = {}  # load_family reports what is wrong with the file
+    own = Weights(0, sum(tensor.elements for tensor in tensors.values()))
+    return _Measure(given, own, 0, base.cache, base.context, bool(tensors))
 
 
 def _problem(

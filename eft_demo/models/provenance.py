@@ -15,13 +15,12 @@ import torch
 from eft_demo import __version__
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
-from eft_demo.families.weights import BROKEN, weight_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, weight_files
 from eft_demo.models.plan import Plan
 from eft_demo.runs.made_with import MadeWith, ModelMade
 
 # Retraining changes nearly every number, so hashing a few blocks distinguishes weights within milliseconds.
 BLOCKS, BLOCK_BYTES = 64, 4096
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SHORT = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 

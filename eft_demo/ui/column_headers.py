@@ -3,17 +3,30 @@
 Knows the shapes of recipes; knows nothing of models or of how a header is drawn.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from eft_demo.method.recipe import Recipe
-from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, is_base
+from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, is_large
+
+# True of every family; what is special about one family stands in its file.
+GENERAL = {
+    LARGE_BASE: "The large model alone",
+    SMALL_BASE: "The small model alone",
+    SMALL_TUNED: "The small model after fine-tuning",
+    LARGE_TUNED: "The large model after fine-tuning: what up-scaling emulates",
+}
 
 
-def column_head(name: str, recipe: Recipe) -> dict[str, str]:
-    """`name`, `kind`, `recipe` and `about` as the page draws them."""
+def column_head(
+    name: str, recipe: Recipe, captions: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """`name`, `kind`, `recipe` and `about` as the page draws them; `captions` are those of the family."""
     return {
         "name": name,
         "kind": column_kind(recipe),
         "recipe": recipe_text(recipe),
-        "about": column_about(recipe),
+        "about": column_about(recipe, captions),
     }
 
 
@@ -29,11 +42,12 @@ def recipe_text(recipe: Recipe) -> str:
     return lone_model(recipe) or str(recipe)
 
 
-def column_about(recipe: Recipe) -> str:
+def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType({})) -> str:
     """A short description of what such a recipe does."""
     model = lone_model(recipe)
     if model:
-        return _about_model(model)
+        role = model if is_base(model) or is_large(model) else SMALL_TUNED
+        return captions.get(model) or captions.get(role) or GENERAL[role]
     behaviours = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
     sizes = sum(is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
     shape = (recipe.anchor, behaviours, sizes)
@@ -59,11 +73,3 @@ def lone_model(recipe: Recipe) -> str:
     (first, *more) = recipe.terms
     whole = not more and first.weight == 1 and first.minus == recipe.anchor
     return first.plus if whole else ""
-
-
-def _about_model(role: str) -> str:
-    if role == SMALL_BASE:
-        return "Knows little and just continues text"
-    if role == LARGE_TUNED:
-        return "Actually fine-tuned: what up-scaling emulates"
-    return "Knows the facts, but just continues text" if is_base(role) else "Answers, but lacks many facts"

@@ -73,10 +73,10 @@ def presets(family: Family) -> list[Preset]:
     return [preset for preset in offered if known.issuperset(preset.recipe.roles)]
 
 
-def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
+def introduce(name: str, recipe: Recipe, behaviour: str, captions: Mapping[str, str]) -> dict[str, object]:
     """A column as the page gets it before a run: header, recipe text and the sliders that affect it."""
     return {
-        **column_head(name, recipe.played(behaviour)),
+        **column_head(name, recipe.played(behaviour), captions),
         "text": str(recipe),
         "controls": recipe.controls,
         "pad": recipe in (PAD, PAD.played(behaviour)),
@@ -114,7 +114,7 @@ def check_columns(service: Service, posted: object) -> str:
             check_behaviour(behaviour, service.family)
             ((name, recipe),) = read_columns([column])
             check_recipe(recipe.played(behaviour), service.family, service.settings)
-            answers.append(introduce(name, recipe, behaviour))
+            answers.append(introduce(name, recipe, behaviour, service.family.captions))
         except EFTError as refusal:
             answers.append({"error": str(refusal)})
     return json.dumps(answers)

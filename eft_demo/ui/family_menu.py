@@ -122,6 +122,7 @@ def _choice(choice: Choice) -> dict[str, object]:
         "download_bytes": choice.download_bytes,
         "parameters": dict(choice.parameters),
         "needed_bytes": dict(plan.needed_bytes),
+        "rows": plan.rows,
         "free_bytes": dict(plan.free_bytes),
         "problem": plan.problem,
         "warning": plan.warning,

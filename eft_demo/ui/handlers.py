@@ -154,7 +154,8 @@ def _run_lines(
         live.began(run_id, run)
     live.kept.keep(run_id, kept, visitor)
     try:
-        encoder = wire.Encoder(kept.spec, service.family.token_bytes, service.family.stop_ids)
+        family = service.family
+        encoder = wire.Encoder(kept.spec, family.token_bytes, family.stop_ids, family.captions)
         yield encoder.run_line(run_id, nonce, {**kept.origin, "record": kept.record(service)})
         for lines in _event_lines(service, run, kept, encoder):
             yield lines

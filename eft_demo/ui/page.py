@@ -43,12 +43,6 @@ from eft_demo.ui.visitors import Turns, Visitor, network
 from eft_demo.ui.web_modules import page_modules
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-EXAMPLES = (
-    "What is the capital of Peru?",
-    "How do chemists write gold?",
-    "Which countries border Laos?",
-    "When did Ghana become independent?",
-)
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
 
 
@@ -238,7 +232,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         formats=formats.family_formats(service),
         chips=list(service.chips),
         behaviours=behaviours,
-        examples=list(EXAMPLES),
+        examples=list(family.examples),
         controls={
             name: _range(limits)
             for name in CONTROLS
@@ -246,7 +240,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         },
         fields={name: {**_range(limits), "help": limits.help} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
-        columns=[introduce(name, recipe, behaviour) for name, recipe in FIRST],
+        columns=[introduce(name, recipe, behaviour, family.captions) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
         rules=wire.rules(settings.allow_negative_alpha),
         address=sharing.address(settings),
@@ -255,7 +249,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         max_file_bytes=opening.max_file_bytes(settings.run_scale),
         plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[
-            {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour)}
+            {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour, family.captions)}
             for preset in presets(family)
         ],
     )

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
@@ -61,13 +62,15 @@ def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     ]
 
 
-def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
+def run_lines(
+    trace: RunTrace, run_id: str, notes: str = "", captions: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the speed.
 
     `notes` are sentences that the page shows with it.
     """
     beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
-    return "".join([*wire.trace_lines(trace, run_id, beside), wire.line("done")])
+    return "".join([*wire.trace_lines(trace, run_id, beside, captions), wire.line("done")])
 
 
 def max_file_bytes(scale: float) -> int:
@@ -107,7 +110,8 @@ def _answer(
     run_id = secrets.token_urlsafe(18)
     runs.keep(run_id, Kept.of_file(trace), visitor)
     runs.pack(run_id)
-    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service))})
+    captions = service.family.captions_of(trace.spec.family) if service is not None else {}
+    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service), captions)})
 
 
 def _tokens_of(family: str, service: Service) -> Sequence[bytes]:

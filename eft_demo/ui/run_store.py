@@ -165,7 +165,9 @@ def plot(service: Service, runs: KeptRuns, posted: object) -> str:
 
 def _written(kind: str, trace: RunTrace, service: Service) -> str:
     if kind == "html":
-        return to_html(trace, service.settings.allow_negative_alpha)
+        return to_html(
+            trace, service.settings.allow_negative_alpha, service.family.captions_of(trace.spec.family)
+        )
     if kind == "json":
         return trace.to_json(FILE_DIGITS)
     return to_csv(trace) if kind == "csv" else to_markdown(trace)

@@ -85,11 +85,17 @@ def rules(allow_negative_alpha: bool = False) -> dict[str, float]:
 
 
 def trace_lines(
-    trace: RunTrace, run_id: str = "", origin: Mapping[str, object] = MappingProxyType({})
+    trace: RunTrace,
+    run_id: str = "",
+    origin: Mapping[str, object] = MappingProxyType({}),
+    captions: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
-    """All lines of a run, as a live page would have received them, with the `ms` of its tokens."""
+    """All lines of a run, as a live page would have received them, with the `ms` of its tokens.
+
+    `captions` are those of the run's family, where it is known.
+    """
     played = replay(trace)
-    encoder = Encoder(trace.spec, played.pieces, played.stop_ids)
+    encoder = Encoder(trace.spec, played.pieces, played.stop_ids, captions)
     if any(givens := [column.given for column in trace.columns]):
         origin = {**origin, "givens": givens}
     if any(column.seed is not None for column in trace.columns):
@@ -104,6 +110,7 @@ class Encoder:
     spec: RunSpec
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
     stop_ids: Collection[int]
+    captions: Mapping[str, str] = field(default_factory=dict)  # of the family
     sent: set[int] = field(default_factory=set)
     chars: dict[int, int] = field(default_factory=dict)
     values: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -115,7 +122,7 @@ class Encoder:
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
         columns = [
             {
-                **column_head(name, recipe),
+                **column_head(name, recipe, self.captions),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
                 "drafter": who_drafted(recipe),

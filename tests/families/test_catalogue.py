@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import choice_of, make_plan
 from eft_demo.runs.prompt_format import PromptFormat
@@ -117,6 +117,9 @@ def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None
     assert large.weights_bytes == 4 * 1_000_000
     assert large.cache_bytes == 8 * 128 * 2 * 2 * 2 * 32 * 4  # rows, tokens, k and v, layers, heads, width
     assert plan.fits and plan.rows == 8
+    # What is needed at least is stated apart from how many more texts there is room for.
+    more_rows = plan.full_bytes["cpu"] - plan.needed_bytes["cpu"]
+    assert more_rows == pytest.approx(1.03 * large.cache_bytes / 2, rel=1e-3)
     assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
 
 
@@ -209,3 +212,19 @@ def test_an_invalid_prompt_format_is_refused(kind: str, text: str) -> None:
 def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> None:
     by_hand = read_entry(written(tmp_path, OWN))
     assert read_entry(written(tmp_path, yaml.safe_dump(yaml.safe_load(OWN)))) == by_hand
+
+
+def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None:
+    assert read_entry(written(tmp_path, OWN)).examples == EXAMPLES
+    own = "examples: ['Why is ice slippery?']\ncaptions: {large_base: Knows much, small_tuned: Answers}\n"
+    entry = read_entry(written(tmp_path, OWN + own))
+    assert entry.examples == ("Why is ice slippery?",)
+    assert entry.captions == {"large_base": "Knows much", "small_tuned": "Answers"}
+    for text, sentence in (
+        ("examples: []", "1 to 8 examples"),
+        (f"examples: [{'x' * 201}]", "200 characters"),
+        ("captions: {nobody: Knows}", "nobody"),
+        (f"captions: {{polite: {'x' * 81}}}", "80 characters"),
+    ):
+        with pytest.raises(FamilyError, match=sentence):
+            read_entry(written(tmp_path, OWN + text))

@@ -36,7 +36,7 @@ def test_dtypes_devices_and_revisions_come_from_the_plan_and_the_files(tiny_fami
         place("large_base", torch.bfloat16, "nf4", "auto"),
         place("pirate", torch.float16, "none", "cuda:1"),
     )
-    made = made_with(tiny_family, Plan(places, 4, {}, {}), ["large_base", "pirate", "brief"])
+    made = made_with(tiny_family, Plan(places, 4, {}, {}, {}), ["large_base", "pirate", "brief"])
     assert list(made.models) == ["large_base", "pirate"]
     large, pirate = made.models.values()
     assert (large.dtype, large.quantisation, large.device) == ("bf16", "nf4", "cuda")
@@ -53,7 +53,7 @@ def test_revisions_differ_between_weights_and_agree_between_copies(
     def revision(folder: Path) -> str:
         family = replace(tiny_family, roles={"pirate": Checkpoint("pirate", folder)})
         return (
-            made_with(family, Plan((place("pirate", torch.float32),), 4, {}, {}), ["pirate"])
+            made_with(family, Plan((place("pirate", torch.float32),), 4, {}, {}, {}), ["pirate"])
             .models["pirate"]
             .revision
         )

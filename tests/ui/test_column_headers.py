@@ -17,15 +17,15 @@ from eft_demo.method.recipe import (
 from eft_demo.ui.column_headers import column_head
 
 SHAPES = [
-    (BASE, "base", "Knows the facts, but just continues text"),
-    (TUNED, "tuned", "Answers, but lacks many facts"),
-    (parse("small_base + (pirate - small_base)"), "tuned", "Answers, but lacks many facts"),
-    (Recipe("small_base"), "base", "Knows little and just continues text"),
+    (BASE, "base", "The large model alone"),
+    (TUNED, "tuned", "The small model after fine-tuning"),
+    (parse("small_base + (pirate - small_base)"), "tuned", "The small model after fine-tuning"),
+    (Recipe("small_base"), "base", "The small model alone"),
     (UPSCALED, "up", "Small model's behaviour, large model's knowledge"),
     (DOWNSCALED, "up", "Large model's behaviour, small model's knowledge"),
     (AMPLIFIED, "up", "Small model's behaviour; β adds knowledge"),
     (PAD, "up", "Small base; α adds behaviour, β adds knowledge"),
-    (REFERENCE, "tuned", "Actually fine-tuned: what up-scaling emulates"),
+    (REFERENCE, "tuned", "The large model after fine-tuning: what up-scaling emulates"),
     (blend(["brief", "pirate"]), "up", "Large model's knowledge, 2 behaviours blended"),
     (parse("large_base - 2*(small_base - pirate)"), "tuned", "Custom recipe"),
     (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Custom recipe"),
@@ -41,3 +41,15 @@ def test_every_shape_has_its_kind_and_sentence(recipe: Recipe, kind: str, about:
 def test_a_model_written_as_a_difference_is_simply_that_model():
     assert column_head("Tuned", parse("small_base + (pirate - small_base)"))["recipe"] == "pirate"
     assert column_head("Up", UPSCALED)["recipe"] == str(UPSCALED)
+
+
+def test_the_captions_of_a_family_replace_the_general_ones():
+    captions = {"large_base": "Knows much", "small_tuned": "Answers", "brief": "Answers briefly"}
+    recipes = [BASE, parse("pirate"), parse("brief"), REFERENCE, UPSCALED]
+    assert [column_head("", recipe, captions)["about"] for recipe in recipes] == [
+        "Knows much",
+        "Answers",
+        "Answers briefly",
+        "The large model after fine-tuning: what up-scaling emulates",
+        "Small model's behaviour, large model's knowledge",
+    ]

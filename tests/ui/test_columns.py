@@ -59,11 +59,13 @@ def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
 
 
 def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:
-    sent = introduce("Pad", PAD, "pirate")
+    sent = introduce("Pad", PAD, "pirate", {})
     assert sent["controls"] == ("alpha", "beta") and sent["pad"]
     assert sent["text"] == str(PAD) and "pirate" in str(sent["recipe"])
     by_name = parse(str(PAD).replace("small_tuned", "pirate"))
-    assert introduce("Pad", by_name, "pirate")["pad"] and not introduce("Pad", by_name, "brief")["pad"]
+    assert (
+        introduce("Pad", by_name, "pirate", {})["pad"] and not introduce("Pad", by_name, "brief", {})["pad"]
+    )
 
 
 def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:

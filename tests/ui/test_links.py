@@ -135,7 +135,7 @@ def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
     """A plan with the models' number formats."""
     kinds = {role: quantisation if role == "large_base" else "none" for role in ROLES}
     places = (Placement(role, "", dtype, kinds[role], "cpu", 1, 1, 1, True, "") for role in ROLES)
-    return Plan(tuple(places), 4, {}, {})
+    return Plan(tuple(places), 4, {}, {}, {})
 
 
 def test_a_link_made_with_others_says_what_differs(service: Service) -> None:

@@ -103,7 +103,8 @@ function sizesOf(parameters) {
 function memoryLine(choice) {
   const places = Object.entries(choice.needed_bytes).map(([device, bytes]) =>
     gigabytes(bytes) + " of " + gigabytes(choice.free_bytes[device] || 0) + " free " + (device === "cpu" ? "memory" : "on " + device));
-  return el("small", choice.problem ? "fits-not" : "fits", (choice.problem ? "✕ does not fit: needs " : "✓ fits: needs ") + places.join(", "));
+  if (choice.problem) return el("small", "fits-not", "✕ does not fit: needs " + places.join(", "));
+  return el("small", "fits", "✓ fits: needs " + places.join(", ") + "; room for " + choice.rows + " full texts at once");
 }
 
 const chosenFamily = () => part("family-choices").querySelector("input:checked")?.value;
