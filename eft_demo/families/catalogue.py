@@ -5,7 +5,7 @@ the user's own. Knows files and names; opens no weights and no network.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,18 @@ TOP = (
     "examples",
     "captions",
 )
-ROLE = ("path", "repo", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
+ROLE = (
+    "path",
+    "repo",
+    "same_as",
+    "revision",
+    "licence",
+    "adapter_of",
+    "prompt",
+    "optional",
+    "gated",
+    "shape",
+)
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
@@ -63,7 +74,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role's checkpoint: in a folder, or in a repository of the hub."""
+    """One role's checkpoint: in a folder, in a repository of the hub, or that of another role.
+
+    With `same_as`, one model plays both roles and only the prompts differ: a difference of two prompts can be
+    a term of a recipe.
+    """
 
     role: str
     path: Path | None  # a local folder
@@ -75,10 +90,18 @@ class RoleEntry:
     gated: bool
     shape: Shape | None
     licence: str = ""  # as on its model card; empty = the family's
+    same_as: str | None = None
+
+    @property
+    def loaded_with(self) -> str | None:
+        """The role whose model this one needs: the base of an adapter, or the model that also plays it."""
+        return self.adapter_of or self.same_as
 
     @property
     def source(self) -> str:
-        """The repository with its short revision, or the folder."""
+        """The repository with its short revision, the folder, or the role that has the same model."""
+        if self.same_as is not None:
+            return f"same as {self.same_as}"
         if self.repo is None:
             return str(self.path)
         return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
@@ -165,8 +188,9 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     }
     if not {"large_base", "small_base"} <= set(roles):
         raise top["roles"].error("A family needs the roles large_base and small_base.")
-    for role, part in top["roles"].parts.items():
-        _check_base(roles[str(role)], part, roles)
+    roles |= {
+        str(role): _with_base(roles[str(role)], part, roles) for role, part in top["roles"].parts.items()
+    }
     top["behaviours"].expect(list)
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
@@ -227,8 +251,10 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
             raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
         return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
     table = part.table(ROLE)
-    if ("path" in table) == ("repo" in table):
-        raise part.error(f"{part.name} needs either a repo (owner/name) or the path of a folder.")
+    if sum(key in table for key in ("path", "repo", "same_as")) != 1:
+        raise part.error(
+            f"{part.name} needs one of these: a repo (owner/name), the path of a folder, or same_as (a role)."
+        )
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
@@ -247,20 +273,30 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         gated=_optional(table, "gated", bool, False),
         shape=_shape(table["shape"]) if "shape" in table else None,
         licence=_optional(table, "licence", str, ""),
+        same_as=_optional(table, "same_as", str, None),
     )
 
 
-def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> None:
-    """Check that an adapter's base is a full model of this family. Raises FamilyError."""
-    if role.adapter_of is None:
-        return
-    base = roles.get(role.adapter_of)
-    if base is None or base.adapter_of is not None:
-        models = ", ".join(name for name, other in roles.items() if other.adapter_of is None)
-        raise part.parts["adapter_of"].error(
-            f"The base of the adapter {role.role} is {role.adapter_of!r}, which is not a full model of this "
+def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:
+    """The role with the files of its model, if another role has the same one.
+
+    Raises FamilyError unless the base of an adapter, or the model of `same_as`, is a full model.
+    """
+    if role.loaded_with is None:
+        return role
+    base, key = roles.get(role.loaded_with), "adapter_of" if role.adapter_of else "same_as"
+    if base is None or base.loaded_with is not None:
+        models = ", ".join(name for name, other in roles.items() if other.loaded_with is None)
+        raise part.parts[key].error(
+            f"The {key} of {role.role} is {role.loaded_with!r}, which is not a full model of this "
             f"family. Please choose one of {models}."
         )
+    if role.same_as is None:
+        return role
+    if role.adapter_of is not None:
+        raise part.parts["same_as"].error(f"{role.role} cannot be both an adapter and the same as a model.")
+    same = {"path": base.path, "repo": base.repo, "revision": base.revision, "licence": base.licence}
+    return replace(role, **same, shape=base.shape, gated=base.gated)  # type: ignore[arg-type]
 
 
 def _shape(part: Part) -> Shape:

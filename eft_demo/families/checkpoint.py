@@ -41,7 +41,8 @@ TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 class Checkpoint:
     """One role's weights: a folder with config.json and safetensors, in one file or with an index.
 
-    An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
+    An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role. With
+    `same_as`, the folder is that of another role, whose model also plays this one.
     """
 
     role: str
@@ -49,6 +50,12 @@ class Checkpoint:
     adapter_of: str | None = None
     way_out: str = ""  # what to do if its files are damaged
     repo: str = ""  # its repository, if it is from the hub
+    same_as: str | None = None
+
+    @property
+    def loaded_with(self) -> str | None:
+        """The role whose model this one needs: the base of an adapter, or the model that also plays it."""
+        return self.adapter_of or self.same_as
 
 
 def check(checkpoint: Checkpoint, vocab: int) -> None:

@@ -139,7 +139,7 @@ def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str,
     wanted = dict.fromkeys(("large_base", "small_base", *roles))
     if unknown := [role for role in wanted if role not in entry.roles]:
         raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")
-    bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].adapter_of) in entry.roles)
+    bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].loaded_with) in entry.roles)
     return tuple(role for role in entry.roles if role in wanted or role in bases)
 
 
@@ -178,7 +178,7 @@ def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
         way_out = f"Please delete {cached} and start again to download it anew."
     else:
         way_out = f"Please restore the file, or set another folder in {entry.file}."
-    return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "")
+    return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "", role.same_as)
 
 
 def _local_folder(role: RoleEntry) -> Path:

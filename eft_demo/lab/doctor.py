@@ -145,6 +145,8 @@ def _family(family: Family, entry: Entry) -> str:
 
 
 def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
+    if checkpoint.same_as is not None:
+        return []
     if checkpoint.adapter_of is not None:
         return [checkpoint.path / ADAPTER_WEIGHTS]
     return weight_files(checkpoint.path)

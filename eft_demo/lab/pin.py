@@ -65,7 +65,7 @@ def _pin_entry(entry: Entry) -> list[Check]:
     found: dict[str, _Found] = {}
     checks: list[Check] = []
     for role in entry.roles.values():
-        if role.repo is None:
+        if role.repo is None or role.same_as is not None:
             continue
         try:
             facts = look_up(role.repo)

@@ -39,17 +39,19 @@ def load_models(
     chosen = [family.roles[role] for role in (family.roles if roles is None else roles)]
     hows = {p.role: How(p.dtype, p.quantisation, p.device) for p in (plan.placements if plan else ())}
     total = sum(p.weights_bytes for p in plan.placements) if plan else 0
-    adapters: dict[str, list[Checkpoint]] = {}  # by the role of their base
+    others: dict[
+        str, list[Checkpoint]
+    ] = {}  # adapters and roles of the same model, by the role of that model
     for checkpoint in chosen:
-        if checkpoint.adapter_of is not None:
-            adapters.setdefault(checkpoint.adapter_of, []).append(checkpoint)
+        if checkpoint.loaded_with is not None:
+            others.setdefault(checkpoint.loaded_with, []).append(checkpoint)
     models: dict[str, LanguageModel] = {}
     done = 0
-    for role in dict.fromkeys(checkpoint.adapter_of or checkpoint.role for checkpoint in chosen):
+    for role in dict.fromkeys(checkpoint.loaded_with or checkpoint.role for checkpoint in chosen):
         watcher.tell("load", role, done, total)
         how = hows.get(role, How(dtype))
-        if role in adapters:
-            models |= _load_with_adapters(family, family.roles[role], adapters[role], how)
+        if role in others:
+            models |= _load_group(family, family.roles[role], others[role], how)
         else:
             models[role] = load_model(family, family.roles[role], how)
         done += plan.of(role).weights_bytes if plan else 0
@@ -91,12 +93,19 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
     raise failure
 
 
-def _load_with_adapters(
-    family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], how: How
+def _load_group(
+    family: Family, base: Checkpoint, others: Iterable[Checkpoint], how: How
 ) -> dict[str, LanguageModel]:
-    """Load a base with transformers, which adapters require, and make a model for each adapter."""
+    """Load a base with transformers, which adapters require, and make a model for each other role.
+
+    A role of the same model is an adapter that changes nothing: it has rows of its own in the base's cache.
+    """
     model: Any = load_model(family, base, replace(how, by_library=True))
-    group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model, base.repo) for a in adapters})
+    adapters = {
+        other.role: read_adapter(other.path, model.model, base.repo) if other.adapter_of else {}
+        for other in others
+    }
+    group = AdapterGroup(model, adapters)
     return {base.role: model, **group.models()}
 
 

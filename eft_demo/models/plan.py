@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -98,7 +98,7 @@ class Choice:
 def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:
     """The menu entry of one family, with its plan on this machine."""
     plan = make_plan(entry, settings, free=free)
-    missing = [place for place in plan.placements if not place.here]
+    missing = [place for place in plan.placements if not (place.here or entry.roles[place.role].same_as)]
     return Choice(
         name=entry.name,
         title=entry.title,
@@ -221,6 +221,8 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
     reason = way.reason
     if measure.stored_bytes:
         quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "already quantised, loaded as it is"
+    elif measure.entry.same_as is not None:
+        weights_bytes, reason = 0, f"the same model as {measure.entry.same_as}"
     elif measure.entry.adapter_of is not None:
         weights_bytes, reason = (
             measure.weights.bytes(way.dtype, NONE),
@@ -258,6 +260,10 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
     folder = folder or cached_folder(str(given.repo), given.revision, is_adapter)
     if given.adapter_of is not None:
         return _measure_adapter(given, folder, _measure(entry, given.adapter_of, folders))
+    if given.same_as is not None:
+        return replace(
+            _measure(entry, given.same_as, folders), entry=given, weights=Weights(0, 0), stored_bytes=0
+        )
     if folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)

@@ -336,7 +336,8 @@ def _check_prompt(prompt: str, settings: Settings) -> None:
             )
         if len(prompt) > limit:
             raise InputError(
-                f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it.",
+                f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it, or "
+                "start the app with a larger EFT_MAX_PROMPT_CHARS.",
                 code="prompt_too_long",
             )
 

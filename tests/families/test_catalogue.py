@@ -68,7 +68,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
         ("hidden: 64", "hiden: 64", "line 8: 'hiden'.*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
-        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs either a repo"),
+        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs one of these: a repo"),
         ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
         ("role: polite", "role: rude", "line 14: .*rude"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
