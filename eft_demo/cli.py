@@ -14,7 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -27,7 +27,16 @@ from eft_demo.host.environment import blamed, leave_lost_folder
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
 from eft_demo.method.sampling_settings import SAMPLING
-from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, Settings, notes_on_unknown, show_value
+from eft_demo.settings import (
+    ALPHA,
+    AUTO_FAMILY,
+    BETA,
+    CONTROLS,
+    NO_FAMILY,
+    Settings,
+    notes_on_unknown,
+    show_value,
+)
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
@@ -105,7 +114,10 @@ def start(
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all interfaces.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; if it is in use, the next free one.")] = None,
-    family: Annotated[str | None, typer.Option(help="Model family, such as qwen2.5.")] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Model family, such as qwen2.5; auto = the largest that runs well here."),
+    ] = None,
     family_file: Annotated[Path | None, typer.Option(help="Path of a family file.")] = None,
     quantisation: Quantisation = None,
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
@@ -118,6 +130,8 @@ def start(
         try:
             settings = _with_options(Settings.from_env(), given)
             check_start(with_models=settings.family != NO_FAMILY)
+            if settings.family == AUTO_FAMILY:
+                settings = _with_chosen_family(settings)
             from eft_demo.ui.serving import check as check_address
 
             check_address(settings.host, settings.port)
@@ -129,6 +143,16 @@ def start(
             if isinstance(error, SystemExit) and isinstance(error.code, int):
                 raise  # the app had started; this is its exit code
             _end_failed_start(error)
+
+
+def _with_chosen_family(settings: Settings) -> Settings:
+    """The settings with the family that this machine runs best; prints which one and why."""
+    from eft_demo.families.catalogue import list_entries
+    from eft_demo.models.estimate import choose_family, read_speed
+
+    entry, reason = choose_family(list_entries(settings), settings, read_speed)
+    say(f"The family {entry.title} was chosen: {reason}.")
+    return replace(settings, family=entry.name)
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher) -> str:
@@ -354,18 +378,28 @@ def doctor(
     ] = None,
     quantisation: Quantisation = None,
     pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only what a family would take here; without --family, every one."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Report what is installed, what was chosen and why, and whether the models answer; exit code 1 if not.
 
     With --pin, for maintainers of the catalogue: look up every repository, check sizes and that tokenizers
-    agree id by id, and write commits and licences into the family files.
+    agree id by id, and write commits and licences into the family files. With --estimate, report the
+    download, the memory and the speed to expect, without downloading anything.
     """
     from eft_demo.lab import doctor as lab
     from eft_demo.lab.pin import pin as pin_catalogue
 
     settings = _settings(quantisation)
-    checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
+    if pin and estimate:
+        raise InputError("--pin and --estimate are two different commands. Please give one of them.")
+    if estimate:
+        checks = lab.estimates(settings, family)
+    else:
+        checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
         say(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:

@@ -184,6 +184,7 @@ BUNDLED = "atlas"  # the family that needs no download
 LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
 MAX_RUN_SCALE = 32  # 8,192 tokens per column, 128 MB files: the most a server can open while serving runs
 DEFAULT_THREADS = 1  # torch threads for the bundled models; other families get one per CPU
+AUTO_FAMILY = "auto"  # the largest that fits and writes at reading speed
 NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")

@@ -24,6 +24,7 @@ TOP = (
     "licence",
     "gated",
     "note",
+    "recommended",
     "prompt",
     "bos",
     "stop",
@@ -126,6 +127,7 @@ class Entry:
     title: str
     licence: str
     note: str
+    recommended: bool  # whether `--family auto` may choose it
     context: int  # tokens, prompt and answer together
     bos: str | None  # the first token of every plain prompt; `auto` = the one that the tokenizer adds
     stop: tuple[str, ...]  # tokens that end an answer, in addition to the checkpoints' own
@@ -207,6 +209,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         title=top["title"].expect(str),
         licence=top["licence"].expect(str),
         note=_optional(top, "note", str, ""),
+        recommended=_optional(top, "recommended", bool, False),
         context=top["context"].expect(int, low=16),
         bos=_bos(top, bundled),
         stop=top["stop"].texts() if "stop" in top else (),

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
-from eft_demo.families.catalogue import Entry, find_entry, list_entries
+from eft_demo.families.catalogue import Entry, find_entry, known_files, list_entries
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
 from eft_demo.families.hub import nearest_folder
@@ -28,6 +29,7 @@ from eft_demo.families.hub_faults import cache_folder
 from eft_demo.families.weights import ADAPTER_WEIGHTS, weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.models.dtype import choose_dtype, compare_speed
+from eft_demo.models.estimate import estimate, read_speed
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import engine_threads, make_plan
 from eft_demo.models.quantise import NONE
@@ -57,6 +59,18 @@ def examine(settings: Settings, family_name: str) -> list[Check]:
     checks.append(check("tokenizer", lambda: _tokenizer(load_family(entry(), settings))))
     checks.append(check("one token", lambda: _one_token(settings, entry())))
     return checks
+
+
+def estimates(settings: Settings, family_name: str | None) -> list[Check]:
+    """What a family, or else each one of the catalogue, would take here. Downloads nothing."""
+    names = list(known_files(settings)) if family_name is None else [family_name]
+    return [check(name, partial(_estimate, name, settings)) for name in names]
+
+
+def _estimate(name: str, settings: Settings) -> str:
+    found = estimate(find_entry(name, settings), settings, read_speed)
+    found.plan.check()
+    return str(found)
 
 
 def _version_checks() -> list[Check]:

@@ -1,0 +1,127 @@
+"""What a family would take here, before anything is fetched: download, memory, tokens per second.
+
+A step reads every weight of the models that run, so the speed follows from how fast this machine reads
+memory. Knows plans and the catalogue; loads and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+from eft_demo.errors import FamilyError
+from eft_demo.families.catalogue import Entry
+from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
+from eft_demo.models.memory import CPU
+from eft_demo.models.plan import Plan, choice_of, engine_threads
+from eft_demo.settings import Settings
+
+# Share of the read speed that a whole step reaches: attention, sampling and the gaps between the products
+# take the rest.
+EFFICIENCY = 0.5
+FLUENT = 4.0  # tokens per second: about as fast as people read
+WIDTH, BYTES, ROUNDS = 2048, 256_000_000, 5
+ReadSpeed = Callable[[str, int], float]  # device, torch threads -> bytes per second
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one family takes. `tokens_per_s` is for a single up-scaled stream without drafts."""
+
+    name: str
+    download_bytes: int
+    plan: Plan
+    tokens_per_s: float
+
+    def __str__(self) -> str:
+        needed = ", ".join(
+            f"{size / 1e9:.1f} GB of {place}" for place, size in self.plan.needed_bytes.items()
+        )
+        download = f"{self.download_bytes / 1e9:.1f} GB to download" if self.download_bytes else "no download"
+        speed = f"about {_rounded(self.tokens_per_s)} tokens/s for one up-scaled stream"
+        return f"{download}, needs {needed}, {speed}"
+
+
+def estimate(
+    entry: Entry,
+    settings: Settings,
+    read_speed: ReadSpeed,
+    free: Mapping[str, int] | None = None,
+) -> Estimate:
+    """The estimate of one family. `read_speed(device, threads)` returns bytes per second.
+
+    Raises FamilyError if the family file gives no sizes and the models are not on this machine.
+    """
+    choice = choice_of(entry, settings, free)
+    roles = (LARGE_BASE, SMALL_BASE, entry.behaviours[0].role)
+    places = [choice.plan.of(role) for role in roles]
+    if unknown := [place.role for place in places[:2] if not place.weights_bytes]:
+        raise FamilyError(f"The size of {unknown[0]} of {entry.title} is unknown until it is downloaded.")
+    threads = engine_threads(entry, settings)
+    step_s = sum(place.weights_bytes / read_speed(place.device, threads) for place in places)
+    return Estimate(entry.name, choice.download_bytes, choice.plan, EFFICIENCY / step_s)
+
+
+def choose_family(
+    entries: Iterable[Entry],
+    settings: Settings,
+    read_speed: Callable[[str, int], float],
+    free: Mapping[str, int] | None = None,
+) -> tuple[Entry, str]:
+    """The recommended family with the largest large base that fits and writes fluently here, and why.
+
+    Leaves out gated families, which need an account, and those that would only fit with a warning. If none
+    is left, it is the bundled family.
+    """
+    known = tuple(entries)
+    bundled = next(entry for entry in known if entry.bundled)
+    best, reason, most = bundled, "no recommended family fits and writes at reading speed here", 0
+    for entry in known:
+        if entry.gated or not entry.recommended:
+            continue
+        found = estimate(entry, settings, read_speed, free)
+        size = found.plan.of(LARGE_BASE).parameters
+        if found.plan.problem or found.plan.warning or found.tokens_per_s < FLUENT or size <= most:
+            continue
+        best, most = entry, size
+        reason = f"of the recommended ones it has the largest model that fits and writes at reading speed here: {found}"
+    return best, reason
+
+
+@cache
+@torch.inference_mode()
+def read_speed(device: str, threads: int) -> float:
+    """Bytes per second at which products with one row read weights on `device`, the best of some rounds."""
+    place = "cuda:0" if device == "auto" else device
+    dtype = torch.float32 if place == CPU else torch.bfloat16
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        count = BYTES // (WIDTH * WIDTH * dtype.itemsize)
+        weights = torch.ones(count, WIDTH, WIDTH, dtype=dtype, device=place).unbind()
+        row = torch.ones(1, WIDTH, dtype=dtype, device=place)
+        return BYTES / min(_seconds(weights, row) for _ in range(ROUNDS))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seconds(weights: tuple[torch.Tensor, ...], row: torch.Tensor) -> float:
+    start_s = time.perf_counter()
+    for weight in weights:
+        F.linear(row, weight)
+    if row.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start_s
+
+
+def _memory(device: str) -> str:
+    return "memory" if device == CPU else f"memory on {device}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"

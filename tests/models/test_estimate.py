@@ -1,0 +1,66 @@
+"""Estimates before a download, and the family that suits a machine."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from eft_demo.errors import FamilyError
+from eft_demo.families.catalogue import list_entries, read_entry
+from eft_demo.models.estimate import EFFICIENCY, choose_family, estimate, read_speed
+from eft_demo.models.plan import make_plan
+from eft_demo.settings import Settings
+
+GB = 1_000_000_000
+BF16 = Settings(dtype="bf16", max_sequences=4)
+ENTRIES = {entry.name: entry for entry in list_entries(Settings())}
+LAPTOP, SERVER = {"cpu": 14 * GB}, {"cpu": 64 * GB, "cuda:0": 80 * GB}
+
+
+def speeds(cpu: float, gpu: float = 0.0):
+    """A machine that reads this many bytes per second."""
+    return lambda device, threads: cpu if device == "cpu" else gpu
+
+
+def test_the_speed_is_what_reading_the_weights_of_three_models_takes() -> None:
+    entry = ENTRIES["smollm2"]
+    found = estimate(entry, BF16, speeds(10 * GB), {"cpu": 64 * GB})
+    read = 2 * (1_711_376_384 + 2 * 361_821_120)
+    assert found.tokens_per_s == pytest.approx(EFFICIENCY * 10 * GB / read)
+    assert found.plan == make_plan(entry, BF16, free={"cpu": 64 * GB})
+    assert found.download_bytes == read  # nothing is here yet, and large_tuned is optional
+    assert "4.9 GB to download" in str(found) and "tokens/s" in str(found)
+
+
+def test_one_model_in_two_roles_is_read_twice_and_downloaded_once() -> None:
+    found = estimate(ENTRIES["smollm2-prompted"], BF16, speeds(10 * GB), {"cpu": 64 * GB})
+    assert found.download_bytes == 2 * (1_711_376_384 + 361_821_120)
+
+
+@pytest.mark.parametrize(
+    ("free", "cpu", "gpu", "chosen"),
+    [
+        ({"cpu": GB}, 20 * GB, 0.0, "atlas"),
+        (LAPTOP, GB, 0.0, "atlas"),  # too slow for anything larger
+        (LAPTOP, 40 * GB, 0.0, "smollm2"),
+        (SERVER, 40 * GB, 2000 * GB, "qwen3"),
+    ],
+)
+def test_the_largest_family_that_fits_and_is_fast_enough_is_chosen(
+    free: Mapping[str, int], cpu: float, gpu: float, chosen: str
+) -> None:
+    entry, reason = choose_family(ENTRIES.values(), BF16, speeds(cpu, gpu), free)
+    assert entry.name == chosen
+    assert ("tokens/s" in reason) == (chosen != "atlas")
+
+
+def test_a_family_without_sizes_cannot_be_estimated(tmp_path) -> None:
+    text = ENTRIES["smollm2"].file.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "shape:" not in line]
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(FamilyError, match="large_base .* unknown"):
+        estimate(read_entry(path), BF16, speeds(GB), {"cpu": 64 * GB})
+
+
+def test_this_machine_reads_memory_at_a_plausible_speed() -> None:
+    assert 1e8 < read_speed("cpu", 1) < 1e13
