@@ -70,7 +70,7 @@ def estimate(
 def choose_family(
     entries: Iterable[Entry],
     settings: Settings,
-    read_speed: Callable[[str, int], float],
+    read_speed: ReadSpeed,
     free: Mapping[str, int] | None = None,
 ) -> tuple[Entry, str]:
     """The recommended family with the largest large base that fits and writes fluently here, and why.
@@ -89,7 +89,7 @@ def choose_family(
         if found.plan.problem or found.plan.warning or found.tokens_per_s < FLUENT or size <= most:
             continue
         best, most = entry, size
-        reason = f"of the recommended ones it has the largest model that fits and writes at reading speed here: {found}"
+        reason = f"its large model is the largest that fits and writes at reading speed here: {found}"
     return best, reason
 
 
