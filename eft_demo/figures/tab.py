@@ -13,7 +13,7 @@ from eft_demo.runs.trace import TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownColumn:
     """The column that a tab shows."""
 
     recipe: Recipe
@@ -31,7 +31,7 @@ class PlotTab:
     title: str  # over the plot
     hint: str  # under the title; "{column}" becomes the choice of the column
     # plotly's {"data", "layout"}, where x counts tokens from 0, and optionally a "note", one sentence.
-    figure: Callable[[Shown], dict[str, Any]]
+    figure: Callable[[ShownColumn], dict[str, Any]]
 
 
 def token_layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:

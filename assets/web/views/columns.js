@@ -2,7 +2,7 @@
 
 import { draftsText, speedText } from "../lib/formats.js";
 import { placeAfter } from "../lib/keys.js";
-import { tellingPlace } from "../lib/tokens.js";
+import { notablePlace } from "../lib/tokens.js";
 import { el, part } from "../dom.js";
 import { emit, ownView, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
 import { beginText, endText, makePane, writeToken } from "./column-pane.js";
@@ -82,9 +82,9 @@ function keepInView(box, span) {
 
 // After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
 // that, the one that tuning moved most.
-export function selectTelling() {
+export function selectNotable() {
   if (run.attributed === null || ownView) return;
-  select(run.attributed, tellingPlace(run.columns[run.attributed].tokens), false);
+  select(run.attributed, notablePlace(run.columns[run.attributed].tokens), false);
 }
 
 export function walk(key) {

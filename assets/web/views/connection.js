@@ -1,14 +1,14 @@
 // Lost connections: the page stays, marks the texts that were cut, shows a notice, and waits until the server answers
 // again.
 
-import { apiBase, link, openLink, pause, PROBE_MS, serverNow, STRANGER } from "../api.js";
+import { apiBase, link, openLink, pause, PROBE_MS, serverNow, NOT_OUR_SERVER } from "../api.js";
 import { element } from "../dom.js";
 import { config, forgetSamples, lostAt, nonce, passOver, run, running, selected, setLost } from "../store.js";
 import { drawCard } from "./card.js";
 import { endText } from "./column-pane.js";
-import { selectTelling } from "./columns.js";
+import { selectNotable } from "./columns.js";
 import { compareSoon } from "./comparison.js";
-import { beginAnew, saveSoon } from "./memory.js";
+import { reloadPage, saveSoon } from "./memory.js";
 import { hideError, notice, PRESS_RUN } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow } from "./plotting.js";
@@ -30,7 +30,7 @@ async function onLost(since) {
   notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
   let now, warned = false;
   while (!(now = await serverNow()).server) {
-    if (now.stranger && !warned) notice(STRANGER + " " + CUT_WORDS[cutRun]), warned = true;
+    if (now.stranger && !warned) notice(NOT_OUR_SERVER + " " + CUT_WORDS[cutRun]), warned = true;
     await pause(PROBE_MS);
     if (!element.isConnected) return;
   }
@@ -41,7 +41,7 @@ async function onLost(since) {
   setLost(0);
   cutRun = "";
   serverThen = server;
-  if (restarted && !(await samePage())) return beginAnew(sentence);
+  if (restarted && !(await samePage())) return reloadPage(sentence);
   notice(sentence);
 }
 
@@ -64,7 +64,7 @@ function endHere(cut) {
   drawNow();
   compareSoon();
   if (selected) drawCard();
-  else selectTelling();
+  else selectNotable();
   drawTree();
   drawModes();
   saveSoon();

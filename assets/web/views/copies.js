@@ -8,7 +8,7 @@ const ANSWER_MS = 300; // an open tab answers within a few
 let channel = null, asked = "", answer = null;
 
 // Whether the run of that number continues in another tab: calls `say`, and once more if an answer comes late.
-export function whenKnown(number, say) {
+export function askOtherTabs(number, say) {
   if (!channel) return say(false);
   asked = String(number);
   const late = setTimeout(() => say(false), ANSWER_MS);

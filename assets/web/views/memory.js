@@ -15,11 +15,11 @@ import {
 } from "../store.js";
 import { show } from "./branching.js";
 import { select } from "./columns.js";
-import { whenKnown } from "./copies.js";
+import { askOtherTabs } from "./copies.js";
 import { fieldInputs, setField } from "./fields.js";
 import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
-import { askedNow, fillIn } from "./settings.js";
+import { runSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
 const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
@@ -148,7 +148,7 @@ function recordOf(left, word) {
 }
 
 function settingsNow() {
-  const { columns, ...asked } = askedNow();
+  const { columns, ...asked } = runSettings();
   const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is not a number
   return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats } };
 }
@@ -231,7 +231,7 @@ function restore(id) {
   const changed = JSON.stringify(saved.settings) !== untouched;
   settingsAt = new Map(saved.places);
   const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending));
-  if (saved.running && !saved.word) whenKnown(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
+  if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
   else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
@@ -304,7 +304,7 @@ function putView(view) {
 }
 
 // Reload the page with its contents and a notice of the reason.
-export function beginAnew(word) {
+export function reloadPage(word) {
   saveNow(word);
   keeping = false;
   location.reload();

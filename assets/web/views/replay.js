@@ -8,16 +8,16 @@ import { el, element, part, showText } from "../dom.js";
 import { config, nonce, passOver, run, running, setTape, tape, wantStop } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { dialogOf, makeOffer, openDialog } from "./dialogs.js";
-import { clearErrors, tell } from "./messages.js";
-import { setRunning, tellStop } from "./running.js";
+import { clearErrors, showMessage } from "./messages.js";
+import { setRunning, requestStop } from "./running.js";
 import { take } from "./stream.js";
 
 const BEAT_MS = 40;
 
 export function makeGallery(box) {
-  box.replaceChildren(...config.recorded.map(({ name, title, teaches }) => {
-    const button = makeOffer(title, teaches);
-    button.addEventListener("click", () => openRun(server.open_recorded({ name }), title, teaches));
+  box.replaceChildren(...config.recorded.map(({ name, title, caption }) => {
+    const button = makeOffer(title, caption);
+    button.addEventListener("click", () => openRun(server.open_recorded({ name }), title, caption));
     return button;
   }));
 }
@@ -38,22 +38,22 @@ async function openChosen() {
 
 export async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return openDialog("open"), tell("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
+    return openDialog("open"), showMessage("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
   const text = await file.text().catch(() => null);
-  if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
+  if (text === null) return openDialog("open"), showMessage("open-error", file.name + " could not be read. Please choose another file.");
   await openRun(server.open_file({ text }), file.name, "");
 }
 
 async function openRun(promise, title, about) {
   const answer = await answerOf(promise);
-  if (answer.error) return openDialog("open"), tell("open-error", answer.error);
+  if (answer.error) return openDialog("open"), showMessage("open-error", answer.error);
   dialogOf("open").close();
   play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
 }
 
 function play(lines, title, about) {
-  if (running && run && run.n === nonce) tellStop(run.id);
+  if (running && run && run.n === nonce) requestStop(run.id);
   leaveReplay();
   clearErrors();
   passOver(); // ignore what still streams

@@ -17,11 +17,11 @@ export function ask(request, about) {
 }
 
 export function leave() { // ignore whatever still streams
-  if (running && run && run.n === nonce) tellStop(run.id);
+  if (running && run && run.n === nonce) requestStop(run.id);
   passOver();
 }
 
-export function tellStop(id) {
+export function requestStop(id) {
   if (stopped.has(id)) return;
   stopped.add(id);
   server.stop({ run: id }).catch(() => showError("prompt", "The server could not be reached to stop this run."));

@@ -106,7 +106,7 @@ export async function sendControls() {
     const values = Object.fromEntries(changed.map((name) => [name, controls[name]]));
     noteSent(values);
     try {
-      const sentence = await server.steer({ run: run.id, values });
+      const sentence = await server.set_controls({ run: run.id, values });
       if (sentence && running) showError(changed[0], sentence);
       else changed.forEach(hideError);
     } catch {

@@ -3,7 +3,7 @@
 
 import { controlsOf } from "../lib/counterfactual.js";
 import { stripFigure } from "../lib/strip.js";
-import { regain, server } from "../api.js";
+import { restoreRun, server } from "../api.js";
 import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
 import { currentNode, on, plotted, run, running, sameOf, selected, setTab, tab } from "../store.js";
 import { choosePlot } from "./bars.js";
@@ -92,7 +92,7 @@ function tabRequest() {
 
 async function figureFor(name, request) {
   if (name === "strip") return stripFigure(run, run.columns[request.column], request.control, rangeOf(request.control));
-  await regain(run);
+  await restoreRun(run);
   const asked = { ...request, run: run.id };
   return JSON.parse(await (added.includes(name) ? server.plot(asked) : server.log_odds(asked)));
 }
