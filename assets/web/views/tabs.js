@@ -5,11 +5,11 @@ import { controlsOf } from "../lib/counterfactual.js";
 import { stripFigure } from "../lib/strip.js";
 import { regain, server } from "../api.js";
 import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
-import { currentNode, on, plotted, run, running, sameOf, selected, setTab, tab } from "../store.js";
+import { config, currentNode, on, ownViews, plotted, run, running, sameOf, selected, setOwnView, setTab, tab } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
+  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf,
 } from "./plotting.js";
 import { rangeOf, setControls } from "./sliders.js";
 
@@ -17,7 +17,7 @@ const drawn = {}; // by tab: {key, figure} of what was asked for last
 
 const TABS = ["bars", "odds", "strip"];
 const TITLES = { bars: "Where each token's probability comes from", odds: "Which column finds the text more likely", strip: "What other slider values would choose" };
-const added = []; // names of the tabs that the page line adds
+const added = () => config.plots.map(({ name }) => name); // the tabs that the page line adds
 const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
 
 function openTab(name) {
@@ -37,13 +37,12 @@ function startTabs() { // what was drawn is of another text
     if (offerColumns(part(side), names)) part(side).value = p;
   }
   part("stripped").value = plotted;
-  for (const choice of added.map((name) => part(name + "-column"))) offerColumns(choice, names), (choice.value = plotted);
+  for (const choice of added().map((name) => part(name + "-column"))) offerColumns(choice, names), (choice.value = plotted);
 }
 
 // A tab with its panel, as those in the skeleton are.
 function addTab({ name, label, title, hint }) {
   if (part("tab-" + name)) return; // another family's page line
-  added.push(name);
   TABS.push(name);
   TITLES[name] = title;
   const button = Object.assign(el("button", "", label), { type: "button", id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
@@ -69,7 +68,6 @@ function addTab({ name, label, title, hint }) {
 }
 
 function listenToTab(name) {
-  registerPlot(name, drawTab);
   part("tab-" + name).addEventListener("click", () => openTab(name));
   boxOf(name).addEventListener("click", onTabClick);
   onNewWidth(boxOf(name), () => tab === name && drawSoon());
@@ -80,7 +78,7 @@ function listenToTab(name) {
 function tabRequest() {
   if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "There is nothing to plot yet. Press Run first."];
   if (running) return [null, "The plot appears when the run has ended."];
-  if (added.includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
+  if (added().includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
   if (tab === "strip") {
     const [control] = controlsOf(run.columns[plotted]);
     return control ? [{ run: run.id, column: plotted, control, count: run.columns[plotted].tokens.length }, ""] : [null, "No slider affects " + run.columns[plotted].name + ". Choose another column."];
@@ -94,7 +92,7 @@ async function figureFor(name, request) {
   if (name === "strip") return stripFigure(run, run.columns[request.column], request.control, rangeOf(request.control));
   await regain(run);
   const asked = { ...request, run: run.id };
-  return JSON.parse(await (added.includes(name) ? server.plot(asked) : server.log_odds(asked)));
+  return JSON.parse(await (added().includes(name) ? server.plot(asked) : server.log_odds(asked)));
 }
 
 async function drawTab() {
@@ -113,7 +111,7 @@ async function drawTab() {
       if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
       if (drawn[name].key !== key) return;
       drawn[name].figure = answer;
-      if (kept && kept.key !== key) box.ownView = null;
+      if (kept && kept.key !== key) setOwnView(name, null);
     } catch {
       drawn[name] = null;
       return void ((note.textContent = "The server could not be reached for this plot."), (note.hidden = false));
@@ -126,8 +124,8 @@ async function drawTab() {
   const fresh = !box.data;
   await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);
   if (fresh) box.on("plotly_relayout", (change) => {
-    if (change["xaxis.autorange"]) box.ownView = "all";
-    else if ("xaxis.range[0]" in change) box.ownView = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    if (change["xaxis.autorange"]) setOwnView(name, "all");
+    else if ("xaxis.range[0]" in change) setOwnView(name, [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
   });
 }
 
@@ -138,8 +136,9 @@ function tabLayout(box, made) {
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
-  layout.xaxis.autorange = box.ownView === "all";
-  if (box.ownView !== "all") layout.xaxis.range = Array.isArray(box.ownView) ? box.ownView : windowAround(i, n, room);
+  const own = ownViews[tab];
+  layout.xaxis.autorange = own === "all";
+  if (own !== "all") layout.xaxis.range = own || windowAround(i, n, room);
   if (i >= 0 && i < n) {
     layout.shapes = [{ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, line: { width: 1.5, color: colour("--ink") } }];
     layout.xaxis.ticktext[i] = "<b>" + layout.xaxis.ticktext[i] + "</b>";
@@ -150,7 +149,7 @@ function tabLayout(box, made) {
 // A token out of a plot's sight brings the plot back to it.
 function followSelection() {
   const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
-  for (const box of TABS.slice(1).map(boxOf)) if (outOf(box.ownView)) box.ownView = null;
+  for (const name of TABS.slice(1)) if (outOf(ownViews[name])) setOwnView(name, null);
 }
 
 function windowAround(i, n, room) {
@@ -175,6 +174,7 @@ function onTabClick(event) {
 
 export function listen() {
   on("replotted", startTabs);
+  on("draw", () => tab !== "bars" && drawTab());
   on("selected", followSelection);
   on("page", ({ plots }) => plots.forEach(addTab));
   part("tab-bars").addEventListener("click", () => openTab("bars"));
