@@ -161,9 +161,6 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
     async def save(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: kept.save(page().service, page().live.kept, posted))
 
-    async def log_odds(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
-
     async def plot(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: kept.plot(page().service, page().live.kept, posted))
 
@@ -190,7 +187,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
         )
 
-    return [save, log_odds, plot, open_file, open_recorded, hand_back, family_menu]
+    return [save, plot, open_file, open_recorded, hand_back, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:

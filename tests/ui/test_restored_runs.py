@@ -19,7 +19,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.handlers import LiveRuns, stream_run
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.restored_runs import hand_back, still_kept
-from eft_demo.ui.run_store import Kept, KeptRuns, log_odds, save
+from eft_demo.ui.run_store import Kept, KeptRuns, plot, save
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -100,7 +100,7 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
         assert [t.logprob for t in new.tokens] == pytest.approx([t.logprob for t in old.tokens], abs=1e-3)
     for kind in ("json", "csv", "md", "html"):
         assert "text" in json.loads(save(service, runs, {"run": run_id, "format": kind}))
-    assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
+    assert "data" in json.loads(plot(service, runs, {"run": run_id, "tab": "odds", "columns": [2, 0]}))
     again, _ = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3, "controls": {}})
     assert again.request.spec.schedule == before.spec.schedule
     again.cancel()
