@@ -280,6 +280,15 @@ def _check_weight(weight: object) -> float:
     return float(weight)  # type: ignore[arg-type]
 
 
+def lone_model(recipe: Recipe) -> str:
+    """The only model that a recipe needs; empty if it needs several."""
+    if not recipe.terms:
+        return recipe.anchor
+    (first, *more) = recipe.terms
+    whole = not more and first.weight == 1 and first.minus == recipe.anchor
+    return first.plus if whole else ""
+
+
 def refuse_undoing(recipe: Recipe) -> None:
     """Raise InputError if any values of the live controls make the recipe undo what tuning did."""
     undone = undone_model(recipe, HIGHEST_WEIGHT)

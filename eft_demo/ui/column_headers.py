@@ -3,7 +3,7 @@
 Knows the shapes of recipes; knows nothing of models or of how a header is drawn.
 """
 
-from eft_demo.method.recipe import Recipe
+from eft_demo.method.recipe import Recipe, lone_model
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, is_base
 
 
@@ -50,15 +50,6 @@ def column_about(recipe: Recipe) -> str:
     if recipe.anchor == LARGE_BASE and not sizes:
         return f"Large model's knowledge, {behaviours} behaviours blended"
     return "Custom recipe"
-
-
-def lone_model(recipe: Recipe) -> str:
-    """The only model that a recipe needs; empty if it needs several."""
-    if not recipe.terms:
-        return recipe.anchor
-    (first, *more) = recipe.terms
-    whole = not more and first.weight == 1 and first.minus == recipe.anchor
-    return first.plus if whole else ""
 
 
 def _about_model(role: str) -> str:

@@ -160,9 +160,6 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
     async def save(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: run_store.save(page().service, page().live.store, posted))
 
-    async def log_odds(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: run_store.log_odds(page().service, page().live.store, posted))
-
     async def plot(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: run_store.plot(page().service, page().live.store, posted))
 
@@ -189,7 +186,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             lambda visitor: restored_runs.restore_run(page().service, page().live.store, posted, visitor),
         )
 
-    return [save, log_odds, plot, open_file, open_recorded, restore_run, family_menu]
+    return [save, plot, open_file, open_recorded, restore_run, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:

@@ -12,7 +12,6 @@ from eft_demo.engine.collect import make_trace
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.figures.log_odds import cumulative_log_odds, log_odds_figure, log_odds_over_role
 from eft_demo.figures.tab import ShownColumn
 from eft_demo.figures.tabs import TABS
 from eft_demo.runs.events import Event, add_event, empty_traces
@@ -22,7 +21,6 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.column_headers import lone_model
 from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
@@ -30,10 +28,6 @@ from eft_demo.ui.visitors import Visitor
 CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
-NOT_RECORDED = (
-    "These two columns wrote different texts, and the recorded run has no log-probs of one for the "
-    "other's text. Please choose a mixed column and one of its models alone."
-)
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
@@ -144,23 +138,31 @@ def save(service: Service, runs: RunStore, posted: object) -> str:
 
 
 def plot(service: Service, runs: RunStore, posted: object) -> str:
-    """JSON of an added tab's figure; `posted` has `run`, `tab` and `column`. {"error"} if there is none."""
-    request = posted if isinstance(posted, Mapping) else {}
+    """JSON of a tab's figure; `posted` has `run`, `tab` and `columns`. {"error"} if there is none."""
+    asked = posted if isinstance(posted, Mapping) else {}
     try:
-        stored = runs.find(request.get("run"))
-        index = checked_index(request.get("column"), len(stored.traces))
-        chosen = next((tab for tab in TABS if tab.name == request.get("tab")), None)
-        if chosen is None:
+        stored = runs.find(asked.get("run"))
+        tab = next((tab for tab in TABS if tab.name == asked.get("tab")), None)
+        if tab is None or tab.figure is None:
             raise InputError(
-                f"There is no plot {show_value(request.get('tab'))}. Please choose one of the tabs."
+                f"There is no plot {show_value(asked.get('tab'))}. Please choose one of the tabs."
             )
+        columns = asked.get("columns")
+        if not isinstance(columns, list) or len(columns) != tab.columns:
+            raise InputError(NO_TOKEN)
         label = _labels(service, stored)
-        records = list(stored.traces[index].tokens)
-        labels = [label(record.id) for record in records]
-        shown = ShownColumn(stored.spec.columns[index][1], records, labels, wire.PAGE_PALETTE)
-        return json.dumps(chosen.figure(shown))
+        return json.dumps(tab.figure(*(_shown(stored, label, column) for column in columns)))
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
+
+
+def _shown(stored: StoredRun, label: Callable[[int], str], column: object) -> ShownColumn:
+    index = checked_index(column, len(stored.traces))
+    name, recipe = stored.spec.columns[index]
+    records = list(stored.traces[index].tokens)
+    return ShownColumn(
+        index, name, recipe, records, [label(record.id) for record in records], wire.PAGE_PALETTE
+    )
 
 
 def _written(kind: str, trace: RunTrace, service: Service) -> str:
@@ -169,39 +171,6 @@ def _written(kind: str, trace: RunTrace, service: Service) -> str:
     if kind == "json":
         return trace.to_json(FILE_DIGITS)
     return to_csv(trace) if kind == "csv" else to_markdown(trace)
-
-
-def log_odds(service: Service, runs: RunStore, posted: object) -> str:
-    """JSON of a figure: the cumulative log-odds of the text under column `ours` against `theirs`.
-
-    `of` is the column whose text it is. {"error"} where the log-odds are unknown.
-    """
-    request = posted if isinstance(posted, Mapping) else {}
-    try:
-        stored = runs.find(request.get("run"))
-        count = len(stored.traces)
-        ours, theirs = (checked_index(request.get(side), count) for side in ("ours", "theirs"))
-        of, sums = _log_odds(stored, ours, theirs)
-    except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
-    label = _labels(service, stored)
-    labels = [label(record.id) for record in list(stored.traces[of].tokens)]
-    names = stored.traces[ours].name, stored.traces[theirs].name
-    return json.dumps({**log_odds_figure(sums, labels, *names, wire.PAGE_PALETTE), "of": of})
-
-
-def _log_odds(stored: StoredRun, ours: int, theirs: int) -> tuple[int, list[float]]:
-    """(column whose text it is, sums): of a text that both share, or of one column that records the other."""
-    texts = [list(stored.traces[column].tokens) for column in (ours, theirs)]
-    if stored.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
-        return ours, cumulative_log_odds(*texts)
-    recipes = [recipe for _, recipe in stored.spec.columns]
-    for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
-        model = lone_model(recipes[other])
-        if model in recipes[of].roles:
-            sums = log_odds_over_role(stored.traces[of].tokens, model)
-            return of, [sign * value for value in sums]
-    raise InputError(NOT_RECORDED)
 
 
 def _labels(service: Service, stored: StoredRun) -> Callable[[int], str]:

@@ -172,15 +172,15 @@ def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: p
 
 
 def test_the_plot_is_served(mine: Service) -> None:
-    (tab,) = json.loads(page_line(mine))["plots"]
+    *_, tab = json.loads(page_line(mine))["plots"]
     assert (tab["name"], "{column}" in tab["hint"]) == ("uncertainty", True)
     trace = run_of(mine, RunSpec(prompt="What?", length=6))
     runs = run_store.RunStore(FP32)
     runs.keep("a", run_store.StoredRun.of_file(trace))
-    asked = {"run": "a", "tab": "uncertainty", "column": 1}
+    asked = {"run": "a", "tab": "uncertainty", "columns": [1]}
     (bars,) = json.loads(run_store.plot(mine, runs, asked))["data"]
     assert bars["y"] == [round(token.entropy_nats, 3) for token in trace.columns[1].tokens]
-    for bad in ({"tab": "nothing"}, {"column": 9}, {"column": "x"}, {"run": "b"}, {"tab": ["uncertainty"]}):
+    for bad in ({"tab": "nothing"}, {"columns": [9]}, {"columns": ["x"]}, {"columns": [1, 0]}, {"run": "b"}):
         assert json.loads(run_store.plot(mine, runs, asked | bad))["error"]
 
 

@@ -184,7 +184,7 @@ def check_readers(run: RunTrace) -> None:
     (run_id,) = runs.by_id
     service = Service.without_models(Settings())
     for p, column in enumerate(run.columns):
-        odds = json.loads(run_store.log_odds(service, runs, {"run": run_id, "ours": p, "theirs": p}))
+        odds = json.loads(run_store.plot(service, runs, {"run": run_id, "tab": "odds", "columns": [p, p]}))
         assert len(odds["data"][0]["y"]) == len(column.tokens)
     service.stop()
 

@@ -127,7 +127,8 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
     for kind in run_store.FORMATS:
         saved = json.loads(run_store.save(service, runs, {"run": run_id, "format": kind}))
         assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
-    assert json.loads(run_store.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
+    asked = {"run": run_id, "tab": "odds", "columns": [0, 0]}
+    assert json.loads(run_store.plot(service, runs, asked))["data"]
     for start in (start_branch, start_same_text):
         with pytest.raises(InputError, match="no model is loaded"):
             start(service, runs, {"run": run_id, "column": 0, "position": 0})
@@ -141,9 +142,8 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     base, tuned, mixed = runs.find(run_id).traces
 
     def ask(ours: int, theirs: int) -> dict[str, Any]:
-        return dict(
-            json.loads(run_store.log_odds(service, runs, {"run": run_id, "ours": ours, "theirs": theirs}))
-        )
+        asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
+        return dict(json.loads(run_store.plot(service, runs, asked)))
 
     figure, other_way = ask(2, 0), ask(0, 2)
     steps = [record.logprob - record.by_role["large_base"] for record in mixed.tokens]

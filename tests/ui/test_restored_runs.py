@@ -19,7 +19,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.handlers import LiveRuns, stream_run
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.restored_runs import is_stored, restore_run
-from eft_demo.ui.run_store import RunStore, StoredRun, log_odds, save
+from eft_demo.ui.run_store import RunStore, StoredRun, plot, save
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -51,7 +51,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def ran(service: Service) -> tuple[StoredRun, dict[str, Any]]:
-    """A run as the server stores it, and as the page posts it (`regain` in api.js)."""
+    """A run as the server stores it, and as the page posts it (`restoreRun` in api.js)."""
     live = LiveRuns()
     behaviour = service.family.behaviours[0].role
     *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **ASKED})
@@ -100,7 +100,7 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
         assert [t.logprob for t in new.tokens] == pytest.approx([t.logprob for t in old.tokens], abs=1e-3)
     for kind in ("json", "csv", "md", "html"):
         assert "text" in json.loads(save(service, runs, {"run": run_id, "format": kind}))
-    assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
+    assert "data" in json.loads(plot(service, runs, {"run": run_id, "tab": "odds", "columns": [2, 0]}))
     again, _ = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3, "controls": {}})
     assert again.request.spec.schedule == before.spec.schedule
     again.cancel()

@@ -252,21 +252,44 @@ def test_what_cannot_be_saved_gives_an_error_message(
     assert json.loads(run_store.save(service, runs, posted))["error"]
 
 
-@pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
+@pytest.mark.parametrize(
+    "posted",
+    [
+        None,
+        3,
+        "a",
+        [],
+        {"run": "a"},
+        {"run": "a", "tab": "odds"},
+        {"run": "a", "tab": "odds", "columns": 2},
+        {"run": "a", "tab": "odds", "columns": [2]},
+        {"run": "a", "tab": "odds", "columns": [2, 7]},
+        {"run": "a", "tab": "odds", "columns": [0, True]},
+        {"run": "a", "tab": "strip", "columns": [2]},  # the page draws this one
+        {"run": "a", "tab": ["odds"], "columns": [2, 0]},
+    ],
+    ids=str,
+)
 def test_invalid_requests_for_figures_are_refused(service: Service, runs: RunStore, posted: object) -> None:
-    assert json.loads(run_store.log_odds(service, runs, posted))["error"]
+    assert json.loads(run_store.plot(service, runs, posted))["error"]
 
 
-def test_log_odds_need_one_text(service: Service, runs: RunStore) -> None:
-    figure = json.loads(run_store.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
-    assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
+def test_log_odds_need_one_text_or_a_model_that_recorded_it(service: Service, runs: RunStore) -> None:
+    def ask(run_id: str, ours: int, theirs: int) -> dict[str, object]:
+        asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
+        return dict(json.loads(run_store.plot(service, runs, asked)))
+
+    count = len(runs.find("a").traces[0].tokens)
+    assert ask("a", 2, 0)["data"][0]["y"] == pytest.approx([0.0] * count, abs=0.01)
     stored = runs.find("a")
-    runs.keep("b", replace(stored, traces=[stored.traces[0], replace(stored.traces[1], tokens=[])]))
-    assert (
-        "different texts"
-        in json.loads(run_store.log_odds(service, runs, {"run": "b", "ours": 0, "theirs": 1}))["error"]
+    base, tuned, mixed = stored.traces
+    runs.keep(
+        "b",
+        replace(stored, traces=[base, replace(tuned, tokens=[]), replace(mixed, tokens=mixed.tokens[:2])]),
     )
-    assert json.loads(run_store.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 7}))["error"]
+    assert "different texts" in ask("b", 0, 1)["error"]
+    figure = ask("b", 2, 0)  # the mixed column recorded what its large base gave its text
+    assert figure["of"] == 2 and len(figure["data"][0]["y"]) == 2
 
 
 def opened(service: Service, runs: RunStore, **changes: object) -> RunStore:

@@ -5,8 +5,8 @@ import { grownBy, lookingAt, redone, startHistory, undone, without } from "../li
 import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
-  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
-  plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf,
+  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, forgetSamples, history, lookAt, nodes, noteSame, plant,
+  plantTree, plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
 } from "../store.js";
 import { setSliders, steeredColumn, describeAsIf } from "./as-if.js";
 import { startPlot } from "./bars.js";
@@ -26,7 +26,7 @@ const MAX_BRANCHES = 500; // more than anybody needs
 export function placeRun() {
   if (run.recorded) beginFrom(null), forgetSamples();
   const parent = asking && nodes.get(asking.parent);
-  if (parent && asking.kind === "same") parent.same.set(asking.column, run);
+  if (parent && asking.kind === "same") noteSame(parent, asking.column, run);
   else {
     const { column = null, position = 0, token = null, all = false } = parent ? asking : {};
     const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, column, position, token, all, same: new Map() };
@@ -61,7 +61,7 @@ export async function nextSample() {
   const [sample] = samples, { origin, request, about, focus } = sample;
   const refusal = await restoreRun(origin);
   if (running || samples[0] !== sample) return; // something else was requested meanwhile
-  samples.shift();
+  takeSample();
   if (refusal) return forgetSamples(), showError("branch", refusal);
   comeBackTo({ p: about.column, i: about.position, focus });
   ask({ kind: "branch", run: origin.id, serial: config.serial, ...request }, about);

@@ -3,6 +3,7 @@
 import { gigabytes, millions, roleName } from "../lib/formats.js";
 import { pause, server } from "../api.js";
 import { el, element, part } from "../dom.js";
+import { familyMenu as menu, loadedHere, menuFailed, noteLoadedHere, noteMenuFailed, setFamilyMenu, setProgress } from "../store.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
 import { reloadPage } from "./memory.js";
@@ -11,10 +12,7 @@ const POLL_MS = 400; // interval of progress requests
 const ANSWER_MS = 10_000; // a server silent for this long counts as unreachable
 const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
 const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
-let menu = null; // what the server sent last
-let loadedHere = false; // this page pressed Load, so it reloads when the new family is ready
-let watching = false;
-let menuFailed = false; // the message says that the server could not be reached
+let watching = false; // the progress of a load is being requested
 
 // The first chip opens the menu; the others summarise how the models run.
 export function makeFamilyChip(text) {
@@ -36,13 +34,12 @@ async function readMenu() {
   try {
     answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
-    menuFailed = true;
+    noteMenuFailed();
     return announceFamily("The server could not be reached. Please try again, or reload the page.");
   }
   if (answer.error) return announceFamily(answer.error);
   if (menuFailed) announceFamily(""); // the server is reachable again
-  menuFailed = false;
-  menu = answer;
+  setFamilyMenu(answer);
   showMenu();
   if (menu.progress.state === "loading") watchLoading();
 }
@@ -119,7 +116,7 @@ function showLoadButton() {
 
 async function loadFamily() {
   if (!await beginFamily(server.load_family, "")) return;
-  loadedHere = true;
+  noteLoadedHere(true);
   part("family-cancel").focus();
   watchLoading();
 }
@@ -140,7 +137,7 @@ async function beginFamily(ask, stage) {
   } catch { /* the sentence says it */ }
   announceFamily(sentence);
   if (sentence) return false;
-  menu.progress = { state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" };
+  setProgress({ state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" });
   showProgress(menu.progress);
   return true;
 }
@@ -160,7 +157,7 @@ async function watchLoading() {
   while (menu.progress.state === "loading" && element.isConnected) {
     await pause(POLL_MS);
     try {
-      menu.progress = JSON.parse(await Promise.race([server.loading({}), pause(ANSWER_MS).then(() => "")])); // "" is no JSON
+      setProgress(JSON.parse(await Promise.race([server.loading({}), pause(ANSWER_MS).then(() => "")]))); // "" is no JSON
     } catch {
       unheard = true;
       announceFamily(UNHEARD);
@@ -175,7 +172,7 @@ async function watchLoading() {
   if (menu.progress.state === "measured") return showReport(menu.progress.sentence);
   announceFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.sentence);
   part(loadedHere ? "family-load" : "family-measure").focus();
-  loadedHere = false;
+  noteLoadedHere(false);
 }
 
 // The whole page depends on its family, so it reloads for another one.
