@@ -23,9 +23,16 @@ import typer
 from typer.core import TyperCommand
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.host.environment import blamed, leave_lost_folder
+from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
 from eft_demo.host.limits import check_start, shortage
-from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
+from eft_demo.host.terminal import (
+    NOT_WRITTEN,
+    LastingOutput,
+    prepare_streams,
+    report_lost_output,
+    write_stderr,
+    write_stdout,
+)
 from eft_demo.method.sampling_settings import SAMPLING
 from eft_demo.settings import (
     ALPHA,
@@ -62,28 +69,28 @@ Quantisation = Annotated[
 
 def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     """Run the command in sys.argv and exit with its exit code."""
-    prepare()
-    leave_lost_folder()
+    prepare_streams()
+    leave_deleted_folder()
     note_unknown_variables()
     code: object = 0
     try:
         commands(prog_name=name)
     except EFTError as error:
-        complain(str(error))
+        write_stderr(str(error))
         code = 2
     except SystemExit as ended:
         code = ended.code
     except Exception as error:
-        if isinstance(error, OSError) and lost_output(error):
+        if isinstance(error, OSError) and report_lost_output(error):
             raise SystemExit(NOT_WRITTEN) from None
-        if not (reason := shortage(error) or blamed(error)):
+        if not (reason := shortage(error) or error_of_bad_variable(error)):
             raise
-        complain(str(reason))
+        write_stderr(str(reason))
         code = 2
     try:
         sys.stdout.flush()
     except OSError as error:
-        lost_output(error)
+        report_lost_output(error)
         code = NOT_WRITTEN
     raise SystemExit(code)
 
@@ -91,7 +98,7 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
 def note_unknown_variables() -> None:
     """A line on stderr for every EFT_ variable that names no setting."""
     for note in notes_on_unknown():
-        complain(note)
+        write_stderr(note)
 
 
 class FreeText(TyperCommand):
@@ -126,7 +133,7 @@ def start(
     options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
     options |= {"family": str(family_file or family or "")}
     given = {name: value for name, value in options.items() if value not in (None, "")}
-    with Lasting():
+    with LastingOutput():
         try:
             settings = _with_options(Settings.from_env(), given)
             check_start(with_models=settings.family != NO_FAMILY)
@@ -151,7 +158,7 @@ def _with_chosen_family(settings: Settings) -> Settings:
     from eft_demo.models.estimate import choose_family, read_speed
 
     entry, reason = choose_family(list_entries(settings), settings, read_speed)
-    say(f"The family {entry.title} was chosen: {reason}.")
+    write_stdout(f"The family {entry.title} was chosen: {reason}.")
     return replace(settings, family=entry.name)
 
 
@@ -169,9 +176,13 @@ def _end_failed_start(error: BaseException) -> NoReturn:
     """
     if isinstance(error, KeyboardInterrupt):
         os._exit(130)  # as a shell reports a program that Ctrl+C ended
-    reason = error if isinstance(error, (EFTError, SystemExit)) else shortage(error) or blamed(error)
+    reason = (
+        error
+        if isinstance(error, (EFTError, SystemExit))
+        else shortage(error) or error_of_bad_variable(error)
+    )
     if reason:
-        complain(f"EFT Demo cannot start. {reason}")
+        write_stderr(f"EFT Demo cannot start. {reason}")
     else:
         traceback.print_exception(error)
     sys.stdout.flush()
@@ -244,9 +255,9 @@ def generate(
         "formats": _once(map(parse_format, prompt_format or ()), "--prompt-format"),
     }
     spec = RunSpec(**asked)
-    _note_unheard(spec)
+    _note_unused_controls(spec)
     trace = _run(spec, settings, family)
-    say(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
+    write_stdout(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
     if any(column.finish_reason == "error" for column in trace.columns):
         raise SystemExit(1)
 
@@ -285,11 +296,11 @@ def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
     return found
 
 
-def _note_unheard(spec: RunSpec) -> None:
+def _note_unused_controls(spec: RunSpec) -> None:
     """A note on stderr for every control that changes nothing; alpha and beta have defaults."""
     for name in spec.controls:
-        if name not in (*CONTROLS, *spec.heard):
-            complain(f"Note: no column of this run listens to {name}, so it changes nothing.")
+        if name not in (*CONTROLS, *spec.used_controls):
+            write_stderr(f"Note: no column of this run uses {name}, so it changes nothing.")
 
 
 @app.command()
@@ -305,7 +316,7 @@ def evaluate(
 
     settings, behaviours = Settings.from_env(), behaviour or list(BEHAVIOURS)
     result = quiz.evaluate(settings, questions=questions, sampling=sampling, behaviours=behaviours)
-    say(json.dumps(result) if as_json else quiz.to_markdown(result))
+    write_stdout(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 
 @app.command()
@@ -323,7 +334,7 @@ def bench(
     result = lab.bench(
         Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app, larger=larger
     )
-    say(json.dumps(result) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(result) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -336,7 +347,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    say(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -354,12 +365,12 @@ def train_atlas(
     with contextlib.redirect_stdout(sys.stderr):  # stdout is reserved for the result
         outcome = train(out_dir, work, stage=stage, minutes=minutes)
     result = {"out": str(out_dir), "work": str(work), **asdict(outcome)}
-    say(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
+    write_stdout(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
 
 
 @app.command()
 def record(
-    name: Annotated[list[str] | None, typer.Option(help="Only this lesson; default: all.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Only this recorded run; default: all.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: assets/runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -368,7 +379,7 @@ def record(
 
     settings = Settings.from_env()
     paths = [str(path) for path in record_runs(settings, out or settings.assets / "runs", name)]
-    say(json.dumps(paths) if as_json else "\n".join(paths))
+    write_stdout(json.dumps(paths) if as_json else "\n".join(paths))
 
 
 @app.command()
@@ -401,10 +412,10 @@ def doctor(
     else:
         checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
-        say(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
+        write_stdout(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
         for check in checks:
-            say(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
+            write_stdout(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
 
@@ -423,13 +434,13 @@ def _watcher() -> Watcher:
     """Report download progress on a terminal; silent elsewhere."""
     from eft_demo.families.hub import QUIET, Stage, Watcher
 
-    def tell(stage: Stage) -> None:
+    def print_progress(stage: Stage) -> None:
         done, total = stage.done_bytes / 1e9, stage.total_bytes / 1e9
-        complain(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
+        write_stderr(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
         if stage.done_bytes == stage.total_bytes:
-            complain("", end="\x1b[K")
+            write_stderr("", end="\x1b[K")
 
-    return Watcher(tell) if sys.stderr.isatty() else QUIET
+    return Watcher(print_progress) if sys.stderr.isatty() else QUIET
 
 
 def _column_texts(trace: RunTrace) -> str:

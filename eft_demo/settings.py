@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from eft_demo.errors import InputError
-from eft_demo.host.environment import given
+from eft_demo.host.environment import full_environment
 
 DTYPES = ("auto", "bf16", "fp32")
 QUANTISATIONS = ("auto", "none", "int8", "nf4", "fp4")
@@ -319,7 +319,7 @@ class Settings:
 
         Raises InputError naming the variable if its value is invalid.
         """
-        environ = given() if environ is None else environ
+        environ = full_environment() if environ is None else environ
         settings = cls()
         changes: dict[str, object] = {}
         names: dict[str, str] = {}
@@ -355,7 +355,7 @@ def notes_on_unknown(environ: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for each EFT_ variable that names no setting, such as one with a typing error."""
     known = [variable_of(field.name) for field in fields(Settings)]
     ours = {*known, *HOSTED_NAMES.values(), *SCRIPT_NAMES}
-    names = (name for name in (given() if environ is None else environ) if name.startswith("EFT_"))
+    names = (name for name in (full_environment() if environ is None else environ) if name.startswith("EFT_"))
     return [_note_on(name, known) for name in sorted(names) if name not in ours]
 
 

@@ -20,7 +20,7 @@ def spec(prompt: str = "", behaviour: str = "", **fields: Any) -> RunSpec:
 def three(behaviour: str) -> Columns:
     """The columns base, tuned and up-scaled."""
     columns = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
-    return tuple((name, recipe.played(behaviour)) for name, recipe in columns)
+    return tuple((name, recipe.for_behaviour(behaviour)) for name, recipe in columns)
 
 
 def make_request(

@@ -4,7 +4,7 @@
 import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/dom.js";
 import { placeAfter } from "../web/lib/keys.js";
 import { grow, makeRun } from "../web/lib/runs.js";
-import { tellingPlace } from "../web/lib/tokens.js";
+import { notablePlace } from "../web/lib/tokens.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
 import { beginText, endText, makePane, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
@@ -79,4 +79,4 @@ part("columns").addEventListener("focusin", (event) => tokenAt(event)?.getAttrib
 onKeys(part("columns"), walk);
 paintAll();
 const shownFirst = run.attributed ?? run.columns.findLastIndex(({ tokens }) => tokens.length);
-if (shownFirst >= 0) select(shownFirst, tellingPlace(run.columns[shownFirst].tokens), false);
+if (shownFirst >= 0) select(shownFirst, notablePlace(run.columns[shownFirst].tokens), false);

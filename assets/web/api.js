@@ -150,7 +150,7 @@ export async function serverNow() {
 
 const LOST = "The server could not be reached. Please try again.";
 const REFUSED = "The server, or a proxy in front of it, refused this request. Most often it is larger than the proxy allows.";
-export const STRANGER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
+export const NOT_OUR_SERVER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
 
 // What the server answers; where nothing comes, an error that says why. Gradio hides the status of a refusal.
 /** @type {(promise: Promise<string>) => Promise<any>} */
@@ -159,20 +159,20 @@ export async function answerOf(promise) {
     return JSON.parse(await promise);
   } catch {
     const now = await serverNow();
-    return { error: now.server ? REFUSED : now.stranger ? STRANGER : LOST };
+    return { error: now.server ? REFUSED : now.stranger ? NOT_OUR_SERVER : LOST };
   }
 }
 
 // Posts a run back to a server that no longer has it, after a restart or when it was evicted, before the run is used.
 // Returns an error message if that fails. An unreachable server is reported by the caller's own request.
 /** @type {(one: Run) => Promise<string>} */
-export async function regain(one) {
-  const { kept = true } = await answerOf(server.still_kept({ run: one.id }));
-  if (kept) return "";
+export async function restoreRun(one) {
+  const { stored = true } = await answerOf(server.is_stored({ run: one.id }));
+  if (stored) return "";
   if (!one.formats) return "The server no longer has this run. Please open its file again.";
   const { prompt, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
-  const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
+  const answer = await answerOf(server.restore_run({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
   if (answer.run) one.id = answer.run, emit("changed");
   return answer.error || "";
 }

@@ -217,8 +217,15 @@ export interface Tape {
   playing: boolean;
   due: number;
   last: number;
-  beat: number;
-  whole?: Run;
+}
+
+/** A range of tokens in a plot, or all of them; null: the plot follows. */
+export type View = [number, number] | "all" | null;
+
+/** What the family menu shows, as ui/family_menu.py makes it. */
+export interface FamilyMenu {
+  progress: any;
+  [fact: string]: any;
 }
 
 /** The page's first line, sent once. */

@@ -26,7 +26,7 @@ Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
 PLAIN, ROUND = "a plain step without its forwards", "a round without its forwards"
 
 
-class Pace:
+class DraftPlanner:
     """Chooses the draft length at every step; remembers acceptance rates by anchor and drafter."""
 
     def __init__(self, forwards: Forwards) -> None:
@@ -37,7 +37,7 @@ class Pace:
         self._steps = 0
         self._tried: set[tuple[int, int]] = set()  # (rows, block)
 
-    def drafting(self, seq: Sequence) -> Drafting | None:
+    def drafting_for(self, seq: Sequence) -> Drafting | None:
         """The drafter for a new sequence, or None if nothing may be drafted for it."""
         if seq.run.request.spec.speculation.mode == "off":
             return None
@@ -84,11 +84,11 @@ class Pace:
         """The time excluding forwards."""
         return self.forwards.clock() - self.forwards.spent_s
 
-    def took(self, kind: str, tokens: int, seconds: float) -> None:
+    def record_cost(self, kind: str, tokens: int, seconds: float) -> None:
         """Record how long a step of this kind, attributing `tokens` tokens, took by `clock_s`."""
         self.forwards.costs.add(kind, tokens, seconds)
 
-    def learn(self, seqs: Collection[Sequence]) -> None:
+    def remember_acceptance(self, seqs: Collection[Sequence]) -> None:
         """Remember these sequences' acceptance rates for later sequences."""
         for seq in seqs:
             if seq.drafting:
@@ -151,7 +151,7 @@ class Pace:
         for seq in layout.seqs:
             roles = {*seq.roles, seq.drafting.role} if seq in able and seq.drafting else {*seq.roles}
             for role in roles:
-                unit = self.forwards.unit_of(role)
+                unit = self.forwards.group_of(role)
                 fed[unit] = (fed.get(unit, (0, False))[0] + 1, role in stepping)
         return fed
 

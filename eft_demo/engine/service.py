@@ -10,12 +10,12 @@ from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.thread import STOPPING, EngineThread
-from eft_demo.engine.zerogpu import Lend, LentEngine
+from eft_demo.engine.zerogpu import GpuDecorator, ZeroGpuEngine
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.models.load import group_models
-from eft_demo.models.memory import CPU, settle
+from eft_demo.models.memory import CPU, freeze_loaded_objects
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.runs.spec import RunSpec, check
@@ -45,11 +45,11 @@ class Service:
         family: str | Entry = "atlas",
         roles: Iterable[str] | None = None,
         watcher: Watcher = QUIET,
-        lend: Lend | None = None,
+        allocate_gpu: GpuDecorator | None = None,
     ) -> "Service":
         """Load a family and its models and start an engine. Raises FamilyError, OutOfMemory or Cancelled.
 
-        `lend` is the host's decorator if the GPU is allocated to one run at a time.
+        `allocate_gpu` is the host's decorator if the GPU is allocated to one run at a time.
         """
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family
@@ -63,9 +63,13 @@ class Service:
             PATIENCE_S,
         )
         on_gpu = any(place.device != CPU for place in opened.plan.placements)
-        engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)
+        engine = (
+            Engine(*parts)
+            if allocate_gpu is None
+            else ZeroGpuEngine(*parts, allocate_gpu=allocate_gpu, needs_device=on_gpu)
+        )
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
-        settle()
+        freeze_loaded_objects()
         service.start()
         return service
 
@@ -96,16 +100,16 @@ class Service:
         """Start the engine's thread. `load` does this already."""
         self.thread.start()
 
-    def stop(self, sentence: str = STOPPING) -> None:
+    def stop(self, message: str = STOPPING) -> None:
         """End all runs with this message and stop the engine's thread."""
-        self.thread.stop(sentence)
+        self.thread.stop(message)
 
     def start_run(self, spec: RunSpec, forced: Sequence[int] = (), owner: str = "") -> Run:
         """Check a spec and submit the run. Raises InputError or Overloaded, with a message for the user.
 
         `forced` are the first tokens of every answer; the run counts towards the share of `owner`.
         """
-        checked = check(spec, self.family, self.settings).played()
+        checked = check(spec, self.family, self.settings).for_behaviour()
         roles = dict.fromkeys(role for _, recipe in checked.columns for role in recipe.roles)
         prompts = {
             role: tuple(encode_prompt(self.family, role, checked.prompt, checked.formats.get(role)))

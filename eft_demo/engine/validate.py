@@ -6,7 +6,7 @@ Knows models, recipes and limits; knows nothing about sequences and steps.
 from collections.abc import Mapping
 
 from eft_demo.engine.run import RunRequest
-from eft_demo.engine.score import check_given
+from eft_demo.engine.score import check_forced
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import refuse_undoing
 from eft_demo.models.protocol import LanguageModel
@@ -27,7 +27,7 @@ def check_request(
         )
     for name, value in spec.controls.items():
         check_weight(name, value, settings.allow_negative_alpha)
-    check_given(request, vocab)
+    check_forced(request, vocab)
     for _, recipe in spec.columns:
         recipe.coefficients(spec.controls)
         if not settings.allow_negative_alpha:

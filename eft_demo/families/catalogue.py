@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
-from eft_demo.families.files import at_home, is_file
+from eft_demo.families.files import expand_home, is_file
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import SMALL_TUNED
@@ -148,7 +148,7 @@ class Entry:
         return all(role.revision for role in self.roles.values() if role.repo)
 
     @property
-    def way_out(self) -> str:
+    def advice(self) -> str:
         """What to do about a file that is missing or damaged."""
         return TRAIN_AGAIN if self.bundled else CORRECT_IT
 
@@ -172,7 +172,7 @@ def find_entry(name: str, settings: Settings) -> Entry:
     if name in files:
         return read_entry(files[name], bundled=files[name].name == "family.yaml")
     if name.endswith((".yaml", ".yml")):
-        return read_entry(at_home(name))
+        return read_entry(expand_home(name))
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
@@ -261,7 +261,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-    path = (folder / at_home(table["path"].expect(str))) if "path" in table else None
+    path = (folder / expand_home(table["path"].expect(str))) if "path" in table else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
         raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")

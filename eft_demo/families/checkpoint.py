@@ -48,7 +48,7 @@ class Checkpoint:
     role: str
     path: Path
     adapter_of: str | None = None
-    way_out: str = ""  # what to do if its files are damaged
+    advice: str = ""  # what to do if its files are damaged
     repo: str = ""  # its repository, if it is from the hub
     same_as: str | None = None
 
@@ -65,7 +65,7 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
     """
     if missing := missing_files(checkpoint.path):
         raise FamilyError(
-            f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.way_out}"
+            f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.advice}"
         )
     try:
         config = read_config(checkpoint.path)
@@ -78,12 +78,12 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
     except BROKEN as error:
         raise FamilyError(
             f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). "
-            + checkpoint.way_out
+            + checkpoint.advice
         ) from None
     if width < vocab:
         raise FamilyError(
             f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
-            f"they do not belong together. {checkpoint.way_out}"
+            f"they do not belong together. {checkpoint.advice}"
         )
 
 
@@ -102,7 +102,7 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         path = adapter.path / name
         if not is_file(path):
-            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.way_out}")
+            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.advice}")
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
@@ -168,7 +168,7 @@ def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: i
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
             raise FamilyError(
                 f"The config.json of {checkpoint.role} in {checkpoint.path} is damaged: {name} must be a "
-                f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.way_out}"
+                f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.advice}"
             )
 
 
@@ -178,7 +178,7 @@ def _check_layers(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapp
     if stored > (layers := int(config["num_hidden_layers"])):
         raise FamilyError(
             f"The weights of the model {checkpoint.role} have {stored} layers, and its config.json says "
-            f"{layers}: they do not belong together. {checkpoint.way_out}"
+            f"{layers}: they do not belong together. {checkpoint.advice}"
         )
 
 
@@ -223,9 +223,9 @@ def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.way_out}") from None
+        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.advice}") from None
     if not isinstance(content, dict):
-        raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.way_out}")
+        raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.advice}")
     return content
 
 

@@ -112,7 +112,7 @@ def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
         return ()
     try:
         entry = find_entry(name, settings)
-        return read_codec(entry.file.parent / entry.tokenizer, entry.way_out).token_bytes
+        return read_codec(entry.file.parent / entry.tokenizer, entry.advice).token_bytes
     except FamilyError:
         return ()
 
@@ -171,14 +171,14 @@ def encode_prompt(
 def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
     """The checkpoint of a role, with the advice for damaged files."""
     if entry.bundled:
-        way_out = entry.way_out
+        advice = entry.advice
     elif role.repo is not None:
         # A snapshot folder only links to the files, which are stored next to it.
         cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
-        way_out = f"Please delete {cached} and start again to download it anew."
+        advice = f"Please delete {cached} and start again to download it anew."
     else:
-        way_out = f"Please restore the file, or set another folder in {entry.file}."
-    return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "", role.same_as)
+        advice = f"Please restore the file, or set another folder in {entry.file}."
+    return Checkpoint(role.role, folder, role.adapter_of, advice, role.repo or "", role.same_as)
 
 
 def _local_folder(role: RoleEntry) -> Path:
@@ -196,10 +196,10 @@ def _local_folder(role: RoleEntry) -> Path:
 def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, int]:
     """The family's tokenizer, and the number of ids that all roles share."""
     if entry.tokenizer not in roles:
-        codec = read_codec(entry.file.parent / entry.tokenizer, entry.way_out)
+        codec = read_codec(entry.file.parent / entry.tokenizer, entry.advice)
         return codec, len(codec.token_bytes)
-    path, way_out = roles[entry.tokenizer].path / "tokenizer.json", roles[entry.tokenizer].way_out
-    codec = read_codec(path, way_out)
+    path, advice = roles[entry.tokenizer].path / "tokenizer.json", roles[entry.tokenizer].advice
+    codec = read_codec(path, advice)
     vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
     seen = {path.read_bytes()}
     for role, checkpoint in roles.items():
@@ -207,7 +207,7 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
         # Adapters often have none, and most tokenizers of a family are the same file.
         if is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
-            tokenizer = read_codec(other, checkpoint.way_out).tokenizer
+            tokenizer = read_codec(other, checkpoint.advice).tokenizer
             vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)
     return codec, compare_vocabularies(vocabularies)
 
@@ -219,7 +219,7 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
         token_id = codec.tokenizer.token_to_id(token)
         if token_id is None:
             raise FamilyError(
-                f"The stop token {token} of {entry.file} is not in the tokenizer. {entry.way_out}"
+                f"The stop token {token} of {entry.file} is not in the tokenizer. {entry.advice}"
             )
         named.add(token_id)
     if not entry.bundled:
@@ -253,6 +253,6 @@ def _bos_id(entry: Entry, codec: Codec) -> int | None:
     token_id = codec.tokenizer.token_to_id(entry.bos)
     if token_id is None:
         raise FamilyError(
-            f"The bos token {entry.bos} of {entry.file} is not in the tokenizer. {entry.way_out}"
+            f"The bos token {entry.bos} of {entry.file} is not in the tokenizer. {entry.advice}"
         )
     return token_id

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from eft_demo.errors import Cancelled, EFTError, FamilyError
 from eft_demo.families.files import is_file
-from eft_demo.families.hub_faults import cache_folder, incomplete, not_the_hub, sentence_for, unreachable
+from eft_demo.families.hub_faults import cache_folder, hub_error, incomplete, not_the_hub, unreachable
 from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_files
 
 CONFIG_FILES = (
@@ -50,7 +50,7 @@ class Stage:
 Progress = Callable[[Stage], None]
 
 
-def silent(stage: Stage) -> None:
+def ignore_progress(stage: Stage) -> None:
     """No-op progress callback."""
 
 
@@ -67,10 +67,10 @@ class Facts:
 class Watcher:
     """A progress callback and an event that cancels the work."""
 
-    progress: Progress = silent
+    progress: Progress = ignore_progress
     cancel: Event | None = None
 
-    def tell(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
+    def report(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
         """Report progress. Raises Cancelled if the work was cancelled."""
         self.check()
         self.progress(Stage(stage, what, done_bytes, total_bytes))
@@ -98,7 +98,7 @@ def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Pat
     try:
         found = try_to_load_from_cache(repo, first, revision=revision)
     except (HFValidationError, OSError) as error:
-        raise sentence_for(error, repo, revision) from None
+        raise hub_error(error, repo, revision) from None
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
@@ -111,7 +111,7 @@ def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = 
     folder = cached_folder(repo, revision, adapter)
     if folder is not None:
         return folder
-    watcher.tell("download", repo)
+    watcher.report("download", repo)
     facts = look_up(repo, revision, watcher)
     wanted = _wanted(repo, facts.files, adapter)
     folder = _fetch(repo, facts.commit, wanted, watcher)
@@ -149,10 +149,10 @@ def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher
     total, done, path = sum(wanted.values()), 0, ""
     _check_disk(repo, total)
     for name, size in wanted.items():
-        watcher.tell("download", repo, done, total)
+        watcher.report("download", repo, done, total)
         path = _get(repo, revision, name, watcher, _Coming(done, total))
         done += size
-    watcher.tell("download", repo, done, total)
+    watcher.report("download", repo, done, total)
     return Path(path).parent
 
 
@@ -211,7 +211,7 @@ def _asked(
             watcher.check()
             if coming.seen != seen:
                 seen, since = coming.seen, time.monotonic()
-                watcher.tell("download", repo, coming.done + seen, coming.total)
+                watcher.report("download", repo, coming.done + seen, coming.total)
             limit_s = STALL_S if coming.begun else ANSWER_S
             if time.monotonic() - since > limit_s:
                 cut = incomplete if coming.begun else unreachable
@@ -221,7 +221,7 @@ def _asked(
         raise
     except Exception as error:  # huggingface_hub, its HTTP library and the system raise many classes
         log.debug("huggingface_hub raised", exc_info=True)
-        raise sentence_for(error, repo, revision, arriving=coming.begun) from None
+        raise hub_error(error, repo, revision, arriving=coming.begun) from None
     finally:
         coming.given_up = True
 
@@ -259,7 +259,7 @@ def _check_disk(repo: str, needed_bytes: int) -> None:
         folder = nearest_folder(cache_folder())
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise sentence_for(error, repo, None) from None
+        raise hub_error(error, repo, None) from None
     if needed_bytes + SPARE_DISK_BYTES > free:
         raise FamilyError(
             f"{repo} needs {needed_bytes / 1e9:.1f} GB of disk space, and {folder} has {free / 1e9:.1f} GB "

@@ -61,22 +61,22 @@ class Codec:
         return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
 
 
-def read_codec(path: Path, way_out: str) -> Codec:
+def read_codec(path: Path, advice: str) -> Codec:
     """Read the tokenizer in `path`. Raises FamilyError for a missing, damaged or unsupported file."""
     if not is_file(path):
-        raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
+        raise FamilyError(f"The tokenizer {path} is missing. {advice}")
     try:
         text = read_text(path, MAX_TOKENIZER_BYTES)
     except (OSError, ValueError) as error:
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
     try:
         return make_codec(Tokenizer.from_str(text), json.loads(text))
     except FamilyError as error:
-        raise FamilyError(f"The tokenizer {path}: {error} {way_out}") from None
+        raise FamilyError(f"The tokenizer {path}: {error} {advice}") from None
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the library's Rust code is not an Exception
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
 
 
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:

@@ -25,16 +25,16 @@ _BEARER = re.compile(r"(Bearer )[^\s'\"]+")
 _kept: dict[str, str] = {}
 
 
-def given() -> Mapping[str, str]:
-    """The environment, including the variables that `keep_from_gradio` removed."""
+def full_environment() -> Mapping[str, str]:
+    """The environment, including the variables that `remove_gradio_variables` removed."""
     return {**_kept, **os.environ}
 
 
-def keep_from_gradio() -> None:
+def remove_gradio_variables() -> None:
     """Remove all GRADIO_ variables from this process's environment. Call this before importing Gradio.
 
     They can make Gradio open a public tunnel, serve folders, load an API for agents, watch files or change
-    the port. Those that the app uses itself (`settings.HOSTED_NAMES`) are read from `given`.
+    the port. Those that the app uses itself (`settings.HOSTED_NAMES`) are read from `full_environment`.
     """
     for name in [name for name in os.environ if name.upper().startswith("GRADIO_")]:
         _kept[name] = os.environ.pop(name)
@@ -42,13 +42,13 @@ def keep_from_gradio() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
-def without_hub() -> dict[str, str]:
+def environment_without_hub() -> dict[str, str]:
     """The environment without the hub's variables, which could break imports; for processes without a hub."""
     ways = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_")
     return {name: text for name, text in os.environ.items() if not name.startswith(ways)}
 
 
-def leave_lost_folder() -> None:
+def leave_deleted_folder() -> None:
     """Change to the root folder if the current one was deleted: libraries fail without one."""
     try:
         os.getcwd()
@@ -57,7 +57,7 @@ def leave_lost_folder() -> None:
 
 
 @contextmanager
-def without_network() -> Iterator[None]:
+def hide_network_variables() -> Iterator[None]:
     """Hide the variables for proxies and certificates while Gradio is imported.
 
     On import Gradio creates an HTTP client that this page never uses, which fails if one of them is invalid.
@@ -70,7 +70,7 @@ def without_network() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def blamed(error: BaseException) -> EFTError | None:
+def error_of_bad_variable(error: BaseException) -> EFTError | None:
     """An error that names the environment variable that seems to have caused `error`, or None.
 
     Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
@@ -99,14 +99,14 @@ def without_secrets(text: str) -> str:
     return _BEARER.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
-def odd_variables(prefix: str) -> list[str]:
+def non_ascii_variables(prefix: str) -> list[str]:
     """The variables with this prefix whose values are not printable ASCII."""
     found = [name for name, value in os.environ.items() if name.startswith(prefix)
              and not (value.isascii() and value.isprintable())]  # fmt: skip
     return sorted(found)
 
 
-def ways_to_the_network() -> list[str]:
+def proxy_variables() -> list[str]:
     """The variables that are set and route requests through a proxy."""
     return sorted(name for name, value in os.environ.items() if _PROXY.fullmatch(name) and value)
 

@@ -69,9 +69,9 @@ def shortage(error: BaseException | None) -> str:
 
     Also looks at the errors that led to this one: handling such an error often fails in other ways.
     """
-    while error is not None and not (sentence := _lacking(error)):
+    while error is not None and not (message := _lacking(error)):
         error = error.__cause__ or error.__context__
-    return "" if error is None else sentence
+    return "" if error is None else message
 
 
 def _lacking(error: BaseException) -> str:

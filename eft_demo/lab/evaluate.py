@@ -112,7 +112,7 @@ def evaluate_recipe(
 ) -> Result:
     """Score one recipe: one line of the table."""
     asked = questions(load_facts(), count, behaviour=behaviour)
-    column = recipe.played(behaviour)
+    column = recipe.for_behaviour(behaviour)
     answers = [
         trace
         for start in range(0, len(asked), ROWS_AT_ONCE)

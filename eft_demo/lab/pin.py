@@ -115,8 +115,8 @@ def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
     if entry.tokenizer not in paths:
         raise FamilyError(f"{entry.tokenizer} was not found on the hub, so nothing can be compared with it.")
     if not is_file(paths[entry.tokenizer]):
-        raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.way_out}")
-    codecs = {name: read_codec(path, entry.way_out) for name, path in paths.items() if is_file(path)}
+        raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.advice}")
+    codecs = {name: read_codec(path, entry.advice) for name, path in paths.items() if is_file(path)}
     return compare_vocabularies(
         {name: codec.tokenizer.get_vocab(with_added_tokens=True) for name, codec in codecs.items()}
     )

@@ -27,6 +27,6 @@ def role_title(role: str) -> str:
     return role.replace("_", " ")
 
 
-def played_by(behaviour: str) -> Mapping[str, str]:
+def roles_for_behaviour(behaviour: str) -> Mapping[str, str]:
     """The renaming for `Recipe.with_roles` that puts `behaviour` in place of small_tuned; empty for ""."""
     return {SMALL_TUNED: behaviour} if behaviour else {}

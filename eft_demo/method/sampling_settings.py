@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from eft_demo.errors import in_place
+from eft_demo.errors import at_field
 from eft_demo.method.warper import Warper
 from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Range
 
@@ -38,7 +38,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, limits in SAMPLING.items():
-            with in_place(name):
+            with at_field(name):
                 object.__setattr__(self, name, limits.check(getattr(self, name)))
 
     @property

@@ -18,7 +18,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import Entry
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
 from eft_demo.models.memory import CPU
-from eft_demo.models.plan import Plan, choice_of, engine_threads
+from eft_demo.models.plan import Plan, engine_threads, menu_entry
 from eft_demo.settings import Settings
 
 # Share of the read speed that a whole step reaches: attention, sampling and the gaps between the products
@@ -57,7 +57,7 @@ def estimate(
 
     Raises FamilyError if the family file gives no sizes and the models are not on this machine.
     """
-    choice = choice_of(entry, settings, free)
+    choice = menu_entry(entry, settings, free)
     roles = (LARGE_BASE, SMALL_BASE, entry.behaviours[0].role)
     places = [choice.plan.of(role) for role in roles]
     if unknown := [place.role for place in places[:2] if not place.weights_bytes]:

@@ -62,7 +62,7 @@ def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher
     folders = {role: fetch(entry, role, watcher) for role in wanted}
     plan = make_plan(entry, settings, wanted, folders)
     plan.check()
-    watcher.tell("check", entry.name)
+    watcher.report("check", entry.name)
     loaded = load_family(entry, settings, folders)
     models = load_models(loaded, plan.of("large_base").dtype, plan=plan, watcher=watcher)
     return Opened(loaded, models, plan, _fitted(entry, settings, plan))

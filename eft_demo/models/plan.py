@@ -80,7 +80,7 @@ def engine_threads(entry: Entry, settings: Settings) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class MenuEntry:
     """A family as the menu shows it."""
 
     name: str
@@ -95,11 +95,11 @@ class Choice:
     plan: Plan
 
 
-def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:
+def menu_entry(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> MenuEntry:
     """The menu entry of one family, with its plan on this machine."""
     plan = make_plan(entry, settings, free=free)
     missing = [place for place in plan.placements if not (place.here or entry.roles[place.role].same_as)]
-    return Choice(
+    return MenuEntry(
         name=entry.name,
         title=entry.title,
         licence=entry.licence,
@@ -131,10 +131,10 @@ def make_plan(
     known = {role: _measure(entry, role, folders) for role in chosen_roles(entry, roles)}
     room = dict(free_memory() if free is None else free)
     plan = Plan((), 0, {}, {}, room)
-    for way in _ways(entry, settings, room):
+    for strategy in _strategies(entry, settings, room):
         rows = settings.max_sequences
         while True:
-            plan = _place(known, way, rows, room)
+            plan = _place(known, strategy, rows, room)
             if plan.fits:
                 return plan
             if rows <= MIN_ROWS:
@@ -156,8 +156,8 @@ class _Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to place a family: how its large models are stored, and where the large and small ones go."""
+class _Strategy:
+    """How a family is placed: how its large models are stored, and where the large and small ones go."""
 
     quantisation: str
     dtype: torch.dtype
@@ -167,40 +167,42 @@ class _Way:
     warning: str = ""
 
 
-def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Way]:
-    """The ways to try, from the best to the last resort."""
+def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Strategy]:
+    """What to try, from the best to the last resort."""
     wanted = settings.quantisation
     kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
     chosen = choose_dtype(settings)
     gpus = [device for device in room if device != CPU]
     if entry.bundled or not gpus or settings.device == CPU:
-        return [_Way(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]
+        return [_Strategy(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
     dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16 if bf16 else torch.float16
     best = max(gpus, key=lambda device: room[device])
-    ways = [_Way(kind, dtype, best, best, f"on {best}, which has the most free memory") for kind in kinds]
+    strategies = [
+        _Strategy(kind, dtype, best, best, f"on {best}, which has the most free memory") for kind in kinds
+    ]
     if len(gpus) > 1:
         spread = f"spread over {len(gpus)} GPUs, because it does not fit on one"
-        ways += [_Way(kind, dtype, "auto", best, spread) for kind in kinds]
+        strategies += [_Strategy(kind, dtype, "auto", best, spread) for kind in kinds]
     slow = "The large model is in CPU memory, because it does not fit on a GPU: expect seconds per token."
     last_resort = "in CPU memory, because it does not fit on a GPU"
-    ways += [_Way(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
-    return ways
+    strategies += [_Strategy(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
+    return strategies
 
 
-def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]) -> Plan:
-    placements, full = _filled(known, way, rows, room)
-    _, needed = _filled(known, way, min(rows, MIN_ROWS), room)
+def _place(known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]) -> Plan:
+    placements, full = _filled(known, strategy, rows, room)
+    _, needed = _filled(known, strategy, min(rows, MIN_ROWS), room)
     short = [device for device in full if full[device] > room.get(device, 0)]
-    problem = _problem(short[0], full, room, placements, way) if short else ""
-    return Plan(placements, rows, needed, full, dict(room), problem, "" if short else way.warning)
+    problem = _problem(short[0], full, room, placements, strategy) if short else ""
+    return Plan(placements, rows, needed, full, dict(room), problem, "" if short else strategy.warning)
 
 
 def _filled(
-    known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]
+    known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]
 ) -> tuple[tuple[Placement, ...], dict[str, int]]:
     """The placements with room for `rows` full sequences, and the bytes they take by device."""
-    placements = tuple(_placement(role, measure, way, rows) for role, measure in known.items())
+    placements = tuple(_placement(role, measure, strategy, rows) for role, measure in known.items())
     gpus = [device for device in room if device != CPU]
     taken: dict[str, int] = {}
     for place in placements:
@@ -215,33 +217,33 @@ def _filled(
     return placements, taken
 
 
-def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
+def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
     large = is_large(role)
-    quantisation = way.quantisation if large else NONE
-    reason = way.reason
+    quantisation = strategy.quantisation if large else NONE
+    reason = strategy.reason
     if measure.stored_bytes:
         quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "already quantised, loaded as it is"
     elif measure.entry.same_as is not None:
         weights_bytes, reason = 0, f"the same model as {measure.entry.same_as}"
     elif measure.entry.adapter_of is not None:
         weights_bytes, reason = (
-            measure.weights.bytes(way.dtype, NONE),
+            measure.weights.bytes(strategy.dtype, NONE),
             f"an adapter on {measure.entry.adapter_of}",
         )
     else:
-        weights_bytes = measure.weights.bytes(way.dtype, quantisation)
+        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
         if not measure.weights.parameters:
             reason = "its size is unknown until it is downloaded"
-        elif not large and way.quantisation != NONE:
+        elif not large and strategy.quantisation != NONE:
             reason += "; not quantised, since the error would enter the small models' difference twice"
     slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
-    cache, device = measure.cache, way.large if large else way.small
+    cache, device = measure.cache, strategy.large if large else strategy.small
     # On a CPU the fused pass keeps keys and values in float32, whatever the weights' dtype.
-    item_bytes = torch.float32.itemsize if device == CPU else way.dtype.itemsize
+    item_bytes = torch.float32.itemsize if device == CPU else strategy.dtype.itemsize
     return Placement(
         role=role,
         source=measure.entry.source,
-        dtype=way.dtype,
+        dtype=strategy.dtype,
         quantisation=quantisation,
         device=device,
         parameters=measure.weights.parameters,
@@ -298,11 +300,11 @@ def _problem(
     needed: Mapping[str, int],
     room: Mapping[str, int],
     placements: tuple[Placement, ...],
-    way: _Way,
+    strategy: _Strategy,
 ) -> str:
     largest = max(placements, key=lambda place: place.weights_bytes)
     place = "this machine's memory" if device == CPU else device
-    advice = "" if way.quantisation != NONE else " with --quantisation nf4,"
+    advice = "" if strategy.quantisation != NONE else " with --quantisation nf4,"
     return (
         f"This needs {needed[device] / 1e9:.1f} GB of {place}, but only {room.get(device, 0) / 1e9:.1f} GB "
         f"are free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "

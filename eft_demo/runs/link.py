@@ -23,8 +23,15 @@ from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.method.weight_filter import parse_weight_filter
-from eft_demo.runs.link_text import Fields, numbers_in, read_fields, seen, trimmed, without_marks
-from eft_demo.runs.made_with import Facts, join_short, read_short
+from eft_demo.runs.link_text import (
+    Fields,
+    numbers_in,
+    read_fields,
+    trimmed,
+    without_invisible,
+    without_trailing_marks,
+)
+from eft_demo.runs.made_with import Facts, facts_from_text, facts_to_text
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
 from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
 from eft_demo.settings import CONTROLS, Range, check_control, show_value
@@ -68,7 +75,7 @@ class Link:
         pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in spec.formats.items()]
         texts = {"filter": spec.weight_filter, "schedule": spec.schedule, "speculation": spec.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
-        pairs += [("made", join_short(self.made))] if self.made else []
+        pairs += [("made", facts_to_text(self.made))] if self.made else []
         pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
         pairs += [] if spec.length is None else [("length", str(spec.length))]
         pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
@@ -215,7 +222,7 @@ def _name(text: str) -> str:
 
 
 def _made(text: str) -> Facts:
-    facts = read_short(text)
+    facts = facts_from_text(text)
     if facts is None:
         message = f"The versions that the link was made with cannot be read: {show_value(text)}."
         raise InputError(message, code="link_made")
@@ -241,8 +248,10 @@ def _mended_column(text: str) -> tuple[str, Recipe]:
     try:
         return _column(text)
     except EFTError as refusal:
-        bare = without_marks(seen(text), "+-−–")  # keeps a final operator: a truncated recipe stays invalid
-        bracketed = without_marks(seen(text), ")+-−–")
+        bare = without_trailing_marks(
+            without_invisible(text), "+-−–"
+        )  # keeps a final operator: a truncated recipe stays invalid
+        bracketed = without_trailing_marks(without_invisible(text), ")+-−–")
         operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # + decoded twice becomes a space
         for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):

@@ -228,7 +228,7 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
+def recorded_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
     """The ids of all tokens that appear in the columns' records."""
     records = [record for column in columns for record in column.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
@@ -237,7 +237,7 @@ def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
 
 def gather_pieces(columns: Iterable[ColumnTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
     """The bytes of every token in the columns' records, so that a trace is readable without its tokenizer."""
-    ids = sorted(named_tokens(columns))
+    ids = sorted(recorded_tokens(columns))
     return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
 

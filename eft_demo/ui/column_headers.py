@@ -6,7 +6,7 @@ Knows the shapes of recipes; knows nothing of models or of how a header is drawn
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eft_demo.method.recipe import Recipe
+from eft_demo.method.recipe import Recipe, lone_model
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, is_large
 
 # True of every family; what is special about one family stands in its file.
@@ -64,12 +64,3 @@ def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType(
     if recipe.anchor == LARGE_BASE and not sizes:
         return f"Large model's knowledge, {behaviours} behaviours blended"
     return "Custom recipe"
-
-
-def lone_model(recipe: Recipe) -> str:
-    """The only model that a recipe needs; empty if it needs several."""
-    if not recipe.terms:
-        return recipe.anchor
-    (first, *more) = recipe.terms
-    whole = not more and first.weight == 1 and first.minus == recipe.anchor
-    return first.plus if whole else ""

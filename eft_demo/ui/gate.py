@@ -52,7 +52,7 @@ class Refusal(NamedTuple):
     """An HTTP status and its error message."""
 
     status: int
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,12 @@ class Rules:
 
 def rules(settings: Settings) -> Rules:
     """The rules for the app's host, its allowed names, and whether it is a Space."""
-    asked = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
+    allowed = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
     machine = socket.gethostname().lower()
     here = frozenset({*LOOPBACK, machine, f"{machine}.local"})
     return Rules(
-        names=here | asked if asked or _is_loopback(settings.host) else None,
-        guessed=not asked,
+        names=here | allowed if allowed or _is_loopback(settings.host) else None,
+        guessed=not allowed,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
         run_scale=settings.run_scale,
@@ -364,7 +364,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 async def answer(send: Send, refusal: Refusal) -> None:
     """Send the refusal as JSON with its message in `detail`, as Gradio does."""
-    body = json.dumps({"detail": refusal.sentence}).encode()
+    body = json.dumps({"detail": refusal.message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -21,13 +21,13 @@ from starlette.routing import Route
 
 from eft_demo.settings import Settings
 from eft_demo.ui import serving
-from eft_demo.ui.connections import bound
+from eft_demo.ui.connections import limit_connections
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
 from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
-from eft_demo.ui.visitors import Listening
+from eft_demo.ui.visitors import TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -109,8 +109,8 @@ def start(demo: Page, settings: Settings) -> str:
                 Route("/eft/plotly.min.js", plotly_js),
                 module_route(page_modules()),
             ],
-            "middleware": [Middleware(OwnAddress), Middleware(Listening, streams=demo.live.streams)],
-            "exception_handlers": {RequestValidationError: not_as_asked},
+            "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
+            "exception_handlers": {RequestValidationError: unreadable_post},
         },
     )
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
@@ -118,7 +118,7 @@ def start(demo: Page, settings: Settings) -> str:
     # The gate is outside Gradio's own middleware, which would answer other sites.
     demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
     demo.server.start()
-    bound(demo.server)
+    limit_connections(demo.server)
     address: str = demo.local_url
     return address
 
@@ -192,7 +192,7 @@ def _known(number: object, known: Mapping[int, object]) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number in known
 
 
-def not_as_asked(request: Request, error: Exception) -> Response:
+def unreadable_post(request: Request, error: Exception) -> Response:
     """The answer to a post that Gradio cannot read; its own would repeat the post, which may be binary."""
     return JSONResponse(
         {"detail": "This request does not have the form that the page sends."}, status_code=422

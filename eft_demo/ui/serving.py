@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.host.environment import given
+from eft_demo.host.environment import full_environment
 from eft_demo.settings import show_value
 
 PORTS_TRIED = 50
@@ -158,7 +158,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 workers=1,
                 lifespan="on",
-                forwarded_allow_ips=given().get("FORWARDED_ALLOW_IPS", HERE),
+                forwarded_allow_ips=full_environment().get("FORWARDED_ALLOW_IPS", HERE),
             )
         )
         self.sockets = list(sockets)

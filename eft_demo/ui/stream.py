@@ -39,7 +39,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 
 from eft_demo.engine.attribution import ROLE_CANDIDATES
-from eft_demo.engine.speculate import who_drafted
+from eft_demo.engine.speculate import default_drafter
 from eft_demo.figures.contributions import LIGHT, contribution_figure, contribution_point
 from eft_demo.method.mixing import SUPPORT_DELTA_NATS
 from eft_demo.method.recipe import Recipe
@@ -125,7 +125,7 @@ class Encoder:
                 **column_head(name, recipe, self.captions),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
-                "drafter": who_drafted(recipe),
+                "drafter": default_drafter(recipe),
                 "bars": figure["data"],
             }
             for (name, recipe), figure in zip(spec.columns, figures, strict=True)
@@ -136,7 +136,7 @@ class Encoder:
             n=nonce,
             prompt=spec.prompt,
             columns=columns,
-            attributed=attributed_first(recipes),
+            attributed=plotted_column(recipes),
             layout=figures[0]["layout"],
             sampling=asdict(spec.sampling),
             unreplayed=[warper.limits.name for warper in spec.sampling.active_warpers],
@@ -228,7 +228,7 @@ def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
     return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
 
 
-def attributed_first(recipes: Sequence[Recipe]) -> int | None:
+def plotted_column(recipes: Sequence[Recipe]) -> int | None:
     """The column whose contributions are plotted: the last one that a slider affects."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None

@@ -133,7 +133,7 @@ class Streams:
             return [session for session in old if session not in self._open]
 
 
-class Listening:
+class TrackStreams:
     """ASGI middleware that tracks the open event streams of pages."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], streams: Streams) -> None:

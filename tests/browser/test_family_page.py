@@ -30,7 +30,7 @@ waiting = threading.Event()  # the slow family has reported its progress
 def load(settings: Settings, watcher: Watcher) -> Service:
     """The real loader, except for an endless family and one whose download fails."""
     while settings.family == "slow":
-        watcher.tell("download", "some/large", 1_500_000_000, 6_000_000_000)
+        watcher.report("download", "some/large", 1_500_000_000, 6_000_000_000)
         waiting.set()
         watcher.cancel.wait(0.1)
     if settings.family == "full":
@@ -189,7 +189,7 @@ def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
 ):
     def without_end(settings: Settings, watcher: Watcher) -> str:
         while True:
-            watcher.tell("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
+            watcher.report("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
             watcher.cancel.wait(0.1)
 
     monkeypatch.setattr(site.demo.switch, "_measure", without_end)

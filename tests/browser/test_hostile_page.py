@@ -18,7 +18,7 @@ from eft_demo.runs.text import token_label
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
-from eft_demo.ui.run_store import KeptRuns
+from eft_demo.ui.run_store import RunStore
 from tests.asking import make_run
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
@@ -214,7 +214,7 @@ def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.
     chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
     tree.write(0, [make_record(UPSCALED, token, chances, position=token - 1) for token in chances])
     monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args[:3]))
-    monkeypatch.setattr(KeptRuns, "holds", lambda self, name: True)  # the script has its runs
+    monkeypatch.setattr(RunStore, "holds", lambda self, name: True)  # the script has its runs
     page = site.open()
     run(page, "x")
     page.wait_for_function("n => document.querySelectorAll('.t').length === n", arg=len(pieces))

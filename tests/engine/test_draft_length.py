@@ -5,7 +5,7 @@ from collections import abc
 import pytest
 from torch import Tensor
 
-from eft_demo.engine.batch import arrange
+from eft_demo.engine.batch import make_layout
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.draft_length import BLOCKS, PLAIN, ROUND
 from eft_demo.engine.engine import Engine
@@ -91,7 +91,7 @@ def choice(
     for row in rows:
         if row.drafting:
             row.drafting.expected = acceptance
-    found = engine._pace.blocks(arrange(rows))
+    found = engine._planner.blocks(make_layout(rows))
     run.cancel()
     while engine.step():
         pass
@@ -182,7 +182,7 @@ def test_the_speed_up_shown_is_at_most_the_tokens_gained_per_step() -> None:
     for hits in ((True, True, False), (True, False)):  # two rounds of 3 and 2 tokens
         drafting.begin_round(position, plain_s=1.0)
         for hit in hits:
-            drafting.note(hit)
+            drafting.record(hit)
         position += len(hits)
         now_s += 2.0
     assert drafting.speedup(position) == pytest.approx(5 * 1.0 / 4.0), "as measured"

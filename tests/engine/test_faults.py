@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eft_demo.engine.engine import MAX_FAILURES, Engine
-from eft_demo.engine.failures import DEAD, INTERRUPTED, EngineDead, Trouble, attempt
+from eft_demo.engine.failures import DEAD, INTERRUPTED, EngineDead, StepFailure, attempt
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.errors import Overloaded
@@ -217,7 +217,7 @@ def test_a_step_that_ran_out_of_memory_frees_its_own() -> None:
         held.append(weakref.ref(made))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    assert isinstance(attempt(step), Trouble)
+    assert isinstance(attempt(step), StepFailure)
     assert held[0]() is None
 
 
@@ -243,7 +243,7 @@ def test_the_family_can_be_switched_while_columns_stream(
         for run in runs:
             assert run.events(60.0), "all of them stream"
         new.start()
-        page.take_over(new)
+        page.switch_service(new)
         assert not old.alive and not old.dead and not new.dead
         ends = [event for run in runs for event in run.events() if isinstance(event, EndEvent)]
         assert all(run.done for run in runs) and len(ends) <= 16
@@ -290,7 +290,7 @@ def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alo
         assert ended <= 3
 
 
-@pytest.mark.parametrize("place", ["forward of large_base", "eft_demo.engine.engine.Engine._let_in"])
+@pytest.mark.parametrize("place", ["forward of large_base", "eft_demo.engine.engine.Engine._start_prefill"])
 def test_ctrl_c_is_no_failure_of_the_engine(
     place: str, toy_alone: list[list[Sent]], caplog: pytest.LogCaptureFixture
 ) -> None:

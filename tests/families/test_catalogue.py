@@ -8,7 +8,7 @@ import yaml
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
 from eft_demo.families.catalogue import EXAMPLES, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
-from eft_demo.models.plan import choice_of, make_plan
+from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -120,7 +120,7 @@ def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None
     # What is needed at least is stated apart from how many more texts there is room for.
     more_rows = plan.full_bytes["cpu"] - plan.needed_bytes["cpu"]
     assert more_rows == pytest.approx(1.03 * large.cache_bytes / 2, rel=1e-3)
-    assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
+    assert not large.here and menu_entry(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
 
 
 def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> None:
@@ -159,7 +159,7 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
 
 def test_the_list_has_what_a_menu_needs() -> None:
     here = Settings(dtype="fp32")
-    choices = {entry.name: choice_of(entry, here) for entry in list_entries(here)}
+    choices = {entry.name: menu_entry(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]
     assert atlas.here and atlas.plan.fits and atlas.download_bytes == 0
     assert atlas.parameters["large_base"] == 8_263_552

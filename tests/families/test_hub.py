@@ -30,7 +30,7 @@ from eft_demo.families.hub_faults import HubUnreachable, Incomplete
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
-from eft_demo.models.plan import choice_of
+from eft_demo.models.plan import menu_entry
 from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import load_first
 from tests.asking import spec
@@ -83,7 +83,7 @@ def entry(originals: Path, tmp_path: Path) -> Entry:
 
 def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -> None:
     stages: list[Stage] = []
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     service = Service.load(FP32, entry, watcher=Watcher(stages.append))
     try:
         traces = collect(service.start_run(spec("Who?", "polite", length=3)))
@@ -99,7 +99,7 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
         size = sum(path.stat().st_size for path in hub.folder_of(repo).iterdir())
         assert done[-1] == size
     hub.asked.clear()
-    assert choice_of(entry, FP32).here
+    assert menu_entry(entry, FP32).here
     open_family(entry, FP32)
     assert not hub.asked, "cached files need no network"
 
@@ -120,7 +120,7 @@ def test_a_download_can_be_cancelled_and_resumed(hub: FolderHub, entry: Entry) -
     hub.on_chunk = lambda: cancel.set() if (hub.folder_of("me/small_base") / "config.json").exists() else None
     with pytest.raises(Cancelled, match="Cancelled"):
         open_family(entry, FP32, watcher=Watcher(cancel=cancel))
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     hub.on_chunk = lambda: None
     assert set(open_family(entry, FP32).models) == set(ROLES)
 
@@ -210,7 +210,7 @@ def test_a_partial_file_is_not_accepted(hub: FolderHub, entry: Entry) -> None:
     hub.download_fault = half
     with pytest.raises(Incomplete, match="came incomplete .RemoteProtocolError: peer closed.*start again"):
         open_family(entry, FP32)
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     hub.download_fault = None
     assert set(open_family(entry, FP32).models) == set(ROLES)
 
@@ -509,7 +509,7 @@ def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_p
     names = {path.name for path in hub.folder_of("me/adapter").iterdir()}
     assert names == {"adapter_config.json", "adapter_model.safetensors"}
     hub.asked.clear()
-    assert choice_of(with_adapter, FP32).here and set(open_family(with_adapter, FP32).models) == set(ROLES)
+    assert menu_entry(with_adapter, FP32).here and set(open_family(with_adapter, FP32).models) == set(ROLES)
     assert not hub.asked
     spoiled = hub.folder_of("me/adapter") / "adapter_config.json"
     spoiled.write_text(spoiled.read_text().replace("me/small_base", "me/another"))

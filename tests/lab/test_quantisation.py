@@ -16,7 +16,7 @@ from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.weights import headers
 from eft_demo.lab.quantisation import compare, report, to_markdown, weights_bytes
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import load_model, load_models
 from eft_demo.models.plan import make_plan
@@ -84,7 +84,7 @@ def test_a_prequantised_checkpoint_is_loaded_as_it_is(
     assert isinstance(model, TransformersModel)
     assert weights_bytes(model) == pytest.approx(place.weights_bytes, rel=0.02)
     original = load_family(read_entry(family_file), FP32)
-    fresh = load_model(original, original.roles["large_base"], How(torch.float32, quantisation))
+    fresh = load_model(original, original.roles["large_base"], LoadOptions(torch.float32, quantisation))
     tokens = torch.tensor([[5, 6, 7, 8]])
     expected = fresh.forward([fresh.join()], tokens, keep=4)
     torch.testing.assert_close(model.forward([model.join()], tokens, keep=4), expected, atol=1e-4, rtol=1e-4)
@@ -95,8 +95,8 @@ def test_shapes_that_the_kernels_do_not_support_are_rejected(tmp_path: Path) -> 
     family = load_family(read_entry(path), FP32)
     for quantisation in ("int8", "nf4", "fp4"):
         with pytest.raises(FamilyError, match="large_base .* 64 and 32.*--quantisation none"):
-            load_model(family, family.roles["large_base"], How(torch.float32, quantisation))
-    assert load_model(family, family.roles["large_base"], How(torch.float32))
+            load_model(family, family.roles["large_base"], LoadOptions(torch.float32, quantisation))
+    assert load_model(family, family.roles["large_base"], LoadOptions(torch.float32))
 
 
 def test_the_report_on_quantising(tiny_settings: Settings, tiny_family: Family) -> None:

@@ -139,7 +139,7 @@ def test_thirty_visitors_at_one_address_keep_all_their_runs(place: Place) -> Non
         for number in range(80):
             assert "lines" in place.ask(attacker, f"stranger{number % 4}", "open_file", {"text": file})
             place.run(attacker, "runner", "Hi", 1)
-        kept = place.demo.live.kept
+        kept = place.demo.live.store
         assert all(kept.find(run) for ids in runs.values() for run in ids)
         assert sum(thing.opened for thing in kept.by_id.values()) == 4 * SETTINGS.max_opened_files
 

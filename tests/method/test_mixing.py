@@ -220,9 +220,9 @@ def test_each_rows_weight_filter_applies_and_the_attribution_stays_exact(
     anchor, bars, neg_log_z, logprob = (torch.stack(part, 1) for part in zip(*parts, strict=True))
     torch.testing.assert_close(found.logprobs.exp().sum(1), torch.ones(len(chosen)), atol=1e-4, rtol=0)
     for i, weight_filter in enumerate(chosen):
-        if not weight_filter.acts:
+        if not weight_filter.is_active:
             assert torch.equal(found.logprobs[i], unfiltered.logprobs[i])
-        rule = inside(found.anchor[i], weight_filter) if weight_filter.acts else [True] * VOCAB
+        rule = inside(found.anchor[i], weight_filter) if weight_filter.is_active else [True] * VOCAB
         kept = torch.tensor(rule)[every_tenth]
         floor = filter_floor(found.anchor[[i]], [weight_filter])[0]
         doubtful = (anchor[i] - floor).abs() < 1e-5  # float32 rounding

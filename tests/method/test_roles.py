@@ -3,7 +3,7 @@
 import pytest
 
 from eft_demo.method.recipe import UPSCALED, parse
-from eft_demo.method.roles import is_base, is_large, played_by, role_title
+from eft_demo.method.roles import is_base, is_large, role_title, roles_for_behaviour
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,6 @@ def test_size_and_tuning_of_a_role(role: str, base: bool, large: bool) -> None:
 
 
 def test_a_behaviour_replaces_small_tuned_and_an_empty_one_keeps_it() -> None:
-    assert UPSCALED.played("pirate") == parse("large_base + alpha*(pirate - small_base)")
-    assert UPSCALED.played("") == UPSCALED and not played_by("")
+    assert UPSCALED.for_behaviour("pirate") == parse("large_base + alpha*(pirate - small_base)")
+    assert UPSCALED.for_behaviour("") == UPSCALED and not roles_for_behaviour("")
     assert role_title("large_base") == "large base" and role_title("pirate") == "pirate"

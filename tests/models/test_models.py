@@ -19,10 +19,10 @@ from eft_demo.families.catalogue import find_entry
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.models import dtype as dtype_module
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype, compare_speed
-from eft_demo.models.fused import FusedQwen2, join_equals
+from eft_demo.models.fused import FusedQwen2, group_equal_shapes
 from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import load_model, load_models
@@ -66,7 +66,7 @@ def test_models_side_by_side_equal_each_alone(dtype: torch.dtype, atol: float) -
     weights = [make_model(SIZES[0], 101, 64, seed).to(dtype) for seed in range(3)]
     alone = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
     beside = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
-    join_equals([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
+    group_equal_shapes([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
     group = beside[0].group
     assert group is not None and group.members == {"a", "b", "c"}
     texts = {"c": [(1, 2, 3), (4, 5)], "a": [(6, 7, 8, 9)], "b": [(10,), (11, 12), (13, 14, 15)]}
@@ -134,14 +134,14 @@ def test_other_models_take_the_librarys_path(tiny_family: Family, tmp_path: Path
         num_key_value_heads=2, intermediate_size=64, max_position_embeddings=64,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path)
-    model = load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
+    model = load_model(tiny_family, Checkpoint("llama", tmp_path), LoadOptions(torch.float32))
     assert isinstance(model, TransformersModel)
     assert (model.context, model.vocab) == (64, tiny_family.vocab)
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop("model.layers.0.self_attn.q_proj.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(FamilyError, match="llama .* cannot be loaded .*q_proj"):
-        load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
+        load_model(tiny_family, Checkpoint("llama", tmp_path), LoadOptions(torch.float32))
 
 
 def test_starting_up_does_not_import_transformers() -> None:

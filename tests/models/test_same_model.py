@@ -15,7 +15,7 @@ from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import load_family, local_folders
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.load import group_models, load_models
-from eft_demo.models.plan import choice_of, make_plan
+from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 from tests.checkpoints import make_real_family
@@ -65,7 +65,7 @@ def test_the_model_is_loaded_once_and_planned_once(folder: Path) -> None:
     assert group.members == {"small_base", "polite"}
     place = make_plan(entry, FP32, free={"cpu": 8_000_000_000}).of("polite")
     assert place.weights_bytes == 0 < place.cache_bytes and place.source == "same as small_base"
-    assert choice_of(entry, FP32, {"cpu": 8_000_000_000}).download_bytes == 0
+    assert menu_entry(entry, FP32, {"cpu": 8_000_000_000}).download_bytes == 0
 
 
 @pytest.mark.parametrize(

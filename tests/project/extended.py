@@ -32,7 +32,7 @@ from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import run_store, stream
 from eft_demo.ui.columns import presets
 from eft_demo.ui.page import page_line
-from eft_demo.ui.run_form import read_asked
+from eft_demo.ui.run_form import read_run_spec
 from tests.fakes import make_service
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -101,7 +101,7 @@ def test_the_warper_is_in_page_post_link_and_trace(mine: Service) -> None:
     assert json.loads(page_line(mine))["fields"]["epsilon"]["help"]
     posted = RunSpec(prompt="What?", sampling=drawn(EPSILON), controls={"alpha": 1.0}, length=4).as_posted()
     assert posted["epsilon"] == EPSILON
-    spec = read_asked(mine, posted)
+    spec = read_run_spec(mine, posted)
     assert spec.sampling == drawn(EPSILON)
     link = from_query(Link(spec).to_query())
     assert link and link.spec.sampling == spec.sampling and not link.left_out
@@ -172,15 +172,15 @@ def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: p
 
 
 def test_the_plot_is_served(mine: Service) -> None:
-    (tab,) = json.loads(page_line(mine))["plots"]
+    *_, tab = json.loads(page_line(mine))["plots"]
     assert (tab["name"], "{column}" in tab["hint"]) == ("uncertainty", True)
     trace = run_of(mine, RunSpec(prompt="What?", length=6))
-    runs = run_store.KeptRuns(FP32)
-    runs.keep("a", run_store.Kept.of_file(trace))
-    asked = {"run": "a", "tab": "uncertainty", "column": 1}
+    runs = run_store.RunStore(FP32)
+    runs.keep("a", run_store.StoredRun.of_file(trace))
+    asked = {"run": "a", "tab": "uncertainty", "columns": [1]}
     (bars,) = json.loads(run_store.plot(mine, runs, asked))["data"]
     assert bars["y"] == [round(token.entropy_nats, 3) for token in trace.columns[1].tokens]
-    for bad in ({"tab": "nothing"}, {"column": 9}, {"column": "x"}, {"run": "b"}, {"tab": ["uncertainty"]}):
+    for bad in ({"tab": "nothing"}, {"columns": [9]}, {"columns": ["x"]}, {"columns": [1, 0]}, {"run": "b"}):
         assert json.loads(run_store.plot(mine, runs, asked | bad))["error"]
 
 

@@ -11,7 +11,7 @@ from eft_demo.runs.export import to_markdown
 from eft_demo.runs.settings_text import settings_of
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
-from eft_demo.ui.run_store import Kept
+from eft_demo.ui.run_store import StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import make_run, spec, three
 from tests.fakes import CHANT, make_service
@@ -76,7 +76,7 @@ def steered() -> RunTrace:
     try:
         columns = three("assistant")
         run = service.start_run(spec(CHANT, "assistant", columns=columns, controls={"alpha": 1.0}, length=40))
-        kept = Kept.of_run(run)
+        kept = StoredRun.of_run(run)
         while not all(trace.finish_reason for trace in kept.traces):
             for event in run.events(1.0):
                 kept.add(event)

@@ -41,7 +41,7 @@ def test_a_spec_survives_the_json_of_the_page(spec: RunSpec) -> None:
 
 @given(specs)
 def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpec) -> None:
-    played = spec.model_copy(update={"behaviour": "pirate"}).played()
+    played = spec.model_copy(update={"behaviour": "pirate"}).for_behaviour()
     columns = [ColumnTrace(name, str(recipe)) for name, recipe in played.columns]
     shown = played.model_copy(update={"behaviour": "", "length": None})
     assert RunTrace.from_json(RunTrace(shown, columns).to_json()).spec == shown
@@ -100,10 +100,10 @@ def test_a_spec_can_be_pickled(spec: RunSpec) -> None:
 def test_defaults_are_filled_in() -> None:
     spec = check(RunSpec(prompt="Hi"), FAMILY, HERE)
     assert (spec.family, spec.behaviour, spec.length) == ("echo", "assistant", HERE.default_new_tokens)
-    assert spec.columns == FIRST and spec.controls == {"alpha": 1.0} and spec.heard == ("alpha",)
+    assert spec.columns == FIRST and spec.controls == {"alpha": 1.0} and spec.used_controls == ("alpha",)
     assert check(spec, FAMILY, HERE) == spec
-    assert SMALL_TUNED not in {role for _, recipe in spec.played().columns for role in recipe.roles}
-    assert spec.played().played() == spec.played()
+    assert SMALL_TUNED not in {role for _, recipe in spec.for_behaviour().columns for role in recipe.roles}
+    assert spec.for_behaviour().for_behaviour() == spec.for_behaviour()
 
 
 def test_a_copy_shares_nothing_that_changes() -> None:

@@ -14,7 +14,7 @@ from eft_demo.families.family import Behaviour
 from eft_demo.method.recipe import PAD, parse
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.settings import COLUMNS, Settings
-from eft_demo.ui.columns import check_columns, introduce, presets, read_columns
+from eft_demo.ui.columns import check_columns, describe_column, presets, read_columns
 from tests.fakes import make_family, make_service
 
 FAMILY = make_family()
@@ -59,13 +59,12 @@ def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
 
 
 def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:
-    sent = introduce("Pad", PAD, "pirate", {})
+    sent = describe_column("Pad", PAD, "pirate", {})
     assert sent["controls"] == ("alpha", "beta") and sent["pad"]
     assert sent["text"] == str(PAD) and "pirate" in str(sent["recipe"])
     by_name = parse(str(PAD).replace("small_tuned", "pirate"))
-    assert (
-        introduce("Pad", by_name, "pirate", {})["pad"] and not introduce("Pad", by_name, "brief", {})["pad"]
-    )
+    assert describe_column("Pad", by_name, "pirate", {})["pad"]
+    assert not describe_column("Pad", by_name, "brief", {})["pad"]
 
 
 def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:
@@ -136,6 +135,6 @@ def test_whoever_starts_the_app_may_allow_what_undoes_tuning(service: Service) -
     with pytest.raises(EFTError) as caught:
         check(undoing, service.family, service.settings)
     assert (caught.value.code, caught.value.where) == ("undoing", "column-0")
-    assert check(undoing, service.family, replace(service.settings, allow_negative_alpha=True)).heard == (
-        "alpha",
-    )
+    assert check(
+        undoing, service.family, replace(service.settings, allow_negative_alpha=True)
+    ).used_controls == ("alpha",)

@@ -125,7 +125,7 @@ def _alive(line: socket.socket) -> bool:
 def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
-    sparing = connections.Sparing()
+    sparing = connections.RateLimitedLog()
 
     def passes(name: str, level: int, text: str) -> bool:
         return sparing.filter(logging.LogRecord(name, level, "", 0, text, (), None))
@@ -144,4 +144,4 @@ def test_room_follows_from_the_limit_on_open_files(
     monkeypatch: pytest.MonkeyPatch, files: int, most: int
 ) -> None:
     monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (files, files))
-    assert connections.room()[0] == most
+    assert connections.connection_limits()[0] == most

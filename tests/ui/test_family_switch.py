@@ -21,7 +21,15 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import family_switch as switching
-from eft_demo.ui.family_switch import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
+from eft_demo.ui.family_switch import (
+    Claim,
+    Progress,
+    Switch,
+    has_key,
+    load_chosen,
+    load_first,
+    refusal_reason,
+)
 from eft_demo.ui.handlers import stream_run
 from eft_demo.ui.page import Page, build_demo
 from eft_demo.ui.run_store import CHANGED
@@ -63,7 +71,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
     ],
 )
 def test_permission_to_switch(settings: dict[str, object], claim: Claim, reason: str) -> None:
-    said = why_not(replace(Settings(), **settings), KEY, claim)
+    said = refusal_reason(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
     assert KEY not in said
 
@@ -96,7 +104,7 @@ def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def load(settings: Settings, watcher: Watcher) -> str:
-        watcher.tell("download", "Qwen/Qwen2.5-7B", 5, 10)
+        watcher.report("download", "Qwen/Qwen2.5-7B", 5, 10)
         reached.set()
         assert go_on.wait(WAIT_S)
         return f"{settings.family} in {settings.quantisation}"
@@ -118,7 +126,7 @@ def without_end(stage: str, what: str, reached: threading.Event) -> Callable[[Se
 
     def work(settings: Settings, watcher: Watcher) -> str:
         while True:
-            watcher.tell(stage, what)
+            watcher.report(stage, what)
             reached.set()
 
     return work
@@ -133,7 +141,7 @@ def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
         switch.start("qwen2.5", "auto")
         assert reached.wait(WAIT_S)
         switch.cancel()
-        assert "goes on" in until(switch, "cancelled").sentence
+        assert "goes on" in until(switch, "cancelled").message
     assert taken == []
 
 
@@ -147,18 +155,18 @@ def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> No
 
     switch, taken = make_switch(load)
     switch.start("qwen2.5", "auto")
-    assert until(switch, "failed").sentence == sentence and taken == []
+    assert until(switch, "failed").message == sentence and taken == []
 
 
 def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
     serving: list[object] = []
     switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
-    said = until(switch, "measured").sentence
+    said = until(switch, "measured").message
     sizes = r".*nf4 .* 0\.\d MB .* 0\.\d MB: \d\.\d times .*"
     assert re.match(sizes + r"\d+ tokens .* KL of \d\.\d{4} nats, .* \d+\.\d% ", said)
     switch.measure("one", "none")
-    assert "no quantisation 'none'" in until(switch, "failed").sentence
+    assert "no quantisation 'none'" in until(switch, "failed").message
     assert serving == []
 
 
@@ -191,7 +199,7 @@ def test_a_measurement_can_be_cancelled() -> None:
     switch.measure("qwen2.5", "nf4")
     assert reached.wait(WAIT_S)
     switch.cancel()
-    assert "goes on" in until(switch, "cancelled").sentence
+    assert "goes on" in until(switch, "cancelled").message
 
 
 @pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
@@ -225,7 +233,7 @@ def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) ->
     until(page.switch, "loaded")
     ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
     assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
-    assert page.service.family.name == "other" and page.service.alive and page.live.kept.serial == 1
+    assert page.service.family.name == "other" and page.service.alive and page.live.store.serial == 1
     shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
     assert '"serial":1' in shown["props"]["value"].replace(" ", "")
     del run
@@ -246,19 +254,19 @@ def test_a_run_of_the_old_family_goes_on_with_no_other(page: Page) -> None:
     drawn = {"temperature": 0.0, "top_p": 0.95, "top_k": 0, "min_p": 0.0, "seed": 0, "length": 8}
     first, *_ = lines_of(page, serial=0, **asked, **drawn)
     assert first["record"]["family"] == "one"
-    kept = page.live.kept.find(first["id"])
+    kept = page.live.store.find(first["id"])
     page.switch.start("other", "auto")
     until(page.switch, "loaded")
     for kind in ("branch", "same"):
         for serial in ({"serial": 0}, {}):  # a page that knows the serial, and one that does not say it
             posted = {"kind": kind, "run": first["id"], "column": 0, "position": 1, **serial}
             assert not any(line["k"] == "run" for line in lines_of(page, **posted))
-        page.live.kept.put("late", kept, None, opened=False)  # as if it had been stored meanwhile
+        page.live.store.put("late", kept, None, opened=False)  # as if it had been stored meanwhile
         posted = {"kind": kind, "run": "late", "column": 0, "position": 1}
         (sentence,) = [line["text"] for line in lines_of(page, **posted) if line["k"] == "error"]
         assert sentence == CHANGED.format(title="Tiny")
-    page.live.kept.keep("later", kept)
-    assert not page.live.kept.holds("later")
+    page.live.store.keep("later", kept)
+    assert not page.live.store.holds("later")
     refused = lines_of(page, kind="branch", run="late", column=0, position=1, serial=0)
     assert CHANGED.format(title="Tiny") in [line.get("text") for line in refused]
 
@@ -270,7 +278,7 @@ def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two:
     damaged = whole.replace("large_base: large_base", "large_base: elsewhere")
     (two.assets / "broken" / "family.yaml").write_text(damaged)
     page.switch.start("broken", "auto")
-    assert "missing" in until(page.switch, "failed").sentence
+    assert "missing" in until(page.switch, "failed").message
     assert page.service is serving and serving.alive
 
 

@@ -242,7 +242,7 @@ UNKNOWN = [
     (CALL, {"component_id": True}),
     (CALL, {"fn_name": "nothing"}),
     (CALL, {"fn_name": "__class__"}),
-    (CALL, {"fn_name": ["steer"]}),
+    (CALL, {"fn_name": ["set_controls"]}),
     (CALL, {"session_hash": None}),
     (CALL, {"session_hash": {}}),
     (CALL, {"session_hash": "x" * 65}),

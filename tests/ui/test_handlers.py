@@ -42,7 +42,7 @@ def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> 
     return [json.loads(line) for line in values[-1].splitlines()]
 
 
-def sentence_of(lines: list[dict]) -> tuple[str, str]:
+def message_for(lines: list[dict]) -> tuple[str, str]:
     error = next(line for line in lines if line["k"] == "error")
     return error["where"], error["text"]
 
@@ -64,7 +64,7 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
     live = LiveRuns()
     lines = lines_of(service, GOOD, live)
     parent, ids = lines[0]["id"], [line["i"] for line in lines if line["k"] == "t" and line["p"] == 2]
-    assert [record.id for record in live.kept.find(parent).traces[2].tokens] == ids
+    assert [record.id for record in live.store.find(parent).traces[2].tokens] == ids
     posted = {"n": 6, "kind": "branch", "run": parent, "column": 2, "position": 3}
     branch = lines_of(service, posted, live)
     assert (branch[0]["of"], branch[0]["copied"], branch[0]["given"]) == (parent, [0, 1], 3)
@@ -74,7 +74,7 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
     same = lines_of(service, {"n": 7, "kind": "same", "run": branch[0]["id"], "column": 2}, live)
     for column in range(3):
         assert [line["i"] for line in same if line["k"] == "t" and line["p"] == column] == ids
-    assert not live.by_id and len(live.kept.by_id) == 3
+    assert not live.by_id and len(live.store.by_id) == 3
 
 
 @pytest.mark.parametrize(
@@ -89,23 +89,23 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
 def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, posted: dict, words: str):
     lines = lines_of(service, {"n": 5, **posted})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
-    place, text = sentence_of(lines)
+    place, text = message_for(lines)
     assert place == "branch" and words in text
 
 
 def test_a_page_of_the_previous_family_must_reload(service: Service):
     live = LiveRuns()
-    live.kept.renew()
-    assert "Echo" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
+    live.store.renew()
+    assert "Echo" in message_for(lines_of(service, {**GOOD, "serial": 0}, live))[1]
     assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
 
 
 def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
     live = LiveRuns()
     run_id = lines_of(service, GOOD, live)[0]["id"]
-    live.kept.renew()
+    live.store.renew()
     branch = {"kind": "branch", "n": 1, "run": run_id, "column": 0, "position": 0}
-    assert "no longer has" in sentence_of(lines_of(service, branch, live))[1]
+    assert "no longer has" in message_for(lines_of(service, branch, live))[1]
 
 
 def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
@@ -119,7 +119,7 @@ def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: S
 
 def test_a_format_that_is_none_gets_a_sentence(service: Service):
     asked = {**GOOD, "formats": {"assistant": {"kind": "plain", "text": "nowhere"}}}
-    assert "{prompt}" in sentence_of(lines_of(service, asked))[1]
+    assert "{prompt}" in message_for(lines_of(service, asked))[1]
 
 
 def test_the_length_is_kept(service: Service):
@@ -155,13 +155,13 @@ def test_bad_values_get_a_sentence_in_their_place(service: Service, change: dict
     lines = lines_of(service, {**GOOD, **change})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     assert lines[0]["n"] == 5
-    place, text = sentence_of(lines)
+    place, text = message_for(lines)
     assert place == where and words in text and len(text) < 300
 
 
 @pytest.mark.parametrize("posted", [None, 3, "x", [], {}, {"prompt": "Hi"}])
 def test_what_is_no_request_gets_a_sentence(service: Service, posted: object):
-    assert sentence_of(lines_of(service, posted))[1]
+    assert message_for(lines_of(service, posted))[1]
 
 
 JSON = st.recursive(
@@ -199,7 +199,7 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token():
         run_id = json.loads(next(stream))["id"]
         while '"k":"t"' not in next(stream):
             pass
-        assert handlers.steer(live, {"run": run_id, "values": {"alpha": 3}}) == ""
+        assert handlers.set_controls(live, {"run": run_id, "values": {"alpha": 3}}) == ""
         text = list(stream)[-1]
     finally:
         service.stop()
@@ -220,13 +220,13 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token():
     ],
 )
 def test_steering_refuses_with_a_sentence(value: object, words: str):
-    assert words in handlers.steer(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
+    assert words in handlers.set_controls(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
 
 
 @pytest.mark.parametrize("posted", [None, {}, {"run": 3}, {"run": ["x"]}, {"run": "guess"}, "x"])
 def test_stop_needs_the_id_of_a_run(posted: object):
     assert handlers.stop(LiveRuns(), posted) == handlers.GONE
-    assert handlers.steer(LiveRuns(), posted)
+    assert handlers.set_controls(LiveRuns(), posted)
 
 
 def test_stop_ends_every_column_within_a_token():
@@ -277,19 +277,19 @@ def test_two_pages_get_their_own_text(service: Service):
 def test_a_closing_server_refuses_and_cancels(service: Service):
     live = LiveRuns()
     live.close()
-    assert sentence_of(lines_of(service, GOOD, live))[1] == handlers.CLOSING
+    assert message_for(lines_of(service, GOOD, live))[1] == handlers.CLOSING
 
 
 def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.05)
     service = make_service(Settings())
     service.stop()
-    assert sentence_of(lines_of(service, GOOD))[1] == handlers.CLOSING
+    assert message_for(lines_of(service, GOOD))[1] == handlers.CLOSING
 
 
 def test_a_bug_is_reported_and_logged(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)
-    assert sentence_of(lines_of(service, GOOD))[1] == handlers.BUG
+    assert message_for(lines_of(service, GOOD))[1] == handlers.BUG
     assert "ZeroDivisionError" in caplog.text

@@ -49,25 +49,25 @@ def test_all_that_is_asked_comes_back(service: Service) -> None:
     query = link_to(service)["query"]
     answer = read(service, f"?{query}")
     assert answer["note"] == ""
-    assert answer["asked"] == ASKED
-    assert "query" in json.loads(sharing.make_link(service, answer["asked"]))
+    assert answer["settings"] == ASKED
+    assert "query" in json.loads(sharing.make_link(service, answer["settings"]))
 
 
 def test_columns_beyond_what_the_page_shows_are_left_out_and_counted(service: Service) -> None:
     columns = "&".join(f"column={name}:large_base" for name in "ABCDE")
     answer = read(service, f"?v=1&prompt=Hi&{columns}")
-    assert [column["name"] for column in answer["asked"]["columns"]] == list("ABCD")
+    assert [column["name"] for column in answer["settings"]["columns"]] == list("ABCD")
     assert "5 columns" in answer["note"]
 
 
 def test_a_length_beyond_the_limit_here_is_left_out_and_named(service: Service) -> None:
     answer = read(service, "?v=1&prompt=Hi&length=9999")
-    assert "length" not in answer["asked"] and "9,999" in answer["note"]
+    assert "length" not in answer["settings"] and "9,999" in answer["note"]
 
 
 def test_a_column_without_a_name_is_named_by_its_recipe(service: Service) -> None:
     answer = read(service, "?v=1&prompt=Hi&column=:large_base")
-    assert answer["asked"]["columns"] == [{"name": "large_base", "recipe": "large_base"}]
+    assert answer["settings"]["columns"] == [{"name": "large_base", "recipe": "large_base"}]
 
 
 def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
@@ -76,7 +76,7 @@ def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
         if len(text) > service.settings.max_prompt_chars:
             assert "10,000" in answer["error"]
         else:
-            assert read(service, answer["query"])["asked"]["prompt"] == text
+            assert read(service, answer["query"])["settings"]["prompt"] == text
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_bad_value_is_named_and_the_rest_is_filled_in(service: Service, query:
     answer = read(service, query + "&schedule=first+5&alpha_brief=2")
     assert words in answer["note"] and answer["note"].endswith("The rest is filled in.")
     assert len(answer["note"]) < 500
-    assert (answer["asked"]["schedule"], answer["asked"]["controls"]["alpha_brief"]) == ("first 5", 2)
+    assert (answer["settings"]["schedule"], answer["settings"]["controls"]["alpha_brief"]) == ("first 5", 2)
 
 
 def test_a_link_that_is_too_long_fills_in_nothing(service: Service) -> None:
@@ -128,7 +128,7 @@ def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
     assert list(link_to(service)) == ["query"]
     long = link_to(service, prompt="ü" * 1400)
     assert f"{len(long['query']):,} characters" in long["note"] and "2,000" in long["note"]
-    assert read(service, "#" + long["query"])["asked"]["prompt"] == "ü" * 1400
+    assert read(service, "#" + long["query"])["settings"]["prompt"] == "ü" * 1400
 
 
 def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
@@ -149,26 +149,26 @@ def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
     )
     other = read(here, query.replace(torch.__version__.replace("+", "%2B"), "1.0.0"))
     assert "torch 1.0.0; here it is torch " + torch.__version__ in other["note"]
-    assert other["asked"] == ASKED
+    assert other["settings"] == ASKED
     assert read(here, query.replace("family=echo", "family=qwen"))["note"].count("made with") == 0
 
 
 def test_what_other_models_would_need_is_left_out(service: Service) -> None:
     query = link_to(service)["query"]
     other = read(service, query.replace("family=echo", "family=qwen"))
-    assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["asked"])
-    assert other["asked"]["prompt"] == ASKED["prompt"]
+    assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["settings"])
+    assert other["settings"]["prompt"] == ASKED["prompt"]
     # The second is not a valid role of any recipe.
     for name, shown in (("rude", "'rude'"), ("No+Role", "'No Role'")):
         unknown = read(service, query.replace("behaviour=brief", f"behaviour={name}"))
-        assert shown in unknown["note"] and "behaviour" not in unknown["asked"]
+        assert shown in unknown["note"] and "behaviour" not in unknown["settings"]
 
 
 def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
     own = {"brief": {"kind": "plain", "text": "<b>${x}</b> & {prompt}:\n"}}
     query = link_to(service, formats=own)["query"]
     answer = read(service, query)
-    assert answer["asked"] == ASKED | {"formats": own}
+    assert answer["settings"] == ASKED | {"formats": own}
     assert "brief" in answer["note"] and "first chip" in answer["note"]
     for changed, words in (
         ("family=qwen", "'qwen'"),
@@ -177,15 +177,15 @@ def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> No
     ):
         name = changed.partition("=")[0]
         other = read(service, "&".join(p for p in query.split("&") if not p.startswith(name)) + "&" + changed)
-        assert words in other["note"] and "formats" not in other["asked"]
+        assert words in other["note"] and "formats" not in other["settings"]
         assert other["note"].endswith("The rest is filled in.")
-        assert other["asked"]["prompt"] == ASKED["prompt"]
+        assert other["settings"]["prompt"] == ASKED["prompt"]
 
 
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
 @settings(max_examples=400)
 def test_any_address_is_answered(service: Service, query: str) -> None:
-    assert set(read(service, query)) <= {"asked", "note"}
+    assert set(read(service, query)) <= {"settings", "note"}
     assert json.loads(sharing.make_link(service, query)).keys() == {"error"}
 
 

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.record import LESSONS
+from eft_demo.lab.record import GALLERY
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
-from eft_demo.ui import gate
+from eft_demo.ui import gate, run_store
 from eft_demo.ui import replays as opening
-from eft_demo.ui import run_store as kept
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_store import Kept, KeptRuns, save
+from eft_demo.ui.run_store import RunStore, StoredRun, save
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.hostile import HOSTILE
@@ -56,7 +55,7 @@ def changed(path: list[Any], value: object) -> str:
 def test_a_good_file_streams_like_a_run() -> None:
     lines = [
         json.loads(line)
-        for line in json.loads(opening.open_file(KeptRuns(), {"text": GOOD}))["lines"].splitlines()
+        for line in json.loads(opening.open_file(RunStore(), {"text": GOOD}))["lines"].splitlines()
     ]
     assert [line["k"] for line in (lines[0], *lines[-2:])] == ["run", "end", "done"]
     assert lines[0]["prompt"] == json.loads(GOOD)["prompt"]
@@ -86,49 +85,50 @@ def test_a_good_file_streams_like_a_run() -> None:
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
 def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) -> None:
-    assert words in sentence(opening.open_file(KeptRuns(), {"text": text}))
+    assert words in sentence(opening.open_file(RunStore(), {"text": text}))
 
 
 @given(JSON)
 @examples(max_examples=300)
 def test_whatever_is_posted_is_answered(posted: object) -> None:
-    sentence(opening.open_file(KeptRuns(), posted))
-    sentence(opening.open_file(KeptRuns(), {"text": json.dumps(posted)}))
-    sentence(opening.open_recorded(KeptRuns(), posted))
+    sentence(opening.open_file(RunStore(), posted))
+    sentence(opening.open_file(RunStore(), {"text": json.dumps(posted)}))
+    sentence(opening.open_recorded(RunStore(), posted))
 
 
 def test_hostile_texts_pass_as_texts() -> None:
     for text in HOSTILE:
-        answer = opening.open_file(KeptRuns(), {"text": changed(["prompt"], text)})
+        answer = opening.open_file(RunStore(), {"text": changed(["prompt"], text)})
         assert json.loads(json.loads(answer)["lines"].splitlines()[0])["prompt"] == text
         assert "<" not in answer
-        sentence(opening.open_recorded(KeptRuns(), {"name": text}))
+        sentence(opening.open_recorded(RunStore(), {"name": text}))
 
 
 def test_recorded_runs_are_listed_if_they_are_there(tmp_path: Path) -> None:
-    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
+    assert [entry["name"] for entry in opening.recorded_list()] == [entry.name for entry in GALLERY]
     assert opening.recorded_list(tmp_path) == []
-    name = LESSONS[0].name
+    name = GALLERY[0].name
     (tmp_path / f"{name}.json").write_text(GOOD, encoding="ascii")
     assert [entry["name"] for entry in opening.recorded_list(tmp_path)] == [name]
-    assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": name}, tmp_path))
-    for bad in ("../atlas/config", f"../runs/{name}", LESSONS[1].name):
-        sentence(opening.open_recorded(KeptRuns(), {"name": bad}, tmp_path))
+    assert "lines" in json.loads(opening.open_recorded(RunStore(), {"name": name}, tmp_path))
+    for bad in ("../atlas/config", f"../runs/{name}", GALLERY[1].name):
+        sentence(opening.open_recorded(RunStore(), {"name": bad}, tmp_path))
 
 
 def test_every_recorded_run_can_be_opened() -> None:
-    for lesson in LESSONS:
-        assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))
+    for entry in GALLERY:
+        assert "lines" in json.loads(opening.open_recorded(RunStore(), {"name": entry.name}))
 
 
 def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> None:
-    service, runs = Service.without_models(Settings()), KeptRuns()
+    service, runs = Service.without_models(Settings()), RunStore()
     opening.open_file(runs, {"text": GOOD})
     (run_id,) = runs.by_id
-    for kind in kept.FORMATS:
-        saved = json.loads(kept.save(service, runs, {"run": run_id, "format": kind}))
+    for kind in run_store.FORMATS:
+        saved = json.loads(run_store.save(service, runs, {"run": run_id, "format": kind}))
         assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
-    assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
+    asked = {"run": run_id, "tab": "odds", "columns": [0, 0]}
+    assert json.loads(run_store.plot(service, runs, asked))["data"]
     for start in (start_branch, start_same_text):
         with pytest.raises(InputError, match="no model is loaded"):
             start(service, runs, {"run": run_id, "column": 0, "position": 0})
@@ -136,13 +136,14 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
 
 
 def test_log_odds_of_an_opened_run_need_no_model() -> None:
-    service, runs = Service.without_models(Settings()), KeptRuns()
+    service, runs = Service.without_models(Settings()), RunStore()
     opening.open_recorded(runs, {"name": "up-scaling"})
     (run_id,) = runs.by_id
     base, tuned, mixed = runs.find(run_id).traces
 
     def ask(ours: int, theirs: int) -> dict[str, Any]:
-        return dict(json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": ours, "theirs": theirs})))
+        asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
+        return dict(json.loads(run_store.plot(service, runs, asked)))
 
     figure, other_way = ask(2, 0), ask(0, 2)
     steps = [record.logprob - record.by_role["large_base"] for record in mixed.tokens]
@@ -157,10 +158,10 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
 
 def test_what_raised_limits_let_the_page_save_can_be_opened_there_again() -> None:
     settings = Settings(max_new_tokens=500, candidates=40)
-    service, runs = make_service(settings), KeptRuns()
+    service, runs = make_service(settings), RunStore()
     try:
         run = service.start_run(spec(CHANT, "assistant", columns=FIRST, length=500))
-        kept = Kept.of_run(run)
+        kept = StoredRun.of_run(run)
         while not all(trace.finish_reason for trace in kept.traces):
             for event in run.events(1.0):
                 kept.add(event)

@@ -140,7 +140,8 @@ def test_nonsense_sent_straight_to_the_endpoint(client: httpx.Client, page: tupl
 
 @pytest.mark.parametrize("data", [None, {}, {"run": "guess", "values": {"alpha": float("nan")}}, [1], "x"])
 @pytest.mark.parametrize(
-    "name", ["steer", "stop", "load_family", "measure_quantisation", "family_menu", "loading", "show_format"]
+    "name",
+    ["set_controls", "stop", "load_family", "measure_quantisation", "family_menu", "loading", "show_format"],
 )
 def test_controls_answer_nonsense_with_a_sentence(
     client: httpx.Client, page: tuple[Page, str], name: str, data: object

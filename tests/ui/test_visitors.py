@@ -13,8 +13,8 @@ from eft_demo.errors import InputError, Overloaded
 from eft_demo.settings import Settings
 from eft_demo.ui import visitors
 from eft_demo.ui.handlers import LiveRuns
-from eft_demo.ui.visitor_store import Shelf
-from eft_demo.ui.visitors import Listening, Streams, Turns, Visitor, network
+from eft_demo.ui.visitor_store import VisitorStore
+from eft_demo.ui.visitors import Streams, TrackStreams, Turns, Visitor, network
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.waiting import until
@@ -47,7 +47,7 @@ def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
         """Accepts everything immediately."""
 
     scope = {"type": "http", "path": path, "query_string": query}
-    asyncio.run(Listening(app, streams)(scope, None, send))
+    asyncio.run(TrackStreams(app, streams)(scope, None, send))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) ->
         assert streams.is_read("one", 20)  # it took it after all
 
     scope = {"type": "http", "path": "/queue/data", "query_string": b"session_hash=one"}
-    asyncio.run(Listening(app, streams)(scope, None, blocked))
+    asyncio.run(TrackStreams(app, streams)(scope, None, blocked))
 
 
 def test_who_listens_within_the_time_gets_a_run() -> None:
@@ -213,14 +213,16 @@ def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None
 # -- the store --
 
 
-def fill(shelf: Shelf[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False) -> None:
+def fill(
+    shelf: VisitorStore[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False
+) -> None:
     """An item that cannot be compressed."""
     shelf.put(name, bytes(threading.get_ident() * k % 251 for k in range(size)), visitor, opened)
     shelf.pack(name)
 
 
 def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None:
-    shelf: Shelf[bytes] = Shelf(Settings(max_kept_runs=2, max_opened_files=3))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(max_kept_runs=2, max_opened_files=3))
     for number in range(4):
         fill(shelf, ONE, f"run {number}")
     fill(shelf, OTHER, "of the other")
@@ -230,7 +232,7 @@ def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None
 
 
 def test_over_quota_evicts_from_the_largest_holder() -> None:
-    shelf: Shelf[bytes] = Shelf(Settings(max_kept_mb=1))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(max_kept_mb=1))
     many = 1_000_000 // 4096  # of the minimum counted size
     for number in range(20):
         fill(shelf, Visitor(f"pupil {number}", "10.0.0.1"), f"pupil {number}")
@@ -244,7 +246,7 @@ def test_over_quota_evicts_from_the_largest_holder() -> None:
 def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("eft_demo.ui.visitor_store.time.monotonic", lambda: clock[0])
-    shelf: Shelf[bytes] = Shelf(Settings(keep_minutes=10))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(keep_minutes=10))
     fill(shelf, ONE, "used")
     fill(shelf, ONE, "left")
     clock[0] = 400.0
@@ -287,19 +289,19 @@ def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
 def test_a_minute_has_so_many_runs_for_an_address() -> None:
     live, settings = LiveRuns(), Settings(max_runs_per_minute=2)
     for number in range(2):
-        live.began(live.begin(replace(ONE, session=str(number)), settings), None)
+        live.register(live.reserve(replace(ONE, session=str(number)), settings), None)
     with pytest.raises(Overloaded, match="2 runs within a minute, and at most 2"):
-        live.begin(ONE, settings)
-    assert live.begin(OTHER, settings)
+        live.reserve(ONE, settings)
+    assert live.reserve(OTHER, settings)
 
 
 def test_a_page_counts_its_runs_from_their_beginning() -> None:
     live, settings = LiveRuns(), Settings(max_runs_each=2)
-    ids = [live.begin(ONE, settings) for _ in range(2)]
+    ids = [live.reserve(ONE, settings) for _ in range(2)]
     with pytest.raises(Overloaded, match="at most 2 are allowed"):
-        live.begin(ONE, settings)
-    live.began(ids[0], None)
-    assert live.begin(ONE, settings)
+        live.reserve(ONE, settings)
+    live.register(ids[0], None)
+    assert live.reserve(ONE, settings)
 
 
 @pytest.mark.parametrize(

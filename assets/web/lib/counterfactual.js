@@ -38,7 +38,7 @@ export function deltasOf(column, row) { // one per term, finite
 }
 
 /** @type {(coefficients: number[], deltas: number[]) => number} */
-export const pushOf = (coefficients, deltas) => coefficients.reduce((sum, weight, k) => sum + weight * deltas[k], 0);
+export const sumOfTerms = (coefficients, deltas) => coefficients.reduce((sum, weight, k) => sum + weight * deltas[k], 0);
 
 // Map of id -> anchor + terms at these effective values, not normalised. Controls left out stay as they were.
 /** @type {(column: Recipe, token: Token, controls: Controls) => Known<number>} */
@@ -46,7 +46,7 @@ export function mixedAt(column, token, controls) {
   const coefficients = coefficientsAt(column, { ...token.v, ...controls });
   const inside = coefficients.some(Boolean) ? insideOf(column, token) : null;
   return /** @type {any} */ (new Map(token.c.map((row) => {
-    if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + pushOf(coefficients, deltasOf(column, row))];
+    if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + sumOfTerms(coefficients, deltasOf(column, row))];
     return [row[0], column.filter.kind === "mask" ? -Infinity : anchorOf(row)];
   })));
 }
@@ -69,7 +69,7 @@ export function insideOf(column, token) { // the tokens on which the terms act; 
 
 /** @type {(column: Recipe, token: Token, row: Row) => boolean} */
 function wasActedOn(column, token, row) { // when it was recorded; it shows in the log-prob
-  const pushed = pushOf(coefficientsAt(column, token.v), deltasOf(column, row));
+  const pushed = sumOfTerms(coefficientsAt(column, token.v), deltasOf(column, row));
   const off = nat(row[1]) - anchorOf(row) - normaliserOf(token);
   return Math.abs(off - pushed) <= Math.abs(off) + ROUNDING;
 }

@@ -3,7 +3,7 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
@@ -16,7 +16,7 @@ export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null
 
 // The rival that explains most: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
-export function tellingRival(column, token) {
+export function mainRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
   const first = others.find(([id]) => id === token.b);
   if (first) return first;
@@ -39,7 +39,7 @@ export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as 
 
 // What the terms add: tuning, size, or both; and whether it takes a plural verb.
 /** @type {(column: Recipe) => { name: string, plural: boolean }} */
-export function pusherOf(column) {
+export function subjectOf(column) {
   const kinds = column.terms.map(([, , plus, minus]) => {
     const names = [column.roles[plus], column.roles[minus]].map(isBase);
     return names[0] && names[1] ? "size" : names[1] ? "tuning" : "other";
@@ -52,12 +52,12 @@ export function pusherOf(column) {
 // What decided this token against the rival that explains most. Empty if no rival is listed.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explain(column, token, labels) {
-  const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
+  const chosen = token.c.find(([id]) => id === token.i), rival = mainRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
   const anchor = roleName(column.roles[0]);
   const lead = anchorOf(chosen) - anchorOf(rival);
-  if (!column.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
+  if (!column.terms.length) return filled(oneModelText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
   if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so there is no finite lead.", bold);
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
@@ -67,7 +67,7 @@ export function explain(column, token, labels) {
 }
 
 /** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
-function aloneText(name, lead, isFirst, isGiven) {
+function oneModelText(name, lead, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
   if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
   if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(lead) + ".";
@@ -77,7 +77,7 @@ function aloneText(name, lead, isFirst, isGiven) {
 
 /** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
 function verdictText(column, token, rows, lead, push) {
-  const { name, plural } = pusherOf(column), anchor = roleName(column.roles[0]);
+  const { name, plural } = subjectOf(column), anchor = roleName(column.roles[0]);
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
@@ -160,7 +160,7 @@ export function explainFilter(column, token) {
   if (!column.filter || column.filter.kind !== "top_p" || column.terms.length === 0) return [];
   const row = token.c.find(([id]) => id === token.i);
   if (!row || token.y.slice(1, -2).some(Boolean)) return [];
-  if (Math.abs(pushOf(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
+  if (Math.abs(sumOfTerms(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
   const anchor = roleName(column.roles[0]);
   return ["The weight filter acted here: the token is outside the " + anchor + "'s top " + Math.round(1000 * column.filter.value) / 10 +
     " %, so the terms do not act on it and it keeps the " + anchor + "'s log-prob."];

@@ -1,7 +1,7 @@
 // Every kind of sentence is held by tests/ui/test_page_sentences.py, over the wire.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explain, pusherOf, oddsText, tellingRival } from "./sentences.js";
+import { explain, subjectOf, oddsText, mainRival } from "./sentences.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
@@ -24,11 +24,11 @@ test("token texts stand apart from ours and are never parsed", () => {
 });
 
 test("the rival is what the base would say", () => {
-  assert.equal(tellingRival(column(), token)[0], 1);
-  assert.equal(tellingRival(column(), { ...token, c: [token.c[0]] }), null);
+  assert.equal(mainRival(column(), token)[0], 1);
+  assert.equal(mainRival(column(), { ...token, c: [token.c[0]] }), null);
 });
 
 test("who pushes", () => {
-  assert.equal(pusherOf(column()).name, "tuning");
-  assert.equal(pusherOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
+  assert.equal(subjectOf(column()).name, "tuning");
+  assert.equal(subjectOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
 });

@@ -4,7 +4,7 @@
 /** @import { Column, Run, Token } from "../types.js" */
 
 import { decimal, symbolOf } from "../lib/formats.js";
-import { explain, explainDraft, explainFilter, pusherOf } from "../lib/sentences.js";
+import { explain, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
 
@@ -17,7 +17,7 @@ export function noteOf(run, column, token) {
   const shift = shiftOf(token);
   const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
   if (column.terms.length) {
-    const by = " by " + pusherOf(column).name;
+    const by = " by " + subjectOf(column).name;
     notes.push(Math.abs(shift) < FAINT_NATS ? "unchanged" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
   }
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));

@@ -7,7 +7,7 @@ import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
-import { fallsOf } from "./waterfall.js";
+import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // so many tokens of a run at most say how much room a card needs
 let howTo = []; // the skeleton's words on how to choose a token
@@ -23,7 +23,7 @@ export function emptyCard() {
 }
 
 export function drawCard() {
-  keepRoom();
+  reserveRoom();
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));
@@ -31,14 +31,14 @@ export function drawCard() {
   part("card-table").replaceChildren(table);
   markRival();
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
-  drawFalls(column, token, preview ? null : rival);
+  drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
   writeVerdict(part("card-verdict"), verdictOf(run, column, token));
   keepHeight();
 }
 
-function drawFalls(column, token, against) {
-  part("falls").replaceChildren(...fallsOf(run, column, token, against));
+function drawWaterfalls(column, token, against) {
+  part("falls").replaceChildren(...waterfallsOf(run, column, token, against));
 }
 
 // Boxes never shrink within a run: nothing below moves when a shorter card comes.
@@ -51,7 +51,7 @@ function keepHeight() {
 
 // Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
 // is walked to needs more room than there is.
-function keepRoom() {
+function reserveRoom() {
   const count = run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
   const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
   if (running || !count || dataset.room === key) return;
@@ -66,7 +66,7 @@ function keepRoom() {
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
     part("card-table").replaceChildren(tableOf(run, column, widest, candidateButton));
-    drawFalls(column, widest, null);
+    drawWaterfalls(column, widest, null);
     keepHeight();
   }
 }
@@ -96,12 +96,12 @@ function markRival() {
 function compareWith(id) {
   setRival(id === rival || id === run.columns[selected.p].tokens[selected.i].i ? null : id);
   markRival();
-  glance(rival);
+  previewRival(rival);
 }
 
-function glance(id) { // the falls against this one, for as long as it is looked at
+function previewRival(id) { // the falls against this one, for as long as it is looked at
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
-  drawFalls(column, token, id === token.i ? rival : id ?? rival);
+  drawWaterfalls(column, token, id === token.i ? rival : id ?? rival);
 }
 
 export function listen() {
@@ -114,9 +114,9 @@ export function listen() {
   for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"]]) {
     part("card-table").addEventListener(enter, (event) => {
       const row = event.target.closest("tbody tr");
-      if (row && selected) glance(Number(row.dataset.id));
+      if (row && selected) previewRival(Number(row.dataset.id));
     });
-    part("card-table").addEventListener(exit, () => selected && glance(null));
+    part("card-table").addEventListener(exit, () => selected && previewRival(null));
   }
   onKeys(part("card-table"), (key, event) => {
     const row = event.target.closest("tbody tr");

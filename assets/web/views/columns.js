@@ -2,9 +2,9 @@
 
 import { draftsText, speedText } from "../lib/formats.js";
 import { placeAfter } from "../lib/keys.js";
-import { tellingPlace } from "../lib/tokens.js";
+import { notablePlace } from "../lib/tokens.js";
 import { el, part } from "../dom.js";
-import { emit, ownView, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
+import { emit, noteDrafted, ownViews, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
 import { beginText, endText, makePane, writeToken } from "./column-pane.js";
 import { drawLegend, paint } from "./painting.js";
 import { drawSoon } from "./plotting.js";
@@ -34,8 +34,9 @@ export function startColumns() {
 export function addToken(column, token) {
   const span = makeSpan(token);
   if (token.d) {
-    column.drafted = true;
-    if (!run.drafted) (run.drafted = true), drawLegend();
+    const first = !run.drafted;
+    noteDrafted(column);
+    if (first) drawLegend();
   }
   paint(column, token, span);
   writeToken(column, token, span, run.factors);
@@ -82,9 +83,9 @@ function keepInView(box, span) {
 
 // After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
 // that, the one that tuning moved most.
-export function selectTelling() {
-  if (run.attributed === null || ownView) return;
-  select(run.attributed, tellingPlace(run.columns[run.attributed].tokens), false);
+export function selectNotable() {
+  if (run.attributed === null || ownViews.bars) return;
+  select(run.attributed, notablePlace(run.columns[run.attributed].tokens), false);
 }
 
 export function walk(key) {

@@ -9,14 +9,14 @@ import { showError } from "./messages.js";
 const formatFields = {}; // role -> its fields
 
 // Added to the request of every run.
-export function familyAsked() {
+export function familySettings() {
   return { serial: config.serial, ...(Object.keys(ownFormats).length ? { formats: ownFormats } : {}) };
 }
 
 export function startFamily(page) {
   part("family-formats").replaceChildren(...page.formats.map(makeFormat));
   forgetFormats();
-  tellFormats();
+  showFormatsSummary();
   if (page.notice) showError("family-notice", page.notice);
 }
 
@@ -63,7 +63,7 @@ function fillFormat(fields, { kind, text }, check = true) {
 export function setFormats(formats) { // from a link; the server has checked them
   for (const [role, own] of Object.entries(formats)) setFormat(role, own);
   for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
-  tellFormats();
+  showFormatsSummary();
 }
 
 // A changed format applies from the next run, once the server has accepted it.
@@ -82,7 +82,7 @@ async function checkFormat(fields) {
   if (asked.kind === format.kind && asked.text === format.text) setFormat(format.role, null);
   else setFormat(format.role, { kind: asked.kind, text: asked.text });
   showFormatState(fields);
-  tellFormats();
+  showFormatsSummary();
 }
 
 function showFormatState({ format, kind, hint, state, reset }) {
@@ -98,7 +98,7 @@ export function makeChangedChip() { // shows that some prompt format differs fro
   return chip;
 }
 
-function tellFormats() {
+function showFormatsSummary() {
   const changed = Object.keys(ownFormats), chip = part("formats-changed");
   chip.hidden = !changed.length;
   chip.textContent = "prompts changed: " + changed.map(roleName).join(", ");

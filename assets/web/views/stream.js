@@ -3,7 +3,7 @@
 import { NEWS_LATE_MS, props } from "../api.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
 import { hideError, showError } from "./messages.js";
-import { tellStop } from "./running.js";
+import { requestStop } from "./running.js";
 
 export function onValue() {
   const value = props.value || "";
@@ -11,7 +11,7 @@ export function onValue() {
   if (firstEnd < 0) return;
   const first = JSON.parse(value.slice(0, firstEnd));
   if (first.k === "page") return void (config || emit("page", first));
-  if (first.n !== nonce) return void (first.id && tellStop(first.id));
+  if (first.n !== nonce) return void (first.id && requestStop(first.id));
   const end = value.lastIndexOf("\n") + 1;
   const fresh = value.slice(seen, end);
   readTo(end);

@@ -28,7 +28,7 @@ class QuotaError(Exception):
 
 
 @dataclass
-class Lender:
+class FakeSpaces:
     """The module `spaces`. `durations` lists the requested seconds; `refusal` makes the next call fail."""
 
     tasks: list[Callable[..., Any]] = field(default_factory=list)
