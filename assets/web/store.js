@@ -66,7 +66,7 @@ export let rival = null; // the candidate chosen for comparison with the token; 
 export let preview = null; // {p, i} of the token under the mouse
 /** @type {AsIf | null} */
 export let asIf = null; // {sliders, first: {column: first token that would change}, counts}; null: as it was written
-export let plotted = 0; // the column in the contribution plot
+export let plotted = 0; // the column in the attribution plot
 /** @type {[number, number] | "all" | null} */
 export let ownView = null; // the range of the bars that a person chose, or "all"; null follows the newest token
 export let tab = "bars"; // the open plot: bars, odds, strip or an added one

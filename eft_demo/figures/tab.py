@@ -24,7 +24,7 @@ class ShownColumn:
 
 @dataclass(frozen=True, slots=True)
 class PlotTab:
-    """A tab beside the contributions. Its figure is drawn when a run has ended."""
+    """A tab beside the attribution. Its figure is drawn when a run has ended."""
 
     name: str  # used in element ids: letters only
     label: str  # on the tab

@@ -31,7 +31,7 @@ CHANGED = "A different model family is now loaded: {title}. Please reload the pa
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
 NOT_RECORDED = (
-    "These two columns wrote different texts, and the recorded run has no log-probs of one for the "
+    "These two columns wrote different texts, and the trace has no log-probs of one for the "
     "other's text. Please choose a mixed column and one of its models alone."
 )
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}

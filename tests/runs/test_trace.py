@@ -182,7 +182,7 @@ def test_other_files_are_refused(text: Any) -> None:
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"name": "a package"}'])
 def test_json_of_something_else_is_reported_as_no_run(text: str) -> None:
-    with pytest.raises(InputError, match="not a recorded run") as raised:
+    with pytest.raises(InputError, match="not a trace") as raised:
         RunTrace.from_json(text)
     assert "None" not in str(raised.value)
 

@@ -1,4 +1,4 @@
-// The plots beside the contributions. What every alpha would choose is worked out here; the log-odds between two columns and
+// The plots beside the attribution. What every alpha would choose is worked out here; the log-odds between two columns and
 // the tabs that a file of its own adds (eft_demo/figures/tabs.py) are figures that the server makes from the kept run.
 
 import { controlsOf } from "../lib/counterfactual.js";
@@ -57,7 +57,7 @@ function addTab({ name, label, title, hint }) {
   column.dataset.part = name + "-column";
   column.setAttribute("aria-label", "which column");
   note.dataset.part = name + "-note";
-  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys walk the tokens.", hidden: true });
+  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys move between tokens.", hidden: true });
   box.dataset.part = name + "-plot";
   const [before, after = ""] = hint.split("{column}"), words = el("p", "hint");
   words.append(before, column, after);
