@@ -133,7 +133,7 @@ export let rival = null; // the candidate chosen for comparison with the token; 
 export let preview = null; // {p, i} of the token under the mouse
 /** @type {AsIf | null} */
 export let asIf = null; // {sliders, first: {column: first token that would change}, counts}; null: as it was written
-export let plotted = 0; // the column in the contribution plot
+export let plotted = 0; // the column in the attribution plot
 /** @type {Record<string, View>} */
 export const ownViews = {}; // by plot: the range that a person chose, or "all"; without one, it follows the newest token
 export let tab = "bars"; // the open plot

@@ -12,14 +12,14 @@ test("lookAt clears the selection and the preview", () => {
   assert.equal(store.rival, null);
 });
 
-test("what still streams is passed over", () => {
+test("lines of an ignored run are skipped", () => {
   const before = store.nonce;
   store.readTo(90);
   store.passOver();
   assert.deepEqual([store.nonce, store.seen], [before + 1, 0]);
 });
 
-test("a run begins with the sliders as they stand", () => {
+test("a run starts with the current slider values", () => {
   store.moveControls({ alpha: 0.5 });
   store.noteRunning(true);
   assert.deepEqual(store.sent, { alpha: 0.5 });
@@ -28,7 +28,7 @@ test("a run begins with the sliders as they stand", () => {
   store.noteRunning(false);
 });
 
-test("listeners hear in the order in which they came", () => {
+test("listeners are called in the order of registration", () => {
   const heard = [];
   store.on("test", (x) => heard.push(["first", x]));
   store.on("test", (x) => heard.push(["second", x]));
@@ -37,13 +37,13 @@ test("listeners hear in the order in which they came", () => {
   assert.deepEqual(heard, [["first", 5], ["second", 5]]);
 });
 
-test("sliders that columns listen to, as far as they stand somewhere", () => {
+test("the values of the sliders that the columns use, as far as they are known", () => {
   store.moveControls({ alpha: 1.5 });
   const column = { terms: [[1, "alpha", 1, 2], [1, "alpha_pirate", 1, 2], [1, null, 1, 2]] };
   assert.deepEqual(store.slidersOf([column]), { alpha: 1.5 });
 });
 
-test("whose text is scored, and which run has a number", () => {
+test("which column's text is scored, and which run a node belongs to", () => {
   const free = { id: "x", columns: [] }, same = { id: "y", columns: [] };
   store.plantTree(new Map([[0, { id: 0, parent: null, run: free, same: new Map([[1, same]]) }]]), { tree: { ids: [0], current: 0 }, past: [], future: [] });
   store.lookAt(same);

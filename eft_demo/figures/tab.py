@@ -26,7 +26,7 @@ class ShownColumn:
 
 @dataclass(frozen=True, slots=True)
 class PlotTab:
-    """A tab beside the contributions. Its figure is drawn when a run has ended.
+    """A tab beside the attribution. Its figure is drawn when a run has ended.
 
     The figure is plotly's {"data", "layout"}, where x counts tokens from 0. It may add a "note", one
     sentence, and "of", the index of the column whose tokens these are; without it, the first one chosen.

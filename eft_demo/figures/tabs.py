@@ -1,6 +1,6 @@
 """The plot tabs, one file each (docs/extending.md), in the order of the page.
 
-The contributions are not among them: that plot grows with every token while a run streams, so the page has it
+The attribution is not among them: that plot grows with every token while a run streams, so the page has it
 from the start and draws it from numbers that arrive with the tokens.
 """
 

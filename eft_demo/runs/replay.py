@@ -52,19 +52,19 @@ class Replay:
 
 
 def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
-    """Read a recorded run from an untrusted file. Raises EFTError naming the invalid place.
+    """Read a trace from an untrusted file. Raises EFTError naming the invalid place.
 
     `scale` is `Settings.run_scale`: if runs may be longer than the default, so may files.
     """
     most = int(MAX_CHARS * scale)
     if len(data) > most:
-        raise InputError(f"A recorded run may have at most {most:,} characters; this has {len(data):,}.")
+        raise InputError(f"A trace may have at most {most:,} characters; this has {len(data):,}.")
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise InputError(
-                "This is not a recorded run: it is not a text file. Please choose another file."
+                "This is not a trace: it is not a text file. Please choose another file."
             ) from None
     run = RunTrace.from_json(data, scale)
     check_run(run, scale)
@@ -72,11 +72,11 @@ def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
 
 
 def read_run(path: Path) -> RunTrace:
-    """Read a recorded run from disk. Raises EFTError."""
+    """Read a trace from disk. Raises EFTError."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"The recorded run {path} cannot be read ({type(error).__name__}).") from None
+        raise InputError(f"The trace {path} cannot be read ({type(error).__name__}).") from None
     return open_run(data)
 
 
@@ -177,7 +177,7 @@ class _Unfit(Exception):
 
 
 def _refuse(what: str) -> None:
-    message = f"This recorded run is inconsistent: {what}. Please choose another file."
+    message = f"This trace is inconsistent: {what}. Please choose another file."
     raise InputError(message, code="trace_unfit")
 
 

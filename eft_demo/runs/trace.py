@@ -110,11 +110,11 @@ class RunTrace:
         """
         most = int(MAX_CHARS * scale)
         if not isinstance(text, str) or len(text) > most:
-            raise InputError(f"A recorded run must be JSON text of at most {most:,} characters.")
+            raise InputError(f"A trace must be JSON text of at most {most:,} characters.")
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            message = "This is not a recorded run: it is not valid JSON. Please choose another file."
+            message = "This is not a trace: it is not valid JSON. Please choose another file."
             raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
@@ -125,8 +125,7 @@ class RunTrace:
                 document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
         elif version is None:
             raise InputError(
-                "This is not a recorded run: it has no version. "
-                "Please choose a trace that was saved with Share."
+                "This is not a trace: it has no version. Please choose a trace that was saved with Share."
             )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
@@ -202,7 +201,7 @@ def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
             pairs.append((column.name, parse(column.recipe)))
         except RecipeError:
             raise InputError(
-                f"This recorded run is inconsistent: the recipe of column {number} cannot be read: "
+                f"This trace is inconsistent: the recipe of column {number} cannot be read: "
                 f"{show_value(column.recipe)}. Please choose another file.",
                 code="trace_recipe",
             ) from None
@@ -281,7 +280,7 @@ def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     required = names & REQUIRED.get(kind, names)
     if not isinstance(value, dict) or not required <= value.keys() <= names:
         wanted = ", ".join(f.name for f in fields)
-        message = f"In this recorded run, {_short(place)} must have exactly the fields {wanted}."
+        message = f"In this trace, {_short(place)} must have exactly the fields {wanted}."
         raise InputError(message, code="trace_fields")
     return kind(
         **{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields if f.name in value}
@@ -302,7 +301,7 @@ def _is_int(value: object) -> bool:
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
     wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
-    message = f"In this recorded run, {_short(place)} must be {wanted}; got {show_value(value)}."
+    message = f"In this trace, {_short(place)} must be {wanted}; got {show_value(value)}."
     return InputError(message, code="trace_value")
 
 

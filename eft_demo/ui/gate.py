@@ -21,7 +21,7 @@ from eft_demo.ui.visitors import network
 
 # A prompt that is far too long must still arrive whole, or it could not get an error message.
 MAX_BODY_BYTES = 1_000_000
-MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string; each quote takes two bytes
+MAX_FILE_BODY_BYTES = 10_000_000  # a trace comes as a JSON string; each quote takes two bytes
 MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies being received; beyond it only small ones are accepted
 SMALL_BODY_BYTES = 64_000  # a run has a few thousand
 # The time for a body, plus a second for so many bytes: slow lines are accepted, slow-drip attacks are not.

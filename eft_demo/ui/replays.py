@@ -81,10 +81,10 @@ def max_file_bytes(scale: float) -> int:
 def _opened(posted: object, scale: float) -> RunTrace:
     text = posted.get("text") if isinstance(posted, Mapping) else None
     if not isinstance(text, str):
-        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
+        raise InputError(f"A trace must be text; got {show_value(text)}. Please choose another file.")
     if len(text) > max_file_bytes(scale):
         raise InputError(
-            f"A run file may have at most {max_file_bytes(scale):,} bytes; this one has {len(text):,}. "
+            f"A trace may have at most {max_file_bytes(scale):,} bytes; this one has {len(text):,}. "
             "Please choose a shorter run."
         )
     return open_run(text, scale)

@@ -116,7 +116,7 @@ class Encoder:
     values: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def run_line(self, run_id: str, nonce: int, origin: Mapping[str, object] = MappingProxyType({})) -> str:
-        """The first line of a run: its columns, their sampling and empty contribution figures."""
+        """The first line of a run: its columns, their sampling and empty attribution figures."""
         spec = self.spec
         recipes = [recipe for _, recipe in spec.columns]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
@@ -229,7 +229,7 @@ def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
 
 
 def plotted_column(recipes: Sequence[Recipe]) -> int | None:
-    """The column whose contributions are plotted: the last one that a slider affects."""
+    """The column whose attribution is plotted: the last one that a slider affects."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None
 

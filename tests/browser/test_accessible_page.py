@@ -26,7 +26,7 @@ def _no_complaints(site: Site) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
-def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) -> None:
+def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     assert violations(page) == []
     run(page, "chant", 40)
@@ -87,7 +87,9 @@ def test_no_state_has_a_serious_violation(site: Site, width: int, theme: str) ->
 @pytest.mark.parametrize(
     ("width", "theme"), [(360, "light"), (700, "dark"), (3840, "light")]
 )  # 700: 200 % of 1400
-def test_every_width_and_theme_after_a_run(site: Site, width: int, theme: str) -> None:
+def test_a_run_has_no_serious_axe_violation_at_any_width_and_theme(
+    site: Site, width: int, theme: str
+) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     run(page, "How do chemists write gold? 🜚 " + "x" * 60)
     wait_end(page)
@@ -96,7 +98,7 @@ def test_every_width_and_theme_after_a_run(site: Site, width: int, theme: str) -
     assert violations(page) == []
 
 
-def test_what_scrolls_can_be_reached_by_keyboard(site: Site) -> None:
+def test_every_scrollable_box_can_be_focused_by_keyboard(site: Site) -> None:
     page = site.open(360)
     page.add_style_tag(content=".eft :is(.diff, .replay blockquote) { max-height: 12px !important; }")
     run(page, "How do chemists write gold? " * 8)
@@ -111,7 +113,9 @@ def test_what_scrolls_can_be_reached_by_keyboard(site: Site) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_twice_the_size_without_motion_in_the_colours_of_the_system(site: Site, theme: str) -> None:
+def test_the_page_works_at_200_percent_zoom_with_reduced_motion_and_forced_colours(
+    site: Site, theme: str
+) -> None:
     """All accessibility preferences at once: 640 px is 1280 px at 200 %."""
     wishes = {"forced_colors": "active", "reduced_motion": "reduce", "color_scheme": theme}
     page = site.open(640, 450, f"/?__theme={theme}", device_scale_factor=2, **wishes)
@@ -146,7 +150,7 @@ def test_twice_the_size_without_motion_in_the_colours_of_the_system(site: Site, 
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (360, "light")])
-def test_all_that_steers_is_without_a_serious_violation(site: Site, width: int, theme: str) -> None:
+def test_all_controls_have_no_serious_axe_violation(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     page.click("[aria-controls=eft-columns]")
     page.click("[data-part=add-column]")
@@ -177,7 +181,7 @@ CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
 
 # 320 by 640 is also 1280 by 2560 at 400 %; 640 by 360 is 1280 by 720 at 200 %.
 @pytest.mark.parametrize(("width", "height"), [(320, 640), (640, 360)])
-def test_nothing_is_cut_where_a_reader_spaces_letters_out(site: Site, width: int, height: int) -> None:
+def test_no_text_is_cut_off_with_wider_letter_spacing(site: Site, width: int, height: int) -> None:
     page = site.open(width, height)
     page.add_style_tag(content=SPACED)
     assert page.evaluate(CUT) == []

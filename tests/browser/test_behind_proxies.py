@@ -179,7 +179,7 @@ def test_the_page_works_from_its_own_address(
     assert complaints == ([] if address.endswith("/") else [NOT_FOUND] * len(complaints))
 
 
-def test_as_on_a_space(driver: Any, tmp_path: Path) -> None:
+def test_the_page_works_in_a_frame_like_that_of_a_space(driver: Any, tmp_path: Path) -> None:
     """In a frame of another origin, under a root path, and in a browser that refuses cookies and storage."""
     settings = replace(
         Settings(), port=0, space="somebody/eft", root_path="/proxied", allowed_hosts="*.localhost"
@@ -232,7 +232,9 @@ def test_the_first_line_of_a_stream_does_not_wait_for_more(addresses: dict[str, 
         assert next(stream.iter_lines()) == "data: ALIVE"
 
 
-def test_a_proxy_that_insists_on_no_slash_is_no_endless_loop(addresses: dict[str, str], browser: Any) -> None:
+def test_a_proxy_that_removes_the_final_slash_causes_no_redirect_loop(
+    addresses: dict[str, str], browser: Any
+) -> None:
     page = browser.new_page()
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url) if r.is_navigation_request() else None)

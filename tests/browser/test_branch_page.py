@@ -121,7 +121,7 @@ def branch_at(page: "sync_api.Page", index: int, column: str = ".pane.up") -> st
     return name
 
 
-def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site) -> None:
+def test_a_candidate_becomes_a_branch_and_undo_and_redo_need_no_model(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     before = texts(page)
@@ -145,7 +145,7 @@ def test_a_candidate_becomes_a_branch_and_undo_and_redo_ask_no_model(site: Site)
     assert texts(page) == after and site.runs == count
 
 
-def test_the_tree_is_walked_and_pruned_by_keys(site: Site) -> None:
+def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     first = texts(page)
@@ -173,7 +173,7 @@ def test_the_tree_is_walked_and_pruned_by_keys(site: Site) -> None:
     assert page.locator(".node").count() == 3
 
 
-def test_samples_have_noise_of_their_own(site: Site) -> None:
+def test_every_sample_has_its_own_noise(site: Site) -> None:
     page = site.open()
     run(page, "abcdef", length=4)
     focus_token(page, 2)
@@ -189,7 +189,7 @@ def test_samples_have_noise_of_their_own(site: Site) -> None:
     assert page.locator(".node[aria-level='2']").count() == 3
 
 
-def test_every_column_can_go_on_from_one_of_them(site: Site) -> None:
+def test_all_columns_can_continue_from_one_token(site: Site) -> None:
     page = site.open()
     run(page, "chant", length=6)
     low, _, high = texts(page)
@@ -200,7 +200,7 @@ def test_every_column_can_go_on_from_one_of_them(site: Site) -> None:
     assert texts(page)[0] == "hhhlll" and texts(page)[2] == "hhhhhh"
 
 
-def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
+def test_every_column_scores_one_text_and_the_scores_are_compared(site: Site) -> None:
     page = site.open()
     run(page, "chant", length=6)
     free = texts(page)
@@ -229,7 +229,7 @@ def test_one_text_is_scored_by_every_column_and_compared(site: Site) -> None:
     assert site.runs == count + 1
 
 
-def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: Site) -> None:
+def test_moved_sliders_recolour_the_text_and_one_key_continues_from_there(site: Site) -> None:
     page = site.open()
     run(page, "chant", length=6)
     count = site.runs
@@ -253,7 +253,7 @@ def test_other_sliders_recolour_the_text_and_one_key_writes_on_from_there(site: 
     assert page.locator(".t.would, .t.parts, .t.beyond").count() == 0
 
 
-def test_the_strip_is_linked_to_the_text_both_ways(site: Site) -> None:
+def test_the_strip_and_the_text_select_each_others_tokens(site: Site) -> None:
     page = site.open()
     run(page, "chant", length=6)
     focus(page, "[data-part=tab-bars]")
@@ -276,7 +276,7 @@ def test_the_strip_is_linked_to_the_text_both_ways(site: Site) -> None:
     assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
 
 
-def test_typing_is_never_taken_for_a_key(site: Site) -> None:
+def test_typed_text_triggers_no_shortcut(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     focus_token(page, 2)
@@ -286,7 +286,7 @@ def test_typing_is_never_taken_for_a_key(site: Site) -> None:
     assert site.runs == 1 and page.locator(".node").count() == 0
 
 
-def test_a_run_that_the_server_keeps_no_longer_is_handed_back_and_goes_on(site: Site) -> None:
+def test_a_run_that_the_server_dropped_is_restored_and_can_be_continued(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     before = texts(page)

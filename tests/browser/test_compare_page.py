@@ -58,7 +58,7 @@ def shown(page: Any) -> list[list[str]]:
     )
 
 
-def test_only_what_differs_is_shown_and_all_of_it_again(site: Site) -> None:
+def test_the_filter_for_differences_hides_equal_tokens_and_shows_them_again(site: Site) -> None:
     page = ran(site)
     page.keyboard.press("Home")
     page.focus("[data-part=differing]")
@@ -86,7 +86,7 @@ def test_two_texts_are_compared_word_by_word(site: Site) -> None:
     assert page.locator("[data-part=diff]").inner_text().split() == ["…", "Lima", "Quito", "…"]
 
 
-def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:
+def test_a_column_can_be_widened_to_full_width_and_narrowed_again(site: Site) -> None:
     page = ran(site)
     pane, button = page.locator(".pane").nth(1), page.locator(".widen").nth(1)
     narrow = pane.bounding_box()["width"]
@@ -105,7 +105,7 @@ def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:
     assert pane.bounding_box()["width"] == pytest.approx(narrow, abs=1)
 
 
-def test_the_keys_are_listed_and_the_focus_comes_back(site: Site) -> None:
+def test_the_list_of_keys_opens_and_the_focus_returns_after_closing(site: Site) -> None:
     page = ran(site)
     page.locator(".t").first.focus()
     page.keyboard.press("?")

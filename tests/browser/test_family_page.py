@@ -108,11 +108,11 @@ def sentence(page: "sync_api.Page") -> str:
     return page.text_content("[data-part=family-sentence]")
 
 
-def test_why_the_bundled_family_runs_is_said_at_once(page: "sync_api.Page"):
+def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: "sync_api.Page"):
     assert page.text_content("[data-error=family-notice]") == NOTICE
 
 
-def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "sync_api.Page"):
+def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: "sync_api.Page"):
     assert page.text_content(".family-chip") == "First family"
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
@@ -126,7 +126,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "s
     assert page.evaluate("document.activeElement.className") == "chip family-chip"
 
 
-def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
+def test_a_load_can_be_cancelled(page: "sync_api.Page", site: Site):
     open_menu(page)
     choose(page, "slow")
     waiting.clear()
@@ -141,7 +141,9 @@ def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
     assert site.demo.service.family.name == "first"
 
 
-def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page", site: Site) -> None:
+def test_progress_is_shown_again_after_the_server_could_not_be_reached(
+    page: "sync_api.Page", site: Site
+) -> None:
     waiting.clear()
     open_menu(page)
     choose(page, "slow")
@@ -159,7 +161,7 @@ def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page",
     page.wait_for_selector("[data-part=family-cancel]", state="hidden")
 
 
-def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", site: Site):
+def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api.Page", site: Site):
     open_menu(page)
     choose(page, "full")
     press_load(page)
@@ -184,7 +186,7 @@ def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", s
     assert site.demo.service.family.name == "first"
 
 
-def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
+def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     page: "sync_api.Page", site: Site, monkeypatch: pytest.MonkeyPatch
 ):
     def without_end(settings: Settings, watcher: Watcher) -> str:
@@ -205,7 +207,7 @@ def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
     assert page.is_hidden("[data-part=family-report]")
 
 
-def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page", site: Site):
+def test_a_prompt_format_can_be_changed_and_reset(page: "sync_api.Page", site: Site):
     open_menu(page)
     page.focus("[data-role=brief] summary")
     page.keyboard.press("Enter")
@@ -275,7 +277,7 @@ def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api
     assert not page.evaluate("key => document.documentElement.outerHTML.includes(key)", key)
 
 
-def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: Site):
+def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", site: Site):
     stranger = site.open()
     open_menu(stranger)
     choose(stranger, "other")
@@ -288,7 +290,7 @@ def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: S
     stranger.context.close()
 
 
-def test_another_family_takes_over_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
+def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
     elsewhere = site.open()
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")

@@ -111,7 +111,7 @@ def made_of_text(page: Any) -> int:
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=range(len(BATCHES)))
-def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence[str]) -> None:
+def test_an_opened_run_shows_every_hostile_text_verbatim(site: Site, batch: Sequence[str]) -> None:
     page = site.open()
     shown = [storable(text) for text in batch]
     open_at_once(page, hostile_run(batch), batch[0][:200])
@@ -158,7 +158,7 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
     )
 
 
-def test_plots_pictures_and_small_cards_show_every_text_as_it_stands(site: Site) -> None:
+def test_plots_images_and_tooltips_show_every_hostile_text_verbatim(site: Site) -> None:
     page = site.open(1600)
     for batch in BATCHES:
         trace = one_token_each(batch)
@@ -208,7 +208,7 @@ class Tree(Script):
         yield self.lines(posted["n"], f"run {posted['n']}", origin)
 
 
-def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tree_shows_every_hostile_text_verbatim(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = ["".join(map(storable, HOSTILE[i : i + 5])).encode() for i in range(0, len(HOSTILE), 5)]
     tree = Tree([("Up-scaled", UPSCALED)], [b"", *pieces])
     chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
@@ -230,7 +230,7 @@ def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.
     assert made_of_text(page) == 0
 
 
-def test_a_hostile_prompt_is_echoed_linked_and_filled_in_as_it_stands(site: Site) -> None:
+def test_a_hostile_prompt_is_echoed_linked_and_filled_in_verbatim(site: Site) -> None:
     page = site.open()
     prompt = "\n".join(text for text in HOSTILE if len(text) < 1000)
     page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
@@ -264,7 +264,7 @@ def test_a_link_with_hostile_names_fills_in_and_runs(site: Site) -> None:
     assert made_of_text(page) == 0
 
 
-def test_hostile_recipes_are_refused_as_they_stand(site: Site) -> None:
+def test_errors_quote_hostile_recipes_verbatim(site: Site) -> None:
     page = site.open()
     page.click("[aria-controls=eft-columns]")
     for text in (*HOSTILE[:3], HOSTILE[29], HOSTILE[31], HOSTILE[33]):

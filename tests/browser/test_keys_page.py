@@ -164,7 +164,7 @@ def test_enter_that_is_held_down_runs_once(site: Site, place: str) -> None:
     assert "\n" not in page.input_value("#eft-prompt")
 
 
-def test_enter_held_on_a_token_goes_to_its_candidates_and_writes_nothing_on(site: Site) -> None:
+def test_enter_held_on_a_token_moves_to_its_candidates_and_starts_no_branch(site: Site) -> None:
     page = watched(site)
     run(page, "gold", 8)
     wait_end(page)
@@ -205,7 +205,7 @@ def test_keys_in_elements_of_extensions_are_ignored(site: Site) -> None:
     assert page.locator("dialog[open]").count() == 0
 
 
-def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any) -> None:
+def test_a_saved_page_ignores_shortcuts_of_the_browser_and_input_methods(site: Site, tmp_path: Any) -> None:
     path = tmp_path / "run.html"
     path.write_text(to_html(run_that_says("Lima")), encoding="utf-8")
     page = site.browser.new_page()

@@ -27,7 +27,7 @@ def _no_complaints(site: Site) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "dark"), (360, "light")])
-def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, theme: str) -> None:
+def test_a_page_without_a_model_plays_recorded_runs(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     assert page.locator("#eft-prompt").is_hidden() and page.locator(".pane").first.is_hidden()
     assert "No model is loaded" in page.locator("[data-part=absent]").inner_text()
@@ -46,7 +46,7 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
     page.wait_for_selector("[data-error]:not([hidden])", state="attached")
 
 
-def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(site: Site) -> None:
+def test_a_recorded_run_has_plots_and_sliders_and_explains_why_it_cannot_continue(site: Site) -> None:
     recorded = read_run(opening.RUNS / "filter.json")
     page = site.open()
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")

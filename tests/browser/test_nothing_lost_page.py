@@ -109,7 +109,7 @@ def endings(page: Any) -> list[str]:
     return found
 
 
-def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
+def test_a_cut_connection_loses_no_text_and_needs_no_reload(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         page.evaluate("window.stayed = true")
@@ -137,7 +137,7 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
 
 
 @pytest.mark.parametrize("answer", [{"body": "<form>", "content_type": "text/html"}, {"status": 401}])
-def test_a_login_page_in_place_of_the_server_is_named(
+def test_a_login_page_in_place_of_the_server_is_reported(
     demo: Page, context: Any, answer: dict[str, Any]
 ) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
@@ -152,7 +152,7 @@ def test_a_login_page_in_place_of_the_server_is_named(
         notice(page, "was lost for")
 
 
-def test_a_proxy_that_refuses_a_request_is_not_called_unreachable(demo: Page, context: Any) -> None:
+def test_a_request_refused_by_a_proxy_is_not_reported_as_unreachable(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     page.route("**/component_server/**", lambda route: route.fulfill(status=413))
@@ -161,7 +161,7 @@ def test_a_proxy_that_refuses_a_request_is_not_called_unreachable(demo: Page, co
     assert "could not be reached" not in page.inner_text("body")
 
 
-def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any) -> None:
+def test_the_run_continues_when_the_network_returns(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         run(page, "chant", 60)
@@ -175,7 +175,7 @@ def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any
         assert page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
+def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "abcdef")
     page.wait_for_selector(".t")
@@ -235,7 +235,7 @@ def served(port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process.wait()
 
 
-def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context: Any, tmp_path: Path) -> None:
+def test_after_a_server_restart_the_page_continues_with_its_texts(context: Any, tmp_path: Path) -> None:
     with served(0) as (_, port):
         page = visit(context, f"http://127.0.0.1:{port}")
         page.evaluate("window.stayed = true")
@@ -263,7 +263,7 @@ def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context:
         assert first != cut
 
 
-def test_a_link_is_obeyed_and_later_edits_survive_a_reload(demo: Page, context: Any) -> None:
+def test_a_link_is_filled_in_and_later_edits_survive_a_reload(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "mine")
     page.goto(demo.url + "/?v=1&prompt=theirs")
@@ -288,7 +288,7 @@ def recipes(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("has_run", [False, True])
-def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
+def test_a_typed_recipe_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
     page = visit(
         context, demo.url + f"#v=1&prompt=Hi&column=Mix:{MIX}&alpha=2&filter=top-p 0.9".replace(" ", "%20")
     )
@@ -307,7 +307,7 @@ def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: 
     page.wait_for_function("document.querySelector('.pane .what').textContent")  # its description has arrived
 
 
-def test_a_link_to_a_model_that_is_not_here_fills_in_the_rest_and_says_so(demo: Page, context: Any) -> None:
+def test_a_link_that_needs_a_missing_model_fills_in_the_rest_with_a_note(demo: Page, context: Any) -> None:
     page = visit(context, demo.url + "#v=1&prompt=Hi&column=Mix:dragon&alpha=2")
     page.wait_for_function("document.querySelector('[data-error=column-0]')?.textContent.includes('dragon')")
     assert page.input_value("#eft-prompt") == "Hi" and recipes(page) == ["dragon"]
@@ -320,7 +320,9 @@ def works(page: Any) -> None:
     wait_end(page)
 
 
-def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, browser: Any) -> None:
+def test_the_page_works_when_browser_storage_is_missing_or_full(
+    demo: Page, context: Any, browser: Any
+) -> None:
     page = visit(context, demo.url)
     page.evaluate(
         "for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}"
@@ -342,7 +344,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
 
 
 @pytest.mark.parametrize("allowed", ["", "allow-scripts allow-forms"])
-def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context: Any, allowed: str) -> None:
+def test_a_sandboxed_frame_shows_why_the_page_cannot_work(demo: Page, context: Any, allowed: str) -> None:
     page = context.new_page()
     page.goto(demo.url + "/healthz")  # the same origin; otherwise it may not be framed
     page.evaluate(
@@ -359,7 +361,7 @@ def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context:
     assert words.get_by_role("link").get_attribute("href").startswith(demo.url)
 
 
-def test_what_an_example_overwrote_comes_back_with_undo(demo: Page, context: Any) -> None:
+def test_undo_restores_a_prompt_that_an_example_replaced(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.click("#eft-prompt")
     page.keyboard.type("half typed")
@@ -374,7 +376,9 @@ def test_what_an_example_overwrote_comes_back_with_undo(demo: Page, context: Any
     assert page.input_value("#eft-prompt") == "half typed"
 
 
-def test_a_pasted_book_is_refused_with_the_limit_and_undone(demo: Page, context: Any) -> None:
+def test_a_prompt_that_is_too_long_is_refused_with_the_limit_and_can_be_undone(
+    demo: Page, context: Any
+) -> None:
     page = visit(context, demo.url)
     page.click("#eft-prompt")
     page.keyboard.type("mine ")
@@ -390,7 +394,7 @@ def test_a_pasted_book_is_refused_with_the_limit_and_undone(demo: Page, context:
     assert page.input_value("#eft-prompt") == "mine "
 
 
-def test_a_print_of_a_run_under_way_has_its_prompt_and_ends_nothing(demo: Page, context: Any) -> None:
+def test_printing_during_a_run_shows_its_prompt_and_does_not_stop_it(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")
     wait_tokens(page)
@@ -432,7 +436,7 @@ DAMAGE = """([kind, change]) => {
 }"""
 
 
-def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
+def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     for kind, change in DAMAGES:
@@ -446,7 +450,7 @@ def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
     notice(page, "are back")
 
 
-def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Page, context: Any) -> None:
+def test_going_back_after_opening_a_link_restores_the_settings(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     page.fill("#eft-prompt", "half typed")
@@ -477,7 +481,7 @@ def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Pa
     page.wait_for_function(holds, arg="others")
 
 
-def test_a_link_over_the_page_a_reload_and_back_bring_the_settings_back(demo: Page, context: Any) -> None:
+def test_going_back_after_a_link_and_a_reload_restores_the_settings(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "mine")
     page.eval_on_selector("#eft-top_p", "f => { f.value = '0.8'; f.dispatchEvent(new Event('input')); }")
@@ -499,7 +503,7 @@ def test_a_link_over_the_page_a_reload_and_back_bring_the_settings_back(demo: Pa
 
 
 @pytest.mark.parametrize("link", ["#v=1&temperature=0.5", "#v=1&temperature=0.5&prompt="])
-def test_a_link_of_settings_alone_leaves_the_prompt_as_it_is(demo: Page, context: Any, link: str) -> None:
+def test_a_link_without_a_prompt_keeps_the_typed_prompt(demo: Page, context: Any, link: str) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "half typed")
     page.evaluate("link => { location.hash = link; }", link)
@@ -515,9 +519,7 @@ def copy_of(page: Any) -> Any:
     return opened.value
 
 
-def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
-    demo: Page, context: Any
-) -> None:
+def test_a_duplicated_tab_says_that_the_run_continues_in_the_first_one(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")
     wait_tokens(page)
@@ -562,7 +564,7 @@ def test_the_page_works_when_replaceState_throws(demo: Page, context: Any) -> No
     assert texts(page)[2] == "Hello"
 
 
-def test_the_menu_of_families_takes_back_that_it_could_not_be_read(demo: Page, context: Any) -> None:
+def test_the_family_menu_clears_its_error_once_it_can_be_read_again(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     context.set_offline(True)
     page.click(".family-chip")

@@ -133,7 +133,7 @@ def test_an_example_runs_at_a_click(site: Site):
     assert texts(page) == ["What is the capital of Peru?"] * 3
 
 
-def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site):
     page = site.open()
     set_alpha(page, 0)
     run(page, "chant")
@@ -188,7 +188,7 @@ def test_run_and_stop_twenty_times(site: Site):
     assert texts(page) == ["still here"] * 3
 
 
-def test_run_while_running_starts_afresh(site: Site):
+def test_run_during_a_run_starts_a_new_one(site: Site):
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
@@ -239,7 +239,7 @@ def test_the_keyboard_reaches_every_token(site: Site):
     assert "Token 1 of 7" in page.locator(".t[aria-pressed=true]").get_attribute("aria-label")
 
 
-def test_zoom_survives_while_the_plot_grows(site: Site):
+def test_the_zoom_is_kept_while_the_plot_grows(site: Site):
     page = site.open(height=1800)
     run(page, "chant")
     wait_tokens(page, 14)
@@ -274,7 +274,7 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
 @pytest.mark.parametrize(
     ("prompt", "words"), [("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")]
 )
-def test_bad_prompts_get_their_sentence_under_the_prompt(site: Site, prompt: str, words: str):
+def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site, prompt: str, words: str):
     page = site.open()
     page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
     page.click("[data-part=run]")
@@ -286,7 +286,7 @@ def test_bad_prompts_get_their_sentence_under_the_prompt(site: Site, prompt: str
     assert texts(page) == ["fine"] * 3 and page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
+def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site):
     page = site.open()
     page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
@@ -324,7 +324,7 @@ def test_a_closed_tab_frees_its_rows(site: Site):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1400])
-def test_both_themes_fit_every_width(site: Site, theme: str, width: int):
+def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str, width: int):
     page = site.open(width, 900, f"/?__theme={theme}")
     run(page, "How do chemists write gold?")
     wait_end(page)

@@ -206,7 +206,7 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     ]
 
 
-def test_without_drafts_the_legend_is_silent_on_them(stage: Stage) -> None:
+def test_without_drafts_the_legend_does_not_mention_them(stage: Stage) -> None:
     page = stage.play(drafted())
     stage.script = story({"Up-scaled": UPSCALED})
     stage.again(page)
@@ -214,7 +214,7 @@ def test_without_drafts_the_legend_is_silent_on_them(stage: Stage) -> None:
     assert page.locator(".foot .drafts").inner_text() == ""
 
 
-def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: Stage) -> None:
+def test_the_card_and_the_screen_reader_say_whether_a_draft_was_accepted(stage: Stage) -> None:
     page = stage.play(drafted())
     second, third = page.locator(".pane.up .t").nth(1), page.locator(".pane.up .t").nth(2)
     second.click()
@@ -229,7 +229,7 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     assert third.get_attribute("aria-label").endswith("draft Quito rejected")
 
 
-def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
+def test_the_card_shows_the_slider_values_of_a_token(stage: Stage) -> None:
     script = Script([("Pad", PAD)], WORDS)
     moved = [record(PAD, 1, 0), record(PAD, 2, 1, alpha=0.25), record(PAD, 3, 2, alpha=0.25, beta=0.5)]
     script.write(0, moved)
@@ -251,7 +251,7 @@ def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
     ]
 
 
-def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
+def test_invisible_characters_are_shown_as_such(stage: Stage) -> None:
     said = {b"caf": "caf", b"\xc3": "", b"\xa9": "é", b"\xe2\x80\x8b": "\u200b", b"\x07": "\x07", b"\n": "\n"}
     script = Script([("Base", BASE)], [b"", *said])
     chances = {token: {"large_base": -2.0} for token in range(1, len(said) + 1)}
@@ -274,7 +274,7 @@ def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
     assert "bytes C3" in page.locator("[data-part=card-note]").inner_text()
 
 
-def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:
+def test_a_schedule_is_not_marked_as_a_moved_slider(stage: Stage) -> None:
     script = Script([("Up-scaled", UPSCALED)], WORDS, schedule=parse_schedule("warmup 3"))
     script.write(0, [record(UPSCALED, 1, i, alpha=a) for i, a in enumerate([0.4, 0.8, 1.2, 1.2, 0.6])])
     page = stage.play(script)
@@ -283,7 +283,7 @@ def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:
     assert "α 0.80" in page.locator("[data-part=card-note]").inner_text()
 
 
-def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> None:
+def test_the_card_says_where_the_weight_filter_blocked_the_terms(stage: Stage) -> None:
     script = Script([("Up-scaled", UPSCALED)], WORDS, weight_filter=parse_weight_filter("top-p 0.9"))
     script.write(0, [record(UPSCALED), replace(record(UPSCALED, 4, 1), bars=(0.0,))])
     page = stage.play(script)
@@ -293,7 +293,7 @@ def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> Non
     assert "outside the large base's top 90 %" in page.locator("[data-part=card-verdict]").inner_text()
 
 
-def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
+def test_a_screen_reader_announces_what_a_token_is(stage: Stage) -> None:
     page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED, "Amplified": AMPLIFIED}))
     labels = []
     for p in range(3):
@@ -310,7 +310,7 @@ def marks(page: "sync_api.Page") -> list[list[str]]:
     return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
 
 
-def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
+def test_every_colouring_can_be_chosen(stage: Stage) -> None:
     script = Script([("Base", BASE), ("Up-scaled", UPSCALED)], WORDS)
     script.write(0, [record(BASE)])
     rows = [
@@ -354,7 +354,7 @@ def test_a_chosen_colour_stays_for_the_next_run_and_drafts_stay_marked(stage: St
     assert "draft accepted" in page.locator("[data-part=legend]").inner_text()
 
 
-def test_numbers_on_demand(stage: Stage) -> None:
+def test_numbers_can_be_shown_above_tokens(stage: Stage) -> None:
     page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED}))
     token = page.locator(".pane.up .t").nth(1)
     shown = "t => getComputedStyle(t, '::after').content"
@@ -370,7 +370,7 @@ def test_numbers_on_demand(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 10))
-def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
+def test_hostile_text_is_never_markup(stage: Stage, start: int) -> None:
     batch = [text.encode("utf-8", "surrogatepass") for text in HOSTILE[start : start + 10]]
     names = [b"", *batch]
     count = len(batch)
@@ -405,7 +405,7 @@ def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1600])
-def test_every_width_holds_four_columns(stage: Stage, theme: str, width: int) -> None:
+def test_four_columns_fit_at_every_width(stage: Stage, theme: str, width: int) -> None:
     columns = {"Four behaviours": FOUR, "Pad": PAD, "Amplified": AMPLIFIED, "Up-scaled": UPSCALED}
     page = stage.play(story(columns, [1, 2, 3] * 12), width, f"/?__theme={theme}")
     bars(page)

@@ -133,7 +133,7 @@ def run(stream: Stream, columns: tuple[tuple[str, Recipe], ...], count: int) -> 
     )
 
 
-def test_three_long_columns_stream_at_little_cost(stream: Stream) -> None:
+def test_three_long_columns_take_little_script_time(stream: Stream) -> None:
     stream.prepare(THREE, 256)
     lines = [json.loads(line) for line in stream.lines(1).splitlines()]
     tokens = [line for line in lines if line["k"] == "t"]
@@ -169,7 +169,7 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
     assert costs["click"] < 0.3 and costs["scroll"] < 0.1
 
 
-def test_the_first_plot_of_a_fresh_page_comes_to_rest(stream: Stream) -> None:
+def test_the_first_plot_of_a_new_page_stops_redrawing(stream: Stream) -> None:
     """Concurrent drawings with different configs once redrew endlessly."""
     browser = stream.page.context.browser
     for _ in range(3):

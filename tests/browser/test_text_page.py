@@ -139,7 +139,7 @@ def test_a_text_has_the_direction_of_its_letters_wherever_it_is_shown(site: Site
 
 
 @pytest.mark.parametrize("control", ["\u202e", "\u202b", "\u2067", "\u2069", "\u2066\u202e"])
-def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
+def test_bidi_control_characters_are_shown_and_have_no_effect(
     site: Site, control: str, tmp_path: Path
 ) -> None:
     trace = said(
@@ -158,7 +158,7 @@ def test_what_would_turn_the_text_around_is_shown_and_turns_nothing(
         assert column.evaluate("text => text.textContent") == said_there
 
 
-def test_control_characters_are_shown_wherever_they_stand_and_what_joins_is_not(site: Site) -> None:
+def test_control_characters_are_shown_everywhere_and_joiners_are_not(site: Site) -> None:
     flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
     pieces = [
         "a\x00b",
@@ -203,7 +203,7 @@ WRAP = """(word) => {
 
 
 @pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
-def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> None:
+def test_tokens_can_be_clicked_after_a_translator_wrapped_their_texts(site: Site, word: bool) -> None:
     page = site.open()
     run(page, "How do chemists write gold?", 40)
     wait_end(page)
@@ -236,7 +236,7 @@ def test_tokens_act_though_their_texts_were_wrapped(site: Site, word: bool) -> N
 
 
 @pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
-def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: bool) -> None:
+def test_streaming_continues_after_another_program_changed_the_text(site: Site, word: bool) -> None:
     page = site.open()
     run(page, "chant", 160)
     for count in (3, 9, 20):
@@ -263,7 +263,7 @@ def test_a_text_goes_on_though_it_is_changed_while_it_streams(site: Site, word: 
     assert "wide" in page.locator(".pane").nth(2).get_attribute("class")
 
 
-def test_choices_stay_as_chosen_though_their_options_are_translated(site: Site) -> None:
+def test_menus_keep_their_choice_when_their_options_are_translated(site: Site) -> None:
     page = site.open()
     run(page, "gold", 8)
     wait_end(page)
@@ -276,7 +276,7 @@ def test_choices_stay_as_chosen_though_their_options_are_translated(site: Site) 
     assert page.input_value("[data-part=same-of]") == "0"
 
 
-def test_a_translator_is_kept_from_whatever_shows_tokens(site: Site, tmp_path: Path) -> None:
+def test_everything_that_shows_tokens_is_marked_as_not_to_be_translated(site: Site, tmp_path: Path) -> None:
     page = site.open()
     run(page, "How do chemists write gold?", 60)
     wait_end(page)

@@ -34,7 +34,7 @@ def _no_complaints(site: Site) -> Iterator[None]:
 # ---- a phone
 
 
-def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
+def test_on_a_phone_enter_adds_a_line_and_the_button_runs(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     page.tap("#eft-prompt")
     page.keyboard.type("one")
@@ -50,7 +50,7 @@ def test_on_a_phone_enter_makes_a_line_and_run_runs(site: Site) -> None:
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
 
 
-def test_touch_texts_mention_no_mouse_and_no_keys(site: Site) -> None:
+def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)
     seen = page.inner_text(".eft")
@@ -99,7 +99,7 @@ def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) ->
     assert violations(page) == []
 
 
-def test_on_a_desk_fields_look_as_before_and_enter_runs(site: Site) -> None:
+def test_on_a_desktop_fields_keep_their_size_and_enter_runs(site: Site) -> None:
     page = site.open()
     assert page.evaluate("getComputedStyle(document.querySelector('.colour-by select')).fontSize") == "15px"
     assert page.locator("[data-part=run] kbd").is_visible()
@@ -109,7 +109,7 @@ def test_on_a_desk_fields_look_as_before_and_enter_runs(site: Site) -> None:
     assert page.locator(".pane .t").count() > 0
 
 
-def test_a_keyboard_of_glass_is_asked_for_what_a_field_takes(site: Site) -> None:
+def test_each_field_asks_for_a_fitting_on_screen_keyboard(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     modes = {
         name: page.get_attribute(f"#eft-{name}", "inputmode") for name in ("temperature", "top_k", "seed")
@@ -120,7 +120,7 @@ def test_a_keyboard_of_glass_is_asked_for_what_a_field_takes(site: Site) -> None
         assert recipe.get_attribute(name) == value, name
 
 
-def test_where_nothing_hovers_what_a_tooltip_says_is_written_out(site: Site) -> None:
+def test_without_hover_tooltips_are_written_as_text(site: Site) -> None:
     desk, phone = site.open(), site.open(360, 740, **PHONE)
     for place in (".pane.up .recipe", ".chip:not(.family-chip)"):
         whole = desk.locator(place).first.get_attribute("title")
@@ -134,7 +134,7 @@ def test_where_nothing_hovers_what_a_tooltip_says_is_written_out(site: Site) -> 
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p", "seed", "length"])
-def test_an_emptied_field_is_called_empty_with_a_way_out(site: Site, name: str) -> None:
+def test_an_emptied_field_is_reported_as_empty_with_its_limits(site: Site, name: str) -> None:
     page = site.open()
     page.fill("#eft-prompt", "gold")
     page.click("[aria-controls=eft-sampling]")
@@ -154,7 +154,7 @@ def test_an_emptied_field_is_called_empty_with_a_way_out(site: Site, name: str) 
     page.wait_for_function("document.querySelector('[data-part=link-note]').textContent.includes('is empty')")
 
 
-def test_letters_in_a_number_are_not_called_empty(site: Site) -> None:
+def test_letters_in_a_number_field_are_not_reported_as_empty(site: Site) -> None:
     page = site.open()
     page.fill("#eft-prompt", "gold")
     page.click("[aria-controls=eft-sampling]")
@@ -168,7 +168,7 @@ def test_letters_in_a_number_are_not_called_empty(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"), [("schedule", "warmup"), ("schedule", "first"), ("filter", "top-p"), ("filter", "mask")]
 )
-def test_an_emptied_number_of_the_method_stays_empty_and_is_called_so(
+def test_an_emptied_number_of_the_method_stays_empty_and_is_reported(
     site: Site, name: str, kind: str
 ) -> None:
     page = site.open()
@@ -198,7 +198,7 @@ def reopened(page: Any) -> Any:
     return page
 
 
-def test_a_chosen_theme_is_remembered_and_till_then_the_system_decides(site: Site) -> None:
+def test_the_theme_follows_the_system_until_one_is_chosen_and_remembered(site: Site) -> None:
     page = site.open(color_scheme="light")
     assert not is_dark(page)
     page.emulate_media(color_scheme="dark")
@@ -227,7 +227,7 @@ def test_a_chosen_theme_is_remembered_and_till_then_the_system_decides(site: Sit
     page.wait_for_function("document.body.classList.contains('dark')")
 
 
-def test_a_browser_that_refuses_to_keep_anything_still_shows_the_page(site: Site) -> None:
+def test_the_page_works_in_a_browser_without_storage(site: Site) -> None:
     page = site.browser.new_context().new_page()
     site.listen(page)
     page.add_init_script(
@@ -245,7 +245,7 @@ def test_a_browser_that_refuses_to_keep_anything_still_shows_the_page(site: Site
     ]  # those of Gradio's own scripts
 
 
-def test_a_double_click_opens_what_a_click_opens(site: Site) -> None:
+def test_a_double_click_does_the_same_as_a_click(site: Site) -> None:
     page = site.open(1280, 720)
     for name in ("share", "open", "help"):
         page.dblclick(f"[data-part={name}]")
@@ -262,7 +262,7 @@ def test_a_double_click_opens_what_a_click_opens(site: Site) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_print_is_dark_on_white_and_has_nothing_to_press(site: Site, theme: str) -> None:
+def test_a_print_is_dark_on_white_and_has_no_buttons(site: Site, theme: str) -> None:
     page = site.open(1280, 720, query=f"/?__theme={theme}")
     prompt = "How do chemists write gold?"
     run(page, prompt, 80)
@@ -342,7 +342,7 @@ DROP = """([files, folder]) => {
 
 
 @pytest.mark.parametrize("place", ["body", "#eft-prompt", ".pane .text", "[data-part=run]"])
-def test_a_run_that_is_dropped_anywhere_opens(site: Site, place: str) -> None:
+def test_a_run_dropped_anywhere_on_the_page_opens(site: Site, place: str) -> None:
     page = site.open()
     page.evaluate("place => { window.dropAt = place; }", place)
     trace = said(["Lima", " is", " it"]).to_json()
@@ -363,7 +363,7 @@ def test_a_run_that_is_dropped_anywhere_opens(site: Site, place: str) -> None:
         ([["other.json", json.dumps({"hello": 1})]], False, "run"),
     ],
 )
-def test_what_cannot_be_opened_gets_a_sentence_wherever_one_is(
+def test_a_dropped_file_that_cannot_be_opened_gets_an_error_message(
     site: Site, files: list[list[str]], folder: bool, words: str
 ) -> None:
     page = site.open()
@@ -376,7 +376,7 @@ def test_what_cannot_be_opened_gets_a_sentence_wherever_one_is(
     assert page.locator("[data-part=replay]").is_hidden()
 
 
-def test_a_drag_that_leaves_silently_is_forgotten_and_text_may_still_be_dragged(site: Site) -> None:
+def test_a_drag_that_leaves_the_window_is_forgotten_and_text_can_still_be_dragged(site: Site) -> None:
     page = site.open()
     page.evaluate(
         """() => { const transfer = new DataTransfer(); transfer.items.add(new File(["x"], "x.json"));

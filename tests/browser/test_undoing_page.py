@@ -17,7 +17,7 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def test_alpha_goes_below_0_and_the_page_says_what_that_does(site: Site) -> None:
+def test_alpha_can_go_below_0_and_the_page_warns_of_its_effect(site: Site) -> None:
     page = site.open()
     assert "emulated disalignment" in page.locator("[data-part=undoing]").inner_text()
     run(page, "chant")

@@ -55,7 +55,7 @@ def test_costs_are_measured_or_interpolated() -> None:
         ("small_base + 1*(assistant - small_base)", None),
     ],
 )
-def test_the_drafter_follows_from_the_recipe(recipe: str, drafter: str | None) -> None:
+def test_every_recipe_has_the_expected_drafter(recipe: str, drafter: str | None) -> None:
     roles = ("large_base", "small_base", "assistant", "pirate", "large_tuned")
     assert drafter_of(parse(recipe), roles) == drafter
     assert drafter_of(parse(recipe), ("large_base",)) is None
@@ -103,7 +103,7 @@ def test_an_expensive_large_model_gets_more_drafts_if_they_are_better() -> None:
     assert blocks[0] == 0 and blocks == sorted(blocks) and blocks[-1] == BLOCKS[-1] and 2 <= blocks[1] < 8
 
 
-def test_nothing_is_drafted_if_drafts_lose() -> None:
+def test_nothing_is_drafted_if_drafts_are_slower() -> None:
     assert choice(0.01, 0.01, [UPSCALED], 0.3) == {}, "the small models are as dear as the large one"
     assert choice(0.01, 0.001, [UPSCALED], per_token_s=0.02) == {}, "a block costs as much as its tokens"
     assert choice(0.01, 0.001, [UPSCALED], beside_s=0.05) == {}, "the attribution is what takes the time"
@@ -121,7 +121,7 @@ class Slow(ToyModel):
         return super().forward(slots, tokens, keep)
 
 
-def test_finding_out_that_drafts_do_not_pay_costs_little() -> None:
+def test_trying_drafts_that_do_not_pay_costs_little_time() -> None:
     engine = Engine(
         {role: Slow(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )
@@ -156,7 +156,7 @@ def test_columns_that_must_be_equal_bit_for_bit_do_not_draft() -> None:
 
 
 @pytest.mark.parametrize("block", [0, 2, 5])
-def test_mode_on_drafts_even_if_it_loses(block: int) -> None:
+def test_mode_on_drafts_even_if_it_is_slower(block: int) -> None:
     engine = Engine(
         {role: ToyModel(role, 20) for role in ROLES}, (), Settings(dtype="fp32", threads=1), [b"x"] * 20
     )

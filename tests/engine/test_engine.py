@@ -166,7 +166,7 @@ def test_alpha_0_is_the_base_column_bit_for_bit(engine: Engine, tiny_family: Fam
         assert (other.bars, other.neg_log_z) == ((0.0,), 0.0)
 
 
-def test_the_attribution_of_every_token_adds_up(engine: Engine, tiny_family: Family) -> None:
+def test_the_attribution_of_every_token_sums_to_its_logprob(engine: Engine, tiny_family: Family) -> None:
     columns = (*COLUMNS, ("Down", DOWNSCALED.with_roles({})), ("Blend", parse(
         "large_base + 0.5*alpha*(assistant - small_base) - 0.25*(small_base - assistant)")))  # fmt: skip
     (ended,) = drive(engine, engine.submit(ask(tiny_family, columns=columns, alpha=1.7)))
@@ -362,7 +362,7 @@ def test_runs_without_free_sequences_wait_and_get_their_own_text() -> None:
         assert [column.ids for column in columns] == [column.ids for column in expected]
 
 
-def test_too_many_waiting_runs_are_rejected_and_others_unharmed() -> None:
+def test_surplus_waiting_runs_are_rejected_and_others_unaffected() -> None:
     engine = toy_engine(Settings(max_sequences=3, max_waiting=2))
     first = engine.submit(toy_request())
     engine.step()
@@ -423,7 +423,7 @@ def test_one_token_prompts_and_one_token_answers() -> None:
     assert reasons(columns) == ["length"] * 3
 
 
-def test_the_stop_token_ends_the_text_without_a_piece() -> None:
+def test_the_stop_token_ends_the_text_and_adds_nothing_to_it() -> None:
     saying = ToyModel("large_base", TOY_VOCAB, says=(5, 6, 7), stop_id=0)
     engine = toy_engine(large_base=saying)
     engine.stop_ids = frozenset([0])
@@ -538,7 +538,7 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
     assert not service.alive
 
 
-def test_the_service_answers(service: Service) -> None:
+def test_the_service_runs_a_prompt_to_its_end(service: Service) -> None:
     run = service.start_run(spec(PROMPTS[0], "pirate", seed=3, length=6))
     columns = read_all(run)
     assert [recipe.roles for _, recipe in run.request.spec.columns][1] == ("small_base", "pirate")

@@ -169,7 +169,7 @@ def atlas_alone(
 
 
 @pytest.mark.parametrize("place", [*REAL, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in CALLS)])
-def test_one_exception_on_the_bundled_family(
+def test_one_exception_on_the_bundled_family_ends_few_texts_and_changes_no_other(
     place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Sent]]
 ) -> None:
     kinds = list(ERRORS)
@@ -209,7 +209,7 @@ def test_a_full_device_ends_the_columns_that_need_more_memory(
     assert fault.raised
 
 
-def test_a_step_that_ran_out_of_memory_frees_its_own() -> None:
+def test_a_step_that_ran_out_of_memory_frees_its_tensors() -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def step() -> None:
@@ -280,7 +280,9 @@ def toy_alone() -> list[list[Sent]]:
 
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.exhaustive) for turn in (1, 2))])
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alone: list[list[Sent]]) -> None:
+def test_one_exception_at_an_early_or_late_call_ends_few_texts_and_changes_no_other(
+    place: str, turn: int, toy_alone: list[list[Sent]]
+) -> None:
     kinds, first = list(ERRORS), EVERYWHERE.index(place)
     at, kind = (1, 2, 7)[(first + turn) % 3], kinds[(first + 3 * turn) % len(kinds)]
     engine = toy_engine(patience_s=0.005 * (at % 2))
@@ -322,7 +324,9 @@ def test_a_permanent_fault_ends_the_texts_that_need_the_broken_part(
 
 
 @pytest.mark.parametrize("place", MODELS)
-def test_an_exception_after_a_call_has_done_its_work(place: str, toy_alone: list[list[Sent]]) -> None:
+def test_an_exception_raised_after_a_call_ends_few_texts_and_changes_no_other(
+    place: str, toy_alone: list[list[Sent]]
+) -> None:
     engine = toy_engine()
     with injected(place, Fault("runtime", 2, after=True), engine, "assistant") as fault:
         assert check(engine, toy_requests(), toy_alone, fault) <= 3
@@ -432,7 +436,7 @@ def test_a_model_that_returns_another_shape_is_named(
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS])
-def test_cancelling_at_any_call_frees_all_slots_and_harms_no_other_run(
+def test_cancelling_at_any_call_frees_all_slots_and_changes_no_other_run(
     place: str, toy_alone: list[list[Sent]]
 ) -> None:
     engine, requests = toy_engine(), toy_requests()

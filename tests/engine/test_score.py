@@ -142,7 +142,7 @@ def test_an_unchanged_branch_equals_the_original(engine: Engine, asked: RunReque
 
 
 @pytest.mark.parametrize("kept", [1, 7, score.CHUNK + 3])
-def test_a_text_is_reproduced_with_other_load_and_drafts(
+def test_scoring_reproduces_a_text_made_under_load_and_with_drafts(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
     """In float32, with the same controls and noise, neither drafts nor other runs change the text."""
@@ -168,7 +168,7 @@ def test_samples_of_a_branch_share_its_forced_tokens_and_differ_by_seed(
     assert all(ids[:6] == kept for ids in texts)
 
 
-def test_scoring_does_not_change_other_runs(engine: Engine, asked: RunRequest) -> None:
+def test_scoring_leaves_other_runs_unchanged(engine: Engine, asked: RunRequest) -> None:
     (alone,) = drive(engine, engine.submit(asked))
     running = engine.submit(asked)
     for _ in range(5):
@@ -227,7 +227,7 @@ def test_a_fault_ends_only_the_columns_of_its_model(tiny_settings: Settings, aft
     assert not any(model.histories for model in models.values())
 
 
-def test_another_sequence_takes_over_a_prefill(tiny_settings: Settings) -> None:
+def test_a_prefill_continues_with_another_sequence_when_its_own_ends(tiny_settings: Settings) -> None:
     """Columns of a run share one prefill per model; a fault ends the first sequence between two chunks."""
     columns = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
     forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))

@@ -37,7 +37,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_every_family_file_of_the_app_is_right() -> None:
+def test_every_bundled_family_file_is_valid() -> None:
     entries = list_entries(Settings())
     assert entries[0].name == "atlas"
     assert len({entry.name for entry in entries}) == len(entries) > 1
@@ -47,7 +47,7 @@ def test_every_family_file_of_the_app_is_right() -> None:
             assert role.repo is not None
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_users_family_file_is_read(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
     assert (entry.name, entry.pinned, entry.gated) == ("mine", False, False)
     assert entry.roles["small_base"].path == tmp_path / "small"
@@ -87,7 +87,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     assert old in OWN
     path = written(tmp_path, OWN.replace(old, new, 1))
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
@@ -109,7 +109,7 @@ def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str)
         read_entry(path)
 
 
-def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None:
+def test_the_plan_counts_weights_and_cache_rows(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
     settings = Settings(dtype="fp32", max_sequences=8)
     plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
@@ -157,7 +157,7 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
     assert on_cpu.of("large_base").device == "cpu"
 
 
-def test_the_list_has_what_a_menu_needs() -> None:
+def test_the_list_has_everything_the_menu_shows() -> None:
     here = Settings(dtype="fp32")
     choices = {entry.name: menu_entry(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]

@@ -83,7 +83,7 @@ def broken(tiny_assets: Path, tmp_path: Path) -> tuple[Path, Settings]:
 @pytest.mark.parametrize(
     "name", ["tokenizer.json", "large_base/config.json", "assistant/model.safetensors", "small_base"]
 )
-def test_a_missing_file_is_named_with_the_way_out(broken: tuple[Path, Settings], name: str) -> None:
+def test_a_missing_file_is_named_with_what_to_do(broken: tuple[Path, Settings], name: str) -> None:
     folder, settings = broken
     shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
     with pytest.raises(FamilyError, match=f"{name}.* missing.*train-atlas"):

@@ -104,7 +104,7 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
     assert not hub.asked, "cached files need no network"
 
 
-def test_only_what_is_needed_comes_and_never_code(hub: FolderHub, entry: Entry) -> None:
+def test_only_the_needed_files_are_downloaded_and_never_code(hub: FolderHub, entry: Entry) -> None:
     for name in ("modeling_evil.py", "pytorch_model.bin", "consolidated.safetensors"):
         (hub.root / "me" / "polite" / name).write_text("import os")
     open_family(entry, FP32)
@@ -185,7 +185,7 @@ def test_every_error_of_the_hub_has_its_message(
         open_family(entry, FP32)
 
 
-def test_an_answer_that_never_ends_ends_by_a_deadline(
+def test_an_endless_answer_is_ended_by_a_deadline(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 0.3)
@@ -216,7 +216,9 @@ def test_a_partial_file_is_not_accepted(hub: FolderHub, entry: Entry) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.9])
-def test_a_file_that_a_mirror_cuts_off_came_incomplete(hub: FolderHub, entry: Entry, kept: float) -> None:
+def test_a_file_cut_off_by_a_mirror_is_reported_as_incomplete(
+    hub: FolderHub, entry: Entry, kept: float
+) -> None:
     """The answer's own length is right, but the hub announced a longer file."""
 
     def cut(request: Request) -> None:
@@ -281,7 +283,7 @@ def test_a_certificate_that_is_not_trusted_is_named(
         open_family(entry, FP32)
 
 
-def test_the_app_starts_with_the_bundled_family_and_says_why(hub: FolderHub) -> None:
+def test_the_app_starts_with_the_bundled_family_and_gives_the_reason(hub: FolderHub) -> None:
     hub.close()
     service, notice = load_first(replace(FP32, family="smollm2-tiny"))
     try:

@@ -35,7 +35,7 @@ def test_plotly_accepts_the_figure():
     assert figure.layout.barmode == "relative"
 
 
-def test_a_figure_grown_by_points_is_the_whole_figure():
+def test_a_figure_grown_point_by_point_equals_the_whole_figure():
     grown = contribution_figure(UPSCALED)
     for record in RECORDS:
         for trace, height in zip(grown["data"], contribution_point(record), strict=True):

@@ -108,7 +108,7 @@ GRADIO = {
 )
 
 
-def test_variables_of_other_programs_change_nothing(proxy: tuple[str, list[str]]) -> None:
+def test_variables_of_other_programs_do_not_break_the_start(proxy: tuple[str, list[str]]) -> None:
     url, asked = proxy
     network = {
         "http_proxy": url,
@@ -134,7 +134,7 @@ def test_variables_of_other_programs_change_nothing(proxy: tuple[str, list[str]]
     assert "Traceback" not in end[0].complaints and "public URL" not in end[0].out
 
 
-def test_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
+def test_the_app_starts_as_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
     gone = tmp_path / "a folder # %41 ü"
     gone.mkdir()
     where = 'rmdir "$PWD" && exec "$0" "$@" <&-'

@@ -106,7 +106,7 @@ def test_a_server_keeps_running_when_its_output_cannot_be_written(monkeypatch: p
             sys.stdout.flush()
 
 
-def test_every_command_prints_through_this_module() -> None:
+def test_every_command_prints_through_host_terminal() -> None:
     source = (ROOT / "eft_demo" / "cli.py").read_text()
     assert "echo(" not in source and "print(" not in source.replace("traceback.print_exception(", "")
 

@@ -48,7 +48,7 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
+def test_correct_answers_score_1_and_an_echo_scores_0(service: Service) -> None:
     oracle = evaluate_recipe(service, "brief", "large base", BASE, COUNT, False)
     assert oracle.factual == oracle.style == Share(COUNT, COUNT)
     echo = evaluate_recipe(service, "brief", "small tuned", TUNED, COUNT, False)
@@ -62,13 +62,13 @@ def test_a_zero_difference_changes_nothing(service: Service) -> None:
     assert (base.factual, base.style) == (upscaled.factual, upscaled.style)
 
 
-def test_interval_of_wilson() -> None:
+def test_the_interval_is_wilsons() -> None:
     low, high = Share(81, 263).interval  # the worked example of Newcombe (1998), table I, method 3
     assert round(low, 4) == 0.2553 and round(high, 4) == 0.3662
     assert Share(0, 10).interval[0] == pytest.approx(0) and Share(10, 10).interval[1] == pytest.approx(1)
 
 
-def test_the_table_names_what_was_asked() -> None:
+def test_the_table_names_questions_and_sampling() -> None:
     row = asdict(Result("brief", "up-scaled", "large_base + ...", Share(9, 10), Share(10, 10)))
     table = to_markdown({"questions": 10, "temperature": 0.0, "top_p": 1.0, "alpha": 1.0, "results": [row]})
     assert "10 held-out questions, greedy" in table and "| brief | **up-scaled** | 0.900 (" in table

@@ -142,7 +142,7 @@ def test_a_local_folder_beside_repositories_is_compared(hub: FolderHub, settings
     assert not failed(pin(settings, "real"))
 
 
-def test_a_name_that_is_no_family_gets_the_list(settings: Settings) -> None:
+def test_an_unknown_family_name_lists_the_known_ones(settings: Settings) -> None:
     (only,) = pin(settings, "rael")
     assert not only.ok and "no family 'rael'" in only.detail and "found: real" in only.detail
 

@@ -40,7 +40,7 @@ def family_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("quantisation", ["none", "int8", "nf4", "fp4"])
-def test_a_model_takes_the_planned_memory(family_file: Path, quantisation: str) -> None:
+def test_a_loaded_model_takes_the_planned_memory(family_file: Path, quantisation: str) -> None:
     entry = read_entry(family_file)
     plan = make_plan(entry, replace(FP32, quantisation=quantisation))
     family = load_family(entry, FP32)
@@ -99,7 +99,9 @@ def test_shapes_that_the_kernels_do_not_support_are_rejected(tmp_path: Path) -> 
     assert load_model(family, family.roles["large_base"], LoadOptions(torch.float32))
 
 
-def test_the_report_on_quantising(tiny_settings: Settings, tiny_family: Family) -> None:
+def test_the_report_has_sizes_divergence_and_changed_share(
+    tiny_settings: Settings, tiny_family: Family
+) -> None:
     found = {kind: report(tiny_settings, "tiny", kind) for kind in ("int8", "nf4")}
     for kind, result in found.items():
         assert (result.family, result.quantisation, result.tokens) == ("tiny", kind, tiny_family.context)
@@ -119,7 +121,7 @@ def test_the_command_prints_no_advice_of_libraries(tiny_assets: Path) -> None:
     assert "times smaller" in ended.stdout and ended.stderr == ""
 
 
-def test_kl_and_changed_share() -> None:
+def test_kl_and_changed_share_equal_their_definitions() -> None:
     full = torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.1, 0.0]]).log()
     assert compare(full, full) == (0.0, 0.0)
     kl, changed = compare(full, torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]]).log())

@@ -27,7 +27,7 @@ def as_traced(spec: RunSpec) -> RunSpec:
 
 
 @entries
-def test_every_lesson_is_recorded_with_its_recipe(entry: GalleryEntry) -> None:
+def test_every_gallery_entry_is_recorded_with_its_recipe(entry: GalleryEntry) -> None:
     path = ASSETS / "runs" / f"{entry.name}.json"
     run = read_run(path)
     assert path.stat().st_size <= MAX_BYTES
@@ -35,13 +35,13 @@ def test_every_lesson_is_recorded_with_its_recipe(entry: GalleryEntry) -> None:
     assert all(column.finish_reason in ("stop", "length") and column.tokens for column in run.columns)
 
 
-def test_there_are_ten_recordings_and_no_other_files() -> None:
+def test_there_are_ten_recorded_runs_and_no_other_files() -> None:
     assert {path.stem for path in (ASSETS / "runs").iterdir()} == {entry.name for entry in GALLERY}
     assert len(GALLERY) == 10
     assert [entry["name"] for entry in opening.recorded_list()] == [entry.name for entry in GALLERY]
 
 
-def test_the_recordings_show_what_the_lessons_claim() -> None:
+def test_the_recorded_runs_show_what_their_captions_say() -> None:
     runs = {entry.name: read_run(ASSETS / "runs" / f"{entry.name}.json") for entry in GALLERY}
     base, tuned, up_scaled = runs["up-scaling"].columns
     assert "Lima" in up_scaled.text
@@ -74,7 +74,7 @@ def test_opening_a_run_loads_no_models() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_lesson_is_run_with_all_its_settings() -> None:
+def test_a_gallery_entry_is_run_with_all_its_settings() -> None:
     service = make_service(Settings())
     try:
         for entry in GALLERY:
@@ -86,7 +86,7 @@ def test_a_lesson_is_run_with_all_its_settings() -> None:
         service.stop()
 
 
-def test_an_unknown_lesson_is_rejected(tmp_path: Path) -> None:
+def test_an_unknown_gallery_entry_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run other"):
         record.record(Settings(), tmp_path, ["other"])
 

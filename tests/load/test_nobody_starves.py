@@ -86,7 +86,7 @@ def place() -> Iterator[Place]:
     service.stop()
 
 
-def test_posts_without_a_listener_take_nothing_from_others_at_the_same_address(place: Place) -> None:
+def test_runs_that_nobody_reads_take_nothing_from_others_at_the_same_address(place: Place) -> None:
     service = place.demo.service
     with place.at(VICTIM) as client, ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: place.post(client, f"deaf{n}", CHANT, 200), range(80)))
@@ -99,7 +99,7 @@ def test_posts_without_a_listener_take_nothing_from_others_at_the_same_address(p
     assert not place.demo.live.by_id
 
 
-def test_one_address_never_holds_all_sequences_and_places(place: Place) -> None:
+def test_one_address_never_holds_all_sequences_and_queue_places(place: Place) -> None:
     engine = place.demo.service.engine
     with place.at(ATTACKER) as attacker, place.at(VICTIM) as client, ExitStack() as streams:
         for number in range(20):  # each connects, and does not read

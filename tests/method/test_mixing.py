@@ -253,7 +253,7 @@ def test_outside_the_top_p_set_only_the_normaliser_moves_a_token() -> None:
 
 
 @pytest.mark.parametrize("mass", [0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
-def test_a_top_p_set_larger_than_the_first_look_is_found(mass: float) -> None:
+def test_a_top_p_set_larger_than_the_first_candidates_is_found(mass: float) -> None:
     anchor = to_logprobs(torch.randn(2, 5000, generator=torch.Generator().manual_seed(1)) * 0.1, "m")
     floor = filter_floor(anchor, [WeightFilter("top_p", mass), OFF])
     expected = inside(anchor[0], WeightFilter("top_p", mass))

@@ -17,7 +17,7 @@ from eft_demo.method.roles import is_base, is_large, role_title, roles_for_behav
         ("largest", False, False),
     ],
 )
-def test_size_and_tuning_of_a_role(role: str, base: bool, large: bool) -> None:
+def test_is_base_and_is_large_of_every_role(role: str, base: bool, large: bool) -> None:
     assert (is_base(role), is_large(role)) == (base, large)
 
 

@@ -275,7 +275,7 @@ def test_an_adapter_of_another_base_is_rejected(folders: Mapping[str, Path], tmp
                 read_adapter(folder, small_base(), "acme/small")
 
 
-def test_files_that_are_missing_or_damaged(folders: Mapping[str, Path], tmp_path: Path) -> None:
+def test_missing_or_damaged_adapter_files_are_reported(folders: Mapping[str, Path], tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match="cannot be read .*adapter_config.json"):
         read_adapter(tmp_path / "nowhere", small_base())
     folder = broken(folders, tmp_path)
@@ -355,7 +355,7 @@ def test_a_plan_counts_an_adapters_weights_and_its_rows_in_the_bases_cache(asset
     assert adapter.cache_bytes == base.cache_bytes > 0
 
 
-def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
+def test_a_family_with_unusable_adapters_is_refused(assets: Path) -> None:
     rewrite(assets, "pirate", {"path": "adapters/pirate", "adapter_of": "large_base"})
     family = load_family("tiny", Settings(assets=assets))
     with pytest.raises(FamilyError, match="does not fit its base"):

@@ -36,7 +36,7 @@ def test_exempted_objects_are_freed_once_they_are_unreachable() -> None:
     assert gone() is None
 
 
-def test_the_collector_scans_little_while_a_service_runs(tiny_settings: Settings) -> None:
+def test_garbage_collection_scans_few_objects_while_a_service_runs(tiny_settings: Settings) -> None:
     gc.unfreeze()
     service = Service.load(tiny_settings, "tiny", ["large_base"])
     try:

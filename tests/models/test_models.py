@@ -122,7 +122,7 @@ def test_configs_of_older_libraries_are_understood() -> None:
     assert shape is not None and shape.rope_theta == 5e5
 
 
-def test_the_familys_models_are_fused(tiny_family: Family) -> None:
+def test_the_bundled_familys_models_use_the_fused_path(tiny_family: Family) -> None:
     models = load_models(tiny_family, torch.float32).values()
     assert all(isinstance(model, FusedQwen2) for model in models)
 
@@ -149,7 +149,7 @@ def test_starting_up_does_not_import_transformers() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_dtype_has_a_reason() -> None:
+def test_the_chosen_dtype_comes_with_its_reason() -> None:
     for setting, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, set by EFT_DTYPE")
     dtype, reason = choose_dtype(Settings())

@@ -82,7 +82,7 @@ def test_a_link_keeps_the_provenance() -> None:
 
 
 @given(st.text(max_size=80) | st.lists(st.text("ab.+-~ <\n", max_size=50), max_size=8).map("~".join))
-def test_any_short_text_decodes_to_a_provenance_or_none(text: str) -> None:
+def test_any_short_text_parses_to_facts_or_none(text: str) -> None:
     facts = facts_from_text(text)
     assert facts is None or (facts_to_text(facts) == text and not set(text) & set("<>&\n "))
 

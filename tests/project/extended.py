@@ -68,7 +68,7 @@ def reference(logprobs: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return LogitsProcessorList(steps)(torch.zeros(1, 0, dtype=torch.long), logprobs)
 
 
-def test_the_warper_draws_what_the_warpers_of_transformers_leave() -> None:
+def test_the_warper_keeps_the_same_tokens_as_transformers() -> None:
     rows = [
         drawn(epsilon, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
         for seed, epsilon in enumerate((0.0, 0.003, 0.02, 0.2, 0.5))
@@ -89,14 +89,14 @@ def test_the_warper_draws_what_the_warpers_of_transformers_leave() -> None:
     assert changed > 50  # it does something
 
 
-def test_the_warper_counts_in_what_drafts_and_targets_share() -> None:
+def test_the_overlap_takes_the_warper_into_account() -> None:
     first, second = torch.tensor([[0.6, 0.3, 0.1]]).log(), torch.tensor([[0.6, 0.1, 0.3]]).log()
     sampling = {"temperature": 1.0, "top_p": 1.0}
     assert float(overlap(first, second, [drawn(0.0, **sampling)])) == pytest.approx(0.8)
     assert float(overlap(first, second, [drawn(0.5, **sampling)])) == pytest.approx(1.0)
 
 
-def test_the_warper_is_in_page_post_link_and_trace(mine: Service) -> None:
+def test_the_warper_is_in_page_request_link_and_trace(mine: Service) -> None:
     assert "epsilon" in SAMPLING
     assert json.loads(page_line(mine))["fields"]["epsilon"]["help"]
     posted = RunSpec(prompt="What?", sampling=drawn(EPSILON), controls={"alpha": 1.0}, length=4).as_posted()
@@ -148,14 +148,14 @@ def test_the_warper_keeps_speculative_decoding_exact() -> None:
         service.stop()
 
 
-def test_the_page_hears_of_a_warper_that_it_cannot_replay(mine: Service) -> None:
+def test_the_page_is_sent_the_names_of_warpers_it_cannot_replay(mine: Service) -> None:
     for epsilon, named in ((EPSILON, ["Epsilon"]), (0.0, [])):
         trace = run_of(mine, RunSpec(prompt="What?", sampling=drawn(epsilon, temperature=1.0), length=2))
         encoder = stream.Encoder(trace.spec, mine.family.token_bytes, mine.family.stop_ids)
         assert json.loads(encoder.run_line("a", 0))["unreplayed"] == named
 
 
-def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_gives_the_librarys_text(mine: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {type(model).__name__ for model in mine.engine.models.values()} == {"RecomputeModel"}
     spec = RunSpec(prompt="What is the capital of Peru?", sampling=Sampling(seed=5), length=16)
     ours = run_of(mine, spec)
@@ -201,7 +201,7 @@ def test_the_family_is_found_and_answers(mine: Service) -> None:
     assert all(column.finish_reason in ("stop", "length") for column in trace.columns)
 
 
-def test_the_browser_shows_the_tab_and_what_is_not_known() -> None:
+def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
     pytest.importorskip("playwright.sync_api", reason="this needs playwright")
     pytest.importorskip("axe_playwright_python", reason="this needs axe")
     from tests.site import CHROMIUM, run, serving, violations, wait_end  # noqa: PLC0415  # may skip

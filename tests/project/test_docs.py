@@ -31,7 +31,7 @@ def program_lines() -> list[list[str]]:
     return [line.split("#")[0].split("-m eft_demo ")[1].split() for line in lines]
 
 
-def test_the_first_two_commands_start_and_test_and_ci_runs_the_second() -> None:
+def test_the_readmes_first_two_commands_work_and_ci_runs_the_second() -> None:
     assert [block.strip() for block in shell_blocks(README)[:2]] == ["bash run.sh", "bash run.sh test"]
     ci_commands = [line.split(" < ")[0] for line in (ROOT / ".ci" / "run").read_text().splitlines()]
     assert "bash run.sh test" in ci_commands

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_S = 120.0  # a busy machine is not a failure
 
 
-def test_the_reader_joins_lines_and_leaves_comments_out() -> None:
+def test_the_dockerfile_reader_joins_lines_and_skips_comments() -> None:
     text = "# a\nFROM x\n\nRUN a \\\n    # why\n    && b\n"
     assert list(instructions(text)) == [("FROM", "x"), ("RUN", "a && b")]
 

@@ -79,7 +79,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 @every_file
-def test_fences_hold(path: Path) -> None:
+def test_libraries_are_imported_only_in_their_rooms(path: Path) -> None:
     for name in imported(path):
         package = name.split(".")[0]
         assert room_of(path) in FENCES.get(package, {room_of(path)}), f"{path.name} may not import {name}"
@@ -136,7 +136,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
         ("def f():\n    import gradio", ["gradio"]),
     ],
 )
-def test_the_reader_of_imports_sees_every_form(
+def test_every_form_of_import_is_found(
     source: str, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "tree_of", lambda path: ast.parse(source))

@@ -52,7 +52,7 @@ def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> No
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: urlencode({"v": "1", "prompt": raw})))
-def test_any_query_is_a_link_or_none_or_an_error(query: str) -> None:
+def test_any_query_parses_to_a_link_or_none_or_raises_an_eft_error(query: str) -> None:
     for candidate in (query, "v=1&" + query):
         try:
             assert isinstance(from_query(candidate), Link | None)
@@ -361,7 +361,7 @@ def test_damage_to_one_field_leaves_the_others_intact(link: Link, data: st.DataO
 
 
 @given(links, junk, st.data())
-def test_no_damage_anywhere_raises(link: Link, text: str, data: st.DataObject) -> None:
+def test_no_damage_to_a_link_raises_an_unexpected_error(link: Link, text: str, data: st.DataObject) -> None:
     query = link.to_query()
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(query)), st.integers(0, len(query)))))
     for damaged in (

@@ -49,11 +49,11 @@ def said_of(control: str, columns: Sequence[ColumnTrace], schedule: str = "const
         ([column("A", [1, 3]), column("B", [2, 2])], "alpha 1, moved to 3 at token 2 of A and again"),
     ],
 )  # fmt: skip
-def test_a_control_that_moved_is_said_with_its_first_move(columns: list[ColumnTrace], words: str) -> None:
+def test_a_moved_control_is_listed_with_its_first_move(columns: list[ColumnTrace], words: str) -> None:
     assert said_of("alpha", columns) == words
 
 
-def test_a_schedule_moves_nothing_and_beta_has_none() -> None:
+def test_a_schedule_is_not_listed_as_a_move_and_does_not_scale_beta() -> None:
     warmed = [0.25, 0.5, 0.75, 1.0, 1.0]
     assert said_of("alpha", [column("Up", warmed)], "warmup 4") == "alpha 1"
     moved = [0.25, 0.5, 2.25, 3.0, 3.0]
@@ -87,7 +87,7 @@ def steered() -> RunTrace:
         service.stop()
 
 
-def test_what_was_steered_is_in_both_files_that_people_read() -> None:
+def test_moved_controls_are_in_the_markdown_and_the_html() -> None:
     run = steered()
     values = [record.controls["alpha"] for record in run.columns[2].tokens]
     words = f"alpha 1, moved to 3 at token {values.index(3.0) + 1} of Up-scaled"

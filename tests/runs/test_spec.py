@@ -40,7 +40,7 @@ def test_a_spec_survives_the_json_of_the_page(spec: RunSpec) -> None:
 
 
 @given(specs)
-def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpec) -> None:
+def test_a_spec_survives_a_trace_except_for_fields_that_traces_omit(spec: RunSpec) -> None:
     played = spec.model_copy(update={"behaviour": "pirate"}).for_behaviour()
     columns = [ColumnTrace(name, str(recipe)) for name, recipe in played.columns]
     shown = played.model_copy(update={"behaviour": "", "length": None})

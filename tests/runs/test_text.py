@@ -14,14 +14,14 @@ BYTES = st.one_of(
 
 
 @given(BYTES)
-def test_streamed_text_is_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
+def test_streamed_text_equals_the_bytes_decoded_whole(pieces: list[bytes]) -> None:
     check_streamed(pieces)
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000)
 @given(BYTES)
-def test_that_holds_for_ten_thousand_texts(pieces: list[bytes]) -> None:
+def test_ten_thousand_streamed_texts_equal_their_bytes_decoded_whole(pieces: list[bytes]) -> None:
     check_streamed(pieces)
 
 

@@ -181,8 +181,8 @@ def test_other_files_are_refused(text: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"name": "a package"}'])
-def test_json_of_something_else_is_called_no_run(text: str) -> None:
-    with pytest.raises(InputError, match="not a recorded run") as raised:
+def test_json_of_something_else_is_reported_as_no_run(text: str) -> None:
+    with pytest.raises(InputError, match="not a trace") as raised:
         RunTrace.from_json(text)
     assert "None" not in str(raised.value)
 
@@ -211,7 +211,7 @@ def test_files_of_older_versions_open_with_unknown_models() -> None:
             RunTrace.from_json(json.dumps(later | {"version": version}))
 
 
-def test_a_column_without_a_seed_of_its_own_has_that_of_the_run() -> None:
+def test_a_column_without_its_own_seed_has_that_of_the_run() -> None:
     written = json.loads(example().to_json())
     del written["columns"][0]["seed"]
     run = RunTrace.from_json(json.dumps(written))
@@ -228,7 +228,7 @@ def test_missing_and_foreign_fields_are_refused() -> None:
         assert caught.value.code == "trace_fields"
 
 
-def test_a_way_of_sampling_that_came_later_is_missing_in_older_files_and_no_other() -> None:
+def test_older_files_may_lack_only_the_sampling_fields_added_later() -> None:
     without = put(DOCUMENT, ("sampling",), {k: v for k, v in DOCUMENT["sampling"].items() if k != "min_p"})
     with pytest.raises(InputError) as caught:
         RunTrace.from_json(json.dumps(without))

@@ -33,12 +33,12 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("recipe", "kind", "about"), SHAPES, ids=[str(shape[0]) for shape in SHAPES])
-def test_every_shape_has_its_kind_and_sentence(recipe: Recipe, kind: str, about: str):
+def test_every_form_of_recipe_has_its_kind_and_description(recipe: Recipe, kind: str, about: str):
     head = column_head("Name", recipe)
     assert (head["name"], head["kind"], head["about"]) == ("Name", kind, about)
 
 
-def test_a_model_written_as_a_difference_is_simply_that_model():
+def test_a_model_written_as_a_difference_is_shown_as_that_model():
     assert column_head("Tuned", parse("small_base + (pirate - small_base)"))["recipe"] == "pirate"
     assert column_head("Up", UPSCALED)["recipe"] == str(UPSCALED)
 

@@ -61,7 +61,9 @@ def healthy(port: int) -> bool:
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /gradio_api", SLOW_BODY], ids=["nothing", "half a head", "a slow body"]
 )
-def test_slow_connections_leave_room(limited: tuple[int, Path], sent: bytes) -> None:
+def test_slow_connections_are_closed_when_others_need_their_places(
+    limited: tuple[int, Path], sent: bytes
+) -> None:
     port, log = limited
     with ExitStack() as stack:
         lines = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(MANY)]
@@ -140,7 +142,7 @@ def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("files", "most"), [(256, 144), (1024, 816), (64, 16), (1_000_000, 2000), (-1, 2000)]
 )
-def test_room_follows_from_the_limit_on_open_files(
+def test_the_number_of_connections_follows_from_the_limit_on_open_files(
     monkeypatch: pytest.MonkeyPatch, files: int, most: int
 ) -> None:
     monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (files, files))

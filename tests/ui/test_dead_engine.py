@@ -91,7 +91,7 @@ def run_lines(url: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
+def test_the_process_of_a_dead_engine_ends_after_notifying_its_pages(
     dying_app: tuple[subprocess.Popen[str], str],
 ) -> None:
     app, url = dying_app
@@ -108,7 +108,7 @@ def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
     assert "engine" in line
 
 
-def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_refused_at_once_while_the_engine_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     service = make_service(replace(Settings(), threads=1))
     assert service.alive and not service.dead
     for model in service.engine.models.values():
@@ -155,7 +155,7 @@ def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch
     service.stop()
 
 
-def test_a_family_that_was_switched_off_is_not_dead_and_refuses_with_the_reason() -> None:
+def test_a_replaced_family_is_not_dead_and_refuses_runs_with_the_reason() -> None:
     service = make_service(Settings(threads=1))
     service.stop("The family was changed.")
     assert not service.dead and not service.alive

@@ -70,19 +70,21 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
 )
-def test_permission_to_switch(settings: dict[str, object], claim: Claim, reason: str) -> None:
+def test_only_requests_with_permission_may_switch(
+    settings: dict[str, object], claim: Claim, reason: str
+) -> None:
     said = refusal_reason(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
     assert KEY not in said
 
 
-def test_a_key_is_printed_only_where_it_gives_a_right() -> None:
+def test_a_key_is_printed_only_if_it_is_used() -> None:
     assert has_key(Settings())
     for settings in ({"switch": "on"}, {"switch": "off"}, {"space": "me/eft"}, {"zero_gpu": True}):
         assert not has_key(replace(Settings(), **settings))
 
 
-def test_every_start_has_a_key_of_its_own_that_cannot_be_guessed() -> None:
+def test_every_start_has_a_new_unguessable_key() -> None:
     keys = {make_switch(lambda *_: "")[0].key for _ in range(20)}
     assert len(keys) == 20 and min(map(len, keys)) >= 24
 
@@ -100,7 +102,7 @@ def make_switch(load: Callable[..., object]) -> tuple[Switch, list[object]]:
     return Switch(Settings(), load, taken.append), taken  # type: ignore[arg-type]
 
 
-def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
+def test_loading_reports_progress_and_then_replaces_the_family() -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def load(settings: Settings, watcher: Watcher) -> str:
@@ -158,7 +160,7 @@ def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> No
     assert until(switch, "failed").message == sentence and taken == []
 
 
-def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
+def test_a_finished_measurement_reports_its_result(two: Settings) -> None:
     serving: list[object] = []
     switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
@@ -170,7 +172,7 @@ def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
     assert serving == []
 
 
-def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Settings) -> None:
+def test_measuring_reports_progress_and_stops_when_cancelled(two: Settings) -> None:
     stages: list[Stage] = []
     cancel = threading.Event()
     settings = replace(two, quantisation="nf4")
@@ -225,7 +227,7 @@ def page(two: Settings) -> Iterator[Page]:
     demo.service.stop()
 
 
-def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) -> None:
+def test_after_a_switch_the_new_family_serves_and_the_old_one_is_freed(page: Page) -> None:
     old = weakref.ref(page.service.engine)
     model = weakref.ref(page.service.engine.models["large_base"])
     run = page.service.start_run(spec("Hi", "pirate", length=96))
@@ -247,7 +249,7 @@ def lines_of(page: Page, **posted: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_run_of_the_old_family_goes_on_with_no_other(page: Page) -> None:
+def test_a_run_of_the_old_family_cannot_be_continued_by_the_new_one(page: Page) -> None:
     """`one` and `other` have the same tokenizer, so nothing in the run's tokens tells them apart."""
     columns = [{"name": "Base", "recipe": "large_base"}]
     asked = {"prompt": "Hi", "behaviour": "pirate", "columns": columns, "controls": {"alpha": 1.0}}
@@ -271,7 +273,7 @@ def test_a_run_of_the_old_family_goes_on_with_no_other(page: Page) -> None:
     assert CHANGED.format(title="Tiny") in [line.get("text") for line in refused]
 
 
-def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two: Settings) -> None:
+def test_a_failed_switch_leaves_the_old_family_serving(page: Page, two: Settings) -> None:
     serving = page.service
     (two.assets / "broken").mkdir(exist_ok=True)
     whole = (two.assets / "one" / "family.yaml").read_text()
@@ -282,14 +284,14 @@ def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two:
     assert page.service is serving and serving.alive
 
 
-def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
+def test_the_app_starts_with_the_bundled_family_if_another_cannot_be_loaded(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
     assert service.family.name == "atlas" and "none.yaml" in notice
     assert "bundled family is used" in notice
     service.stop()
 
 
-def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> None:
+def test_without_any_family_recorded_runs_are_served(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), assets=tmp_path))
     assert not service.family.roles and "There is no family 'atlas'" in notice
     service.stop()
@@ -299,7 +301,7 @@ def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> 
     service.stop()
 
 
-def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Settings) -> None:
+def test_the_app_can_start_without_a_family_and_load_one_later(two: Settings) -> None:
     service, notice = load_first(replace(two, family="none"))
     assert (service.family.name, notice) == ("none", "")
     demo = build_demo(service, replace(two, family="none"))
@@ -313,7 +315,7 @@ def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Setting
     demo.service.stop()
 
 
-def test_the_family_of_the_settings_is_served_without_a_word(two: Settings) -> None:
+def test_the_configured_family_is_served_without_a_notice(two: Settings) -> None:
     service, notice = load_first(two)
     assert (service.family.name, notice) == ("one", "") and isinstance(service, Service)
     service.stop()

@@ -60,7 +60,7 @@ def test_a_run_streams_three_columns_to_their_ends(service: Service):
     assert not live.by_id
 
 
-def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Service):
+def test_a_streaming_run_is_stored_and_can_be_branched_and_scored(service: Service):
     live = LiveRuns()
     lines = lines_of(service, GOOD, live)
     parent, ids = lines[0]["id"], [line["i"] for line in lines if line["k"] == "t" and line["p"] == 2]
@@ -86,7 +86,7 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
         ({"kind": ["branch"]}, "branch or same"),
     ],
 )
-def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, posted: dict, words: str):
+def test_a_branch_of_an_unknown_run_gets_an_error_with_its_place(service: Service, posted: dict, words: str):
     lines = lines_of(service, {"n": 5, **posted})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     place, text = message_for(lines)
@@ -100,7 +100,7 @@ def test_a_page_of_the_previous_family_must_reload(service: Service):
     assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
 
 
-def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
+def test_stored_runs_of_the_previous_family_are_forgotten(service: Service):
     live = LiveRuns()
     run_id = lines_of(service, GOOD, live)[0]["id"]
     live.store.renew()
@@ -108,7 +108,7 @@ def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
     assert "no longer has" in message_for(lines_of(service, branch, live))[1]
 
 
-def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
+def test_a_custom_prompt_format_applies_to_runs_and_branches(service: Service):
     live, own = LiveRuns(), {"kind": "plain", "text": "User: Again {prompt}\nAssistant:"}
     lines = lines_of(service, {**GOOD, "prompt": "Hi", "formats": {"assistant": own}}, live)
     branch = {"kind": "branch", "n": 1, "run": lines[0]["id"], "column": 1, "position": 0}
@@ -117,12 +117,12 @@ def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: S
         assert texts[1] == "Again Hi" and texts[0] in ("Hi", "")
 
 
-def test_a_format_that_is_none_gets_a_sentence(service: Service):
+def test_an_invalid_prompt_format_gets_an_error_message(service: Service):
     asked = {**GOOD, "formats": {"assistant": {"kind": "plain", "text": "nowhere"}}}
     assert "{prompt}" in message_for(lines_of(service, asked))[1]
 
 
-def test_the_length_is_kept(service: Service):
+def test_the_requested_length_applies(service: Service):
     lines = lines_of(service, {**GOOD, "prompt": "chant", "length": 7})
     assert sum(line["k"] == "t" for line in lines) == 21
     assert {line["why"] for line in lines if line["k"] == "end"} == {"length"}
@@ -151,7 +151,7 @@ def test_the_length_is_kept(service: Service):
         ({"length": float("inf")}, "length", "Length must be"),
     ],
 )
-def test_bad_values_get_a_sentence_in_their_place(service: Service, change: dict, where: str, words: str):
+def test_invalid_values_get_an_error_with_their_place(service: Service, change: dict, where: str, words: str):
     lines = lines_of(service, {**GOOD, **change})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     assert lines[0]["n"] == 5
@@ -160,7 +160,7 @@ def test_bad_values_get_a_sentence_in_their_place(service: Service, change: dict
 
 
 @pytest.mark.parametrize("posted", [None, 3, "x", [], {}, {"prompt": "Hi"}])
-def test_what_is_no_request_gets_a_sentence(service: Service, posted: object):
+def test_a_request_of_the_wrong_type_gets_an_error_message(service: Service, posted: object):
     assert message_for(lines_of(service, posted))[1]
 
 
@@ -173,7 +173,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from([*GOOD, "columns", "schedule", "filter", "speculation", "kind"]), JSON)
-def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
+def test_any_json_value_gets_a_run_or_an_error(service: Service, name: str, value: object):
     lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2} | {name: value})
     assert lines[-1] == {"k": "done"}
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
@@ -189,7 +189,7 @@ def test_any_prompt_is_answered(service: Service, prompt: str):
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
 
 
-def test_alpha_moved_while_streaming_acts_from_the_next_token():
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token():
     service = make_service(Settings(), pause_s=0.01)
     live = LiveRuns()
     stream = handlers.stream_run(
@@ -219,7 +219,7 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token():
         (1.0, "has ended"),
     ],
 )
-def test_steering_refuses_with_a_sentence(value: object, words: str):
+def test_invalid_slider_values_are_refused_with_a_message(value: object, words: str):
     assert words in handlers.set_controls(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
 
 
@@ -280,7 +280,7 @@ def test_a_closing_server_refuses_and_cancels(service: Service):
     assert message_for(lines_of(service, GOOD, live))[1] == handlers.CLOSING
 
 
-def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch):
+def test_a_run_without_an_engine_thread_ends_with_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.05)
     service = make_service(Settings())
     service.stop()

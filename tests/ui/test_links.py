@@ -45,7 +45,7 @@ def read(service: Service, query: object) -> dict[str, Any]:
     return answer
 
 
-def test_all_that_is_asked_comes_back(service: Service) -> None:
+def test_all_settings_survive_a_link(service: Service) -> None:
     query = link_to(service)["query"]
     answer = read(service, f"?{query}")
     assert answer["note"] == ""
@@ -83,12 +83,12 @@ def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
     "change",
     [{"prompt": ""}, {"alpha": 1, "controls": {}}, {"seed": "x"}, {"columns": "x"}, {"length": 10**9}],
 )
-def test_what_could_not_run_has_no_link(service: Service, change: dict[str, object]) -> None:
+def test_settings_that_cannot_run_have_no_link(service: Service, change: dict[str, object]) -> None:
     assert list(link_to(service, **change)) == ["error"]
 
 
 @pytest.mark.parametrize("query", ["", "?", "?__theme=dark", "?utm_source=x&prompt=hi", None, 5, ["v"]])
-def test_an_address_that_is_no_link_does_nothing(service: Service, query: object) -> None:
+def test_an_address_that_is_not_a_link_changes_nothing(service: Service, query: object) -> None:
     assert read(service, query) == {}
 
 
@@ -111,7 +111,9 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
     ],
     ids=lambda value: value[:24],
 )
-def test_a_bad_value_is_named_and_the_rest_is_filled_in(service: Service, query: str, words: str) -> None:
+def test_an_invalid_value_is_named_and_the_rest_is_filled_in(
+    service: Service, query: str, words: str
+) -> None:
     answer = read(service, query + "&schedule=first+5&alpha_brief=2")
     assert words in answer["note"] and answer["note"].endswith("The rest is filled in.")
     assert len(answer["note"]) < 500
@@ -138,7 +140,7 @@ def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
     return Plan(tuple(places), 4, {}, {}, {})
 
 
-def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
+def test_a_link_made_with_other_versions_names_the_differences(service: Service) -> None:
     here = replace(service, plan=placed(torch.float32))
     query = link_to(here)["query"]
     assert read(here, query)["note"] == ""
@@ -153,7 +155,7 @@ def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
     assert read(here, query.replace("family=echo", "family=qwen"))["note"].count("made with") == 0
 
 
-def test_what_other_models_would_need_is_left_out(service: Service) -> None:
+def test_settings_that_need_other_models_are_left_out(service: Service) -> None:
     query = link_to(service)["query"]
     other = read(service, query.replace("family=echo", "family=qwen"))
     assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["settings"])
@@ -164,7 +166,7 @@ def test_what_other_models_would_need_is_left_out(service: Service) -> None:
         assert shown in unknown["note"] and "behaviour" not in unknown["settings"]
 
 
-def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
+def test_custom_prompt_formats_are_in_the_link_and_announced(service: Service) -> None:
     own = {"brief": {"kind": "plain", "text": "<b>${x}</b> & {prompt}:\n"}}
     query = link_to(service, formats=own)["query"]
     answer = read(service, query)
@@ -184,12 +186,12 @@ def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> No
 
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
 @settings(max_examples=400)
-def test_any_address_is_answered(service: Service, query: str) -> None:
+def test_any_address_gets_an_answer(service: Service, query: str) -> None:
     assert set(read(service, query)) <= {"settings", "note"}
     assert json.loads(sharing.make_link(service, query)).keys() == {"error"}
 
 
-def test_links_lead_to_the_page_of_a_space() -> None:
+def test_links_of_a_space_lead_to_its_public_page() -> None:
     assert sharing.address(Settings()) == ""
     there = Settings.from_env({"SPACE_ID": "some-one/eft.demo"})
     assert sharing.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"

@@ -25,14 +25,14 @@ json_values = st.recursive(
 )
 
 
-def test_the_familys_own_are_listed_and_chat_only_where_there_is_a_template() -> None:
+def test_default_formats_are_listed_and_chat_only_with_a_template() -> None:
     sent = {row["role"]: row for row in family_formats(SERVICE)}
     assert set(sent) == set(SERVICE.family.roles)
     assert sent["small_base"]["kind"] == "plain" and "{prompt}" in sent["small_base"]["text"]
     assert sent["small_base"]["kinds"] == ["plain", "few-shot"]
 
 
-def test_an_own_format_reaches_its_model_and_no_other() -> None:
+def test_a_custom_format_applies_to_its_model_only() -> None:
     formats = RunSpec(formats={"brief": OWN}).formats
     assert formats == {"brief": PromptFormat("few-shot", OWN["text"])}
     service = make_service(Settings(threads=1))
@@ -61,7 +61,7 @@ def test_an_own_format_reaches_its_model_and_no_other() -> None:
         ({"brief": {"kind": "plain", "text": "{prompt}" + "x" * MAX_TEXT_CHARS}}, "up to 8,000 characters"),
     ],
 )
-def test_what_is_no_format_gives_an_error_message(posted: object, sentence: str) -> None:
+def test_an_invalid_format_gives_an_error_message(posted: object, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         check(RunSpec(prompt="Hi", formats=posted), SERVICE.family, SERVICE.settings)
 

@@ -52,7 +52,7 @@ def changed(path: list[Any], value: object) -> str:
     return json.dumps(document)
 
 
-def test_a_good_file_streams_like_a_run() -> None:
+def test_a_valid_file_streams_like_a_run() -> None:
     lines = [
         json.loads(line)
         for line in json.loads(opening.open_file(RunStore(), {"text": GOOD}))["lines"].splitlines()
@@ -84,19 +84,19 @@ def test_a_good_file_streams_like_a_run() -> None:
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
-def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) -> None:
+def test_an_invalid_file_gives_an_error_that_names_the_place(text: str, words: str) -> None:
     assert words in sentence(opening.open_file(RunStore(), {"text": text}))
 
 
 @given(JSON)
 @examples(max_examples=300)
-def test_whatever_is_posted_is_answered(posted: object) -> None:
+def test_any_posted_value_gets_an_answer(posted: object) -> None:
     sentence(opening.open_file(RunStore(), posted))
     sentence(opening.open_file(RunStore(), {"text": json.dumps(posted)}))
     sentence(opening.open_recorded(RunStore(), posted))
 
 
-def test_hostile_texts_pass_as_texts() -> None:
+def test_hostile_texts_are_replayed_as_texts() -> None:
     for text in HOSTILE:
         answer = opening.open_file(RunStore(), {"text": changed(["prompt"], text)})
         assert json.loads(json.loads(answer)["lines"].splitlines()[0])["prompt"] == text
@@ -120,7 +120,7 @@ def test_every_recorded_run_can_be_opened() -> None:
         assert "lines" in json.loads(opening.open_recorded(RunStore(), {"name": entry.name}))
 
 
-def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> None:
+def test_an_opened_run_can_be_saved_and_plotted_but_not_continued_by_another_model() -> None:
     service, runs = Service.without_models(Settings()), RunStore()
     opening.open_file(runs, {"text": GOOD})
     (run_id,) = runs.by_id
@@ -156,7 +156,7 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     service.stop()
 
 
-def test_what_raised_limits_let_the_page_save_can_be_opened_there_again() -> None:
+def test_a_run_saved_under_raised_limits_can_be_opened_under_them() -> None:
     settings = Settings(max_new_tokens=500, candidates=40)
     service, runs = make_service(settings), RunStore()
     try:

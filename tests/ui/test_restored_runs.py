@@ -79,7 +79,7 @@ def ran(service: Service) -> tuple[StoredRun, dict[str, Any]]:
     return live.store.find(first["id"]), json.loads(json.dumps(posted))
 
 
-def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
+def test_a_restored_run_is_unchanged_and_works_like_an_opened_one(
     service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
     runs, (before, posted) = RunStore(), ran
@@ -106,9 +106,7 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
     again.cancel()
 
 
-def test_a_column_with_a_seed_of_its_own_keeps_it(
-    service: Service, ran: tuple[StoredRun, dict[str, Any]]
-) -> None:
+def test_a_column_with_its_own_seed_keeps_it(service: Service, ran: tuple[StoredRun, dict[str, Any]]) -> None:
     runs, (_, posted) = RunStore(), ran
     first, *others = posted["columns"]
     answer = restore_run(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
@@ -117,7 +115,7 @@ def test_a_column_with_a_seed_of_its_own_keeps_it(
     assert [column.seed for column in kept.trace(service).columns] == [5, None, None]
 
 
-def test_what_is_saved_of_it_opens_again_and_goes_on(
+def test_a_restored_run_can_be_saved_opened_and_continued(
     service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
     runs, (_, posted) = RunStore(), ran
@@ -137,7 +135,7 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
 
 
-def test_tokens_that_this_family_names_otherwise_are_of_another_family(
+def test_tokens_with_other_labels_belong_to_another_family(
     service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
     runs, (_, posted) = RunStore(), ran
@@ -147,7 +145,7 @@ def test_tokens_that_this_family_names_otherwise_are_of_another_family(
         start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
 
 
-def test_it_keeps_the_family_that_wrote_it_and_goes_on_with_no_other(
+def test_a_restored_run_can_only_be_continued_by_its_family(
     service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
     """Another family may have the same tokenizer, so the tokens do not say whose run it is."""
@@ -167,7 +165,7 @@ def test_it_keeps_the_family_that_wrote_it_and_goes_on_with_no_other(
 
 @examples(max_examples=60)
 @given(path=st.integers(0, 9), value=JSON)
-def test_whatever_a_stranger_posts_is_one_sentence(
+def test_any_forged_run_gives_one_error_message(
     service: Service, ran: tuple[StoredRun, dict[str, Any]], path: int, value: object
 ) -> None:
     posted = json.loads(json.dumps(ran[1]))

@@ -48,7 +48,7 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_everything_asked_reaches_the_run(service: Service) -> None:
+def test_every_posted_setting_reaches_the_run(service: Service) -> None:
     run = service.start_run(read_run_spec(service, POSTED))
     request = run.request.spec
     run.cancel()
@@ -64,18 +64,18 @@ def test_everything_asked_reaches_the_run(service: Service) -> None:
     assert sent == ("warmup 4", "mask 0.1", "on 2")
 
 
-def test_what_is_asked_survives_as_a_link_and_as_a_post(service: Service) -> None:
+def test_a_posted_spec_survives_a_link_and_a_post(service: Service) -> None:
     asked = read_run_spec(service, POSTED)
     assert from_query(Link(asked).to_query()) == Link(asked)
     assert read_run_spec(service, asked.as_posted()) == asked
     assert asked.as_posted() == {**asdict(Sampling()), **POSTED, "family": "echo"}
 
 
-def test_a_link_posts_only_what_it_says() -> None:
+def test_a_link_posts_only_the_fields_it_has() -> None:
     assert {"behaviour", "columns", "length"}.isdisjoint(RunSpec(prompt="Hi").as_posted())
 
 
-def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
+def test_custom_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
     own = {"brief": {"kind": "few-shot", "text": "Q: 1+1?\nA: 2:\n\nQ: {prompt}\nA:"}}
     asked = read_run_spec(service, {**POSTED, "formats": own})
     link = Link(asked)
@@ -92,7 +92,7 @@ def test_a_prompt_may_be_longer_than_a_link(service: Service) -> None:
         Link(long).to_query()
 
 
-def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> None:
+def test_controls_that_no_column_uses_are_left_out(service: Service) -> None:
     controls = {"alpha": 1, "beta": "x", "alpha_x": None, "__proto__": {}}
     assert read_run_spec(service, {**POSTED, "columns": None, "controls": controls}).controls == {"alpha": 1}
 
@@ -121,7 +121,7 @@ def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> No
         ({"behaviour": "poet"}, "behaviour", "no behaviour 'poet'"),
     ],
 )
-def test_a_refusal_knows_its_place(
+def test_an_error_names_its_field(
     service: Service, change: Mapping[str, Any], where: str, words: str
 ) -> None:
     with pytest.raises(EFTError) as caught:
@@ -142,12 +142,12 @@ def test_a_refusal_knows_its_place(
         {"values": {f"alpha_{k}": 1 for k in range(MAX_STEERED + 1)}},
     ],
 )
-def test_steering_takes_a_few_good_values(posted: Mapping[str, Any]) -> None:
+def test_invalid_slider_values_are_refused(posted: Mapping[str, Any]) -> None:
     with pytest.raises(InputError):
         read_control_values(posted)
 
 
-def test_alpha_below_0_is_asked_for_steered_to_and_linked_only_where_it_is_allowed(service: Service) -> None:
+def test_alpha_below_0_is_accepted_only_if_allowed(service: Service) -> None:
     below = {**POSTED, "controls": {"alpha": -1, "alpha_pirate": -0.5, "beta": 1}}
     with pytest.raises(EFTError, match="alpha_pirate must be a number from 0 to 3"):
         read_run_spec(service, below)

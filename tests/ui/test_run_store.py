@@ -113,7 +113,7 @@ def warm(service: Service, runs: RunStore) -> list[ColumnTrace]:
 
 
 @pytest.mark.parametrize("column", range(3))
-def test_a_branch_with_another_seed_is_saved_whole_and_goes_on_from_its_file(
+def test_a_branch_with_another_seed_can_be_saved_and_continued_from_its_file(
     service: Service, column: int
 ) -> None:
     runs = RunStore()
@@ -143,7 +143,7 @@ def test_a_branch_with_another_seed_is_saved_whole_and_goes_on_from_its_file(
     assert again[1].seeds == (5, 9, 5)
 
 
-def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs: RunStore) -> None:
+def test_a_file_marks_the_forced_tokens_of_a_branch(service: Service, runs: RunStore) -> None:
     branch = start_branch(service, runs, {"run": "a", "column": 1, "position": 3})
     finish(branch)
     runs.keep("child", branch[1])
@@ -159,7 +159,7 @@ def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs:
     assert {column.given for column in finish(scored)} == {len(ids(runs.find("a").traces[1]))}
 
 
-def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: RunStore) -> None:
+def test_a_branch_may_continue_after_the_last_token(service: Service, runs: RunStore) -> None:
     length = len(runs.find("a").traces[0].tokens)
     columns = finish(start_branch(service, runs, {"run": "a", "column": 0, "position": length}))
     assert len(columns[0].tokens) == length
@@ -175,7 +175,7 @@ def test_the_same_text_is_scored_by_every_column(service: Service, runs: RunStor
 
 @pytest.mark.parametrize("position", [-1, 10_000, True, "0", 1.0, None])
 @pytest.mark.parametrize("place", ["column", "position"])
-def test_a_place_that_is_not_there_gives_an_error_message(
+def test_an_unknown_run_column_or_position_gives_an_error_message(
     service: Service, runs: RunStore, place: str, position: object
 ) -> None:
     with pytest.raises(InputError, match="no such token"):
@@ -199,7 +199,7 @@ def test_a_place_that_is_not_there_gives_an_error_message(
         {"seed": "x"},
     ],
 )
-def test_a_bad_branch_gives_an_error_message(
+def test_an_invalid_branch_gives_an_error_message(
     service: Service, runs: RunStore, change: dict[str, Any]
 ) -> None:
     with pytest.raises(EFTError) as caught:
@@ -223,7 +223,7 @@ def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs:
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
 
 
-def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(service: Service) -> None:
+def test_a_run_with_custom_prompt_formats_says_so_wherever_it_is_opened(service: Service) -> None:
     own = PromptFormat("plain", "User: Again {prompt}\nAssistant:")
     run = service.start_run(
         spec(PROMPT, "assistant", columns=COLUMNS, formats={"assistant": own, "pirate": own})
@@ -246,7 +246,7 @@ def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(serv
 @pytest.mark.parametrize(
     "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}, None, [], "html"]
 )
-def test_what_cannot_be_saved_gives_an_error_message(
+def test_an_invalid_request_to_save_gives_an_error_message(
     service: Service, runs: RunStore, posted: dict[str, object]
 ) -> None:
     assert json.loads(run_store.save(service, runs, posted))["error"]
@@ -300,7 +300,7 @@ def opened(service: Service, runs: RunStore, **changes: object) -> RunStore:
     return mine
 
 
-def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: RunStore) -> None:
+def test_an_opened_run_of_the_loaded_family_can_be_continued(service: Service, runs: RunStore) -> None:
     mine = opened(service, runs)
     (run_id,) = mine.by_id
     token = runs.find("a").traces[2].tokens[3].candidates[1].id
@@ -321,7 +321,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: RunS
         ({"pieces": {}}, "tokens differ from those of Echo"),
     ],
 )
-def test_an_opened_run_of_other_models_does_not_go_on(
+def test_an_opened_run_of_other_models_cannot_be_continued(
     service: Service, runs: RunStore, change: dict[str, object], words: str
 ) -> None:
     mine = opened(service, runs, **change)
@@ -330,7 +330,7 @@ def test_an_opened_run_of_other_models_does_not_go_on(
             start(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
-def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
+def test_an_opened_run_with_too_many_columns_or_an_unknown_model_cannot_be_continued(
     service: Service, runs: RunStore
 ) -> None:
     document = json.loads(json.loads(run_store.save(service, runs, {"run": "a", "format": "json"}))["text"])
@@ -343,7 +343,7 @@ def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
         start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
-def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: RunStore) -> None:
+def test_a_packed_run_equals_the_original(service: Service, runs: RunStore) -> None:
     mine, stored = RunStore(), runs.find("a")
     mine.keep("a", stored)
     mine.pack("a")

@@ -55,7 +55,7 @@ def test_every_form_of_address_is_served_and_shown_as_a_browser_needs_it(
         server.close()
 
 
-def test_a_zone_is_written_as_addresses_want_it() -> None:
+def test_an_ipv6_zone_is_percent_encoded() -> None:
     assert serving.address("fe80::1%eth0", 80) == "http://[fe80::1%25eth0]:80"
 
 
@@ -69,7 +69,7 @@ def test_the_next_free_port_is_taken(host: str) -> None:
             one.close()
 
 
-def test_another_port_is_picked_where_one_was_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_port_is_picked_if_one_was_taken_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     listen, tried = socket.socket.listen, []
 
     def overtaken(one: socket.socket) -> None:
@@ -104,7 +104,7 @@ def refuse_with(number: int) -> Callable[..., None]:
         (errno.ENOBUFS, 7860, "cannot listen on '127.0.0.1'"),
     ],
 )
-def test_a_port_that_cannot_be_had_gives_an_error_message(
+def test_an_unavailable_port_gives_an_error_message(
     monkeypatch: pytest.MonkeyPatch, number: int, wanted: int, said: str
 ) -> None:
     monkeypatch.setattr(socket.socket, "bind", refuse_with(number))
@@ -113,18 +113,18 @@ def test_a_port_that_cannot_be_had_gives_an_error_message(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_that_is_not_ours_gives_an_error_message(host: str) -> None:
+def test_an_address_of_another_machine_gives_an_error_message(host: str) -> None:
     with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
         serving.listen(host, 7860)
 
 
 @pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
-def test_what_is_no_host_gives_an_error_message(host: str) -> None:
+def test_an_invalid_host_gives_an_error_message(host: str) -> None:
     with pytest.raises(InputError, match="cannot be resolved.*--host"):
         serving.listen(host, 7860)
 
 
-def test_where_ipv6_is_off_localhost_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ipv6_localhost_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),  # an address of no machine
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
@@ -145,7 +145,7 @@ def test_a_server_that_ends_while_it_starts_gives_an_error_message() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=ipv6)])
-def test_a_check_gives_the_port_back(host: str) -> None:
+def test_a_check_releases_the_port(host: str) -> None:
     with taken(host) as other:
         port = other.getsockname()[1]
     serving.check(host, port)
@@ -176,9 +176,7 @@ def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.
         ("127.0.0.2", "127.0.0.2", False),
     ],
 )
-def test_a_proxy_on_this_machine_is_believed_however_it_connects(
-    host: str, reached: str, believed: bool
-) -> None:
+def test_only_a_local_proxy_is_trusted_over_ipv4_and_ipv6(host: str, reached: str, believed: bool) -> None:
     seen: list[str] = []
 
     async def note(request: Request) -> Response:

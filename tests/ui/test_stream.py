@@ -32,7 +32,7 @@ def token(text: str = " Lima", column: int = 2, chosen: int = 1, alpha: float = 
     return TokenEvent(column, make_record(COLUMNS[column][1], chosen, TWO, alpha=alpha), text, 0.05)
 
 
-def test_the_run_line_says_what_the_columns_are():
+def test_the_run_line_describes_the_columns():
     line = json.loads(encoder().run_line("id", 7))
     assert [column["kind"] for column in line["columns"]] == ["base", "tuned", "up"]
     assert line["columns"][2]["recipe"] == str(UPSCALED)
@@ -41,7 +41,7 @@ def test_the_run_line_says_what_the_columns_are():
     assert line["columns"][2]["about"] and line["layout"]["barmode"] == "relative"
 
 
-def test_the_run_line_says_how_tokens_are_drawn():
+def test_the_run_line_has_the_sampling_settings():
     stream = wire.Encoder(
         RunSpec(
             columns=(("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
@@ -61,7 +61,7 @@ def test_the_run_line_says_how_tokens_are_drawn():
     assert (line["filter"], line["factors"]) == ({"kind": "top_p", "value": 0.9}, [1, 1, 0])
 
 
-def test_a_token_line_adds_up_and_names_its_candidates():
+def test_a_token_lines_contributions_sum_and_its_candidates_are_labelled():
     line = json.loads(encoder().event_line(token(alpha=1.5)))
     assert sum(line["y"][:-1]) == pytest.approx(line["y"][-1], abs=2e-3)
     assert line["v"] == {"alpha": 1.5}
@@ -76,14 +76,14 @@ def test_labels_are_sent_once():
     assert "w" not in json.loads(stream.event_line(token()))
 
 
-def test_the_list_is_short_and_keeps_what_matters():
+def test_the_sent_candidates_are_few_and_include_every_important_one():
     many = {i: {"large_base": -0.5 * i, "small_tuned": -1.0, "small_base": -1.0} for i in range(1, 15)}
     record = make_record(UPSCALED, 14, many)
     ids = [candidate.id for candidate in wire.shown_candidates(UPSCALED, record)]
     assert len(ids) == wire.MAX_LISTED and {1, 14} <= set(ids) and ids[-1] == 14
 
 
-def test_controls_are_sent_where_they_act_and_when_they_change():
+def test_controls_are_sent_only_for_mixed_columns_and_when_they_change():
     stream = encoder()
     assert "v" not in json.loads(stream.event_line(token(column=0)))
     sent = [json.loads(stream.event_line(token(alpha=a))).get("v") for a in (1.0, 1.0, 0.5, 0.5, 1.0)]
@@ -103,14 +103,14 @@ def test_a_draft_is_sent_with_its_label():
     assert line["d"] == [4, 0.123] and line["w"]["4"] == ["↵", "0A"]
 
 
-def test_the_run_line_names_who_drafts():
+def test_the_run_line_names_the_drafters():
     blend = parse("large_base + 0.5*(pirate - small_base) + 0.5*(brief - small_base)")
     recipes = (("Base", BASE), ("Tuned", parse("pirate")), ("Up-scaled", UPSCALED), ("Blend", blend))
     line = json.loads(wire.Encoder(RunSpec(columns=recipes), BYTES, frozenset({0})).run_line("id", 7))
     assert [p["drafter"] for p in line["columns"]] == ["small_base", None, "small_tuned", "pirate"]
 
 
-def test_the_end_tells_acceptance_and_speed_up_where_known():
+def test_the_end_line_has_acceptance_and_speedup_if_known():
     known = json.loads(encoder().event_line(EndEvent(2, "stop", None, 0.1, 9.0, "", 0.71234, 1.897)))
     assert (known["acc"], known["speedup"]) == (0.712, 1.9)
     assert not {"acc", "speedup"} & set(json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, ""))))
@@ -137,7 +137,7 @@ def test_ranks_are_sent_where_a_model_ranks_another_token_first():
     assert line["q"] == [-12, -8, 1]
 
 
-def test_the_end_brings_the_rest_of_the_text():
+def test_the_end_line_has_the_rest_of_the_text():
     stream = encoder()
     stream.event_line(token(" Li"))
     end = json.loads(stream.event_line(EndEvent(2, "length", None, 0.041, 99.0, " Li�")))

@@ -35,7 +35,7 @@ WAIT_S = 30.0
         ("", ""),
     ],
 )
-def test_one_household_is_one_address(host: str, counts_as: str) -> None:
+def test_addresses_of_one_household_count_as_one(host: str, counts_as: str) -> None:
     assert network(host) == counts_as
 
 
@@ -67,7 +67,7 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
     serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # without a session nothing is counted
 
 
-def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     streams, clock = Streams(), [100.0]
     monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
 
@@ -86,14 +86,14 @@ def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(TrackStreams(app, streams)(scope, None, blocked))
 
 
-def test_who_listens_within_the_time_gets_a_run() -> None:
+def test_a_visitor_who_listens_in_time_gets_a_run() -> None:
     streams = Streams()
     threading.Timer(0.05, lambda: streams.opened("one")).start()
     assert streams.wait(ONE, Settings(listen_s=WAIT_S))
     assert not streams.wait(OTHER, Settings(listen_s=0.01))
 
 
-def test_over_the_limit_the_address_with_most_silent_runs_loses_its_oldest() -> None:
+def test_over_the_limit_the_address_with_most_unread_runs_loses_its_oldest() -> None:
     streams, settings = Streams(), Settings(listen_s=WAIT_S, max_unheard=3)
     heard: dict[str, bool] = {}
 
@@ -133,7 +133,7 @@ async def stay() -> bool:
     return False
 
 
-def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> None:
+def test_heavy_work_runs_one_at_a_time_and_the_lightest_user_goes_first() -> None:
     order: list[str] = []
     going = [0]
 
@@ -159,7 +159,7 @@ def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> No
     assert order[:3] == ["before", "one 0", "other"]  # it came last and waited only for the task under way
 
 
-def test_limits_of_heavy_work_are_sentences_and_bind_nobody_else() -> None:
+def test_limits_of_heavy_work_give_messages_and_do_not_affect_others() -> None:
     settings = Settings(max_heavy_each=2, max_heavy_address=3)
 
     async def flood() -> None:
@@ -190,7 +190,7 @@ def test_an_address_that_has_used_its_seconds_waits_for_the_next_minute() -> Non
     asyncio.run(twice())
 
 
-def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None:
+def test_work_for_departed_visitors_is_skipped_and_a_failure_frees_the_turn() -> None:
     async def gone() -> bool:
         return True
 
@@ -243,7 +243,7 @@ def test_over_quota_evicts_from_the_largest_holder() -> None:
     assert names[-1] == f"greedy {2 * many - 1}"
 
 
-def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_unused_items_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("eft_demo.ui.visitor_store.time.monotonic", lambda: clock[0])
     shelf: VisitorStore[bytes] = VisitorStore(Settings(keep_minutes=10))
@@ -266,7 +266,7 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
+def test_one_owner_cannot_hold_all_sequences_and_queue_places(service: Service) -> None:
     def start(owner: str) -> Run:
         return service.start_run(spec(CHANT, "brief", length=200), owner=owner)
 
@@ -280,13 +280,13 @@ def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
     assert service.engine.active_sequences == 21 and service.engine.waiting == 7
 
 
-def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
+def test_runs_without_an_owner_have_no_share_limit(service: Service) -> None:
     for _ in range(8):
         service.start_run(spec(CHANT, "brief", length=200))
     until(lambda: service.engine.active_sequences == 24)
 
 
-def test_a_minute_has_so_many_runs_for_an_address() -> None:
+def test_runs_per_minute_and_address_are_limited() -> None:
     live, settings = LiveRuns(), Settings(max_runs_per_minute=2)
     for number in range(2):
         live.register(live.reserve(replace(ONE, session=str(number)), settings), None)
@@ -295,7 +295,7 @@ def test_a_minute_has_so_many_runs_for_an_address() -> None:
     assert live.reserve(OTHER, settings)
 
 
-def test_a_page_counts_its_runs_from_their_beginning() -> None:
+def test_a_pages_runs_count_from_the_moment_they_are_reserved() -> None:
     live, settings = LiveRuns(), Settings(max_runs_each=2)
     ids = [live.reserve(ONE, settings) for _ in range(2)]
     with pytest.raises(Overloaded, match="at most 2 are allowed"):
@@ -307,6 +307,6 @@ def test_a_page_counts_its_runs_from_their_beginning() -> None:
 @pytest.mark.parametrize(
     "name", ["max_runs_each", "max_kept_mb", "max_opened_files", "max_share", "listen_s"]
 )
-def test_a_limit_of_nothing_is_refused_by_name(name: str) -> None:
+def test_a_limit_of_zero_is_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=f"EFT_{name.upper()}"):
         Settings(**{name: 0})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-// The contribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
+// The attribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
 // draws it with plotly. Plotly.react keeps zoom, hidden traces and hover while it grows.
 
 import { symbolOf, tickLabel } from "../lib/formats.js";

@@ -1,4 +1,4 @@
-// Open: a run from a file or a recorded run, replayed token by token. The server checks it and sends the lines that the
+// Open: a run from a trace or a recorded run, replayed token by token. The server checks it and sends the lines that the
 // page would have received; this module only sets the speed. From its first token on it is a run like any other.
 
 import { roleName } from "../lib/formats.js";
@@ -41,7 +41,7 @@ async function openChosen() {
 
 export async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return openDialog("open"), showMessage("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
+    return openDialog("open"), showMessage("open-error", "A trace may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
   const text = await file.text().catch(() => null);
   if (text === null) return openDialog("open"), showMessage("open-error", file.name + " could not be read. Please choose another file.");

@@ -1,4 +1,4 @@
-// The plots beside the contributions: one tab for each entry of eft_demo/figures/tabs.py. The server makes most figures from
+// The plots beside the attribution: one tab for each entry of eft_demo/figures/tabs.py. The server makes most figures from
 // the stored run; a tab without a figure there is drawn here, by a view of its own.
 
 import { restoreRun, server } from "../api.js";
@@ -42,7 +42,7 @@ function offerChoices() {
   }
 }
 
-// A tab with its panel, like those of the contributions in the skeleton.
+// A tab with its panel, like that of the attribution in the skeleton.
 function addTab({ name, label, title, hint }) {
   const button = Object.assign(el("button", "", label), { type: "button", id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
   button.dataset.part = "tab-" + name;
@@ -54,7 +54,7 @@ function addTab({ name, label, title, hint }) {
   const words = el("p", "hint"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
   words.append(...hint.split(/\{(column|other)\}/).map((piece, i) => (i % 2 ? makeChoice(name, piece) : piece)));
   note.dataset.part = name + "-note";
-  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys walk the tokens.", hidden: true });
+  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys move between tokens.", hidden: true });
   box.dataset.part = name + "-plot";
   panel.append(words, note, box);
   part("tabs").append(button);
