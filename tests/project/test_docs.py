@@ -52,7 +52,7 @@ def test_the_example_family_file_is_valid(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
     (tmp_path / "mine.yaml").write_text(shown)
     entry = read_entry(tmp_path / "mine.yaml")
-    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse"]
+    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse", "pirate"]
 
 
 @pytest.mark.parametrize("name", doc_tables.PARTS)
