@@ -167,12 +167,13 @@ def known_files(settings: Settings) -> dict[str, Path]:
 
 
 def find_entry(name: str, settings: Settings) -> Entry:
-    """Find a family by name or by the path of its file. Raises FamilyError."""
+    """Find a family by name or by the path of its file, whatever that is called. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
         return read_entry(files[name], bundled=files[name].name == "family.yaml")
-    if name.endswith((".yaml", ".yml")):
-        return read_entry(expand_home(name))
+    path = expand_home(name)
+    if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
+        return read_entry(path)
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."

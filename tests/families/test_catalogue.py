@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import EXAMPLES, list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, find_entry, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
@@ -228,3 +228,18 @@ def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None
     ):
         with pytest.raises(FamilyError, match=sentence):
             read_entry(written(tmp_path, OWN + text))
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine.YAML", "mine.yaml.txt", "mine", "my family"])
+def test_a_family_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text(OWN, encoding="utf-8")
+    assert find_entry(str(tmp_path / name), Settings()).title == "Mine"
+    monkeypatch.chdir(tmp_path)
+    assert find_entry(name, Settings()).title == "Mine"
+
+
+def test_a_path_without_a_file_is_reported_as_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"nothing\.txt cannot be read"):
+        find_entry(str(tmp_path / "nothing.txt"), Settings())
+    with pytest.raises(FamilyError, match="There is no family 'qwen9'"):
+        find_entry("qwen9", Settings())

@@ -29,6 +29,12 @@ SHAPES = [
     (blend(["brief", "pirate"]), "up", "Large model's knowledge, 2 behaviours blended"),
     (parse("large_base - 2*(small_base - pirate)"), "tuned", "Custom recipe"),
     (parse("pirate + 0.5*(brief - small_base)"), "tuned", "Custom recipe"),
+    # The same shapes, but with models of the other size or weights that add nothing.
+    (parse("small_base + alpha*(small_tuned - small_base)"), "up", "Custom recipe"),
+    (parse("large_base + alpha*(large_tuned - large_base)"), "up", "Custom recipe"),
+    (parse("large_tuned + beta*(large_base - small_base)"), "up", "Custom recipe"),
+    (parse("small_base + 0*(pirate - small_base)"), "tuned", "Custom recipe"),
+    (parse("large_base - alpha*(pirate - small_base)"), "up", "Custom recipe"),
 ]
 
 
