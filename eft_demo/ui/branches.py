@@ -12,6 +12,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import empty_traces
+from eft_demo.runs.made_with import differences
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
@@ -92,7 +93,8 @@ def _start(
         "given": len(part.forced),
     }
     mixed = stored.mixed and bool(origin["copied"])
-    return run, StoredRun(whole, traces, again, origin, mixed=mixed, serial=stored.serial)
+    notes = {"notes": stored.notes} if stored.notes else {}
+    return run, StoredRun(whole, traces, again, origin | notes, mixed=mixed, serial=stored.serial)
 
 
 def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
@@ -125,8 +127,9 @@ def _to_go_on(service: Service, runs: RunStore, posted: Mapping[str, object]) ->
     if why := _why_not(service, stored.file):
         raise InputError(NOT_HERE.format(why=why))
     here = made_with(service.family, service.plan, roles_of(stored.spec.columns))
-    mixed = stored.file.made_with != here
-    return replace(stored, file=None, mixed=mixed, serial=runs.serial)
+    there = stored.file.made_with
+    notes = differences("run", there.facts, here.facts) if there else ""
+    return replace(stored, file=None, mixed=there != here, notes=notes, serial=runs.serial)
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:

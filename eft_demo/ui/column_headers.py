@@ -48,7 +48,7 @@ def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType(
     model = lone_model(recipe)
     if model:
         role = model if is_base(model) or is_large(model) else SMALL_TUNED
-        return captions.get(model) or captions.get(role) or GENERAL[role]
+        return captions.get(model) or captions.get(role) or GENERAL.get(role, "A model alone")
     kinds = [_kind(term) for term in recipe.terms]
     shape = (recipe.anchor, *sorted(kinds))
     if shape == (LARGE_BASE, SMALL_TUNING):

@@ -7,6 +7,7 @@ modules use textContent only.
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import partial
 
 import anyio.from_thread
@@ -17,6 +18,7 @@ from eft_demo.errors import EFTError
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import freeze_loaded_objects
+from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
 from eft_demo.ui import columns, handlers, run_store
@@ -227,6 +229,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         notice=notice,
         formats=formats.family_formats(service),
         chips=list(service.chips),
+        made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
         examples=list(family.examples),
         controls={

@@ -450,6 +450,21 @@ def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
     notice(page, "are back")
 
 
+def test_a_reloaded_page_says_when_other_models_wrote_its_texts(demo: Page, context: Any) -> None:
+    """As after the same family was loaded with another quantisation."""
+    page = visit(context, demo.url)
+    works(page)
+    page.goto(demo.url + "/healthz")  # the same origin without our page
+    page.evaluate(DAMAGE, ["run", """text => text.replace(/"torch":"[^"]*"/, '"torch":"0.1"')"""])
+    page.goto(demo.url)
+    notice(page, "are back. Other models or versions wrote these texts")
+    again(page)
+    notice(page, "are back. Other models or versions wrote these texts")
+    works(page)
+    again(page)
+    notice(page, "are back.")
+
+
 def test_going_back_after_opening_a_link_restores_the_settings(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)

@@ -21,6 +21,8 @@ SHAPES = [
     (TUNED, "tuned", "The small model after fine-tuning"),
     (parse("small_base + (pirate - small_base)"), "tuned", "The small model after fine-tuning"),
     (Recipe("small_base"), "base", "The small model alone"),
+    (Recipe("huge_base"), "base", "A model alone"),
+    (Recipe("large_other"), "tuned", "A model alone"),
     (UPSCALED, "up", "Small model's behaviour, large model's knowledge"),
     (DOWNSCALED, "up", "Large model's behaviour, small model's knowledge"),
     (AMPLIFIED, "up", "Small model's behaviour; β adds knowledge"),
