@@ -240,6 +240,8 @@ def generate(
     from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
+    if behaviour == "":
+        raise InputError("--behaviour is empty. Please name one, or leave the option out for the first one.")
     settings = _settings(quantisation)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
@@ -449,7 +451,9 @@ def _column_texts(trace: RunTrace) -> str:
 
 def _column_text(column: ColumnTrace) -> str:
     head = column.recipe if column.name == column.recipe else f"{column.name}: {column.recipe}"
-    figures = f"{len(column.tokens)} tokens, {column.tokens_per_s:.0f} tokens/s, {column.finish_reason}"
+    count = len(column.tokens)
+    speed = f", {column.tokens_per_s:.0f} tokens/s" if column.tokens_per_s else ""
+    figures = f"{count} token{'s' * (count != 1)}{speed}, {column.finish_reason}"
     if column.acceptance_rate is not None:
         figures += f", {column.acceptance_rate:.0%} of drafts accepted"
     if column.speedup is not None:

@@ -73,6 +73,12 @@ def bench(
     family = load_family(family_name, settings)
     if larger:
         _temporary_folder()
+    longest = max(len(encode_prompt(family, role, PROMPT)) for role in family.roles)
+    if new_tokens > (most := family.context - longest):
+        raise InputError(
+            f"--new-tokens must be at most {most}, so that prompt and text fit into the context of "
+            f"{family.title}; got {new_tokens}."
+        )
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
     dtype, threads = choose_dtype(settings), settings.threads or DEFAULT_THREADS
     result["trios"] = [bench_trio(family, settings, dtype, compare_speed(threads), pairs, new_tokens)]

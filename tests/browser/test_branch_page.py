@@ -173,6 +173,22 @@ def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     assert page.locator(".node").count() == 3
 
 
+def test_a_button_deletes_the_shown_branch_and_undo_brings_it_back(site: Site) -> None:
+    page = site.open()
+    run(page, "abcdef")
+    first, button = texts(page), page.locator("[data-part=delete-branch]")
+    assert button.is_hidden()
+    branch_at(page, 1)
+    wait_nodes(page, 2)
+    second = texts(page)
+    button.click()
+    assert texts(page) == first and page.locator(".node").count() == 0 and button.is_hidden()
+    page.locator("[data-part=undo]").click()
+    assert texts(page) == second and page.locator(".node").count() == 2
+    page.locator(".node").first.click()
+    assert texts(page) == first and button.is_hidden(), "the first text is no branch"
+
+
 def test_every_sample_has_its_own_noise(site: Site) -> None:
     page = site.open()
     run(page, "abcdef", length=4)
