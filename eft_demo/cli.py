@@ -312,7 +312,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    say(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    say(json.dumps(asdict(result)) if as_json else lab.to_sentence(result))
 
 
 @app.command()
