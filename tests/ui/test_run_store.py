@@ -327,7 +327,7 @@ def test_an_opened_run_with_ids_that_the_family_lacks_does_not_go_on(
     stored = runs.find("a")
     beyond = len(service.family.token_bytes)
     columns = [
-        replace(column, tokens=[replace(record, id=beyond) for record in column.tokens])
+        replace(column, tokens=[replace(record, base_first=beyond) for record in column.tokens])
         for column in stored.traces
     ]
     mine = KeptRuns()
