@@ -349,7 +349,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_text(result))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The page without any model: it says so, and recorded runs are replayed and inspected like any other."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,15 +16,9 @@ pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "dark"), (360, "light")])

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, browsing, stays
+from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -20,7 +18,6 @@ STRIP = """i => {
   const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis, at = box.getBoundingClientRect();
   return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2];
 }"""
-SLOW_MS = 60_000  # a busy machine is not a failure
 HOSTILE = [
     "<script>window.pwned=1</script>",
     "<img src=x onerror='window.pwned=1'>",
@@ -33,66 +30,10 @@ HOSTILE = [
 ]
 
 
-@dataclass
-class Site:
-    """A running page and every error that a browser reported."""
-
-    url: str
-    service: object
-    browser: object
-    complaints: list[str] = field(default_factory=list)
-
-    def open(self, width: int = 1400, height: int = 1000, query: str = "") -> "sync_api.Page":
-        page = self.browser.new_context(viewport={"width": width, "height": height}).new_page()
-        page.set_default_timeout(SLOW_MS)
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda r: (
-                self.complaints.append(r.url)
-                if not r.url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
-                else None
-            ),
-        )
-        page.goto(self.url + query)
-        page.wait_for_selector(".examples a")
-        return page
-
-
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings, pause_s=0.05)
-    demo = build_demo(service, settings)
-    url = server.start(demo, settings)
-    with browsing() as browser:
-        yield Site(url, service, browser)
-    server.stop(demo)
-    service.stop()
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    site.complaints.clear()
-    yield
-    for context in site.browser.contexts:
-        context.close()
-    assert site.complaints == []
-
-
-def texts(page: "sync_api.Page") -> list[str]:
-    return page.eval_on_selector_all(".pane .text", "nodes => nodes.map(node => node.textContent)")
-
-
-def run(page: "sync_api.Page", prompt: str, by_keys: bool = False) -> None:
-    page.fill("#eft-prompt", prompt)
-    page.eval_on_selector("#eft-length", "(field, length) => { field.value = length; }", 256)
-    page.keyboard.press("Control+Enter") if by_keys else page.click("[data-part=run]")
-
-
-def wait_end(page: "sync_api.Page") -> None:
-    page.wait_for_selector("[data-part=stop]:disabled")
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
+        yield site
 
 
 def wait_tokens(page: "sync_api.Page", count: int, column: int = 2) -> None:
@@ -115,7 +56,11 @@ def endings(page: "sync_api.Page") -> list[str]:
 def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
     page = site.open()
     for by_keys in (False, True):
-        run(page, "Hello Peru", by_keys)
+        if by_keys:
+            run(page, "Hello Peru")
+        else:
+            page.fill("#eft-prompt", "Hello Peru")
+            page.click("[data-part=run]")
         wait_tokens(page, 1)
         wait_end(page)
         assert texts(page) == ["Hello Peru"] * 3
@@ -174,7 +119,7 @@ def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
     page.keyboard.press("Escape")
     wait_end(page)
     assert all("stopped" in ending for ending in endings(page))
-    assert site.service.engine.active_sequences == 0
+    assert site.demo.service.engine.active_sequences == 0
 
 
 def test_run_and_stop_twenty_times(site: Site):
@@ -195,7 +140,7 @@ def test_run_during_a_run_starts_a_new_one(site: Site):
     run(page, "second")
     page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'second'")
     wait_end(page)
-    until(lambda: site.service.engine.active_sequences == 0)
+    until(lambda: site.demo.service.engine.active_sequences == 0)
     assert stays(page, ".pane.up .text")
     assert texts(page) == ["second"] * 3
 
@@ -319,7 +264,7 @@ def test_a_closed_tab_frees_its_rows(site: Site):
     run(page, "chant")
     wait_tokens(page, 2)
     page.context.close()
-    until(lambda: site.service.engine.active_sequences == 0)
+    until(lambda: site.demo.service.engine.active_sequences == 0)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -25,15 +25,9 @@ LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def press(page: Any, selector: str, key: str = "Enter") -> None:

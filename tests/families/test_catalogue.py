@@ -83,6 +83,17 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
         ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*not a full model of this family"),
         ("path: polite", "path: polite\n    adapter_of: polite", "line 12: .*one of large_base, small"),
+        (
+            'prompt: "Q: {prompt}\\nA:"\n',
+            "",
+            "line 5: roles.large_base has no prompt, and the family has none",
+        ),
+        ("licence: MIT", "licence: MIT\ntokenizer: polit", "line 3: tokenizer must be one of the roles or a"),
+        (
+            "behaviours:\n  - {role: polite, title: Polite, description: Says please.}",
+            "behaviours: []",
+            "line 13: A family needs at least one behaviour",
+        ),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
     ],

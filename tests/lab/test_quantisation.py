@@ -15,7 +15,7 @@ from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.weights import headers
-from eft_demo.lab.quantisation import compare, report, to_markdown, weights_bytes
+from eft_demo.lab.quantisation import compare, report, to_text, weights_bytes
 from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import load_model, load_models
@@ -107,7 +107,7 @@ def test_the_report_has_sizes_divergence_and_changed_share(
         assert (result.family, result.quantisation, result.tokens) == ("tiny", kind, tiny_family.context)
         assert result.quantised_bytes < result.full_bytes
         assert 0 < result.mean_kl_nats < 1 and 0 <= result.changed_share < 0.8
-        assert f"{result.mean_kl_nats:.4f} nats" in to_markdown(result)
+        assert f"{result.mean_kl_nats:.4f} nats" in to_text(result)
     assert found["int8"].mean_kl_nats < found["nf4"].mean_kl_nats
     with pytest.raises(InputError, match="'none'.* int8, nf4, fp4"):
         report(tiny_settings, "tiny", "none")

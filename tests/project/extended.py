@@ -204,11 +204,11 @@ def test_the_family_is_found_and_answers(mine: Service) -> None:
 def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
     pytest.importorskip("playwright.sync_api", reason="this needs playwright")
     pytest.importorskip("axe_playwright_python", reason="this needs axe")
-    from tests.site import CHROMIUM, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
+    from tests.site import CHROMIUM, browsing, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
 
     if CHROMIUM is None:
         pytest.skip("this needs Debian's chromium in /usr/bin")
-    with serving(make_service(Settings())) as site:
+    with browsing() as browser, serving(make_service(Settings()), browser) as site:
         page = site.open()
         page.eval_on_selector("#eft-epsilon", "(field) => { field.value = 0.01; }")
         run(page, "Lima it is", 12)

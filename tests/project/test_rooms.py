@@ -25,7 +25,7 @@ ORDER = [
     ["__main__"],
 ]
 FENCES = {
-    "transformers": {"models", "families", "atlas"},
+    "transformers": {"models", "families", "atlas", "lab"},
     "gradio": {"ui"},
     "spaces": {"ui"},
 }

@@ -314,6 +314,28 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(service: Service, r
     assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
 
 
+def test_a_column_without_text_is_scored_by_none(service: Service, runs: RunStore) -> None:
+    stored = runs.find("a")
+    runs.keep("empty", replace(stored, traces=[*stored.traces[:2], replace(stored.traces[2], tokens=[])]))
+    with pytest.raises(InputError, match="no text"):
+        start_same_text(service, runs, {"run": "empty", "column": 2})
+
+
+def test_an_opened_run_with_ids_that_the_family_lacks_does_not_go_on(
+    service: Service, runs: RunStore
+) -> None:
+    stored = runs.find("a")
+    beyond = len(service.family.token_bytes)
+    columns = [
+        replace(column, tokens=[replace(record, base_first=beyond) for record in column.tokens])
+        for column in stored.traces
+    ]
+    mine = RunStore()
+    mine.keep("file", StoredRun.of_file(replace(stored.trace(service), columns=tuple(columns))))
+    with pytest.raises(InputError, match="tokens differ"):
+        start_branch(service, mine, {"run": "file", "column": 2, "position": 1})
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
