@@ -1,6 +1,6 @@
 """The interface of an added plot tab: its texts, and a function from one column's tokens to a figure.
 
-Knows records and colours; asks no model.
+Knows records and colours; needs no models.
 """
 
 from collections.abc import Callable, Mapping, Sequence

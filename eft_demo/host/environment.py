@@ -1,6 +1,6 @@
 """Environment variables that libraries read: hides some of them, and finds the one that broke a start.
 
-Knows the names that other programs use; `settings` knows our own.
+Knows the variables of other programs; `settings` knows those of this app.
 """
 
 import linecache

@@ -1,4 +1,4 @@
-"""Opening a run from a file: it is checked like any untrusted input, then replayed as events.
+"""Opens a trace: checks it like any untrusted input, then replays it as events.
 
 `RunTrace.from_json` checks types and names; this module checks that the parts are consistent, so that
 everything that shows a live run can show this one. Needs no models. Raises EFTError.

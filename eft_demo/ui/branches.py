@@ -37,8 +37,8 @@ def start_branch(
 ) -> tuple[Run, StoredRun]:
     """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
-    `posted` has `run`, `column`, `position` (tokens stored) and optionally `token` (the id of a candidate;
-    sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
+    `posted` has `run`, `column`, `position` (how many tokens stay) and optionally `token` (the id of a
+    candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
     not only this one). Raises EFTError.
     """
     stored = _to_go_on(service, runs, posted)
@@ -114,8 +114,8 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
 def _to_go_on(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
-    A run that was written here goes on only with the family that wrote it. A run from a file continues with
-    the prompts recorded in that file.
+    A run that was generated here continues only with its family. A run from a file continues with the prompts
+    recorded in that file.
     """
     stored = runs.find(posted.get("run"))
     if stored.file is None:

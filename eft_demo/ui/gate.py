@@ -59,7 +59,7 @@ class Refusal(NamedTuple):
 class Rules:
     """The rules of the gate. `names` are the allowed hosts; None allows any.
 
-    `guessed`: nobody configured the names, so requests through a proxy are allowed too.
+    `guessed`: the names were not configured, so requests through a proxy are allowed too.
     """
 
     names: frozenset[str] | None
@@ -332,7 +332,7 @@ def _is_address(name: str) -> bool:
 def _origin_form(scope: Scope) -> Scope:
     """The request with the address in its target moved to the Host header (RFC 9112, 3.2.2).
 
-    Proxies send this form to what they take for another proxy.
+    Proxies send this form to a server that they take for a proxy.
     """
     raw = scope.get("raw_path") or b""
     absolute = ABSOLUTE.match(raw)

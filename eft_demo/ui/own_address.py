@@ -1,4 +1,4 @@
-"""The page's own address: everything on the page is relative to it, so proxies need not forward it.
+"""Makes all addresses on the page relative, so that proxies need not forward the public address.
 
 Knows where Gradio writes its guess of the public address, and the head of its page; knows nothing of access
 rights.

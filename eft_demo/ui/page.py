@@ -84,7 +84,7 @@ def build_demo(
 ) -> Page:
     """The whole page, served by `first` at the start. Nothing is started.
 
-    `measure` describes the effect of quantising the large base in a sentence.
+    `measure` describes the effect of quantising the large base.
     """
     live = handlers.LiveRuns(store=run_store.RunStore(settings))
     turns = Turns(settings)

@@ -1,4 +1,4 @@
-"""A cache with quotas per visitor: packed items, kept until they are unused for long or must make room.
+"""A cache with quotas per visitor: packed items, dropped when unused for long or to make room.
 
 Beyond a visitor's quota, their own oldest items are dropped. Beyond the total, items are dropped at the
 address that holds most, from the visitor who holds most there, so a heavy user evicts nobody else. Knows
