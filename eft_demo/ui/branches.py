@@ -38,8 +38,8 @@ def start_branch(
     """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
     `posted` has `run`, `column`, `position` (how many tokens stay) and optionally `token` (the id of a
-    candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
-    not only this one). Raises EFTError.
+    candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column
+    from there, not only this one). Raises EFTError.
     """
     stored = _to_go_on(service, runs, posted)
     index = checked_index(posted.get("column"), len(stored.traces))
