@@ -119,10 +119,10 @@ class Streams:
             )
             if not waiter.dismissed:
                 self._waiters.remove(waiter)
-            heard = visitor.session in self._open
-            if not heard:
+            listens = visitor.session in self._open
+            if not listens:
                 self._unheard.append((time.monotonic(), visitor.session))
-        return heard
+        return listens
 
     def forgotten(self) -> list[str]:
         """Sessions that posted a run, never listened and may now be forgotten; each is returned once."""

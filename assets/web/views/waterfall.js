@@ -8,7 +8,7 @@ import { finalOf } from "../lib/tokens.js";
 import { el, noHover, verbatim } from "../dom.js";
 
 /** @type {(run: import("../types.js").Run, column: import("../types.js").Column, token: import("../types.js").Token, against: number | null) => HTMLElement[]} */
-export function waterfallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the telling one
+export function waterfallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the main one
   const chosen = token.c.find(([id]) => id === token.i);
   const other = token.c.find(([id]) => id === against) || mainRival(column, token);
   return [chosen && attributionWaterfall(labels, column, token), chosen && other && leadWaterfall(labels, column, token, chosen, other)].filter(Boolean);
