@@ -43,9 +43,9 @@ class OwnAddress:
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
         if scope["path"] in ("/", "/config"):  # the query is for our page; Gradio has its own parameters
             scope["query_string"] = b""
-        await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
+        await self.app(scope, receive, self._relative(send) if scope["path"] == "/" else send)
 
-    def _as_ours(self, send: Send) -> Send:
+    def _relative(self, send: Send) -> Send:
         """`send` that puts our script first in the page's head and removes links to the site's root."""
         start: list[Message] = []
         body = bytearray()
