@@ -18,7 +18,7 @@ from eft_demo.errors import InputError, Overloaded
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.recipe import BASE, DOWNSCALED, TUNED, UPSCALED, Recipe, blend, parse
 from eft_demo.method.sampling import Sampling
-from eft_demo.models import baseline as peer
+from eft_demo.models import baseline
 from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
@@ -103,7 +103,7 @@ def ask(
 
 @pytest.fixture(scope="module")
 def reference(tiny_family: Family) -> Mapping[str, Any]:
-    return {role: peer.load(tiny_family.roles[role].path, torch.float32) for role in TOY_ROLES}
+    return {role: baseline.load(tiny_family.roles[role].path, torch.float32) for role in TOY_ROLES}
 
 
 @pytest.mark.parametrize("text", PROMPTS)
@@ -113,11 +113,11 @@ def test_greedy_tokens_equal_those_of_generate(
 ) -> None:
     (columns,) = drive(engine, engine.submit(ask(tiny_family, text, sampling=GREEDY, alpha=alpha)))
     prompt = encode_prompt(tiny_family, "large_base", text)
-    processor = peer.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
+    processor = baseline.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
     for column, role, extra in zip(
         columns, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
     ):
-        expected = list(peer.generate(reference[role], prompt, 24, extra, do_sample=False))
+        expected = list(baseline.generate(reference[role], prompt, 24, extra, do_sample=False))
         stop = expected.index(0) + 1 if 0 in expected else 24
         assert column.ids == expected[:stop]
 
