@@ -132,9 +132,9 @@ export function flipsOf(column, token, control) {
   /** @type {[number, number][]} */
   const flips = [];
   for (const rival of level.keys()) {
-    const lead = level.get(token.i) - level.get(rival);
+    const logOdds = level.get(token.i) - level.get(rival);
     const slope = higher.get(rival) - level.get(rival) - (higher.get(token.i) - level.get(token.i));
-    if (rival !== token.i && Number.isFinite(lead) && Number.isFinite(slope) && Number.isFinite(lead / slope)) flips.push([rival, lead / slope]);
+    if (rival !== token.i && Number.isFinite(logOdds) && Number.isFinite(slope) && Number.isFinite(logOdds / slope)) flips.push([rival, logOdds / slope]);
   }
   return flips.sort((a, b) => Math.abs(a[1] - token.v[control]) - Math.abs(b[1] - token.v[control]));
 }
