@@ -248,13 +248,13 @@ def generate(
         "prompt": prompt,
         "behaviour": behaviour or "",
         "columns": [parse_column(text) for text in recipe or ()],
-        "controls": {"alpha": alpha, "beta": beta, **_once(map(_control, control or ()), "--control")},
+        "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},
         "sampling": sampling,
         "weight_filter": weight_filter,
         "schedule": schedule,
         "speculation": speculation,
         "length": max_new_tokens,
-        "formats": _once(map(parse_format, prompt_format or ()), "--prompt-format"),
+        "formats": _unique(map(parse_format, prompt_format or ()), "--prompt-format"),
     }
     spec = RunSpec(**asked)
     _note_unused_controls(spec)
@@ -288,7 +288,7 @@ def _control(text: str) -> tuple[str, float]:
         raise InputError(message, code="control_syntax") from None
 
 
-def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+def _unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
     """The pairs by name. Raises InputError for a name that is given twice."""
     found: dict[str, Any] = {}
     for name, value in pairs:

@@ -63,12 +63,12 @@ function makeLink(send) {
     const url = new URL(address.url ?? address);
     url.searchParams.set("session_hash", sessionOf(url.searchParams.get("session_hash")));
     const request = new Request(url, new Request(address, init)), { signal } = request;
-    const heard = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has closed it
+    const closed = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has closed it
     const decoder = new TextDecoder();
     /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
     let reader;
     let rest = "", ended = false;
-    const own = made.stream = { news: Date.now(), breakOff: () => (reader?.cancel(), Promise.race([heard, pause(PROBE_MS)])) };
+    const own = made.stream = { news: Date.now(), breakOff: () => (reader?.cancel(), Promise.race([closed, pause(PROBE_MS)])) };
     try {
       const answer = await send(request);
       if (answer.ok) reader = answer.body?.getReader();
@@ -152,7 +152,7 @@ const LOST = "The server could not be reached. Please try again.";
 const REFUSED = "The server, or a proxy in front of it, refused this request. Most often it is larger than the proxy allows.";
 export const NOT_OUR_SERVER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
 
-// What the server answers; where nothing comes, an error that says why. Gradio hides the status of a refusal.
+// The server's answer; without one, an error with the reason. Gradio hides the status of a refused request.
 /** @type {(promise: Promise<string>) => Promise<any>} */
 export async function answerOf(promise) {
   try {

@@ -1,7 +1,7 @@
 """Handlers of the page's requests: run, branch, score a text, move a control, stop.
 
 Knows the service and the wire format; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it
-is checked here or in the service, and every error message names its place on the page.
+is checked here or in the service, and every error names the field of the page that it belongs to.
 """
 
 import logging

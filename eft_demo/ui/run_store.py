@@ -110,7 +110,7 @@ class RunStore(VisitorStore[StoredRun]):
     def keep(self, run_id: str, stored: StoredRun, visitor: Visitor | None = None) -> None:
         """Store a run from its start; the reader of its events passes them to `add`, then packs it.
 
-        A run that an earlier family wrote is not stored: the page hands it back with that family's name.
+        A run of an earlier family is not stored: the page posts it again with that family's name.
         """
         if stored.file is not None or stored.serial == self.serial:
             self.put(run_id, stored, visitor, opened=stored.file is not None)

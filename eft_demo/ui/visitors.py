@@ -1,7 +1,7 @@
 """Fairness between visitors: who they are, which streams they read, and whose turn comes next.
 
-A visitor has a session, which the page chooses anew at each load, and an address, which a stranger cannot
-choose freely but a whole class may share. Soft limits go by session, hard limits by address. Behind a proxy
+A visitor has a session, which changes at each load of the page, and an address, which nobody can choose
+freely but a whole class may share. Soft limits count sessions, hard limits addresses. Behind a proxy
 that does not forward addresses, all visitors share one. Knows sessions, streams and seconds; knows nothing of
 runs, pages or Gradio.
 """
@@ -119,10 +119,10 @@ class Streams:
             )
             if not waiter.dismissed:
                 self._waiters.remove(waiter)
-            heard = visitor.session in self._open
-            if not heard:
+            listens = visitor.session in self._open
+            if not listens:
                 self._unheard.append((time.monotonic(), visitor.session))
-        return heard
+        return listens
 
     def forgotten(self) -> list[str]:
         """Sessions that posted a run, never listened and may now be forgotten; each is returned once."""
@@ -166,7 +166,7 @@ class _Ticket:
 class Turns:
     """A queue for heavy work: one task at a time, in a thread, the visitor with the least recent use first.
 
-    To be used from one event loop. Waiting holds no thread.
+    Use it from one event loop only. Waiting tasks block no thread.
     """
 
     def __init__(self, settings: Settings) -> None:

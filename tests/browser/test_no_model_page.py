@@ -8,7 +8,7 @@ import pytest
 from eft_demo.engine.service import Service
 from eft_demo.runs.replay import read_run
 from eft_demo.settings import Settings
-from eft_demo.ui import replays as opening
+from eft_demo.ui import replays
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -42,7 +42,7 @@ def test_a_page_without_a_model_plays_recorded_runs(site: Site, width: int, them
 
 
 def test_a_recorded_run_has_plots_and_sliders_and_explains_why_it_cannot_continue(site: Site) -> None:
-    recorded = read_run(opening.RUNS / "filter.json")
+    recorded = read_run(replays.RUNS / "filter.json")
     page = site.open()
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
-from eft_demo.runs import link as permalink
+from eft_demo.runs import link as link_module
 from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, from_query
 from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
@@ -378,6 +378,6 @@ def test_the_longest_prompt_fits_and_a_longer_link_is_an_error_when_made(
 ) -> None:
     long = Link(RunSpec(prompt="👩" * MAX_PROMPT_CHARS, columns=(("👩" * 60, UPSCALED),) * 8))
     assert from_query(long.to_query()) == long
-    monkeypatch.setattr(permalink, "MAX_QUERY_CHARS", 50_000)
+    monkeypatch.setattr(link_module, "MAX_QUERY_CHARS", 50_000)
     with pytest.raises(InputError, match="as a file"):
         long.to_query()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.runs import replay as opened
+from eft_demo.runs import replay as replay_module
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import open_run, read_run, replay
@@ -160,19 +160,19 @@ def test_a_text_may_leave_out_half_a_character_and_is_not_checked_without_the_te
 
 
 def test_too_large_files_and_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opened, "MAX_TOKENS", 5)
+    monkeypatch.setattr(replay_module, "MAX_TOKENS", 5)
     with pytest.raises(InputError, match="5 tokens, not 6"):
         open_run(RUN.to_json())
-    monkeypatch.setattr(opened, "MAX_CHARS", 100)
+    monkeypatch.setattr(replay_module, "MAX_CHARS", 100)
     with pytest.raises(InputError, match="100 characters"):
         open_run(RUN.to_json())
 
 
 def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sum(len(RUN.pieces.get(str(record.id), "")) for column in RUN.columns for record in column.tokens)
-    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole)
+    monkeypatch.setattr(replay_module, "MAX_TEXT_CHARS", whole)
     assert open_run(RUN.to_json()) == RUN
-    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole - 1)
+    monkeypatch.setattr(replay_module, "MAX_TEXT_CHARS", whole - 1)
     with pytest.raises(InputError, match=f"{whole - 1} characters"):
         open_run(RUN.to_json())
 

@@ -184,7 +184,7 @@ def test_allowed_names_follow_from_the_host_and_the_settings(
     settings: Settings, name: str, right: bool
 ) -> None:
     found = gate.Gate(_no_app, gate.rules(settings), lambda *_: None)
-    assert found._named_right({"http_version": "1.1"}, {"host": name}) is right
+    assert found._has_allowed_name({"http_version": "1.1"}, {"host": name}) is right
 
 
 async def _no_app(*_: object) -> None:
@@ -236,9 +236,9 @@ def test_an_unstripped_root_path_is_accepted(client: httpx.Client, path: str) ->
 def test_the_root_path_is_removed() -> None:
     found = gate.Gate(_no_app, gate.rules(Settings(root_path="/tools/eft/")), lambda *_: None)
     scope = {"path": "/tools/eft/config", "headers": []}
-    assert found._as_ours(scope, {})["path"] == "/config"
-    assert found._as_ours({**scope, "path": "/tools/eftx"}, {})["path"] == "/tools/eftx"
-    assert found._as_ours({**scope, "path": "/healthz"}, {})["path"] == "/healthz"
+    assert found._normalised(scope, {})["path"] == "/config"
+    assert found._normalised({**scope, "path": "/tools/eftx"}, {})["path"] == "/tools/eftx"
+    assert found._normalised({**scope, "path": "/healthz"}, {})["path"] == "/healthz"
 
 
 UNKNOWN = [

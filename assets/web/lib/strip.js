@@ -1,4 +1,4 @@
-// What every value of a control would choose, as a figure for plotly: one row per value, one column per token of the text. A
+// The tokens that every value of a control would choose, as a plotly figure: one row per value, one column per token of the text. A
 // changed token is written into its cell, so that colour does not carry it alone.
 
 /** @import { Choice, Column, Run, Token } from "../types.js" */
