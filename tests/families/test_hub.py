@@ -175,8 +175,9 @@ def test_every_error_of_the_hub_has_its_message(
     hub: FolderHub, entry: Entry, fault: str, at_download: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, sentence = FAULTS[fault]
-    monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 3.0)
+    if answer is hang:
+        monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.2)
+        monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 1.5)
     if at_download:
         hub.download_fault = answer
     else:

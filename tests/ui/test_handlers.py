@@ -189,19 +189,30 @@ def test_any_prompt_is_answered(service: Service, prompt: str):
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
 
 
-def test_alpha_moved_while_streaming_takes_effect_at_the_next_token():
-    service = make_service(Settings(), pause_s=0.01)
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(monkeypatch: pytest.MonkeyPatch):
+    service = make_service(Settings())
     live = LiveRuns()
+    large, moved, steps = service.engine.models["large_base"], threading.Event(), iter(range(1000))
+    forward = large.forward
+
+    def held(*inputs: object) -> object:
+        """Go on after the third step when alpha has moved."""
+        assert next(steps) < 3 or moved.wait(60)
+        return forward(*inputs)
+
+    monkeypatch.setattr(large, "forward", held)
     stream = handlers.stream_run(
-        service, live, {**GOOD, "prompt": "chant", "controls": {"alpha": 0}, "length": 200}
+        service, live, {**GOOD, "prompt": "chant", "controls": {"alpha": 0}, "length": 20}
     )
     try:
         run_id = json.loads(next(stream))["id"]
         while '"k":"t"' not in next(stream):
             pass
         assert handlers.set_controls(live, {"run": run_id, "values": {"alpha": 3}}) == ""
+        moved.set()
         text = list(stream)[-1]
     finally:
+        moved.set()
         service.stop()
     said = [line for line in map(json.loads, text.splitlines()) if line["k"] == "t" and line["p"] == 2]
     assert said[0]["s"] == "l" and said[-1]["s"] == "h"
