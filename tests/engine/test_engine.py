@@ -26,7 +26,7 @@ from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, spec, three
 from tests.toy import FaultyModel, ToyModel
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
 COLUMNS = three("assistant")
@@ -449,7 +449,7 @@ def running() -> Iterator[Engine]:
 def read_all(run: Run) -> list[Column]:
     events: list[Event] = []
     while not run.done or not events or not isinstance(events[-1], EndEvent):
-        new = run.events(5.0)
+        new = run.events(PATIENCE_S)
         assert new, "the engine fell silent"
         events += new
         if sum(isinstance(event, EndEvent) for event in events) == len(run.request.spec.columns):
@@ -479,7 +479,7 @@ def test_an_owner_that_disappears_leaves_no_sequences(running: Engine) -> None:
         run = running.submit(toy_request(100_000))
         try:
             while True:
-                yield from run.events(5.0)
+                yield from run.events(PATIENCE_S)
         finally:
             run.cancel()
 
@@ -492,13 +492,13 @@ def test_an_owner_that_disappears_leaves_no_sequences(running: Engine) -> None:
 def test_stop_and_run_20_times_in_a_row(running: Engine) -> None:
     for _ in range(20):
         run = running.submit(toy_request(100_000))
-        assert run.events(5.0)
+        assert run.events(PATIENCE_S)
         run.cancel()
         assert reasons(read_all_after_cancel(run)) == ["cancelled"] * 3
 
 
 def read_all_after_cancel(run: Run) -> list[Column]:
-    deadline, events = time.monotonic() + 5, []
+    deadline, events = time.monotonic() + PATIENCE_S, []
     while not run.done and time.monotonic() < deadline:
         events += run.events(0.1)
     return sort_events([*events, *run.events()], len(run.request.spec.columns))
@@ -520,7 +520,7 @@ def test_stopping_the_engine_ends_its_runs() -> None:
     thread = EngineThread(engine)
     thread.start()
     runs = [engine.submit(toy_request(100_000)) for _ in range(2)]
-    assert runs[0].events(5.0)
+    assert runs[0].events(PATIENCE_S)
     thread.stop()
     for run in runs:
         assert run.done

@@ -53,7 +53,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
 
 
 def healthy(port: int) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=20, trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60, trust_env=False)
     return answer.status_code == 200
 
 
@@ -105,13 +105,13 @@ def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, P
             assert b"200" in line.recv(20)
             streams.append(line)
         assert healthy(port)
-        late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False)
+        late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=60, trust_env=False)
         assert late.status_code == 503 and "Too many connections" in late.text
         for line in streams:
             line.setblocking(False)
             assert _alive(line)
     assert healthy(port)
-    assert httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/config", timeout=60, trust_env=False).status_code == 200
     assert log.stat().st_size < 20_000, log.read_text()[-3000:]
 
 

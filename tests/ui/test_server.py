@@ -36,7 +36,7 @@ def page() -> Iterator[tuple[Page, str]]:
 
 @pytest.fixture(scope="module")
 def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page[1], timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=page[1], timeout=60, trust_env=False) as client:
         yield client
 
 
