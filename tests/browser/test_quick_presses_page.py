@@ -10,31 +10,22 @@ from typing import Any
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, SLOW_MS, Site, browsing, run, texts, wait_end
+from tests.site import BROWSER_MARKS, SLOW_MS, Site, run, serving, texts, wait_end
 
 pytestmark = BROWSER_MARKS
 JOIN, DATA = "**/queue/join*", "**/queue/data*"
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    settings = replace(Settings(), port=0, listen_s=SLOW_MS / 1000)
-    service = make_service(settings, pause_s=0.02)
-    demo = build_demo(service, settings)
-    url = server.start(demo, settings)
-    with browsing() as browser:
-        yield Site(url, browser)
-    server.stop(demo)
-    service.stop()
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(replace(Settings(), listen_s=SLOW_MS / 1000), pause_s=0.02), browser) as site:
+        yield site
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Any]:
-    yield site.open(1280, 720)
-    site.close_pages()
+def page(site: Site) -> Any:
+    return site.open(1280, 720)
 
 
 def until(page: Any, condition: Any) -> None:
