@@ -106,8 +106,10 @@ class LiveRuns:
             if run is not None:
                 self.by_id[run_id] = run
             own = self._reservations.get(run_id)
-            others = self._reservations.values() if own else ()
-            late = any(own.visitor == other.visitor and own.number < other.number for other in others)
+            late = own is not None and any(
+                own.visitor == other.visitor and own.number < other.number
+                for other in self._reservations.values()
+            )
         if run is not None and late:
             run.cancel()
 
