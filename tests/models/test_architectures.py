@@ -15,7 +15,7 @@ from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.load import load_model, load_models
@@ -84,7 +84,7 @@ def stepwise(model: TransformersModel) -> list[Tensor]:
 def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, by_library=True))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, by_library=True))
     assert isinstance(model, TransformersModel)
     reference = exact_model(checkpoint.path)
     for text, logits in zip(TEXTS, stepwise(model), strict=True):
@@ -138,7 +138,7 @@ def test_quantised_logits_equal_the_librarys(
     monkeypatch.setattr(modeling_falcon, "FalconLinear", nn.Linear)
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, quantisation))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, quantisation))
     assert isinstance(model, TransformersModel)
     options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}}
     reference, exact = library_model(checkpoint.path, **options), exact_model(checkpoint.path)
