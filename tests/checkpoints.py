@@ -22,7 +22,7 @@ LLAMA3_ROPE = {
 HUNYUAN_ROPE = {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 1000.0, "factor": 1.0}
 PARTIAL_LONGROPE = {
     "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
-    "original_max_position_embeddings": 48, "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
     "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
 }  # fmt: skip
 KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -72,7 +72,13 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "phi3": ("Phi3Config", {**COMMON, **HEADS, "sliding_window": None}),
     "phi3-sliding": ("Phi3Config", {**COMMON, **HEADS, "sliding_window": 6}),
-    "phi4-mini": ("Phi3Config", {**COMMON, **HEADS, "rope_parameters": PARTIAL_LONGROPE}),
+    "phi4-mini": (
+        "Phi3Config",
+        {
+            **COMMON, **HEADS, "rope_parameters": PARTIAL_LONGROPE,
+            "original_max_position_embeddings": 48,
+        },
+    ),
     "apertus": ("ApertusConfig", {**COMMON, **HEADS}),
     "smollm3": ("SmolLM3Config", {**COMMON, **HEADS, "no_rope_layers": [1, 0]}),
 }  # fmt: skip

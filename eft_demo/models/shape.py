@@ -34,8 +34,8 @@ def longest_row(config: Mapping[str, Any], most: int) -> int:
     limits = [most, int(config.get("max_position_embeddings") or most)]
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type")) in ("longrope", "su"):
-        original = rope.get("original_max_position_embeddings")
-        limits.append(int(original or config.get("original_max_position_embeddings") or most))
+        name = "original_max_position_embeddings"  # Phi has it beside the table, others in it
+        limits.append(int(config.get(name) or rope.get(name) or most))
     return min(limits)
 
 
