@@ -32,7 +32,8 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {**COMMON, **HEADS, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
     ),
     "qwen3": ("Qwen3Config", {**COMMON, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32}),
-    "llama2": ("LlamaConfig", {**COMMON, "num_attention_heads": 4}),
+    # This architecture ignores a window, as in configs that were converted from Mistral's.
+    "llama2": ("LlamaConfig", {**COMMON, "num_attention_heads": 4, "sliding_window": 6}),
     "llama3": ("LlamaConfig", {**COMMON, **HEADS, "rope_parameters": LLAMA3_ROPE}),
     "olmo2": ("Olmo2Config", {**COMMON, **HEADS}),
     "gemma": ("GemmaConfig", {**COMMON, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32}),

@@ -27,6 +27,8 @@ from eft_demo.models.memory import CPU
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
 
+# Without layer types, these have their window in every layer; others ignore one that their config names.
+WINDOWED = ("mistral", "phi3")
 PLAIN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -86,8 +88,8 @@ class TransformersModel(SlotModel):
         self._mask_types = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
         window = getattr(config, "sliding_window", None)
         self._window = int(window or context)
-        # Models with a window and no layer types, such as Mistral, have it in every layer.
-        self._only_kind = "sliding_attention" if window and not self._mask_types else "full_attention"
+        has_window = bool(window) and config.model_type in WINDOWED
+        self._only_kind = "sliding_attention" if has_window else "full_attention"
         # Eager attention adds its mask to the scores; the fused kinds take a mask of booleans.
         self._additive = config._attn_implementation == "eager"
 
