@@ -150,6 +150,18 @@ def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> 
     assert make_plan(entry, Settings(dtype="bf16", quantisation="none"), free={"cpu": 14 * GB}).problem
 
 
+def test_weights_that_are_stored_quantised_are_downloaded_and_planned_as_they_are() -> None:
+    entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5-72b-4bit")
+    room = {"cpu": 64 * GB, "cuda:0": 80 * GB}
+    for quantisation in ("auto", "none", "int8"):
+        menu = menu_entry(entry, Settings(dtype="bf16", quantisation=quantisation), room)
+        large = menu.plan.of("large_base")
+        assert menu.plan.fits and (large.quantisation, large.device) == ("none", "cuda:0")
+        assert large.weights_bytes == pytest.approx(41.3 * GB, rel=0.01)
+        assert large.parameters == 72_706_203_648
+        assert menu.download_bytes == pytest.approx(47.4 * GB, rel=0.01)
+
+
 def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
     entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5")
     settings = Settings(dtype="bf16")

@@ -19,7 +19,7 @@ from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.load import load_model, load_models
-from eft_demo.models.shape import cache_shape
+from eft_demo.models.shape import cache_shape, longest_row
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import make_request, three
@@ -127,6 +127,17 @@ def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind:
         assert record.logprob == pytest.approx(float(expected[step].max()), abs=2e-4)
         for role in ROLES:
             assert record.by_role[role] == pytest.approx(float(by_role[role][step, record.id]), abs=2e-4)
+
+
+def test_a_row_ends_where_its_rotary_positions_would_depend_on_other_rows(
+    families: dict[str, Family],
+) -> None:
+    family = families["phi4-mini"]
+    model = load_model(family, family.roles["large_base"], LoadOptions(torch.float32))
+    assert family.context == 64 and model.context == 48  # where its long factors begin
+    old = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    assert longest_row({**old, "rope_scaling": {"type": "longrope"}}, 8192) == 4096
+    assert longest_row({**old, "rope_scaling": None}, 8192) == 8192
 
 
 @pytest.mark.parametrize("quantisation", BITS)
