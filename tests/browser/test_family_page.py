@@ -81,11 +81,11 @@ def sentence(page: "sync_api.Page") -> str:
     return page.text_content("[data-part=family-sentence]")
 
 
-def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: "sync_api.Page"):
+def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: "sync_api.Page") -> None:
     assert page.text_content("[data-error=family-notice]") == NOTICE
 
 
-def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: "sync_api.Page"):
+def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: "sync_api.Page") -> None:
     assert page.text_content(".family-chip") == "First family"
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
@@ -99,7 +99,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(pag
     assert page.evaluate("document.activeElement.className") == "chip family-chip"
 
 
-def test_a_load_can_be_cancelled(page: "sync_api.Page", site: Site):
+def test_a_load_can_be_cancelled(page: "sync_api.Page", site: Site) -> None:
     open_menu(page)
     choose(page, "slow")
     waiting.clear()
@@ -135,7 +135,7 @@ def test_progress_is_shown_again_after_the_server_could_not_be_reached(
     page.wait_for_selector("[data-part=family-cancel]", state="hidden")
 
 
-def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api.Page", site: Site):
+def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api.Page", site: Site) -> None:
     open_menu(page)
     choose(page, "full")
     press_load(page)
@@ -147,7 +147,7 @@ def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api
     assert site.demo.service.family.name == "first"
 
 
-def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", site: Site):
+def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", site: Site) -> None:
     open_menu(page)
     choose(page, "other")
     assert page.is_disabled("[data-part=family-measure]")
@@ -162,7 +162,7 @@ def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", s
 
 def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     page: "sync_api.Page", site: Site, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def without_end(settings: Settings, watcher: Watcher) -> str:
         while True:
             watcher.report("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
@@ -181,7 +181,7 @@ def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     assert page.is_hidden("[data-part=family-report]")
 
 
-def test_a_prompt_format_can_be_changed_and_reset(page: "sync_api.Page", site: Site):
+def test_a_prompt_format_can_be_changed_and_reset(page: "sync_api.Page", site: Site) -> None:
     open_menu(page)
     page.focus("[data-role=brief] summary")
     page.keyboard.press("Enter")
@@ -237,7 +237,7 @@ def write_format(page: "sync_api.Page", text: str) -> None:
     page.dispatch_event("[data-role=brief] textarea", "change")
 
 
-def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api.Page", site: Site):
+def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api.Page", site: Site) -> None:
     key = site.demo.switch.key
     assert page.url == site.url + "/" and key not in page.evaluate("location.href")
     page.reload()
@@ -251,7 +251,7 @@ def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api
     assert not page.evaluate("key => document.documentElement.outerHTML.includes(key)", key)
 
 
-def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", site: Site):
+def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", site: Site) -> None:
     stranger = site.open()
     open_menu(stranger)
     choose(stranger, "other")
@@ -263,7 +263,7 @@ def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", 
     assert stranger.url == site.url + "/#a=b"
 
 
-def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
+def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: "sync_api.Page", site: Site) -> None:
     elsewhere = site.open()
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")
