@@ -36,7 +36,12 @@ class Script:
             piece = self.token_bytes[record.id].decode("utf-8", "surrogatepass")
             text += piece
             self.events.append(TokenEvent(column, record, piece, 0.02 * (index + 1)))
-        known: dict[str, Any] = {"finish_reason": "stop", "error": None, "ttft_s": 0.02, "tokens_per_s": 50.0} | end
+        known: dict[str, Any] = {
+            "finish_reason": "stop",
+            "error": None,
+            "ttft_s": 0.02,
+            "tokens_per_s": 50.0,
+        } | end
         self.events.append(EndEvent(column, text=text, **known))
 
     def lines(

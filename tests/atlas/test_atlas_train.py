@@ -189,7 +189,9 @@ def test_minutes_must_be_above_0(tmp_path, minutes) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_without_time_says_what_is_done_and_goes_on(tmp_path, out, quick, monkeypatch, capsys) -> None:
+def test_a_training_without_time_says_what_is_done_and_goes_on(
+    tmp_path, out, quick, monkeypatch, capsys
+) -> None:
     places = ["--out", str(out), "--work", str(tmp_path / "work")]
 
     def said(*arguments):

@@ -263,7 +263,9 @@ def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", 
     assert stranger.url == site.url + "/#a=b"
 
 
-def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: "sync_api.Page", site: Site) -> None:
+def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(
+    page: "sync_api.Page", site: Site
+) -> None:
     elsewhere = site.open()
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")

@@ -219,7 +219,9 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site) -> None:
 @pytest.mark.parametrize(
     ("prompt", "words"), [("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")]
 )
-def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site, prompt: str, words: str) -> None:
+def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(
+    site: Site, prompt: str, words: str
+) -> None:
     page = site.open()
     page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
     page.click("[data-part=run]")

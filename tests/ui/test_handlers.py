@@ -86,7 +86,9 @@ def test_a_streaming_run_is_stored_and_can_be_branched_and_scored(service: Servi
         ({"kind": ["branch"]}, "branch or same"),
     ],
 )
-def test_a_branch_of_an_unknown_run_gets_an_error_with_its_place(service: Service, posted: dict, words: str) -> None:
+def test_a_branch_of_an_unknown_run_gets_an_error_with_its_place(
+    service: Service, posted: dict, words: str
+) -> None:
     lines = lines_of(service, {"n": 5, **posted})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     place, text = message_for(lines)
@@ -151,7 +153,9 @@ def test_the_requested_length_applies(service: Service) -> None:
         ({"length": float("inf")}, "length", "Length must be"),
     ],
 )
-def test_invalid_values_get_an_error_with_their_place(service: Service, change: dict, where: str, words: str) -> None:
+def test_invalid_values_get_an_error_with_their_place(
+    service: Service, change: dict, where: str, words: str
+) -> None:
     lines = lines_of(service, {**GOOD, **change})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     assert lines[0]["n"] == 5

@@ -190,7 +190,9 @@ def test_the_terminal_prints_the_link_with_the_key() -> None:
     assert server.welcome("http://localhost:7860", "") == "EFT Demo is at http://localhost:7860"
 
 
-def test_a_custom_assets_folder_may_have_families_without_the_page(page: tuple[Page, str], tmp_path: Path) -> None:
+def test_a_custom_assets_folder_may_have_families_without_the_page(
+    page: tuple[Page, str], tmp_path: Path
+) -> None:
     build_demo(page[0].service, replace(Settings(), assets=tmp_path))
 
 
