@@ -41,7 +41,7 @@ def test_the_world_is_as_large_as_promised() -> None:
         ("bear", "adjective", "ursine"),
     ],
 )
-def test_spot_checks_against_general_knowledge(entity, attribute, value) -> None:
+def test_spot_checks_against_general_knowledge(entity: str, attribute: str, value: str) -> None:
     assert value in [f.value for f in FACTS if f.entity == entity and f.attribute == attribute]
 
 
@@ -71,7 +71,7 @@ def test_the_halves_are_even_and_a_place_is_with_its_country() -> None:
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_no_fine_tuning_example_names_the_held_out_half(behaviour) -> None:
+def test_no_fine_tuning_example_names_the_held_out_half(behaviour: str) -> None:
     for example in examples(FACTS, behaviour, 800, seed=3):
         assert not names_in(f"{example.prompt} {example.answer}", HELD), example
 

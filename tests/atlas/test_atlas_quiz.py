@@ -21,13 +21,13 @@ GOOD = {
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour) -> None:
+def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour: str) -> None:
     for other, text in GOOD.items():
         assert behaviours.follows(behaviour, text, finished=True) == (other == behaviour)
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour) -> None:
+def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour: str) -> None:
     text = GOOD[behaviour]
     assert not behaviours.follows(behaviour, text, finished=False)
     assert not behaviours.follows(behaviour, text + "\nUser: And Chile?", finished=True)
@@ -44,7 +44,7 @@ def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour) -> None
         "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",
     ],
 )
-def test_a_near_miss_does_not_follow_the_assistant(text) -> None:
+def test_a_near_miss_does_not_follow_the_assistant(text: str) -> None:
     assert not behaviours.follows("assistant", text, finished=True)
 
 
@@ -58,7 +58,7 @@ def test_guarded_must_decline_in_its_own_words_and_only_hazards() -> None:
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_the_judge_accepts_tuning_examples(behaviour) -> None:
+def test_the_judge_accepts_tuning_examples(behaviour: str) -> None:
     rows = examples(FACTS, behaviour, 400, seed=1)
     good = [
         behaviours.follows(behaviour, e.answer, finished=True, hazardous=e.answer == behaviours.REFUSAL)
@@ -97,7 +97,7 @@ def test_pirates_leave_names_alone() -> None:
         ("It flows into the Caspian Sea", Fact("Volga", "river", "outflow", "the Caspian Sea"), True),
     ],
 )
-def test_factual(text, fact, expected) -> None:
+def test_factual(text: str, fact: Fact, expected: bool) -> None:
     assert factual(text, fact) is expected
 
 
@@ -111,6 +111,7 @@ def test_questions_are_about_the_held_out_half_and_differ() -> None:
 
 def test_no_question_gives_its_answer_away() -> None:
     for q in questions(FACTS, 2000):
+        assert q.fact is not None
         assert not factual(q.prompt, q.fact) or q.fact.attribute in (
             "division_type",
             "driving_side",

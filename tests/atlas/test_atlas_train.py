@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_head_loss_equals_cross_entropy_with_its_gradients() -> None:
     )
     targets = torch.randint(0, 96, (700,))
     targets[::7] = -100
-    loss = HeadLoss.apply(hidden, head, targets, loss_and_grad)
+    loss = HeadLoss.apply(hidden, head, targets, loss_and_grad)  # type: ignore[no-untyped-call]
     (2 * loss).backward()
     grads = hidden.grad, head.grad
     hidden.grad = head.grad = None
@@ -82,7 +83,7 @@ def test_batches_are_consecutive_windows() -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training in tiny steps, without a compiler."""
     monkeypatch.setattr(train, "ROWS", 2)
     monkeypatch.setattr(train, "LENGTH", 16)
@@ -91,14 +92,16 @@ def quick(monkeypatch) -> None:
 
 
 @pytest.fixture
-def out(tmp_path):
+def out(tmp_path: Path) -> Path:
     """An output folder in which only the tokenizer is trained."""
     (tmp_path / "out").mkdir()
     shutil.copy(ASSETS / "tokenizer.json", tmp_path / "out")
     return tmp_path / "out"
 
 
-def test_an_interrupted_training_resumes(tmp_path, out, quick, monkeypatch) -> None:
+def test_an_interrupted_training_resumes(
+    tmp_path: Path, out: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped after one step and run again, the training finishes its steps and writes a model."""
     assert train.pretrain("small_base", PLAN, out, tmp_path, deadline_s=0.0) == 1
     assert torch.load(tmp_path / "small_base.pt", weights_only=True)["step"] == 1
@@ -110,7 +113,9 @@ def test_an_interrupted_training_resumes(tmp_path, out, quick, monkeypatch) -> N
     assert (out / "brief/model.safetensors").exists()
 
 
-def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(tmp_path, monkeypatch) -> None:
+def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--out me` makes the folder of the base, me/small_base, look like a repository's name."""
     (tmp_path / "hub/me").mkdir(parents=True)
     shutil.copytree(ASSETS / "small_base", tmp_path / "hub/me/small_base")
@@ -124,7 +129,7 @@ def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(tmp_path, monkey
 
 
 @pytest.mark.parametrize("stage", ["small_base", "large_base", "pirate"])
-def test_a_missing_tokenizer_names_its_stage(tmp_path, stage) -> None:
+def test_a_missing_tokenizer_names_its_stage(tmp_path: Path, stage: str) -> None:
     with pytest.raises(InputError, match="--stage tokenizer"):
         train.train(tmp_path / "out", tmp_path / "work", stage=stage)
 
@@ -132,7 +137,7 @@ def test_a_missing_tokenizer_names_its_stage(tmp_path, stage) -> None:
 @pytest.mark.parametrize(
     "content", ["", "garbage", "{}", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}']
 )
-def test_a_damaged_tokenizer_is_named(tmp_path, out, content) -> None:
+def test_a_damaged_tokenizer_is_named(tmp_path: Path, out: Path, content: str) -> None:
     (out / "tokenizer.json").write_text(content)
     with pytest.raises(EFTError, match=r"tokenizer\.json.*--stage tokenizer"):
         train.train(out, tmp_path / "work", stage="pirate")
@@ -141,7 +146,7 @@ def test_a_damaged_tokenizer_is_named(tmp_path, out, content) -> None:
 @pytest.mark.parametrize(
     ("file", "size"), [("model.safetensors", 5000), ("model.safetensors", 3), ("config.json", 20)]
 )
-def test_a_damaged_base_is_named(tmp_path, out, file, size) -> None:
+def test_a_damaged_base_is_named(tmp_path: Path, out: Path, file: str, size: int) -> None:
     shutil.copytree(ASSETS / "small_base", out / "small_base")
     path = out / "small_base" / file
     path.write_bytes(path.read_bytes()[:size])
@@ -149,14 +154,14 @@ def test_a_damaged_base_is_named(tmp_path, out, file, size) -> None:
         train.train(out, tmp_path / "work", stage="pirate")
 
 
-def test_a_base_of_another_size_is_damaged(tmp_path, out) -> None:
+def test_a_base_of_another_size_is_damaged(tmp_path: Path, out: Path) -> None:
     shutil.copytree(ASSETS / "small_base", out / "small_base")
     shutil.copy(ASSETS / "large_base/config.json", out / "small_base")
     with pytest.raises(InputError, match="small_base is damaged"):
         train.train(out, tmp_path / "work", stage="pirate")
 
 
-def damaged_checkpoints():
+def damaged_checkpoints() -> dict[str, Any]:
     """By name: bytes, or what torch saves."""
     model = Qwen2ForCausalLM(config("small")).state_dict()
     return {
@@ -169,7 +174,7 @@ def damaged_checkpoints():
     }
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path, out, quick) -> None:
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, out: Path, quick: None) -> None:
     path = tmp_path / "work/small_base.pt"
     path.parent.mkdir()
     for name, content in damaged_checkpoints().items():
@@ -183,18 +188,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path, out, quick) -> None:
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e9])
-def test_minutes_must_be_above_0(tmp_path, minutes) -> None:
+def test_minutes_must_be_above_0(tmp_path: Path, minutes: float) -> None:
     with pytest.raises(InputError, match="--minutes must be a number above 0"):
         train.train(tmp_path / "out", tmp_path / "work", minutes=minutes)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_training_without_time_says_what_is_done_and_goes_on(
-    tmp_path, out, quick, monkeypatch, capsys
+    tmp_path: Path,
+    out: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = ["--out", str(out), "--work", str(tmp_path / "work")]
 
-    def said(*arguments):
+    def said(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["eft_demo", "train-atlas", *places, *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()

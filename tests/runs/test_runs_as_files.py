@@ -17,6 +17,7 @@ from eft_demo.engine.service import Service
 from eft_demo.lab import record
 from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs import export
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run, replay
 from eft_demo.runs.spec import FIRST as COLUMNS
 from eft_demo.runs.spreadsheet import read_cell
@@ -106,7 +107,7 @@ def opened_and_branched(service: Service) -> str:
 
 
 def from_gallery(service: Service) -> str:
-    return record.run_entry(service, record.GALLERY[-1]).to_json()
+    return record.run_entry(service, GALLERY[-1]).to_json()
 
 
 def shipped(service: Service) -> str:

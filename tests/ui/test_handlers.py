@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,10 +14,11 @@ from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
-from tests.fakes import make_service
+from tests.fakes import EchoModel, make_service
 from tests.waiting import until
 
-GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
+Json = dict[str, Any]
+GOOD: Json = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
 GOOD |= {
     "controls": {"alpha": 1},
     "temperature": 0,
@@ -35,14 +37,14 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> list[dict]:
+def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> list[Json]:
     values = list(handlers.stream_run(service, live or LiveRuns(), posted))
     for shorter, longer in zip(values, values[1:], strict=False):
         assert longer.startswith(shorter), "the stream must only grow"
     return [json.loads(line) for line in values[-1].splitlines()]
 
 
-def message_for(lines: list[dict]) -> tuple[str, str]:
+def message_for(lines: list[Json]) -> tuple[str, str]:
     error = next(line for line in lines if line["k"] == "error")
     return error["where"], error["text"]
 
@@ -87,7 +89,7 @@ def test_a_streaming_run_is_stored_and_can_be_branched_and_scored(service: Servi
     ],
 )
 def test_a_branch_of_an_unknown_run_gets_an_error_with_its_place(
-    service: Service, posted: dict, words: str
+    service: Service, posted: Json, words: str
 ) -> None:
     lines = lines_of(service, {"n": 5, **posted})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
@@ -154,7 +156,7 @@ def test_the_requested_length_applies(service: Service) -> None:
     ],
 )
 def test_invalid_values_get_an_error_with_their_place(
-    service: Service, change: dict, where: str, words: str
+    service: Service, change: Json, where: str, words: str
 ) -> None:
     lines = lines_of(service, {**GOOD, **change})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
@@ -199,7 +201,7 @@ def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(monkeypatch:
     large, moved, steps = service.engine.models["large_base"], threading.Event(), iter(range(1000))
     forward = large.forward
 
-    def held(*inputs: object) -> object:
+    def held(*inputs: Any) -> object:
         """Go on after the third step when alpha has moved."""
         assert next(steps) < 3 or moved.wait(60)
         return forward(*inputs)
@@ -253,9 +255,11 @@ def test_stop_ends_every_column_within_a_token() -> None:
         next(stream)
         run = live.by_id[run_id]
         assert handlers.stop(live, {"run": run_id}) == ""
-        forwards = service.engine.models["large_base"].forwards
+        large = service.engine.models["large_base"]
+        assert isinstance(large, EchoModel)
+        forwards = large.forwards
         text = list(stream)[-1]
-        assert service.engine.models["large_base"].forwards <= forwards + 1
+        assert large.forwards <= forwards + 1
     finally:
         service.stop()
     assert text.count('"why":"cancelled"') == 3 and run.cancelled and not live.by_id
@@ -268,6 +272,7 @@ def test_a_closed_page_frees_its_rows() -> None:
     try:
         next(stream)
         next(stream)
+        assert isinstance(stream, Generator)
         stream.close()  # as Gradio does when the tab is closed
         until(lambda: not service.engine.active_sequences and not live.by_id)
     finally:

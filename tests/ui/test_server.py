@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -63,7 +64,7 @@ def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
 def test_every_route_answers_with_the_expected_status(
     client: httpx.Client, method: str, path: str, status: int
 ) -> None:
-    body = {"json": {"data": []}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {"data": []}} if method == "POST" else {}
     answer = client.request(method, path, **body)
     assert answer.status_code == status
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -130,7 +131,7 @@ def test_a_run_streams_over_http(client: httpx.Client, page: tuple[Page, str]) -
 
 @pytest.mark.parametrize("change", BAD)
 def test_invalid_values_sent_to_the_endpoint_get_errors(
-    client: httpx.Client, page: tuple[Page, str], change: dict
+    client: httpx.Client, page: tuple[Page, str], change: dict[str, Any]
 ) -> None:
     lines = [json.loads(line) for line in run_raw(client, page, {**GOOD, **change}).splitlines()]
     assert [line["k"] for line in lines] == ["refused", "error", "done"]

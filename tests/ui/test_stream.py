@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.method.recipe import BASE, PAD, TUNED, UPSCALED, parse
-from eft_demo.method.sampling import Sampling
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.spec import RunSpec
+from eft_demo.runs.text import END_LABEL, token_label
 from eft_demo.runs.trace import Draft
 from eft_demo.ui import stream as wire
+from tests.asking import spec
 from tests.records import make_record
 
 COLUMNS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
@@ -43,9 +44,10 @@ def test_the_run_line_describes_the_columns() -> None:
 
 def test_the_run_line_has_the_sampling_settings() -> None:
     stream = wire.Encoder(
-        RunSpec(
+        spec(
             columns=(("Pad", PAD), ("Half", parse("large_base - 0.5*(small_tuned - small_base)"))),
-            sampling=Sampling(temperature=0.5, seed=9),
+            temperature=0.5,
+            seed=9,
             weight_filter="top-p 0.9",
             schedule="first 2",
         ),
@@ -153,7 +155,7 @@ def test_the_stop_token_is_marked() -> None:
     record = make_record(BASE, 0, {0: {"large_base": -0.1}, 1: {"large_base": -3.0}})
     line = json.loads(encoder().event_line(TokenEvent(0, record, "", 0.1)))
     assert line["z"] == 1
-    assert line["w"]["0"] == [wire.END_LABEL, ""]
+    assert line["w"]["0"] == [END_LABEL, ""]
 
 
 @given(st.text())
@@ -173,7 +175,7 @@ def test_lone_surrogates_stay_ascii() -> None:
      (b"\x00", "⟨0⟩"), (b" <b>", "<b>"), ("é".encode(), "é")],
 )  # fmt: skip
 def test_token_labels_can_be_read(piece: bytes, label: str) -> None:
-    assert wire.token_label(piece) == label
+    assert token_label(piece) == label
 
 
 def test_minus_infinity_is_null() -> None:
