@@ -11,7 +11,7 @@ from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 # The screen position of token i's bars, anywhere in its strip.
 STRIP = """i => {
@@ -36,21 +36,24 @@ def site(browser: Any) -> Iterator[Site]:
         yield site
 
 
-def wait_tokens(page: "sync_api.Page", count: int, column: int = 2) -> None:
+def wait_tokens(page: Any, count: int, column: int = 2) -> None:
     page.wait_for_function(
         "([n, p]) => document.querySelectorAll('.pane .text')[p].querySelectorAll('.t').length >= n",
         arg=[count, column],
     )
 
 
-def set_alpha(page: "sync_api.Page", value: float) -> None:
+def set_alpha(page: Any, value: float) -> None:
     page.eval_on_selector(
         "#eft-alpha", "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value
     )
 
 
-def endings(page: "sync_api.Page") -> list[str]:
-    return page.eval_on_selector_all(".pane .foot b", "nodes => nodes.map(node => node.textContent)")
+def endings(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .foot b", "nodes => nodes.map(node => node.textContent)"
+    )
+    return found
 
 
 def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:
