@@ -80,9 +80,14 @@ class Site:
 
 def listen(page: Any, complaints: list[str], own: str | tuple[str, ...] = OWN) -> None:
     """Add the errors, dialogs and requests (except to addresses like `own`) of a page to `complaints`."""
+
+    def dismiss(box: Any) -> None:
+        complaints.append(box.message)
+        box.dismiss()
+
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda box: (complaints.append(box.message), box.dismiss()))
+    page.on("dialog", dismiss)
     page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
 
 

@@ -9,7 +9,7 @@ from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 HOSTILE = "<img src=x onerror='window.pwned=1'>${window.pwned=1}{{pwned}}"
 
@@ -40,38 +40,39 @@ def finish(page: Any, prompt: str, length: int = 60) -> None:
     wait_end(page)
 
 
-def until(page: "sync_api.Page", condition: str, arg: object = None) -> None:
+def until(page: Any, condition: str, arg: object = None) -> None:
     """Poll every 100 ms, not once a frame: frames are rare on a busy machine."""
     page.wait_for_function(condition, arg=arg, polling=100)
 
 
-def wait_nodes(page: "sync_api.Page", count: int) -> None:
+def wait_nodes(page: Any, count: int) -> None:
     until(page, "n => document.querySelectorAll('.node').length === n", count)
     wait_end(page)
 
 
-def focus(page: "sync_api.Page", selector: str) -> None:
+def focus(page: Any, selector: str) -> None:
     page.evaluate("selector => document.querySelector(selector).focus()", selector)
 
 
-def focus_token(page: "sync_api.Page", index: int, column: str = ".pane.up") -> None:
+def focus_token(page: Any, index: int, column: str = ".pane.up") -> None:
     focus(page, f"{column} .t")
     for _ in range(index):
         page.keyboard.press("ArrowRight")
 
 
-def focused(page: "sync_api.Page") -> str:
-    return page.evaluate(
+def focused(page: Any) -> str:
+    name: str = page.evaluate(
         "document.activeElement.dataset.part || document.activeElement.className.split(' ')[0]"
     )
+    return name
 
 
-def branch_at(page: "sync_api.Page", index: int, column: str = ".pane.up") -> str:
+def branch_at(page: Any, index: int, column: str = ".pane.up") -> str:
     """Enter on a token, down to another candidate, Enter: its name."""
     focus_token(page, index, column)
     page.keyboard.press("Enter")
     assert focused(page) == "cand"
-    name = page.evaluate("document.activeElement.textContent")
+    name: str = page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     return name
 

@@ -35,7 +35,7 @@ def site(browser: Any) -> Iterator[Site]:
             yield site
 
 
-def ran(site: Site, **size: int) -> Any:
+def ran(site: Site, **size: Any) -> Any:
     page = site.open(**size)
     run(page, "x")
     page.wait_for_selector(".t")
@@ -45,11 +45,12 @@ def ran(site: Site, **size: int) -> Any:
 
 def shown(page: Any) -> list[list[str]]:
     """The visible tokens of every column."""
-    return page.evaluate(
+    tokens: list[list[str]] = page.evaluate(
         """[...document.querySelectorAll('.pane .text')].map(text => [...text.querySelectorAll('.t')]
              .filter(t => t.textContent && parseFloat(getComputedStyle(t).fontSize) > 0)
              .map(t => t.textContent))"""
     )
+    return tokens
 
 
 def test_the_filter_for_differences_hides_equal_tokens_and_shows_them_again(site: Site) -> None:

@@ -18,7 +18,7 @@ from eft_demo.ui.family_switch import load_chosen
 from tests.site import BROWSER_MARKS, SLOW_MS, Site, serving
 from tests.tiny import make_family
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 NOTICE = "The family <b>${x}</b> cannot be had. Until then the bundled family runs."
 FULL = "The disk is full: <img src=x onerror=window.pwned=1> could not be saved."
@@ -30,6 +30,7 @@ def load(settings: Settings, watcher: Watcher) -> Service:
     while settings.family == "slow":
         watcher.report("download", "some/large", 1_500_000_000, 6_000_000_000)
         waiting.set()
+        assert watcher.cancel
         watcher.cancel.wait(0.1)
     if settings.family == "full":
         raise FamilyError(FULL)
@@ -50,18 +51,18 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 
 @pytest.fixture
-def page(site: Site) -> "sync_api.Page":
+def page(site: Site) -> Any:
     """A page opened by the link with the key."""
     return site.open(query=f"/#key={site.demo.switch.key}")
 
 
-def open_menu(page: "sync_api.Page") -> None:
+def open_menu(page: Any) -> None:
     page.focus(".family-chip")
     page.keyboard.press("Enter")
     page.wait_for_selector(".family-choice")
 
 
-def choose(page: "sync_api.Page", family: str) -> None:
+def choose(page: Any, family: str) -> None:
     """By keyboard: go to the radio buttons, then down to the wanted one."""
     page.focus(".family-choice input:checked")
     for _ in range(5):
@@ -71,21 +72,22 @@ def choose(page: "sync_api.Page", family: str) -> None:
     raise AssertionError(f"{family} is not in the menu")
 
 
-def press_load(page: "sync_api.Page") -> None:
+def press_load(page: Any) -> None:
     page.focus("[data-part=family-load]")
     page.keyboard.press("Enter")
 
 
-def sentence(page: "sync_api.Page") -> str:
+def sentence(page: Any) -> str:
     page.wait_for_function("document.querySelector('[data-part=family-sentence]').textContent")
-    return page.text_content("[data-part=family-sentence]")
+    said: str = page.text_content("[data-part=family-sentence]")
+    return said
 
 
-def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: "sync_api.Page"):
+def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: Any) -> None:
     assert page.text_content("[data-error=family-notice]") == NOTICE
 
 
-def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: "sync_api.Page"):
+def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: Any) -> None:
     assert page.text_content(".family-chip") == "First family"
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
@@ -99,7 +101,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(pag
     assert page.evaluate("document.activeElement.className") == "chip family-chip"
 
 
-def test_a_load_can_be_cancelled(page: "sync_api.Page", site: Site):
+def test_a_load_can_be_cancelled(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "slow")
     waiting.clear()
@@ -114,9 +116,7 @@ def test_a_load_can_be_cancelled(page: "sync_api.Page", site: Site):
     assert site.demo.service.family.name == "first"
 
 
-def test_progress_is_shown_again_after_the_server_could_not_be_reached(
-    page: "sync_api.Page", site: Site
-) -> None:
+def test_progress_is_shown_again_after_the_server_could_not_be_reached(page: Any, site: Site) -> None:
     waiting.clear()
     open_menu(page)
     choose(page, "slow")
@@ -135,7 +135,7 @@ def test_progress_is_shown_again_after_the_server_could_not_be_reached(
     page.wait_for_selector("[data-part=family-cancel]", state="hidden")
 
 
-def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api.Page", site: Site):
+def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "full")
     press_load(page)
@@ -147,7 +147,7 @@ def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: "sync_api
     assert site.demo.service.family.name == "first"
 
 
-def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", site: Site):
+def test_what_quantising_changes_is_measured_on_request(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "other")
     assert page.is_disabled("[data-part=family-measure]")
@@ -161,11 +161,12 @@ def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", s
 
 
 def test_a_measurement_shows_its_progress_and_can_be_cancelled(
-    page: "sync_api.Page", site: Site, monkeypatch: pytest.MonkeyPatch
-):
+    page: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def without_end(settings: Settings, watcher: Watcher) -> str:
         while True:
             watcher.report("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
+            assert watcher.cancel
             watcher.cancel.wait(0.1)
 
     monkeypatch.setattr(site.demo.switch, "_measure", without_end)
@@ -181,7 +182,7 @@ def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     assert page.is_hidden("[data-part=family-report]")
 
 
-def test_a_prompt_format_can_be_changed_and_reset(page: "sync_api.Page", site: Site):
+def test_a_prompt_format_can_be_changed_and_reset(page: Any, site: Site) -> None:
     open_menu(page)
     page.focus("[data-role=brief] summary")
     page.keyboard.press("Enter")
@@ -232,12 +233,12 @@ def test_a_prompt_format_can_be_changed_and_reset(page: "sync_api.Page", site: S
     page.wait_for_selector("text=prompts changed: brief", state="hidden")
 
 
-def write_format(page: "sync_api.Page", text: str) -> None:
+def write_format(page: Any, text: str) -> None:
     page.fill("[data-role=brief] textarea", text)
     page.dispatch_event("[data-role=brief] textarea", "change")
 
 
-def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api.Page", site: Site):
+def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: Any, site: Site) -> None:
     key = site.demo.switch.key
     assert page.url == site.url + "/" and key not in page.evaluate("location.href")
     page.reload()
@@ -251,7 +252,7 @@ def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api
     assert not page.evaluate("key => document.documentElement.outerHTML.includes(key)", key)
 
 
-def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", site: Site):
+def test_without_the_key_the_menu_explains_how_to_get_it(page: Any, site: Site) -> None:
     stranger = site.open()
     open_menu(stranger)
     choose(stranger, "other")
@@ -263,7 +264,7 @@ def test_without_the_key_the_menu_explains_how_to_get_it(page: "sync_api.Page", 
     assert stranger.url == site.url + "/#a=b"
 
 
-def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
+def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: Any, site: Site) -> None:
     elsewhere = site.open()
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")

@@ -11,7 +11,7 @@ from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 # The screen position of token i's bars, anywhere in its strip.
 STRIP = """i => {
@@ -36,24 +36,27 @@ def site(browser: Any) -> Iterator[Site]:
         yield site
 
 
-def wait_tokens(page: "sync_api.Page", count: int, column: int = 2) -> None:
+def wait_tokens(page: Any, count: int, column: int = 2) -> None:
     page.wait_for_function(
         "([n, p]) => document.querySelectorAll('.pane .text')[p].querySelectorAll('.t').length >= n",
         arg=[count, column],
     )
 
 
-def set_alpha(page: "sync_api.Page", value: float) -> None:
+def set_alpha(page: Any, value: float) -> None:
     page.eval_on_selector(
         "#eft-alpha", "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value
     )
 
 
-def endings(page: "sync_api.Page") -> list[str]:
-    return page.eval_on_selector_all(".pane .foot b", "nodes => nodes.map(node => node.textContent)")
+def endings(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .foot b", "nodes => nodes.map(node => node.textContent)"
+    )
+    return found
 
 
-def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
+def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:
     page = site.open()
     for by_keys in (False, True):
         if by_keys:
@@ -71,14 +74,14 @@ def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
         )
 
 
-def test_an_example_runs_at_a_click(site: Site):
+def test_an_example_runs_at_a_click(site: Site) -> None:
     page = site.open()
     page.click("text=What is the capital of Peru?")
     wait_end(page)
     assert texts(page) == ["What is the capital of Peru?"] * 3
 
 
-def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site):
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     run(page, "chant")
@@ -95,7 +98,7 @@ def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site):
     assert page.locator(".pane.up .t.raised.strong").count() > 0
 
 
-def test_alpha_moved_right_after_run_is_not_lost(site: Site):
+def test_alpha_moved_right_after_run_is_not_lost(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     page.fill("#eft-prompt", "chant")
@@ -112,7 +115,7 @@ def test_alpha_moved_right_after_run_is_not_lost(site: Site):
     wait_end(page)
 
 
-def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
+def test_escape_stops_within_a_token_of_what_is_shown(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 3)
@@ -122,7 +125,7 @@ def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
     assert site.demo.service.engine.active_sequences == 0
 
 
-def test_run_and_stop_twenty_times(site: Site):
+def test_run_and_stop_twenty_times(site: Site) -> None:
     page = site.open()
     for _ in range(20):
         run(page, "chant")
@@ -133,7 +136,7 @@ def test_run_and_stop_twenty_times(site: Site):
     assert texts(page) == ["still here"] * 3
 
 
-def test_run_during_a_run_starts_a_new_one(site: Site):
+def test_run_during_a_run_starts_a_new_one(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
@@ -145,7 +148,7 @@ def test_run_during_a_run_starts_a_new_one(site: Site):
     assert texts(page) == ["second"] * 3
 
 
-def test_tokens_and_bars_select_each_other(site: Site):
+def test_tokens_and_bars_select_each_other(site: Site) -> None:
     page = site.open(height=1800)
     set_alpha(page, 1)
     run(page, "chant")
@@ -166,7 +169,7 @@ def test_tokens_and_bars_select_each_other(site: Site):
     assert page.locator("[aria-pressed=true]").count() == 1
 
 
-def test_the_keyboard_reaches_every_token(site: Site):
+def test_the_keyboard_reaches_every_token(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     wait_end(page)
@@ -184,7 +187,7 @@ def test_the_keyboard_reaches_every_token(site: Site):
     assert "Token 1 of 7" in page.locator(".t[aria-pressed=true]").get_attribute("aria-label")
 
 
-def test_the_zoom_is_kept_while_the_plot_grows(site: Site):
+def test_the_zoom_is_kept_while_the_plot_grows(site: Site) -> None:
     page = site.open(height=1800)
     run(page, "chant")
     wait_tokens(page, 14)
@@ -203,7 +206,7 @@ def test_the_zoom_is_kept_while_the_plot_grows(site: Site):
     wait_end(page)
 
 
-def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
+def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site) -> None:
     page = site.open()
     for hostile in HOSTILE:
         run(page, hostile)
@@ -219,7 +222,9 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
 @pytest.mark.parametrize(
     ("prompt", "words"), [("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")]
 )
-def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site, prompt: str, words: str):
+def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(
+    site: Site, prompt: str, words: str
+) -> None:
     page = site.open()
     page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
     page.click("[data-part=run]")
@@ -231,7 +236,7 @@ def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site, pr
     assert texts(page) == ["fine"] * 3 and page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site):
+def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site) -> None:
     page = site.open()
     page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
@@ -249,7 +254,7 @@ def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site):
     )
 
 
-def test_two_browsers_get_their_own_text(site: Site):
+def test_two_browsers_get_their_own_text(site: Site) -> None:
     first, second = site.open(), site.open()
     run(first, "the first person's words")
     run(second, "quite another text")
@@ -259,7 +264,7 @@ def test_two_browsers_get_their_own_text(site: Site):
     assert texts(second) == ["quite another text"] * 3
 
 
-def test_a_closed_tab_frees_its_rows(site: Site):
+def test_a_closed_tab_frees_its_rows(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
@@ -269,7 +274,7 @@ def test_a_closed_tab_frees_its_rows(site: Site):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1400])
-def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str, width: int):
+def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str, width: int) -> None:
     page = site.open(width, 900, f"/?__theme={theme}")
     run(page, "How do chemists write gold?")
     wait_end(page)

@@ -20,7 +20,7 @@ from tests.records import make_record
 from tests.scripted import Script
 from tests.site import BROWSER_MARKS, Site, serving, wait_end
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 WORDS = (b"", b"Lima", b" is", b" fine", b" Quito", b" a")
 FOUR = blend(["brief", "pirate", "assistant", "guarded"])
@@ -34,14 +34,14 @@ class Stage:
     site: Site
     script: Script = field(default_factory=Script)
 
-    def play(self, script: Script, width: int = 1400, query: str = "") -> "sync_api.Page":
+    def play(self, script: Script, width: int = 1400, query: str = "") -> Any:
         """Open the page and run the script to its end."""
         self.script = script
         page = self.site.open(width, 1400, query)
         self.again(page)
         return page
 
-    def again(self, page: "sync_api.Page") -> None:
+    def again(self, page: Any) -> None:
         page.fill("#eft-prompt", "x")
         page.click("[data-part=run]")
         ends = sum(1 for _ in self.script.columns)
@@ -91,9 +91,10 @@ def story(
     return script
 
 
-def bars(page: "sync_api.Page") -> list[str]:
+def bars(page: Any) -> list[str]:
     page.wait_for_selector(".plot .barlayer .point")
-    return page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    names: list[str] = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    return names
 
 
 @pytest.mark.parametrize(
@@ -288,9 +289,12 @@ def test_a_screen_reader_announces_what_a_token_is(stage: Stage) -> None:
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
-def marks(page: "sync_api.Page") -> list[list[str]]:
+def marks(page: Any) -> list[list[str]]:
     """The classes of the up-scaled column's tokens, without those of their kind."""
-    return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
+    found: list[list[str]] = page.eval_on_selector_all(
+        ".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))"
+    )
+    return found
 
 
 def test_every_colouring_can_be_chosen(stage: Stage) -> None:

@@ -26,7 +26,7 @@ from tests.records import make_record
 from tests.scripted import Script
 from tests.site import BROWSER_MARKS, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 SLOW_MS = 180_000  # a busy machine is not a failure
 TUNED = Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))
@@ -50,6 +50,9 @@ def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
 
 class Stream(Script):
     """Streams the columns in turn, a number of tokens of each per update."""
+
+    page: Any  # which shows it
+    cdp: Any  # the session that measures the page
 
     def prepare(self, columns: tuple[tuple[str, Recipe], ...], count: int) -> None:
         self.columns, self.token_bytes = columns, WORDS
@@ -92,13 +95,14 @@ def record(measured: object) -> None:
     sys.stdout.write(f"{measured}\n")
 
 
-def until(page: "sync_api.Page", condition: str) -> None:
+def until(page: Any, condition: str) -> None:
     page.wait_for_function(condition, polling=100)
 
 
 def spent(stream: Stream, name: str = "ScriptDuration") -> float:
     """CPU seconds of the main thread so far."""
-    return {m["name"]: m["value"] for m in stream.cdp.send("Performance.getMetrics")["metrics"]}[name]
+    metrics = stream.cdp.send("Performance.getMetrics")["metrics"]
+    return float({m["name"]: m["value"] for m in metrics}[name])
 
 
 def rest(stream: Stream) -> None:

@@ -58,11 +58,15 @@ def wait_names(page: Any, *names: str) -> None:
 
 
 def sliders(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)")
+    names: list[str] = page.eval_on_selector_all(
+        ".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)"
+    )
+    return names
 
 
 def value_of(page: Any, control: str) -> str:
-    return page.locator(f"[data-part={control}-value]").inner_text()
+    shown: str = page.locator(f"[data-part={control}-value]").inner_text()
+    return shown
 
 
 def wait_sentence(page: Any, where: str, words: str) -> None:

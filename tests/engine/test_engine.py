@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, spec, three
-from tests.toy import FaultyModel, ToyModel
+from tests.toy import FaultyModel, ToyModel, slots_in_use
 from tests.waiting import PATIENCE_S, until
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
@@ -68,8 +68,8 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
 
 def freed(engine: Engine) -> bool:
     """Whether no sequence and no slot is in use."""
-    tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
-    return engine.active_sequences == 0 and engine.waiting == 0 and not any(tables)
+    held = any(slots_in_use(model) for model in engine.models.values())
+    return engine.active_sequences == 0 and engine.waiting == 0 and not held
 
 
 # -- with real (tiny) models in float32 --
@@ -271,30 +271,30 @@ def test_cancel_takes_effect_within_one_token_and_frees_the_slots() -> None:
     engine.step()
     late = run.events()
     assert [type(event) for event in late] == [EndEvent] * 3
-    assert {event.finish_reason for event in late} == {"cancelled"}
+    assert {event.finish_reason for event in late if isinstance(event, EndEvent)} == {"cancelled"}
     assert run.done and engine.active_sequences == 3
     assert reasons(drive(engine, other)[0]) == ["length"] * 3
     assert freed(engine)
 
 
-def test_cancel_between_the_forwards_of_a_step_stops_the_step() -> None:
+def test_cancel_between_the_forwards_of_a_step_stops_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = toy_engine()
     run = engine.submit(toy_request())
     engine.step()
     run.events()
-    large = engine.models["large_base"]
-    assert isinstance(large, ToyModel)
-    forward, small = large.forward, engine.models["small_base"]
+    large, small = engine.models["large_base"], engine.models["small_base"]
+    assert isinstance(small, ToyModel)
+    forward = large.forward
 
     def cancelling(*args: Any) -> torch.Tensor:
         run.cancel()
         return forward(*args)
 
-    large.forward = cancelling  # type: ignore[method-assign]
-    before = small.forwards  # type: ignore[attr-defined]
+    monkeypatch.setattr(large, "forward", cancelling)
+    before = small.forwards
     engine.step()
     engine.step()
-    assert small.forwards == before  # type: ignore[attr-defined]
+    assert small.forwards == before
     assert [type(event) for event in run.events()] == [EndEvent] * 3
     assert freed(engine)
 
@@ -320,7 +320,7 @@ def test_nan_ends_only_the_sequences_of_its_model(role: str, hit: list[int], aft
     healthy = toy_engine()
     (expected,) = drive(healthy, healthy.submit(toy_request()))
     seed = TOY_ROLES.index(role)
-    engine = toy_engine(**{role: FaultyModel(role, TOY_VOCAB, after=after, seed=seed)})
+    engine = toy_engine(None, **{role: FaultyModel(role, TOY_VOCAB, after=after, seed=seed)})
     (columns,) = drive(engine, engine.submit(toy_request()))
     for i, column in enumerate(columns):
         assert column.end is not None
@@ -475,7 +475,7 @@ def test_many_threads_at_once_get_their_own_text(running: Engine) -> None:
 
 
 def test_an_owner_that_disappears_leaves_no_sequences(running: Engine) -> None:
-    def consumer() -> Iterator[Event]:
+    def consumer() -> Generator[Event, None, None]:
         run = running.submit(toy_request(100_000))
         try:
             while True:

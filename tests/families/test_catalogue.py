@@ -220,7 +220,7 @@ def test_a_chat_template_is_written_around_the_question() -> None:
 )
 def test_an_unusable_chat_template_is_refused(template: str | None, sentence: str) -> None:
     with pytest.raises(FamilyError, match=sentence):
-        around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
+        around(PromptFormat("chat", ""), None if template is None else ChatTemplate(template, {}))
 
 
 @pytest.mark.parametrize(

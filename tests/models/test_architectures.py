@@ -56,7 +56,8 @@ def exact_model(folder: Path) -> AutoModelForCausalLM:
 @torch.inference_mode()
 def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
     """Logits after every token, without a cache: (tokens, vocab)."""
-    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, :, :vocab].float()
+    logits: Tensor = model(input_ids=torch.tensor([tokens]), use_cache=False).logits
+    return logits[0, :, :vocab].float()
 
 
 def stepwise(model: TransformersModel) -> list[Tensor]:

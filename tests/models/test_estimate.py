@@ -1,12 +1,13 @@
 """Estimates before a download, and the family that suits a machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import list_entries, read_entry
-from eft_demo.models.estimate import EFFICIENCY, choose_family, estimate, read_speed
+from eft_demo.models.estimate import EFFICIENCY, ReadSpeed, choose_family, estimate, read_speed
 from eft_demo.models.plan import make_plan
 from eft_demo.settings import Settings
 
@@ -21,7 +22,7 @@ def gpu(free_gb: float) -> Mapping[str, int]:
     return {"cpu": 32 * GB, "cuda:0": int(free_gb * GB)}
 
 
-def speeds(cpu: float, gpu: float = 0.0):
+def speeds(cpu: float, gpu: float = 0.0) -> ReadSpeed:
     """A machine that reads this many bytes per second."""
     return lambda device, threads: cpu if device == "cpu" else gpu
 
@@ -63,7 +64,7 @@ def test_the_largest_family_that_fits_and_is_fast_enough_is_chosen(
     assert ("tokens/s" in reason) == (chosen != "atlas")
 
 
-def test_a_family_without_sizes_cannot_be_estimated(tmp_path) -> None:
+def test_a_family_without_sizes_cannot_be_estimated(tmp_path: Path) -> None:
     text = ENTRIES["smollm2"].file.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if "shape:" not in line]
     path = tmp_path / "mine.yaml"

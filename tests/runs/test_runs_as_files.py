@@ -17,14 +17,15 @@ from eft_demo.engine.service import Service
 from eft_demo.lab import record
 from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs import export
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run, replay
+from eft_demo.runs.spec import FIRST as COLUMNS
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import replays, run_store
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.columns import FIRST as COLUMNS
 from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import spec
@@ -106,7 +107,7 @@ def opened_and_branched(service: Service) -> str:
 
 
 def from_gallery(service: Service) -> str:
-    return record.run_entry(service, record.GALLERY[-1]).to_json()
+    return record.run_entry(service, GALLERY[-1]).to_json()
 
 
 def shipped(service: Service) -> str:
@@ -267,7 +268,7 @@ def test_tokens_of_an_unknown_tokenizer_are_shown_by_id_with_a_message(service: 
 def test_the_page_reports_what_differs_from_a_files_versions(
     service: Service, written: dict[str, RunTrace]
 ) -> None:
-    def notes(**changes: str) -> str:
+    def notes(**changes: Any) -> str:
         made = written["page"].made_with
         assert made is not None
         run = replace(written["page"], made_with=replace(made, **changes))

@@ -41,17 +41,17 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("recipe", "kind", "about"), SHAPES, ids=[str(shape[0]) for shape in SHAPES])
-def test_every_form_of_recipe_has_its_kind_and_description(recipe: Recipe, kind: str, about: str):
+def test_every_form_of_recipe_has_its_kind_and_description(recipe: Recipe, kind: str, about: str) -> None:
     head = column_head("Name", recipe)
     assert (head["name"], head["kind"], head["about"]) == ("Name", kind, about)
 
 
-def test_a_model_written_as_a_difference_is_shown_as_that_model():
+def test_a_model_written_as_a_difference_is_shown_as_that_model() -> None:
     assert column_head("Tuned", parse("small_base + (pirate - small_base)"))["recipe"] == "pirate"
     assert column_head("Up", UPSCALED)["recipe"] == str(UPSCALED)
 
 
-def test_the_captions_of_a_family_replace_the_general_ones():
+def test_the_captions_of_a_family_replace_the_general_ones() -> None:
     captions = {"large_base": "Knows much", "small_tuned": "Answers", "brief": "Answers briefly"}
     recipes = [BASE, parse("pirate"), parse("brief"), REFERENCE, UPSCALED]
     assert [column_head("", recipe, captions)["about"] for recipe in recipes] == [

@@ -126,7 +126,7 @@ def _alive(line: socket.socket) -> bool:
 
 def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("eft_demo.ui.connections.time.monotonic", lambda: now[0])
     sparing = connections.RateLimitedLog()
 
     def passes(name: str, level: int, text: str) -> bool:
@@ -145,5 +145,5 @@ def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPa
 def test_the_number_of_connections_follows_from_the_limit_on_open_files(
     monkeypatch: pytest.MonkeyPatch, files: int, most: int
 ) -> None:
-    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (files, files))
+    monkeypatch.setattr("eft_demo.ui.connections.resource.getrlimit", lambda _: (files, files))
     assert connections.connection_limits()[0] == most

@@ -71,7 +71,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
     ],
 )
 def test_only_requests_with_permission_may_switch(
-    settings: dict[str, object], claim: Claim, reason: str
+    settings: dict[str, Any], claim: Claim, reason: str
 ) -> None:
     said = refusal_reason(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.record import GALLERY
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST
 from eft_demo.runs.trace import RunTrace
@@ -171,7 +172,7 @@ def test_a_run_saved_under_raised_limits_can_be_opened_under_them() -> None:
         assert f"{replays.MAX_FILE_BYTES:,} bytes" in sentence(replays.open_file(runs, {"text": text}))
         posted = json.dumps({"data": {"text": text}}).encode()
         assert len(posted) < gate.MAX_FILE_BODY_BYTES * settings.run_scale
-        found = gate.Gate(None, gate.rules(settings), lambda *_: None)
+        found = gate.Gate(Starlette(), gate.rules(settings), lambda *_: None)
         assert found._read_json(posted, "here") == {"data": {"text": text}}
     finally:
         service.stop()

@@ -275,7 +275,7 @@ def test_invalid_requests_for_figures_are_refused(service: Service, runs: RunSto
 
 
 def test_log_odds_need_one_text_or_a_model_that_recorded_it(service: Service, runs: RunStore) -> None:
-    def ask(run_id: str, ours: int, theirs: int) -> dict[str, object]:
+    def ask(run_id: str, ours: int, theirs: int) -> dict[str, Any]:
         asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
         return dict(json.loads(run_store.plot(service, runs, asked)))
 
@@ -331,7 +331,7 @@ def test_an_opened_run_with_ids_that_the_family_lacks_does_not_go_on(
         for column in stored.traces
     ]
     mine = RunStore()
-    mine.keep("file", StoredRun.of_file(replace(stored.trace(service), columns=tuple(columns))))
+    mine.keep("file", StoredRun.of_file(replace(stored.trace(service), columns=columns)))
     with pytest.raises(InputError, match="tokens differ"):
         start_branch(service, mine, {"run": "file", "column": 2, "position": 1})
 

@@ -1,11 +1,13 @@
 """Listeners and turns, without a server; the store's quotas; sequences and places by owner."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from starlette.types import ASGIApp, Message, Send
 
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
@@ -42,12 +44,16 @@ def test_addresses_of_one_household_count_as_one(host: str, counts_as: str) -> N
 # -- listeners --
 
 
-def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
+async def silent() -> Message:
+    raise AssertionError("nobody reads the request")
+
+
+def serve(streams: Streams, query: bytes, path: str, app: ASGIApp) -> None:
     async def send(message: object) -> None:
         """Accepts everything immediately."""
 
     scope = {"type": "http", "path": path, "query_string": query}
-    asyncio.run(TrackStreams(app, streams)(scope, None, send))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, send))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
 def test_a_stream_counts_while_it_is_open(path: str) -> None:
     streams = Streams()
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.start"})
         assert streams.is_read("one", 1) and not streams.is_read("other", 1)
         raise ConnectionResetError
@@ -69,7 +75,7 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
 
 def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     streams, clock = Streams(), [100.0]
-    monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
 
     async def blocked(message: object) -> None:
         assert streams.is_read("one", 20)
@@ -78,12 +84,12 @@ def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.Monke
         clock[0] += 2
         assert not streams.is_read("one", 20)
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.body"})
         assert streams.is_read("one", 20)  # it took it after all
 
     scope = {"type": "http", "path": "/queue/data", "query_string": b"session_hash=one"}
-    asyncio.run(TrackStreams(app, streams)(scope, None, blocked))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, blocked))
 
 
 def test_a_page_whose_stream_was_ended_has_a_moment_to_open_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,9 +227,9 @@ def test_work_for_departed_visitors_is_skipped_and_a_failure_frees_the_turn() ->
             await turns.take(ONE, broken, stay)
         assert await turns.take(ONE, lambda: 1, stay) == 1
 
-    before_s = visitors.sys.getswitchinterval()
+    before_s = sys.getswitchinterval()
     asyncio.run(come_and_go())
-    assert visitors.sys.getswitchinterval() == before_s
+    assert sys.getswitchinterval() == before_s
 
 
 # -- the store --
