@@ -94,9 +94,9 @@ def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.Monke
 
 def test_a_page_whose_stream_was_ended_has_a_moment_to_open_another(monkeypatch: pytest.MonkeyPatch) -> None:
     streams, clock = Streams(), [100.0]
-    monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.body", "more_body": True})
         await send({"type": "http.response.body", "more_body": False})
 
