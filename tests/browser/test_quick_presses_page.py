@@ -97,15 +97,3 @@ def test_stop_pressed_before_the_server_answers_stops_the_run(page: Any) -> None
     assert len(texts(page)[2]) < 250
     run(page, "Hello")
     shows(page, "Hello")
-
-
-def test_two_tabs_run_at_the_same_time(page: Any, site: Site) -> None:
-    other = page.context.new_page()
-    other.set_default_timeout(SLOW_MS)
-    site.listen(other)
-    other.goto(site.url)
-    other.wait_for_selector(".pane", state="attached")
-    for tab, prompt in ((page, "chant"), (other, "chant"), (page, "Mine"), (other, "Other")):
-        run(tab, prompt)
-    shows(other, "Other")
-    shows(page, "Mine")
