@@ -11,6 +11,7 @@ from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
 from eft_demo.families.files import at_home, is_file
+from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.runs.prompt_format import PromptFormat
@@ -31,7 +32,8 @@ TOP = (
     "roles",
     "behaviours",
 )
-ROLE = ("path", "repo", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
+ROLE = ("path", "repo", "gguf", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
+PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"})  # where a role's weights may be
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 
@@ -52,10 +54,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role's checkpoint: in a folder, or in a repository of the hub."""
+    """One role's checkpoint: in a folder or a GGUF file, or in a repository of the hub."""
 
     role: str
-    path: Path | None  # a local folder
+    path: Path | None  # a local folder or GGUF file
     repo: str | None  # a repository, such as Qwen/Qwen2.5-7B
     revision: str | None  # a commit; None = the newest
     adapter_of: str | None
@@ -64,13 +66,20 @@ class RoleEntry:
     gated: bool
     shape: Shape | None
     licence: str = ""  # as on its model card; empty = the family's
+    gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file, which llama.cpp runs."""
+        return bool(self.gguf) or (self.path is not None and is_gguf(self.path))
 
     @property
     def source(self) -> str:
-        """The repository with its short revision, or the folder."""
+        """The repository with its short revision, or the folder or file."""
         if self.repo is None:
             return str(self.path)
-        return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
+        name = f"{self.repo}/{self.gguf}" if self.gguf else self.repo
+        return f"{name}@{self.revision[:7]}" if self.revision else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
-    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
+    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
             f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
@@ -190,12 +199,17 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
             raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
         return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
     table = part.table(ROLE)
-    if ("path" in table) == ("repo" in table):
-        raise part.error(f"{part.name} needs either a repo (owner/name) or the path of a folder.")
+    gguf = _gguf(table)
+    if {"path", "repo", "gguf"} & table.keys() not in PLACES:
+        raise part.error(
+            f"{part.name} needs either a repo (owner/name), the path of a folder, or a gguf file (alone or "
+            "with its repo)."
+        )
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-    path = (folder / at_home(table["path"].expect(str))) if "path" in table else None
+    local = table.get("path") or (None if "repo" in table else table["gguf"])
+    path = (folder / at_home(local.expect(str))) if local else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
         raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")
@@ -210,7 +224,25 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         gated=_optional(table, "gated", bool, False),
         shape=_shape(table["shape"]) if "shape" in table else None,
         licence=_optional(table, "licence", str, ""),
+        gguf=gguf if repo is not None else "",
     )
+
+
+def _gguf(table: Mapping[str, Part]) -> str:
+    """The name of a role's GGUF file, or "" if it is none."""
+    name: str = table["gguf"].expect(str) if "gguf" in table else ""
+    outside = "repo" in table and (name.startswith("/") or "\\" in name or ".." in name.split("/"))
+    if name and (not name.lower().endswith(SUFFIX) or outside):
+        raise table["gguf"].error(
+            f"{table['gguf'].name} must be the name of a {SUFFIX} file; it is {name!r}."
+        )
+    return name
+
+
+def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
+    """The role with the tokenizer: the large base, but rather one whose tokenizer need not be rebuilt."""
+    bases = ("large_base", "small_base")
+    return next((role for role in bases if not roles[role].is_gguf), "large_base")
 
 
 def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> None:
@@ -223,6 +255,12 @@ def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> 
         raise part.parts["adapter_of"].error(
             f"The base of the adapter {role.role} is {role.adapter_of!r}, which is not a full model of this "
             f"family. Please choose one of {models}."
+        )
+    if base.is_gguf or role.is_gguf:
+        raise part.parts["adapter_of"].error(
+            f"{role.role} cannot be an adapter of {base.role}, because an adapter and its base must not be "
+            "GGUF files. Please merge the adapter into its base and convert the result to GGUF "
+            "(docs/models.md shows how)."
         )
 
 

@@ -69,10 +69,10 @@ def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher
 
 
 def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
-    """The folder of a role's files, downloaded if needed. Raises FamilyError or Cancelled."""
+    """A role's folder or GGUF file, downloaded if needed. Raises FamilyError or Cancelled."""
     given = entry.roles[role]
     is_adapter = given.adapter_of is not None
-    return given.path or download(str(given.repo), given.revision, watcher, is_adapter)
+    return given.path or download(str(given.repo), given.revision, watcher, is_adapter, given.gguf)
 
 
 def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:

@@ -53,8 +53,9 @@ def _version(package: str) -> str:
 
 def _revision(checkpoint: Checkpoint) -> str:
     """The commit if the folder is in the hub's cache, else a fingerprint of the weights."""
-    if checkpoint.path.parent.name == "snapshots":
-        return checkpoint.path.name
+    for place in (checkpoint.path, *checkpoint.path.parents):
+        if place.parent.name == "snapshots":
+            return place.name
     try:
         adapter = (checkpoint.path / ADAPTER_WEIGHTS,)
         files = weight_files(checkpoint.path) if checkpoint.adapter_of is None else adapter
