@@ -43,7 +43,8 @@ TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 class Checkpoint:
     """One role's weights: a folder with config.json and safetensors, in one file or with an index.
 
-    Or a GGUF file, which has all in one. An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
+    Or a GGUF file, which has all in one. An adapter's folder has adapter_config.json and
+    adapter_model.safetensors; `adapter_of` is its base's role.
     """
 
     role: str
@@ -95,7 +96,7 @@ def _checked_gguf(checkpoint: Checkpoint) -> int:
 
 
 def open_gguf(checkpoint: Checkpoint) -> Gguf:
-    """The header of the checkpoint's GGUF file. Raises FamilyError if it is missing, damaged or unsupported."""
+    """The header of a GGUF file. Raises FamilyError if it is missing, damaged or not supported."""
     try:
         file = read_gguf(checkpoint.path)
         check_architecture(file)

@@ -192,16 +192,20 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
     codec = _rebuilt(owner) if owner is not None and is_rebuilt else read_codec(path, way_out)
     vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
     seen = set() if is_rebuilt else {path.read_bytes()}
+    token_bytes: dict[str, dict[int, bytes]] = {}  # of the GGUF files, by role
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
         if checkpoint.is_gguf:
-            vocabularies[role] = _gguf_vocabulary(checkpoint, entry.tokenizer, codec)
+            vocabularies[role], token_bytes[role] = _gguf_vocabulary(checkpoint)
         # Adapters often have none, and most tokenizers of a family are the same file.
         elif owner is not None and is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
             tokenizer = read_codec(other, checkpoint.way_out).tokenizer
             vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)
-    return codec, compare_vocabularies(vocabularies)
+    length = compare_vocabularies(vocabularies)
+    for role, own in token_bytes.items():
+        compare_bytes(entry.tokenizer, codec.token_bytes, role, own)
+    return codec, length
 
 
 def _rebuilt(checkpoint: Checkpoint) -> Codec:
@@ -215,15 +219,13 @@ def _rebuilt(checkpoint: Checkpoint) -> Codec:
         raise checkpoints.damaged(checkpoint, error) from None
 
 
-def _gguf_vocabulary(checkpoint: Checkpoint, name: str, codec: Codec) -> dict[str, int]:
-    """The vocabulary of a GGUF file. Raises FamilyError if its tokens have other bytes than those of `name`."""
+def _gguf_vocabulary(checkpoint: Checkpoint) -> tuple[dict[str, int], dict[int, bytes]]:
+    """The vocabulary of a GGUF file, and its tokens' bytes. Raises FamilyError."""
     file = checkpoints.open_gguf(checkpoint)
     try:
-        vocabulary, token_bytes = gguf_vocabulary(file), gguf_token_bytes(file)
+        return gguf_vocabulary(file), gguf_token_bytes(file)
     except BROKEN as error:
         raise checkpoints.damaged(checkpoint, error) from None
-    compare_bytes(name, codec.token_bytes, checkpoint.role, token_bytes)
-    return vocabulary
 
 
 def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, length: int) -> frozenset[int]:

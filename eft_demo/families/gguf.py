@@ -119,7 +119,7 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_gguf(path: Path) -> Gguf:
-    """Read a file's header. Raises OSError, ValueError if it is damaged, FamilyError for a pointer or page."""
+    """Read a file's header. Raises OSError, ValueError if it is damaged, FamilyError for a web page."""
     stat = path.stat()
     return _read(path, stat.st_size, stat.st_mtime_ns)
 

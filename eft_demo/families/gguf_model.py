@@ -165,7 +165,7 @@ def gguf_codec(file: Gguf) -> Codec:
         shown = kind if _is_byte_level(file) else file.text("tokenizer.ggml.model")
         raise FamilyError(
             f"The tokenizer in {file.path} is of the kind {shown[:40]!r}, which cannot be rebuilt from a "
-            f"GGUF file (these can: {', '.join(SPLITS)}). Please put the tokenizer.json of the original model "
+            f"GGUF file (these can: {', '.join(SPLITS)}). Please put the original model's tokenizer.json "
             "beside the family file and add `tokenizer: tokenizer.json`."
         )
     vocabulary, kinds = gguf_vocabulary(file), _token_kinds(file)

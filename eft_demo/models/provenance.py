@@ -36,8 +36,8 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,
-            # It does not matter which GPU; `auto` means several of them.
-            device="cpu" if place.device == "cpu" else "cuda",
+            # It does not matter which GPU; `auto` means several of them, `gpu` one that only llama.cpp uses.
+            device=place.device if place.device in ("cpu", "gpu") else "cuda",
             source=checkpoint.repo if checkpoint else "",
             revision=_revision(checkpoint) if checkpoint else "",
         )
