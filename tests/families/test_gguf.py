@@ -1,18 +1,20 @@
 """GGUF files: what their headers say, families that name them, and damaged files that are refused."""
 
 import random
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.families.gguf import FORMATS, read_gguf
@@ -27,13 +29,17 @@ from eft_demo.families.gguf_model import (
     gguf_vocabulary,
     model_size,
 )
+from eft_demo.families.hub import QUIET, cached_folder, download
 from eft_demo.families.tokens import make_codec
-from eft_demo.models import llama_cpp
+from eft_demo.lab.quantisation import report
+from eft_demo.models import baseline, llama_cpp
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import make_plan
+from eft_demo.models.provenance import made_with
 from eft_demo.settings import Settings
 from tests.checkpoints import CHAT, ROLES, byte_level, sentencepiece
 from tests.gguf import convert, make_gguf_family, text_bytes, tokenizer_entries, value_bytes, write_gguf
+from tests.hub import folder_hub
 
 FP32 = Settings(dtype="fp32", threads=1)
 TENSOR = {"token_embd.weight": np.ones((4, 8), "<f4")}
@@ -445,6 +451,41 @@ def test_the_plan_counts_the_files_bytes_and_the_cache(folder: Path) -> None:
     assert large.cache_bytes == 4 * 64 * 2 * 2 * 4 * 16 * 4  # rows, tokens, k and v, layers, heads, width
     assert (large.quantisation, large.device, large.here) == ("F32", "cpu", True)
     assert "GGUF" in large.reason and large.parameters == file.weights_bytes // 4
+
+
+def test_a_file_comes_from_a_repository_and_nothing_else(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = tmp_path / "hub" / "me" / "big"
+    repo.mkdir(parents=True)
+    for name in ("large.Q4.gguf", "large.Q8.gguf"):
+        shutil.copy(folder / "large_base.gguf", repo / name)
+    (repo / "config.json").write_text("{}")
+    with folder_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as hub:
+        assert cached_folder("me/big", None, gguf="large.Q4.gguf") is None
+        path = download("me/big", None, QUIET, gguf="large.Q4.gguf")
+        assert path.name == "large.Q4.gguf" and read_gguf(path).format == "F32"
+        assert [file.name for file in path.parent.iterdir()] == ["large.Q4.gguf"]
+        hub.asked.clear()
+        assert download("me/big", None, QUIET, gguf="large.Q4.gguf") == path and not hub.asked
+        with pytest.raises(FamilyError, match=r"has no file large.Q5.gguf.*large.Q4.gguf, large.Q8.gguf"):
+            download("me/big", None, QUIET, gguf="large.Q5.gguf")
+        entry = yaml.safe_load((folder / "gguf.yaml").read_text())
+        entry["roles"]["large_base"] = {"repo": "me/big", "gguf": "large.Q4.gguf"}
+        found = read_entry(changed(folder, yaml.safe_dump(entry)))
+        family, plan = load_family(found, FP32), make_plan(found, FP32)
+    assert plan.of("large_base").here and plan.of("large_base").quantisation == "F32"
+    made = made_with(family, plan, ["large_base", "small_base"]).models
+    assert made["large_base"].revision == path.parent.name
+    assert (made["large_base"].source, made["large_base"].number_format) == ("me/big", "F32")
+    assert len(made["small_base"].revision) == 12  # a fingerprint of the file
+
+
+def test_what_reads_only_safetensors_refuses_a_gguf_file(folder: Path) -> None:
+    with pytest.raises(InputError, match="large_base of Real is a GGUF file"):
+        report(FP32, str(folder / "gguf.yaml"), "nf4")
+    with pytest.raises(FamilyError, match="is a GGUF file"):
+        baseline.load(folder / "large_base.gguf", torch.float32)
 
 
 def test_without_llama_cpp_the_command_that_installs_it_is_named(
