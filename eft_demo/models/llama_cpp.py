@@ -42,6 +42,7 @@ F32, F16 = 0, 1  # the library's numbers of formats
 # ends the process for some broken files, need not be built.
 NO_TOKENIZER = (("tokenizer.ggml.model", b"none"),)
 KEPT_LINES = 8
+WARNINGS = (3, 4)  # the levels of warnings and errors
 
 log = logging.getLogger(__name__)
 
@@ -244,12 +245,14 @@ class LlamaCppModel:
         library = self._library
         options = library.llama_context_default_params()
         options.n_ctx, options.n_seq_max = rows * self.context, rows
-        options.n_batch = options.n_ubatch = BATCH
+        options.n_batch, options.n_ubatch = max(BATCH, rows), BATCH  # it wants room for an output of each row
         options.kv_unified = (
             True  # so that rows of any length share the room, and a copied prefix costs nothing
         )
         options.swa_full = True  # or sliding windows forget what a rollback needs
         options.type_k = options.type_v = self.cache_format
+        if self.cache_format == F32:  # fused attention would round keys and values to 16 bits
+            options.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
         options.offload_kqv = options.op_offload = self.device != CPU
         options.no_perf = True
         _lines.clear()
@@ -339,7 +342,7 @@ _lines: deque[str] = deque(maxlen=KEPT_LINES)  # llama.cpp's last warnings and e
 def _log_callback(api: Any) -> Any:
     def keep(level: int, text: bytes, data: object) -> None:
         line = text.decode("utf-8", "replace").strip()
-        if level in (2, 3) and line:
+        if level in WARNINGS and line:
             _lines.append(line)
         log.debug("%s", line)
 
