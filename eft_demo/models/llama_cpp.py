@@ -32,7 +32,7 @@ from eft_demo.models.memory import CPU, out_of_memory
 from eft_demo.models.protocol import Slot
 
 PACKAGE = "llama_cpp"
-INSTALL = "pip install 'eft-demo[gguf]'"
+INSTALL = "pip install 'llama-cpp-python>=0.3.36,<0.4'"  # as the extra `gguf` of pyproject.toml says
 MAX_ROWS = 256  # llama.cpp's own limit of sequences
 BATCH = 128  # tokens of one call: as many as the engine reads of a prompt at once
 ALL_LAYERS = -1
@@ -56,14 +56,17 @@ def check_installed(model: str) -> None:
     """Raises FamilyError, with the command that installs llama.cpp, if it is missing."""
     if not is_installed():
         raise FamilyError(
-            f"The model {model} is a GGUF file, which needs llama.cpp. Please install it with `{INSTALL}`, "
-            "or with `pip install llama-cpp-python`, and start again."
+            f"The model {model} is a GGUF file, which needs llama.cpp. Please install it: `{INSTALL}`, then "
+            "start again."
         )
 
 
 def offers_gpu() -> bool:
     """Whether llama.cpp was built for a GPU of this machine."""
-    return is_installed() and bool(_library().llama_supports_gpu_offload())
+    try:
+        return is_installed() and bool(_library().llama_supports_gpu_offload())
+    except FamilyError:
+        return False
 
 
 def load(family: Family, checkpoint: Checkpoint, how: How) -> LlamaCppModel:
@@ -326,10 +329,14 @@ def _overrides(library: Any, architecture: str, width: int) -> Any:
 
 @cache
 def _library() -> Any:
-    """The C API, with its messages going to the log instead of the terminal."""
-    import llama_cpp  # noqa: PLC0415  # optional, and loads a library
-
-    api = llama_cpp.llama_cpp
+    """The C API, with its messages going to the log instead of the terminal. Raises FamilyError."""
+    try:
+        from llama_cpp import llama_cpp as api  # noqa: PLC0415  # optional, and loads a library
+    except (ImportError, OSError, RuntimeError) as error:  # its own dependencies, or a driver, may be missing
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FamilyError(f"llama.cpp cannot be started ({reason}). Please try `{INSTALL}`.") from None
+    if not hasattr(api, "LLAMA_LOAD_MODE_NONE"):
+        raise FamilyError(f"The installed llama-cpp-python is too old. Please run `{INSTALL}`.")
     api.llama_log_set(_log_callback(api), ctypes.c_void_p(0))
     api.llama_backend_init()
     return api

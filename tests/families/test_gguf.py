@@ -492,5 +492,5 @@ def test_without_llama_cpp_the_command_that_installs_it_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(llama_cpp, "find_spec", lambda name: None)
-    with pytest.raises(FamilyError, match=r"large_base.*GGUF.*pip install 'eft-demo\[gguf\]'"):
+    with pytest.raises(FamilyError, match=r"large_base.*GGUF.*pip install 'llama-cpp-python>="):
         open_family(read_entry(folder / "gguf.yaml"), FP32)
