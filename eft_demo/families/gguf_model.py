@@ -30,9 +30,11 @@ ARCHITECTURES = ("gemma", "gemma2", "gemma3", "llama", "olmo2", "qwen2", "qwen3"
 NUMBERS = {
     "block_count": 512, "embedding_length": 1_000_000, "feed_forward_length": 10_000_000,
     "attention.head_count": 10_000, "attention.head_count_kv": 10_000, "attention.key_length": 10_000,
-    "attention.value_length": 10_000, "context_length": 1_000_000_000, "expert_count": 256,
-    "expert_used_count": 256,
+    "attention.value_length": 10_000, "context_length": 1_000_000_000, "rope.dimension_count": 10_000,
+    "expert_count": 0, "expert_used_count": 0, "pooling_type": 0,
 }  # fmt: skip
+ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+MAX_FRACTION = 1e12  # any number that is not whole
 REQUIRED = ("block_count", "embedding_length", "attention.head_count", "context_length")
 EMBEDDING = "token_embd.weight"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5  # kinds of tokens
@@ -105,6 +107,7 @@ def check_architecture(file: Gguf) -> None:
 def model_size(file: Gguf) -> GgufSize:
     """The model's size. Raises ValueError if a number is missing or implausible, or an entry too short."""
     numbers = {name: _number(file, name, high) for name, high in NUMBERS.items()}
+    _check_others(file)
     heads, layers = numbers["attention.head_count"], numbers["block_count"]
     if layers > len(file.tensors):
         raise ValueError(f"it claims {layers} layers and has {len(file.tensors)} tensors")
@@ -124,13 +127,25 @@ def model_size(file: Gguf) -> GgufSize:
     )
 
 
+def _check_others(file: Gguf) -> None:
+    """Check the entries that are no sizes. Raises ValueError for one that would end the process."""
+    prefix = f"{file.text('general.architecture')}."
+    for key, value in file.entries.items():
+        if key.startswith(prefix) and isinstance(value, float) and not 0 <= value <= MAX_FRACTION:
+            raise ValueError(f"{key[:80]} is {value}; it must be from 0 to {MAX_FRACTION:g}")
+    if (scaling := file.text(f"{prefix}rope.scaling.type", "none")) not in ROPE_SCALINGS:
+        raise ValueError(f"{prefix}rope.scaling.type is {scaling[:40]!r}")
+    if file.flag(f"{prefix}attention.causal") is False:
+        raise ValueError(f"{prefix}attention.causal is false")
+
+
 def _number(file: Gguf, name: str, high: int) -> int:
     """A number of the model, the largest of its layers; 0 if it is not there and need not be."""
     key = f"{file.text('general.architecture')}.{name}"
     values = file.integers(key) if hasattr(file.entries.get(key), "tolist") else [file.integer(key) or 0]
     found = max(values, default=0)
     if min(values, default=0) < 0 or found > high or (name in REQUIRED and not found):
-        raise ValueError(f"{key} is {found:,}; it must be from 1 to {high:,}")
+        raise ValueError(f"{key} is {found:,}; it must be from {name in REQUIRED:d} to {high:,}")
     return found
 
 

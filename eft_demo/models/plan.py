@@ -164,6 +164,7 @@ class _Measure:
     context: int
     here: bool
     format: str = ""  # of a GGUF file
+    width: int = 0  # of a GGUF file's logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,15 +270,17 @@ def _gguf_placement(role: str, measure: _Measure, way: _Way, rows: int) -> Place
     kept = slots if slots <= FIRST_ROWS else slots + slots // 2
     item_bytes = torch.float32.itemsize if measure.format == "F32" else torch.float16.itemsize
     cache = measure.cache
+    # llama.cpp keeps room for the logits of a batch, and of a token of each row.
+    buffers = (llama_cpp.BATCH + slots) * measure.width * torch.float32.itemsize
     return Placement(
         role=role,
         source=measure.entry.source,
-        dtype=way.dtype,
+        dtype=torch.float32,  # of the logits
         quantisation=measure.format or NONE,
         device=device,
         parameters=measure.weights.parameters,
         weights_bytes=measure.stored_bytes,
-        cache_bytes=cache.bytes(kept * measure.context, item_bytes) if cache else 0,
+        cache_bytes=buffers + (cache.bytes(kept * measure.context, item_bytes) if cache else 0),
         here=measure.here,
         reason=f"a GGUF file{' in ' + measure.format if measure.format else ''}, run by llama.cpp",
     )
@@ -293,7 +296,7 @@ def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure
             weights = Weights(0, sum(tensor.elements for tensor in file.tensors.values()))
             shape = CacheShape(size.layers, size.kv_heads, size.head_dim)
             context = min(entry.context, size.context)
-            return _Measure(given, weights, file.weights_bytes, shape, context, True, file.format)
+            return _Measure(given, weights, file.weights_bytes, shape, context, True, file.format, size.width)
     except (*BROKEN, FamilyError):
         pass  # load_family reports what is wrong with the file
     return _Measure(given, Weights(0, 0), 0, None, entry.context, path is not None and path.is_file())

@@ -360,6 +360,12 @@ def test_a_sentencepiece_vocabulary_is_compared_but_not_rebuilt(tmp_path: Path) 
         ({"llama.block_count": 0}, "block_count"),
         ({"llama.attention.head_count": 0}, "head_count"),
         ({"llama.embedding_length": 65}, "token_embd"),
+        # Each of these ends the process in llama.cpp.
+        ({"llama.attention.layer_norm_rms_epsilon": -1.0}, "epsilon is -1.0"),
+        ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "epsilon is nan"),
+        ({"llama.rope.scaling.type": "x"}, "rope.scaling.type is 'x'"),
+        ({"llama.expert_count": 1}, "expert_count is 1"),
+        ({"llama.attention.causal": False}, "causal"),
         ({"tokenizer.chat_template": "x" * 1_000_001}, "template"),
         ({"tokenizer.ggml.eos_token_id": "0"}, "eos_token_id"),
     ],
@@ -448,7 +454,8 @@ def test_the_plan_counts_the_files_bytes_and_the_cache(folder: Path) -> None:
     file = read_gguf(folder / "large_base.gguf")
     assert large.weights_bytes == file.weights_bytes
     assert abs(large.weights_bytes - (folder / "large_base.gguf").stat().st_size) < 40_000  # the header
-    assert large.cache_bytes == 4 * 64 * 2 * 2 * 4 * 16 * 4  # rows, tokens, k and v, layers, heads, width
+    cache = 4 * 64 * 2 * 2 * 4 * 16 * 4  # rows, tokens, k and v, layers, heads, width, bytes
+    assert large.cache_bytes == cache + (llama_cpp.BATCH + 4) * 512 * 4  # and logits
     assert (large.quantisation, large.device, large.here) == ("F32", "cpu", True)
     assert "GGUF" in large.reason and large.parameters == file.weights_bytes // 4
 
