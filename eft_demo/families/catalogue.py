@@ -11,6 +11,7 @@ from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
 from eft_demo.families.files import expand_home, is_file
+from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import SMALL_TUNED
@@ -39,6 +40,7 @@ ROLE = (
     "path",
     "repo",
     "same_as",
+    "gguf",
     "revision",
     "licence",
     "adapter_of",
@@ -48,6 +50,7 @@ ROLE = (
     "shape",
 )
 NF4 = "nf4"  # the only format of stored weights whose size is known before the download
+PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"}, {"same_as"})  # where a role's weights may be
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
@@ -56,7 +59,7 @@ EXAMPLES = (
     "What is the capital of Peru?",
     "Why is the sky blue?",
     "Write two sentences about autumn.",
-    "How does a bicycle stay upright?",
+    "LoadOptions does a bicycle stay upright?",
 )
 
 
@@ -77,14 +80,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role's checkpoint: in a folder, in a repository of the hub, or that of another role.
+    """One role's checkpoint: in a folder, a GGUF file or a repository of the hub, or that of another role.
 
     With `same_as`, one model plays both roles and only the prompts differ: a difference of two prompts can be
     a term of a recipe.
     """
 
     role: str
-    path: Path | None  # a local folder
+    path: Path | None  # a local folder or GGUF file
     repo: str | None  # a repository, such as Qwen/Qwen2.5-7B
     revision: str | None  # a commit; None = the newest
     adapter_of: str | None
@@ -94,6 +97,7 @@ class RoleEntry:
     shape: Shape | None
     licence: str = ""  # as on its model card; empty = the family's
     same_as: str | None = None
+    gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
 
     @property
     def loaded_with(self) -> str | None:
@@ -101,13 +105,19 @@ class RoleEntry:
         return self.adapter_of or self.same_as
 
     @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file, which llama.cpp runs."""
+        return bool(self.gguf) or (self.path is not None and is_gguf(self.path))
+
+    @property
     def source(self) -> str:
-        """The repository with its short revision, the folder, or the role that has the same model."""
+        """The repository with its short revision, the folder or file, or the role that has the same model."""
         if self.same_as is not None:
             return f"same as {self.same_as}"
         if self.repo is None:
             return str(self.path)
-        return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
+        name = f"{self.repo}/{self.gguf}" if self.gguf else self.repo
+        return f"{name}@{self.revision[:7]}" if self.revision else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +210,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
-    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
+    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
             f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
@@ -257,14 +267,17 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
             raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
         return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
     table = part.table(ROLE)
-    if sum(key in table for key in ("path", "repo", "same_as")) != 1:
+    gguf = _gguf(table)
+    if {"path", "repo", "gguf", "same_as"} & table.keys() not in PLACES:
         raise part.error(
-            f"{part.name} needs one of these: a repo (owner/name), the path of a folder, or same_as (a role)."
+            f"{part.name} needs one of these: a repo (owner/name), the path of a folder, a gguf file (alone "
+            "or with its repo), or same_as (a role)."
         )
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-    path = (folder / expand_home(table["path"].expect(str))) if "path" in table else None
+    local = table.get("path") or (None if "repo" in table else table.get("gguf"))
+    path = (folder / expand_home(local.expect(str))) if local else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
         raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")
@@ -280,7 +293,25 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         shape=_shape(table["shape"]) if "shape" in table else None,
         licence=_optional(table, "licence", str, ""),
         same_as=_optional(table, "same_as", str, None),
+        gguf=gguf if repo is not None else "",
     )
+
+
+def _gguf(table: Mapping[str, Part]) -> str:
+    """The name of a role's GGUF file, or "" if it is none."""
+    name: str = table["gguf"].expect(str) if "gguf" in table else ""
+    outside = "repo" in table and (name.startswith("/") or "\\" in name or ".." in name.split("/"))
+    if name and (not name.lower().endswith(SUFFIX) or outside):
+        raise table["gguf"].error(
+            f"{table['gguf'].name} must be the name of a {SUFFIX} file; it is {name!r}."
+        )
+    return name
+
+
+def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
+    """The role with the tokenizer: the large base, but rather one whose tokenizer need not be rebuilt."""
+    bases = ("large_base", "small_base")
+    return next((role for role in bases if not roles[role].is_gguf), "large_base")
 
 
 def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:
@@ -296,6 +327,12 @@ def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> R
         raise part.parts[key].error(
             f"The {key} of {role.role} is {role.loaded_with!r}, which is not a full model of this "
             f"family. Please choose one of {models}."
+        )
+    if base.is_gguf or role.is_gguf:
+        raise part.parts[key].error(
+            f"{role.role} cannot share a model with {base.role}, because adapters, their bases and models in "
+            "two roles must not be GGUF files. Please merge an adapter into its base and convert the result "
+            "to GGUF (docs/models.md shows how)."
         )
     if role.same_as is None:
         return role

@@ -1,4 +1,4 @@
-"""A role's folder: checks that its files are complete and supported; reads chat template and stop tokens."""
+"""A role's files: checks that they are complete and supported; reads chat template and stop tokens."""
 
 import json
 import re
@@ -9,6 +9,8 @@ from typing import Any
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
+from eft_demo.families.gguf import Gguf, is_gguf, read_gguf
+from eft_demo.families.gguf_model import check_architecture, gguf_stop_ids, gguf_template, model_size
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
 from eft_demo.families.weights import (
@@ -49,8 +51,9 @@ TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 class Checkpoint:
     """One role's weights: a folder with config.json and safetensors, in one file or with an index.
 
-    An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role. With
-    `same_as`, the folder is that of another role, whose model also plays this one.
+    Or a GGUF file, which has all in one. An adapter's folder has adapter_config.json and
+    adapter_model.safetensors; `adapter_of` is its base's role. With `same_as`, the folder is that of another
+    role, whose model also plays this one.
     """
 
     role: str
@@ -65,6 +68,11 @@ class Checkpoint:
         """The role whose model this one needs: the base of an adapter, or the model that also plays it."""
         return self.adapter_of or self.same_as
 
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file."""
+        return is_gguf(self.path)
+
 
 def check(checkpoint: Checkpoint, vocab: int) -> None:
     """Check that the files exist, can be opened and fit the tokenizer. Does not read the weights.
@@ -76,23 +84,51 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
             f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.advice}"
         )
     try:
-        config = read_config(checkpoint.path)
-        _check_kind(checkpoint, config)
-        found = headers(checkpoint.path)
-        _check_numbers(checkpoint, config, len(found))
-        _check_plain(checkpoint, config, found)
-        _check_layers(checkpoint, config, found)
-        width = int(config["vocab_size"])
+        width = _checked_gguf(checkpoint) if checkpoint.is_gguf else _checked_folder(checkpoint)
     except BROKEN as error:
-        raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). "
-            + checkpoint.advice
-        ) from None
+        raise damaged(checkpoint, error) from None
     if width < vocab:
         raise FamilyError(
             f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
             f"they do not belong together. {checkpoint.advice}"
         )
+
+
+def _checked_folder(checkpoint: Checkpoint) -> int:
+    """The width of the logits. Raises FamilyError or any of weights.BROKEN."""
+    config = read_config(checkpoint.path)
+    _check_kind(checkpoint, config)
+    found = headers(checkpoint.path)
+    _check_numbers(checkpoint, config, len(found))
+    _check_plain(checkpoint, config, found)
+    _check_layers(checkpoint, config, found)
+    return int(config["vocab_size"])
+
+
+def _checked_gguf(checkpoint: Checkpoint) -> int:
+    """The same for a GGUF file."""
+    return model_size(open_gguf(checkpoint)).width
+
+
+def open_gguf(checkpoint: Checkpoint) -> Gguf:
+    """The header of a GGUF file. Raises FamilyError if it is missing, damaged or not supported."""
+    try:
+        file = read_gguf(checkpoint.path)
+        check_architecture(file)
+        return file
+    except FileNotFoundError:
+        raise FamilyError(
+            f"{checkpoint.path}, the model {checkpoint.role}, is missing. {checkpoint.advice}"
+        ) from None
+    except BROKEN as error:
+        raise damaged(checkpoint, error) from None
+
+
+def damaged(checkpoint: Checkpoint, error: BaseException) -> FamilyError:
+    """The error to show for a checkpoint that cannot be read."""
+    return FamilyError(
+        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). {checkpoint.advice}"
+    )
 
 
 def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
@@ -122,10 +158,15 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
-    """The template in chat_template.jinja or tokenizer_config.json, or None if there is none.
+    """The template in chat_template.jinja, tokenizer_config.json or the GGUF file, or None if there is none.
 
     Raises FamilyError for a damaged file.
     """
+    if checkpoint.is_gguf:
+        try:
+            return gguf_template(open_gguf(checkpoint))
+        except BROKEN as error:
+            raise damaged(checkpoint, error) from None
     config = _read_optional(checkpoint, "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
     text = read_text(path, MAX_TEMPLATE_BYTES) if path.exists() else config.get("chat_template")
@@ -139,6 +180,11 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
 
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
     """All end-of-text and end-of-turn ids in the checkpoint's files. Raises FamilyError."""
+    if checkpoint.is_gguf:
+        try:
+            return gguf_stop_ids(open_gguf(checkpoint))
+        except BROKEN as error:
+            raise damaged(checkpoint, error) from None
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
         ends = _read_optional(checkpoint, name).get("eos_token_id")
@@ -237,5 +283,5 @@ def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     return content
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

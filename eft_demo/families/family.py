@@ -25,10 +25,12 @@ from eft_demo.families.catalogue import (
 )
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.files import is_file
+from eft_demo.families.gguf_model import gguf_codec, gguf_token_bytes, gguf_vocabulary
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, around
 from eft_demo.families.tokens import Codec, read_codec
-from eft_demo.families.vocabulary import compare_vocabularies
+from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
+from eft_demo.families.weights import BROKEN
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -174,17 +176,19 @@ def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
         advice = entry.advice
     elif role.repo is not None:
         # A snapshot folder only links to the files, which are stored next to it.
-        cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
+        snapshots = next((place for place in folder.parents if place.name == "snapshots"), None)
+        cached = snapshots.parent if snapshots else folder
         advice = f"Please delete {cached} and start again to download it anew."
     else:
-        advice = f"Please restore the file, or set another folder in {entry.file}."
+        what = "file" if role.is_gguf else "folder"
+        advice = f"Please restore the file, or set another {what} in {entry.file}."
     return Checkpoint(role.role, folder, role.adapter_of, advice, role.repo or "", role.same_as)
 
 
 def _local_folder(role: RoleEntry) -> Path:
     if role.path is not None:
         return role.path
-    folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None)
+    folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None, role.gguf)
     if folder is None:
         raise FamilyError(
             f"{role.source}, the model {role.role}, is not downloaded yet. To download it, choose the family "
@@ -195,21 +199,49 @@ def _local_folder(role: RoleEntry) -> Path:
 
 def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, int]:
     """The family's tokenizer, and the number of ids that all roles share."""
-    if entry.tokenizer not in roles:
-        codec = read_codec(entry.file.parent / entry.tokenizer, entry.advice)
-        return codec, len(codec.token_bytes)
-    path, advice = roles[entry.tokenizer].path / "tokenizer.json", roles[entry.tokenizer].advice
-    codec = read_codec(path, advice)
+    owner = roles.get(entry.tokenizer)
+    if owner is None:
+        path, advice = entry.file.parent / entry.tokenizer, entry.advice
+    else:
+        path, advice = owner.path / "tokenizer.json", owner.advice
+    is_rebuilt = owner is not None and owner.is_gguf
+    codec = _rebuilt(owner) if owner is not None and is_rebuilt else read_codec(path, advice)
     vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
-    seen = {path.read_bytes()}
+    seen = set() if is_rebuilt else {path.read_bytes()}
+    token_bytes: dict[str, dict[int, bytes]] = {}  # of the GGUF files, by role
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
+        if checkpoint.is_gguf:
+            vocabularies[role], token_bytes[role] = _gguf_vocabulary(checkpoint)
         # Adapters often have none, and most tokenizers of a family are the same file.
-        if is_file(other) and (content := other.read_bytes()) not in seen:
+        elif owner is not None and is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
             tokenizer = read_codec(other, checkpoint.advice).tokenizer
             vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)
-    return codec, compare_vocabularies(vocabularies)
+    length = compare_vocabularies(vocabularies)
+    for role, own in token_bytes.items():
+        compare_bytes(entry.tokenizer, codec.token_bytes, role, own)
+    return codec, length
+
+
+def _rebuilt(checkpoint: Checkpoint) -> Codec:
+    """The tokenizer of a GGUF file. Raises FamilyError if it is damaged or of an unknown kind."""
+    file = checkpoints.open_gguf(checkpoint)
+    try:
+        return gguf_codec(file)
+    except (KeyboardInterrupt, SystemExit, FamilyError):
+        raise
+    except BaseException as error:  # a panic of the library's Rust code is not an Exception
+        raise checkpoints.damaged(checkpoint, error) from None
+
+
+def _gguf_vocabulary(checkpoint: Checkpoint) -> tuple[dict[str, int], dict[int, bytes]]:
+    """The vocabulary of a GGUF file, and its tokens' bytes. Raises FamilyError."""
+    file = checkpoints.open_gguf(checkpoint)
+    try:
+        return gguf_vocabulary(file), gguf_token_bytes(file)
+    except BROKEN as error:
+        raise checkpoints.damaged(checkpoint, error) from None
 
 
 def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, length: int) -> frozenset[int]:

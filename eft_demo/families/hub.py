@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from eft_demo.errors import Cancelled, EFTError, FamilyError
 from eft_demo.families.files import is_file
+from eft_demo.families.gguf import SUFFIX
 from eft_demo.families.hub_faults import cache_folder, hub_error, incomplete, not_the_hub, unreachable
 from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_files
 
@@ -86,39 +87,46 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Path | None:
+def cached_folder(repo: str, revision: str | None, adapter: bool = False, gguf: str = "") -> Path | None:
     """The cache folder of a model's or adapter's repository if it is complete, else None. No network access.
+
+    With `gguf`, the path of that file in the repository instead.
 
     Raises FamilyError for an invalid repository name or an unreadable cache.
     """
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (takes a second; Atlas needs none)
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
-    first = ADAPTER_FILES[0] if adapter else "config.json"
+    first = gguf or (ADAPTER_FILES[0] if adapter else "config.json")
     try:
         found = try_to_load_from_cache(repo, first, revision=revision)
     except (HFValidationError, OSError) as error:
         raise hub_error(error, repo, revision) from None
     if not isinstance(found, str):
         return None
+    if gguf:
+        return Path(found)
     folder = Path(found).parent
     missing = [name for name in ADAPTER_FILES if not is_file(folder / name)] if adapter else ()
     return None if missing or (not adapter and missing_files(folder)) else folder
 
 
-def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = False) -> Path:
-    """The folder of a repository, downloaded if it is not cached. Raises FamilyError or Cancelled."""
-    folder = cached_folder(repo, revision, adapter)
+def download(
+    repo: str, revision: str | None, watcher: Watcher, adapter: bool = False, gguf: str = ""
+) -> Path:
+    """The folder of a repository, or its GGUF file, downloaded if needed. Raises FamilyError or Cancelled."""
+    folder = cached_folder(repo, revision, adapter, gguf)
     if folder is not None:
         return folder
     watcher.report("download", repo)
     facts = look_up(repo, revision, watcher)
-    wanted = _wanted(repo, facts.files, adapter)
+    wanted = _gguf_file(repo, facts.files, gguf) if gguf else _wanted(repo, facts.files, adapter)
     folder = _fetch(repo, facts.commit, wanted, watcher)
     if revision != facts.commit:
         # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
         _get(repo, revision or "main", next(iter(wanted)), watcher, _FileProgress())
-    return folder
+    # The folder is that of the last file, and there is only one here.
+    return folder / Path(gguf).name if gguf else folder
 
 
 def download_config(repo: str, facts: Facts) -> Path:
@@ -251,6 +259,17 @@ def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int
         )
     names = [name for name in (*(() if adapter else CONFIG_FILES), *sorted(weights)) if name in files]
     return {name: files[name] for name in names}
+
+
+def _gguf_file(repo: str, files: Mapping[str, int], name: str) -> dict[str, int]:
+    """The GGUF file to download. Raises FamilyError, with the ones there are, if it is not there."""
+    if name not in files:
+        others = [file for file in files if file.lower().endswith(SUFFIX)][:12]
+        raise FamilyError(
+            f"The repository {repo} has no file {name}. Please name one that it has: "
+            f"{', '.join(others) or 'it has no GGUF files'}."
+        )
+    return {name: files[name]}
 
 
 def _check_disk(repo: str, needed_bytes: int) -> None:

@@ -22,6 +22,7 @@ MAX_GROWTH = 100  # of a text's length by its normalizer; sentencepiece's makes 
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_ALPHABET = byte_alphabet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,9 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
     described = json.loads(tokenizer.to_str()) if description is None else description
     steps = set(_types(described.get("decoder")))
     if "ByteLevel" in steps:
-        alphabet = byte_alphabet()
-        spell = _spell_with(alphabet)
+        spell = spell_byte_level
     elif steps & {"ByteFallback", "Metaspace"}:
-        spell = _spell_sentencepiece
+        spell = spell_sentencepiece
     else:
         raise FamilyError(
             "it is neither byte-level BPE nor sentencepiece, so the exact bytes of its tokens are unknown."
@@ -125,16 +125,18 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
             token_bytes[token_id] = spell(token)
         elif not added[token_id].special:
             token_bytes[token_id] = (
-                token.replace(SPACE, " ").encode() if spell is _spell_sentencepiece else token.encode()
+                token.replace(SPACE, " ").encode() if spell is spell_sentencepiece else token.encode()
             )
     return tuple(token_bytes)
 
 
-def _spell_with(alphabet: Mapping[str, int]) -> Any:
-    return lambda token: bytes(alphabet[character] for character in token)
+def spell_byte_level(token: str) -> bytes:
+    """The bytes of an ordinary token of byte-level BPE. Raises KeyError for other characters."""
+    return bytes(_ALPHABET[character] for character in token)
 
 
-def _spell_sentencepiece(token: str) -> bytes:
+def spell_sentencepiece(token: str) -> bytes:
+    """The bytes of an ordinary token of sentencepiece."""
     found = _BYTE.fullmatch(token)
     return bytes([int(found[1], 16)]) if found else token.replace(SPACE, " ").encode()
 

@@ -3,7 +3,7 @@
 Knows token strings and ids; knows no tokenizer library and no files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eft_demo.errors import FamilyError
 
@@ -35,6 +35,22 @@ def compare_vocabularies(vocabularies: Mapping[str, Mapping[str, int]]) -> int:
                 "of one family."
             )
     return length
+
+
+def compare_bytes(
+    first: str, reference: Sequence[bytes], name: str, token_bytes: Mapping[int, bytes]
+) -> None:
+    """Raises FamilyError if an id that stands for text in both has other bytes in `name` than in `first`."""
+    ids = [i for i, own in token_bytes.items() if i < len(reference) and reference[i] and reference[i] != own]
+    if ids:
+        shown = "; ".join(
+            f"id {i} is {reference[i][:40]!r} in {first} and {token_bytes[i][:40]!r} in {name}"
+            for i in ids[:SHOWN_DIFFERENCES]
+        )
+        raise FamilyError(
+            f"The tokens of {first} and {name} differ in {len(ids):,} ids ({shown}). EFT subtracts token by "
+            "token, so all models must share one vocabulary: please choose models of one family."
+        )
 
 
 def _shown(token: str | None) -> str:

@@ -15,6 +15,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 from transformers.utils import logging as transformers_logging
 
+from eft_demo.errors import FamilyError
+from eft_demo.families.gguf import is_gguf
+
 
 class EFTProcessor(LogitsProcessor):
     """Adds alpha * (tuned - base) of a small pair to the large base's logits, one cached forward each."""
@@ -36,7 +39,11 @@ class EFTProcessor(LogitsProcessor):
 
 
 def load(path: Path, dtype: torch.dtype) -> Any:
-    """Load the checkpoint with transformers, in evaluation mode."""
+    """Load the checkpoint with transformers, in evaluation mode. Raises FamilyError for a GGUF file."""
+    if is_gguf(path):
+        raise FamilyError(
+            f"{path} is a GGUF file, which this does not read. Please choose a family of folders."
+        )
     transformers_logging.disable_progress_bar()
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     return AutoModelForCausalLM.from_pretrained(path.absolute(), **options).eval()

@@ -36,7 +36,7 @@ class _Found:
     """What the hub has for one role."""
 
     facts: Facts
-    folder: Path  # with its config and tokenizer
+    folder: Path | None  # with its config and tokenizer; None for a GGUF file, which has them inside
 
 
 def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
@@ -70,8 +70,8 @@ def _pin_entry(entry: Entry) -> list[Check]:
             continue
         try:
             facts = look_up(role.repo)
-            found[role.role] = _Found(facts, download_config(role.repo, facts))
-            problem = _problem(role, found[role.role].folder)
+            found[role.role] = _Found(facts, None if role.gguf else download_config(role.repo, facts))
+            problem = _problem(role, found[role.role])
             detail = f"{role.repo} at {facts.commit[:7]}, licence {facts.licence or 'not named'}"
             checks.append(Check(f"{entry.name} {role.role}", not problem, problem or detail))
         except HubUnreachable:
@@ -79,8 +79,12 @@ def _pin_entry(entry: Entry) -> list[Check]:
         except EFTError as error:
             checks.append(Check(f"{entry.name} {role.role}", False, str(error)))
     try:
-        length = _compare_tokenizers(entry, found)
-        checks.append(Check(f"{entry.name} tokenizers", True, f"{length:,} ids in common, one by one"))
+        owner = entry.roles.get(entry.tokenizer)
+        if owner is not None and owner.is_gguf:
+            detail = "in the GGUF files, compared when they are loaded"
+        else:
+            detail = f"{_compare_tokenizers(entry, found):,} ids in common, one by one"
+        checks.append(Check(f"{entry.name} tokenizers", True, detail))
     except EFTError as error:
         checks.append(Check(f"{entry.name} tokenizers", False, str(error)))
     if all(check.ok for check in checks):
@@ -89,12 +93,14 @@ def _pin_entry(entry: Entry) -> list[Check]:
     return checks
 
 
-def _problem(role: RoleEntry, folder: Path) -> str:
-    """What the catalogue states wrongly about a role's size; "" if all is right."""
+def _problem(role: RoleEntry, found: _Found) -> str:
+    """What the catalogue states wrongly about a role's file or size; "" if all is right."""
+    if found.folder is None:
+        return "" if role.gguf in found.facts.files else f"{role.repo} has no file {role.gguf}."
     if role.shape is None:
         return ""
     try:
-        config = read_config(folder)
+        config = read_config(found.folder)
         cache = cache_shape(config)
         real = {
             "width": int(config["vocab_size"]),
@@ -146,7 +152,7 @@ def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
 def _tokenizer_files(entry: Entry, found: Mapping[str, _Found]) -> dict[str, Path]:
     """Where a tokenizer may be: in the folder of each role, local or found, or beside the family file."""
     folders = {role.role: role.path for role in entry.roles.values() if role.path is not None}
-    folders |= {role: place.folder for role, place in found.items()}
+    folders |= {role: place.folder for role, place in found.items() if place.folder is not None}
     paths = {role: folder / "tokenizer.json" for role, folder in folders.items()}
     if entry.tokenizer not in entry.roles:
         paths[entry.tokenizer] = entry.file.parent / entry.tokenizer

@@ -75,6 +75,11 @@ def report(settings: Settings, family_name: str, quantisation: str, watcher: Wat
             f"There is no quantisation {show_value(quantisation)}. Choose one of {', '.join(kinds)}."
         )
     entry = find_entry(family_name, settings)
+    if entry.roles[ROLE].is_gguf:
+        raise InputError(
+            f"The {ROLE} of {entry.title} is a GGUF file, which is loaded as it is. To measure what "
+            "quantising changes, please choose a family with safetensors."
+        )
     plan = make_plan(entry, replace(settings, quantisation=NONE))
     plan.check()
     place = plan.of(ROLE)

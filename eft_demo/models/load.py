@@ -1,4 +1,4 @@
-"""Loads a family's checkpoints as models. Reads safetensors only and runs no code from checkpoints."""
+"""Loads a family's checkpoints as models. Reads safetensors and GGUF only, and runs no code from them."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -13,6 +13,7 @@ from eft_demo.families.checkpoint import Checkpoint, read_config
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.weights import WEIGHTS, headers
+from eft_demo.models import llama_cpp
 from eft_demo.models.backend import Backend, LoadOptions
 from eft_demo.models.fused import FusedQwen2, group_equal_shapes
 from eft_demo.models.fused_weights import fusable_shape
@@ -73,7 +74,7 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
 def load_model(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:
     """Load the checkpoint with the first backend that fits it. Raises FamilyError or OutOfMemory."""
     try:
-        config = read_config(checkpoint.path)
+        config = {} if checkpoint.is_gguf else read_config(checkpoint.path)
         fitting = (backend for backend in BACKENDS if backend.fits(checkpoint, config, options))
         chosen = LIBRARY if options.by_library else next(fitting)
         return _after_trial_step(chosen.load(family, checkpoint, options))
@@ -145,5 +146,6 @@ def _after_trial_step(model: LanguageModel) -> LanguageModel:
 LIBRARY = Backend(lambda checkpoint, config, options: True, _load_by_library)
 BACKENDS = (
     Backend(_fits_fused, _load_fused),
+    Backend(lambda checkpoint, config, how: checkpoint.is_gguf, llama_cpp.load),
     LIBRARY,
 )

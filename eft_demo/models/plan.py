@@ -13,14 +13,18 @@ from pathlib import Path
 
 import torch
 
-from eft_demo.errors import OutOfMemory
+from eft_demo.errors import FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, RoleEntry, Shape
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
+from eft_demo.families.gguf import read_gguf
+from eft_demo.families.gguf_model import model_size
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, file_headers, headers, missing_files
 from eft_demo.method.roles import is_large
+from eft_demo.models import llama_cpp
 from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.memory import CPU, free_memory
 from eft_demo.models.quantise import (
     BYTES_PER_WEIGHT,
@@ -41,7 +45,7 @@ MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_00
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How and where the weights of one role are stored, and why."""
+    """LoadOptions and where the weights of one role are stored, and why."""
 
     role: str
     source: str  # repository or folder
@@ -156,6 +160,8 @@ def make_plan(
     plan = Plan((), 0, {}, {}, room)
     for strategy in _strategies(entry, settings, room):
         rows = settings.max_sequences
+        if any(measure.entry.is_gguf for measure in known.values()):
+            rows = min(rows, llama_cpp.MAX_ROWS)
         while True:
             plan = _place(known, strategy, rows, room)
             if plan.fits:
@@ -175,6 +181,9 @@ class _Measure:
     cache: CacheShape | None
     context: int
     here: bool
+    stored_bytes: int = 0  # of a GGUF file, as are the next two
+    format: str = ""
+    width: int = 0  # of its logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,7 @@ class _Strategy:
     small: str
     reason: str
     warning: str = ""
+    other_gpu: bool = False  # llama.cpp may use one that torch does not know
 
 
 def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Strategy]:
@@ -196,7 +206,8 @@ def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> li
     chosen = choose_dtype(settings)
     gpus = [device for device in room if device != CPU]
     if entry.bundled or not gpus or settings.device == CPU:
-        return [_Strategy(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]
+        other = settings.device != CPU and not gpus
+        return [_Strategy(kind, chosen.dtype, CPU, CPU, chosen.reason, other_gpu=other) for kind in kinds]
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
     dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16 if bf16 else torch.float16
     best = max(gpus, key=lambda device: room[device])
@@ -229,7 +240,8 @@ def _filled(
     taken: dict[str, int] = {}
     for place in placements:
         # accelerate fills the GPUs about evenly.
-        devices = gpus if place.device == "auto" else [place.device]
+        # Apple's GPUs, which only llama.cpp uses here, have no memory of their own.
+        devices = gpus if place.device == "auto" else [place.device.replace(llama_cpp.GPU, CPU)]
         for device in devices:
             share = (place.weights_bytes + place.cache_bytes) // len(devices)
             taken[device] = taken.get(device, 0) + share
@@ -240,6 +252,8 @@ def _filled(
 
 
 def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
+    if measure.entry.is_gguf:
+        return _gguf_placement(role, measure, strategy, rows)
     large = is_large(role)
     quantisation = strategy.quantisation if large else NONE
     reason = strategy.reason
@@ -277,9 +291,56 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
     )
 
 
+def _gguf_placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
+    """A GGUF file is loaded as it is, and goes to a GPU if llama.cpp was built for one."""
+    device = strategy.large if is_large(role) else strategy.small
+    if device == CPU and strategy.other_gpu and llama_cpp.offers_gpu():
+        device = llama_cpp.GPU
+    elif device != CPU and not llama_cpp.offers_gpu():
+        device = CPU
+    slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
+    # While it grows, the old cache and the new one are there.
+    kept = slots if slots <= FIRST_ROWS else slots + slots // 2
+    item_bytes = torch.float32.itemsize if measure.format == "F32" else torch.float16.itemsize
+    cache = measure.cache
+    # llama.cpp keeps room for the logits of a batch, and of a token of each row.
+    buffers = (llama_cpp.BATCH + slots) * measure.width * torch.float32.itemsize
+    return Placement(
+        role=role,
+        source=measure.entry.source,
+        dtype=torch.float32,  # of the logits
+        quantisation=measure.format or NONE,
+        device=device,
+        parameters=measure.weights.parameters,
+        weights_bytes=measure.stored_bytes,
+        cache_bytes=buffers + (cache.bytes(kept * measure.context, item_bytes) if cache else 0),
+        here=measure.here,
+        reason=f"a GGUF file{' in ' + measure.format if measure.format else ''}, run by llama.cpp",
+    )
+
+
+def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure:
+    """Measure a role by its GGUF file's header; nothing is known of one that is not downloaded."""
+    path = path or cached_folder(str(given.repo), given.revision, gguf=given.gguf)
+    try:
+        if path is not None:
+            file = read_gguf(path)
+            size = model_size(file)
+            weights = Weights(0, sum(tensor.elements for tensor in file.tensors.values()))
+            shape = CacheShape(size.layers, size.kv_heads, size.head_dim)
+            context = min(entry.context, size.context)
+            stored = file.weights_bytes
+            return _Measure(given, weights, shape, context, True, stored, file.format, size.width)
+    except (*BROKEN, FamilyError):
+        pass  # load_family reports what is wrong with the file
+    return _Measure(given, Weights(0, 0), None, entry.context, path is not None and path.is_file())
+
+
 def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
     """Measure a role by its local files, or else by the catalogue."""
     given = entry.roles[role]
+    if given.is_gguf:
+        return _measure_gguf(entry, given, (folders or {}).get(role) or given.path)
     is_adapter = given.adapter_of is not None
     folder = (folders or {}).get(role) or given.path
     folder = folder or cached_folder(str(given.repo), given.revision, is_adapter)

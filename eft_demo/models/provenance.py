@@ -35,8 +35,8 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,
-            # It does not matter which GPU; `auto` means several of them.
-            device="cpu" if place.device == "cpu" else "cuda",
+            # It does not matter which GPU; `auto` means several of them, `gpu` one that only llama.cpp uses.
+            device=place.device if place.device in ("cpu", "gpu") else "cuda",
             source=checkpoint.repo if checkpoint else "",
             revision=_revision(checkpoint) if checkpoint else "",
         )
@@ -52,8 +52,9 @@ def _version(package: str) -> str:
 
 def _revision(checkpoint: Checkpoint) -> str:
     """The commit if the folder is in the hub's cache, else a fingerprint of the weights."""
-    if checkpoint.path.parent.name == "snapshots":
-        return checkpoint.path.name
+    for place in (checkpoint.path, *checkpoint.path.parents):
+        if place.parent.name == "snapshots":
+            return place.name
     try:
         adapter = (checkpoint.path / ADAPTER_WEIGHTS,)
         files = weight_files(checkpoint.path) if checkpoint.adapter_of is None else adapter

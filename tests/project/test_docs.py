@@ -46,11 +46,13 @@ def test_every_command_is_shown() -> None:
     assert set(typer.main.get_group(cli.app).commands) == {words[0] for words in program_lines()}
 
 
-def test_the_example_family_file_is_valid(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(shown)
-    entry = read_entry(tmp_path / "mine.yaml")
-    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse", "pirate"]
+def test_the_example_family_files_are_valid(tmp_path: Path) -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
+    for text, behaviours in zip(shown, (["polite", "terse", "pirate"], ["pirate"]), strict=True):
+        (tmp_path / "mine.yaml").write_text(text)
+        entry = read_entry(tmp_path / "mine.yaml")
+        assert [behaviour.role for behaviour in entry.behaviours] == behaviours
+    assert [role.role for role in entry.roles.values() if role.is_gguf] == list(entry.roles)
 
 
 @pytest.mark.parametrize("name", doc_tables.PARTS)
