@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package is usually not installed in a checkout
 
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "jinja2", "pydantic", "psutil")
-OPTIONAL = ("bitsandbytes", "pytest", "peft")
+OPTIONAL = ("bitsandbytes", "pytest", "hypothesis")
 MINUTES = 8.0
 TESTS, TEST_S = ("tests/method", "tests/engine"), 120
 WHY_NO_FURTHER = "the time is over; see --minutes"
@@ -87,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = f"{', '.join(lacking)} must be installed; see gpu_check.sh on wheels"
         report.add({"step": "everything", "skipped": reason})
         return 1
-    from scripts import gpu_real, gpu_tiny  # noqa: PLC0415  # they need what was looked for above
-    from scripts.gpu_runs import device  # noqa: PLC0415
+    try:  # they need what was looked for above, and what that needs
+        from scripts import gpu_real, gpu_tiny  # noqa: PLC0415
+        from scripts.gpu_runs import device  # noqa: PLC0415
+    except ImportError as error:
+        report.add({"step": "everything", "skipped": f"{error}; see gpu_check.sh on wheels"})
+        return 1
 
     if not given.small and device() == "cpu":
         report.add({"step": "everything", "skipped": "there is no GPU here; --small runs on a CPU"})
@@ -119,7 +123,8 @@ def own_tests(small: bool) -> Mapping[str, Any]:
 
     if small:
         raise Skipped("they run by themselves where --small does")
-    need("pytest")
+    for package in ("pytest", "hypothesis"):
+        need(package)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "quick", "-p", "no:cacheprovider", *TESTS]
     try:
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TEST_S, check=False)
