@@ -31,7 +31,7 @@ NUMBERS = {
     "block_count": 512, "embedding_length": 1_000_000, "feed_forward_length": 10_000_000,
     "attention.head_count": 10_000, "attention.head_count_kv": 10_000, "attention.key_length": 10_000,
     "attention.value_length": 10_000, "context_length": 1_000_000_000, "rope.dimension_count": 10_000,
-    "expert_count": 0, "expert_used_count": 0, "pooling_type": 0,
+    "expert_count": 0, "expert_used_count": 0, "pooling_type": 0, "nextn_predict_layers": 0,
 }  # fmt: skip
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 MAX_FRACTION = 1e12  # any number that is not whole

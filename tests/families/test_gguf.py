@@ -366,6 +366,7 @@ def test_a_sentencepiece_vocabulary_is_compared_but_not_rebuilt(tmp_path: Path) 
         ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "epsilon is nan"),
         ({"llama.rope.scaling.type": "x"}, "rope.scaling.type is 'x'"),
         ({"llama.expert_count": 1}, "expert_count is 1"),
+        ({"llama.nextn_predict_layers": 31}, "nextn_predict_layers is 31"),
         ({"llama.attention.causal": False}, "causal"),
         ({"tokenizer.chat_template": "x" * 1_000_001}, "template"),
         ({"tokenizer.ggml.eos_token_id": "0"}, "eos_token_id"),
@@ -459,6 +460,30 @@ def test_the_plan_counts_the_files_bytes_and_the_cache(folder: Path) -> None:
     assert large.cache_bytes == cache + (llama_cpp.BATCH + 4) * 512 * 4  # and logits
     assert (large.quantisation, large.device, large.here) == ("F32", "cpu", True)
     assert "GGUF" in large.reason and large.parameters == file.weights_bytes // 4
+
+
+@pytest.mark.parametrize(
+    ("offers", "free", "device", "expected"),
+    [
+        (True, {"cpu": 10**9, "cuda:0": 2 * 10**9}, "auto", "cuda:0"),
+        (False, {"cpu": 10**9, "cuda:0": 2 * 10**9}, "auto", "cpu"),  # only torch knows the card
+        (True, {"cpu": 10**9}, "auto", "gpu"),  # only llama.cpp does
+        (True, {"cpu": 10**9}, "cpu", "cpu"),
+        (False, {"cpu": 10**9}, "auto", "cpu"),
+    ],
+)
+def test_a_file_goes_to_a_gpu_if_llama_cpp_offers_one(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    offers: bool,
+    free: dict[str, int],
+    device: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(llama_cpp, "offers_gpu", lambda: offers)
+    plan = make_plan(read_entry(folder / "gguf.yaml"), Settings(dtype="fp32", device=device), free=free)
+    assert {place.device for place in plan.placements} == {expected}
+    assert plan.fits and set(plan.needed_bytes) == {expected.replace("gpu", "cpu")}
 
 
 def test_a_file_comes_from_a_repository_and_nothing_else(
