@@ -1,7 +1,7 @@
 """A service without weights for tests of the page: a real engine around scripted models.
 
-Every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output that is split inside
-characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
+Every model repeats the (last) prompt byte by byte, so a hostile prompt becomes hostile output that is split
+inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
 up-scaled column shows its alpha.
 """
 
@@ -25,6 +25,7 @@ ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
 CHANT = "chant"
 LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
 ANSWER = b"\nAssistant:"
+NEXT_TURN = b"\nUser: "
 
 
 class EchoModel(ToyModel):
@@ -37,6 +38,7 @@ class EchoModel(ToyModel):
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
         text = b"".join(self.family.token_bytes[token] for token in history)
+        text = text[text.rfind(NEXT_TURN) + 1 :]  # the last turn of a conversation
         question, seam, said = text.partition(ANSWER)
         prompt = question.removeprefix(b"User: ")
         logits = torch.zeros(self.vocab)
