@@ -1,8 +1,8 @@
 """A service without weights for tests of the page: a real engine around scripted models.
 
 Every model repeats the (last) prompt byte by byte, so a hostile prompt becomes hostile output that is split
-inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
-up-scaled column shows its alpha.
+inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter
+in the up-scaled column shows its alpha.
 """
 
 import time
