@@ -3,6 +3,8 @@
 
 /** @import { Column, Conversation, Run, Seen, Turn } from "../types.js" */
 
+import { textOf } from "./tokens.js";
+
 /** @type {Conversation} */
 export const NO_CONVERSATION = { turns: [], names: [], from: null };
 
@@ -15,14 +17,14 @@ export function seenBy(turns, prompt, p) {
 }
 
 /** @type {(column: Column) => string} */
-export const textOf = (column) => column.tokens.map(({ s }) => s).join("") + (column.ended?.s || "");
+export const writtenText = (column) => textOf(column) + (column.ended?.s || "");
 
 // The conversation in which the next question follows that run. `before` is the present one: its choice of a column stays.
 /** @type {(run: Run, before: Conversation) => Conversation} */
 export function followUp(run, before) {
   const names = run.columns.map(({ name }) => name);
   const from = before.from === null ? -1 : names.indexOf(before.names[before.from]);
-  return { turns: [...(run.turns || []), { question: run.prompt, answers: run.columns.map(textOf) }], names, from: from < 0 ? null : from };
+  return { turns: [...(run.turns || []), { question: run.prompt, answers: run.columns.map(writtenText) }], names, from: from < 0 ? null : from };
 }
 
 // Whether the columns' answers differ in number, so that one of them can be chosen.

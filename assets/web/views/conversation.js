@@ -1,7 +1,7 @@
 // A conversation: the turns before the question in the prompt. Run asks that question after them, and asking it again is a
 // retry; a follow-up adds the shown run to the turns and asks for the next question.
 
-import { before, followUp, hasChoice, NO_CONVERSATION, textOf, turnsFor } from "../lib/conversation.js";
+import { before, followUp, hasChoice, NO_CONVERSATION, writtenText, turnsFor } from "../lib/conversation.js";
 import { el, part, showText, verbatim } from "../dom.js";
 import { chosen, conversation, emit, on, run, running, setConversation } from "../store.js";
 import { setSystem } from "./formats.js";
@@ -25,7 +25,7 @@ export function fillConversation({ conversation: stored, turns = [], columns = c
 const turnCount = (one) => one?.turns?.length || 0;
 
 function canFollow() { // not while the shown run is the one that the prompt follows
-  return Boolean(run) && !running && turnCount(run) !== conversation.turns.length - 1 && run.columns.some((column) => textOf(column).trim());
+  return Boolean(run) && !running && turnCount(run) !== conversation.turns.length - 1 && run.columns.some((column) => writtenText(column).trim());
 }
 
 function drawConversation() {
