@@ -65,6 +65,15 @@ Quantisation = Annotated[
     str | None,
     typer.Option("--quant", "--quantisation", help="For the large models: none, int8, nf4, fp4, auto."),
 ]
+SystemPrompt = Annotated[
+    str, typer.Option("--system", help="System prompt, for models whose prompt format is a chat template.")
+]
+EarlierTurns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--turn", help='Earlier turn (repeatable): \'["question", "answer"]\', or an answer per column.'
+    ),
+]
 
 
 def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
@@ -230,6 +239,8 @@ def generate(
     prompt_format: Annotated[
         list[str] | None, typer.Option(help="ROLE:KIND:TEXT, the prompt format of one model.")
     ] = None,
+    system: SystemPrompt = "",
+    turn: EarlierTurns = None,
     family: FamilyName = "atlas",
     quantisation: Quantisation = None,
     as_json: AsJson = False,
@@ -255,6 +266,8 @@ def generate(
         "speculation": speculation,
         "length": max_new_tokens,
         "formats": _unique(map(parse_format, prompt_format or ()), "--prompt-format"),
+        "system": system,
+        "turns": turn or [],
     }
     spec = RunSpec(**asked)
     _note_unused_controls(spec)

@@ -182,6 +182,7 @@ HOSTED_NAMES: Mapping[str, str] = {
 SCRIPT_NAMES = ("EFT_VENV",)  # read by run.sh alone
 BUNDLED = "atlas"  # the family that needs no download
 LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
+MAX_CONVERSATION_CHARS = 100_000  # about 25,000 tokens; saved runs of 16 columns stay readable
 MAX_RUN_SCALE = 32  # 8,192 tokens per column, 128 MB files: the most a server can open while serving runs
 DEFAULT_THREADS = 1  # torch threads for the bundled models; other families get one per CPU
 AUTO_FAMILY = "auto"  # the largest that fits and writes at reading speed
@@ -282,6 +283,11 @@ class Settings:
             )
         # Lowering the maximum lowers the default too, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
+
+    @property
+    def max_conversation_chars(self) -> int:
+        """The longest system prompt and earlier turns of one column together."""
+        return min(10 * self.max_prompt_chars, MAX_CONVERSATION_CHARS)
 
     def _check_addresses(self) -> None:
         host = self.host.strip()

@@ -1,8 +1,8 @@
 """A service without weights for tests of the page: a real engine around scripted models.
 
-Every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output that is split inside
-characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
-up-scaled column shows its alpha.
+Every model repeats the (last) prompt byte by byte, so a hostile prompt becomes hostile output that is split
+inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter
+in the up-scaled column shows its alpha.
 """
 
 import time
@@ -28,6 +28,7 @@ CHANT = "chant"
 LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
 ANSWER = b"\nAssistant:"
 NOWHERE = Path("no weights")
+NEXT_TURN = b"\nUser: "
 
 
 class EchoModel(ToyModel):
@@ -40,6 +41,7 @@ class EchoModel(ToyModel):
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
         text = b"".join(self.family.token_bytes[token] for token in history)
+        text = text[text.rfind(NEXT_TURN) + 1 :]  # the last turn of a conversation
         question, seam, said = text.partition(ANSWER)
         prompt = question.removeprefix(b"User: ")
         logits = torch.zeros(self.vocab)

@@ -6,7 +6,7 @@ import { placeAfter } from "../web/lib/keys.js";
 import { grow, makeRun } from "../web/lib/runs.js";
 import { notablePlace } from "../web/lib/tokens.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
-import { beginText, endText, makePane, writeToken } from "../web/views/column-pane.js";
+import { beginText, endText, makePane, reveal, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
 import { fallsOf } from "../web/views/waterfall.js";
 
@@ -39,7 +39,7 @@ function select(p, i, focus) {
   at = { p, i };
   enterAt(column, i);
   span.setAttribute("aria-pressed", "true");
-  if (focus) span.focus();
+  if (focus) reveal(span), span.focus();
   const token = column.tokens[i];
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));

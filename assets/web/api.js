@@ -72,9 +72,9 @@ export async function restoreRun(one) {
   const { stored = true } = await answerOf(server.is_stored({ run: one.id }));
   if (stored) return "";
   if (!one.formats) return "The server no longer has this run. Please open its file again.";
-  const { prompt, sampling, filter, record, formats } = one;
+  const { prompt, system, turns, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
-  const answer = await answerOf(server.restore_run({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
+  const answer = await answerOf(server.restore_run({ prompt, system, turns, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
   if (answer.run) one.id = answer.run, emit("changed");
   return answer.error || "";
 }

@@ -2,8 +2,9 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { AsIf, ChosenColumn, Column, Controls, FamilyMenu, Frame, History, Line, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
+/** @import { AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
 
+import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
 
 /** @type {PageLine} */
@@ -181,7 +182,11 @@ export let sent = {}; // the control values last sent to the active run
 export const controls = {}; // name -> slider position, kept while the slider is hidden
 /** @type {Record<string, { kind: string, text: string }>} */
 export const ownFormats = {}; // role -> {kind, text}, where a person changed the prompt format
+/** @type {Conversation} */
+export let conversation = NO_CONVERSATION; // the turns before the next question
 
+/** @type {(next: Conversation) => void} */
+export const setConversation = (next) => void (conversation = next);
 /** @type {(columns: ChosenColumn[]) => void} */
 export const setChosen = (columns) => void (chosen = columns);
 /** @type {(index: number, column: ChosenColumn) => void} */

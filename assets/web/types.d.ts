@@ -117,12 +117,35 @@ export interface Column extends Recipe {
   entry?: number;
   fresh?: boolean;
   text?: string; // the key of its stored text
+  turns: Seen[]; // earlier turns, and the question that it answers; empty for a run of one turn
+  unfolded?: number; // the first token after thinking that was folded
+}
+
+/** An earlier turn: its answers are one for all columns, or one per column. */
+export interface Turn {
+  question: string;
+  answers: string[];
+}
+
+/** A turn as a column is shown it; the last one has no answer yet. */
+export interface Seen {
+  question: string;
+  answer: string | null;
+}
+
+/** The turns before the next question: `names` are the columns that answered, `from` the one that all go on from. */
+export interface Conversation {
+  turns: Turn[];
+  names: string[];
+  from: number | null; // null: each column goes on from its own answers
 }
 
 export interface Run {
   id: string;
   n: number;
   prompt: string;
+  system?: string;
+  turns?: Turn[]; // earlier ones
   columns: Column[];
   labels: Labels;
   bytes: Map<number, string>;

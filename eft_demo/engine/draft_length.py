@@ -41,7 +41,7 @@ class DraftPlanner:
         """The drafter for a new sequence, or None if nothing may be drafted for it."""
         if seq.run.request.spec.speculation.mode == "off":
             return None
-        prompts = seq.run.request.prompts
+        prompts = seq.prompts
         role = drafter_of(seq.recipe, [role for role in self.forwards.models if prompts.get(role)])
         if role is None:
             return None
@@ -102,7 +102,7 @@ class DraftPlanner:
         for seq, block in wanted.items():
             assert seq.drafting is not None
             role = seq.drafting.role
-            own = models[role].context - len(seq.run.request.prompts[role]) - seq.position + 1
+            own = models[role].context - len(seq.prompts[role]) - seq.position + 1
             fitting[seq] = min(block, room, own, seq.max_new_tokens - seq.position)
         pointless = max(fitting.values()) < 2 <= max(wanted.values())
         return {} if pointless else {seq: block for seq, block in fitting.items() if block > 0}

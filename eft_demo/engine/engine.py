@@ -227,11 +227,11 @@ class Engine:
 
     def _start_prefill(self, run: Run) -> None:
         seqs = [self._sequence(run, column) for column in range(len(run.request.spec.columns))]
-        prefills: dict[str, Prefill] = {}
+        prefills: dict[tuple[str, tuple[int, ...]], Prefill] = {}
         for seq in seqs:
             for role in seq.roles:
-                prompt = run.request.prompts[role]
-                prefills.setdefault(role, Prefill(role, prompt[:-1], [])).seqs.append(seq)
+                prompt = seq.prompts[role]
+                prefills.setdefault((role, prompt), Prefill(role, prompt[:-1], [])).seqs.append(seq)
         self._seqs += seqs
         self._prefills[run] = list(prefills.values())
         for seq in seqs:
@@ -246,7 +246,9 @@ class Engine:
     def _sequence(self, run: Run, column: int) -> Sequence:
         request = run.request
         recipe = request.spec.columns[column][1]
-        room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
+        room = min(
+            self.models[role].context - len(request.prompts_of(column)[role]) + 1 for role in recipe.roles
+        )
         limit = min(request.length, room)
         seq = Sequence(run, column, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
         seq.drafting = self._planner.drafting_for(seq)

@@ -24,6 +24,7 @@ from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
 
+Scores = Mapping[tuple[str, int], Tensor]  # role and column -> (given, vocab)
 CHUNK = 16  # tokens at once: 150,000 vocabulary entries and three columns take about 100 MB
 
 
@@ -48,35 +49,51 @@ def next_forced(seqs: abc.Sequence[Sequence]) -> tuple[int, ...]:
     return seqs[0].run.request.forced[start : start + min(CHUNK, room)]
 
 
-def read_forced(
-    forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.Sequence[int]
-) -> dict[str, Tensor]:
-    """Log-probs (given, vocab) per role at the positions of the forced tokens; empty if the run is cancelled.
+def read_forced(forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.Sequence[int]) -> Scores:
+    """Log-probs (given, vocab) per role and column at the positions of the forced tokens.
 
-    The slots of the prefills grow by the same number. The tokens read are appended to the prefills' tokens,
-    so that another sequence can take over if the first one ends. Raises ModelFailure.
+    Empty if the run is cancelled. The slots of the prefills grow by the same number. The tokens read are
+    appended to the prefills' tokens, so that another sequence can take over if the first one ends. Raises
+    ModelFailure.
     """
-    feeds = [Feed(p.role, tuple(p.seqs), (p.slot,)) for p in prefills]
-    blocks = [torch.tensor([[p.seqs[0].next_input(p.role), *given[:-1]]]) for p in prefills]
-    found = forwards.run(feeds, blocks, keep=len(given)) or []
-    for prefill in prefills if found else ():
+    scores: dict[tuple[str, int], Tensor] = {}
+    for mine in _one_per_role(prefills):
+        feeds = [Feed(p.role, tuple(p.seqs), (p.slot,)) for p in mine]
+        blocks = [torch.tensor([[p.seqs[0].next_input(p.role), *given[:-1]]]) for p in mine]
+        found = forwards.run(feeds, blocks, keep=len(given))
+        if found is None:
+            return {}
+        for prefill, logprobs in zip(mine, found, strict=True):
+            scores |= {(prefill.role, seq.column): logprobs[0] for seq in prefill.seqs}
+    for prefill in prefills:
         prefill.tokens += (prefill.seqs[0].next_input(prefill.role), *given[:-1])
-    return {feed.role: logprobs[0] for feed, logprobs in zip(feeds, found, strict=False)}
+    return scores
+
+
+def _one_per_role(prefills: abc.Sequence[Prefill]) -> list[list[Prefill]]:
+    """The prefills in groups that share a forward; a role has several if its columns' prompts differ."""
+    groups: list[list[Prefill]] = []
+    for prefill in prefills:
+        group = next((g for g in groups if prefill.role not in [p.role for p in g]), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(prefill)
+    return groups
 
 
 def attribute_forced(
-    seqs: abc.Sequence[Sequence], given: abc.Sequence[int], logprobs: Mapping[str, Tensor], count: int
+    seqs: abc.Sequence[Sequence], given: abc.Sequence[int], scores: Scores, count: int
 ) -> list[tuple[Sequence, TokenRecord]]:
     """(sequence, record) for each forced token and sequence, ordered by token. Raises ModelFailure.
 
-    All sequences belong to one run and are at the same position; `logprobs` has (given, vocab) per role.
+    All sequences belong to one run and are at the same position.
     """
     start = seqs[0].position
     # One sequence per token and column, so that many tokens are attributed as if they were one step.
     shadows = [_shadow(seq, i) for i in range(len(given)) for seq in seqs]
     layout = make_layout(shadows)
-    stack = torch.cat(
-        [logprobs[feed.role][[seq.position - start for seq in feed.seqs]] for feed in layout.feeds]
+    stack = torch.stack(
+        [scores[feed.role, seq.column][seq.position - start] for feed in layout.feeds for seq in feed.seqs]
     )
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     ids = torch.tensor([given[seq.position - start] for seq in layout.seqs])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Prompts, Run, RunRequest
 from eft_demo.engine.thread import STOPPING, EngineThread
 from eft_demo.engine.zerogpu import GpuDecorator, ZeroGpuEngine
 from eft_demo.families.catalogue import Entry
@@ -18,6 +18,7 @@ from eft_demo.models.load import group_models
 from eft_demo.models.memory import CPU, freeze_loaded_objects
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
+from eft_demo.runs.conversation import fits, seen_by
 from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Settings
 
@@ -110,9 +111,18 @@ class Service:
         `forced` are the first tokens of every answer; the run counts towards the share of `owner`.
         """
         checked = check(spec, self.family, self.settings).for_behaviour()
-        roles = dict.fromkeys(role for _, recipe in checked.columns for role in recipe.roles)
-        prompts = {
-            role: tuple(encode_prompt(self.family, role, checked.prompt, checked.formats.get(role)))
+        own = () if fits(checked.turns, 1) else range(len(checked.columns))
+        column_prompts = tuple(self._prompts(checked, column) for column in own)
+        prompts = column_prompts[0] if column_prompts else self._prompts(checked, 0)
+        return self.engine.submit(RunRequest(checked, prompts, tuple(forced), owner, column_prompts))
+
+    def _prompts(self, spec: RunSpec, column: int) -> Prompts:
+        """The prompt of a column for every model of the run, as any of them may draft for it."""
+        roles = dict.fromkeys(role for _, recipe in spec.columns for role in recipe.roles)
+        turns = seen_by(spec.turns, column)
+        return {
+            role: tuple(
+                encode_prompt(self.family, role, spec.prompt, spec.formats.get(role), turns, spec.system)
+            )
             for role in roles
         }
-        return self.engine.submit(RunRequest(checked, prompts, tuple(forced), owner))

@@ -99,13 +99,13 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
     """Let every drafter read its sequence's text except for the last token. Raises ModelFailure."""
     for seq in plan.blocks:
         role = _drafter(seq)
-        prompt = seq.run.request.prompts[role]
+        prompt = seq.prompts[role]
         if role not in seq.slots:
             try:
                 slot = seq.slots[role] = forwards.models[role].join()
             except OutOfMemory as error:
                 raise ModelFailure([role], [seq], error) from error
-            mates = (other for other in plan.layout.seqs if other.run is seq.run and role in other.roles)
+            mates = (other for other in plan.layout.seqs if _reads_alike(seq, other, role))
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
@@ -217,6 +217,11 @@ def _step_feeds(plan: Round, steppers: abc.Sequence[Sequence], step: int) -> lis
 def _input(seq: Sequence, role: str, drafts: Mapping[Sequence, list[int]]) -> int:
     ids = drafts.get(seq)
     return ids[-1] if ids else seq.next_input(role)
+
+
+def _reads_alike(seq: Sequence, other: Sequence, role: str) -> bool:
+    """Whether the model of `role` reads the same prompt for the other sequence, which uses it."""
+    return other.run is seq.run and role in other.roles and other.prompts[role] == seq.prompts[role]
 
 
 def _drafter(seq: Sequence) -> str:

@@ -127,7 +127,8 @@ class ZeroGpuEngine(Engine):
 
     def duration_s(self, request: RunRequest, seat: int) -> int:
         """The GPU time to reserve for a run, in seconds."""
-        prompt = max(len(ids) for ids in request.prompts.values()) + len(request.forced)
+        prompts = request.column_prompts or (request.prompts,)
+        prompt = max(len(ids) for own in prompts for ids in own.values()) + len(request.forced)
         steps = request.length + prompt // PREFILL_CHUNK + 1
         return int(min(self.settings.deadline_s, START_S + GOODBYE_S + STEP_S * steps))
 

@@ -5,7 +5,7 @@ tokens; does not know how a model runs. Missing or damaged files raise a FamilyE
 what to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.files import is_file
 from eft_demo.families.gguf_model import gguf_codec, gguf_token_bytes, gguf_vocabulary
 from eft_demo.families.hub import cached_folder
-from eft_demo.families.prompt import ChatTemplate, around
+from eft_demo.families.prompt import ChatTemplate, around, render_prompt
 from eft_demo.families.tokens import Codec, read_codec
 from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
 from eft_demo.families.weights import BROKEN
+from eft_demo.runs.conversation import Pair
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -146,19 +147,24 @@ def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str,
 
 
 def encode_prompt(
-    family: Family, role: str, text: str, prompt_format: PromptFormat | None = None
+    family: Family,
+    role: str,
+    text: str,
+    prompt_format: PromptFormat | None = None,
+    turns: Sequence[Pair] = (),
+    system: str = "",
 ) -> list[int]:
     """The token ids of the prompt with the question `text` for `role`, in its own or the given format.
 
-    Control tokens typed in `text` stay text, and lone surrogates become U+FFFD. Raises FamilyError for an
-    unknown role or a format that it cannot use.
+    `turns` are earlier questions with their answers, `system` the system prompt of a chat format without one
+    of its own. Control tokens typed in any of these stay text, and lone surrogates become U+FFFD. Raises
+    FamilyError for an unknown role or a format that it cannot use.
     """
     if role not in family.roles:
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
-    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     chosen = family.prompts[role] if prompt_format is None else prompt_format
-    frame = around(chosen, family.templates.get(role))
-    ids = family.codec.encode_around(frame.before, clean.strip() if frame.trims else clean, frame.after)
+    rendered = render_prompt(chosen, family.templates.get(role), text, turns, system)
+    ids = family.codec.encode_around(rendered.fixed, tuple(map(_clean, rendered.texts)))
     # Chat templates write the bos token themselves if the model needs one.
     if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
         ids.insert(0, family.bos_id)
@@ -168,6 +174,11 @@ def encode_prompt(
             "know. Please choose the plain format for this role."
         )
     return ids
+
+
+def _clean(text: str) -> str:
+    """The text with U+FFFD in place of lone surrogates."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:

@@ -7,7 +7,7 @@ which writes a space as U+2581 and bytes without a token as <0xAB>.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,17 @@ class Codec:
         """Encode text, treating nothing in it as a control token."""
         return _encode(self.tokenizer, text)
 
-    def encode_around(self, before: str, text: str, after: str) -> list[int]:
-        """Encode the three as one text; only `before` and `after` may contain control tokens."""
-        *head, start = self._split(before)
-        end, *tail = self._split(after)
-        # Encode across the boundaries, because that is how models saw such texts in training.
-        pieces = [*head, str(start) + text + str(end), *tail]
+    def encode_around(self, fixed: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Encode `fixed[0] + texts[0] + fixed[1] + ...` as one text; only `fixed` may contain control tokens.
+
+        There is one more of `fixed` than of `texts`.
+        """
+        pieces = self._split(fixed[0])
+        for text, after in zip(texts, fixed[1:], strict=True):
+            start, *rest = self._split(after)
+            # Encode across the boundaries, because that is how models saw such texts in training.
+            pieces[-1] += text + start
+            pieces += rest
         ids: list[int] = []
         for index, piece in enumerate(pieces):
             if index % 2:

@@ -62,7 +62,7 @@ def to_csv(run: RunTrace) -> str:
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every column's text, and the tokens that the terms moved most."""
     spec = run.spec
-    lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), ""]
+    lines = ["# A run of EFT Demo", "", *_conversation(run), *_fenced(spec.prompt), ""]
     lines += [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
     for role, own in spec.formats.items():
         shown = f"{role} had its own prompt format, {own.kind}:"
@@ -80,6 +80,19 @@ def to_markdown(run: RunTrace) -> str:
         lines += [escape_markdown(column.error), ""] if column.error else []
         lines += _moved_table(column, run)
     return "\n".join(lines) + "\n"
+
+
+def _conversation(run: RunTrace) -> list[str]:
+    """The system prompt and the earlier turns, where there are any."""
+    lines: list[str] = []
+    if run.spec.system:
+        lines += ["System prompt:", "", *_fenced(run.spec.system), ""]
+    for turn in run.spec.turns:
+        lines += [*_fenced(turn.question), ""]
+        names = ["all columns"] if len(turn.answers) == 1 else [column.name for column in run.columns]
+        for name, answer in zip(names, turn.answers, strict=True):
+            lines += [f"Answer of {escape_markdown(name)}:", "", *_fenced(answer), ""]
+    return lines
 
 
 class Pieces(dict[int, bytes]):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import Recipe
+from eft_demo.runs.conversation import fits
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
@@ -98,6 +99,8 @@ def check_run(run: RunTrace, scale: float = 1) -> None:
             _refuse(f"column {number}, {unfit}")
     for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
         _refuse(f"it has a prompt format for {show_value(role)}, which no column uses")
+    if not fits(run.spec.turns, len(run.columns)):
+        _refuse(f"an earlier turn must have one answer, or one for each of its {len(run.columns)} columns")
     if run.made_with is not None:
         _check_made_with(run.made_with)
 

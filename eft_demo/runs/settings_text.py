@@ -20,7 +20,8 @@ def settings_of(run: RunTrace) -> list[str]:
     controls = [_control_text(run, name, value) for name, value in spec.controls.items()]
     sampling = [_plain(name, number_text(value)) for name, value in dataclasses.asdict(spec.sampling).items()]
     rest = [_plain(name, getattr(spec, name)) for name in ("weight_filter", "schedule", "speculation")]
-    return [f"family {spec.family}", *controls, *sampling, *other_seeds(run), *rest]
+    turns = [f"earlier turns {len(spec.turns)}"] if spec.turns else []
+    return [f"family {spec.family}", *turns, *controls, *sampling, *other_seeds(run), *rest]
 
 
 def other_seeds(run: RunTrace) -> list[str]:

@@ -19,6 +19,7 @@ from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.speculation import Speculation, parse_speculation
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
+from eft_demo.runs.conversation import Turns, as_json, fits, for_columns, read_system, read_turns
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import (
     CONTROLS,
@@ -211,6 +212,11 @@ class RunSpec(BaseModel):
     length: Annotated[int | None, _placed("length", _read_length)] = None  # tokens; None: the app's default
     # Custom prompt formats by role; the other roles use the family's.
     formats: Annotated[Mapping[str, PromptFormat], _placed("formats", _read_formats)] = {}
+    # The system prompt of every chat format that has none of its own; other formats ignore it.
+    system: Annotated[str, _placed("system", read_system)] = ""
+    turns: Annotated[
+        Turns, _placed("turns", read_turns)
+    ] = ()  # the earlier ones; `prompt` is the last question
 
     @classmethod
     def from_posted(cls, posted: Mapping[str, object]) -> "RunSpec":
@@ -243,12 +249,21 @@ class RunSpec(BaseModel):
             posted["length"] = self.length
         if self.formats:
             posted["formats"] = {role: asdict(own) for role, own in self.formats.items()}
+        if self.system:
+            posted["system"] = self.system
+        if self.turns:
+            posted["turns"] = as_json(self.turns)
         return posted
 
     @property
     def used_controls(self) -> tuple[str, ...]:
         """The controls that its columns use, each once."""
         return tuple(dict.fromkeys(name for _, recipe in self.columns or FIRST for name in recipe.controls))
+
+    def only(self, places: Sequence[int]) -> "RunSpec":
+        """The same run with only the columns at these places. It must have at least one column."""
+        columns = tuple(self.columns[place] for place in places)
+        return self.model_copy(update={"columns": columns, "turns": for_columns(self.turns, places)})
 
     def for_behaviour(self) -> "RunSpec":
         """The same run with the behaviour in place of small_tuned, as models and traces name it."""
@@ -276,6 +291,7 @@ def check(spec: RunSpec, family: LoadedFamily, settings: Settings) -> RunSpec:
         with at_field(f"column-{index}"):
             check_recipe(recipe.for_behaviour(behaviour), family, settings)
     _check_prompt(spec.prompt, settings)
+    _check_conversation(spec, len(columns), settings)
     for role in spec.formats:
         with at_field("formats"):
             check_role(role, family)
@@ -338,6 +354,28 @@ def _check_prompt(prompt: str, settings: Settings) -> None:
                 f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it, or "
                 "start the app with a larger EFT_MAX_PROMPT_CHARS.",
                 code="prompt_too_long",
+            )
+
+
+def _check_conversation(spec: RunSpec, columns: int, settings: Settings) -> None:
+    with at_field("turns"):
+        if not fits(spec.turns, columns):
+            counts = sorted({len(turn.answers) for turn in spec.turns})
+            raise InputError(
+                f"An earlier turn must have one answer, or one for each of the {columns} columns; these have "
+                f"{' and '.join(map(str, counts))}. Please choose one column to continue from.",
+                code="turns_answers",
+            )
+        limit = settings.max_conversation_chars
+        longest = max(
+            sum(len(turn.question) + len(turn.answer(column)) for turn in spec.turns)
+            for column in range(columns)
+        )
+        if (chars := len(spec.system) + longest) > limit:
+            raise InputError(
+                f"The conversation before this question has {chars:,} characters; the limit is {limit:,}. "
+                "Please start a new conversation.",
+                code="turns_too_long",
             )
 
 

@@ -16,14 +16,21 @@ from typing import Any
 from eft_demo.errors import InputError, RecipeError
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
+from eft_demo.runs.conversation import Turn, read_system, read_turns
 from eft_demo.runs.made_with import MadeWith
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.settings import show_value
 
-VERSION = 5
-# Fields that older versions lack, with their values: no custom formats, unknown models.
-OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
+VERSION = 6
+# Fields that older versions lack, with their values: no custom formats, unknown models, no earlier turns.
+_ONE_TURN: dict[str, object] = {"system": "", "turns": []}
+OLDER: dict[int, dict[str, object]] = {
+    2: {"formats": {}, "made_with": None, **_ONE_TURN},
+    3: {"made_with": None, **_ONE_TURN},
+    4: _ONE_TURN,
+    5: _ONE_TURN,
+}
 RENAMED = {"panels": "columns"}  # keys of versions before 5
 OLDER_COLUMN = {"given": 0}  # version 4 did not record which tokens of a branch were given
 MAX_CHARS = 20_000_000  # eight times the longest run of three columns
@@ -149,6 +156,8 @@ class _File:
     pieces: dict[str, str]
     formats: dict[str, PromptFormat]  # custom ones, by role
     made_with: MadeWith | None
+    system: str
+    turns: list[Turn]
     version: int = VERSION
 
 
@@ -174,6 +183,8 @@ def _as_file(run: RunTrace) -> _File:
         pieces=run.pieces,
         formats=dict(spec.formats),
         made_with=run.made_with,
+        system=spec.system,
+        turns=list(spec.turns),
     )
 
 
@@ -189,6 +200,8 @@ def _from_file(file: _File) -> RunTrace:
         schedule=file.schedule,  # type: ignore[arg-type]
         speculation=file.speculation,  # type: ignore[arg-type]
         formats=file.formats,
+        system=read_system(file.system),
+        turns=read_turns(file.turns),
     )
     return RunTrace(spec, file.columns, file.pieces, file.made_with)
 

@@ -85,7 +85,11 @@ def _start(
         for i, trace in enumerate(stored.traces)
     ]
     whole = spec.model_copy(
-        update={"columns": stored.spec.columns, "length": stored.spec.length or spec.length}
+        update={
+            "columns": stored.spec.columns,
+            "turns": stored.spec.turns,
+            "length": stored.spec.length or spec.length,
+        }
     )
     origin = {
         "of": posted["run"],
@@ -103,9 +107,8 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Rewrite, setting
     controls = dict(spec.controls)
     for name, value in changes.items() if isinstance(changes, Mapping) else ():
         controls[str(name)] = check_control(name, value, settings.allow_negative_alpha)
-    return spec.model_copy(
+    return spec.only(part.places).model_copy(
         update={
-            "columns": tuple(spec.columns[place] for place in part.places),
             "controls": controls,
             "sampling": replace(spec.sampling, seed=int(SEED.check(posted.get("seed", part.seed)))),
             "length": part.length,

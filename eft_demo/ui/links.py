@@ -11,6 +11,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.families.prompt import around
 from eft_demo.models.provenance import made_with
+from eft_demo.runs.conversation import as_json, fits, for_columns
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.link_text import trimmed
 from eft_demo.runs.made_with import Facts, differences
@@ -91,6 +92,9 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     if spec.length and spec.length > (most := service.settings.max_new_tokens):
         settings.pop("length", None)
         lost.append(f"Its length is {spec.length:,} tokens; the limit here is {most:,}.")
+    turns = for_columns(spec.turns, range(len(columns))) if columns else spec.turns
+    if turns:
+        settings["turns"] = as_json(turns)
     if len(spec.columns) > COLUMNS.high:
         lost.append(f"It has {len(spec.columns)} columns; the page shows the first {COLUMNS.high:.0f}.")
     changed: list[str] = []
@@ -99,6 +103,9 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
         lost.append(f"This link is for {show_value(spec.family)}, but {family.title} is loaded here.")
         for name in ("columns", "behaviour", "formats"):
             settings.pop(name, None)
+        if not fits(turns, 1):
+            settings.pop("turns", None)
+            lost.append("Its earlier turns are answers of other columns, so they are left out.")
     else:
         changed = _formats_that_fit(service, spec, settings, lost)
         _choose_behaviour(service, settings, lost)

@@ -73,6 +73,7 @@ def _document(service: Service, posted: Any) -> Json:
         **{name: posted["record"][name] for name in ("schedule", "speculation", "made_with")},
         "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
         "formats": posted["formats"],
+        **{name: posted[name] for name in ("system", "turns") if name in posted},
     }
 
 

@@ -49,6 +49,7 @@ def _details(run: RunTrace) -> list[str]:
         f"{role.replace('_', ' ')} had its own prompt format ({own.kind}): {quoted(own.text)}"
         for role, own in run.spec.formats.items()
     ]
+    shown += [f"system prompt: {quoted(run.spec.system)}"] if run.spec.system else []
     return [*settings_of(run), *shown, made_with_text(run)]
 
 

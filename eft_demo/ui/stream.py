@@ -5,7 +5,8 @@ piece. Knows the wire format and token texts; knows nothing of Gradio, colours o
 ASCII with `<` escaped, so that no text from a model or a person can look like markup.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
-    {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
+    {"k":"run", "id", "n", "prompt", "system" and "turns":[{"question", "answers"}...] if there are any,
+                "attributed":the column to plot first, "layout":of the plot,
                 "sampling", "unreplayed":[names of active warpers that the page cannot compute...],
                 "filter", "factors":of the schedule, the last one repeats,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
@@ -45,6 +46,7 @@ from eft_demo.method.mixing import SUPPORT_DELTA_NATS
 from eft_demo.method.recipe import Recipe
 from eft_demo.method.sampling import GREEDY_BELOW
 from eft_demo.method.schedule import Schedule
+from eft_demo.runs.conversation import as_json
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
@@ -135,6 +137,8 @@ class Encoder:
             id=run_id,
             n=nonce,
             prompt=spec.prompt,
+            **({"system": spec.system} if spec.system else {}),
+            **({"turns": as_json(spec.turns)} if spec.turns else {}),
             columns=columns,
             attributed=plotted_column(recipes),
             layout=figures[0]["layout"],

@@ -11,6 +11,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import link as link_module
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, from_query
 from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
@@ -44,6 +45,16 @@ def test_links_that_call_their_columns_panels_still_open() -> None:
     assert read(link.to_query().replace("column=", "panel=")) == link
 
 
+def test_a_damaged_turn_takes_the_others_with_it() -> None:
+    turns = (Turn("Hi", ("Ho",)), Turn("He", ("Ha",)))
+    query = Link(RunSpec(prompt="And?", system="Be brief.", turns=turns)).to_query()
+    assert query.startswith("v=3&") and read(query).spec.turns == turns
+    cut = read(query.replace("%22%5D", "", 1))
+    assert cut.spec.turns == () and cut.spec.system == "Be brief." and cut.spec.prompt == "And?"
+    assert "left out" in cut.left_out[-1]
+    assert read(query + "&" + query).spec.turns == turns, "pasted twice"
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
     link = Link(RunSpec(prompt=text[:MAX_PROMPT_CHARS], columns=((text[:60], BASE),)))
@@ -62,7 +73,8 @@ def test_any_query_parses_to_a_link_or_none_or_raises_an_eft_error(query: str) -
 
 names = st.sampled_from(
     ["v", "prompt", "family", "behaviour", "column", "alpha", "beta", "alpha_x", "temperature", "top_p",
-     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "other"]
+     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "system", "turn",
+     "other"]
 )  # fmt: skip
 values = st.text(max_size=30) | st.sampled_from(
     [
@@ -102,7 +114,7 @@ def test_a_minimal_link_uses_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("v=3&prompt=x", "version 1 and 2; got '3'"),
+        ("v=9&prompt=x", "version 1 to 3; got '9'"),
         ("v=&prompt=x", "version 1 and 2; got ''"),
         ("prompt=x&alpha=1", "version"),
         ("v=2&format=brief", "role:kind:text; got 'brief'"),
@@ -132,6 +144,12 @@ def test_a_minimal_link_uses_the_defaults() -> None:
         ("v=1&" + "&".join(["column=a:large_base"] * 200), "this one has 200"),
         ("v=1&prompt=" + "x" * (MAX_PROMPT_CHARS + 1), "4,000 characters; got 4,001"),
         ("v=1&family=" + "x" * 61, "60 characters"),
+        ("v=3&system=" + "x" * 8001, "8,000 characters"),
+        ("v=3&turn=Hi", "JSON list"),
+        ("v=3&turn=%5B%22Hi%22%5D", "JSON list"),
+        ("v=3&turn=%5B%22Hi%22,7%5D", "must be text; got 7"),
+        ("v=3&turn=%5B%22Hi%22,%22a%22,%22b%22%5D", "answer for each of 3 columns"),
+        ("v=3&" + "&".join(["turn=%5B%22a%22,%22b%22%5D"] * 65), "at most 64 earlier turns"),
     ],
     ids=lambda value: value[:24],
 )

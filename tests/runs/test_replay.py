@@ -143,6 +143,14 @@ BAD = [
     ("columns.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
+    ("system", 5, "must be text"),
+    ("system", "x" * 8001, "8,000 characters"),
+    ("turns", "Hi", "list"),
+    ("turns", [{"question": "Hi", "answers": ["a", "b", "c"]}], "each of its 2 columns"),
+    ("turns", [{"question": "Hi", "answers": []}], "one answer, or one per column"),
+    ("turns", [{"question": "Hi", "answers": [5]}], "must be text"),
+    ("turns", [{"question": "Hi"}], "fields question, answers"),
+    ("turns", [{"question": "Hi", "answers": ["a"]}] * 65, "at most 64"),
 ]
 
 

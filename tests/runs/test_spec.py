@@ -15,6 +15,7 @@ from eft_demo.errors import EFTError
 from eft_demo.method.recipe import UPSCALED
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.runs.conversation import Turn, turn_to_text
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, RunTrace
@@ -65,6 +66,8 @@ def arguments(spec: RunSpec) -> list[str]:
         *sorted(own),
         *(f"--recipe={name}:{recipe}" for name, recipe in spec.columns),
         *(f"--prompt-format={role}:{own.kind}:{own.text}" for role, own in spec.formats.items()),
+        f"--system={spec.system}",
+        *(f"--turn={turn_to_text(turn)}" for turn in spec.turns),
         f"--behaviour={spec.behaviour}",
         f"--weight-filter={spec.weight_filter}",
         f"--schedule={spec.schedule}",
@@ -116,7 +119,33 @@ def test_a_copy_shares_nothing_that_changes() -> None:
         RunSpec(typo=1)  # type: ignore[call-arg]
 
 
+def test_a_run_of_some_columns_keeps_their_own_answers() -> None:
+    turns = (Turn("Hi", ("a", "b", "c")), Turn("Ho", ("one",)))
+    spec = RunSpec(prompt="He", columns=FIRST, turns=turns)
+    assert spec.only((2, 0)).turns == (Turn("Hi", ("c", "a")), Turn("Ho", ("one",)))
+    assert [name for name, _ in spec.only((2, 0)).columns] == ["Up-scaled", "Base"]
+
+
+def turn(question: object = "Hi", *answers: object) -> dict[str, object]:
+    return {"question": question, "answers": list(answers)}
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"system": 3}, "system_text", "system"),
+    ({"system": "x" * 8001}, "system_text", "system"),
+    ({"turns": "Hi"}, "turns_type", "turns"),
+    ({"turns": [turn("Hi", "Ho")] * 65}, "turns_range", "turns"),
+    ({"turns": [7]}, "turn_type", "turns"),
+    ({"turns": ["Hi"]}, "turn_syntax", "turns"),
+    ({"turns": [{"question": "Hi", "answers": "Ho"}]}, "turn_type", "turns"),
+    ({"turns": [turn(None, "Ho")]}, "turn_question", "turns"),
+    ({"turns": [turn("Hi")]}, "turn_answers", "turns"),
+    ({"turns": [turn("Hi", *"x" * 17)]}, "turn_answers", "turns"),
+    ({"turns": [turn("Hi", 7)]}, "turn_answer", "turns"),
+    ({"turns": [turn("Hi", "a", "b")]}, "turns_answers", "turns"),
+    ({"turns": [turn("Hi", "x" * 40_000)]}, "turns_too_long", "turns"),
+    ({"turns": [turn("Hi", "x" * 1_100_000)] * 2}, "turns_too_long", "turns"),
+    ({"turns": [turn("Hi", "x" * 39_000)], "system": "x" * 1000}, "turns_too_long", "turns"),
     ({"prompt": 3}, "prompt_type", "prompt"),
     ({"prompt": " \n"}, "prompt_empty", "prompt"),
     ({"prompt": "x" * 4001}, "prompt_too_long", "prompt"),

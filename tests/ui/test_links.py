@@ -95,7 +95,7 @@ def test_an_address_that_is_not_a_link_changes_nothing(service: Service, query: 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?v=3&prompt=x", "version 1"),
+        ("?v=9&prompt=x", "version 1"),
         ("?v=2&format=brief:plain:nowhere", "{prompt}"),
         ("?v=1&prompt=x&prompt=y", "prompt 2 times"),
         ("?v=1&seed=-1", "Seed"),
@@ -105,7 +105,7 @@ def test_an_address_that_is_not_a_link_changes_nothing(service: Service, query: 
         ("?v=1&column=Base:large_base+%2B", "recipe"),
         ("?v=1&prompt=" + "x" * 4001, "4,000"),
         ("?v=1&alpha=99", "Alpha"),
-        ("?v=%FF", "version 1 and 2"),
+        ("?v=%FF", "version 1 to 3"),
         ("?v=1&sed=7&" + "&".join(f"x{k}=1" for k in range(9)), "'sed'"),
         ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more"),
     ],

@@ -52,9 +52,13 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def ran(service: Service) -> tuple[StoredRun, dict[str, Any]]:
     """A run as the server stores it, and as the page posts it (`restoreRun` in api.js)."""
+    return run_of(service, ASKED)
+
+
+def run_of(service: Service, asked: dict[str, Any]) -> tuple[StoredRun, dict[str, Any]]:
     live = LiveRuns()
     behaviour = service.family.behaviours[0].role
-    *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **ASKED})
+    *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **asked})
     first, *lines = [json.loads(line) for line in text.splitlines()]
     labels: dict[str, Any] = {}
     for line in lines:
@@ -75,6 +79,7 @@ def ran(service: Service) -> tuple[StoredRun, dict[str, Any]]:
             }
         )
     posted = {name: first[name] for name in ("prompt", "sampling", "filter", "record")}
+    posted |= {name: first[name] for name in ("system", "turns") if name in first}
     posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}}
     return live.store.find(first["id"]), json.loads(json.dumps(posted))
 
@@ -104,6 +109,13 @@ def test_a_restored_run_is_unchanged_and_works_like_an_opened_one(
     again, _ = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3, "controls": {}})
     assert again.request.spec.schedule == before.spec.schedule
     again.cancel()
+
+
+def test_a_restored_conversation_keeps_its_turns(service: Service) -> None:
+    turns = [{"question": "Ho", "answers": ["a", "b", "c"]}]
+    runs, (before, posted) = RunStore(), run_of(service, {**ASKED, "turns": turns, "system": "Be kind."})
+    spec = runs.find(json.loads(restore_run(service, runs, posted))["run"]).trace(service).spec
+    assert (spec.turns, spec.system) == (before.spec.turns, before.spec.system) and spec.turns
 
 
 def test_a_column_with_its_own_seed_keeps_it(service: Service, ran: tuple[StoredRun, dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ import { grownBy, lookingAt, redone, startHistory, undone, without } from "../li
 import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
-  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, forgetSamples, history, lookAt, nodes, noteSame, plant,
+  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, emit, forgetSamples, history, lookAt, nodes, noteSame, plant,
   plantTree, plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
 } from "../store.js";
 import { setSliders, steeredColumn, describeAsIf } from "./as-if.js";
@@ -112,6 +112,7 @@ export function show(other) {
   else emptyCard();
   drawTree();
   drawModes();
+  emit("shown");
 }
 
 function walkTree(key, event) {

@@ -5,7 +5,7 @@ import { placeAfter } from "../lib/keys.js";
 import { notablePlace } from "../lib/tokens.js";
 import { el, part } from "../dom.js";
 import { emit, noteDrafted, ownViews, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
-import { beginText, endText, makePane, writeToken } from "./column-pane.js";
+import { beginText, endText, makePane, reveal, writeToken } from "./column-pane.js";
 import { drawLegend, paint } from "./painting.js";
 import { drawSoon } from "./plotting.js";
 import { enterAt, makeButton, makeSpan, spokenLabel, tokenAt } from "./token-span.js";
@@ -14,6 +14,7 @@ export const paneOf = (p) => part("columns").querySelectorAll(".pane")[p];
 
 export function makeColumns(columns) {
   part("columns").replaceChildren(...columns.map((column, p) => makePane(column, p, widenButton(column, p))));
+  for (const turns of part("columns").querySelectorAll(".turns")) turns.scrollTop = turns.scrollHeight;
   widen(wide < columns.length ? wide : null);
   drawLegend();
 }
@@ -25,6 +26,7 @@ export function startColumns() {
     column.view = beginText(paneOf(p));
     column.view.speed.textContent = "waiting for the first token";
     column.spans = [];
+    column.unfolded = 0;
     column.entry = 0;
     for (const token of column.tokens) addToken(column, token);
     if (column.ended) endText(column, column.ended);
@@ -71,6 +73,7 @@ export function select(p, i, focus) {
   enterAt(column, i);
   const span = column.spans[i];
   makeButton(span, spokenLabel(run.labels, column, shown(column, i)), true);
+  if (focus) reveal(span);
   if (focus) span.focus({ preventScroll: true });
   keepInView(column.view.text, span);
   emit("selected");

@@ -16,6 +16,7 @@ export function familySettings() {
 export function startFamily(page) {
   part("family-formats").replaceChildren(...page.formats.map(makeFormat));
   forgetFormats();
+  part("system").addEventListener("input", showFormatsSummary);
   showFormatsSummary();
   if (page.notice) showError("family-notice", page.notice);
 }
@@ -92,6 +93,22 @@ function showFormatState({ format, kind, hint, state, reset }) {
   reset.hidden = !own;
 }
 
+// Which models a system prompt reaches: those with a chat template that has none of its own.
+function showSystem() {
+  const reached = config.formats.filter(({ role, ...own }) => {
+    const { kind, text } = ownFormats[role] || own;
+    return kind === "chat" && !text;
+  });
+  part("system-note").textContent = reached.length
+    ? "For " + reached.map(({ role }) => roleName(role)).join(", ") + ". Models without a chat template, and those whose format has a system prompt of its own, ignore it."
+    : "It has no effect now: no model here has a chat template without a system prompt of its own.";
+}
+
+export function setSystem(text) {
+  part("system").value = text;
+  showFormatsSummary();
+}
+
 export function makeChangedChip() { // shows that some prompt format differs from the family's
   const chip = el("span", "chip");
   chip.dataset.part = "formats-changed";
@@ -99,7 +116,8 @@ export function makeChangedChip() { // shows that some prompt format differs fro
 }
 
 function showFormatsSummary() {
-  const changed = Object.keys(ownFormats), chip = part("formats-changed");
+  const changed = [...Object.keys(ownFormats).map(roleName), ...(part("system").value ? ["system prompt"] : [])], chip = part("formats-changed");
   chip.hidden = !changed.length;
-  chip.textContent = "prompts changed: " + changed.map(roleName).join(", ");
+  chip.textContent = "prompts changed: " + changed.join(", ");
+  showSystem();
 }

@@ -10,7 +10,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
+  config, controls, conversation, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
   plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -150,7 +150,7 @@ function recordOf(left, word) {
 function settingsNow() {
   const { columns, ...asked } = runSettings();
   const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is not a number
-  return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats } };
+  return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats }, conversation };
 }
 
 function viewNow() {
@@ -168,7 +168,7 @@ function wholeOf(one) {
 }
 
 function storedHead({ labels, bytes, columns, ...first }) {
-  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, rules, ...head }) => ({ ...head, bars, text: keyFor(tokens) }));
+  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, turns, unfolded, drafted, bars, rules, ...head }) => ({ ...head, bars, text: keyFor(tokens) }));
   return JSON.stringify({ ...first, columns: heads });
 }
 

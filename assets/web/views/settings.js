@@ -1,6 +1,7 @@
 // Reads all settings of the next run into one object, and back: for Run, links and the browser's memory.
 
 import { part } from "../dom.js";
+import { conversationSettings, fillConversation } from "./conversation.js";
 import { fieldInputs, noNumber, setField } from "./fields.js";
 import { setFormats } from "./formats.js";
 import { methodNow, METHODS, setMethod } from "./method.js";
@@ -9,7 +10,7 @@ import { controlsNow, setControls } from "./sliders.js";
 
 // The settings that Run posts; the server checks them all. `fillIn` is the inverse, for links and files.
 export function runSettings() {
-  const settings = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
+  const settings = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow(), ...conversationSettings() };
   for (const input of fieldInputs()) settings[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
   return settings;
 }
@@ -21,6 +22,7 @@ export function fillIn(settings) {
   if (settings.columns) chooseColumns(settings.columns.map(({ name, recipe }) => chosenColumn(name, recipe)));
   for (const name of Object.keys(METHODS)) if (settings[name]) setMethod(name, settings[name]);
   setFormats(settings.formats || {});
+  fillConversation(settings);
   setControls(settings.controls || {});
   fitPrompt();
   return checkColumns();
