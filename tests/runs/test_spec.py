@@ -65,7 +65,7 @@ def arguments(spec: RunSpec) -> list[str]:
         *sorted(own),
         *(f"--recipe={name}:{recipe}" for name, recipe in spec.columns),
         *(f"--prompt-format={role}:{own.kind}:{own.text}" for role, own in spec.formats.items()),
-        f"--behaviour={spec.behaviour}",
+        *([f"--behaviour={spec.behaviour}"] if spec.behaviour else []),  # empty is refused
         f"--weight-filter={spec.weight_filter}",
         f"--schedule={spec.schedule}",
         f"--speculation={spec.speculation}",
