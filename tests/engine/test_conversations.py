@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from eft_demo.engine.collect import collect, make_trace
 from eft_demo.engine.engine import Engine
@@ -17,9 +20,10 @@ from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
+from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, three
-from tests.engine.test_engine import drive
+from tests.toy import slots_in_use
 
 ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
@@ -39,7 +43,19 @@ def engine(
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     yield engine
     assert engine.active_sequences == 0
-    assert not any(model.cache.slots for model in models.values())
+    assert not any(slots_in_use(model) for model in models.values())
+
+
+def written(engine: Engine, asked: RunRequest) -> list[ColumnTrace]:
+    """The columns of this run, written to the end."""
+    run = engine.submit(asked)
+    while engine.step():
+        pass
+    return collect(run)
+
+
+def ids_of(column: ColumnTrace) -> list[int]:
+    return [record.id for record in column.tokens]
 
 
 def prompts(family: Family, answer: str) -> dict[str, tuple[int, ...]]:
@@ -63,13 +79,19 @@ def test_a_column_with_its_own_history_writes_what_it_writes_alone(
     engine: Engine, asked: RunRequest, speculation: str
 ) -> None:
     asked = replace(asked, spec=RunSpec(**{**dict(asked.spec), "speculation": speculation}))
-    (together,) = drive(engine, engine.submit(asked))
+    together = written(engine, asked)
     for column in range(3):
-        ((single,),) = drive(engine, engine.submit(alone(asked, column)))
-        assert together[column].ids == single.ids
-        logprobs = [record.logprob for record in single.records]
-        assert [record.logprob for record in together[column].records] == pytest.approx(logprobs, abs=2e-4)
-    assert together[0].ids != together[1].ids
+        (single,) = written(engine, alone(asked, column))
+        assert ids_of(together[column]) == ids_of(single)
+        logprobs = [record.logprob for record in single.tokens]
+        assert [record.logprob for record in together[column].tokens] == pytest.approx(logprobs, abs=2e-4)
+    assert ids_of(together[0]) != ids_of(together[1])
+
+
+def _noted(sizes: list[int], forward: Any, slots: Any, tokens: Tensor, *more: Any) -> Any:
+    """The forward, after noting how many tokens it reads."""
+    sizes.append(tokens.numel())
+    return forward(slots, tokens, *more)
 
 
 def test_columns_with_the_same_prompt_share_its_prefill(
@@ -77,11 +99,8 @@ def test_columns_with_the_same_prompt_share_its_prefill(
 ) -> None:
     read: dict[str, list[int]] = {role: [] for role in ROLES}
     for role, model in models.items():
-        real = model.forward
-        monkeypatch.setattr(
-            model, "forward", lambda s, t, *a, _r=role, _f=real: (read[_r].append(t.numel()), _f(s, t, *a))[1]
-        )
-    drive(engine, engine.submit(changed(asked, length=1)))
+        monkeypatch.setattr(model, "forward", partial(_noted, read[role], model.forward))
+    written(engine, changed(asked, length=1))
     one, two = (len(asked.column_prompts[column]["large_base"]) - 1 for column in (0, 1))
     assert one != two
     # Base and Up-scaled have the same history, so the large base reads it once; Tuned has another.
@@ -90,16 +109,16 @@ def test_columns_with_the_same_prompt_share_its_prefill(
 
 
 def test_a_text_is_scored_under_every_history(engine: Engine, asked: RunRequest) -> None:
-    (original,) = drive(engine, engine.submit(asked))
-    ids = tuple(original[1].ids)
-    (scored,) = drive(engine, engine.submit(changed(asked, forced=ids, length=len(ids))))
+    original = written(engine, asked)
+    ids = tuple(ids_of(original[1]))
+    scored = written(engine, changed(asked, forced=ids, length=len(ids)))
     for column in range(3):
         request = changed(alone(asked, column), forced=ids, length=len(ids))
-        ((single,),) = drive(engine, engine.submit(request))
-        logprobs = [record.logprob for record in single.records]
-        assert [record.logprob for record in scored[column].records] == pytest.approx(logprobs, abs=2e-4)
-    logprobs = [record.logprob for record in original[1].records]
-    assert [record.logprob for record in scored[1].records] == pytest.approx(logprobs, abs=2e-4)
+        (single,) = written(engine, request)
+        logprobs = [record.logprob for record in single.tokens]
+        assert [record.logprob for record in scored[column].tokens] == pytest.approx(logprobs, abs=2e-4)
+    logprobs = [record.logprob for record in original[1].tokens]
+    assert [record.logprob for record in scored[1].tokens] == pytest.approx(logprobs, abs=2e-4)
 
 
 def test_a_history_that_leaves_no_room_is_refused_with_the_way_out(

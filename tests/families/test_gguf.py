@@ -193,8 +193,8 @@ def test_the_rebuilt_tokenizer_equals_the_original(folder: Path) -> None:
     assert rebuilt.control_ids == original.control_ids
     for text in TEXTS:
         assert rebuilt.encode(text) == original.encode(text)
-        around = ("<|user|>\n", text, "<|end|>\n<|assistant|>\n")
-        assert rebuilt.encode_around(*around) == original.encode_around(*around)
+        around = ["<|user|>\n", "<|end|>\n<|assistant|>\n"]
+        assert rebuilt.encode_around(around, [text]) == original.encode_around(around, [text])
 
 
 def pieces(kind: str, text: str) -> list[str]:

@@ -68,7 +68,7 @@ def arguments(spec: RunSpec) -> list[str]:
         *(f"--prompt-format={role}:{own.kind}:{own.text}" for role, own in spec.formats.items()),
         f"--system={spec.system}",
         *(f"--turn={turn_to_text(turn)}" for turn in spec.turns),
-        f"--behaviour={spec.behaviour}",
+        *([f"--behaviour={spec.behaviour}"] if spec.behaviour else []),  # empty is refused
         f"--weight-filter={spec.weight_filter}",
         f"--schedule={spec.schedule}",
         f"--speculation={spec.speculation}",
