@@ -70,7 +70,7 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page.wait_for_selector(".family-choice")
     seen += page.inner_text("[data-dialog=family]")
     found = [seen[max(0, at.start() - 30) : at.end() + 30] for at in named.finditer(seen)]
-    assert not found and "Tap a cell" in seen and "Tap a candidate" in seen and "Tap one" in seen
+    assert not found and "Press a cell" in seen and "Tap a candidate" in seen and "Tap one" in seen
 
 
 def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) -> None:
