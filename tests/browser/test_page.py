@@ -53,7 +53,7 @@ def endings(page: "sync_api.Page") -> list[str]:
     return page.eval_on_selector_all(".pane .foot b", "nodes => nodes.map(node => node.textContent)")
 
 
-def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
+def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:
     page = site.open()
     for by_keys in (False, True):
         if by_keys:
@@ -71,14 +71,14 @@ def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
         )
 
 
-def test_an_example_runs_at_a_click(site: Site):
+def test_an_example_runs_at_a_click(site: Site) -> None:
     page = site.open()
     page.click("text=What is the capital of Peru?")
     wait_end(page)
     assert texts(page) == ["What is the capital of Peru?"] * 3
 
 
-def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site):
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     run(page, "chant")
@@ -95,7 +95,7 @@ def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site):
     assert page.locator(".pane.up .t.raised.strong").count() > 0
 
 
-def test_alpha_moved_right_after_run_is_not_lost(site: Site):
+def test_alpha_moved_right_after_run_is_not_lost(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     page.fill("#eft-prompt", "chant")
@@ -112,7 +112,7 @@ def test_alpha_moved_right_after_run_is_not_lost(site: Site):
     wait_end(page)
 
 
-def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
+def test_escape_stops_within_a_token_of_what_is_shown(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 3)
@@ -122,7 +122,7 @@ def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
     assert site.demo.service.engine.active_sequences == 0
 
 
-def test_run_and_stop_twenty_times(site: Site):
+def test_run_and_stop_twenty_times(site: Site) -> None:
     page = site.open()
     for _ in range(20):
         run(page, "chant")
@@ -133,7 +133,7 @@ def test_run_and_stop_twenty_times(site: Site):
     assert texts(page) == ["still here"] * 3
 
 
-def test_run_during_a_run_starts_a_new_one(site: Site):
+def test_run_during_a_run_starts_a_new_one(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
@@ -145,7 +145,7 @@ def test_run_during_a_run_starts_a_new_one(site: Site):
     assert texts(page) == ["second"] * 3
 
 
-def test_tokens_and_bars_select_each_other(site: Site):
+def test_tokens_and_bars_select_each_other(site: Site) -> None:
     page = site.open(height=1800)
     set_alpha(page, 1)
     run(page, "chant")
@@ -166,7 +166,7 @@ def test_tokens_and_bars_select_each_other(site: Site):
     assert page.locator("[aria-pressed=true]").count() == 1
 
 
-def test_the_keyboard_reaches_every_token(site: Site):
+def test_the_keyboard_reaches_every_token(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     wait_end(page)
@@ -184,7 +184,7 @@ def test_the_keyboard_reaches_every_token(site: Site):
     assert "Token 1 of 7" in page.locator(".t[aria-pressed=true]").get_attribute("aria-label")
 
 
-def test_the_zoom_is_kept_while_the_plot_grows(site: Site):
+def test_the_zoom_is_kept_while_the_plot_grows(site: Site) -> None:
     page = site.open(height=1800)
     run(page, "chant")
     wait_tokens(page, 14)
@@ -203,7 +203,7 @@ def test_the_zoom_is_kept_while_the_plot_grows(site: Site):
     wait_end(page)
 
 
-def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
+def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site) -> None:
     page = site.open()
     for hostile in HOSTILE:
         run(page, hostile)
@@ -216,7 +216,7 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
         assert "Error rendering" not in page.content()
 
 
-def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site):
+def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site) -> None:
     page = site.open()
     for prompt, words in (("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")):
         page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
@@ -233,7 +233,7 @@ def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site):
         assert texts(page) == [fine] * 3 and page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site):
+def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site) -> None:
     page = site.open()
     page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
@@ -251,7 +251,7 @@ def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site):
     )
 
 
-def test_two_browsers_get_their_own_text(site: Site):
+def test_two_browsers_get_their_own_text(site: Site) -> None:
     first, second = site.open(), site.open()
     run(first, "the first person's words")
     run(second, "quite another text")
@@ -261,7 +261,7 @@ def test_two_browsers_get_their_own_text(site: Site):
     assert texts(second) == ["quite another text"] * 3
 
 
-def test_a_closed_tab_frees_its_sequences(site: Site):
+def test_a_closed_tab_frees_its_sequences(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
@@ -270,7 +270,7 @@ def test_a_closed_tab_frees_its_sequences(site: Site):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str):
+def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str) -> None:
     page = site.open(1400, 900, f"/?__theme={theme}")
     for width in (1400, 360):
         page.set_viewport_size({"width": width, "height": 900})
