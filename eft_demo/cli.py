@@ -25,6 +25,7 @@ from typer.core import TyperCommand
 from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
 from eft_demo.host.limits import check_start, shortage
+from eft_demo.host.sockets import check as check_address
 from eft_demo.host.terminal import (
     NOT_WRITTEN,
     LastingOutput,
@@ -148,8 +149,6 @@ def start(
             check_start(with_models=settings.family != NO_FAMILY)
             if settings.family == AUTO_FAMILY:
                 settings = _with_chosen_family(settings)
-            from eft_demo.ui.serving import check as check_address
-
             check_address(settings.host, settings.port)
             from eft_demo.ui.page import open_page
             from eft_demo.ui.server import launch

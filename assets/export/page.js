@@ -8,7 +8,7 @@ import { notablePlace } from "../web/lib/tokens.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
 import { beginText, endText, makePane, reveal, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
-import { fallsOf } from "../web/views/waterfall.js";
+import { waterfallsOf } from "../web/views/waterfall.js";
 
 const { rules, details, lines: [first, ...lines] } = JSON.parse(document.getElementById("run").textContent);
 const run = makeRun(first, rules);
@@ -45,7 +45,7 @@ function select(p, i, focus) {
   showPieces(part("card-note"), noteOf(run, column, token));
   part("card-table").replaceChildren(tableOf(run, column, token, (id, label) => verbatim(el("span", "", label))));
   writeVerdict(part("card-verdict"), verdictOf(run, column, token));
-  part("falls").replaceChildren(...fallsOf(run, column, token, null));
+  part("falls").replaceChildren(...waterfallsOf(run, column, token, null));
 }
 
 function selectSpan(span, focus) {

@@ -19,14 +19,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from eft_demo.host.sockets import address, listen, port_of
 from eft_demo.settings import Settings
-from eft_demo.ui import serving
 from eft_demo.ui.connections import limit_connections
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
 from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
+from eft_demo.ui.serving import Server
 from eft_demo.ui.visitors import TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 
@@ -69,14 +70,14 @@ def welcome(url: str, key: str) -> str:
 
 def start(demo: Page, settings: Settings) -> str:
     """Start serving in the background and return the address. Raises InputError if no port is free."""
-    sockets = serving.listen(settings.host, settings.port)
-    port = serving.port_of(sockets)
+    bound = listen(settings.host, settings.port)
+    port = port_of(bound)
     if port != settings.port and settings.port:
         typer.echo(f"Port {settings.port} is in use, so this server uses {port}.")
     demo.queue(max_size=MAX_PARALLEL_RUNS, api_open=False, default_concurrency_limit=MAX_PARALLEL_RUNS)
     # Gradio sets up its page in `launch`, and ZeroGPU its GPU. If a page seems to be running already, Gradio
     # starts no server and makes no requests to it, which would go through the environment's proxies.
-    demo.local_url = serving.address(settings.host, port)
+    demo.local_url = address(settings.host, port)
     demo.is_running, demo.has_launched, demo.is_colab = True, True, False
     demo.launch(
         _frontend=False,
@@ -116,11 +117,11 @@ def start(demo: Page, settings: Settings) -> str:
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
     demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
     # The gate is outside Gradio's own middleware, which would answer other sites.
-    demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
+    demo.server = Server(Gate(demo.app, rules(settings), unknown(demo)), bound)
     demo.server.start()
     limit_connections(demo.server)
-    address: str = demo.local_url
-    return address
+    url: str = demo.local_url
+    return url
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ def site(browser: Any) -> Iterator[Site]:
 @pytest.fixture
 def page(site: Site) -> Any:
     """A page that must not complain, ask for anything but its own file, or be taken over."""
-    page = site.browser.new_page()
+    page = site.new_page()
     listen(page, site.complaints, "file:///")
     return page
 

@@ -15,7 +15,7 @@ import pytest
 from eft_demo.settings import Settings
 from eft_demo.ui.page import Page
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, SLOW_MS, run, serving, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -40,26 +40,44 @@ server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settin
 
 
 @pytest.fixture(scope="module")
-def demo(browser: Any) -> Iterator[Page]:
+def serving_site(browser: Any) -> Iterator[Site]:
     with serving(make_service(Settings(), pause_s=0.02), browser) as site:
         site.demo.url = site.url
-        yield site.demo
+        yield site
 
 
 @pytest.fixture
-def context(browser: Any) -> Iterator[Any]:
+def demo(serving_site: Site) -> Page:
+    return serving_site.demo
+
+
+@pytest.fixture
+def context(serving_site: Site) -> Iterator[Any]:
     """A browser of one visitor; an exception in one of its pages fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.set_default_timeout(SLOW_MS)
+    context = serving_site.new_page(viewport={"width": 1280, "height": 720}).context
     errors: list[str] = []
-    context.on("weberror", lambda error: errors.append(str(error.error)))
+
+    def add(error: Any) -> None:
+        errors.append(str(error.error))
+
+    context.on("weberror", add)
     yield context
-    context.close()
+    context.remove_listener("weberror", add)
+    for page in context.pages:
+        page.close()
     assert errors == []
 
 
+@pytest.fixture
+def changed_context(serving_site: Site, context: Any) -> Any:
+    """The same for tests that add scripts, which stay: nobody gets it afterwards."""
+    serving_site.contexts = [entry for entry in serving_site.contexts if entry[1] is not context]
+    return context
+
+
 def visit(context: Any, url: str) -> Any:
-    page = context.new_page()
+    empty = [page for page in context.pages if page.url == "about:blank"]
+    page = empty[0] if empty else context.new_page()
     page.goto(url)
     page.wait_for_selector(".pane", state="attached")
     return page
@@ -505,13 +523,14 @@ def test_going_back_after_a_link_and_a_reload_restores_the_settings(demo: Page, 
     page.wait_for_function(holds, arg="theirs, changed")
 
 
-@pytest.mark.parametrize("link", ["#v=1&temperature=0.5", "#v=1&temperature=0.5&prompt="])
-def test_a_link_without_a_prompt_keeps_the_typed_prompt(demo: Page, context: Any, link: str) -> None:
+def test_a_link_without_a_prompt_keeps_the_typed_prompt(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "half typed")
-    page.evaluate("link => { location.hash = link; }", link)
-    page.wait_for_function("document.querySelector('#eft-temperature').value === '0.5'")
-    assert page.input_value("#eft-prompt") == "half typed"
+    for value, link in {"0.5": "#v=1&temperature=0.5", "0.4": "#v=1&temperature=0.4&prompt="}.items():
+        page.evaluate("link => { location.hash = link; }", link)
+        holds = "value => document.querySelector('#eft-temperature').value === value"
+        page.wait_for_function(holds, arg=value)
+        assert page.input_value("#eft-prompt") == "half typed", link
 
 
 def copy_of(page: Any) -> Any:
@@ -541,12 +560,12 @@ def test_a_duplicated_tab_says_that_the_run_continues_in_the_first_one(demo: Pag
     assert "stopped when you left" in notice(page, "stopped")
 
 
-def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
-    context.add_init_script(  # the tab is discarded before tasks delayed for more than a second
+def test_a_run_that_has_ended_is_stored_at_once(demo: Page, changed_context: Any) -> None:
+    changed_context.add_init_script(  # the tab is discarded before tasks delayed for more than a second
         """const set = setTimeout;
         window.setTimeout = (f, ms, ...rest) => (ms > 1000 && ms < 5000 ? 0 : set(f, ms, ...rest))"""
     )
-    page = visit(context, demo.url)
+    page = visit(changed_context, demo.url)
     run(page, "Hello")
     page.wait_for_selector(".t")
     wait_end(page)
@@ -558,9 +577,10 @@ def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> Non
     )
 
 
-def test_the_page_works_when_replaceState_throws(demo: Page, context: Any) -> None:
-    context.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
-    page = visit(context, demo.url)
+def test_the_page_works_when_replaceState_throws(demo: Page, changed_context: Any) -> None:
+    refused = "history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }"
+    changed_context.add_init_script(refused)
+    page = visit(changed_context, demo.url)
     works(page)
     again(page)
     notice(page, "are back")
