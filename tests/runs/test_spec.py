@@ -87,7 +87,7 @@ def as_typed(typed: list[str]) -> RunSpec:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_run", run)
-        patch.setattr(cli, "say", lambda text: None)
+        patch.setattr(cli, "write_stdout", lambda text: None)
         patch.setattr(sys, "argv", ["eft_demo", "generate", *typed])
         with pytest.raises(SystemExit) as ended:
             cli.main()
