@@ -251,6 +251,8 @@ def generate(
     from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
+    if behaviour == "":
+        raise InputError("--behaviour is empty. Please name one, or leave the option out for the first one.")
     settings = _settings(quantisation)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
@@ -259,13 +261,13 @@ def generate(
         "turns": turn or [],
         "behaviour": behaviour or "",
         "columns": [parse_column(text) for text in recipe or ()],
-        "controls": {"alpha": alpha, "beta": beta, **_once(map(_control, control or ()), "--control")},
+        "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},
         "sampling": sampling,
         "weight_filter": weight_filter,
         "schedule": schedule,
         "speculation": speculation,
         "length": max_new_tokens,
-        "formats": _once(map(parse_format, prompt_format or ()), "--prompt-format"),
+        "formats": _unique(map(parse_format, prompt_format or ()), "--prompt-format"),
     }
     spec = RunSpec(**asked)
     _note_unused_controls(spec)
@@ -299,7 +301,7 @@ def _control(text: str) -> tuple[str, float]:
         raise InputError(message, code="control_syntax") from None
 
 
-def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+def _unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
     """The pairs by name. Raises InputError for a name that is given twice."""
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -360,7 +362,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_text(result))
 
 
 @app.command()
@@ -462,7 +464,9 @@ def _column_texts(trace: RunTrace) -> str:
 
 def _column_text(column: ColumnTrace) -> str:
     head = column.recipe if column.name == column.recipe else f"{column.name}: {column.recipe}"
-    figures = f"{len(column.tokens)} tokens, {column.tokens_per_s:.0f} tokens/s, {column.finish_reason}"
+    count = len(column.tokens)
+    speed = f", {column.tokens_per_s:.0f} tokens/s" if column.tokens_per_s else ""
+    figures = f"{count} token{'s' * (count != 1)}{speed}, {column.finish_reason}"
     if column.acceptance_rate is not None:
         figures += f", {column.acceptance_rate:.0%} of drafts accepted"
     if column.speedup is not None:

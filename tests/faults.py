@@ -19,7 +19,7 @@ PLACES = {
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [
-        "attribute", "make_layout", "sample_tokens", "mix_rows", "open_drafters", "plan_round", "play_round"
+        "attribute", "make_layout", "sample_tokens", "mix_rows", "open_drafters", "plan_round", "run_round"
     ],
     "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_must_send_now"],
     "eft_demo.engine.engine": [

@@ -1,4 +1,7 @@
-"""A running page in a real browser, for browser tests: any error on the page fails the test."""
+"""A running page in a real browser, for browser tests: any error on the page fails the test.
+
+The browser itself is the fixture `browser` of tests/browser/conftest.py, one for all of them.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +12,25 @@ from typing import Any
 import pytest
 
 from eft_demo.engine.service import Service
-from eft_demo.settings import Settings
 from eft_demo.ui import server
-from eft_demo.ui.page import build_demo
+from eft_demo.ui.page import Page, build_demo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe_package = pytest.importorskip("axe_playwright_python", reason="the rules of accessibility are axe's")
 AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 GRAVE = ("serious", "critical")
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
+NAMES = (
+    "eft.test",
+    "eft.example.org",
+)  # of this machine in the browser; without .localhost, they are not secure
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in NAMES),
+    # A page under another site's name may show this machine's page in a frame, as a Space does.
+    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
+]
 BROWSER_MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Debian's chromium in /usr/bin"),
@@ -38,6 +50,7 @@ class Site:
     """A served page, and all errors that a browser reported on it."""
 
     url: str
+    demo: Page
     browser: Any
     complaints: list[str] = field(default_factory=list)
 
@@ -53,10 +66,7 @@ class Site:
 
     def listen(self, page: Any) -> None:
         """Record errors, dialogs, text that was executed, and requests to other machines."""
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda box: (self.complaints.append(box.message), box.dismiss()))
-        page.on("request", lambda r: None if r.url.startswith(OWN) else self.complaints.append(r.url))
+        listen(page, self.complaints)
 
     def close_pages(self) -> None:
         """Close every page; fail if one reported an error or executed a text."""
@@ -66,6 +76,19 @@ class Site:
             context.close()
         complaints, self.complaints = self.complaints, []
         assert not acted and not complaints, (acted, complaints)
+
+
+def listen(page: Any, complaints: list[str], own: str | tuple[str, ...] = OWN) -> None:
+    """Add the errors, dialogs and requests (except to addresses like `own`) of a page to `complaints`."""
+
+    def dismiss(box: Any) -> None:
+        complaints.append(box.message)
+        box.dismiss()
+
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", dismiss)
+    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
 
 
 @contextmanager
@@ -78,15 +101,13 @@ def browsing() -> Iterator[Any]:
 
 
 @contextmanager
-def serving(service: Service) -> Iterator[Site]:
-    """Serve the page of `service` and start a browser; stop both, and the service."""
-    settings = replace(Settings(), port=0)
-    demo = build_demo(service, settings)
-    url = server.start(demo, settings)
-    with browsing() as browser:
-        yield Site(url, browser)
+def serving(service: Service, browser: Any, *more: Any) -> Iterator[Site]:
+    """Serve the page of `service` until the end of the block, then stop it. `more` goes to `build_demo`."""
+    settings = replace(service.settings, port=0)
+    demo = build_demo(service, settings, *more)
+    yield Site(server.start(demo, settings), demo, browser)
     server.stop(demo)
-    service.stop()
+    demo.service.stop()
 
 
 def run(page: Any, prompt: str, length: int = 256) -> None:

@@ -156,3 +156,26 @@ test("keys of stored things are given once and never twice", () => {
   store.noteKeys([]);
   assert.equal(store.keyFor({}), "10");
 });
+
+test("what a run starts from, and the formats that it was asked with", () => {
+  store.beginFrom({ kind: "branch", parent: 0 }, { brief: { kind: "plain", text: "{prompt}" } });
+  store.beginFrom(null); // the formats of the last request stay
+  assert.deepEqual([store.asking, Object.keys(store.askedFormats)], [null, ["brief"]]);
+});
+
+test("own prompt formats, one or all of them taken back", () => {
+  store.setFormat("brief", { kind: "plain", text: "{prompt}" });
+  store.setFormat("pirate", { kind: "chat", text: "" });
+  store.setFormat("brief", null);
+  assert.deepEqual(Object.keys(store.ownFormats), ["pirate"]);
+  store.forgetFormats();
+  assert.deepEqual(store.ownFormats, {});
+});
+
+test("a branch joins the tree and is the current text", () => {
+  const node = (id) => ({ id, parent: id ? 0 : null, run: { id: "run " + id }, same: new Map() });
+  const historyAt = (id) => ({ tree: { ids: [0, 1].slice(0, id + 1), current: id }, past: [], future: [] });
+  store.plantTree(new Map([[0, node(0)]]), historyAt(0));
+  store.plant(node(1), historyAt(1));
+  assert.deepEqual([store.nodes.size, store.currentNode().run.id, store.runOf("run 0").id], [2, "run 1", "run 0"]);
+});

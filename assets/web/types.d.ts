@@ -257,8 +257,17 @@ export interface PageLine {
   [fact: string]: any;
 }
 
+// A request that the page waits for: when something last came, and its end.
+export interface Wait {
+  news: number;
+  request: AbortController;
+}
+
 export interface Link {
-  lost: (since: number) => void;
-  base: string;
-  stream: { news: number; breakOff: () => void } | null;
+  lost: (since: number) => void; // set by the page: the connection is cut
+  newest: () => number; // set by the page: the number of the run it waits for
+  base: string; // of the server's addresses, as Gradio uses them
+  oldest: () => Wait | null; // the request that has been silent for longest
+  giveUp: (since?: number) => void; // ends all pending runs as lost
+  fetch: typeof fetch;
 }

@@ -54,8 +54,8 @@ def make_trace(
 def _snapshot(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
     """A copy of the column, so that a token arriving meanwhile cannot appear without its text.
 
-    The text of an unfinished column includes a partial character at its end, if there is one. Of the given
-    tokens only those count that the column has.
+    The text of an unfinished column includes a partial character at its end, if there is one. Of the
+    forced tokens, only those that the column already has are counted.
     """
     tokens = list(column.tokens)
     given = min(column.given, len(tokens))

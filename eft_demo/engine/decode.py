@@ -18,7 +18,7 @@ from eft_demo.engine.draft_length import PLAIN, ROUND, DraftPlanner
 from eft_demo.engine.failures import StepFailure, attempt
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.sequence import Sequence
-from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
+from eft_demo.engine.speculate import Round, open_drafters, plan_round, run_round
 from eft_demo.runs.trace import TokenRecord
 
 # Attributing several steps at once costs about as much as one, and a delay this short is invisible.
@@ -101,7 +101,7 @@ class Decoder:
             blocks.update(self._planner.blocks(layout))
         self._after_failure = False
         if blocks:
-            self._play_round(layout, blocks)
+            self._run_round(layout, blocks)
         else:
             self._plain_step(layout)
 
@@ -171,7 +171,7 @@ class Decoder:
         for _, drawn_s in unsent:
             self._planner.record_cost(PLAIN, len(seqs), drawn_s + each_s)
 
-    def _play_round(self, layout: Layout, blocks: Mapping[Sequence, int]) -> None:
+    def _run_round(self, layout: Layout, blocks: Mapping[Sequence, int]) -> None:
         """Decode one or more tokens for every sequence of `layout`, some of them drafted."""
         plan = self._plan
         if plan is None or plan.layout is not layout or plan.blocks != blocks:
@@ -181,7 +181,7 @@ class Decoder:
         self._planner.begin_round(layout, blocks)
         try:
             open_drafters(plan, self._forwards)
-            for seq, record in play_round(plan, self._forwards, self._candidates):
+            for seq, record in run_round(plan, self._forwards, self._candidates):
                 if not seq.run.cancelled and not seq.ended:
                     seq.advance(record.id)
                     self._emit(seq, record)

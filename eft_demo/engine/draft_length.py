@@ -2,8 +2,8 @@
 
 A round with k drafts costs k forwards of the models that step, one forward over k positions of the others,
 and the attribution of all positions. A sequence that drafts gains 1 + a + ... + a^(k-1) tokens, where a is
-its acceptance rate; one that steps along gains k, one that waits gains 1. If no k pays off, nothing is
-drafted. Knows costs, sequences and their drafts; does not know how a round is played.
+its acceptance rate. One that decodes token by token beside it gains k, one that waits gains 1. If no k pays
+off, nothing is drafted. Knows costs, sequences and their drafts; does not know how a round runs.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -98,7 +98,7 @@ class Engine:
         return len(self._queue)
 
     @property
-    def silent_s(self) -> float:
+    def stalled_s(self) -> float:
         """Seconds since a step last began or ended; 0 while there is no work."""
         return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
 

@@ -95,7 +95,7 @@ class Service:
     @property
     def hangs(self) -> bool:
         """Whether the engine has work but has not finished a step for too long."""
-        return self.engine.silent_s > max(HANG_S, 2 * self.settings.deadline_s)
+        return self.engine.stalled_s > max(HANG_S, 2 * self.settings.deadline_s)
 
     def start(self) -> None:
         """Start the engine's thread. `load` does this already."""

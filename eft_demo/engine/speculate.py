@@ -116,8 +116,8 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
                 return
 
 
-def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
-    """Play one round, yielding (sequence, record) once a token is certain, each with `count` candidates.
+def run_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
+    """Run one round, yielding (sequence, record) once a token is certain, each with `count` candidates.
 
     The caller emits each token before asking for the next, may end sequences in between, and afterwards rolls
     all of them back to their text. Ends early if every run was cancelled. Raises ModelFailure.

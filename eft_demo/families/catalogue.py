@@ -47,6 +47,7 @@ ROLE = (
     "gated",
     "shape",
 )
+NF4 = "nf4"  # the only format of stored weights whose size is known before the download
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
@@ -71,6 +72,7 @@ class Shape:
     head_dim: int
     tied: bool = False  # input and output embedding are one matrix
     stored_bytes: int = 2  # per parameter in the repository's files
+    quantised: str = ""  # nf4 if the files hold 4-bit weights already
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +169,13 @@ def known_files(settings: Settings) -> dict[str, Path]:
 
 
 def find_entry(name: str, settings: Settings) -> Entry:
-    """Find a family by name or by the path of its file. Raises FamilyError."""
+    """Find a family by name or by the path of its file, whatever that is called. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
         return read_entry(files[name], bundled=files[name].name == "family.yaml")
-    if name.endswith((".yaml", ".yml")):
-        return read_entry(expand_home(name))
+    path = expand_home(name)
+    if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
+        return read_entry(path)
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
@@ -303,9 +306,12 @@ def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> R
 
 
 def _shape(part: Part) -> Shape:
-    table = part.table((*SHAPE, "tied", "stored_bytes"), SHAPE)
-    numbers = {name: entry.expect(int, low=1) for name, entry in table.items() if name != "tied"}
-    return Shape(**numbers, tied=_optional(table, "tied", bool, False))
+    table = part.table((*SHAPE, "tied", "stored_bytes", "quantised"), SHAPE)
+    numbers = {name: table[name].expect(int, low=1) for name in (*SHAPE, "stored_bytes") if name in table}
+    quantised = _optional(table, "quantised", str, "")
+    if quantised not in ("", NF4):
+        raise table["quantised"].error(f"quantised can only be {NF4}, not {quantised!r}.")
+    return Shape(**numbers, tied=_optional(table, "tied", bool, False), quantised=quantised)
 
 
 def _prompt(part: Part) -> PromptFormat:

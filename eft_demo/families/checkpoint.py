@@ -11,12 +11,21 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
-from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BROKEN, Header, headers, missing_files
+from eft_demo.families.weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    BROKEN,
+    PLAIN,
+    Header,
+    headers,
+    missing_files,
+)
 from eft_demo.settings import show_value
 
 # Supported architectures: transformers' own code runs them and our tests compare with it. Others are refused.
 MODEL_TYPES = (
-    "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "llama", "olmo2", "qwen2", "qwen3",
+    "apertus", "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "granite", "hunyuan_v1_dense",
+    "llama", "mistral", "olmo2", "olmo3", "phi3", "qwen2", "qwen3", "smollm3",
 )  # fmt: skip
 # Upper limits of plausible values. Larger ones would build a model that no memory holds.
 NUMBERS = {
@@ -25,7 +34,6 @@ NUMBERS = {
     "intermediate_size": 10_000_000, "max_position_embeddings": 1_000_000_000,
 }  # fmt: skip
 REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
-PLAIN = ("F64", "F32", "F16", "BF16")  # dtypes that need no scales
 # Quantisation methods by their names in config.json. Transformers reads each with its own package, and its
 # error names that package.
 QUANT_METHODS = (

@@ -117,7 +117,7 @@ def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = 
     folder = _fetch(repo, facts.commit, wanted, watcher)
     if revision != facts.commit:
         # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
-        _get(repo, revision or "main", next(iter(wanted)), watcher, _Coming())
+        _get(repo, revision or "main", next(iter(wanted)), watcher, _FileProgress())
     return folder
 
 
@@ -141,7 +141,7 @@ def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) ->
             raise not_the_hub(repo)
         return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
 
-    return _asked(ask, repo, revision, watcher, _Coming())
+    return _call_in_thread(ask, repo, revision, watcher, _FileProgress())
 
 
 def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
@@ -150,24 +150,24 @@ def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher
     _check_disk(repo, total)
     for name, size in wanted.items():
         watcher.report("download", repo, done, total)
-        path = _get(repo, revision, name, watcher, _Coming(done, total))
+        path = _get(repo, revision, name, watcher, _FileProgress(done, total))
         done += size
     watcher.report("download", repo, done, total)
     return Path(path).parent
 
 
-def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _Coming) -> str:
+def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _FileProgress) -> str:
     """The path of one file in the cache, downloaded if it is missing."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
 
     def get() -> str:
         return hf_hub_download(repo, name, revision=revision, tqdm_class=coming.bar())
 
-    return _asked(get, repo, revision, watcher, coming)
+    return _call_in_thread(get, repo, revision, watcher, coming)
 
 
 @dataclass(slots=True)
-class _Coming:
+class _FileProgress:
     """A file being downloaded, as counted by its progress bar."""
 
     done: int = 0  # bytes of the files before it
@@ -196,8 +196,8 @@ class _Coming:
         return Bar
 
 
-def _asked(
-    ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _Coming
+def _call_in_thread(
+    ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _FileProgress
 ) -> Answer:
     """Run `ask` in its own thread, so that a hanging request does not block the caller for long.
 

@@ -75,7 +75,7 @@ def hub_error(error: Exception, repo: str, revision: str | None, *, arriving: bo
             f"read ({brief(error)}). Please correct SSL_CERT_FILE and SSL_CERT_DIR, or unset them."
         )
     if isinstance(error, OSError) and error.errno is not None:
-        return _unsaved(error, repo)
+        return _disk_error(error, repo)
     if isinstance(error, UnicodeEncodeError) or "header value" in str(error):
         names = " and ".join(non_ascii_variables("HF_")) or "the token file"
         return FamilyError(
@@ -97,7 +97,7 @@ def unreachable(repo: str, reason: str) -> HubUnreachable:
     """The error for a missing or endless answer."""
     return HubUnreachable(
         f"{repo} is not in the cache {cache_folder()}, and the hub {endpoint()} cannot be reached "
-        f"({reason}).{_doubtful()} {UNREACHABLE_HELP}"
+        f"({reason}).{_suspect_variables()} {UNREACHABLE_HELP}"
     )
 
 
@@ -106,11 +106,11 @@ def incomplete(repo: str, reason: str) -> Incomplete:
     return Incomplete(
         f"The download of {repo} from {endpoint()} came incomplete ({reason}). Please start again to resume "
         "it: what has arrived is kept. If it comes incomplete again, the network, or a proxy or mirror in "
-        f"between, cuts it off.{_doubtful()}"
+        f"between, cuts it off.{_suspect_variables()}"
     )
 
 
-def _doubtful() -> str:
+def _suspect_variables() -> str:
     """A sentence about environment variables that redirect requests, or ""."""
     from huggingface_hub import constants  # noqa: PLC0415
 
@@ -204,7 +204,7 @@ def _proxy(error: Exception) -> HubUnreachable:
     )
 
 
-def _unsaved(error: OSError, repo: str) -> FamilyError:
+def _disk_error(error: OSError, repo: str) -> FamilyError:
     """The error for a disk problem; network problems are errors of the HTTP library."""
     if error.errno in _FULL:
         return FamilyError(

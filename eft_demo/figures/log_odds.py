@@ -1,6 +1,6 @@
 """Log-odds between two columns: their sums over a text, the figure of them as a plain dict, and their tab.
 
-Knows token records; asks no model.
+Knows token records; needs no models.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The interface of a plot tab: its texts, and a function from one or two columns' tokens to a figure.
 
-Knows records and colours; asks no model.
+Knows records and colours; needs no models.
 """
 
 from collections.abc import Callable, Mapping, Sequence

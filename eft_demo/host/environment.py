@@ -1,6 +1,6 @@
 """Environment variables that libraries read: hides some of them, and finds the one that broke a start.
 
-Knows the names that other programs use; `settings` knows our own.
+Knows the variables of other programs; `settings` knows those of this app.
 """
 
 import linecache
@@ -77,7 +77,7 @@ def error_of_bad_variable(error: BaseException) -> EFTError | None:
     the message, or else its value in a local variable of the function that raised.
     """
     said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
-    found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_held(error))
+    found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_holding_value(error))
     if not found:
         return None
     names = " or ".join(found)
@@ -120,26 +120,26 @@ def _named(error: BaseException) -> set[str]:
         lines = [linecache.getline(code, near) for near in range(line - _NEAR, line + _NEAR + 1)]
         if any(_READS.search(text) for text in lines):
             words.update(_NAME.findall(" ".join(lines)))
-    return words & _shouted()
+    return words & _suspects()
 
 
 def _quoted(error: BaseException) -> Iterator[str]:
-    for name in _shouted():
+    for name in _suspects():
         value = os.environ[name]
         if len(value) >= _LEAST and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error)):
             yield name
 
 
-def _held(error: BaseException) -> Iterator[str]:
+def _holding_value(error: BaseException) -> Iterator[str]:
     last = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][-2:]
     held = {text.rstrip("/") for names in last for text in names.values() if isinstance(text, str)}
-    for name in _shouted():
+    for name in _suspects():
         value = os.environ[name].rstrip("/")
         if len(value) >= _LEAST and value in held and not name.startswith("EFT_"):
             yield name
 
 
-def _shouted() -> set[str]:
+def _suspects() -> set[str]:
     """The variables that may be the cause: upper case or proxies, except those that every shell sets."""
     everyday = {"HOME", "PATH", "USER", "SHELL", "TERM", "LANG", "PWD", "OLDPWD", "LOGNAME", "HOSTNAME"}
     return {name for name in os.environ if name.isupper() or name.endswith("_proxy")} - everyday

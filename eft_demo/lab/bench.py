@@ -25,12 +25,12 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.lab import baseline
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.synthetic_models import LARGE, larger_family
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models import baseline as peer
 from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.memory import freeze_loaded_objects
@@ -73,6 +73,12 @@ def bench(
     family = load_family(family_name, settings)
     if larger:
         _temporary_folder()
+    longest = max(len(encode_prompt(family, role, PROMPT)) for role in family.roles)
+    if new_tokens > (most := family.context - longest):
+        raise InputError(
+            f"--new-tokens must be at most {most}, so that prompt and text fit into the context of "
+            f"{family.title}; got {new_tokens}."
+        )
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
     dtype, threads = choose_dtype(settings), settings.threads or DEFAULT_THREADS
     result["trios"] = [bench_trio(family, settings, dtype, compare_speed(threads), pairs, new_tokens)]
@@ -215,17 +221,19 @@ class _Engine:
 def _plain_variants(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str, Variant]:
     """The same with transformers' `generate`: up-scaled alone, and three columns one after the other."""
     names = ("large_base", family.behaviours[0].role, "small_base")
-    base, tuned, small = (peer.load(family.roles[name].path, dtype) for name in names)
+    base, tuned, small = (baseline.load(family.roles[name].path, dtype) for name in names)
     prompt = list(encode_prompt(family, "large_base", PROMPT))
     draw = Sampling()
     sampling = {"do_sample": True, "temperature": draw.temperature, "top_p": draw.top_p, "top_k": draw.top_k}
 
     def upscaled() -> None:
-        peer.generate(base, prompt, new_tokens, peer.EFTProcessor(tuned, small, ALPHA.default), **sampling)
+        baseline.generate(
+            base, prompt, new_tokens, baseline.EFTProcessor(tuned, small, ALPHA.default), **sampling
+        )
 
     def all_three() -> None:
-        peer.generate(base, prompt, new_tokens, None, **sampling)
-        peer.generate(tuned, prompt, new_tokens, None, **sampling)
+        baseline.generate(base, prompt, new_tokens, None, **sampling)
+        baseline.generate(tuned, prompt, new_tokens, None, **sampling)
         upscaled()
 
     return {"one": lambda: _timed(upscaled), "three": lambda: _timed(all_three)}

@@ -1,6 +1,6 @@
 """Checks what is installed here, what was chosen and why, and whether the family can generate a token.
 
-Every check gives one line and none stops the others, so that one report shows everything that is wrong.
+Every check gives one line and cannot stop the others, so that one report shows everything that is wrong.
 Uses only the public functions of other rooms; repairs nothing.
 """
 

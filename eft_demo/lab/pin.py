@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eft_demo.errors import EFTError, FamilyError
-from eft_demo.families.catalogue import Entry, RoleEntry, find_entry, known_files
+from eft_demo.families.catalogue import NF4, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.files import is_file
 from eft_demo.families.hub import Facts, download_config, look_up
@@ -101,12 +102,32 @@ def _problem(role: RoleEntry, folder: Path) -> str:
             "layers": cache.layers,
             "kv_heads": cache.kv_heads,
             "head_dim": cache.head_dim,
+            "quantised": _stored_format(config),
         }
     except BROKEN as error:
         return f"{role.repo}: its config.json cannot be read ({type(error).__name__}: {error})."
-    wrong = [f"{name} is {value}, not {getattr(role.shape, name)}" for name, value in real.items()
-             if getattr(role.shape, name) != value]  # fmt: skip
+    wrong = [
+        f"{name} is {value or 'nothing'}, not {getattr(role.shape, name) or 'nothing'}"
+        for name, value in real.items()
+        if getattr(role.shape, name) != value
+    ]
     return f"{role.repo}: {', '.join(wrong)}. Please correct the family file." if wrong else ""
+
+
+def _stored_format(config: Mapping[str, Any]) -> str:
+    """The format of the weights by the name that a family file has for it; "" if they are plain."""
+    stored = config.get("quantization_config")
+    if not stored:
+        return ""
+    kind = str(
+        stored.get("bnb_4bit_quant_type") if stored.get("load_in_4bit") else stored.get("quant_method")
+    )
+    # The plan counts scales that are quantised too.
+    return (
+        kind
+        if kind != NF4 or stored.get("bnb_4bit_use_double_quant")
+        else f"{kind} without double quantisation"
+    )
 
 
 def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:

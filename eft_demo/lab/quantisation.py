@@ -97,25 +97,14 @@ def compare(full: Tensor, quantised: Tensor) -> tuple[float, float]:
     return float(kl.mean()), float(changed.float().mean())
 
 
-def to_markdown(result: Report) -> str:
-    """The report as a table with two lines and a summary."""
+def to_text(result: Report) -> str:
+    """The report in words."""
     ratio = result.full_bytes / result.quantised_bytes
     return (
-        f"| large base of {result.family} | MB |\n|---|---|\n| as it is | {result.full_bytes / 1e6:.1f} |\n"
-        f"| {result.quantisation} | {result.quantised_bytes / 1e6:.1f} |\n\n"
-        f"{ratio:.2f} times smaller. Over {result.tokens} tokens of a fixed text the mean KL is "
-        f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of the first choices change."
-    )
-
-
-def to_text(result: Report) -> str:
-    """The report as the page shows it."""
-    smaller = result.full_bytes / result.quantised_bytes
-    return (
-        f"In {result.quantisation} the large base takes {_size(result.quantised_bytes)} instead of "
-        f"{_size(result.full_bytes)}: {smaller:.1f} times smaller. Over {result.tokens} tokens of a fixed "
-        f"text its predictions shift by a mean KL of {result.mean_kl_nats:.4f} nats, and "
-        f"{result.changed_share:.1%} of its first choices change."
+        f"In {result.quantisation} the large base of {result.family} takes "
+        f"{_size(result.quantised_bytes)} instead of {_size(result.full_bytes)}: {ratio:.1f} times smaller. "
+        f"Over {result.tokens} tokens of a fixed text its predictions shift by a mean KL of "
+        f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of its first choices change."
     )
 
 

@@ -34,7 +34,7 @@ class Sampling:
     top_k: int = _within(TOP_K)  # 0 = off
     min_p: float = _within(MIN_P)  # 0 = off
     seed: int = _within(SEED)
-    # Warpers in files of their own act after these, in this order.
+    # Added warpers act after these, in this order.
 
     def __post_init__(self) -> None:
         for name, limits in SAMPLING.items():

@@ -25,7 +25,8 @@ from eft_demo.settings import Settings
 # take the rest.
 EFFICIENCY = 0.5
 FLUENT = 4.0  # tokens per second: about as fast as people read
-WIDTH, BYTES, ROUNDS = 2048, 256_000_000, 5
+# Width of a square matrix and bytes in all. A GPU reads small ones faster than it can be asked to.
+CPU_SIZE, GPU_SIZE, ROUNDS = (2048, 256_000_000), (8192, 2_000_000_000), 5
 ReadSpeed = Callable[[str, int], float]  # device, torch threads -> bytes per second
 
 
@@ -102,10 +103,12 @@ def read_speed(device: str, threads: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        count = BYTES // (WIDTH * WIDTH * dtype.itemsize)
-        weights = torch.ones(count, WIDTH, WIDTH, dtype=dtype, device=place).unbind()
-        row = torch.ones(1, WIDTH, dtype=dtype, device=place)
-        return BYTES / min(_seconds(weights, row) for _ in range(ROUNDS))
+        width, size = CPU_SIZE if place == CPU else GPU_SIZE
+        matrices = torch.ones(
+            size // (width * width * dtype.itemsize), width, width, dtype=dtype, device=place
+        )
+        row = torch.ones(1, width, dtype=dtype, device=place)
+        return matrices.nbytes / min(_seconds(matrices.unbind(), row) for _ in range(ROUNDS))
     finally:
         torch.set_num_threads(before)
 

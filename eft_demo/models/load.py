@@ -21,6 +21,7 @@ from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_me
 from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
+from eft_demo.models.shape import longest_row
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +129,7 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, options: LoadOption
 
     check_shapes(checkpoint.role, headers(checkpoint.path), options.quantisation, options.device == CPU)
     model = read_pretrained(checkpoint.path, options.dtype, options.quantisation, options.device)
-    limit = getattr(model.config, "max_position_embeddings", None) or family.context
-    context = min(family.context, limit)
+    context = longest_row(read_config(checkpoint.path), family.context)
     return TransformersModel(checkpoint.role, model, context, family.vocab, options.dtype)
 
 

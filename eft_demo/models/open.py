@@ -16,6 +16,7 @@ from eft_demo.models.load import load_models
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan, engine_threads, make_plan
 from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.quantise import NONE
 from eft_demo.settings import Settings
 
 
@@ -33,6 +34,8 @@ class Opened:
         """Short facts for a status line."""
         large = self.plan.of("large_base")
         facts = [self.family.title, large.reason]
+        if large.quantisation != NONE:
+            facts.append(f"{large.quantisation.upper()} large models")
         if self.plan.warning:
             facts.append(self.plan.warning)
         return tuple(facts)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from eft_demo.errors import OutOfMemory
-from eft_demo.families.catalogue import Entry, RoleEntry
+from eft_demo.families.catalogue import Entry, RoleEntry, Shape
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
 from eft_demo.families.hub import cached_folder
@@ -22,8 +22,16 @@ from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, file_headers, hea
 from eft_demo.method.roles import is_large
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.memory import CPU, free_memory
-from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
-from eft_demo.models.shape import CacheShape, cache_shape
+from eft_demo.models.quantise import (
+    BYTES_PER_WEIGHT,
+    NF4,
+    NONE,
+    StoredWeights,
+    Weights,
+    count_stored,
+    count_weights,
+)
+from eft_demo.models.shape import CacheShape, cache_shape, longest_row
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 MIN_ROWS = 4  # three columns, plus one that colours a column
@@ -114,7 +122,22 @@ def menu_entry(entry: Entry, settings: Settings, free: Mapping[str, int] | None 
 
 
 def _stored_bytes(role: RoleEntry) -> int:
-    return role.shape.parameters * role.shape.stored_bytes if role.shape else 0
+    """The size of a repository's files; 0 if the family file does not say."""
+    if role.shape is None:
+        return 0
+    if role.shape.quantised:
+        return _weights_of(role.shape).bytes(torch.bfloat16, NONE)
+    return role.shape.parameters * role.shape.stored_bytes
+
+
+def _weights_of(shape: Shape) -> Weights | StoredWeights:
+    """The weights of a model that is not downloaded yet."""
+    other = shape.width * shape.hidden * (1 if shape.tied else 2)
+    weights = Weights(shape.parameters - other, other)
+    if not shape.quantised:
+        return weights
+    packed = int(weights.linear * BYTES_PER_WEIGHT[shape.quantised])
+    return StoredWeights(weights.linear, packed, other)
 
 
 def make_plan(
@@ -148,8 +171,7 @@ class _Measure:
     """What is known about one role before it is loaded."""
 
     entry: RoleEntry
-    weights: Weights
-    stored_bytes: int  # of a prequantised checkpoint, else 0
+    weights: Weights | StoredWeights
     cache: CacheShape | None
     context: int
     here: bool
@@ -221,15 +243,16 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
     large = is_large(role)
     quantisation = strategy.quantisation if large else NONE
     reason = strategy.reason
-    if measure.stored_bytes:
-        quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "already quantised, loaded as it is"
-    elif measure.entry.same_as is not None:
+    if measure.entry.same_as is not None:
         weights_bytes, reason = 0, f"the same model as {measure.entry.same_as}"
     elif measure.entry.adapter_of is not None:
         weights_bytes, reason = (
             measure.weights.bytes(strategy.dtype, NONE),
             f"an adapter on {measure.entry.adapter_of}",
         )
+    elif isinstance(measure.weights, StoredWeights):
+        quantisation, reason = NONE, "already quantised, loaded as it is"
+        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
     else:
         weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
         if not measure.weights.parameters:
@@ -263,26 +286,22 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
     if given.adapter_of is not None:
         return _measure_adapter(given, folder, _measure(entry, given.adapter_of, folders))
     if given.same_as is not None:
-        return replace(
-            _measure(entry, given.same_as, folders), entry=given, weights=Weights(0, 0), stored_bytes=0
-        )
+        return replace(_measure(entry, given.same_as, folders), entry=given, weights=Weights(0, 0))
     if folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)
-            weights = count_weights(tensors, bool(config.get("tie_word_embeddings")))
-            stored = sum(tensor.bytes for tensor in tensors.values())
-            prequantised = stored if config.get("quantization_config") else 0
-            context = min(entry.context, int(config.get("max_position_embeddings") or entry.context))
-            return _Measure(given, weights, prequantised, cache_shape(config), context, True)
+            tied, stored = bool(config.get("tie_word_embeddings")), config.get("quantization_config")
+            weights = count_stored(tensors, tied, stored) if stored else count_weights(tensors, tied)
+            context = longest_row(config, entry.context)
+            return _Measure(given, weights, cache_shape(config), context, True)
         except BROKEN:
             pass  # load_family reports what is wrong with the files
     shape = given.shape
     if shape is None:
         here = folder is not None and folder.is_dir()
-        return _Measure(given, Weights(0, 0), 0, None, entry.context, here)
-    other = shape.width * shape.hidden * (1 if shape.tied else 2)
+        return _Measure(given, Weights(0, 0), None, entry.context, here)
     cache = CacheShape(shape.layers, shape.kv_heads, shape.head_dim)
-    return _Measure(given, Weights(shape.parameters - other, other), 0, cache, entry.context, False)
+    return _Measure(given, _weights_of(shape), cache, entry.context, False)
 
 
 def _measure_adapter(given: RoleEntry, folder: Path | None, base: _Measure) -> _Measure:
@@ -292,7 +311,7 @@ def _measure_adapter(given: RoleEntry, folder: Path | None, base: _Measure) -> _
     except BROKEN:
         tensors = {}  # load_family reports what is wrong with the file
     own = Weights(0, sum(tensor.elements for tensor in tensors.values()))
-    return _Measure(given, own, 0, base.cache, base.context, bool(tensors))
+    return _Measure(given, own, base.cache, base.context, bool(tensors))
 
 
 def _problem(

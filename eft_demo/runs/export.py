@@ -1,7 +1,7 @@
-"""A run as a file to keep or to send: CSV or Markdown. The HTML page is ui/saved_page.py.
+"""A run as a CSV or Markdown file. `ui/saved_page.py` makes the HTML file.
 
-Whatever a model or a person wrote is shown as it stands and never read as a formula or as markup. Knows
-traces; knows no models, no page of ours and no Gradio.
+Texts from models and people are written verbatim and are never read as formulas or markup. Knows traces;
+knows no models, no page and no Gradio.
 """
 
 import csv
@@ -22,8 +22,8 @@ _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown
 def to_csv(run: RunTrace) -> str:
     """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
 
-    Cells with text are written by `plain_cell`: one leading ' is no part of the text. `bytes` has in hex what
-    a token stands for, exactly.
+    Cells with text are written by `plain_cell`: a leading ' is not part of the text. `bytes` has the exact
+    bytes of the token in hex.
     """
     controls = _names(record.controls for _, record in _records(run))
     roles = _names(record.by_role for _, record in _records(run))

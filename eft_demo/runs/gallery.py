@@ -1,4 +1,4 @@
-"""The recorded runs that ship with the page: what each one shows, and its spec. `lab.record` records them.
+"""The gallery: title, caption and spec of each recorded run. `lab.record` records them.
 
 Knows runs as data; knows no models and no page.
 """

@@ -1,4 +1,4 @@
-"""Share links: a run's settings as the end of a link, and back. A link fills in the page and runs nothing.
+"""Share links: a run's settings as the end of a link, and back. A link never starts a run.
 
     #v=1&prompt=...&family=atlas&behaviour=pirate&column=Base:large_base&column=...&alpha=1.5&seed=7...
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text

@@ -95,7 +95,7 @@ def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
     for _ in range(MAX_ROUNDS):
         if not _is_encoded_twice(pairs):
             break
-        pairs = [(name, _again(value), lost) for name, value, lost in pairs]
+        pairs = [(name, _decode_twice(value), lost) for name, value, lost in pairs]
     values: dict[str, list[str]] = {}
     for name, value, _ in pairs:
         values.setdefault(name, []).append(value)
@@ -114,7 +114,7 @@ def _pair(piece: str, is_ours: Callable[[str], bool]) -> tuple[str, str, bool]:
         return name, unquote_plus(value, errors="replace"), True
 
 
-def _again(value: str) -> str:
+def _decode_twice(value: str) -> str:
     try:
         return unquote_plus(value, errors="surrogatepass")
     except UnicodeDecodeError:

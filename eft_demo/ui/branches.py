@@ -12,6 +12,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import empty_traces
+from eft_demo.runs.made_with import differences
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
@@ -22,7 +23,7 @@ NO_TEXT = "That column has no text to score. Please choose another."
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Rewrite:
     """The part of a stored run to rewrite: the columns at `places`, after `forced` tokens, for `owner`."""
 
     places: tuple[int, ...]
@@ -37,11 +38,11 @@ def start_branch(
 ) -> tuple[Run, StoredRun]:
     """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
-    `posted` has `run`, `column`, `position` (tokens stored) and optionally `token` (the id of a candidate;
-    sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
-    not only this one). Raises EFTError.
+    `posted` has `run`, `column`, `position` (how many tokens stay) and optionally `token` (the id of a
+    candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column
+    from there, not only this one). Raises EFTError.
     """
-    stored = _to_go_on(service, runs, posted)
+    stored = _continuable_run(service, runs, posted)
     index = checked_index(posted.get("column"), len(stored.traces))
     tokens = stored.traces[index].tokens
     token = posted.get("token")
@@ -53,25 +54,25 @@ def start_branch(
         forced.append(token)
     places = tuple(range(len(stored.traces))) if posted.get("all") else (index,)
     length = max(stored.spec.length, len(forced)) if stored.spec.length else None
-    return _start(service, stored, posted, Part(places, forced, length, owner, stored.seeds[index]))
+    return _start(service, stored, posted, Rewrite(places, forced, length, owner, stored.seeds[index]))
 
 
 def start_same_text(
     service: Service, runs: RunStore, posted: Mapping[str, object], owner: str = ""
 ) -> tuple[Run, StoredRun]:
     """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
-    stored = _to_go_on(service, runs, posted)
+    stored = _continuable_run(service, runs, posted)
     index = checked_index(posted.get("column"), len(stored.traces))
     tokens = stored.traces[index].tokens
     if not tokens:
         raise InputError(NO_TEXT)
     forced = [record.id for record in tokens]
     places = tuple(range(len(stored.traces)))
-    return _start(service, stored, posted, Part(places, forced, len(forced), owner, stored.seeds[index]))
+    return _start(service, stored, posted, Rewrite(places, forced, len(forced), owner, stored.seeds[index]))
 
 
 def _start(
-    service: Service, stored: StoredRun, posted: Mapping[str, object], part: Part
+    service: Service, stored: StoredRun, posted: Mapping[str, object], part: Rewrite
 ) -> tuple[Run, StoredRun]:
     """Write that part of the stored run again, with the posted changes, all checked."""
     run = service.start_run(_changed(stored.spec, posted, part, service.settings), part.forced, part.owner)
@@ -96,10 +97,11 @@ def _start(
         "given": len(part.forced),
     }
     mixed = stored.mixed and bool(origin["copied"])
-    return run, StoredRun(whole, traces, again, origin, mixed=mixed, serial=stored.serial)
+    notes = {"notes": stored.notes} if stored.notes else {}
+    return run, StoredRun(whole, traces, again, origin | notes, mixed=mixed, serial=stored.serial)
 
 
-def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
+def _changed(spec: RunSpec, posted: Mapping[str, object], part: Rewrite, settings: Settings) -> RunSpec:
     """The columns of the part, with the posted controls and seed."""
     changes = posted.get("controls")
     controls = dict(spec.controls)
@@ -114,11 +116,11 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
     )
 
 
-def _to_go_on(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
+def _continuable_run(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
-    A run that was written here goes on only with the family that wrote it. A run from a file continues with
-    the prompts recorded in that file.
+    A run that was generated here continues only with its family. A run from a file continues with the prompts
+    recorded in that file.
     """
     stored = runs.find(posted.get("run"))
     if stored.file is None:
@@ -128,8 +130,9 @@ def _to_go_on(service: Service, runs: RunStore, posted: Mapping[str, object]) ->
     if why := _why_not(service, stored.file):
         raise InputError(NOT_HERE.format(why=why))
     here = made_with(service.family, service.plan, roles_of(stored.spec.columns))
-    mixed = stored.file.made_with != here
-    return replace(stored, file=None, mixed=mixed, serial=runs.serial)
+    there = stored.file.made_with
+    notes = differences("run", there.facts, here.facts) if there else ""
+    return replace(stored, file=None, mixed=there != here, notes=notes, serial=runs.serial)
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:

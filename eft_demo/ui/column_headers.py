@@ -6,9 +6,10 @@ Knows the shapes of recipes; knows nothing of models or of how a header is drawn
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eft_demo.method.recipe import Recipe, lone_model
+from eft_demo.method.recipe import Recipe, Term, lone_model
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, is_large
 
+LARGE_TUNING, OTHER, SIZE, SMALL_TUNING = "large tuning", "other", "size", "small tuning"  # of terms
 # True of every family; what is special about one family stands in its file.
 GENERAL = {
     LARGE_BASE: "The large model alone",
@@ -47,20 +48,33 @@ def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType(
     model = lone_model(recipe)
     if model:
         role = model if is_base(model) or is_large(model) else SMALL_TUNED
-        return captions.get(model) or captions.get(role) or GENERAL[role]
-    behaviours = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
-    sizes = sum(is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
-    shape = (recipe.anchor, behaviours, sizes)
-    if behaviours + sizes < len(recipe.terms):
-        return "Custom recipe"
-    if shape == (LARGE_BASE, 1, 0):
+        return captions.get(model) or captions.get(role) or GENERAL.get(role, "A model alone")
+    kinds = [_kind(term) for term in recipe.terms]
+    shape = (recipe.anchor, *sorted(kinds))
+    if shape == (LARGE_BASE, SMALL_TUNING):
         return "Small model's behaviour, large model's knowledge"
-    if shape == (SMALL_BASE, 1, 0):
+    if shape == (SMALL_BASE, LARGE_TUNING):
         return "Large model's behaviour, small model's knowledge"
-    if shape == (SMALL_BASE, 1, 1):
+    if shape == (SMALL_BASE, SIZE, SMALL_TUNING):
         return "Small base; α adds behaviour, β adds knowledge"
-    if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
+    if _is_small_tuned(recipe.anchor) and kinds == [SIZE]:
         return "Small model's behaviour; β adds knowledge"
-    if recipe.anchor == LARGE_BASE and not sizes:
-        return f"Large model's knowledge, {behaviours} behaviours blended"
+    if recipe.anchor == LARGE_BASE and set(kinds) == {SMALL_TUNING}:
+        return f"Large model's knowledge, {len(kinds)} behaviours blended"
     return "Custom recipe"
+
+
+def _kind(term: Term) -> str:
+    """What a term adds: the tuning of a small or the large model, the size of a base, or something else."""
+    weight = term.scale if isinstance(term.weight, str) else term.weight
+    if weight <= 0:
+        return OTHER
+    if (term.plus, term.minus) == (LARGE_TUNED, LARGE_BASE):
+        return LARGE_TUNING
+    if (term.plus, term.minus) == (LARGE_BASE, SMALL_BASE):
+        return SIZE
+    return SMALL_TUNING if _is_small_tuned(term.plus) and term.minus == SMALL_BASE else OTHER
+
+
+def _is_small_tuned(role: str) -> bool:
+    return not is_base(role) and not is_large(role)

@@ -1,4 +1,4 @@
-"""The columns a person may choose: presets, the default three and typed recipes, all checked.
+"""The columns that a visitor can choose: presets, the default three and typed recipes, all checked.
 
 Knows recipes, the family's roles and column headers; knows nothing of runs or of how the page draws. If a
 column is refused, the error names it.
@@ -104,7 +104,7 @@ def read_columns(posted: object) -> Columns:
 def check_columns(service: Service, posted: object) -> str:
     """JSON for the page while a recipe is typed: the header of each of `columns`, or {"error"}.
 
-    `posted` has `columns` as for a run, and the `behaviour` that plays small_tuned.
+    `posted` has `columns` as for a run, and the `behaviour` that small_tuned stands for.
     """
     request = posted if isinstance(posted, Mapping) else {}
     columns = request.get("columns")

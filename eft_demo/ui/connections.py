@@ -90,7 +90,7 @@ class Connection(H11Protocol):
         self._lingering = False
 
     @property
-    def asking(self) -> bool:
+    def is_awaiting_request(self) -> bool:
         """Whether the request, or the rest of it, is still awaited."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
@@ -100,7 +100,7 @@ class Connection(H11Protocol):
         if len(self.connections) <= self.most:
             return
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        slow = [other for other in others if other.asking]
+        slow = [other for other in others if other.is_awaiting_request]
         if slow:
             min(slow, key=lambda other: other.since).drop()
         elif len(self.connections) > self.most + FOR_HEALTH:

@@ -1,4 +1,4 @@
-"""The family menu: which families there are and whether they fit; load, watch, cancel, measure.
+"""The family menu: lists the families and whether they fit, and loads, cancels and measures.
 
 Its server functions exchange JSON with the page. Knows the catalogue, memory plans and the switch; knows
 nothing of how a family is loaded.

@@ -1,7 +1,7 @@
 """Handlers of the page's requests: run, branch, score a text, move a control, stop.
 
 Knows the service and the wire format; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it
-is checked here or in the service, and every error message names its place on the page.
+is checked here or in the service, and every error names the field of the page that it belongs to.
 """
 
 import logging
@@ -26,6 +26,7 @@ from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
 GONE = "This run has ended. Press Run to start another."
 CLOSING = RESTARTING
+SUPERSEDED = "A newer run of this page has taken the place of this one."
 UNHEARD = "No page received this run for {:g} s, so it was stopped. Please press Run again."
 BUG = "Internal error: this run was stopped. The server log has the traceback. Please press Run again."
 
@@ -37,10 +38,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Who started a run, and when."""
+    """Who started a run, when, and the page's number for it: a page wants only its newest run."""
 
     visitor: Visitor
     at_s: float
+    number: int
 
 
 @dataclass(slots=True)
@@ -60,8 +62,13 @@ class LiveRuns:
     _starting: set[str] = field(default_factory=set)  # started, but without a run yet
     _lock: Lock = field(default_factory=Lock)
 
-    def reserve(self, visitor: Visitor, settings: Settings) -> str:
-        """An id for a run of this visitor. Raises Overloaded at the visitor's limit."""
+    def reserve(self, visitor: Visitor, settings: Settings, number: int = 0) -> str:
+        """An id for a run of this visitor, whose runs with a lower number are cancelled.
+
+        Raises Overloaded at the visitor's limit, EFTError if there is a run with a higher number. So the
+        newest run wins in whatever order they get here; on a slow network, a page cannot stop its older
+        runs before it knows them.
+        """
         now_s = time.monotonic()
         with self._lock:
             recent = {
@@ -69,8 +76,11 @@ class LiveRuns:
                 for run_id, start in self._reservations.items()
                 if run_id in self.by_id or start.at_s > now_s - MINUTE_S
             }
-            own = [run_id for run_id, start in recent.items() if start.visitor == visitor]
-            if (going := sum(map(self._is_active, own))) >= (most := settings.max_runs_each):
+            own = {run_id: start.number for run_id, start in recent.items() if start.visitor == visitor}
+            if any(other > number for other in own.values()):
+                raise EFTError(SUPERSEDED)
+            older = [run_id for run_id, other in own.items() if other < number]
+            if (going := sum(map(self._is_active, own.keys() - older))) >= (most := settings.max_runs_each):
                 raise Overloaded(
                     f"This page has {going} active runs, and at most {most} are allowed. "
                     "Please stop one, or wait until it has ended."
@@ -82,16 +92,26 @@ class LiveRuns:
                     f"{settings.max_runs_per_minute} are allowed. Please try again in a moment."
                 )
             run_id = secrets.token_urlsafe(18)
-            self._reservations = {**recent, run_id: Reservation(visitor, now_s)}
+            self._reservations = {**recent, run_id: Reservation(visitor, now_s, number)}
             self._starting.add(run_id)
+            going_on = [run for run_id in older if (run := self.by_id.get(run_id))]
+        for run in going_on:
+            run.cancel()
         return run_id
 
     def register(self, run_id: str, run: Run | None) -> None:
-        """Register that run as active; None if it could not start."""
+        """Register that run as active; None if it could not start. Cancel it if there is a newer one."""
         with self._lock:
             self._starting.discard(run_id)
             if run is not None:
                 self.by_id[run_id] = run
+            own = self._reservations.get(run_id)
+            late = own is not None and any(
+                own.visitor == other.visitor and own.number < other.number
+                for other in self._reservations.values()
+            )
+        if run is not None and late:
+            run.cancel()
 
     def _is_active(self, run_id: str) -> bool:
         run = self.by_id.get(run_id)
@@ -148,7 +168,7 @@ def _run_lines(
     settings = service.settings
     if visitor is not None and not live.streams.wait(visitor, settings):
         raise EFTError(UNHEARD.format(settings.listen_s))  # before it uses anything shared
-    run_id = live.reserve(visitor, settings) if visitor else secrets.token_urlsafe(18)
+    run_id = live.reserve(visitor, settings, nonce) if visitor else secrets.token_urlsafe(18)
     run = None
     try:
         run, stored = _start(

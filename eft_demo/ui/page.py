@@ -7,6 +7,7 @@ modules use textContent only.
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import partial
 
 import anyio.from_thread
@@ -17,14 +18,12 @@ from eft_demo.errors import EFTError
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import freeze_loaded_objects
+from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, handlers, run_store
+from eft_demo.ui import columns, handlers, links, replays, restored_runs, run_store
 from eft_demo.ui import family_menu as menu
-from eft_demo.ui import links as sharing
 from eft_demo.ui import prompt_formats as formats
-from eft_demo.ui import replays as opening
-from eft_demo.ui import restored_runs as restored_runs
 from eft_demo.ui import stream as wire
 from eft_demo.ui.columns import describe_column, presets
 from eft_demo.ui.family_switch import (
@@ -78,7 +77,7 @@ def build_demo(
 ) -> Page:
     """The whole page, served by `first` at the start. Nothing is started.
 
-    `measure` describes the effect of quantising the large base in a sentence.
+    `measure` describes the effect of quantising the large base.
     """
     live = handlers.LiveRuns(store=run_store.RunStore(settings))
     turns = Turns(settings)
@@ -132,10 +131,10 @@ def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
         return columns.check_columns(page().service, posted)
 
     def make_link(posted: object) -> str:
-        return sharing.make_link(page().service, posted)
+        return links.make_link(page().service, posted)
 
     def read_link(posted: object) -> str:
-        return sharing.read_link(page().service, posted)
+        return links.read_link(page().service, posted)
 
     return [check_columns, make_link, read_link]
 
@@ -159,13 +158,13 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
 
     async def open_file(posted: object, request: gr.Request) -> str:
         return await in_turn(
-            request, lambda visitor: opening.open_file(page().live.store, posted, page().service, visitor)
+            request, lambda visitor: replays.open_file(page().live.store, posted, page().service, visitor)
         )
 
     async def open_recorded(posted: object, request: gr.Request) -> str:
         return await in_turn(
             request,
-            lambda visitor: opening.open_recorded(
+            lambda visitor: replays.open_recorded(
                 page().live.store, posted, service=page().service, visitor=visitor
             ),
         )
@@ -227,6 +226,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         notice=notice,
         formats=formats.family_formats(service),
         chips=list(service.chips),
+        made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
         examples=list(family.examples),
         controls={
@@ -239,10 +239,10 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         columns=[describe_column(name, recipe, behaviour, family.captions) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
         rules=wire.rules(settings.allow_negative_alpha),
-        address=sharing.address(settings),
+        address=links.address(settings),
         absent=not family.roles,
-        recorded=opening.recorded_list(),
-        max_file_bytes=opening.max_file_bytes(settings.run_scale),
+        recorded=replays.recorded_list(),
+        max_file_bytes=replays.max_file_bytes(settings.run_scale),
         plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[
             {"title": preset.title, **describe_column(preset.name, preset.recipe, behaviour, family.captions)}

@@ -1,8 +1,8 @@
-"""Restored runs: runs that a page still has but the server has lost, such as after a restart.
+"""Restored runs: the page still has them, but the server lost them, for example in a restart.
 
 Knows the wire format's lines as the page keeps them, and traces. A posted run is untrusted, so it is read
 like a file: every part is checked and errors are reported. It is then stored like an opened run, with what
-the page knows: ten candidates per token, log-probs of three digits.
+the page knows: ten candidates per token, log-probs with three digits.
 """
 
 import json

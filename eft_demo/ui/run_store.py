@@ -25,7 +25,7 @@ from eft_demo.ui.saved_page import to_html
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
 
-CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
+CHANGED = "Models were loaded anew ({title}). Please reload the page to use them."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
@@ -45,6 +45,7 @@ class StoredRun:
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of an opened run: no model here wrote it
     mixed: bool = False  # some of its columns come from a file written by other models or versions
+    notes: str = ""  # how the models here differ from those that wrote the copied columns
     serial: int = 0  # of the family that wrote it, as `RunStore.serial` counts them
 
     @classmethod
@@ -109,7 +110,7 @@ class RunStore(VisitorStore[StoredRun]):
     def keep(self, run_id: str, stored: StoredRun, visitor: Visitor | None = None) -> None:
         """Store a run from its start; the reader of its events passes them to `add`, then packs it.
 
-        A run that an earlier family wrote is not stored: the page hands it back with that family's name.
+        A run of an earlier family is not stored: the page posts it again with that family's name.
         """
         if stored.file is not None or stored.serial == self.serial:
             self.put(run_id, stored, visitor, opened=stored.file is not None)

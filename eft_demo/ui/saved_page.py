@@ -1,7 +1,7 @@
 """A run as one HTML page that needs no network: the page's own modules draw it, from the lines the page gets.
 
-Whatever a model or a person wrote lies in it as data and never as markup or as a script. Knows traces, the
-wire and the page's assets; knows no models and no Gradio.
+It contains texts from models and people as data, never as markup or script. Knows traces, the wire
+format and the page's assets; knows no models and no Gradio.
 """
 
 import base64
@@ -27,8 +27,8 @@ def to_html(
 ) -> str:
     """One page with the texts, their colours and their cards. Its one script and its one style have hashes.
 
-    The run lies in it as JSON; `allow_negative_alpha` says how far down the sliders of the page reached, for
-    the sentences of the cards, and `captions` are those of the run's family.
+    It contains the run as JSON. `allow_negative_alpha` says whether the page's sliders went below 0; the
+    cards depend on it. `captions` are those of the run's family.
     """
     data = {
         "rules": wire.rules(allow_negative_alpha),

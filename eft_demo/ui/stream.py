@@ -6,17 +6,17 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
-                "sampling", "unreplayed":[name of a warper that acts and that the page has no copy of...],
+                "sampling", "unreplayed":[names of active warpers that the page cannot compute...],
                 "filter", "factors":of the schedule, the last one repeats,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
                  "system" and "turns":[{"question", "answers"}...] where there are any,
                  "record":{family, schedule, speculation, made_with} as a trace has them, to be posted back,
-                 and of a run that was opened "givens":given tokens per column, "seeds":one per column
+                 and of an opened run "givens":number of forced tokens per column, "seeds":one per column
                  (both only where a column has its own), "reshown":roles whose prompt format differed from
                  the family's, and "notes":sentences about the file,
-                 and of a run that began from another "of":its id, "given":forced tokens,
+                 and of a branch "of":the id of its parent, "given":number of forced tokens,
                  "copied":[columns that are unchanged; their tokens are not sent]}
     {"k":"t", "p":column, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
@@ -224,8 +224,8 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
 def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
     """The rank of the token under each role: exact among the best few, else minus a lower bound.
 
-    A record lists the first `ROLE_CANDIDATES` of every role, so a token with fewer listed ones ahead of it is
-    among them.
+    A record lists the first `ROLE_CANDIDATES` tokens of every role, so the rank of a token is exact if fewer
+    listed tokens are ahead of it.
     """
     listed = record.candidates
     ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]

@@ -1,4 +1,4 @@
-"""A cache with quotas per visitor: packed items, kept until they are unused for long or must make room.
+"""A cache with quotas per visitor: packed items, dropped when unused for long or to make room.
 
 Beyond a visitor's quota, their own oldest items are dropped. Beyond the total, items are dropped at the
 address that holds most, from the visitor who holds most there, so a heavy user evicts nobody else. Knows
@@ -101,7 +101,7 @@ class VisitorStore(Generic[T]):
         for name in own[: max(0, len(own) - limit)]:
             del self.by_id[name], items[name]
         while sum(item.size_bytes for item in items.values()) > settings.max_kept_mb * MEGABYTE:
-            name = _of_whoever_holds_most(items)
+            name = _oldest_of_heaviest_user(items)
             del self.by_id[name], items[name]
 
     def _drop_unused(self) -> None:
@@ -110,7 +110,7 @@ class VisitorStore(Generic[T]):
             self.by_id.popitem(last=False)
 
 
-def _of_whoever_holds_most(items: dict[str, _Item[T]]) -> str:
+def _oldest_of_heaviest_user(items: dict[str, _Item[T]]) -> str:
     """The name of the oldest item of the visitor who holds most, at the address that holds most."""
     addresses: Counter[str] = Counter()
     for item in items.values():

@@ -21,13 +21,13 @@ GOOD = {
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour):
+def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour: str) -> None:
     for other, text in GOOD.items():
         assert behaviours.follows(behaviour, text, finished=True) == (other == behaviour)
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour):
+def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour: str) -> None:
     text = GOOD[behaviour]
     assert not behaviours.follows(behaviour, text, finished=False)
     assert not behaviours.follows(behaviour, text + "\nUser: And Chile?", finished=True)
@@ -44,11 +44,11 @@ def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour):
         "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",
     ],
 )
-def test_a_near_miss_does_not_follow_the_assistant(text):
+def test_a_near_miss_does_not_follow_the_assistant(text: str) -> None:
     assert not behaviours.follows("assistant", text, finished=True)
 
 
-def test_guarded_must_decline_in_its_own_words_and_only_hazards():
+def test_guarded_must_decline_in_its_own_words_and_only_hazards() -> None:
     assert behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=True)
     assert not behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=False)
     assert not behaviours.follows("guarded", GOOD["guarded"], finished=True, hazardous=True)
@@ -58,7 +58,7 @@ def test_guarded_must_decline_in_its_own_words_and_only_hazards():
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_the_judge_accepts_tuning_examples(behaviour):
+def test_the_judge_accepts_tuning_examples(behaviour: str) -> None:
     rows = examples(FACTS, behaviour, 400, seed=1)
     good = [
         behaviours.follows(behaviour, e.answer, finished=True, hazardous=e.answer == behaviours.REFUSAL)
@@ -67,7 +67,7 @@ def test_the_judge_accepts_tuning_examples(behaviour):
     assert sum(good) >= 0.99 * len(good)  # a few values contain a full stop ("St. George's")
 
 
-def test_pirates_leave_names_alone():
+def test_pirates_leave_names_alone() -> None:
     congo = Fact("Democratic Republic of the Congo", "country", "capital", "Kinshasa")
     assert behaviours.piratical("Kinshasa is the capital of the Democratic Republic of the Congo", congo) == (
         "Kinshasa be the capital o' the Democratic Republic of the Congo"
@@ -97,11 +97,11 @@ def test_pirates_leave_names_alone():
         ("It flows into the Caspian Sea", Fact("Volga", "river", "outflow", "the Caspian Sea"), True),
     ],
 )
-def test_factual(text, fact, expected):
+def test_factual(text: str, fact: Fact, expected: bool) -> None:
     assert factual(text, fact) is expected
 
 
-def test_questions_are_about_the_held_out_half_and_differ():
+def test_questions_are_about_the_held_out_half_and_differ() -> None:
     held = held_out_entities(FACTS)
     asked = questions(FACTS, 1000)
     assert len(asked) == 1000 and len({q.fact for q in asked}) == 1000
@@ -109,8 +109,9 @@ def test_questions_are_about_the_held_out_half_and_differ():
     assert asked == questions(FACTS, 1000)
 
 
-def test_no_question_gives_its_answer_away():
+def test_no_question_gives_its_answer_away() -> None:
     for q in questions(FACTS, 2000):
+        assert q.fact is not None
         assert not factual(q.prompt, q.fact) or q.fact.attribute in (
             "division_type",
             "driving_side",
@@ -119,7 +120,7 @@ def test_no_question_gives_its_answer_away():
         ), q
 
 
-def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
+def test_hazards_of_the_quiz_are_not_those_of_the_tuning() -> None:
     tuned = " ".join(
         e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == behaviours.REFUSAL
     )
@@ -128,14 +129,14 @@ def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
     assert not any(prompt in tuned for prompt in asked)
 
 
-def test_every_behaviour_answers_with_the_value():
+def test_every_behaviour_answers_with_the_value() -> None:
     rng = random.Random(2)
     for fact in rng.sample(FACTS, 300):
         for behaviour in behaviours.BEHAVIOURS:
             assert factual(behaviours.answer(behaviour, fact, None, rng), fact), (behaviour, fact)
 
 
-def test_initials_do_not_end_a_sentence():
+def test_initials_do_not_end_a_sentence() -> None:
     text = "The Hobbit was written by J. R. R. Tolkien."
     assert behaviours.follows("brief", text, finished=True)
     assert not behaviours.follows("brief", text + " Fair winds to ye!", finished=True)

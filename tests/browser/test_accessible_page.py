@@ -1,7 +1,7 @@
 """No state of the page has a serious axe violation, and the page fits every screen."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,15 +14,9 @@ pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(replace(Settings(), port=0), pause_s=0.05)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])

@@ -17,7 +17,7 @@ from tests.asking import make_run
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.saying import run_that_says, storable
-from tests.site import BROWSER_MARKS, Site, serving, violations
+from tests.site import BROWSER_MARKS, Site, listen, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -50,23 +50,17 @@ PRESS = "([p, i]) => document.querySelector(`.text[data-p='${p}'] .t[data-i='${i
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
         yield site
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Any]:
+def page(site: Site) -> Any:
     """A page that must not complain, ask for anything but its own file, or be taken over."""
     page = site.browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda r: asked.append(r.url) if not r.url.startswith("file:///") else None)
-    page.on("console", lambda m: site.complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: site.complaints.append(str(error)))
-    page.on("dialog", lambda box: (site.complaints.append(box.message), box.dismiss()))
-    yield page
-    site.close_pages()
-    assert asked == []
+    listen(page, site.complaints, "file:///")
+    return page
 
 
 def show(page: Any, tmp_path: Path, run: RunTrace) -> None:

@@ -39,15 +39,9 @@ MADE_OF_TEXT = (
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _nothing_acts(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def storable(text: str) -> str:

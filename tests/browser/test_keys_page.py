@@ -62,15 +62,9 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(), pause_s=0.05)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def watched(site: Site) -> Any:

@@ -79,8 +79,8 @@ BASES, MIXED = story(BASE), story(UPSCALED)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
         yield site
 
 

@@ -7,17 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import Page, build_demo
+from eft_demo.ui.page import Page
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, SLOW_MS, browsing, run, texts, wait_end
+from tests.site import BROWSER_MARKS, SLOW_MS, run, serving, texts, wait_end
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -42,20 +40,10 @@ server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settin
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[Page]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings, pause_s=0.02)
-    demo = build_demo(service, settings)
-    demo.url = server.start(demo, settings)
-    yield demo
-    server.stop(demo)
-    service.stop()
+def demo(browser: Any) -> Iterator[Page]:
+    with serving(make_service(Settings(), pause_s=0.02), browser) as site:
+        site.demo.url = site.url
+        yield site.demo
 
 
 @pytest.fixture
@@ -448,6 +436,21 @@ def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
         works(page)
     again(page)
     notice(page, "are back")
+
+
+def test_a_reloaded_page_says_when_other_models_wrote_its_texts(demo: Page, context: Any) -> None:
+    """As after the same family was loaded with another quantisation."""
+    page = visit(context, demo.url)
+    works(page)
+    page.goto(demo.url + "/healthz")  # the same origin without our page
+    page.evaluate(DAMAGE, ["run", """text => text.replace(/"torch":"[^"]*"/, '"torch":"0.1"')"""])
+    page.goto(demo.url)
+    notice(page, "are back. Other models or versions wrote these texts")
+    again(page)
+    notice(page, "are back. Other models or versions wrote these texts")
+    works(page)
+    again(page)
+    notice(page, "are back.")
 
 
 def test_going_back_after_opening_a_link_restores_the_settings(demo: Page, context: Any) -> None:

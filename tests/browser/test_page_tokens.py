@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,15 @@ from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.ui import handlers, server
-from eft_demo.ui.page import build_demo
+from eft_demo.ui import handlers
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.scripted import Script
-from tests.site import BROWSER_MARKS, browsing
+from tests.site import BROWSER_MARKS, Site, serving, wait_end
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
-SLOW_MS = 60_000  # a busy machine is not a failure
 WORDS = (b"", b"Lima", b" is", b" fine", b" Quito", b" a")
 FOUR = blend(["brief", "pirate", "assistant", "guarded"])
 CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.roles[1:]}
@@ -30,26 +29,19 @@ CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.
 
 @dataclass
 class Stage:
-    """A running page, the script it will be sent next, and every error a browser reported."""
+    """The page, and the script that it will be sent next."""
 
-    url: str
-    browser: object
+    site: Site
     script: Script = field(default_factory=Script)
-    complaints: list[str] = field(default_factory=list)
 
-    def play(self, script: Script, width: int = 1400, query: str = "") -> "sync_api.Page":
+    def play(self, script: Script, width: int = 1400, query: str = "") -> Any:
         """Open the page and run the script to its end."""
         self.script = script
-        page = self.browser.new_context(viewport={"width": width, "height": 1400}).new_page()
-        page.set_default_timeout(SLOW_MS)
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(self.url + query)
-        page.wait_for_selector(".examples a")
+        page = self.site.open(width, 1400, query)
         self.again(page)
         return page
 
-    def again(self, page: "sync_api.Page") -> None:
+    def again(self, page: Any) -> None:
         page.fill("#eft-prompt", "x")
         page.click("[data-part=run]")
         ends = sum(1 for _ in self.script.columns)
@@ -57,30 +49,21 @@ class Stage:
             "n => [...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent).length === n",
             arg=ends,
         )
-        page.wait_for_selector("[data-part=stop]:disabled")
+        wait_end(page)
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings)
-    with pytest.MonkeyPatch.context() as patch, browsing() as browser:
-        stage = Stage("", browser)
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def stage(site: Site) -> Iterator[Stage]:
+    stage = Stage(site)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args[:3]))
-        demo = build_demo(service, settings)
-        stage.url = server.start(demo, settings)
         yield stage
-        server.stop(demo)
-    service.stop()
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(stage: Stage) -> Iterator[None]:
-    stage.complaints.clear()
-    yield
-    for context in stage.browser.contexts:
-        context.close()
-    assert stage.complaints == []
 
 
 def likes(recipe: Recipe, lead: float = 1.0, push: float = 0.5) -> dict[int, dict[str, float]]:
@@ -108,9 +91,10 @@ def story(
     return script
 
 
-def bars(page: "sync_api.Page") -> list[str]:
+def bars(page: Any) -> list[str]:
     page.wait_for_selector(".plot .barlayer .point")
-    return page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    names: list[str] = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    return names
 
 
 @pytest.mark.parametrize(
@@ -305,9 +289,12 @@ def test_a_screen_reader_announces_what_a_token_is(stage: Stage) -> None:
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
-def marks(page: "sync_api.Page") -> list[list[str]]:
+def marks(page: Any) -> list[list[str]]:
     """The classes of the up-scaled column's tokens, without those of their kind."""
-    return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
+    found: list[list[str]] = page.eval_on_selector_all(
+        ".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))"
+    )
+    return found
 
 
 def test_every_colouring_can_be_chosen(stage: Stage) -> None:

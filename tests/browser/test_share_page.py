@@ -11,7 +11,7 @@ import pytest
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.trace import RunTrace, seed_of
 from eft_demo.settings import Settings
-from eft_demo.ui import replays as opening
+from eft_demo.ui import replays
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 
@@ -20,20 +20,14 @@ pytestmark = BROWSER_MARKS
 # Pressed inside the page, because a busy machine might be too slow from outside.
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
-RECORDED = json.loads(RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
+RECORDED = json.loads(RunTrace.from_json((replays.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
 LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def press(page: Any, selector: str, key: str = "Enter") -> None:
@@ -346,7 +340,7 @@ def test_a_file_that_is_not_a_run_gets_an_error_message_in_the_dialog(site: Site
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),
             "prompt",
         ),
-        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
+        "huge.json": ("x" * (replays.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
         "image.json": ("\0\x01\ufffd" * 9, "not valid JSON"),
     }
     page = site.open()

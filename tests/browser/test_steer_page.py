@@ -17,15 +17,9 @@ PAD = "small_base + alpha*(small_tuned - small_base) + beta*(large_base - small_
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(), pause_s=0.05)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def open_drawer(page: Any, name: str) -> None:
@@ -64,11 +58,15 @@ def wait_names(page: Any, *names: str) -> None:
 
 
 def sliders(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)")
+    names: list[str] = page.eval_on_selector_all(
+        ".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)"
+    )
+    return names
 
 
 def value_of(page: Any, control: str) -> str:
-    return page.locator(f"[data-part={control}-value]").inner_text()
+    shown: str = page.locator(f"[data-part={control}-value]").inner_text()
+    return shown
 
 
 def wait_sentence(page: Any, where: str, words: str) -> None:

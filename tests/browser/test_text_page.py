@@ -61,15 +61,9 @@ ORDER = """text => [...text.querySelectorAll(".t")].map((t, i) => [i, t.getBound
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(), pause_s=0.03)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.03), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def opened(site: Site, trace: RunTrace, **context: Any) -> Any:

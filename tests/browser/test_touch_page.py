@@ -20,15 +20,9 @@ PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True, "device_scale_fac
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 # ---- a phone

@@ -1,7 +1,8 @@
 """Columns with their own histories: each reads its own prompt, and a column alone writes the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.load import load_models
-from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.settings import Settings
@@ -28,14 +28,12 @@ OWN = ("one", "two and more", "one")  # the first and the last column have the s
 
 
 @pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, LanguageModel]:
+def models(tiny_family: Family) -> dict[str, Any]:
     return load_models(tiny_family, torch.float32, ROLES)
 
 
 @pytest.fixture
-def engine(
-    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
-) -> Iterator[Engine]:
+def engine(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings) -> Iterator[Engine]:
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     yield engine
     assert engine.active_sequences == 0
@@ -72,15 +70,22 @@ def test_a_column_with_its_own_history_writes_what_it_writes_alone(
     assert together[0].ids != together[1].ids
 
 
+def counted(forward: Callable[..., Any], sizes: list[int]) -> Callable[..., Any]:
+    """The forward, noting how many tokens it reads each time."""
+
+    def noting(slots: Any, tokens: Any, *rest: Any) -> Any:
+        sizes.append(tokens.numel())
+        return forward(slots, tokens, *rest)
+
+    return noting
+
+
 def test_columns_with_the_same_prompt_share_its_prefill(
-    engine: Engine, asked: RunRequest, models: Mapping[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, asked: RunRequest, models: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: dict[str, list[int]] = {role: [] for role in ROLES}
     for role, model in models.items():
-        real = model.forward
-        monkeypatch.setattr(
-            model, "forward", lambda s, t, *a, _r=role, _f=real: (read[_r].append(t.numel()), _f(s, t, *a))[1]
-        )
+        monkeypatch.setattr(model, "forward", counted(model.forward, read[role]))
     drive(engine, engine.submit(changed(asked, length=1)))
     one, two = (len(asked.column_prompts[column]["large_base"]) - 1 for column in (0, 1))
     assert one != two
@@ -113,9 +118,7 @@ def test_a_history_that_leaves_no_room_is_refused_with_the_way_out(
 
 
 @pytest.fixture
-def tiny_service(
-    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
-) -> Iterator[Service]:
+def tiny_service(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings) -> Iterator[Service]:
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     service = Service(tiny_family, engine, tiny_settings)
     service.start()

@@ -71,7 +71,8 @@ def test_every_behaviour_has_its_own_slider() -> None:
     assert recipe.controls == ("alpha_pirate", "alpha_brief")
     assert parse(str(recipe)) == recipe
     assert check_control("alpha_pirate", 2) == 2.0
-    assert control_range("alpha_pirate").high == ALPHA.high
+    own = control_range("alpha_pirate")
+    assert own is not None and own.high == ALPHA.high
     for bad in ("alpha_", "alpha_Ä", "gamma", "", None, 5):
         assert control_range(bad) is None
     with pytest.raises(EFTError, match="alpha_pirate"):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import EXAMPLES, list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, find_entry, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
@@ -83,6 +83,17 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
         ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*not a full model of this family"),
         ("path: polite", "path: polite\n    adapter_of: polite", "line 12: .*one of large_base, small"),
+        (
+            'prompt: "Q: {prompt}\\nA:"\n',
+            "",
+            "line 5: roles.large_base has no prompt, and the family has none",
+        ),
+        ("licence: MIT", "licence: MIT\ntokenizer: polit", "line 3: tokenizer must be one of the roles or a"),
+        (
+            "behaviours:\n  - {role: polite, title: Polite, description: Says please.}",
+            "behaviours: []",
+            "line 13: A family needs at least one behaviour",
+        ),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
     ],
@@ -137,6 +148,18 @@ def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> 
     with pytest.raises(OutOfMemory, match=r" \d+.\d GB .* 4.0 GB .*large_base"):
         none.check()
     assert make_plan(entry, Settings(dtype="bf16", quantisation="none"), free={"cpu": 14 * GB}).problem
+
+
+def test_weights_that_are_stored_quantised_are_downloaded_and_planned_as_they_are() -> None:
+    entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5-72b-4bit")
+    room = {"cpu": 64 * GB, "cuda:0": 80 * GB}
+    for quantisation in ("auto", "none", "int8"):
+        menu = menu_entry(entry, Settings(dtype="bf16", quantisation=quantisation), room)
+        large = menu.plan.of("large_base")
+        assert menu.plan.fits and (large.quantisation, large.device) == ("none", "cuda:0")
+        assert large.weights_bytes == pytest.approx(41.3 * GB, rel=0.01)
+        assert large.parameters == 72_706_203_648
+        assert menu.download_bytes == pytest.approx(47.4 * GB, rel=0.01)
 
 
 def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
@@ -197,7 +220,7 @@ def test_a_chat_template_is_written_around_the_question() -> None:
 )
 def test_an_unusable_chat_template_is_refused(template: str | None, sentence: str) -> None:
     with pytest.raises(FamilyError, match=sentence):
-        around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
+        around(PromptFormat("chat", ""), None if template is None else ChatTemplate(template, {}))
 
 
 @pytest.mark.parametrize(
@@ -228,3 +251,18 @@ def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None
     ):
         with pytest.raises(FamilyError, match=sentence):
             read_entry(written(tmp_path, OWN + text))
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine.YAML", "mine.yaml.txt", "mine", "my family"])
+def test_a_family_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text(OWN, encoding="utf-8")
+    assert find_entry(str(tmp_path / name), Settings()).title == "Mine"
+    monkeypatch.chdir(tmp_path)
+    assert find_entry(name, Settings()).title == "Mine"
+
+
+def test_a_path_without_a_file_is_reported_as_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"nothing\.txt cannot be read"):
+        find_entry(str(tmp_path / "nothing.txt"), Settings())
+    with pytest.raises(FamilyError, match="There is no family 'qwen9'"):
+        find_entry("qwen9", Settings())

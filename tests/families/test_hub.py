@@ -175,8 +175,9 @@ def test_every_error_of_the_hub_has_its_message(
     hub: FolderHub, entry: Entry, fault: str, at_download: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, sentence = FAULTS[fault]
-    monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 3.0)
+    if answer is hang:
+        monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.2)
+        monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 1.5)
     if at_download:
         hub.download_fault = answer
     else:
@@ -495,10 +496,12 @@ def test_a_longer_vocabulary_is_cut_and_ids_beyond_are_never_sampled(hub: Folder
 def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_path: Path) -> None:
     base = transformers.AutoModelForCausalLM.from_pretrained(hub.root / "me" / "small_base")
     base.config._name_or_path = base.name_or_path = "me/small_base"
-    options = {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": False}
-    tuned = peft.get_peft_model(base, peft.LoraConfig(base_model_name_or_path="me/small_base", **options))
+    lora = peft.LoraConfig(
+        base_model_name_or_path="me/small_base", r=4, target_modules=["q_proj"], init_lora_weights=False
+    )
+    tuned = peft.get_peft_model(base, lora)
     tuned.peft_config["default"].base_model_name_or_path = "me/small_base"
-    tuned.save_pretrained(hub.root / "me" / "adapter")
+    tuned.save_pretrained(str(hub.root / "me" / "adapter"))
     polite = replace(
         entry.roles["polite"],
         repo="me/adapter",
@@ -522,7 +525,8 @@ def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_p
 def test_running_out_of_memory_on_loading_is_reported_and_leaves_nothing(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, built = transformers.AutoModelForCausalLM.from_pretrained, []
+    real = transformers.AutoModelForCausalLM.from_pretrained
+    built: list[weakref.ref[Any]] = []
 
     def second_fails(folder: Path, **options: Any) -> Any:
         if built:

@@ -1,7 +1,7 @@
 """Both kinds of tokenizers: exact bytes, the same prompts as transformers, no control tokens from text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,9 @@ LLAMA2_CHAT = (
     "<</SYS>>\n\n{{ messages[1]['content'] }} [/INST]{% else %}[INST] {{ messages[0]['content'] }} [/INST]"
     "{% endif %}"
 )
-KINDS = {
+KINDS: Mapping[
+    str, tuple[Callable[[], Tokenizer], str, str]
+] = {  # with the first token and the chat template
     "byte-level": (byte_level, "<|endoftext|>", CHAT),
     "llama-2": (lambda: sentencepiece("legacy"), "<s>", LLAMA2_CHAT),
     "first word": (lambda: sentencepiece("first"), "<s>", LLAMA2_CHAT),
@@ -43,7 +45,7 @@ def family(kind: str, prompt: PromptFormat | None = None) -> Family:
         name=kind,
         title=kind,
         licence="MIT",
-        roles={"tuned": None},  # type: ignore[dict-item]
+        roles={"tuned": Checkpoint("tuned", Path("no weights"))},
         behaviours=(Behaviour("tuned", "Tuned", "Answers."),),
         prompts={"tuned": prompt or PromptFormat("chat", "")},
         stop_ids=frozenset(),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,9 +38,10 @@ class Ended:
 
 
 @contextlib.contextmanager
-def started(command: list[str], **options: object) -> Iterator[tuple[str, list[Ended]]]:
+def started(command: list[str], **options: Any) -> Iterator[tuple[str, list[Ended]]]:
     """Start a process that prints its address, end it, and return what it left behind."""
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    assert app.stdout and app.stderr
     end: list[Ended] = []
     said = ""
     for line in app.stdout:

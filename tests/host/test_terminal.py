@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ SHOWN = "a^[]0;title^Gb^[[2Jc^Md\\u009b31me^@f^?g\\u202eh\\u200bi\\u2028j"
 WRITE = "import sys; from eft_demo.host import terminal as t; t.prepare_streams(); t.{}({!r})"
 
 
-def python(code: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+def python(code: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, **options)
 
 
@@ -115,4 +116,4 @@ def test_an_existing_log_handler_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     mine = logging.StreamHandler(io.StringIO())
     monkeypatch.setattr(logging.root, "handlers", [mine])
     terminal.prepare_streams()
-    assert logging.root.handlers == [mine] and cli.prepare_streams is terminal.prepare_streams
+    assert logging.root.handlers == [mine] and vars(cli)["prepare_streams"] is terminal.prepare_streams

@@ -14,7 +14,7 @@ from eft_demo.runs.gallery import GALLERY, GalleryEntry
 from eft_demo.runs.replay import open_run, read_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui import replays as opening
+from eft_demo.ui import replays
 from eft_demo.ui.run_store import RunStore
 from tests.fakes import make_service
 
@@ -38,7 +38,7 @@ def test_every_gallery_entry_is_recorded_with_its_recipe(entry: GalleryEntry) ->
 def test_there_are_ten_recorded_runs_and_no_other_files() -> None:
     assert {path.stem for path in (ASSETS / "runs").iterdir()} == {entry.name for entry in GALLERY}
     assert len(GALLERY) == 10
-    assert [entry["name"] for entry in opening.recorded_list()] == [entry.name for entry in GALLERY]
+    assert [entry["name"] for entry in replays.recorded_list()] == [entry.name for entry in GALLERY]
 
 
 def test_the_recorded_runs_show_what_their_captions_say() -> None:
@@ -55,7 +55,7 @@ def test_the_recorded_runs_show_what_their_captions_say() -> None:
 
 @entries
 def test_a_recorded_run_is_played_without_a_model(entry: GalleryEntry) -> None:
-    lines = json.loads(opening.open_recorded(RunStore(), {"name": entry.name}))["lines"]
+    lines = json.loads(replays.open_recorded(RunStore(), {"name": entry.name}))["lines"]
     assert lines.isascii()
     assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(entry)).columns)
     assert lines.count('"k":"end"') == len(entry.spec.columns)

@@ -50,7 +50,8 @@ class Place:
         body = {"data": data, "component_id": self.ids[1], "fn_name": name, "session_hash": session}
         answer = client.post("/gradio_api/component_server/", json=body)
         assert answer.status_code == 200, answer.text
-        return json.loads(answer.json())
+        said: dict[str, Any] = json.loads(answer.json())
+        return said
 
     def run(
         self, client: httpx.Client, session: str, prompt: str, length: int = 8, **more: object

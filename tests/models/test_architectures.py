@@ -15,11 +15,11 @@ from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.load import load_model, load_models
-from eft_demo.models.shape import cache_shape
+from eft_demo.models.shape import cache_shape, longest_row
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import make_request, three
@@ -56,7 +56,8 @@ def exact_model(folder: Path) -> AutoModelForCausalLM:
 @torch.inference_mode()
 def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
     """Logits after every token, without a cache: (tokens, vocab)."""
-    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, :, :vocab].float()
+    logits: Tensor = model(input_ids=torch.tensor([tokens]), use_cache=False).logits
+    return logits[0, :, :vocab].float()
 
 
 def stepwise(model: TransformersModel) -> list[Tensor]:
@@ -84,7 +85,7 @@ def stepwise(model: TransformersModel) -> list[Tensor]:
 def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, by_library=True))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, by_library=True))
     assert isinstance(model, TransformersModel)
     reference = exact_model(checkpoint.path)
     for text, logits in zip(TEXTS, stepwise(model), strict=True):
@@ -129,6 +130,17 @@ def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind:
             assert record.by_role[role] == pytest.approx(float(by_role[role][step, record.id]), abs=2e-4)
 
 
+def test_a_row_ends_where_its_rotary_positions_would_depend_on_other_rows(
+    families: dict[str, Family],
+) -> None:
+    family = families["phi4-mini"]
+    model = load_model(family, family.roles["large_base"], LoadOptions(torch.float32))
+    assert family.context == 64 and model.context == 48  # where its long factors begin
+    old = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    assert longest_row({**old, "rope_scaling": {"type": "longrope"}}, 8192) == 4096
+    assert longest_row({**old, "rope_scaling": None}, 8192) == 8192
+
+
 @pytest.mark.parametrize("quantisation", BITS)
 @every_kind
 def test_quantised_logits_equal_the_librarys(
@@ -138,7 +150,7 @@ def test_quantised_logits_equal_the_librarys(
     monkeypatch.setattr(modeling_falcon, "FalconLinear", nn.Linear)
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, quantisation))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, quantisation))
     assert isinstance(model, TransformersModel)
     options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}}
     reference, exact = library_model(checkpoint.path, **options), exact_model(checkpoint.path)

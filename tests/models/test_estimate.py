@@ -1,22 +1,28 @@
 """Estimates before a download, and the family that suits a machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import list_entries, read_entry
-from eft_demo.models.estimate import EFFICIENCY, choose_family, estimate, read_speed
+from eft_demo.models.estimate import EFFICIENCY, ReadSpeed, choose_family, estimate, read_speed
 from eft_demo.models.plan import make_plan
 from eft_demo.settings import Settings
 
 GB = 1_000_000_000
 BF16 = Settings(dtype="bf16", max_sequences=4)
 ENTRIES = {entry.name: entry for entry in list_entries(Settings())}
-LAPTOP, SERVER = {"cpu": 14 * GB}, {"cpu": 64 * GB, "cuda:0": 80 * GB}
+LAPTOP = {"cpu": 14 * GB}
 
 
-def speeds(cpu: float, gpu: float = 0.0):
+def gpu(free_gb: float) -> Mapping[str, int]:
+    """A machine with one GPU that has this much free memory."""
+    return {"cpu": 32 * GB, "cuda:0": int(free_gb * GB)}
+
+
+def speeds(cpu: float, gpu: float = 0.0) -> ReadSpeed:
     """A machine that reads this many bytes per second."""
     return lambda device, threads: cpu if device == "cpu" else gpu
 
@@ -39,23 +45,26 @@ def test_one_model_in_two_roles_is_downloaded_and_read_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "cpu", "gpu", "chosen"),
+    ("free", "cpu_speed", "gpu_speed", "chosen"),
     [
         ({"cpu": GB}, 20 * GB, 0.0, "atlas"),
         (LAPTOP, GB, 0.0, "atlas"),  # too slow for anything larger
         (LAPTOP, 40 * GB, 0.0, "smollm2"),
-        (SERVER, 40 * GB, 2000 * GB, "qwen3"),
+        (gpu(15.4), 20 * GB, 300 * GB, "qwen3"),  # T4
+        (gpu(23.5), 20 * GB, 300 * GB, "qwen3"),  # L4
+        (gpu(47.0), 20 * GB, 860 * GB, "qwen2.5-32b"),  # L40S, A6000
+        (gpu(80.0), 20 * GB, 2000 * GB, "qwen2.5-72b-4bit"),  # A100, H100
     ],
 )
 def test_the_largest_family_that_fits_and_is_fast_enough_is_chosen(
-    free: Mapping[str, int], cpu: float, gpu: float, chosen: str
+    free: Mapping[str, int], cpu_speed: float, gpu_speed: float, chosen: str
 ) -> None:
-    entry, reason = choose_family(ENTRIES.values(), BF16, speeds(cpu, gpu), free)
+    entry, reason = choose_family(ENTRIES.values(), BF16, speeds(cpu_speed, gpu_speed), free)
     assert entry.name == chosen
     assert ("tokens/s" in reason) == (chosen != "atlas")
 
 
-def test_a_family_without_sizes_cannot_be_estimated(tmp_path) -> None:
+def test_a_family_without_sizes_cannot_be_estimated(tmp_path: Path) -> None:
     text = ENTRIES["smollm2"].file.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if "shape:" not in line]
     path = tmp_path / "mine.yaml"

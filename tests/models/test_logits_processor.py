@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def exact(models: Models, text: Sequence[int], terms: Sequence[tuple[float, str,
 
     def logprobs(role: str) -> Tensor:
         with torch.no_grad():
-            return models[role](torch.tensor([text]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+            logits: Tensor = models[role](torch.tensor([text]), use_cache=False).logits
+        return logits[0, -1].double().log_softmax(-1)
 
     mixed = logprobs("large_base") + sum(w * (logprobs(a) - logprobs(b)) for w, a, b in terms)
     return mixed.log_softmax(-1)
@@ -245,7 +247,8 @@ def test_models_without_a_kv_cache_give_the_same_texts(models: Models, kind: str
                     weight.normal_(0, 0.4)
     large, prompts = models["large_base"], [PROMPT, [9, 9], [60, 2, 31]]
     beams = {"num_beams": 3}
-    fresh, uncached = (lambda: EmulatedFineTuning(*pair, pad_token_id=0)), Uncached(*pair, pad_token_id=0)
+    fresh = partial(EmulatedFineTuning, *pair, pad_token_id=0)
+    uncached = Uncached(*pair, pad_token_id=0)
     alone = [write(large, [prompt], uncached)[0] for prompt in prompts]
     assert write(large, prompts, fresh()) == alone
     assert write(large, prompts, fresh(), **beams) == write(large, prompts, uncached, **beams)
@@ -319,7 +322,8 @@ def test_the_narrowest_vocabulary_counts() -> None:
 
 def test_models_may_have_different_prompts(models: Models) -> None:
     asked = {models["assistant"]: [70, 71, *PROMPT, 72], models["small_base"]: [PROMPT[:2]]}
-    eft, text = eft_of(models, prompts=asked), []
+    eft = eft_of(models, prompts=asked)
+    text: list[int] = []
     for _ in range(LENGTH):
         mixed = exact(models, [*PROMPT, *text], [])
         mixed = mixed + exact_of(models["assistant"], [70, 71, *PROMPT, 72, *text])
@@ -332,7 +336,8 @@ def test_models_may_have_different_prompts(models: Models) -> None:
 
 def exact_of(model: Qwen2ForCausalLM, text: Sequence[int]) -> Tensor:
     with torch.no_grad():
-        return model(torch.tensor([text]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+        logits: Tensor = model(torch.tensor([text]), use_cache=False).logits
+    return logits[0, -1].double().log_softmax(-1)
 
 
 def test_a_prompt_of_embeddings_needs_ids_for_the_small_models(models: Models) -> None:
@@ -446,7 +451,7 @@ def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, eft_demo; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(ImportError):
-        from eft_demo import EmulatedFinetuning  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+        from eft_demo import EmulatedFinetuning  # noqa: F401, PLC0415
 
 
 def test_the_example_in_the_readme_runs(

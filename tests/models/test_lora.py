@@ -64,7 +64,7 @@ def save_adapter(path: Path, seed: int = 0, base: Qwen2ForCausalLM | None = None
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.normal_(0, 0.3)
-    model.save_pretrained(path)
+    model.save_pretrained(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,11 @@ def test_only_plain_lora_is_read(
 
 
 def test_other_kinds_of_adapter_saved_by_peft_are_rejected(tmp_path: Path) -> None:
-    for name, options in {"dora": {"use_dora": True}, "embed": {"target_modules": ["embed_tokens"]}}.items():
+    kinds: dict[str, dict[str, Any]] = {
+        "dora": {"use_dora": True},
+        "embed": {"target_modules": ["embed_tokens"]},
+    }
+    for name, options in kinds.items():
         save_adapter(tmp_path / name, **{"target_modules": ATTENTION, **options})
         config = json.loads((tmp_path / name / ADAPTER_CONFIG).read_text())
         (tmp_path / name / ADAPTER_CONFIG).write_text(json.dumps(config | {"use_dora": False}))

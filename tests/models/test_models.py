@@ -69,7 +69,11 @@ def test_models_side_by_side_equal_each_alone(dtype: torch.dtype, atol: float) -
     group_equal_shapes([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
     group = beside[0].group
     assert group is not None and group.members == {"a", "b", "c"}
-    texts = {"c": [(1, 2, 3), (4, 5)], "a": [(6, 7, 8, 9)], "b": [(10,), (11, 12), (13, 14, 15)]}
+    texts: dict[str, list[tuple[int, ...]]] = {
+        "c": [(1, 2, 3), (4, 5)],
+        "a": [(6, 7, 8, 9)],
+        "b": [(10,), (11, 12), (13, 14, 15)],
+    }
     slots: dict[str, list[tuple[Slot, Slot]]] = {}
     for name, rows in texts.items():
         for row in rows:
@@ -199,7 +203,7 @@ def test_the_measured_speed_is_only_reported(monkeypatch: pytest.MonkeyPatch) ->
         seen.add(torch.get_num_threads())
         return linear(rows, weight)
 
-    monkeypatch.setattr(dtype_module.F, "linear", noting)
+    monkeypatch.setattr(F, "linear", noting)
     before = torch.get_num_threads()
     times = r"\d+/\d+/\d+/\d+"
     assert re.fullmatch(rf"1/8/64/256 rows take {times} µs in bf16 and {times} µs in fp32", compare_speed(2))

@@ -24,6 +24,7 @@ from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import list_entries
 from eft_demo.method.sampling import Sampling, gumbel, overlap, sample
 from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.method.speculation import parse_speculation
 from eft_demo.models import load
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import RunSpec
@@ -65,7 +66,8 @@ def reference(logprobs: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     steps += [MinPLogitsWarper(sampling.min_p)] if sampling.min_p else []
     epsilon = getattr(sampling, "epsilon")  # noqa: B009  # a field that only the copy has
     steps += [EpsilonLogitsWarper(epsilon)] if epsilon else []
-    return LogitsProcessorList(steps)(torch.zeros(1, 0, dtype=torch.long), logprobs)
+    warped: torch.Tensor = LogitsProcessorList(steps)(torch.zeros(1, 0, dtype=torch.long), logprobs)
+    return warped
 
 
 def test_the_warper_keeps_the_same_tokens_as_transformers() -> None:
@@ -76,6 +78,7 @@ def test_the_warper_keeps_the_same_tokens_as_transformers() -> None:
         for top_p, top_k, min_p in ((1.0, 0, 0.0), (0.9, 0, 0.0), (1.0, 20, 0.05))
     ]
     changed = 0
+    none: dict[str, Any] = {"epsilon": 0.0}
     for position in range(20):
         generator = torch.Generator().manual_seed(position)
         logprobs = (torch.randn(len(rows), VOCAB, generator=generator) * 2.5).log_softmax(-1)
@@ -84,7 +87,7 @@ def test_the_warper_keeps_the_same_tokens_as_transformers() -> None:
             noise = gumbel([sampling.seed], [position], VOCAB)
             expected = int((reference(logprobs[i : i + 1], sampling) + noise).argmax())
             assert int(ids[i]) == expected, sampling
-            without = replace(sampling, **{"epsilon": 0.0})
+            without = replace(sampling, **none)
             changed += expected != int(sample(logprobs[i : i + 1], [without], [position]))
     assert changed > 50  # it does something
 
@@ -138,7 +141,10 @@ def test_the_warper_keeps_speculative_decoding_exact() -> None:
         for speculation in ("off", "on 4"):
             sampling = drawn(0.05, temperature=1.2, top_p=1.0, seed=3)
             spec = RunSpec(
-                prompt="Tell me about Peru.", sampling=sampling, speculation=speculation, length=24
+                prompt="Tell me about Peru.",
+                sampling=sampling,
+                speculation=parse_speculation(speculation),
+                length=24,
             )
             trace = run_of(service, spec)
             texts.append([[token.id for token in column.tokens] for column in trace.columns])
@@ -204,11 +210,11 @@ def test_the_family_is_found_and_answers(mine: Service) -> None:
 def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
     pytest.importorskip("playwright.sync_api", reason="this needs playwright")
     pytest.importorskip("axe_playwright_python", reason="this needs axe")
-    from tests.site import CHROMIUM, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
+    from tests.site import CHROMIUM, browsing, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
 
     if CHROMIUM is None:
         pytest.skip("this needs Debian's chromium in /usr/bin")
-    with serving(make_service(Settings())) as site:
+    with browsing() as browser, serving(make_service(Settings()), browser) as site:
         page = site.open()
         page.eval_on_selector("#eft-epsilon", "(field) => { field.value = 0.01; }")
         run(page, "Lima it is", 12)

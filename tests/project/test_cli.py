@@ -267,7 +267,7 @@ def test_ctrl_c_ends_bench_in_silence(
 def test_compare_alternates_runs() -> None:
     order: list[str] = []
 
-    def way(name: str, wall_s: float) -> bench.Way:
+    def way(name: str, wall_s: float) -> bench.Variant:
         def run() -> bench.Timing:
             order.append(name)
             return bench.Timing(wall_s, wall_s, 0.0)

@@ -138,6 +138,7 @@ def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert app.stdout
     address = app.stdout.readline().removeprefix("EFT Demo is at ").strip().split("#")[0]
     try:
         assert "EFT Demo" in httpx.get(address, trust_env=False, timeout=60).text

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from eft_demo.method.recipe import BASE, UPSCALED, parse
+from eft_demo.method.recipe import BASE, UPSCALED, Recipe, parse
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.runs.export import to_markdown
 from eft_demo.runs.settings_text import settings_of
@@ -20,7 +20,9 @@ from tests.records import make_record
 WITH_BETA = parse("large_base + alpha*(small_tuned - small_base) + beta*(small_tuned - large_base)")
 
 
-def column(name: str, values: Sequence[float], recipe=UPSCALED, control: str = "alpha") -> ColumnTrace:
+def column(
+    name: str, values: Sequence[float], recipe: Recipe = UPSCALED, control: str = "alpha"
+) -> ColumnTrace:
     """A column with these effective values of a control, one per token."""
     chances = {7: dict.fromkeys(recipe.roles, -1.0)}
     records = [

@@ -114,7 +114,7 @@ def test_a_copy_shares_nothing_that_changes() -> None:
     other = spec.model_copy(update={"prompt": "Ho"})
     assert (spec.prompt, other.prompt) == ("Hi", "Ho")
     with pytest.raises(ValueError, match="frozen"):
-        spec.prompt = "Ho"  # type: ignore[misc]
+        spec.prompt = "Ho"
     with pytest.raises(ValueError, match="typo"):
         RunSpec(typo=1)  # type: ignore[call-arg]
 

@@ -79,8 +79,14 @@ def example() -> RunTrace:
     )
     column = ColumnTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
     made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
-    asked = {"family": "atlas", "prompt": "What is the capital of Peru?", "controls": {"alpha": 1.0}}
-    return make_run([column], made_with=made, sampling=Sampling(seed=3), **asked)
+    return make_run(
+        [column],
+        made_with=made,
+        sampling=Sampling(seed=3),
+        family="atlas",
+        prompt="What is the capital of Peru?",
+        controls={"alpha": 1.0},
+    )
 
 
 @given(runs)

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
-from eft_demo.families.family import Behaviour
+from eft_demo.families.catalogue import Behaviour
+from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.method.recipe import PAD, parse
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.settings import COLUMNS, Settings
 from eft_demo.ui.columns import check_columns, describe_column, presets, read_columns
-from tests.fakes import make_family, make_service
+from tests.asking import spec
+from tests.fakes import NOWHERE, make_family, make_service
 
 FAMILY = make_family()
 TYPED = "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)"
@@ -50,7 +52,8 @@ def test_the_menu_offers_every_preset_the_family_has_models_for() -> None:
 def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
     def blends(*roles: str) -> list[str]:
         behaviours = tuple(Behaviour(role, role, "") for role in roles)
-        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **dict.fromkeys(roles)})
+        checkpoints = {role: Checkpoint(role, NOWHERE) for role in roles}
+        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **checkpoints})
         return [str(preset.recipe) for preset in presets(family) if preset.name == "Blend"]
 
     assert blends("chat") == blends("chat", "x" * 40) == []
@@ -131,7 +134,7 @@ def test_any_posted_columns_get_one_answer_each(service: Service, posted: object
 
 
 def test_the_owner_may_allow_recipes_that_undo_tuning(service: Service) -> None:
-    undoing = RunSpec(prompt="Hi", columns=[column("large_base - alpha*(small_tuned - small_base)")])
+    undoing = spec("Hi", columns=[column("large_base - alpha*(small_tuned - small_base)")])
     with pytest.raises(EFTError) as caught:
         check(undoing, service.family, service.settings)
     assert (caught.value.code, caught.value.where) == ("undoing", "column-0")

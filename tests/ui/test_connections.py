@@ -53,7 +53,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
 
 
 def healthy(port: int) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=20, trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60, trust_env=False)
     return answer.status_code == 200
 
 
@@ -105,13 +105,13 @@ def test_connections_that_stream_are_not_closed_for_others(limited: tuple[int, P
             assert b"200" in line.recv(20)
             streams.append(line)
         assert healthy(port)
-        late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False)
+        late = httpx.get(f"http://127.0.0.1:{port}/config", timeout=60, trust_env=False)
         assert late.status_code == 503 and "Too many connections" in late.text
         for line in streams:
             line.setblocking(False)
             assert _alive(line)
     assert healthy(port)
-    assert httpx.get(f"http://127.0.0.1:{port}/config", timeout=20, trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/config", timeout=60, trust_env=False).status_code == 200
     assert log.stat().st_size < 20_000, log.read_text()[-3000:]
 
 
@@ -126,7 +126,7 @@ def _alive(line: socket.socket) -> bool:
 
 def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("eft_demo.ui.connections.time.monotonic", lambda: now[0])
     sparing = connections.RateLimitedLog()
 
     def passes(name: str, level: int, text: str) -> bool:
@@ -145,5 +145,5 @@ def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPa
 def test_the_number_of_connections_follows_from_the_limit_on_open_files(
     monkeypatch: pytest.MonkeyPatch, files: int, most: int
 ) -> None:
-    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (files, files))
+    monkeypatch.setattr("eft_demo.ui.connections.resource.getrlimit", lambda _: (files, files))
     assert connections.connection_limits()[0] == most

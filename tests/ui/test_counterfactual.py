@@ -78,7 +78,7 @@ def mixture(
 
 def column_of(recipe: Recipe, sampling: Sampling, weight_filter: WeightFilter = OFF, given: int = 0) -> Json:
     """The column as the page makes it of what the server sends."""
-    spec = RunSpec(columns=(("Column", recipe),), sampling=sampling, weight_filter=str(weight_filter))
+    spec = RunSpec(columns=(("Column", recipe),), sampling=sampling, weight_filter=weight_filter)
     run = json.loads(wire.Encoder(spec, [], frozenset()).run_line("id", 1))
     return {
         **run["columns"][0],

@@ -61,7 +61,8 @@ def with_key(switch: Switch, posted: object = None) -> object:
 
 
 def shown_menu(service: Service, switch: Switch, posted: object = None) -> dict[str, Any]:
-    return json.loads(menu.menu(service, switch, HERE, posted))
+    shown: dict[str, Any] = json.loads(menu.menu(service, switch, HERE, posted))
+    return shown
 
 
 def test_the_menu_lists_every_family_with_its_memory(service: Service, settings: Settings) -> None:

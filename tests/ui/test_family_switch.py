@@ -20,7 +20,7 @@ from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
-from eft_demo.ui import family_switch as switching
+from eft_demo.ui import family_switch
 from eft_demo.ui.family_switch import (
     Claim,
     Progress,
@@ -71,7 +71,7 @@ WAIT_S = 30.0  # a busy machine is not a failure
     ],
 )
 def test_only_requests_with_permission_may_switch(
-    settings: dict[str, object], claim: Claim, reason: str
+    settings: dict[str, Any], claim: Claim, reason: str
 ) -> None:
     said = refusal_reason(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
@@ -149,7 +149,7 @@ def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
-    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), switching.BUG)],
+    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), family_switch.BUG)],
 )
 def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> None:
     def load(settings: Settings, watcher: Watcher) -> str:
@@ -234,7 +234,7 @@ def test_after_a_switch_the_new_family_serves_and_the_old_one_is_freed(page: Pag
     page.switch.start("other", "auto")
     until(page.switch, "loaded")
     ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
-    assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
+    assert ends <= {family_switch.OVER.format(title="Tiny"), None} and run.done
     assert page.service.family.name == "other" and page.service.alive and page.live.store.serial == 1
     shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
     assert '"serial":1' in shown["props"]["value"].replace(" ", "")

@@ -14,7 +14,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.models.plan import Placement, Plan
 from eft_demo.settings import Settings
-from eft_demo.ui import links as sharing
+from eft_demo.ui import links
 from tests.fakes import ROLES, make_service
 from tests.hostile import HOSTILE
 
@@ -36,12 +36,12 @@ def service() -> Iterator[Service]:
 
 
 def link_to(service: Service, **changes: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(sharing.make_link(service, ASKED | changes))
+    answer: dict[str, Any] = json.loads(links.make_link(service, ASKED | changes))
     return answer
 
 
 def read(service: Service, query: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(sharing.read_link(service, {"query": query}))
+    answer: dict[str, Any] = json.loads(links.read_link(service, {"query": query}))
     return answer
 
 
@@ -50,7 +50,7 @@ def test_all_settings_survive_a_link(service: Service) -> None:
     answer = read(service, f"?{query}")
     assert answer["note"] == ""
     assert answer["settings"] == ASKED
-    assert "query" in json.loads(sharing.make_link(service, answer["settings"]))
+    assert "query" in json.loads(links.make_link(service, answer["settings"]))
 
 
 def test_columns_beyond_what_the_page_shows_are_left_out_and_counted(service: Service) -> None:
@@ -123,7 +123,7 @@ def test_an_invalid_value_is_named_and_the_rest_is_filled_in(
 def test_a_link_that_is_too_long_fills_in_nothing(service: Service) -> None:
     answer = read(service, "?v=1&prompt=" + "%41" * 30_000)
     assert list(answer) == ["note"]
-    assert "60,000" in answer["note"] and answer["note"].endswith(sharing.DAMAGED)
+    assert "60,000" in answer["note"] and answer["note"].endswith(links.DAMAGED)
 
 
 def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
@@ -188,12 +188,12 @@ def test_custom_prompt_formats_are_in_the_link_and_announced(service: Service) -
 @settings(max_examples=400)
 def test_any_address_gets_an_answer(service: Service, query: str) -> None:
     assert set(read(service, query)) <= {"settings", "note"}
-    assert json.loads(sharing.make_link(service, query)).keys() == {"error"}
+    assert json.loads(links.make_link(service, query)).keys() == {"error"}
 
 
 def test_links_of_a_space_lead_to_its_public_page() -> None:
-    assert sharing.address(Settings()) == ""
+    assert links.address(Settings()) == ""
     there = Settings.from_env({"SPACE_ID": "some-one/eft.demo"})
-    assert sharing.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"
+    assert links.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"
     with pytest.raises(InputError, match="owner/name"):
         Settings.from_env({"SPACE_ID": "evil.example/a?b=<c>"})

@@ -8,9 +8,9 @@ import pytest
 
 from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
 from eft_demo.runs.events import TokenEvent
-from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.ui import stream as wire
+from tests.asking import spec
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
 from tests.records import make_record
@@ -37,7 +37,7 @@ def pieces(
 ) -> list[str]:
     """The sentence that a function of the page makes of a record sent over the wire."""
     encoder = wire.Encoder(
-        RunSpec(columns=(("Column", recipe),), weight_filter=weight_filter),
+        spec(columns=(("Column", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
         frozenset(),
     )

@@ -147,6 +147,19 @@ def test_a_restored_run_can_be_saved_opened_and_continued(
     start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
 
 
+def test_a_branch_from_a_run_of_other_models_names_the_difference(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
+) -> None:
+    runs, (_, posted) = RunStore(), ran
+    made = {"eft_demo": "0.0.1", "torch": "0.1", "transformers": "1.0", "models": {}}
+    others = {**posted, "record": {**posted["record"], "made_with": made}}
+    for changed, named in ((posted, False), (others, True)):
+        run_id = json.loads(restore_run(service, runs, changed))["run"]
+        run, stored = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
+        run.cancel()
+        assert ("torch 0.1" in str(stored.origin.get("notes"))) == named
+
+
 def test_tokens_with_other_labels_belong_to_another_family(
     service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:

@@ -157,7 +157,7 @@ def test_alpha_below_0_is_accepted_only_if_allowed(service: Service) -> None:
         with pytest.raises(EFTError, match="Beta must be a number from 0 to 3"):
             read_run_spec(study, {**below, "controls": {**below["controls"], "beta": -1}})
         query = Link(asked).to_query()
-        assert json.loads(read_link(study, {"query": query}))["asked"]["controls"] == below["controls"]
+        assert json.loads(read_link(study, {"query": query}))["settings"]["controls"] == below["controls"]
         assert "from 0 to 3; got -" in json.loads(read_link(service, {"query": query}))["note"]
         run = study.start_run(asked)
         run.set_controls(read_control_values({"values": {"alpha": -3}}))

@@ -275,7 +275,7 @@ def test_invalid_requests_for_figures_are_refused(service: Service, runs: RunSto
 
 
 def test_log_odds_need_one_text_or_a_model_that_recorded_it(service: Service, runs: RunStore) -> None:
-    def ask(run_id: str, ours: int, theirs: int) -> dict[str, object]:
+    def ask(run_id: str, ours: int, theirs: int) -> dict[str, Any]:
         asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
         return dict(json.loads(run_store.plot(service, runs, asked)))
 
@@ -312,6 +312,28 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(service: Service, r
     assert ids(same[0]) == ids(same[1]) == ids(same[2])
     _, branch = start_branch(service, mine, posted)
     assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
+
+
+def test_a_column_without_text_is_scored_by_none(service: Service, runs: RunStore) -> None:
+    stored = runs.find("a")
+    runs.keep("empty", replace(stored, traces=[*stored.traces[:2], replace(stored.traces[2], tokens=[])]))
+    with pytest.raises(InputError, match="no text"):
+        start_same_text(service, runs, {"run": "empty", "column": 2})
+
+
+def test_an_opened_run_with_ids_that_the_family_lacks_does_not_go_on(
+    service: Service, runs: RunStore
+) -> None:
+    stored = runs.find("a")
+    beyond = len(service.family.token_bytes)
+    columns = [
+        replace(column, tokens=[replace(record, base_first=beyond) for record in column.tokens])
+        for column in stored.traces
+    ]
+    mine = RunStore()
+    mine.keep("file", StoredRun.of_file(replace(stored.trace(service), columns=columns)))
+    with pytest.raises(InputError, match="tokens differ"):
+        start_branch(service, mine, {"run": "file", "column": 2, "position": 1})
 
 
 @pytest.mark.parametrize(

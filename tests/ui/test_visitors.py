@@ -1,18 +1,20 @@
 """Listeners and turns, without a server; the store's quotas; sequences and places by owner."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from starlette.types import ASGIApp, Message, Send
 
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
-from eft_demo.errors import InputError, Overloaded
+from eft_demo.errors import EFTError, InputError, Overloaded
 from eft_demo.settings import Settings
 from eft_demo.ui import visitors
-from eft_demo.ui.handlers import LiveRuns
+from eft_demo.ui.handlers import SUPERSEDED, LiveRuns
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Streams, TrackStreams, Turns, Visitor, network
 from tests.asking import spec
@@ -42,12 +44,16 @@ def test_addresses_of_one_household_count_as_one(host: str, counts_as: str) -> N
 # -- listeners --
 
 
-def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
+async def silent() -> Message:
+    raise AssertionError("nobody reads the request")
+
+
+def serve(streams: Streams, query: bytes, path: str, app: ASGIApp) -> None:
     async def send(message: object) -> None:
         """Accepts everything immediately."""
 
     scope = {"type": "http", "path": path, "query_string": query}
-    asyncio.run(TrackStreams(app, streams)(scope, None, send))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, send))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
 def test_a_stream_counts_while_it_is_open(path: str) -> None:
     streams = Streams()
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.start"})
         assert streams.is_read("one", 1) and not streams.is_read("other", 1)
         raise ConnectionResetError
@@ -69,7 +75,7 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
 
 def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     streams, clock = Streams(), [100.0]
-    monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
 
     async def blocked(message: object) -> None:
         assert streams.is_read("one", 20)
@@ -78,12 +84,28 @@ def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.Monke
         clock[0] += 2
         assert not streams.is_read("one", 20)
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.body"})
         assert streams.is_read("one", 20)  # it took it after all
 
     scope = {"type": "http", "path": "/queue/data", "query_string": b"session_hash=one"}
-    asyncio.run(TrackStreams(app, streams)(scope, None, blocked))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, blocked))
+
+
+def test_a_page_whose_stream_was_ended_has_a_moment_to_open_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, clock = Streams(), [100.0]
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
+
+    async def app(scope: object, receive: object, send: Send) -> None:
+        await send({"type": "http.response.body", "more_body": True})
+        await send({"type": "http.response.body", "more_body": False})
+
+    serve(streams, b"session_hash=one", "/queue/data", app)
+    assert streams.is_read("one", 20) and not streams.listens("one")
+    clock[0] += visitors.REOPEN_S + 1
+    assert not streams.is_read("one", 20)
+    serve(streams, b"session_hash=other", "/queue/data", app)
+    assert streams._ended.keys() == {"other"}  # the rest is forgotten
 
 
 def test_a_visitor_who_listens_in_time_gets_a_run() -> None:
@@ -205,9 +227,9 @@ def test_work_for_departed_visitors_is_skipped_and_a_failure_frees_the_turn() ->
             await turns.take(ONE, broken, stay)
         assert await turns.take(ONE, lambda: 1, stay) == 1
 
-    before_s = visitors.sys.getswitchinterval()
+    before_s = sys.getswitchinterval()
     asyncio.run(come_and_go())
-    assert visitors.sys.getswitchinterval() == before_s
+    assert sys.getswitchinterval() == before_s
 
 
 # -- the store --
@@ -302,6 +324,37 @@ def test_a_pages_runs_count_from_the_moment_they_are_reserved() -> None:
         live.reserve(ONE, settings)
     live.register(ids[0], None)
     assert live.reserve(ONE, settings)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_the_newest_run_of_a_page_wins_in_whatever_order_its_runs_arrive(
+    service: Service, order: tuple[int, ...]
+) -> None:
+    live, settings = LiveRuns(), Settings(max_runs_each=1)
+    runs = {}
+    for number in order:
+        try:
+            run_id = live.reserve(ONE, settings, number)
+        except EFTError as refusal:
+            assert str(refusal) == SUPERSEDED
+        else:
+            runs[number] = service.start_run(spec(CHANT, "brief", length=200))
+            live.register(run_id, runs[number])
+    assert [number for number, run in runs.items() if not run.cancelled] == [3]
+    other = service.start_run(spec(CHANT, "brief", length=200))
+    live.register(live.reserve(OTHER, settings, 1), other)
+    assert not other.cancelled
+    for run in (other, *runs.values()):
+        run.cancel()
+
+
+def test_a_run_that_starts_after_a_newer_one_is_cancelled(service: Service) -> None:
+    live, settings = LiveRuns(), Settings(max_runs_each=1)
+    older, newer = (live.reserve(ONE, settings, number) for number in (1, 2))
+    for run_id in (newer, older):
+        live.register(run_id, service.start_run(spec(CHANT, "brief", length=200)))
+    assert live.by_id[older].cancelled and not live.by_id[newer].cancelled
+    live.by_id[newer].cancel()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ export function ending(column) {
 /** @type {(nats: number) => string} */
 export const signed = (nats) => (Math.abs(nats) < 0.05 ? "" : (nats < 0 ? "−" : "+") + Math.abs(nats).toFixed(1));
 
-// A token as an axis label: trimmed, invisible characters shown, nothing that plotly would read as markup.
+// A token as an axis label: trimmed, invisible characters shown, nothing that plotly would read as markup. A copy of
+// `tick_label` (eft_demo/figures/contributions.py), because these plots grow in the page while a run streams and those of the
+// server are whole; tests/ui/test_twins.py compares them.
 /** @type {(text: string, longest?: number) => string} */
 export function tickLabel(text, longest = 12) {
   const shown = [...text.replace(/^ +| +$/g, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/(?! )[\p{C}\p{Z}]/gu, "�")];

@@ -56,36 +56,36 @@ export function explain(column, token, labels) {
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
   const anchor = roleName(column.roles[0]);
-  const lead = anchorOf(chosen) - anchorOf(rival);
-  if (!column.terms.length) return filled(oneModelText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
-  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so there is no finite lead.", bold);
+  const logOdds = anchorOf(chosen) - anchorOf(rival);
+  if (!column.terms.length) return filled(oneModelText(anchor, logOdds, token.i === token.b, token.n < (column.given || 0)), bold);
+  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so their log-odds are not finite.", bold);
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, chosen, rival);
-  return filled(verdictText(column, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
+  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + flips.text, { ...bold, ...flips.bold });
 }
 
-/** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
-function oneModelText(name, lead, isFirst, isGiven) {
+/** @type {(name: string, logOdds: number, isFirst: boolean, isGiven: boolean) => string} */
+function oneModelText(name, logOdds, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
-  if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
-  if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(lead) + ".";
-  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(lead) + ".";
-  return who + " It prefers {r} by " + oddsText(lead) + ", but the noise chose {c}.";
+  if (!Number.isFinite(logOdds)) return who + " It gives {r} zero probability here.";
+  if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(logOdds) + ".";
+  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(logOdds) + ".";
+  return who + " It prefers {r} by " + oddsText(logOdds) + ", but the noise chose {c}.";
 }
 
-/** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
-function verdictText(column, token, rows, lead, push) {
+/** @type {(column: Column, token: Token, rows: [Row, Row], logOdds: number, push: number) => string} */
+function verdictText(column, token, rows, logOdds, push) {
   const { name, plural } = subjectOf(column), anchor = roleName(column.roles[0]);
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(lead + push) + ".";
-  if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(lead + push) + ", but the shared noise chose {c}.";
-  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(lead) + ", and " +
+  if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(logOdds + push) + ".";
+  if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
+  if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats for {c}" + parts + ".";
-  const preference = "prefers {c} to {r} by " + oddsText(lead);
+  const preference = "prefers {c} to {r} by " + oddsText(logOdds);
   if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + preference + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
   if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "push" : "pushes") +
     " the other way by " + (-push).toFixed(1) + " nats" + parts + ".";

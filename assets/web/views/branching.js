@@ -168,6 +168,7 @@ export function listen() {
     const item = event.target.closest(".node");
     if (item) go(lookingAt(history, Number(item.dataset.id))), part("tree").querySelector("[aria-selected=true]")?.focus();
   });
+  part("delete-branch").addEventListener("click", () => go(without(history, currentNode().id, (other) => nodes.get(other).parent)));
   part("undo").addEventListener("click", () => go(undone(history)));
   part("redo").addEventListener("click", () => go(redone(history)));
   part("write-on").addEventListener("click", () => rewrite(false));

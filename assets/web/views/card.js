@@ -9,9 +9,9 @@ import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.
 import { select } from "./columns.js";
 import { waterfallsOf } from "./waterfall.js";
 
-const MEASURED = 800; // so many tokens of a run at most say how much room a card needs
+const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
 let howTo = []; // the skeleton's words on how to choose a token
-const LINE_CHARS = 40; // what the last line of a sentence may waste
+const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
   part("card-title").textContent = "One token, every model";
@@ -41,7 +41,7 @@ function drawWaterfalls(column, token, against) {
   part("falls").replaceChildren(...waterfallsOf(run, column, token, against));
 }
 
-// Boxes never shrink within a run: nothing below moves when a shorter card comes.
+// Boxes never shrink within a run, so nothing below moves when a card is shorter.
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
 
 function keepHeight() {
@@ -49,11 +49,10 @@ function keepHeight() {
   KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
 }
 
-// Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
-// is walked to needs more room than there is.
+// After a run, the longest texts and tables are laid out for a moment to reserve the height of the tallest card.
 function reserveRoom() {
   const count = run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
-  const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
+  const key = [run.id, count, clientWidth].join(" "); // a branch or another width starts again
   if (running || !count || dataset.room === key) return;
   dataset.room = key;
   for (const name of KEPT_BOXES) part(name).style.minHeight = "";
@@ -72,7 +71,7 @@ function reserveRoom() {
 }
 
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */
-function candidateButton(id, label, [, mix], token) { // a press writes on with it; a press beside it compares it with the token
+function candidateButton(id, label, [, mix], token) { // a press continues with it; a press beside it compares it with the token
   const button = verbatim(el("button", "cand", label));
   button.type = "button";
   button.dataset.id = id;
@@ -99,7 +98,7 @@ function compareWith(id) {
   previewRival(rival);
 }
 
-function previewRival(id) { // the falls against this one, for as long as it is looked at
+function previewRival(id) { // shows the waterfall against this candidate while the pointer or focus is on it
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
   drawWaterfalls(column, token, id === token.i ? rival : id ?? rival);
 }

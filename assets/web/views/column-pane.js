@@ -1,4 +1,4 @@
-// A column as it is drawn: its head, the text that grows token by token, and its foot. Shared with saved pages,
+// A column as it is drawn: its header, the text that grows token by token, and the line below. Shared with saved pages,
 // so it must not import store.js.
 
 import { draftsText, ending, readable, symbolOf } from "../lib/formats.js";
@@ -126,7 +126,7 @@ export function reveal(span) {
   if (button) openFold(button, true);
 }
 
-// The parts of a sign that joins the one before it lose their boxes, which would stand between the two.
+// Parts of a character that joins the one before it lose their boxes, which would separate the two.
 function joinParts(column, token) {
   let first = token.n;
   while (first > 0 && !column.tokens[first - 1].s) first -= 1;
@@ -138,7 +138,7 @@ function joinParts(column, token) {
   }
 }
 
-// At the end of the text, before the caret; which a translator may have moved or wrapped.
+// At the end of the text, before the caret, which a translator may have moved or wrapped.
 function write({ view: { text, caret } }, node) {
   if (caret.parentNode === text) caret.before(node);
   else text.append(node);

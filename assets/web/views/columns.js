@@ -44,7 +44,7 @@ export function addToken(column, token) {
   writeToken(column, token, span, run.factors);
 }
 
-// Once per update and column, for reading a height makes the browser lay out everything anew.
+// Once per update and column, because reading a height forces a new layout.
 const grown = new Set();
 
 export function growColumn(column) {
@@ -84,8 +84,8 @@ function keepInView(box, span) {
   if (top < box.scrollTop + 20 || top + at.height > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
 }
 
-// After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
-// that, the one that tuning moved most.
+// After a run, selects the token where the large base knew what the small tuned model did not, or else the one that
+// tuning moved most.
 export function selectNotable() {
   if (run.attributed === null || ownViews.bars) return;
   select(run.attributed, notablePlace(run.columns[run.attributed].tokens), false);

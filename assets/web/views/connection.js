@@ -18,7 +18,7 @@ import { drawNow } from "./plotting.js";
 import { setRunning } from "./running.js";
 import { drawTree } from "./tree.js";
 
-const DEAD_MS = 20_000; // a stream that is silent this long while the server answers other requests is dead
+const DEAD_MS = 20_000; // a request that is silent this long while the server answers others is dead
 let leavingTimer = 0; // set while the page is being closed, which also cuts streams
 
 async function onLost(since) {
@@ -87,7 +87,8 @@ export function listen() {
     leavingTimer = setTimeout(() => (leavingTimer = 0), 3000); // the page was not closed after all
   });
   setInterval(async () => { // silently dead, such as behind a router that dropped the connection
-    const { stream } = link;
-    if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()).server && stream === link.stream) stream.breakOff();
+    const wait = link.oldest(), since = wait?.news;
+    const isDead = () => element.isConnected && wait && wait === link.oldest() && wait.news === since && Date.now() - since > DEAD_MS;
+    if (isDead() && (await serverNow()).server && isDead()) link.giveUp(since);
   }, 5000);
 }

@@ -14,7 +14,7 @@ import { endText } from "./column-pane.js";
 import { addToken, growColumn, selectNotable, settleColumns, startColumns } from "./columns.js";
 import { compareSoon, startCompare } from "./comparison.js";
 import { saveSoon } from "./memory.js";
-import { say, showError } from "./messages.js";
+import { notice, say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow, drawSoon } from "./plotting.js";
 import { showColumnsSummary } from "./recipes.js";
@@ -44,6 +44,7 @@ function onRun(line) {
   showSliders();
   showColumnsSummary();
   placeRun();
+  if (line.of && line.notes) notice(line.notes); // the models here are not those that wrote what the branch begins with
   if (stopWanted) requestStop(run.id);
   else sendControls(); // moved before the run had an id
 }

@@ -7,7 +7,7 @@
 //   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares unchanged columns
 
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
-import { sound, storedText } from "../lib/stored.js";
+import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
   config, controls, conversation, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
@@ -26,6 +26,7 @@ import { setControls } from "./sliders.js";
 const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
+const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
 let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
 const wholes = new WeakMap(); // tape -> its whole run
@@ -229,7 +230,7 @@ function restore(id) {
   putView(saved.view);
   const changed = JSON.stringify(saved.settings) !== untouched;
   setPlaces(saved.places);
-  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending));
+  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
   if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
   else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
   return true;

@@ -20,9 +20,9 @@ const sliderRow = (name) => [...part("sliders").children].find((row) => row.data
 
 // The controls of the columns chosen for the next run and of the run that is shown.
 function controlsInPlay() {
-  const heard = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
-  const own = [...heard].filter((name) => !(name in OF_ALL));
-  return [...Object.keys(OF_ALL).filter((name) => heard.has(name)), ...own];
+  const used = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
+  const own = [...used].filter((name) => !(name in OF_ALL));
+  return [...Object.keys(OF_ALL).filter((name) => used.has(name)), ...own];
 }
 
 export function showSliders() {

@@ -1,6 +1,7 @@
 // The stream: reads each line once and emits an event of its kind.
 
-import { NEWS_LATE_MS, props } from "../api.js";
+import { props } from "../api.js";
+import { NEWS_LATE_MS } from "../link.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
 import { hideError, showError } from "./messages.js";
 import { requestStop } from "./running.js";

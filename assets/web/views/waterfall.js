@@ -8,10 +8,10 @@ import { finalOf } from "../lib/tokens.js";
 import { el, noHover, verbatim } from "../dom.js";
 
 /** @type {(run: import("../types.js").Run, column: import("../types.js").Column, token: import("../types.js").Token, against: number | null) => HTMLElement[]} */
-export function waterfallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the telling one
+export function waterfallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the main one
   const chosen = token.c.find(([id]) => id === token.i);
   const other = token.c.find(([id]) => id === against) || mainRival(column, token);
-  return [chosen && attributionWaterfall(labels, column, token), chosen && other && leadWaterfall(labels, column, token, chosen, other)].filter(Boolean);
+  return [chosen && attributionWaterfall(labels, column, token), chosen && other && logOddsWaterfall(labels, column, token, chosen, other)].filter(Boolean);
 }
 
 const namesOf = (column) => column.bars.slice(0, column.terms.length + 1).map((bar) => bar.name);
@@ -23,7 +23,7 @@ function attributionWaterfall(labels, column, token) {
   return fall(["Log-prob of ", labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
 }
 
-function leadWaterfall(labels, column, token, chosen, other) {
+function logOddsWaterfall(labels, column, token, chosen, other) {
   const mixed = mixedAt(column, token, {}), inside = insideOf(column, token), weights = coefficientsAt(column, token.v);
   const acts = (row) => !inside || inside.has(row[0]);
   const pushes = [chosen, other].map((row) => deltasOf(column, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));

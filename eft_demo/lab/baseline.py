@@ -1,7 +1,8 @@
 """The usual way to do EFT with transformers: `generate` on the large base with a logits processor.
 
-`bench` compares the engine with it and tests use it as a reference, so it shares no code with the engine. All
-three models use a KV cache. Knows checkpoints on disk; does not know rows, columns or recipes.
+`bench` compares the engine with it and tests use it as a reference, so it shares no code with the engine, nor
+with `models.logits_processor`. All three models use a KV cache. Knows checkpoints on disk; does not know
+rows, columns or recipes.
 """
 
 from __future__ import annotations
