@@ -256,6 +256,8 @@ def generate(
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
         "prompt": prompt,
+        "system": system,
+        "turns": turn or [],
         "behaviour": behaviour or "",
         "columns": [parse_column(text) for text in recipe or ()],
         "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},
@@ -265,8 +267,6 @@ def generate(
         "speculation": speculation,
         "length": max_new_tokens,
         "formats": _unique(map(parse_format, prompt_format or ()), "--prompt-format"),
-        "system": system,
-        "turns": turn or [],
     }
     spec = RunSpec(**asked)
     _note_unused_controls(spec)

@@ -23,12 +23,12 @@ from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
 from tests.toy import ToyModel
 
+NEXT_TURN = b"\nUser: "
 ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
 CHANT = "chant"
 LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
 ANSWER = b"\nAssistant:"
 NOWHERE = Path("no weights")
-NEXT_TURN = b"\nUser: "
 
 
 class EchoModel(ToyModel):

@@ -5,13 +5,13 @@ piece. Knows the wire format and token texts; knows nothing of Gradio, colours o
 ASCII with `<` escaped, so that no text from a model or a person can look like markup.
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
-    {"k":"run", "id", "n", "prompt", "system" and "turns":[{"question", "answers"}...] if there are any,
-                "attributed":the column to plot first, "layout":of the plot,
+    {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
                 "sampling", "unreplayed":[names of active warpers that the page cannot compute...],
                 "filter", "factors":of the schedule, the last one repeats,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
+                 "system" and "turns":[{"question", "answers"}...] where there are any,
                  "record":{family, schedule, speculation, made_with} as a trace has them, to be posted back,
                  and of an opened run "givens":number of forced tokens per column, "seeds":one per column
                  (both only where a column has its own), "reshown":roles whose prompt format differed from

@@ -18,17 +18,11 @@ HOSTILE = "<img src=x onerror=window.pwned=1> &amp; \u202egnp"
 
 
 @pytest.fixture(scope="module")
-def served(browser: Any) -> Iterator[Site]:
+def site(browser: Any) -> Iterator[Site]:
     with serving(
         make_service(replace(Settings(), listen_s=60.0)), browser
     ) as site:  # the machine may be busy
         yield site
-
-
-@pytest.fixture
-def site(served: Site) -> Iterator[Site]:
-    yield served
-    served.close_pages()
 
 
 def ask(page: Any, prompt: str, length: int = 60) -> None:

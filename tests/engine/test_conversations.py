@@ -17,7 +17,6 @@ from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.load import load_models
-from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.runs.trace import ColumnTrace
@@ -32,14 +31,12 @@ OWN = ("one", "two and more", "one")  # the first and the last column have the s
 
 
 @pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, LanguageModel]:
+def models(tiny_family: Family) -> dict[str, Any]:
     return load_models(tiny_family, torch.float32, ROLES)
 
 
 @pytest.fixture
-def engine(
-    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
-) -> Iterator[Engine]:
+def engine(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings) -> Iterator[Engine]:
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     yield engine
     assert engine.active_sequences == 0
@@ -95,7 +92,7 @@ def _noted(sizes: list[int], forward: Any, slots: Any, tokens: Tensor, *more: An
 
 
 def test_columns_with_the_same_prompt_share_its_prefill(
-    engine: Engine, asked: RunRequest, models: Mapping[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, asked: RunRequest, models: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: dict[str, list[int]] = {role: [] for role in ROLES}
     for role, model in models.items():
@@ -132,9 +129,7 @@ def test_a_history_that_leaves_no_room_is_refused_with_the_way_out(
 
 
 @pytest.fixture
-def tiny_service(
-    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
-) -> Iterator[Service]:
+def tiny_service(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings) -> Iterator[Service]:
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     service = Service(tiny_family, engine, tiny_settings)
     service.start()

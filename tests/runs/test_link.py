@@ -115,7 +115,7 @@ def test_a_minimal_link_uses_the_defaults() -> None:
     ("query", "words"),
     [
         ("v=9&prompt=x", "version 1 to 3; got '9'"),
-        ("v=&prompt=x", "version 1 and 2; got ''"),
+        ("v=&prompt=x", "version 1 to 3; got ''"),
         ("prompt=x&alpha=1", "version"),
         ("v=2&format=brief", "role:kind:text; got 'brief'"),
         ("v=2&format=brief:plain", "role:kind:text"),
@@ -350,7 +350,10 @@ junk = (
 def but(link: Link, name: str) -> dict[str, Any]:
     """The run of a link without the field of that name."""
     kept = {name: getattr(link.spec, name) for name in RunSpec.model_fields} | {"made": link.made}
-    owner = {"column": "columns", "format": "formats", "filter": "weight_filter"}.get(name, name)
+    owners = {"column": "columns", "format": "formats", "filter": "weight_filter", "turn": "turns"}
+    owner = owners.get(name, name)
+    if name in ("column", "prompt"):  # turns have an answer per column; a second prompt is a second link
+        del kept["turns"]
     if name in ("temperature", "top_p", "top_k", "min_p", "seed"):
         numbers = kept.pop("sampling")
         kept |= {

@@ -121,37 +121,6 @@ def test_a_custom_prompt_format_applies_to_runs_and_branches(service: Service) -
         assert texts[1] == "Again Hi" and texts[0] in ("Hi", "")
 
 
-TURNS = [{"question": "Ho", "answers": ["a", "b", "c"]}, {"question": "He", "answers": ["all"]}]
-
-
-def test_a_follow_up_runs_after_each_columns_own_turns_and_so_do_its_branches(service: Service) -> None:
-    live = LiveRuns()
-    lines = lines_of(service, {**GOOD, "prompt": "And?", "turns": TURNS, "system": "Be kind."}, live)
-    assert (lines[0]["turns"], lines[0]["system"]) == (TURNS, "Be kind.")
-    parent = lines[0]["id"]
-    for column in range(3):
-        assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == column) == "And?"
-        branch = {"kind": "branch", "n": 6, "run": parent, "column": column, "position": 2}
-        sent = lines_of(service, branch, live)
-        ids = [line["i"] for line in lines if line["k"] == "t" and line["p"] == column]
-        assert [line["i"] for line in sent if line["k"] == "t"] == ids
-        stored = live.store.find(sent[0]["id"])
-        assert sent[0]["turns"] == TURNS and len(stored.spec.turns[0].answers) == 3
-    same = lines_of(service, {"kind": "same", "n": 7, "run": parent, "column": 1}, live)
-    assert same[0]["turns"] == TURNS and sum(line["k"] == "t" for line in same) == 3 * len(ids)
-
-
-def test_a_run_of_one_turn_is_described_as_before(service: Service) -> None:
-    first = lines_of(service, GOOD)[0]
-    assert "turns" not in first and "system" not in first
-
-
-def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
-    asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
-    place, text = message_for(lines_of(service, asked))
-    assert place == "turns" and "each of the 3 columns" in text
-
-
 def test_an_invalid_prompt_format_gets_an_error_message(service: Service) -> None:
     asked = {**GOOD, "formats": {"assistant": {"kind": "plain", "text": "nowhere"}}}
     assert "{prompt}" in message_for(lines_of(service, asked))[1]
@@ -344,3 +313,34 @@ def test_a_bug_is_reported_and_logged(
     monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)
     assert message_for(lines_of(service, GOOD))[1] == handlers.BUG
     assert "ZeroDivisionError" in caplog.text
+
+
+TURNS = [{"question": "Ho", "answers": ["a", "b", "c"]}, {"question": "He", "answers": ["all"]}]
+
+
+def test_a_follow_up_runs_after_each_columns_own_turns_and_so_do_its_branches(service: Service) -> None:
+    live = LiveRuns()
+    lines = lines_of(service, {**GOOD, "prompt": "And?", "turns": TURNS, "system": "Be kind."}, live)
+    assert (lines[0]["turns"], lines[0]["system"]) == (TURNS, "Be kind.")
+    parent = lines[0]["id"]
+    for column in range(3):
+        assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == column) == "And?"
+        branch = {"kind": "branch", "n": 6, "run": parent, "column": column, "position": 2}
+        sent = lines_of(service, branch, live)
+        ids = [line["i"] for line in lines if line["k"] == "t" and line["p"] == column]
+        assert [line["i"] for line in sent if line["k"] == "t"] == ids
+        stored = live.store.find(sent[0]["id"])
+        assert sent[0]["turns"] == TURNS and len(stored.spec.turns[0].answers) == 3
+    same = lines_of(service, {"kind": "same", "n": 7, "run": parent, "column": 1}, live)
+    assert same[0]["turns"] == TURNS and sum(line["k"] == "t" for line in same) == 3 * len(ids)
+
+
+def test_a_run_of_one_turn_is_described_as_before(service: Service) -> None:
+    first = lines_of(service, GOOD)[0]
+    assert "turns" not in first and "system" not in first
+
+
+def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
+    asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
+    place, text = message_for(lines_of(service, asked))
+    assert place == "turns" and "each of the 3 columns" in text
