@@ -162,12 +162,12 @@ def start(
 
 def _with_chosen_family(settings: Settings) -> Settings:
     """The settings with the family that this machine runs best; prints which one and why."""
-    from eft_demo.families.catalogue import list_entries
+    from eft_demo.families.catalogue import readable_entries
     from eft_demo.models.estimate import choose_family, read_speed
 
-    entry, reason = choose_family(list_entries(settings), settings, read_speed)
-    write_stdout(f"The family {entry.title} was chosen: {reason}.")
-    return replace(settings, family=entry.name)
+    name, reason = choose_family(readable_entries(settings), settings, read_speed)
+    write_stdout(f"The family {name} was chosen: {reason}.")
+    return replace(settings, family=name)
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher) -> str:
@@ -280,8 +280,12 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
     from eft_demo.engine.collect import collect, make_trace
     from eft_demo.engine.service import Service
+    from eft_demo.families.catalogue import find_entry
 
-    service = Service.load(settings, family, watcher=_watcher())
+    entry = find_entry(family, settings)
+    named = {role for _, recipe in spec.columns for role in recipe.roles}
+    wanted = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
+    service = Service.load(settings, entry, wanted, _watcher())
     try:
         run = service.start_run(spec)
         return make_trace(service, run.request.spec, collect(run))

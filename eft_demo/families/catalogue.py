@@ -5,6 +5,7 @@ the user's own. Knows files and names; opens no weights and no network.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import Settings
+from eft_demo.settings import AUTO_FAMILY, Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -171,6 +172,15 @@ def list_entries(settings: Settings) -> tuple[Entry, ...]:
     return tuple(read_entry(path, bundled=path.name == "family.yaml") for path in files.values())
 
 
+def readable_entries(settings: Settings) -> tuple[Entry, ...]:
+    """All families whose files are valid."""
+    found = []
+    for path in known_files(settings).values():
+        with suppress(FamilyError):
+            found.append(read_entry(path, bundled=path.name == "family.yaml"))
+    return tuple(found)
+
+
 def known_files(settings: Settings) -> dict[str, Path]:
     """The family files in the assets, by family name."""
     bundled = {path.parent.name: path for path in sorted(settings.assets.glob("*/family.yaml"))}
@@ -186,6 +196,8 @@ def find_entry(name: str, settings: Settings) -> Entry:
     path = expand_home(name)
     if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
         return read_entry(path)
+    if name == AUTO_FAMILY:
+        raise FamilyError("Only the start of the app takes --family auto. Please name a family instead.")
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
@@ -210,6 +222,8 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
+    if all(roles[behaviour.role].optional for behaviour in behaviours):
+        raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(

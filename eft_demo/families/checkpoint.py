@@ -137,8 +137,8 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
     Raises FamilyError.
     """
     base = roles.get(adapter.adapter_of or "")
-    if base is None or base.adapter_of is not None:
-        models = ", ".join(role for role, other in roles.items() if other.adapter_of is None)
+    if base is None or base.loaded_with is not None:
+        models = ", ".join(role for role, other in roles.items() if other.loaded_with is None)
         raise FamilyError(
             f"The base of the adapter {adapter.role} is {adapter.adapter_of!r}, which is not a full model of "
             f"this family. Please choose one of {models}."

@@ -133,12 +133,12 @@ def local_folders(entry: Entry, roles: Iterable[str] | None = None) -> dict[str,
 
 
 def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The requested roles, both bases and adapters' bases; default: all non-optional roles.
+    """The requested roles, both bases and the models they are loaded with; default: all non-optional roles.
 
     Raises FamilyError for an unknown role.
     """
     if roles is None:
-        return tuple(role.role for role in entry.roles.values() if not role.optional)
+        roles = [role.role for role in entry.roles.values() if not role.optional]
     wanted = dict.fromkeys(("large_base", "small_base", *roles))
     if unknown := [role for role in wanted if role not in entry.roles]:
         raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")

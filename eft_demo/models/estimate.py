@@ -19,7 +19,7 @@ from eft_demo.families.catalogue import Entry
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
 from eft_demo.models.memory import CPU
 from eft_demo.models.plan import Plan, engine_threads, menu_entry
-from eft_demo.settings import Settings
+from eft_demo.settings import BUNDLED, Settings
 
 # Share of the read speed that a whole step reaches: attention, sampling and the gaps between the products
 # take the rest.
@@ -41,7 +41,7 @@ class Estimate:
 
     def __str__(self) -> str:
         needed = ", ".join(
-            f"{size / 1e9:.1f} GB of {place}" for place, size in self.plan.needed_bytes.items()
+            f"{size / 1e9:.1f} GB of {_memory(device)}" for device, size in self.plan.needed_bytes.items()
         )
         download = f"{self.download_bytes / 1e9:.1f} GB to download" if self.download_bytes else "no download"
         speed = f"about {_rounded(self.tokens_per_s)} tokens/s for one up-scaled stream"
@@ -59,7 +59,8 @@ def estimate(
     Raises FamilyError if the family file gives no sizes and the models are not on this machine.
     """
     choice = menu_entry(entry, settings, free)
-    roles = (LARGE_BASE, SMALL_BASE, entry.behaviours[0].role)
+    tuned = next(b.role for b in entry.behaviours if not entry.roles[b.role].optional)
+    roles = (LARGE_BASE, SMALL_BASE, tuned)
     places = [choice.plan.of(role) for role in roles]
     if unknown := [place.role for place in places[:2] if not place.weights_bytes]:
         raise FamilyError(f"The size of {unknown[0]} of {entry.title} is unknown until it is downloaded.")
@@ -73,23 +74,24 @@ def choose_family(
     settings: Settings,
     read_speed: ReadSpeed,
     free: Mapping[str, int] | None = None,
-) -> tuple[Entry, str]:
+) -> tuple[str, str]:
     """The recommended family with the largest large base that fits and writes fluently here, and why.
 
-    Leaves out gated families, which need an account, and those that would only fit with a warning. If none
-    is left, it is the bundled family.
+    Leaves out gated families, which need an account, those of unknown size, and those that would only fit
+    with a warning. If none is left, it is the bundled family.
     """
-    known = tuple(entries)
-    bundled = next(entry for entry in known if entry.bundled)
-    best, reason, most = bundled, "no recommended family fits and writes at reading speed here", 0
-    for entry in known:
+    best, reason, most = BUNDLED, "no recommended family fits and writes at reading speed here", 0
+    for entry in entries:
         if entry.gated or not entry.recommended:
             continue
-        found = estimate(entry, settings, read_speed, free)
+        try:
+            found = estimate(entry, settings, read_speed, free)
+        except FamilyError:
+            continue
         size = found.plan.of(LARGE_BASE).parameters
         if found.plan.problem or found.plan.warning or found.tokens_per_s < FLUENT or size <= most:
             continue
-        best, most = entry, size
+        best, most = entry.name, size
         reason = f"its large model is the largest that fits and writes at reading speed here: {found}"
     return best, reason
 

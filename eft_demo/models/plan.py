@@ -120,7 +120,11 @@ def menu_entry(entry: Entry, settings: Settings, free: Mapping[str, int] | None 
         pinned=entry.pinned,
         here=not missing,
         download_bytes=sum(_stored_bytes(entry.roles[place.role]) for place in missing),
-        parameters={place.role: place.parameters for place in plan.placements},
+        parameters={
+            place.role: place.parameters
+            for place in plan.placements
+            if entry.roles[place.role].loaded_with is None
+        },
         plan=plan,
     )
 

@@ -1,17 +1,19 @@
 """Estimates before a download, and the family that suits a machine."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.catalogue import list_entries, read_entry
+from eft_demo.families.catalogue import list_entries, read_entry, readable_entries
 from eft_demo.models.estimate import EFFICIENCY, ReadSpeed, choose_family, estimate, read_speed
 from eft_demo.models.plan import make_plan
 from eft_demo.settings import Settings
 
 GB = 1_000_000_000
+LARGE_TUNED = "{role: large_tuned, title: L, description: D.}"
 BF16 = Settings(dtype="bf16", max_sequences=4)
 ENTRIES = {entry.name: entry for entry in list_entries(Settings())}
 LAPTOP = {"cpu": 14 * GB}
@@ -59,8 +61,8 @@ def test_one_model_in_two_roles_is_downloaded_and_read_once() -> None:
 def test_the_largest_family_that_fits_and_is_fast_enough_is_chosen(
     free: Mapping[str, int], cpu_speed: float, gpu_speed: float, chosen: str
 ) -> None:
-    entry, reason = choose_family(ENTRIES.values(), BF16, speeds(cpu_speed, gpu_speed), free)
-    assert entry.name == chosen
+    name, reason = choose_family(ENTRIES.values(), BF16, speeds(cpu_speed, gpu_speed), free)
+    assert name == chosen
     assert ("tokens/s" in reason) == (chosen != "atlas")
 
 
@@ -75,3 +77,23 @@ def test_a_family_without_sizes_cannot_be_estimated(tmp_path: Path) -> None:
 
 def test_this_machine_reads_memory_at_a_plausible_speed() -> None:
     assert 1e8 < read_speed("cpu", 1) < 1e13
+
+
+def test_families_that_cannot_be_estimated_or_read_are_not_chosen(tmp_path: Path) -> None:
+    """One without sizes, one whose first behaviour is optional, one that is no YAML, and no bundled one."""
+    text = ENTRIES["smollm2"].file.read_text(encoding="utf-8")
+    files = {
+        "unknown": "\n".join(line for line in text.splitlines() if "shape:" not in line),
+        "optional": text.replace(
+            "behaviours:", "behaviours:\n  - {role: large_tuned, title: L, description: D.}"
+        ),
+        "broken": "title: [",
+    }
+    (tmp_path / "families").mkdir()
+    for name, content in files.items():
+        (tmp_path / "families" / f"{name}.yaml").write_text(content, encoding="utf-8")
+    entries = readable_entries(replace(BF16, assets=tmp_path))
+    assert [entry.name for entry in entries] == ["optional", "unknown"]
+    assert choose_family(entries, BF16, speeds(40 * GB), LAPTOP)[0] == "optional"
+    assert choose_family(entries, BF16, speeds(1.0), LAPTOP)[0] == "atlas"
+    assert "GB of memory" in str(estimate(entries[0], BF16, speeds(40 * GB), LAPTOP))

@@ -12,7 +12,7 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import read_entry
-from eft_demo.families.family import load_family, local_folders
+from eft_demo.families.family import chosen_roles, load_family, local_folders
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.load import group_models, load_models
 from eft_demo.models.plan import make_plan, menu_entry
@@ -82,3 +82,18 @@ def test_an_entry_that_names_no_model_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(FamilyError, match=rf"line \d+: .*{problem}"):
         read_entry(written(folder, "refused", polite))
+
+
+def test_a_role_of_an_optional_models_comes_with_that_model(folder: Path) -> None:
+    entry = yaml.safe_load((folder / "llama2.yaml").read_text(encoding="utf-8"))
+    entry["roles"]["polite"]["optional"] = True
+    entry["roles"]["pirate"] = {"same_as": "polite", "prompt": POLITE}
+    path = folder / "optional.yaml"
+    path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding="utf-8")
+    with pytest.raises(FamilyError, match=r"line \d+: .*behaviour whose role is not optional"):
+        read_entry(path)
+    entry["behaviours"] = [{"role": "pirate", "title": "Pirate", "description": "Arr."}]
+    path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding="utf-8")
+    found = read_entry(path)
+    assert set(chosen_roles(found)) == {"large_base", "small_base", "polite", "pirate"}
+    assert list(load_models(load_family(found, FP32), torch.float32, ["pirate"])) == ["pirate"]
