@@ -402,7 +402,8 @@ def test_reading_large_bodies_has_a_limit_per_address(
     assert answers[-1] == 503
     assert client.post(CALL, json=asked(page)).status_code == 200
     elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
-    with httpx.Client(base_url=page[1].replace("localhost", "127.0.0.1"), transport=elsewhere) as other:
+    url = page[1].replace("localhost", "127.0.0.1")
+    with httpx.Client(base_url=url, transport=elsewhere, timeout=60) as other:
         assert other.post(CALL, json=large).status_code == 200
 
 
