@@ -79,9 +79,9 @@ BASES, MIXED = story(BASE), story(UPSCALED)
 
 
 @pytest.fixture(scope="module")
-def site(browser: Any) -> Iterator[Site]:
-    with serving(Service.without_models(Settings()), browser) as site:
-        yield site
+def served(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +102,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def opened(site: Site, path: Path, width: int) -> Any:
+def opened(served: Site, path: Path, width: int) -> Any:
     """The run, opened and replayed to its end."""
-    page = site.open(width, height=1800)
+    page = served.open(width, height=1800)
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", path)
     page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
@@ -113,10 +113,10 @@ def opened(site: Site, path: Path, width: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def page(site: Site, path: Path) -> Iterator[Any]:
+def page(served: Site, path: Path) -> Iterator[Any]:
     """One page for all tests: each selects what it looks at."""
-    yield opened(site, path, 1280)
-    site.close_pages()
+    yield opened(served, path, 1280)
+    served.close_pages()
 
 
 def focus_token(page: Any, index: int) -> None:
@@ -234,8 +234,8 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
     return places, sentences
 
 
-def test_the_layout_stays_while_keys_move_through_tokens(page: Any, site: Site, path: Path) -> None:
-    for this in (page, opened(site, path, 360)):
+def test_the_layout_stays_while_keys_move_through_tokens(page: Any, served: Site, path: Path) -> None:
+    for this in (page, opened(served, path, 360)):
         places, sentences = walk(this)
         assert len(places) == 1 and sentences == {1, 2}  # the sentences have several lengths
         assert this.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -300,6 +300,7 @@ def test_a_typed_recipe_survives_a_link_and_a_reload(demo: Page, context: Any, h
     )
     page.wait_for_function("document.querySelector('.pane h2').textContent === 'Mix'")
     if has_run:
+        page.focus("#eft-prompt")
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(".t")
         wait_end(page)
@@ -604,8 +605,10 @@ def test_an_outage_is_counted_from_the_last_message(demo: Page, context: Any) ->
     run(page, "chant")
     wait_tokens(page, 2)
     page.evaluate(
-        """() => Object.defineProperty(window[Symbol.for('eft-link')].stream, 'news',
-            { get: () => Date.now() - 60_000, set() {} })"""
+        """() => {
+            const then = Date.now() - 60_000;
+            Object.defineProperty(window[Symbol.for('eft-link')].oldest(), 'news', { get: () => then, set() {} });
+        }"""
     )
     said = notice(page, "was lost for")
     assert int(said.split("lost for ")[1].split(" s")[0]) >= 60
