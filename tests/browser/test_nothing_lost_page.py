@@ -606,8 +606,8 @@ def test_an_outage_is_counted_from_the_last_message(demo: Page, context: Any) ->
     wait_tokens(page, 2)
     page.evaluate(
         """() => {
-            const then = Date.now() - 60_000;
-            Object.defineProperty(window[Symbol.for('eft-link')].oldest(), 'news', { get: () => then, set() {} });
+            const then = Date.now() - 60_000, stream = window[Symbol.for('eft-link')].oldest();
+            Object.defineProperty(stream, 'news', { get: () => then, set() {} });
         }"""
     )
     said = notice(page, "was lost for")
