@@ -138,7 +138,7 @@ async function beginFamily(ask, stage) {
   } catch { /* the sentence says it */ }
   announceFamily(sentence);
   if (sentence) return false;
-  setProgress({ state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" });
+  setProgress({ state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, message: "" });
   showProgress(menu.progress);
   return true;
 }
@@ -170,8 +170,8 @@ async function watchLoading() {
   }
   watching = false;
   if (menu.progress.state === "loaded") return followFamily();
-  if (menu.progress.state === "measured") return showReport(menu.progress.sentence);
-  announceFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.sentence);
+  if (menu.progress.state === "measured") return showReport(menu.progress.message);
+  announceFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.message);
   part(loadedHere ? "family-load" : "family-measure").focus();
   noteLoadedHere(false);
 }
