@@ -255,9 +255,7 @@ def generate(
     settings = _settings(quantisation)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
-        "prompt": prompt,
-        "system": system,
-        "turns": turn or [],
+        **{"prompt": prompt, "system": system, "turns": turn or []},
         "behaviour": behaviour or "",
         "columns": [parse_column(text) for text in recipe or ()],
         "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},

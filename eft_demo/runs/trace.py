@@ -125,10 +125,11 @@ class RunTrace:
             raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
-            document = {RENAMED.get(key, key): value for key, value in document.items()}
+            if version < 5:
+                document = {RENAMED.get(key, key): value for key, value in document.items()}
             document = {**OLDER[version], **document, "version": VERSION}
             columns = document.get("columns")
-            if isinstance(columns, list):
+            if version < 5 and isinstance(columns, list):
                 document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
         elif version is None:
             raise InputError(

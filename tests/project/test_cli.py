@@ -259,8 +259,13 @@ def test_ctrl_c_ends_bench_in_silence(
         return step(*arguments, **options)
 
     monkeypatch.setattr(Decoder, "step", interrupted)
+    # As in a shell: a server that another test started in this process may have left its own handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     quick = ("--pairs", "3", "--new-tokens", "8", "--no-larger", "--no-start-app", "--family", "tiny")
-    assert run_cli(monkeypatch, "bench", *quick) == 130
+    try:
+        assert run_cli(monkeypatch, "bench", *quick) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
     assert out == "" and "Traceback" not in err and "KeyboardInterrupt" not in caplog.text
 

@@ -79,9 +79,9 @@ MADE = {"eft_demo": "0.1.0", "torch": "2.13.0", "transformers": "", "models": {}
 MODEL = {"dtype": "bf16", "quantisation": "none", "device": "cpu", "source": "", "revision": ""}
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 2 to 5; got 1"),
-    ("version", "2", "version 2 to 5; got '2'"),
-    ("version", 2.0, "version 2 to 5; got 2.0"),
+    ("version", 1, "version 2 to 6; got 1"),
+    ("version", "2", "version 2 to 6; got '2'"),
+    ("version", 2.0, "version 2 to 6; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "{prompt}"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
