@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ def steps_of(path: Path) -> dict[str, dict[str, object]]:
 def test_every_step_runs_on_a_cpu_with_small_shapes(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     command = ["bash", "scripts/gpu_check.sh", "--small", "--minutes", "30", "--out", str(out)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "EFT_PYTHON": sys.executable}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
     found = json.loads(out.read_text())["steps"]
     names = [step["step"] for step in found]
