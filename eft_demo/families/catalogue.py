@@ -60,7 +60,7 @@ EXAMPLES = (
     "What is the capital of Peru?",
     "Why is the sky blue?",
     "Write two sentences about autumn.",
-    "LoadOptions does a bicycle stay upright?",
+    "How does a bicycle stay upright?",
 )
 
 

@@ -16,9 +16,8 @@ from typing import BinaryIO
 from eft_demo.families.files import check_start
 
 SUFFIX = ".gguf"
-MAX_HEADER_BYTES = (
-    64_000_000  # the largest known, with 262,144 tokens and half a million merges, has 20 million
-)
+# The largest known header, with 262,144 tokens and half a million merges, has 20 million bytes.
+MAX_HEADER_BYTES = 64_000_000
 MAX_ENTRIES = 100_000
 MAX_TENSORS = 100_000
 MAX_KEY_BYTES = 65_535

@@ -54,7 +54,7 @@ def _gpt_4(digits: str) -> pre_tokenizers.PreTokenizer:
 
 
 LLAMA_3, QWEN_2 = _gpt_4(r"\p{N}{1,3}"), _gpt_4(r"\p{N}")
-# LoadOptions the kinds of byte-level BPE (tokenizer.ggml.pre) split a text into words.
+# How the kinds of byte-level BPE (tokenizer.ggml.pre) split a text into words.
 SPLITS: Mapping[str, pre_tokenizers.PreTokenizer] = {
     "gpt-2": GPT_2,
     "olmo": GPT_2,

@@ -69,7 +69,7 @@ def offers_gpu() -> bool:
         return False
 
 
-def load(family: Family, checkpoint: Checkpoint, how: LoadOptions) -> LlamaCppModel:
+def load(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LlamaCppModel:
     """The model in a GGUF file. Raises FamilyError, MemoryError, or ValueError with llama.cpp's reason."""
     check_installed(checkpoint.role)
     file = open_gguf(checkpoint)
@@ -80,7 +80,7 @@ def load(family: Family, checkpoint: Checkpoint, how: LoadOptions) -> LlamaCppMo
         (file.text("general.architecture"), size.width),
         min(family.context, size.context),
         family.vocab,
-        how.device,
+        options.device,
         # A file in float32 is for exact comparisons.
         F32 if file.format == "F32" else F16,
     )
@@ -212,9 +212,8 @@ class LlamaCppModel:
     def _load(self, path: Path, architecture: str, width: int) -> Any:
         library = self._library
         options = library.llama_model_default_params()
-        options.load_mode = (
-            library.LLAMA_LOAD_MODE_NONE
-        )  # a file that is cut short later must not end the process
+        # Not mapped into memory: a file that is cut short later must not end the process.
+        options.load_mode = library.LLAMA_LOAD_MODE_NONE
         options.n_gpu_layers = 0 if self.device == CPU else ALL_LAYERS
         if self.device.startswith("cuda:"):
             options.split_mode = library.LLAMA_SPLIT_MODE_NONE
@@ -249,9 +248,8 @@ class LlamaCppModel:
         options = library.llama_context_default_params()
         options.n_ctx, options.n_seq_max = rows * self.context, rows
         options.n_batch, options.n_ubatch = max(BATCH, rows), BATCH  # it wants room for an output of each row
-        options.kv_unified = (
-            True  # so that rows of any length share the room, and a copied prefix costs nothing
-        )
+        # Rows of any length share the room, and a copied prefix costs nothing.
+        options.kv_unified = True
         options.swa_full = True  # or sliding windows forget what a rollback needs
         options.type_k = options.type_v = self.cache_format
         if self.cache_format == F32:  # fused attention would round keys and values to 16 bits

@@ -146,6 +146,6 @@ def _after_trial_step(model: LanguageModel) -> LanguageModel:
 LIBRARY = Backend(lambda checkpoint, config, options: True, _load_by_library)
 BACKENDS = (
     Backend(_fits_fused, _load_fused),
-    Backend(lambda checkpoint, config, how: checkpoint.is_gguf, llama_cpp.load),
+    Backend(lambda checkpoint, config, options: checkpoint.is_gguf, llama_cpp.load),
     LIBRARY,
 )

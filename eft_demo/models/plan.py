@@ -45,7 +45,7 @@ MARGIN_SHARE, MARGIN_CPU_BYTES, MARGIN_GPU_BYTES = 0.03, 300_000_000, 900_000_00
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """LoadOptions and where the weights of one role are stored, and why."""
+    """How and where the weights of one role are stored, and why."""
 
     role: str
     source: str  # repository or folder

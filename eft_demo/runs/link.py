@@ -267,9 +267,8 @@ def _mended_column(text: str) -> tuple[str, Recipe]:
     try:
         return _column(text)
     except EFTError as refusal:
-        bare = without_trailing_marks(
-            without_invisible(text), "+-−–"
-        )  # keeps a final operator: a truncated recipe stays invalid
+        # Keeps a final operator: a truncated recipe stays invalid.
+        bare = without_trailing_marks(without_invisible(text), "+-−–")
         bracketed = without_trailing_marks(without_invisible(text), ")+-−–")
         operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # + decoded twice becomes a space
         for mended in (bracketed, bare + ")", bare, operators):

@@ -214,9 +214,8 @@ class RunSpec(BaseModel):
     formats: Annotated[Mapping[str, PromptFormat], _placed("formats", _read_formats)] = {}
     # The system prompt of every chat format that has none of its own; other formats ignore it.
     system: Annotated[str, _placed("system", read_system)] = ""
-    turns: Annotated[
-        Turns, _placed("turns", read_turns)
-    ] = ()  # the earlier ones; `prompt` is the last question
+    # The earlier turns; `prompt` is the last question.
+    turns: Annotated[Turns, _placed("turns", read_turns)] = ()
 
     @classmethod
     def from_posted(cls, posted: Mapping[str, object]) -> "RunSpec":

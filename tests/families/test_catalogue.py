@@ -1,5 +1,6 @@
 """The catalogue: errors in family files name their line, and memory is planned before loading."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,8 @@ def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> Non
 
 def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None:
     assert read_entry(written(tmp_path, OWN)).examples == EXAMPLES
+    # Questions or requests in words, not names of code.
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example) for example in EXAMPLES)
     own = "examples: ['Why is ice slippery?']\ncaptions: {large_base: Knows much, small_tuned: Answers}\n"
     entry = read_entry(written(tmp_path, OWN + own))
     assert entry.examples == ("Why is ice slippery?",)

@@ -237,7 +237,7 @@ def test_a_run_with_custom_prompt_formats_says_so_wherever_it_is_opened(service:
     }
     opened = open_run(files["json"])
     assert opened.spec.formats == {"assistant": own}
-    assert StoredRun.of_file(opened).spec.formats == {"assistant": own}, "for whoever goes on from it"
+    assert StoredRun.of_file(opened).spec.formats == {"assistant": own}, "so that a run can continue from it"
     assert "assistant had its own prompt format" in files["md"] and own.text in files["md"]
     first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
     assert json.loads(first)["reshown"] == ["assistant"]

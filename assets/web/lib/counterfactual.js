@@ -44,7 +44,8 @@ export const sumOfTerms = (coefficients, deltas) => coefficients.reduce((sum, we
 /** @type {(column: Recipe, token: Token, controls: Controls) => Known<number>} */
 export function mixedAt(column, token, controls) {
   const coefficients = coefficientsAt(column, { ...token.v, ...controls });
-  const inside = coefficients.some(Boolean) ? insideOf(column, token) : null;
+  // The engine's coefficients are float32, in which the smallest numbers are 0.
+  const inside = coefficients.some((weight) => Math.fround(weight)) ? insideOf(column, token) : null;
   return /** @type {any} */ (new Map(token.c.map((row) => {
     if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + sumOfTerms(coefficients, deltasOf(column, row))];
     return [row[0], column.filter.kind === "mask" ? -Infinity : anchorOf(row)];

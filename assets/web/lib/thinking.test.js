@@ -5,7 +5,7 @@ import { endedThinking, thinkingPieces } from "./thinking.js";
 
 const shown = (text) => thinkingPieces(text).map(({ thinking, text: piece }) => (thinking ? "[" + piece + "]" : piece)).join("|");
 
-test("thinking is told from the answer around it", () => {
+test("thinking is separated from the answer around it", () => {
   assert.equal(shown("<think>Hm.</think>\n\nYes."), "[<think>Hm.</think>\n\n]|Yes.");
   assert.equal(shown("Well. <thinking>Hm.</thinking> Yes. <think>x</think>"), "Well. |[<thinking>Hm.</thinking> ]|Yes. |[<think>x</think>]");
   assert.equal(shown("Hm.</think>Yes."), "[Hm.</think>]|Yes.");
