@@ -162,10 +162,9 @@ def start(
 
 def _with_chosen_family(settings: Settings) -> Settings:
     """The settings with the family that this machine runs best; prints which one and why."""
-    from eft_demo.families.catalogue import readable_entries
-    from eft_demo.models.estimate import choose_family, read_speed
+    from eft_demo.models.estimate import choose_here
 
-    name, reason = choose_family(readable_entries(settings), settings, read_speed)
+    name, reason = choose_here(settings)
     write_stdout(f"The family {name} was chosen: {reason}.")
     return replace(settings, family=name)
 
@@ -250,13 +249,13 @@ def generate(
     from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
-    if behaviour == "":
-        raise InputError("--behaviour is empty. Please name one, or leave the option out for the first one.")
     settings = _settings(quantisation)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
-        **{"prompt": prompt, "system": system, "turns": turn or []},
-        "behaviour": behaviour or "",
+        "prompt": prompt,
+        "system": system,
+        "turns": turn or [],
+        "behaviour": _behaviour(behaviour),
         "columns": [parse_column(text) for text in recipe or ()],
         "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},
         "sampling": sampling,
@@ -289,6 +288,13 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
         return make_trace(service, run.request.spec, collect(run))
     finally:
         service.stop()
+
+
+def _behaviour(name: str | None) -> str:
+    """The name of the option, "" for the family's first one. Raises InputError for an empty name."""
+    if name == "":
+        raise InputError("--behaviour is empty. Please name one, or leave the option out for the first one.")
+    return name or ""
 
 
 def _control(text: str) -> tuple[str, float]:

@@ -18,6 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eft_demo.lab.synthetic_models import qwen2_config
+
 SPREAD = 6.0  # standard deviation of the core's logits: the next token is about as uncertain as in real text
 # How much all layers of a model add to the core, and how much tuning changes the small one's.
 LARGE_SHARE, SMALL_SHARE, TUNING = 0.14, 0.2, 0.1
@@ -140,24 +142,9 @@ def _write(
     folder: Path, size: Size, width: int, weights: Iterable[tuple[str, Tensor]], tokenizer: str
 ) -> None:
     folder.mkdir(parents=True)
-    config = {
-        "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
-        "hidden_act": "silu",
-        "hidden_size": size.hidden,
-        "intermediate_size": size.feed_forward,
-        "num_hidden_layers": size.layers,
-        "num_attention_heads": size.heads,
-        "num_key_value_heads": size.kv_heads,
-        "max_position_embeddings": CONTEXT,
-        "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_theta": 1_000_000.0, "rope_type": "default"},
-        "tie_word_embeddings": False,
-        "vocab_size": width,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "dtype": "bfloat16",
-    }
+    heads = size.heads, size.kv_heads
+    config = qwen2_config(size.hidden, size.layers, size.feed_forward, heads, rope_theta=1_000_000.0)
+    config |= {"max_position_embeddings": CONTEXT, "vocab_size": width}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     _write_shards(folder, weights)

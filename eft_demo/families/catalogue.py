@@ -54,6 +54,7 @@ NF4 = "nf4"  # the only format of stored weights whose size is known before the 
 PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"}, {"same_as"})  # where a role's weights may be
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
+BUNDLED_FILE = "family.yaml"  # beside its weights
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
 # For families whose file has none: questions that any language model can answer.
 EXAMPLES = (
@@ -168,8 +169,7 @@ class Entry:
 
 def list_entries(settings: Settings) -> tuple[Entry, ...]:
     """All families, bundled ones first. Raises FamilyError for an invalid file."""
-    files = known_files(settings)
-    return tuple(read_entry(path, bundled=path.name == "family.yaml") for path in files.values())
+    return tuple(map(_read_known, known_files(settings).values()))
 
 
 def readable_entries(settings: Settings) -> tuple[Entry, ...]:
@@ -177,13 +177,13 @@ def readable_entries(settings: Settings) -> tuple[Entry, ...]:
     found = []
     for path in known_files(settings).values():
         with suppress(FamilyError):
-            found.append(read_entry(path, bundled=path.name == "family.yaml"))
+            found.append(_read_known(path))
     return tuple(found)
 
 
 def known_files(settings: Settings) -> dict[str, Path]:
     """The family files in the assets, by family name."""
-    bundled = {path.parent.name: path for path in sorted(settings.assets.glob("*/family.yaml"))}
+    bundled = {path.parent.name: path for path in sorted(settings.assets.glob(f"*/{BUNDLED_FILE}"))}
     others = {path.stem: path for path in sorted((settings.assets / "families").glob("*.yaml"))}
     return {**bundled, **others}
 
@@ -192,7 +192,7 @@ def find_entry(name: str, settings: Settings) -> Entry:
     """Find a family by name or by the path of its file, whatever that is called. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
-        return read_entry(files[name], bundled=files[name].name == "family.yaml")
+        return _read_known(files[name])
     path = expand_home(name)
     if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
         return read_entry(path)
@@ -202,6 +202,11 @@ def find_entry(name: str, settings: Settings) -> Entry:
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
     )
+
+
+def _read_known(path: Path) -> Entry:
+    """Read a file of `known_files`, among which those of bundled families have a name of their own."""
+    return read_entry(path, bundled=path.name == BUNDLED_FILE)
 
 
 def read_entry(path: Path, bundled: bool = False) -> Entry:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
@@ -44,6 +44,7 @@ QUANT_METHODS = (
     "higgs", "hqq", "metal", "mxfp4", "mxfp8", "nvfp4", "quanto", "quark", "sinq", "spqr", "torchao", "vptq",
 )  # fmt: skip
 LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")  # in a weight's name, of every architecture above
+T = TypeVar("T")
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -83,10 +84,7 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
         raise FamilyError(
             f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.advice}"
         )
-    try:
-        width = _checked_gguf(checkpoint) if checkpoint.is_gguf else _checked_folder(checkpoint)
-    except BROKEN as error:
-        raise damaged(checkpoint, error) from None
+    width = from_gguf(checkpoint, model_size).width if checkpoint.is_gguf else _checked_folder(checkpoint)
     if width < vocab:
         raise FamilyError(
             f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
@@ -95,19 +93,26 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
 
 
 def _checked_folder(checkpoint: Checkpoint) -> int:
-    """The width of the logits. Raises FamilyError or any of weights.BROKEN."""
-    config = read_config(checkpoint.path)
-    _check_kind(checkpoint, config)
-    found = headers(checkpoint.path)
-    _check_numbers(checkpoint, config, len(found))
-    _check_plain(checkpoint, config, found)
-    _check_layers(checkpoint, config, found)
-    return int(config["vocab_size"])
+    """The width of the logits. Raises FamilyError."""
+    try:
+        config = read_config(checkpoint.path)
+        _check_kind(checkpoint, config)
+        found = headers(checkpoint.path)
+        _check_numbers(checkpoint, config, len(found))
+        _check_plain(checkpoint, config, found)
+        _check_layers(checkpoint, config, found)
+        return int(config["vocab_size"])
+    except BROKEN as error:
+        raise damaged(checkpoint, error) from None
 
 
-def _checked_gguf(checkpoint: Checkpoint) -> int:
-    """The same for a GGUF file."""
-    return model_size(open_gguf(checkpoint)).width
+def from_gguf(checkpoint: Checkpoint, read: Callable[[Gguf], T]) -> T:
+    """What `read` finds in the header of a GGUF file. Raises FamilyError."""
+    file = open_gguf(checkpoint)
+    try:
+        return read(file)
+    except BROKEN as error:
+        raise damaged(checkpoint, error) from None
 
 
 def open_gguf(checkpoint: Checkpoint) -> Gguf:
@@ -163,10 +168,7 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
     Raises FamilyError for a damaged file.
     """
     if checkpoint.is_gguf:
-        try:
-            return gguf_template(open_gguf(checkpoint))
-        except BROKEN as error:
-            raise damaged(checkpoint, error) from None
+        return from_gguf(checkpoint, gguf_template)
     config = _read_optional(checkpoint, "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
     text = read_text(path, MAX_TEMPLATE_BYTES) if path.exists() else config.get("chat_template")
@@ -181,10 +183,7 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
     """All end-of-text and end-of-turn ids in the checkpoint's files. Raises FamilyError."""
     if checkpoint.is_gguf:
-        try:
-            return gguf_stop_ids(open_gguf(checkpoint))
-        except BROKEN as error:
-            raise damaged(checkpoint, error) from None
+        return from_gguf(checkpoint, gguf_stop_ids)
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
         ends = _read_optional(checkpoint, name).get("eos_token_id")

@@ -16,6 +16,7 @@ from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
 from eft_demo.families.catalogue import (
     AUTO_BOS,
+    BUNDLED_FILE,
     EXAMPLES,
     Behaviour,
     Entry,
@@ -30,7 +31,6 @@ from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, around, render_prompt
 from eft_demo.families.tokens import Codec, read_codec
 from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
-from eft_demo.families.weights import BROKEN
 from eft_demo.runs.conversation import Pair
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
@@ -111,7 +111,7 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
 def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
     """The token bytes of a bundled family, loaded or not; empty if it is missing or damaged."""
     path = known_files(settings).get(name)
-    if path is None or path.name != "family.yaml":
+    if path is None or path.name != BUNDLED_FILE:
         return ()
     try:
         entry = find_entry(name, settings)
@@ -223,7 +223,8 @@ def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, i
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
         if checkpoint.is_gguf:
-            vocabularies[role], token_bytes[role] = _gguf_vocabulary(checkpoint)
+            vocabularies[role] = checkpoints.from_gguf(checkpoint, gguf_vocabulary)
+            token_bytes[role] = checkpoints.from_gguf(checkpoint, gguf_token_bytes)
         # Adapters often have none, and most tokenizers of a family are the same file.
         elif owner is not None and is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
@@ -243,15 +244,6 @@ def _rebuilt(checkpoint: Checkpoint) -> Codec:
     except (KeyboardInterrupt, SystemExit, FamilyError):
         raise
     except BaseException as error:  # a panic of the library's Rust code is not an Exception
-        raise checkpoints.damaged(checkpoint, error) from None
-
-
-def _gguf_vocabulary(checkpoint: Checkpoint) -> tuple[dict[str, int], dict[int, bytes]]:
-    """The vocabulary of a GGUF file, and its tokens' bytes. Raises FamilyError."""
-    file = checkpoints.open_gguf(checkpoint)
-    try:
-        return gguf_vocabulary(file), gguf_token_bytes(file)
-    except BROKEN as error:
         raise checkpoints.damaged(checkpoint, error) from None
 
 

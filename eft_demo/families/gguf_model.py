@@ -7,7 +7,6 @@ one need a tokenizer.json, from another role or beside the family file.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -208,7 +207,7 @@ def gguf_bos_id(file: Gguf) -> int | None:
 
 def gguf_stop_ids(file: Gguf) -> set[int]:
     """All tokens that end a text or a turn."""
-    named = {_token_id(file, name) for name in END_ENTRIES} - {None}
+    named = (_token_id(file, name) for name in END_ENTRIES)
     tokens, kinds = file.texts("tokenizer.ggml.tokens"), _token_kinds(file)
     known = {i for i, token in enumerate(tokens) if token in END_TOKENS and kinds[i] == CONTROL}
     return {i for i in named if i is not None} | known
@@ -242,7 +241,7 @@ def _token_kinds(file: Gguf) -> list[int]:
 
 def _token_id(file: Gguf, name: str) -> int | None:
     """A token that an entry names; None if it names none that exists."""
-    found: Any = file.integer(f"tokenizer.ggml.{name}")
+    found = file.integer(f"tokenizer.ggml.{name}")
     return found if found is not None and 0 <= found < len(file.texts("tokenizer.ggml.tokens")) else None
 
 

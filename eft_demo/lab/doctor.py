@@ -21,7 +21,7 @@ import torch
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
-from eft_demo.families.catalogue import Entry, find_entry, known_files, list_entries, readable_entries
+from eft_demo.families.catalogue import Entry, find_entry, known_files, list_entries
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
 from eft_demo.families.hub import nearest_folder
@@ -29,7 +29,7 @@ from eft_demo.families.hub_faults import cache_folder
 from eft_demo.families.weights import ADAPTER_WEIGHTS, weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.models.dtype import choose_dtype, compare_speed
-from eft_demo.models.estimate import choose_family, estimate, read_speed
+from eft_demo.models.estimate import choose_here, estimate, read_speed
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import engine_threads, make_plan
 from eft_demo.models.quantise import NONE
@@ -64,7 +64,7 @@ def examine(settings: Settings, family_name: str) -> list[Check]:
 def estimates(settings: Settings, family_name: str | None) -> list[Check]:
     """What a family, or else each one of the catalogue, would take here. Downloads nothing."""
     if family_name == AUTO_FAMILY:
-        name, reason = choose_family(readable_entries(settings), settings, read_speed)
+        name, reason = choose_here(settings)
         return [Check(name, True, f"chosen by --family auto: {reason}")]
     names = list(known_files(settings)) if family_name is None else [family_name]
     return [check(name, partial(_estimate, name, settings)) for name in names]

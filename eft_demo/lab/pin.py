@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import EFTError, FamilyError
-from eft_demo.families.catalogue import NF4, Entry, RoleEntry, find_entry, known_files
+from eft_demo.families.catalogue import BUNDLED_FILE, NF4, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.files import is_file
 from eft_demo.families.hub import Facts, download_config, look_up
@@ -41,7 +41,7 @@ class _Found:
 
 def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
     """Pin one family, or all that are not bundled. Errors of checks become lines of the report."""
-    names = [name for name, path in known_files(settings).items() if path.name != "family.yaml"]
+    names = [name for name, path in known_files(settings).items() if path.name != BUNDLED_FILE]
     checks: list[Check] = []
     reachable = True
     for name in names if family_name is None else [family_name]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.catalogue import Entry
+from eft_demo.families.catalogue import Entry, readable_entries
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
 from eft_demo.models.memory import CPU
 from eft_demo.models.plan import Plan, engine_threads, menu_entry
@@ -34,7 +34,6 @@ ReadSpeed = Callable[[str, int], float]  # device, torch threads -> bytes per se
 class Estimate:
     """What one family takes. `tokens_per_s` is for a single up-scaled stream without drafts."""
 
-    name: str
     download_bytes: int
     plan: Plan
     tokens_per_s: float
@@ -66,7 +65,7 @@ def estimate(
         raise FamilyError(f"The size of {unknown[0]} of {entry.title} is unknown until it is downloaded.")
     threads = engine_threads(entry, settings)
     step_s = sum(place.weights_bytes / read_speed(place.device, threads) for place in places)
-    return Estimate(entry.name, choice.download_bytes, choice.plan, EFFICIENCY / step_s)
+    return Estimate(choice.download_bytes, choice.plan, EFFICIENCY / step_s)
 
 
 def choose_family(
@@ -94,6 +93,11 @@ def choose_family(
         best, most = entry.name, size
         reason = f"its large model is the largest that fits and writes at reading speed here: {found}"
     return best, reason
+
+
+def choose_here(settings: Settings) -> tuple[str, str]:
+    """The family that `--family auto` takes on this machine, and why."""
+    return choose_family(readable_entries(settings), settings, read_speed)
 
 
 @cache

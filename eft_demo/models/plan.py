@@ -277,7 +277,7 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
             reason = "its size is unknown until it is downloaded"
         elif not large and strategy.quantisation != NONE:
             reason += "; not quantised, since the error would enter the small models' difference twice"
-    slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
+    slots = _slots(rows)
     cache, device = measure.cache, strategy.large if large else strategy.small
     # On a CPU the fused pass keeps keys and values in float32, whatever the weights' dtype.
     item_bytes = torch.float32.itemsize if device == CPU else strategy.dtype.itemsize
@@ -295,6 +295,11 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
     )
 
 
+def _slots(rows: int) -> int:
+    """Rows that a cache has room for once it holds this many: it grows by doubling."""
+    return 1 << (rows - 1).bit_length()
+
+
 def _gguf_placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
     """A GGUF file is loaded as it is, and goes to a GPU if llama.cpp was built for one."""
     device = strategy.large if is_large(role) else strategy.small
@@ -302,7 +307,7 @@ def _gguf_placement(role: str, measure: _Measure, strategy: _Strategy, rows: int
         device = llama_cpp.GPU
     elif device != CPU and not llama_cpp.offers_gpu():
         device = CPU
-    slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
+    slots = _slots(rows)
     # While it grows, the old cache and the new one are there.
     kept = slots if slots <= FIRST_ROWS else slots + slots // 2
     item_bytes = torch.float32.itemsize if measure.format == "F32" else torch.float16.itemsize

@@ -21,7 +21,7 @@ from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
-from tests.asking import changed, make_request, three
+from tests.asking import changed, finished, make_request, three
 from tests.toy import slots_in_use
 
 ROLES = ("large_base", "small_base", "assistant")
@@ -41,14 +41,6 @@ def engine(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings)
     yield engine
     assert engine.active_sequences == 0
     assert not any(slots_in_use(model) for model in models.values())
-
-
-def written(engine: Engine, asked: RunRequest) -> list[ColumnTrace]:
-    """The columns of this run, written to the end."""
-    run = engine.submit(asked)
-    while engine.step():
-        pass
-    return collect(run)
 
 
 def ids_of(column: ColumnTrace) -> list[int]:
@@ -76,9 +68,9 @@ def test_a_column_with_its_own_history_writes_what_it_writes_alone(
     engine: Engine, asked: RunRequest, speculation: str
 ) -> None:
     asked = replace(asked, spec=RunSpec(**{**dict(asked.spec), "speculation": speculation}))
-    together = written(engine, asked)
+    together = finished(engine, asked)
     for column in range(3):
-        (single,) = written(engine, alone(asked, column))
+        (single,) = finished(engine, alone(asked, column))
         assert ids_of(together[column]) == ids_of(single)
         logprobs = [record.logprob for record in single.tokens]
         assert [record.logprob for record in together[column].tokens] == pytest.approx(logprobs, abs=2e-4)
@@ -97,7 +89,7 @@ def test_columns_with_the_same_prompt_share_its_prefill(
     read: dict[str, list[int]] = {role: [] for role in ROLES}
     for role, model in models.items():
         monkeypatch.setattr(model, "forward", partial(_noted, read[role], model.forward))
-    written(engine, changed(asked, length=1))
+    finished(engine, changed(asked, length=1))
     one, two = (len(asked.column_prompts[column]["large_base"]) - 1 for column in (0, 1))
     assert one != two
     # Base and Up-scaled have the same history, so the large base reads it once; Tuned has another.
@@ -106,12 +98,12 @@ def test_columns_with_the_same_prompt_share_its_prefill(
 
 
 def test_a_text_is_scored_under_every_history(engine: Engine, asked: RunRequest) -> None:
-    original = written(engine, asked)
+    original = finished(engine, asked)
     ids = tuple(ids_of(original[1]))
-    scored = written(engine, changed(asked, forced=ids, length=len(ids)))
+    scored = finished(engine, changed(asked, forced=ids, length=len(ids)))
     for column in range(3):
         request = changed(alone(asked, column), forced=ids, length=len(ids))
-        (single,) = written(engine, request)
+        (single,) = finished(engine, request)
         logprobs = [record.logprob for record in single.tokens]
         assert [record.logprob for record in scored[column].tokens] == pytest.approx(logprobs, abs=2e-4)
     logprobs = [record.logprob for record in original[1].tokens]

@@ -9,13 +9,7 @@ import pytest
 
 from eft_demo.errors import InputError
 from eft_demo.host import sockets
-
-HAS_IPV6 = socket.has_ipv6
-try:
-    socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-except OSError:
-    HAS_IPV6 = False
-ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+from tests.addresses import ipv6
 
 
 def taken(host: str) -> socket.socket:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.models.falcon import modeling_falcon
 
-from eft_demo.engine.engine import Engine
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
@@ -18,11 +17,10 @@ from eft_demo.method.speculation import Speculation
 from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
-from eft_demo.models.load import load_model, load_models
+from eft_demo.models.load import load_model
 from eft_demo.models.shape import cache_shape, longest_row
-from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
-from tests.asking import make_request, three
+from tests.asking import QUESTION, run_three
 from tests.checkpoints import KINDS, ROLES, make_real_family
 from tests.quantising import BITS
 
@@ -99,22 +97,9 @@ def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> No
 @every_kind
 def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
-    engine = Engine(
-        load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
-    )
-    prompts = {role: tuple(encode_prompt(family, role, "Who flows?")) for role in ROLES}
-    asked = make_request(
-        prompts,
-        three("polite"),
-        {"alpha": 1.5},
-        Sampling(temperature=0),
-        8,
-        speculation=Speculation("off"),
-    )
-    run = engine.submit(asked)
-    while engine.step():
-        pass
-    records = [e.record for e in run.events() if isinstance(e, TokenEvent) and e.column == 2]
+    columns = run_three(family, "polite", Sampling(temperature=0), 8, Speculation("off"), FP32)
+    prompts = {role: tuple(encode_prompt(family, role, QUESTION)) for role in ROLES}
+    records = columns[2].tokens
     assert records
     written = [record.id for record in records]
     control_tokens = ControlTokens(tuple(sorted(family.stop_ids)), tuple(family.banned_ids))

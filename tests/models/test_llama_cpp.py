@@ -16,23 +16,20 @@ from transformers import AutoModelForCausalLM
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install '.[gguf]'")
 
-from eft_demo.engine.engine import Engine
 from eft_demo.errors import EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import read_entry
-from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.families.family import Family, load_family
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models import llama_cpp
 from eft_demo.models.backend import LoadOptions
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.llama_cpp import BATCH, MAX_ROWS, LlamaCppModel
-from eft_demo.models.load import load_model, load_models
+from eft_demo.models.load import load_model
 from eft_demo.models.open import open_family
 from eft_demo.models.protocol import Slot
-from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
-from tests.asking import make_request, three
-from tests.checkpoints import ROLES
+from tests.asking import run_three
 from tests.gguf import make_gguf_family
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -228,26 +225,8 @@ def test_a_model_that_is_no_longer_used_is_freed(
 
 def texts_of(family: Family, speculation: Speculation, temperature: float) -> list[list[int]]:
     """The tokens of three columns."""
-    engine = Engine(
-        load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
-    )
-    prompts = {role: tuple(encode_prompt(family, role, "Who flows?")) for role in ROLES}
-    asked = make_request(
-        prompts,
-        three("polite"),
-        {"alpha": 1.5},
-        Sampling(temperature=temperature),
-        24,
-        speculation=speculation,
-    )
-    run = engine.submit(asked)
-    while engine.step():
-        pass
-    found: list[list[int]] = [[], [], []]
-    for event in run.events():
-        if isinstance(event, TokenEvent):
-            found[event.column].append(event.record.id)
-    return found
+    columns = run_three(family, "polite", Sampling(temperature=temperature), 24, speculation, FP32)
+    return [[record.id for record in column.tokens] for column in columns]
 
 
 @pytest.mark.parametrize("temperature", [0, 1])

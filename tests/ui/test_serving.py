@@ -1,7 +1,5 @@
 """The page's server on every form of address, and whom it believes."""
 
-import socket
-
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -12,13 +10,7 @@ from starlette.routing import Route
 from eft_demo.errors import EFTError
 from eft_demo.host import sockets
 from eft_demo.ui.serving import Server
-
-HAS_IPV6 = socket.has_ipv6
-try:
-    socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-except OSError:
-    HAS_IPV6 = False
-ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+from tests.addresses import ipv6
 
 
 @pytest.mark.parametrize(
