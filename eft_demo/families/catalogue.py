@@ -17,7 +17,7 @@ from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import AUTO_FAMILY, Settings
+from eft_demo.settings import AUTO_FAMILY, NO_FAMILY, Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -195,13 +195,27 @@ def find_entry(name: str, settings: Settings) -> Entry:
         return _read_known(files[name])
     path = expand_home(name)
     if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
-        return read_entry(path)
+        return replace(read_entry(path), name=_own_name(path, files))
     if name == AUTO_FAMILY:
         raise FamilyError("Only the start of the app takes --family auto. Please name a family instead.")
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
     )
+
+
+def names(settings: Settings) -> dict[str, str]:
+    """Every family's name -> what `find_entry` finds it by: its name, or the path given at the start."""
+    files = known_files(settings)
+    known = {name: name for name in files}
+    if settings.family not in (*known, NO_FAMILY):
+        known[_own_name(Path(settings.family), files)] = settings.family
+    return known
+
+
+def _own_name(path: Path, files: Mapping[str, Path]) -> str:
+    """What a user's own family is called: a name that no family in the assets has."""
+    return f"{path.stem} (own file)" if path.stem in files else path.stem
 
 
 def _read_known(path: Path) -> Entry:

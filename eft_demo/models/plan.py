@@ -258,7 +258,7 @@ def _filled(
 def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
     if measure.entry.is_gguf:
         return _gguf_placement(role, measure, strategy, rows)
-    large = is_large(role)
+    large = is_large(measure.entry.same_as or role)
     quantisation = strategy.quantisation if large else NONE
     reason = strategy.reason
     if measure.entry.same_as is not None:
@@ -356,7 +356,7 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
     if given.adapter_of is not None:
         return _measure_adapter(given, folder, _measure(entry, given.adapter_of, folders))
     if given.same_as is not None:
-        return replace(_measure(entry, given.same_as, folders), entry=given, weights=Weights(0, 0))
+        return replace(_measure(entry, given.same_as, folders), entry=given)
     if folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.families.catalogue import Entry, find_entry, known_files
+from eft_demo.families.catalogue import Entry, find_entry, names
 from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import MenuEntry, Plan, menu_entry
-from eft_demo.settings import NO_FAMILY, QUANTISATIONS, Settings, show_value
+from eft_demo.settings import QUANTISATIONS, Settings, show_value
 from eft_demo.ui.family_switch import Claim, Switch, refusal_reason
 
 Headers = Mapping[str, str]
@@ -86,14 +86,6 @@ def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
 def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
     key = posted.get("key") if isinstance(posted, Mapping) else None
     return refusal_reason(switch.settings, switch.key, Claim(key, headers))
-
-
-def names(settings: Settings) -> dict[str, str]:
-    """Every family name that the page may send -> its name in the catalogue. Paths never come from a page."""
-    known = {name: name for name in known_files(settings)}
-    if settings.family not in (*known, NO_FAMILY):  # the family file given at the start
-        known[Path(settings.family).stem] = settings.family
-    return known
 
 
 def _choices(settings: Settings) -> tuple[list[MenuEntry], list[str]]:

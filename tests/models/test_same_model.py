@@ -63,7 +63,9 @@ def test_the_model_is_loaded_once_and_planned_once(folder: Path) -> None:
     assert list(models) == ["large_base", "polite"]
     (group,) = group_models(models)
     assert group.members == {"small_base", "polite"}
-    place = make_plan(entry, FP32, free={"cpu": 8_000_000_000}).of("polite")
+    plan = make_plan(entry, FP32, free={"cpu": 8_000_000_000})
+    place = plan.of("polite")
+    assert place.parameters == plan.of("small_base").parameters > 0
     assert place.weights_bytes == 0 < place.cache_bytes and place.source == "same as small_base"
     assert menu_entry(entry, FP32, {"cpu": 8_000_000_000}).download_bytes == 0
 

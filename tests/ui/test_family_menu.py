@@ -4,12 +4,14 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_demo.engine.service import Service
+from eft_demo.families.catalogue import find_entry
 from eft_demo.families.hub import Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
@@ -127,6 +129,17 @@ def test_the_file_that_the_app_was_started_with_is_named_without_its_path(settin
     assert menu.load_family(switch, HERE, with_key(switch, {"family": "mine", "quantisation": "int8"})) == ""
     assert begun.wait(30) and asked == [settings.family]
     assert json.loads(menu.loading(switch))["family"] == "mine"
+
+
+def test_a_users_file_named_as_a_family_hides_neither(
+    service: Service, settings: Settings, tmp_path: Path
+) -> None:
+    own = tmp_path / "one.yaml"
+    own.write_text(HUB.replace("From the hub", "Mine"))
+    switch = make_switch(replace(settings, family=str(own)))
+    shown = {choice["name"]: choice["title"] for choice in shown_menu(service, switch)["choices"]}
+    assert shown == {"one": "Tiny", "hub": "From the hub", "one (own file)": "Mine"}
+    assert find_entry(str(own), settings).name == "one (own file)"  # so that links and runs tell them apart
 
 
 @pytest.mark.parametrize(

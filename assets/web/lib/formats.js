@@ -72,4 +72,4 @@ export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" 
 /** @type {(bytes: number) => string} */
 export const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
 /** @type {(count: number) => string} */
-export const millions = (count) => count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";
+export const millions = (count) => count < 99500 ? Math.round(count / 1e3) + " k" : count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";

@@ -30,7 +30,7 @@ test("a label of an axis is never markup, never invisible, never long", () => {
 
 test("sizes, parameter counts and token counts as people write them", () => {
   assert.deepEqual([5e5, 2.34e9, 7e10].map(gigabytes), ["0.5 MB", "2.3 GB", "70 GB"]);
-  assert.deepEqual([1.1e6, 4.9e8, 7.2e9].map(millions), ["1.1 M", "490 M", "7.2 B"]);
+  assert.deepEqual([12345, 1.1e6, 4.9e8, 7.2e9].map(millions), ["12 k", "1.1 M", "490 M", "7.2 B"]);
   assert.deepEqual([1, 8, NaN].map(counted), ["one token", "8 tokens", "… tokens"]);
 });
 
