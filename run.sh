@@ -53,8 +53,9 @@ install() {  # install FILE if it changed since the last installation
     [ -x "$venv/bin/python" ] && cat requirements.txt "$file" | cmp -s - "$stamp" && return
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
     say "installing $file into $venv (a few minutes, once)"
+    # Compiling every module of torch and transformers takes as long as the rest; Python compiles what it imports.
     # shellcheck disable=SC2046  # expands to one word or none on purpose
-    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --disable-pip-version-check -r "$file"
+    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --no-compile --disable-pip-version-check -r "$file"
     cat requirements.txt "$file" > "$stamp"
 }
 

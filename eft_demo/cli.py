@@ -14,7 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -23,11 +23,28 @@ import typer
 from typer.core import TyperCommand
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.host.environment import blamed, leave_lost_folder
+from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
 from eft_demo.host.limits import check_start, shortage
-from eft_demo.host.terminal import NOT_WRITTEN, Lasting, complain, lost_output, prepare, say
+from eft_demo.host.sockets import check as check_address
+from eft_demo.host.terminal import (
+    NOT_WRITTEN,
+    LastingOutput,
+    prepare_streams,
+    report_lost_output,
+    write_stderr,
+    write_stdout,
+)
 from eft_demo.method.sampling_settings import SAMPLING
-from eft_demo.settings import ALPHA, BETA, CONTROLS, NO_FAMILY, Settings, notes_on_unknown, show_value
+from eft_demo.settings import (
+    ALPHA,
+    AUTO_FAMILY,
+    BETA,
+    CONTROLS,
+    NO_FAMILY,
+    Settings,
+    notes_on_unknown,
+    show_value,
+)
 
 if TYPE_CHECKING:
     from eft_demo.families.hub import Watcher
@@ -49,32 +66,41 @@ Quantisation = Annotated[
     str | None,
     typer.Option("--quant", "--quantisation", help="For the large models: none, int8, nf4, fp4, auto."),
 ]
+SystemPrompt = Annotated[
+    str, typer.Option("--system", help="System prompt, for models whose prompt format is a chat template.")
+]
+EarlierTurns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--turn", help='Earlier turn (repeatable): \'["question", "answer"]\', or an answer per column.'
+    ),
+]
 
 
 def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     """Run the command in sys.argv and exit with its exit code."""
-    prepare()
-    leave_lost_folder()
+    prepare_streams()
+    leave_deleted_folder()
     note_unknown_variables()
     code: object = 0
     try:
         commands(prog_name=name)
     except EFTError as error:
-        complain(str(error))
+        write_stderr(str(error))
         code = 2
     except SystemExit as ended:
         code = ended.code
     except Exception as error:
-        if isinstance(error, OSError) and lost_output(error):
+        if isinstance(error, OSError) and report_lost_output(error):
             raise SystemExit(NOT_WRITTEN) from None
-        if not (reason := shortage(error) or blamed(error)):
+        if not (reason := shortage(error) or error_of_bad_variable(error)):
             raise
-        complain(str(reason))
+        write_stderr(str(reason))
         code = 2
     try:
         sys.stdout.flush()
     except OSError as error:
-        lost_output(error)
+        report_lost_output(error)
         code = NOT_WRITTEN
     raise SystemExit(code)
 
@@ -82,7 +108,7 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
 def note_unknown_variables() -> None:
     """A line on stderr for every EFT_ variable that names no setting."""
     for note in notes_on_unknown():
-        complain(note)
+        write_stderr(note)
 
 
 class FreeText(TyperCommand):
@@ -105,7 +131,10 @@ def start(
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all interfaces.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; if it is in use, the next free one.")] = None,
-    family: Annotated[str | None, typer.Option(help="Model family, such as qwen2.5.")] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Model family, such as qwen2.5; auto = the largest that runs well here."),
+    ] = None,
     family_file: Annotated[Path | None, typer.Option(help="Path of a family file.")] = None,
     quantisation: Quantisation = None,
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
@@ -114,12 +143,12 @@ def start(
     options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
     options |= {"family": str(family_file or family or "")}
     given = {name: value for name, value in options.items() if value not in (None, "")}
-    with Lasting():
+    with LastingOutput():
         try:
             settings = _with_options(Settings.from_env(), given)
             check_start(with_models=settings.family != NO_FAMILY)
-            from eft_demo.ui.serving import check as check_address
-
+            if settings.family == AUTO_FAMILY:
+                settings = _with_chosen_family(settings)
             check_address(settings.host, settings.port)
             from eft_demo.ui.page import open_page
             from eft_demo.ui.server import launch
@@ -129,6 +158,15 @@ def start(
             if isinstance(error, SystemExit) and isinstance(error.code, int):
                 raise  # the app had started; this is its exit code
             _end_failed_start(error)
+
+
+def _with_chosen_family(settings: Settings) -> Settings:
+    """The settings with the family that this machine runs best; prints which one and why."""
+    from eft_demo.models.estimate import choose_here
+
+    name, reason = choose_here(settings)
+    write_stdout(f"The family {name} was chosen: {reason}.")
+    return replace(settings, family=name)
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher) -> str:
@@ -145,9 +183,13 @@ def _end_failed_start(error: BaseException) -> NoReturn:
     """
     if isinstance(error, KeyboardInterrupt):
         os._exit(130)  # as a shell reports a program that Ctrl+C ended
-    reason = error if isinstance(error, (EFTError, SystemExit)) else shortage(error) or blamed(error)
+    reason = (
+        error
+        if isinstance(error, (EFTError, SystemExit))
+        else shortage(error) or error_of_bad_variable(error)
+    )
     if reason:
-        complain(f"EFT Demo cannot start. {reason}")
+        write_stderr(f"EFT Demo cannot start. {reason}")
     else:
         traceback.print_exception(error)
     sys.stdout.flush()
@@ -195,6 +237,8 @@ def generate(
     prompt_format: Annotated[
         list[str] | None, typer.Option(help="ROLE:KIND:TEXT, the prompt format of one model.")
     ] = None,
+    system: SystemPrompt = "",
+    turn: EarlierTurns = None,
     family: FamilyName = "atlas",
     quantisation: Quantisation = None,
     as_json: AsJson = False,
@@ -209,20 +253,22 @@ def generate(
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
         "prompt": prompt,
-        "behaviour": behaviour or "",
+        "system": system,
+        "turns": turn or [],
+        "behaviour": _behaviour(behaviour),
         "columns": [parse_column(text) for text in recipe or ()],
-        "controls": {"alpha": alpha, "beta": beta, **_once(map(_control, control or ()), "--control")},
+        "controls": {"alpha": alpha, "beta": beta, **_unique(map(_control, control or ()), "--control")},
         "sampling": sampling,
         "weight_filter": weight_filter,
         "schedule": schedule,
         "speculation": speculation,
         "length": max_new_tokens,
-        "formats": _once(map(parse_format, prompt_format or ()), "--prompt-format"),
+        "formats": _unique(map(parse_format, prompt_format or ()), "--prompt-format"),
     }
     spec = RunSpec(**asked)
-    _note_unheard(spec)
+    _note_unused_controls(spec)
     trace = _run(spec, settings, family)
-    say(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
+    write_stdout(trace.to_json(FILE_DIGITS) if as_json else _column_texts(trace))
     if any(column.finish_reason == "error" for column in trace.columns):
         raise SystemExit(1)
 
@@ -231,13 +277,24 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
     from eft_demo.engine.collect import collect, make_trace
     from eft_demo.engine.service import Service
+    from eft_demo.families.catalogue import find_entry
 
-    service = Service.load(settings, family, watcher=_watcher())
+    entry = find_entry(family, settings)
+    named = {role for _, recipe in spec.columns for role in recipe.roles}
+    wanted = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
+    service = Service.load(settings, entry, wanted, _watcher())
     try:
         run = service.start_run(spec)
         return make_trace(service, run.request.spec, collect(run))
     finally:
         service.stop()
+
+
+def _behaviour(name: str | None) -> str:
+    """The name of the option, "" for the family's first one. Raises InputError for an empty name."""
+    if name == "":
+        raise InputError("--behaviour is empty. Please name one, or leave the option out for the first one.")
+    return name or ""
 
 
 def _control(text: str) -> tuple[str, float]:
@@ -251,7 +308,7 @@ def _control(text: str) -> tuple[str, float]:
         raise InputError(message, code="control_syntax") from None
 
 
-def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+def _unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
     """The pairs by name. Raises InputError for a name that is given twice."""
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -261,11 +318,11 @@ def _once(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
     return found
 
 
-def _note_unheard(spec: RunSpec) -> None:
+def _note_unused_controls(spec: RunSpec) -> None:
     """A note on stderr for every control that changes nothing; alpha and beta have defaults."""
     for name in spec.controls:
-        if name not in (*CONTROLS, *spec.heard):
-            complain(f"Note: no column of this run listens to {name}, so it changes nothing.")
+        if name not in (*CONTROLS, *spec.used_controls):
+            write_stderr(f"Note: no column of this run uses {name}, so it changes nothing.")
 
 
 @app.command()
@@ -287,7 +344,7 @@ def evaluate(
     result = quiz.evaluate(
         settings, questions=questions, sampling=sampling, behaviours=behaviours, parts=parts
     )
-    say(json.dumps(result) if as_json else quiz.to_markdown(result))
+    write_stdout(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 
 @app.command()
@@ -305,7 +362,7 @@ def bench(
     result = lab.bench(
         Settings.from_env(), family, pairs=pairs, new_tokens=new_tokens, start_app=start_app, larger=larger
     )
-    say(json.dumps(result) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(result) if as_json else lab.to_markdown(result))
 
 
 @app.command()
@@ -318,7 +375,7 @@ def quantisation(
     from eft_demo.lab import quantisation as lab
 
     result = lab.report(Settings.from_env(), family, kind)
-    say(json.dumps(asdict(result)) if as_json else lab.to_markdown(result))
+    write_stdout(json.dumps(asdict(result)) if as_json else lab.to_text(result))
 
 
 @app.command()
@@ -336,12 +393,12 @@ def train_atlas(
     with contextlib.redirect_stdout(sys.stderr):  # stdout is reserved for the result
         outcome = train(out_dir, work, stage=stage, minutes=minutes)
     result = {"out": str(out_dir), "work": str(work), **asdict(outcome)}
-    say(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
+    write_stdout(json.dumps(result) if as_json else outcome.to_sentence(out_dir, work))
 
 
 @app.command()
 def record(
-    name: Annotated[list[str] | None, typer.Option(help="Only this lesson; default: all.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Only this recorded run; default: all.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: assets/runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -350,7 +407,7 @@ def record(
 
     settings = Settings.from_env()
     paths = [str(path) for path in record_runs(settings, out or settings.assets / "runs", name)]
-    say(json.dumps(paths) if as_json else "\n".join(paths))
+    write_stdout(json.dumps(paths) if as_json else "\n".join(paths))
 
 
 @app.command()
@@ -360,23 +417,33 @@ def doctor(
     ] = None,
     quantisation: Quantisation = None,
     pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only what a family would take here; without --family, every one."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Report what is installed, what was chosen and why, and whether the models answer; exit code 1 if not.
 
     With --pin, for maintainers of the catalogue: look up every repository, check sizes and that tokenizers
-    agree id by id, and write commits and licences into the family files.
+    agree id by id, and write commits and licences into the family files. With --estimate, report the
+    download, the memory and the speed to expect, without downloading anything.
     """
     from eft_demo.lab import doctor as lab
     from eft_demo.lab.pin import pin as pin_catalogue
 
     settings = _settings(quantisation)
-    checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
+    if pin and estimate:
+        raise InputError("--pin and --estimate are two different commands. Please give one of them.")
+    if estimate:
+        checks = lab.estimates(settings, family)
+    else:
+        checks = pin_catalogue(settings, family) if pin else lab.examine(settings, family or "atlas")
     if as_json:
-        say(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
+        write_stdout(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
         for check in checks:
-            say(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
+            write_stdout(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
 
@@ -395,13 +462,13 @@ def _watcher() -> Watcher:
     """Report download progress on a terminal; silent elsewhere."""
     from eft_demo.families.hub import QUIET, Stage, Watcher
 
-    def tell(stage: Stage) -> None:
+    def print_progress(stage: Stage) -> None:
         done, total = stage.done_bytes / 1e9, stage.total_bytes / 1e9
-        complain(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
+        write_stderr(f"{stage.stage} {stage.what}: {done:.2f} of {total:.2f} GB", end="\x1b[K\r")
         if stage.done_bytes == stage.total_bytes:
-            complain("", end="\x1b[K")
+            write_stderr("", end="\x1b[K")
 
-    return Watcher(tell) if sys.stderr.isatty() else QUIET
+    return Watcher(print_progress) if sys.stderr.isatty() else QUIET
 
 
 def _column_texts(trace: RunTrace) -> str:
@@ -410,7 +477,9 @@ def _column_texts(trace: RunTrace) -> str:
 
 def _column_text(column: ColumnTrace) -> str:
     head = column.recipe if column.name == column.recipe else f"{column.name}: {column.recipe}"
-    figures = f"{len(column.tokens)} tokens, {column.tokens_per_s:.0f} tokens/s, {column.finish_reason}"
+    count = len(column.tokens)
+    speed = f", {column.tokens_per_s:.0f} tokens/s" if column.tokens_per_s else ""
+    figures = f"{count} token{'s' * (count != 1)}{speed}, {column.finish_reason}"
     if column.acceptance_rate is not None:
         figures += f", {column.acceptance_rate:.0%} of drafts accepted"
     if column.speedup is not None:

@@ -24,7 +24,7 @@ class EFTError(Exception):
 
 
 @contextmanager
-def in_place(where: str) -> Iterator[None]:
+def at_field(where: str) -> Iterator[None]:
     """Set `where` on any EFTError raised inside that does not name a field yet."""
     try:
         yield

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from eft_demo.errors import InputError
-from eft_demo.host.environment import given
+from eft_demo.host.environment import full_environment
 
 DTYPES = ("auto", "bf16", "fp32")
 QUANTISATIONS = ("auto", "none", "int8", "nf4", "fp4")
@@ -182,8 +182,10 @@ HOSTED_NAMES: Mapping[str, str] = {
 SCRIPT_NAMES = ("EFT_VENV",)  # read by run.sh alone
 BUNDLED = "atlas"  # the family that needs no download
 LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
+MAX_CONVERSATION_CHARS = 100_000  # about 25,000 tokens; saved runs of 16 columns stay readable
 MAX_RUN_SCALE = 32  # 8,192 tokens per column, 128 MB files: the most a server can open while serving runs
 DEFAULT_THREADS = 1  # torch threads for the bundled models; other families get one per CPU
+AUTO_FAMILY = "auto"  # the largest that fits and writes at reading speed
 NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
@@ -282,6 +284,11 @@ class Settings:
         # Lowering the maximum lowers the default too, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
 
+    @property
+    def max_conversation_chars(self) -> int:
+        """The longest system prompt and earlier turns of one column together."""
+        return min(10 * self.max_prompt_chars, MAX_CONVERSATION_CHARS)
+
     def _check_addresses(self) -> None:
         host = self.host.strip()
         if host.startswith("[") and host.endswith("]"):  # IPv6 as written in URLs
@@ -318,7 +325,7 @@ class Settings:
 
         Raises InputError naming the variable if its value is invalid.
         """
-        environ = given() if environ is None else environ
+        environ = full_environment() if environ is None else environ
         settings = cls()
         changes: dict[str, object] = {}
         names: dict[str, str] = {}
@@ -354,7 +361,7 @@ def notes_on_unknown(environ: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for each EFT_ variable that names no setting, such as one with a typing error."""
     known = [variable_of(field.name) for field in fields(Settings)]
     ours = {*known, *HOSTED_NAMES.values(), *SCRIPT_NAMES}
-    names = (name for name in (given() if environ is None else environ) if name.startswith("EFT_"))
+    names = (name for name in (full_environment() if environ is None else environ) if name.startswith("EFT_"))
     return [_note_on(name, known) for name in sorted(names) if name not in ours]
 
 

@@ -28,6 +28,7 @@ OTHERS = {
     "package.json": "Tools for the page's modules, pinned; see also eslint.config.js and tsconfig.json",
     "docs/deploying.md": "Running behind a proxy: configuration, variables, health checks",
     "Dockerfile": "The app in a container, run by an unprivileged user",
+    "scripts/gpu_check.sh": "Everything that needs a GPU, checked and measured in one go",
     ".ci/run": "What CI runs: the README's test command in a fresh environment",
 }
 FOLDERS = {

@@ -19,6 +19,12 @@ LLAMA3_ROPE = {
     "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
 }  # fmt: skip
+HUNYUAN_ROPE = {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 1000.0, "factor": 1.0}
+PARTIAL_LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+    "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+}  # fmt: skip
 KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("Qwen2Config", {**COMMON, **HEADS}),
     "qwen2-sliding": (
@@ -26,7 +32,8 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {**COMMON, **HEADS, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
     ),
     "qwen3": ("Qwen3Config", {**COMMON, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32}),
-    "llama2": ("LlamaConfig", {**COMMON, "num_attention_heads": 4}),
+    # This architecture ignores a window, as in configs that were converted from Mistral's.
+    "llama2": ("LlamaConfig", {**COMMON, "num_attention_heads": 4, "sliding_window": 6}),
     "llama3": ("LlamaConfig", {**COMMON, **HEADS, "rope_parameters": LLAMA3_ROPE}),
     "olmo2": ("Olmo2Config", {**COMMON, **HEADS}),
     "gemma": ("GemmaConfig", {**COMMON, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32}),
@@ -47,6 +54,34 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {**COMMON, "num_attention_heads": 4, "num_kv_heads": 2, "new_decoder_architecture": True},
     ),
     "gpt_neox": ("GPTNeoXConfig", {**COMMON, "num_attention_heads": 4, "rotary_pct": 0.25}),
+    "granite": (
+        "GraniteConfig",
+        {
+            **COMMON, **HEADS, "embedding_multiplier": 3.0, "residual_multiplier": 0.5,
+            "attention_multiplier": 0.1, "logits_scaling": 2.0,
+        },
+    ),
+    "hunyuan": (
+        "HunYuanDenseV1Config",
+        {**COMMON, **HEADS, "head_dim": 32, "rope_parameters": HUNYUAN_ROPE},
+    ),
+    "mistral": ("MistralConfig", {**COMMON, **HEADS, "head_dim": 32, "sliding_window": None}),
+    "mistral-sliding": ("MistralConfig", {**COMMON, **HEADS, "sliding_window": 6}),
+    "olmo3": (
+        "Olmo3Config",
+        {**COMMON, **HEADS, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "phi3": ("Phi3Config", {**COMMON, **HEADS, "sliding_window": None}),
+    "phi3-sliding": ("Phi3Config", {**COMMON, **HEADS, "sliding_window": 6}),
+    "phi4-mini": (
+        "Phi3Config",
+        {
+            **COMMON, **HEADS, "rope_parameters": PARTIAL_LONGROPE,
+            "original_max_position_embeddings": 48,
+        },
+    ),
+    "apertus": ("ApertusConfig", {**COMMON, **HEADS}),
+    "smollm3": ("SmolLM3Config", {**COMMON, **HEADS, "no_rope_layers": [1, 0]}),
 }  # fmt: skip
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n"

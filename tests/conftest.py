@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a tiny family on disk, and settings that point at it."""
 
 import gc
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
-# Files with such tests go first, in this order: what two workers end with should be short.
+# Files with such tests go first, in this order, and those with most tests first: what two workers end with
+# should be short.
 LONG = {"load": 0, "browser": 1, "slow": 2}
 
 
@@ -30,12 +32,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--exhaustive"):
         items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
     ranks: dict[Path, int] = {}
+    counts = Counter(item.path for item in items)
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         if not marks & LONG.keys():
             item.add_marker("quick")
         ranks[item.path] = min([ranks.get(item.path, len(LONG)), *(LONG[m] for m in marks & LONG.keys())])
-    items.sort(key=lambda item: ranks[item.path])
+    items.sort(key=lambda item: (ranks[item.path], -counts[item.path] * (ranks[item.path] < len(LONG))))
 
 
 def pytest_collection_finish() -> None:

@@ -1,12 +1,13 @@
 """A service without weights for tests of the page: a real engine around scripted models.
 
-Every model repeats the prompt byte by byte, so a hostile prompt becomes hostile output that is split inside
-characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter in the
-up-scaled column shows its alpha.
+Every model repeats the (last) prompt byte by byte, so a hostile prompt becomes hostile output that is split
+inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter
+in the up-scaled column shows its alpha.
 """
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import Behaviour
+from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.families.tokens import make_codec
 from eft_demo.runs.prompt_format import PromptFormat
@@ -21,10 +23,12 @@ from eft_demo.settings import Settings
 from tests.tiny import BEHAVIOURS, STOP, make_tokenizer
 from tests.toy import ToyModel
 
+NEXT_TURN = b"\nUser: "
 ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
 CHANT = "chant"
 LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
 ANSWER = b"\nAssistant:"
+NOWHERE = Path("no weights")
 
 
 class EchoModel(ToyModel):
@@ -37,6 +41,7 @@ class EchoModel(ToyModel):
 
     def logits_after(self, history: Sequence[int]) -> Tensor:
         text = b"".join(self.family.token_bytes[token] for token in history)
+        text = text[text.rfind(NEXT_TURN) + 1 :]  # the last turn of a conversation
         question, seam, said = text.partition(ANSWER)
         prompt = question.removeprefix(b"User: ")
         logits = torch.zeros(self.vocab)
@@ -62,16 +67,18 @@ class EchoModel(ToyModel):
 def make_family(context: int = 8192) -> Family:
     """A byte-level family that exists only in memory."""
     tokenizer = make_tokenizer(300, ["User: What is it?\nAssistant: It is."])
+    stop_id = tokenizer.token_to_id(STOP)
+    assert stop_id is not None
     codec = make_codec(tokenizer)
     behaviours = tuple(Behaviour(role, role.title(), f"Speaks as {role}.") for role in BEHAVIOURS)
     return Family(
         name="echo",
         title="Echo",
         licence="Apache-2.0",
-        roles=dict.fromkeys(ROLES),
+        roles={role: Checkpoint(role, NOWHERE) for role in ROLES},
         behaviours=behaviours,
         prompts=dict.fromkeys(ROLES, PromptFormat("plain", "User: {prompt}" + ANSWER.decode())),
-        stop_ids=frozenset({tokenizer.token_to_id(STOP)}),
+        stop_ids=frozenset({stop_id}),
         context=context,
         codec=codec,
         token_bytes=codec.token_bytes,

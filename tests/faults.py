@@ -19,22 +19,26 @@ PLACES = {
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [
-        "attribute", "arrange", "draw", "mix_rows", "open_drafters", "plan_round", "play_round"
+        "attribute", "make_layout", "sample_tokens", "mix_rows", "open_drafters", "plan_round", "run_round"
     ],
-    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_is_awaited"],
+    "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_must_send_now"],
     "eft_demo.engine.engine": [
-        "attribute_given", "given_now", "read_given", "Utf8Stream", "Prefill", "Sequence"
+        "attribute_forced", "next_forced", "read_forced", "Utf8Stream", "Prefill", "Sequence"
     ],
-    "eft_demo.engine.engine.Engine": ["_admit", "_let_in", "_end_unwanted", "_prefill", "_emit", "_sequence"],
+    "eft_demo.engine.engine.Engine": ["_admit", "_start_prefill", "_end_late", "_prefill", "_emit",
+                                      "_sequence"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
-    "eft_demo.engine.forward.Forwards": ["run", "unit_of", "_units"],
-    "eft_demo.engine.draft_length.Pace": ["blocks", "begin_round", "clock_s", "drafting", "learn", "took"],
-    "eft_demo.engine.sequence.Drafting": ["begin_round", "note", "speedup"],
-    "eft_demo.engine.sequence.Sequence": ["advance", "emit", "end", "last", "settle"],
+    "eft_demo.engine.forward.Forwards": ["run", "group_of", "_grouped"],
+    "eft_demo.engine.draft_length.DraftPlanner": [
+        "blocks", "begin_round", "clock_s", "drafting_for", "remember_acceptance", "record_cost"
+    ],
+    "eft_demo.engine.sequence.Drafting": ["begin_round", "record", "speedup"],
+    "eft_demo.engine.sequence.Sequence": ["advance", "emit", "end", "next_input", "roll_back_unsent"],
     "eft_demo.engine.run.Run": ["controls_at", "push", "end"],
-    "eft_demo.engine.score": ["arrange", "mix_rows", "attribute"],
+    "eft_demo.engine.score": ["make_layout", "mix_rows", "attribute"],
     "eft_demo.engine.speculate": [
-        "accept", "attribute", "draft", "draw", "mix_rows", "overlap", "sample", "verify", "_see"
+        "accept", "attribute", "draft", "sample_tokens", "mix_rows", "overlap", "sample", "verify",
+        "_store_logprobs",
     ],
     "eft_demo.runs.text.Utf8Stream": ["flush", "push"],
     "eft_demo.method.recipe.Recipe": ["coefficients"],

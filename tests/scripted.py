@@ -6,6 +6,7 @@ No model is involved, so a test decides exactly what the page receives.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from eft_demo.method.recipe import Recipe
 from eft_demo.method.sampling import Sampling
@@ -28,14 +29,19 @@ class Script:
     weight_filter: WeightFilter = OFF
     schedule: Schedule = CONSTANT
 
-    def write(self, column: int, records: Sequence[TokenRecord], **end: object) -> None:
+    def write(self, column: int, records: Sequence[TokenRecord], **end: Any) -> None:
         """Let a column generate these tokens and end."""
         text = ""
         for index, record in enumerate(records):
             piece = self.token_bytes[record.id].decode("utf-8", "surrogatepass")
             text += piece
             self.events.append(TokenEvent(column, record, piece, 0.02 * (index + 1)))
-        known = {"finish_reason": "stop", "error": None, "ttft_s": 0.02, "tokens_per_s": 50.0} | end
+        known: dict[str, Any] = {
+            "finish_reason": "stop",
+            "error": None,
+            "ttft_s": 0.02,
+            "tokens_per_s": 50.0,
+        } | end
         self.events.append(EndEvent(column, text=text, **known))
 
     def lines(
@@ -45,7 +51,7 @@ class Script:
         encoder = wire.Encoder(
             RunSpec(
                 prompt="prompt",
-                columns=self.columns,
+                columns=tuple(self.columns),
                 sampling=self.sampling,
                 weight_filter=self.weight_filter,
                 schedule=self.schedule,

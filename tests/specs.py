@@ -7,8 +7,9 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.runs.spec import RunSpec
+from eft_demo.runs.spec import FIRST, RunSpec
 
 texts = st.text(alphabet=st.characters(), max_size=40) | st.sampled_from(
     ["\ud800&=#", "a\0b", "<script>", "+ %"]
@@ -22,7 +23,17 @@ formats = st.dictionaries(
     | st.builds(PromptFormat, st.just("chat"), texts),
     max_size=3,
 )
-specs = st.builds(
+
+
+def _turns(spec: RunSpec) -> st.SearchStrategy[RunSpec]:
+    """The same run after earlier turns, with one answer or one per column."""
+    count = len(spec.columns or FIRST)
+    answers = st.tuples(texts) | st.tuples(*[texts] * count)
+    turns = st.lists(st.builds(Turn, texts, answers), max_size=2).map(tuple)
+    return st.builds(lambda found: spec.model_copy(update={"turns": found}), turns)
+
+
+_one_turn = st.builds(
     RunSpec,
     prompt=texts,
     family=texts,
@@ -42,4 +53,6 @@ specs = st.builds(
     speculation=st.sampled_from(["off", "on", "on 4", "auto"]).map(parse_speculation),
     length=st.none() | st.integers(1, 1_000_000),
     formats=formats,
+    system=texts,
 )
+specs = _one_turn.flatmap(_turns)

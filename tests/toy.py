@@ -3,12 +3,13 @@
 They follow the protocol, including lengths and rollback, so the engine treats them like real models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from eft_demo.models.protocol import Slot
+from eft_demo.models.base import SlotModel
+from eft_demo.models.protocol import LanguageModel, Slot
 
 SAYING_LOGIT = 20.0  # gives the next token of a fixed text nearly all of the probability
 
@@ -89,3 +90,11 @@ class FaultyModel(ToyModel):
         """(vocab,) logits, all NaN once the fault has occurred."""
         logits = super().logits_after(history)
         return torch.full_like(logits, torch.nan) if self.forwards >= self.after else logits
+
+
+def slots_in_use(model: LanguageModel) -> Collection[Slot]:
+    """The slots in use, of a toy or of a model with a real cache."""
+    if isinstance(model, ToyModel):
+        return model.histories
+    assert isinstance(model, SlotModel)
+    return model.cache.slots

@@ -4,11 +4,11 @@
 import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/dom.js";
 import { placeAfter } from "../web/lib/keys.js";
 import { grow, makeRun } from "../web/lib/runs.js";
-import { tellingPlace } from "../web/lib/tokens.js";
+import { notablePlace } from "../web/lib/tokens.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
-import { beginText, endText, makePane, writeToken } from "../web/views/column-pane.js";
+import { beginText, endText, makePane, reveal, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
-import { fallsOf } from "../web/views/waterfall.js";
+import { waterfallsOf } from "../web/views/waterfall.js";
 
 const { rules, details, lines: [first, ...lines] } = JSON.parse(document.getElementById("run").textContent);
 const run = makeRun(first, rules);
@@ -39,13 +39,13 @@ function select(p, i, focus) {
   at = { p, i };
   enterAt(column, i);
   span.setAttribute("aria-pressed", "true");
-  if (focus) span.focus();
+  if (focus) reveal(span), span.focus();
   const token = column.tokens[i];
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));
   part("card-table").replaceChildren(tableOf(run, column, token, (id, label) => verbatim(el("span", "", label))));
   writeVerdict(part("card-verdict"), verdictOf(run, column, token));
-  part("falls").replaceChildren(...fallsOf(run, column, token, null));
+  part("falls").replaceChildren(...waterfallsOf(run, column, token, null));
 }
 
 function selectSpan(span, focus) {
@@ -79,4 +79,4 @@ part("columns").addEventListener("focusin", (event) => tokenAt(event)?.getAttrib
 onKeys(part("columns"), walk);
 paintAll();
 const shownFirst = run.attributed ?? run.columns.findLastIndex(({ tokens }) => tokens.length);
-if (shownFirst >= 0) select(shownFirst, tellingPlace(run.columns[shownFirst].tokens), false);
+if (shownFirst >= 0) select(shownFirst, notablePlace(run.columns[shownFirst].tokens), false);

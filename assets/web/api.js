@@ -1,12 +1,10 @@
-// The server's functions and the connection to it. When the connection is cut during a run, Gradio's client waits for the
-// server and then reloads the page, which would lose everything. So a broken stream is passed to it as one that has ended,
-// and the page stays. If a later Gradio changes its protocol, it reloads as before, and views/memory.js restores
-// everything.
+// The server's functions, and what the page asks of the server besides runs, which go through link.js.
 
 /** @import { Link, Run } from "./types.js" */
 
 import { storedText } from "./lib/stored.js";
-import { emit, slidersOf } from "./store.js";
+import { makeLink } from "./link.js";
+import { emit, nonce, slidersOf } from "./store.js";
 
 /** @type {{ value: string }} */
 export let props = /** @type {any} */ (null); // the component's; `value` is the stream, one growing NDJSON string per run
@@ -22,112 +20,16 @@ export function connect(given) {
 
 export const PROBE_MS = 1000; // interval of checks for a lost server
 /** @type {Link} */
-export let link = /** @type {any} */ (null); // between Gradio's client and the network
-
-// Wraps fetch for the two requests of a run. `lost` is called when the connection is cut.
-/** @type {(send: typeof fetch) => Link} */
-function makeLink(send) {
-  /** @type {Link} */
-  const made = { lost: () => {}, base: "", stream: null };
-  const events = new Set(); // requested and not yet completed
-  let cuts = 0;
-  /** @type {(text: string) => Uint8Array} */
-  const encode = (text) => new TextEncoder().encode(text);
-  // Messages that the server still writes to a dead stream would be lost, so a cut starts a new session.
-  /** @type {(session: any) => string} */
-  const sessionOf = (session) => (cuts ? session + "-" + cuts : session);
-
-  function cut(since = Date.now()) {
-    cuts += 1;
-    events.clear();
-    setTimeout(() => made.lost(since));
-  }
-
-  /** @type {(address: any, init: any) => Promise<Response>} */
-  async function join(address, init) {
-    if (made.stream && Date.now() - made.stream.news > NEWS_LATE_MS) await made.stream.breakOff();
-    try {
-      const asked = JSON.parse(init.body);
-      const answer = await send(address, { ...init, body: JSON.stringify({ ...asked, session_hash: sessionOf(asked.session_hash) }) });
-      const { event_id: event } = await answer.clone().json(); // not JSON: a proxy answered instead of the server
-      if (event) events.add(event);
-      return answer;
-    } catch {
-      cut();
-      return new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } }); // makes Gradio end it silently
-    }
-  }
-
-  /** @type {(address: any, init: any) => Promise<Response>} */
-  async function open(address, init) {
-    const url = new URL(address.url ?? address);
-    url.searchParams.set("session_hash", sessionOf(url.searchParams.get("session_hash")));
-    const request = new Request(url, new Request(address, init)), { signal } = request;
-    const heard = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true })); // Gradio has closed it
-    const decoder = new TextDecoder();
-    /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
-    let reader;
-    let rest = "", ended = false;
-    const own = made.stream = { news: Date.now(), breakOff: () => (reader?.cancel(), Promise.race([heard, pause(PROBE_MS)])) };
-    try {
-      const answer = await send(request);
-      if (answer.ok) reader = answer.body?.getReader();
-    } catch { /* as one that breaks off at once */ }
-    /** @type {(text: string, out: ReadableStreamDefaultController) => boolean} */
-    const pass = (text, out) => {
-      const whole = text.lastIndexOf("\n\n") + 2; // a partial message would be an error
-      rest = whole < 2 ? text : text.slice(whole);
-      if (whole < 2) return false;
-      const messages = text.slice(0, whole);
-      if (messages.includes('"close_stream"')) ended = true;
-      if (messages.includes('"process_completed"'))
-        for (const id of [...events]) if (messages.includes(id)) events.delete(id);
-      out.enqueue(encode(messages));
-      return true;
-    };
-    /** @type {(out: ReadableStreamDefaultController) => void} */
-    const finish = (out) => {
-      if (made.stream === own) made.stream = null;
-      const broken = !ended && !signal.aborted;
-      if (broken) {
-        const output = { data: [{ __type__: "update" }], is_generating: false };
-        const words = [...[...events].map((event_id) => ({ msg: "process_completed", event_id, output, success: true })), { msg: "close_stream", event_id: null }];
-        out.enqueue(encode(words.map((word) => "data: " + JSON.stringify(word) + "\n\n").join("")));
-        cut(own.news); // a stream may have been silent long before it was closed
-      }
-      out.close();
-    };
-    const body = new ReadableStream({
-      async pull(out) {
-        for (;;) {
-          let piece = null;
-          try {
-            piece = await reader?.read();
-          } catch { /* it broke off */ }
-          if (!piece || piece.done) return finish(out);
-          own.news = Date.now();
-          if (pass(rest + decoder.decode(piece.value, { stream: true }), out)) return;
-        }
-      },
-      cancel: (why) => reader?.cancel(why),
-    });
-    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
-  }
-
-  window.fetch = (address, init) => {
-    const [, base, kind] = /^(.*\/)queue\/(join|data)(?:\?|$)/.exec(String(/** @type {any} */ (address)?.url ?? address)) || [];
-    if (!kind) return send(address, init);
-    made.base = base;
-    return kind === "join" ? join(address, init) : open(address, init);
-  };
-  return made;
-}
+export let link = /** @type {any} */ (null);
 
 // One link for the whole document: Gradio may mount the component again.
 /** @type {(onLost: (since: number) => void) => void} */
 export function openLink(onLost) {
-  link = /** @type {any} */ (window)[Symbol.for("eft-link")] ||= makeLink(window.fetch.bind(window));
+  const made = Symbol.for("eft-link"), page = /** @type {any} */ (window);
+  if (!page[made]) window.fetch = (page[made] = makeLink(window.fetch.bind(window))).fetch;
+  link = page[made];
   link.lost = onLost;
+  link.newest = () => nonce;
 }
 
 export const apiBase = () => link.base || new URL("gradio_api/", document.baseURI);
@@ -150,31 +52,29 @@ export async function serverNow() {
 
 const LOST = "The server could not be reached. Please try again.";
 const REFUSED = "The server, or a proxy in front of it, refused this request. Most often it is larger than the proxy allows.";
-export const STRANGER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
+export const NOT_OUR_SERVER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
 
-// What the server answers; where nothing comes, an error that says why. Gradio hides the status of a refusal.
+// The server's answer; without one, an error with the reason. Gradio hides the status of a refused request.
 /** @type {(promise: Promise<string>) => Promise<any>} */
 export async function answerOf(promise) {
   try {
     return JSON.parse(await promise);
   } catch {
     const now = await serverNow();
-    return { error: now.server ? REFUSED : now.stranger ? STRANGER : LOST };
+    return { error: now.server ? REFUSED : now.stranger ? NOT_OUR_SERVER : LOST };
   }
 }
 
 // Posts a run back to a server that no longer has it, after a restart or when it was evicted, before the run is used.
 // Returns an error message if that fails. An unreachable server is reported by the caller's own request.
 /** @type {(one: Run) => Promise<string>} */
-export async function regain(one) {
-  const { kept = true } = await answerOf(server.still_kept({ run: one.id }));
-  if (kept) return "";
+export async function restoreRun(one) {
+  const { stored = true } = await answerOf(server.is_stored({ run: one.id }));
+  if (stored) return "";
   if (!one.formats) return "The server no longer has this run. Please open its file again.";
-  const { prompt, sampling, filter, record, formats } = one;
+  const { prompt, system, turns, sampling, filter, record, formats } = one;
   const columns = one.columns.map((column) => ({ name: column.name, roles: column.roles, terms: column.terms, seed: column.sampling.seed, given: column.given, ...JSON.parse(storedText(one, column)) }));
-  const answer = await answerOf(server.hand_back({ prompt, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
+  const answer = await answerOf(server.restore_run({ prompt, system, turns, sampling, filter, record, formats, columns, controls: slidersOf(one.columns) }));
   if (answer.run) one.id = answer.run, emit("changed");
   return answer.error || "";
 }
-
-export const NEWS_LATE_MS = 6000; // the server sends at least one line a second

@@ -10,6 +10,7 @@ import * as card from "./views/card.js";
 import * as columns from "./views/columns.js";
 import * as comparison from "./views/comparison.js";
 import * as connection from "./views/connection.js";
+import * as conversation from "./views/conversation.js";
 import * as copies from "./views/copies.js";
 import * as dialogs from "./views/dialogs.js";
 import * as drop from "./views/drop.js";
@@ -34,7 +35,7 @@ import * as tooltip from "./views/tooltip.js";
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, ask, flow, page, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, ask, flow, conversation, page, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

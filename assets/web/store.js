@@ -1,9 +1,10 @@
 // The page's state, in one place. Other modules read these variables and change them only through the actions below, so
-// every change can be found. At the end: values derived from the state, and events by which a view reports what happened
-// without knowing who listens.
+// every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
+// view reports what happened without knowing who listens.
 
-/** @import { AsIf, ChosenColumn, Column, Controls, History, PageLine, Place, Run, Tape, Token, TreeNode } from "./types.js" */
+/** @import { AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
 
+import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
 
 /** @type {PageLine} */
@@ -22,9 +23,8 @@ export let stopWanted = false;
 export let askedFormats = {}; // the prompt formats of the run requested last
 /** @type {any} */
 export let asking = null; // how the requested run starts from another: {kind, parent, column, position, token, all}
-export let lostAt = 0; // when the server was lost; 0: it is there
-/** @type {Tape | null} */
-export let tape = null; // a run that is replayed: {first, frames, end, at, playing, due, last, beat}
+/** @type {Set<string>} */
+export const stopped = new Set(); // runs already asked to stop
 
 /** @type {(page: PageLine) => void} */
 export const setConfig = (page) => void (config = page);
@@ -33,10 +33,8 @@ export const readTo = (end) => void (seen = end);
 export const noteNews = () => void (lastNews = Date.now());
 /** @type {(now: boolean) => void} */
 export const wantStop = (now) => void (stopWanted = now);
-/** @type {(at: number) => void} */
-export const setLost = (at) => void (lostAt = at);
-/** @type {(next: Tape | null) => void} */
-export const setTape = (next) => void (tape = next);
+/** @type {(id: string) => void} */
+export const noteStopped = (id) => void stopped.add(id);
 
 export function passOver() { // ignore whatever still streams
   nonce += 1;
@@ -56,6 +54,76 @@ export function beginFrom(about, formats = askedFormats) {
   askedFormats = formats;
 }
 
+/** @type {(column: Column) => void} */
+export function noteDrafted(column) { // a token of it was proposed by a draft
+  column.drafted = true;
+  run.drafted = true;
+}
+
+// ---- the connection
+
+export let lostAt = 0; // when the server was lost; 0: it is there
+export let cutRun = ""; // what was cut: "streaming", "asked" (requested) or nothing
+export let serverStart = ""; // which start of the server this page belongs to, as Gradio names it
+
+/** @type {(start: string) => void} */
+export const setServerStart = (start) => void (serverStart = start);
+/** @type {(what: string) => void} */
+export const noteCut = (what) => void (cutRun ||= what);
+/** @type {(at: number) => void} */
+export const setLost = (at) => void (lostAt = at);
+
+/** @type {(start: string) => void} */
+export function foundAgain(start) {
+  lostAt = 0;
+  cutRun = "";
+  serverStart = start;
+}
+
+// ---- a run that is replayed
+
+/** @type {Tape | null} */
+export let tape = null; // {first, frames, end, at, playing, due, last}
+
+/** @type {(next: Tape | null) => void} */
+export const setTape = (next) => void (tape = next);
+
+/** @type {(playing: boolean) => void} */
+export function playTape(playing) {
+  if (tape) Object.assign(tape, { playing, due: 0 });
+}
+
+export function rewindTape() {
+  if (tape) Object.assign(tape, { at: 0, due: 0, playing: true });
+}
+
+// Advances to the time `now`, where `pace` says how long a frame lasts. Returns the lines that are due.
+/** @type {(now: number, pace: (frame: Frame, before: number) => number) => Line[]} */
+export function rollTape(now, pace) {
+  /** @type {Line[]} */
+  const lines = [];
+  if (!tape) return lines;
+  if (tape.playing) tape.due += now - tape.last;
+  tape.last = now;
+  while (tape.playing && tape.at < tape.frames.length) {
+    const wait = pace(tape.frames[tape.at], tape.at ? tape.frames[tape.at - 1].ms : 0);
+    if (tape.due < wait) break;
+    tape.due -= wait;
+    lines.push(...tape.frames[tape.at].lines);
+    tape.at += 1;
+  }
+  return lines;
+}
+
+// Advances by that many frames. Returns their lines.
+/** @type {(count: number) => Line[]} */
+export function advanceTape(count) {
+  if (!tape) return [];
+  const frames = tape.frames.slice(tape.at, tape.at + count);
+  tape.at += frames.length;
+  return frames.flatMap(({ lines }) => lines);
+}
+
 // ---- what is shown
 
 /** @type {Place | null} */
@@ -66,10 +134,10 @@ export let rival = null; // the candidate chosen for comparison with the token; 
 export let preview = null; // {p, i} of the token under the mouse
 /** @type {AsIf | null} */
 export let asIf = null; // {sliders, first: {column: first token that would change}, counts}; null: as it was written
-export let plotted = 0; // the column in the contribution plot
-/** @type {[number, number] | "all" | null} */
-export let ownView = null; // the range of the bars that a person chose, or "all"; null follows the newest token
-export let tab = "bars"; // the open plot: bars, odds, strip or an added one
+export let plotted = 0; // the column in the attribution plot
+/** @type {Record<string, View>} */
+export const ownViews = {}; // by plot: the range that a person chose, or "all"; without one, it follows the newest token
+export let tab = "bars"; // the open plot
 /** @type {number | null} */
 export let wide = null; // which column has the page's full width
 export let colourBy = "tuning";
@@ -82,8 +150,8 @@ export const setPreview = (place) => void (preview = place);
 export const setAsIfState = (state) => void (asIf = state);
 /** @type {(p: number) => void} */
 export const setPlotted = (p) => void (plotted = p);
-/** @type {(view: [number, number] | "all" | null) => void} */
-export const setOwnView = (view) => void (ownView = view);
+/** @type {(name: string, view: View) => void} */
+export const setOwnView = (name, view) => void (ownViews[name] = view);
 /** @type {(name: string) => void} */
 export const setTab = (name) => void (tab = name);
 /** @type {(p: number | null) => void} */
@@ -114,9 +182,15 @@ export let sent = {}; // the control values last sent to the active run
 export const controls = {}; // name -> slider position, kept while the slider is hidden
 /** @type {Record<string, { kind: string, text: string }>} */
 export const ownFormats = {}; // role -> {kind, text}, where a person changed the prompt format
+/** @type {Conversation} */
+export let conversation = NO_CONVERSATION; // the turns before the next question
 
+/** @type {(next: Conversation) => void} */
+export const setConversation = (next) => void (conversation = next);
 /** @type {(columns: ChosenColumn[]) => void} */
 export const setChosen = (columns) => void (chosen = columns);
+/** @type {(index: number, column: ChosenColumn) => void} */
+export const changeColumn = (index, column) => void (chosen = chosen.with(index, column));
 /** @type {(values: Controls) => void} */
 export const moveControls = (values) => void Object.assign(controls, values);
 /** @type {(values: Controls) => void} */
@@ -145,14 +219,15 @@ export let history = null;
 export let samples = []; // branches still to be requested
 /** @type {(Place & { focus: boolean }) | null} */
 export let back = null; // the token to select again once it arrives: {p, i, focus}
-/** @type {Set<string>} */
-export const stopped = new Set(); // runs already asked to stop
 
 /** @type {(next: History) => void} */
 export const setHistory = (next) => void (history = next);
 /** @type {(list: any[]) => void} */
 export const setSamples = (list) => void (samples = list);
 export const forgetSamples = () => setSamples([]);
+export const takeSample = () => void (samples = samples.slice(1)); // the first one is requested now
+/** @type {(node: TreeNode, column: number, scored: Run) => void} */
+export const noteSame = (node, column, scored) => void node.same.set(column, scored);
 /** @type {(place: (Place & { focus: boolean }) | null) => void} */
 export const comeBackTo = (place) => void (back = place);
 
@@ -167,6 +242,64 @@ export function plant(node, itsHistory) {
   nodes.set(node.id, node);
   history = itsHistory;
 }
+
+// ---- the family menu
+
+/** @type {FamilyMenu | null} */
+export let familyMenu = null; // what the server sent last
+export let menuFailed = false; // the message says that the server could not be reached
+export let loadedHere = false; // this page pressed Load, so it reloads when the new family is ready
+/** @type {string | undefined} */
+export let keyInPage; // the right to load models, where the browser refuses storage: kept until the page is closed
+
+/** @type {(menu: FamilyMenu) => void} */
+export function setFamilyMenu(menu) {
+  familyMenu = menu;
+  menuFailed = false;
+}
+
+/** @type {(progress: any) => void} */
+export function setProgress(progress) {
+  if (familyMenu) familyMenu.progress = progress;
+}
+
+export const noteMenuFailed = () => void (menuFailed = true);
+/** @type {(now: boolean) => void} */
+export const noteLoadedHere = (now) => void (loadedHere = now);
+/** @type {(key: string) => void} */
+export const keepKey = (key) => void (keyInPage = key);
+
+// ---- what a reload and Back restore (views/memory.js)
+
+export let keeping = true; // false: the page is about to reload, and its contents are not stored again
+export let entry = ""; // the history entry of this page; "" where storage is refused
+export let place = ""; // the current one of this page's addresses
+/** @type {Map<string, any>} */
+export let settingsAt = new Map(); // place -> {family, settings} when it was left, in the order of leaving
+export let untouched = ""; // the initial settings, which need no notice
+let lastKey = 0;
+
+export const stopKeeping = () => void (keeping = false);
+/** @type {(name: string) => void} */
+export const setEntry = (name) => void (entry = name);
+/** @type {(name: string) => void} */
+export const setPlace = (name) => void (place = name);
+/** @type {(settings: string) => void} */
+export const setUntouched = (settings) => void (untouched = settings);
+/** @type {(places: [string, any][]) => void} */
+export const setPlaces = (places) => void (settingsAt = new Map(places));
+
+/** @type {(left: any) => void} */
+export function leavePlace(left) {
+  settingsAt.delete(place); // moved to the end: the oldest one is dropped
+  settingsAt.set(place, left);
+}
+
+// The key under which a run or a column's tokens are stored.
+/** @type {(thing: { key?: string }) => string} */
+export const keyFor = (thing) => (thing.key ??= String((lastKey += 1)));
+/** @type {(keys: (string | undefined)[]) => void} */
+export const noteKeys = (keys) => void (lastKey = Math.max(lastKey, ...keys.map(Number)));
 
 // ---- derived values
 

@@ -117,12 +117,35 @@ export interface Column extends Recipe {
   entry?: number;
   fresh?: boolean;
   text?: string; // the key of its stored text
+  turns: Seen[]; // earlier turns, and the question that it answers; empty for a run of one turn
+  unfolded?: number; // the first token after thinking that was folded
+}
+
+/** An earlier turn: its answers are one for all columns, or one per column. */
+export interface Turn {
+  question: string;
+  answers: string[];
+}
+
+/** A turn as a column is shown it; the last one has no answer yet. */
+export interface Seen {
+  question: string;
+  answer: string | null;
+}
+
+/** The turns before the next question: `names` are the columns that answered, `from` the one that all go on from. */
+export interface Conversation {
+  turns: Turn[];
+  names: string[];
+  from: number | null; // null: each column goes on from its own answers
 }
 
 export interface Run {
   id: string;
   n: number;
   prompt: string;
+  system?: string;
+  turns?: Turn[]; // earlier ones
   columns: Column[];
   labels: Labels;
   bytes: Map<number, string>;
@@ -217,8 +240,15 @@ export interface Tape {
   playing: boolean;
   due: number;
   last: number;
-  beat: number;
-  whole?: Run;
+}
+
+/** A range of tokens in a plot, or all of them; null: the plot follows. */
+export type View = [number, number] | "all" | null;
+
+/** What the family menu shows, as ui/family_menu.py makes it. */
+export interface FamilyMenu {
+  progress: any;
+  [fact: string]: any;
 }
 
 /** The page's first line, sent once. */
@@ -227,8 +257,17 @@ export interface PageLine {
   [fact: string]: any;
 }
 
+// A request that the page waits for: when something last came, and its end.
+export interface Wait {
+  news: number;
+  request: AbortController;
+}
+
 export interface Link {
-  lost: (since: number) => void;
-  base: string;
-  stream: { news: number; breakOff: () => void } | null;
+  lost: (since: number) => void; // set by the page: the connection is cut
+  newest: () => number; // set by the page: the number of the run it waits for
+  base: string; // of the server's addresses, as Gradio uses them
+  oldest: () => Wait | null; // the request that has been silent for longest
+  giveUp: (since?: number) => void; // ends all pending runs as lost
+  fetch: typeof fetch;
 }

@@ -27,7 +27,7 @@ Controls = list[dict[str, float]]  # one per sequence, for one token
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
+class StepLogprobs:
     """The log-probs of the models and of the mixes in one step."""
 
     mixture: Mixture | None  # of the sequences whose recipe has terms
@@ -36,17 +36,17 @@ class Mixed:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SampledTokens:
     """One sampled token per sequence of a layout, and everything needed to attribute it."""
 
     layout: Layout
     ids: Tensor  # (rows,)
     positions: abc.Sequence[int]  # of the tokens in their texts
     controls: Controls  # used for mixing
-    mixed: Mixed
+    mixed: StepLogprobs
 
 
-def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixed:
+def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> StepLogprobs:
     """Mix the models' log-probs (model rows, vocab), whose rows follow the order of the feeds.
 
     `controls` has one entry per sequence. Raises ModelFailure naming the sequences whose mix overflows.
@@ -57,16 +57,16 @@ def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, 
         mixed = layout.seqs[layout.plain :]
         raise ModelFailure([error.model], [mixed[i] for i in error.rows], error) from error
     stack = torch.cat([roles, mixture.logprobs]) if mixture else roles
-    return Mixed(mixture, stack, stack[layout.places[:, 0]])
+    return StepLogprobs(mixture, stack, stack[layout.places[:, 0]])
 
 
-def draw(layout: Layout, mixed: Mixed, controls: Controls) -> Drawn:
+def sample_tokens(layout: Layout, mixed: StepLogprobs, controls: Controls) -> SampledTokens:
     """Sample the next token of each sequence with its own noise."""
     positions = [seq.position for seq in layout.seqs]
-    return Drawn(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
+    return SampledTokens(layout, sample(mixed.final, layout.samplings, positions), positions, controls, mixed)
 
 
-def attribute(steps: abc.Sequence[Drawn], count: int) -> list[TokenRecord]:
+def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecord]:
     """Attribute every token of one or more steps of one layout, ordered by step, then by row.
 
     `count` is the number of candidates listed from the mix.
@@ -109,7 +109,7 @@ def _mix(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, floa
     return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
 
 
-def _bars(layout: Layout, steps: abc.Sequence[Drawn]) -> Tensor:
+def _bars(layout: Layout, steps: abc.Sequence[SampledTokens]) -> Tensor:
     """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms."""
     mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:

@@ -40,12 +40,12 @@ class Layout:
     filters: tuple[WeightFilter, ...]  # one per mixed sequence
 
 
-def arrange(seqs: list[Sequence]) -> Layout:
+def make_layout(seqs: list[Sequence]) -> Layout:
     """The layout of a step over `seqs`."""
     ordered = tuple(sorted(seqs, key=lambda seq: bool(seq.recipe.terms)))
     plain = sum(not seq.recipe.terms for seq in ordered)
     feeds = tuple(
-        dense(role, [seq for seq in ordered if role in seq.roles])
+        make_feed(role, [seq for seq in ordered if role in seq.roles])
         for role in dict.fromkeys(role for seq in ordered for role in seq.roles)
     )
     place: dict[tuple[str, Sequence], int] = {}
@@ -77,7 +77,7 @@ def arrange(seqs: list[Sequence]) -> Layout:
     )
 
 
-def dense(role: str, seqs: abc.Sequence[Sequence]) -> Feed:
+def make_feed(role: str, seqs: abc.Sequence[Sequence]) -> Feed:
     """A feed of `seqs` in the order of their slots."""
     mine = sorted(seqs, key=lambda seq: seq.slots[role].index)
     return Feed(role, tuple(mine), tuple(seq.slots[role] for seq in mine))

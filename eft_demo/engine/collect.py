@@ -37,7 +37,7 @@ def make_trace(
     `columns` may be only some of the run's and may still grow. Set `known` to False if some of them were not
     generated here: the trace then carries no provenance.
     """
-    now = [_as_it_stands(column, service.family.token_bytes) for column in columns]
+    now = [_snapshot(column, service.family.token_bytes) for column in columns]
     pairs = columns_of(now)
     roles = roles_of(pairs)
     formats = {role: own for role, own in spec.formats.items() if role in roles}
@@ -51,11 +51,11 @@ def make_trace(
     )
 
 
-def _as_it_stands(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
+def _snapshot(column: ColumnTrace, token_bytes: Sequence[bytes]) -> ColumnTrace:
     """A copy of the column, so that a token arriving meanwhile cannot appear without its text.
 
-    The text of an unfinished column includes a partial character at its end, if there is one. Of the given
-    tokens only those count that the column has.
+    The text of an unfinished column includes a partial character at its end, if there is one. Of the
+    forced tokens, only those that the column already has are counted.
     """
     tokens = list(column.tokens)
     given = min(column.given, len(tokens))

@@ -12,13 +12,13 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.attribution import Drawn, attribute, draw, mix_rows
-from eft_demo.engine.batch import Layout, arrange
-from eft_demo.engine.draft_length import PLAIN, ROUND, Pace
-from eft_demo.engine.failures import Trouble, attempt
+from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows, sample_tokens
+from eft_demo.engine.batch import Layout, make_layout
+from eft_demo.engine.draft_length import PLAIN, ROUND, DraftPlanner
+from eft_demo.engine.failures import StepFailure, attempt
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.sequence import Sequence
-from eft_demo.engine.speculate import Round, open_drafters, plan_round, play_round
+from eft_demo.engine.speculate import Round, open_drafters, plan_round, run_round
 from eft_demo.runs.trace import TokenRecord
 
 # Attributing several steps at once costs about as much as one, and a delay this short is invisible.
@@ -33,49 +33,51 @@ class Decoder:
     def __init__(
         self,
         forwards: Forwards,
-        pace: Pace,
+        pace: DraftPlanner,
         candidates: int,
         stop_ids: Collection[int],
         patience_s: float,
         emit: Callable[[Sequence, TokenRecord], None],
-        fail: Callable[[abc.Sequence[Sequence], Trouble], None],
+        fail: Callable[[abc.Sequence[Sequence], StepFailure], None],
     ) -> None:
         """Calls `emit` with each token (it may end the sequence) and `fail` with sequences that must end."""
-        self._forwards, self._pace, self._candidates, self._stop_ids = forwards, pace, candidates, stop_ids
+        self._forwards, self._planner, self._candidates, self._stop_ids = forwards, pace, candidates, stop_ids
         self._patience_s, self._emit, self._fail = patience_s, emit, fail
         self._layout: Layout | None = None
         self._plan: Round | None = None  # of the last round
         self._after_failure = False  # the last round failed
         self._alone = 0  # coming steps in which each sequence runs on its own
-        self._unsent: list[tuple[Drawn, float]] = []  # steps, and the seconds each took outside forwards
+        self._unsent: list[
+            tuple[SampledTokens, float]
+        ] = []  # steps, and the seconds each took outside forwards
         self._oldest_s = 0.0  # when the first of them was sampled
 
-    def rearrange(self) -> None:
+    def forget_layout(self) -> None:
         """Forget the layout: the set of sequences has changed, or their slots have moved."""
         self._layout = self._plan = None
 
-    def take_back(self, seqs: Iterable[Sequence]) -> None:
+    def undo_unsent(self, seqs: Iterable[Sequence]) -> None:
         """Undo tokens that were not sent; run each sequence on its own for the next steps."""
         self._unsent.clear()
         for seq in seqs:
-            seq.settle()
+            seq.roll_back_unsent()
         self._alone = ALONE_STEPS
 
     def step(self, seqs: list[Sequence]) -> bool:
         """Decode one or more tokens for each of `seqs`. False if something failed."""
         if self._layout is None:
-            self.tell()
+            self.send_unsent()
         if self._alone:
             self._alone -= 1
             self._decode_alone(seqs)
             return True
         blocks: dict[Sequence, int] = {}
         outcome = attempt(partial(self._decode_together, seqs, blocks))
-        if not isinstance(outcome, Trouble):
+        if not isinstance(outcome, StepFailure):
             return True
-        self.tell()
+        self.send_unsent()
         for seq in seqs:
-            seq.settle()
+            seq.roll_back_unsent()
         if blocks:
             # Perhaps only the drafts broke a model: the next step, a plain one, will show.
             self._after_failure = True
@@ -91,15 +93,15 @@ class Decoder:
     def _decode_together(self, seqs: list[Sequence], blocks: dict[Sequence, int]) -> None:
         """One step of all sequences in one batch. Fills `blocks` with the sequences that got drafts."""
         if self._layout is None and seqs:
-            self._layout = arrange(seqs)
+            self._layout = make_layout(seqs)
         layout = self._layout
         if layout is None:
             return
         if not self._after_failure:
-            blocks.update(self._pace.blocks(layout))
+            blocks.update(self._planner.blocks(layout))
         self._after_failure = False
         if blocks:
-            self._play_round(layout, blocks)
+            self._run_round(layout, blocks)
         else:
             self._plain_step(layout)
 
@@ -109,11 +111,11 @@ class Decoder:
             if seq.ended or seq.run.cancelled:
                 continue
             outcome = attempt(partial(self._step_alone, seq))
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, StepFailure):
                 self._fail([seq], outcome)
 
     def _step_alone(self, seq: Sequence) -> None:
-        drawn = self._draw(arrange([seq]))
+        drawn = self._draw(make_layout([seq]))
         if drawn is not None:
             self._attribute([drawn])
 
@@ -126,65 +128,65 @@ class Decoder:
             self._oldest_s = time.perf_counter()
         self._unsent.append(drawn)
         waited = time.perf_counter() - self._oldest_s >= self._patience_s
-        if waited or any(map(self._is_awaited, layout.seqs)):
-            self.tell()
+        if waited or any(map(self._must_send_now, layout.seqs)):
+            self.send_unsent()
 
-    def _draw(self, layout: Layout) -> tuple[Drawn, float] | None:
+    def _draw(self, layout: Layout) -> tuple[SampledTokens, float] | None:
         """Sample a token for every sequence of `layout`; returns it with the seconds spent outside forwards.
 
         None if every run was cancelled.
         """
-        since_s = self._pace.clock_s()
+        since_s = self._planner.clock_s()
         # Read once, so that a token's record shows the values it was sampled with.
         controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
-        tokens = [torch.tensor([[seq.last(feed.role)] for seq in feed.seqs]) for feed in layout.feeds]
+        tokens = [torch.tensor([[seq.next_input(feed.role)] for seq in feed.seqs]) for feed in layout.feeds]
         logprobs = self._forwards.run(layout.feeds, tokens)
         if logprobs is None:
             return None
         mixed = mix_rows(layout, torch.cat([part[:, 0] for part in logprobs]), controls)
-        drawn = draw(layout, mixed, controls)
+        drawn = sample_tokens(layout, mixed, controls)
         for seq, token in zip(layout.seqs, drawn.ids.tolist(), strict=True):
             seq.advance(token)
-        return drawn, self._pace.clock_s() - since_s
+        return drawn, self._planner.clock_s() - since_s
 
-    def _is_awaited(self, seq: Sequence) -> bool:
+    def _must_send_now(self, seq: Sequence) -> bool:
         """Whether the newest token must be sent immediately: it is the sequence's first or last."""
         return seq.position == 1 or seq.tokens[-1] in self._stop_ids or seq.position >= seq.max_new_tokens
 
-    def tell(self) -> None:
+    def send_unsent(self) -> None:
         """Attribute and send all unsent tokens; if that fails, they are undone and sampled again."""
         unsent, self._unsent = self._unsent, []
         outcome = attempt(partial(self._attribute, unsent)) if unsent else None
-        if isinstance(outcome, Trouble):
-            self.take_back(unsent[0][0].layout.seqs)
+        if isinstance(outcome, StepFailure):
+            self.undo_unsent(unsent[0][0].layout.seqs)
 
-    def _attribute(self, unsent: abc.Sequence[tuple[Drawn, float]]) -> None:
-        since_s = self._pace.clock_s()
+    def _attribute(self, unsent: abc.Sequence[tuple[SampledTokens, float]]) -> None:
+        since_s = self._planner.clock_s()
         steps = [drawn for drawn, _ in unsent]
         seqs = steps[0].layout.seqs
         for seq, record in zip(seqs * len(steps), attribute(steps, self._candidates), strict=True):
             if not seq.run.cancelled and not seq.ended:
                 self._emit(seq, record)
-        each_s = (self._pace.clock_s() - since_s) / len(steps)
+        each_s = (self._planner.clock_s() - since_s) / len(steps)
         for _, drawn_s in unsent:
-            self._pace.took(PLAIN, len(seqs), drawn_s + each_s)
+            self._planner.record_cost(PLAIN, len(seqs), drawn_s + each_s)
 
-    def _play_round(self, layout: Layout, blocks: Mapping[Sequence, int]) -> None:
+    def _run_round(self, layout: Layout, blocks: Mapping[Sequence, int]) -> None:
         """Decode one or more tokens for every sequence of `layout`, some of them drafted."""
         plan = self._plan
         if plan is None or plan.layout is not layout or plan.blocks != blocks:
             plan = self._plan = plan_round(layout, blocks, self._forwards)
-        self.tell()
-        since_s = self._pace.clock_s()
-        self._pace.begin_round(layout, blocks)
+        self.send_unsent()
+        since_s = self._planner.clock_s()
+        self._planner.begin_round(layout, blocks)
         try:
             open_drafters(plan, self._forwards)
-            for seq, record in play_round(plan, self._forwards, self._candidates):
+            for seq, record in run_round(plan, self._forwards, self._candidates):
                 if not seq.run.cancelled and not seq.ended:
                     seq.advance(record.id)
                     self._emit(seq, record)
         finally:
             for seq in layout.seqs:
-                seq.settle()
-        self._pace.took(ROUND, plan.positions, self._pace.clock_s() - since_s)
-        self._pace.learn(blocks)
+                seq.roll_back_unsent()
+        self._planner.record_cost(ROUND, plan.positions, self._planner.clock_s() - since_s)
+        self._planner.remember_acceptance(blocks)

@@ -2,8 +2,8 @@
 
 A round with k drafts costs k forwards of the models that step, one forward over k positions of the others,
 and the attribution of all positions. A sequence that drafts gains 1 + a + ... + a^(k-1) tokens, where a is
-its acceptance rate; one that steps along gains k, one that waits gains 1. If no k pays off, nothing is
-drafted. Knows costs, sequences and their drafts; does not know how a round is played.
+its acceptance rate. One that decodes token by token beside it gains k, one that waits gains 1. If no k pays
+off, nothing is drafted. Knows costs, sequences and their drafts; does not know how a round runs.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +26,7 @@ Cost = Callable[[object, int], float | None]  # kind, tokens -> seconds
 PLAIN, ROUND = "a plain step without its forwards", "a round without its forwards"
 
 
-class Pace:
+class DraftPlanner:
     """Chooses the draft length at every step; remembers acceptance rates by anchor and drafter."""
 
     def __init__(self, forwards: Forwards) -> None:
@@ -37,11 +37,11 @@ class Pace:
         self._steps = 0
         self._tried: set[tuple[int, int]] = set()  # (rows, block)
 
-    def drafting(self, seq: Sequence) -> Drafting | None:
+    def drafting_for(self, seq: Sequence) -> Drafting | None:
         """The drafter for a new sequence, or None if nothing may be drafted for it."""
         if seq.run.request.spec.speculation.mode == "off":
             return None
-        prompts = seq.run.request.prompts
+        prompts = seq.prompts
         role = drafter_of(seq.recipe, [role for role in self.forwards.models if prompts.get(role)])
         if role is None:
             return None
@@ -84,11 +84,11 @@ class Pace:
         """The time excluding forwards."""
         return self.forwards.clock() - self.forwards.spent_s
 
-    def took(self, kind: str, tokens: int, seconds: float) -> None:
+    def record_cost(self, kind: str, tokens: int, seconds: float) -> None:
         """Record how long a step of this kind, attributing `tokens` tokens, took by `clock_s`."""
         self.forwards.costs.add(kind, tokens, seconds)
 
-    def learn(self, seqs: Collection[Sequence]) -> None:
+    def remember_acceptance(self, seqs: Collection[Sequence]) -> None:
         """Remember these sequences' acceptance rates for later sequences."""
         for seq in seqs:
             if seq.drafting:
@@ -102,7 +102,7 @@ class Pace:
         for seq, block in wanted.items():
             assert seq.drafting is not None
             role = seq.drafting.role
-            own = models[role].context - len(seq.run.request.prompts[role]) - seq.position + 1
+            own = models[role].context - len(seq.prompts[role]) - seq.position + 1
             fitting[seq] = min(block, room, own, seq.max_new_tokens - seq.position)
         pointless = max(fitting.values()) < 2 <= max(wanted.values())
         return {} if pointless else {seq: block for seq, block in fitting.items() if block > 0}
@@ -151,7 +151,7 @@ class Pace:
         for seq in layout.seqs:
             roles = {*seq.roles, seq.drafting.role} if seq in able and seq.drafting else {*seq.roles}
             for role in roles:
-                unit = self.forwards.unit_of(role)
+                unit = self.forwards.group_of(role)
                 fed[unit] = (fed.get(unit, (0, False))[0] + 1, role in stepping)
         return fed
 

@@ -16,20 +16,20 @@ from functools import partial
 import torch
 
 from eft_demo.engine.decode import Decoder
-from eft_demo.engine.draft_length import Pace
+from eft_demo.engine.draft_length import DraftPlanner
 from eft_demo.engine.failures import (
     DEAD,
     INTERRUPTED,
     EngineDead,
     ModelFailure,
-    Trouble,
+    StepFailure,
     attempt,
-    sentence_of,
+    message_for,
 )
 from eft_demo.engine.forward import Forwards
-from eft_demo.engine.queue import Waiting
+from eft_demo.engine.queue import RunQueue
 from eft_demo.engine.run import Run, RunRequest
-from eft_demo.engine.score import attribute_given, given_now, read_given
+from eft_demo.engine.score import attribute_forced, next_forced, read_forced
 from eft_demo.engine.sequence import Prefill, Sequence
 from eft_demo.engine.validate import check_request
 from eft_demo.method.mixing import ControlTokens
@@ -67,13 +67,19 @@ class Engine:
         self.forwards = Forwards(models, groups, control_tokens, clock)
         self.stop_ids = frozenset(control_tokens.stops)
         self.token_bytes = token_bytes
-        self._queue = Waiting(settings)
+        self._queue = RunQueue(settings)
         self.wake = self._queue.wake  # notified when there is something to do
         self._prefills: dict[Run, list[Prefill]] = {}  # in order of arrival
         self._seqs: list[Sequence] = []  # every sequence that holds slots
-        self._pace = Pace(self.forwards)
+        self._planner = DraftPlanner(self.forwards)
         self._decoder = Decoder(
-            self.forwards, self._pace, settings.candidates, self.stop_ids, patience_s, self._emit, self._fail
+            self.forwards,
+            self._planner,
+            settings.candidates,
+            self.stop_ids,
+            patience_s,
+            self._emit,
+            self._fail,
         )
         self._failures = 0  # consecutive steps that failed as a whole
         self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
@@ -92,7 +98,7 @@ class Engine:
         return len(self._queue)
 
     @property
-    def silent_s(self) -> float:
+    def stalled_s(self) -> float:
         """Seconds since a step last began or ended; 0 while there is no work."""
         return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
 
@@ -114,7 +120,7 @@ class Engine:
         self._beat_s = time.monotonic()
         try:
             outcome = attempt(self._step)
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, StepFailure):
                 self._recover(outcome)
             if self._leaked:
                 self.fail_all(self._leaked)
@@ -127,44 +133,44 @@ class Engine:
             self._interrupt()
             raise
         except BaseException as error:
-            self._recover(Trouble(sentence_of(error), ends_all=True))
+            self._recover(StepFailure(message_for(error), ends_all=True))
             raise
         self._beat_s = time.monotonic()
-        if not isinstance(outcome, Trouble):
+        if not isinstance(outcome, StepFailure):
             self._failures = 0
         return bool(outcome)
 
     @torch.inference_mode()
-    def fail_all(self, sentence: str) -> None:
+    def fail_all(self, message: str) -> None:
         """End every run with an error and free all slots, whatever is broken.
 
         Raises EngineDead if a slot could not be freed and resetting the models failed too.
         """
-        attempt(self._decoder.tell)
+        attempt(self._decoder.send_unsent)
         seqs, self._seqs = self._seqs, []
         runs = [*dict.fromkeys(seq.run for seq in seqs), *self._queue.clear()]
         try:
             for seq in seqs:
                 self._free(seq)
-                self._part(seq, "error", sentence)
+                self._send_end(seq, "error", message)
         finally:
             for run in runs:
-                attempt(partial(run.end, "error", sentence))
+                attempt(partial(run.end, "error", message))
         self._prefills = {}
-        self._decoder.rearrange()
-        if self._leaked and isinstance(attempt(self._reset_models), Trouble):
+        self._decoder.forget_layout()
+        if self._leaked and isinstance(attempt(self._reset_models), StepFailure):
             raise EngineDead(DEAD)
 
-    def close(self, sentence: str, refusal: str = "") -> None:
+    def close(self, message: str, refusal: str = "") -> None:
         """End every run with this message, and reject new ones with `refusal`, or else the same message."""
-        self._queue.close(refusal or sentence)
+        self._queue.close(refusal or message)
         try:
-            attempt(partial(self.fail_all, sentence))
+            attempt(partial(self.fail_all, message))
         except EngineDead:
             pass  # new runs are rejected anyway
 
     def _step(self) -> bool:
-        self._end_unwanted()
+        self._end_late()
         self._admit()
         if not self._seqs:
             if self._untidy:
@@ -174,16 +180,16 @@ class Engine:
         self._untidy |= not self._decoder.step([r for r in self._seqs if r.run not in self._prefills])
         return True
 
-    def _recover(self, trouble: Trouble) -> None:
+    def _recover(self, failure: StepFailure) -> None:
         """Recover from a step that failed as a whole: retry after the first failure, end all runs after the
         second. Raises EngineDead if even this fails or too many steps in a row have failed.
         """
         self._failures += 1
-        self._lost |= trouble.lost
+        self._lost |= failure.lost
         self._untidy = True
-        ends_all = self._failures > 1 or trouble.ends_all
-        outcome = attempt(partial(self._start_over, trouble.sentence if ends_all else ""))
-        if isinstance(outcome, Trouble) or self._failures > MAX_FAILURES:
+        ends_all = self._failures > 1 or failure.ends_all
+        outcome = attempt(partial(self._start_over, failure.message if ends_all else ""))
+        if isinstance(outcome, StepFailure) or self._failures > MAX_FAILURES:
             self.close(DEAD)
             raise EngineDead(DEAD)
 
@@ -193,10 +199,10 @@ class Engine:
         with suppress(EngineDead):  # the caller raises the interrupt
             attempt(partial(self._start_over, INTERRUPTED))
 
-    def _start_over(self, sentence: str) -> None:
-        if sentence:
-            self.fail_all(sentence)
-        self._decoder.take_back(self._seqs)
+    def _start_over(self, message: str) -> None:
+        if message:
+            self.fail_all(message)
+        self._decoder.undo_unsent(self._seqs)
 
     def _reset_models(self) -> None:
         for model in self.models.values():
@@ -211,26 +217,26 @@ class Engine:
     def _admit(self) -> None:
         while (run := self._queue.take(self._seqs)) is not None:
             try:
-                outcome = attempt(partial(self._let_in, run))
+                outcome = attempt(partial(self._start_prefill, run))
             except BaseException as error:
-                run.end("error", sentence_of(error))
+                run.end("error", message_for(error))
                 raise
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, StepFailure):
                 self._fail([seq for seq in self._seqs if seq.run is run], outcome)
-                run.end("error", outcome.sentence)
+                run.end("error", outcome.message)
 
-    def _let_in(self, run: Run) -> None:
+    def _start_prefill(self, run: Run) -> None:
         seqs = [self._sequence(run, column) for column in range(len(run.request.spec.columns))]
-        prefills: dict[str, Prefill] = {}
+        prefills: dict[tuple[str, tuple[int, ...]], Prefill] = {}
         for seq in seqs:
             for role in seq.roles:
-                prompt = run.request.prompts[role]
-                prefills.setdefault(role, Prefill(role, prompt[:-1], [])).seqs.append(seq)
+                prompt = seq.prompts[role]
+                prefills.setdefault((role, prompt), Prefill(role, prompt[:-1], [])).seqs.append(seq)
         self._seqs += seqs
         self._prefills[run] = list(prefills.values())
         for seq in seqs:
             outcome = attempt(partial(self._join, seq))
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, StepFailure):
                 self._fail([seq], outcome)
 
     def _join(self, seq: Sequence) -> None:
@@ -240,56 +246,58 @@ class Engine:
     def _sequence(self, run: Run, column: int) -> Sequence:
         request = run.request
         recipe = request.spec.columns[column][1]
-        room = min(self.models[role].context - len(request.prompts[role]) + 1 for role in recipe.roles)
+        room = min(
+            self.models[role].context - len(request.prompts_of(column)[role]) + 1 for role in recipe.roles
+        )
         limit = min(request.length, room)
         seq = Sequence(run, column, recipe, limit, Utf8Stream(self.token_bytes), recipe.roles)
-        seq.drafting = self._pace.drafting(seq)
+        seq.drafting = self._planner.drafting_for(seq)
         return seq
 
-    def _end_unwanted(self) -> None:
+    def _end_late(self) -> None:
         """End cancelled and overdue runs, whether they are waiting or running."""
         limit_s = self.settings.deadline_s
         overdue_s = time.perf_counter() - limit_s
         self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
         self._end([seq for seq in self._seqs if seq.run.submitted_s < overdue_s], "error", late)
-        for run in self._queue.take_out(lambda run: run.cancelled):
+        for run in self._queue.remove_where(lambda run: run.cancelled):
             run.end("cancelled", None)
         crowded = f"This run waited {limit_s:g} s without getting a turn. Please try again later."
-        for run in self._queue.take_out(lambda run: run.submitted_s < overdue_s):
+        for run in self._queue.remove_where(lambda run: run.submitted_s < overdue_s):
             run.end("error", crowded)
 
     def _end(self, seqs: abc.Sequence[Sequence], finish_reason: str, error: str | None) -> None:
         """Free the sequences' slots, then send each owner the end event."""
         if seqs:
-            self._decoder.tell()
+            self._decoder.send_unsent()
         for seq in list(seqs):
             if seq.ended:
                 continue
             self._free(seq)
-            self._decoder.rearrange()
+            self._decoder.forget_layout()
             self._seqs.remove(seq)
             for prefill in self._prefills.get(seq.run, []):
                 if seq in prefill.seqs:
                     prefill.seqs.remove(seq)
-            self._part(seq, finish_reason, error)
+            self._send_end(seq, finish_reason, error)
         alive = ((run, [p for p in prefills if p.seqs]) for run, prefills in self._prefills.items())
         self._prefills = {run: prefills for run, prefills in alive if prefills}
 
     def _free(self, seq: Sequence) -> None:
         for role, slot in seq.slots.items():
             leave = partial(self.models[role].leave, slot)
-            if isinstance(attempt(leave), Trouble) and isinstance(again := attempt(leave), Trouble):
-                self._leaked = again.sentence
+            if isinstance(attempt(leave), StepFailure) and isinstance(again := attempt(leave), StepFailure):
+                self._leaked = again.message
         seq.slots.clear()
 
-    def _part(self, seq: Sequence, finish_reason: str, error: str | None) -> None:
+    def _send_end(self, seq: Sequence, finish_reason: str, error: str | None) -> None:
         """Send the sequence's end event; if building it fails, send one without measurements."""
         seq.ended = True
         try:
             seq.end(finish_reason, error)
         except BaseException as broken:
-            attempt(partial(seq.run.end, "error", error or sentence_of(broken), [seq.column]))
+            attempt(partial(seq.run.end, "error", error or message_for(broken), [seq.column]))
             if not isinstance(broken, Exception):
                 raise
 
@@ -301,18 +309,18 @@ class Engine:
         if run is None:
             return
         outcome = attempt(partial(self._read, run))
-        if isinstance(outcome, Trouble):
+        if isinstance(outcome, StepFailure):
             seqs = [seq for seq in self._seqs if seq.run is run]
             self._fail(outcome.seqs or seqs, outcome)
             for seq in seqs:  # those that are left read again what other models have read already
-                seq.settle()
+                seq.roll_back_unsent()
 
     def _read(self, run: Run) -> None:
         for prefill in list(self._prefills[run]):
             if not prefill.seqs or prefill.is_done or run.cancelled:
                 continue
             outcome = attempt(partial(self._read_chunk, prefill))
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, StepFailure):
                 self._fail(outcome.seqs, outcome)
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
@@ -323,7 +331,7 @@ class Engine:
             for prefill in self._prefills.pop(run, []):
                 for seq in prefill.seqs[1:]:
                     self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
-            self._decoder.rearrange()
+            self._decoder.forget_layout()
 
     def _read_chunk(self, prefill: Prefill) -> None:
         start = prefill.slot.length
@@ -336,12 +344,12 @@ class Engine:
     def _score(self, run: Run, prefills: abc.Sequence[Prefill]) -> None:
         """Attribute a run's next forced tokens, with one forward per model for all of its columns."""
         seqs = sorted({seq for prefill in prefills for seq in prefill.seqs}, key=lambda seq: seq.column)
-        given = given_now(seqs)
-        logprobs = read_given(self.forwards, prefills, given)
+        given = next_forced(seqs)
+        logprobs = read_forced(self.forwards, prefills, given)
         if not logprobs:
             return
-        outcome = attempt(partial(attribute_given, seqs, given, logprobs, self.settings.candidates))
-        if isinstance(outcome, Trouble):
+        outcome = attempt(partial(attribute_forced, seqs, given, logprobs, self.settings.candidates))
+        if isinstance(outcome, StepFailure):
             self._fail(seqs, outcome)
             return
         for seq, record in outcome:
@@ -353,15 +361,15 @@ class Engine:
         """Send a token of the sequence, and end the sequence if it was the last one."""
         is_stop = record.id in self.stop_ids
         outcome = attempt(partial(seq.emit, record, is_stop))
-        if isinstance(outcome, Trouble):
+        if isinstance(outcome, StepFailure):
             self._fail([seq], outcome)
         elif is_stop:
             self._end([seq], "stop", None)
         elif record.position + 1 >= seq.max_new_tokens:
             self._end([seq], "length", None)
 
-    def _fail(self, seqs: abc.Sequence[Sequence], trouble: Trouble) -> None:
+    def _fail(self, seqs: abc.Sequence[Sequence], failure: StepFailure) -> None:
         """End the sequences that cannot continue."""
-        self._lost |= trouble.lost
+        self._lost |= failure.lost
         self._untidy = True
-        self._end(seqs, "error", trouble.sentence)
+        self._end(seqs, "error", failure.message)

@@ -47,18 +47,18 @@ class ModelFailure(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class StepFailure:
     """A step that failed, without its traceback."""
 
-    sentence: str
+    message: str
     seqs: tuple[Sequence, ...] = ()  # the affected ones; empty: possibly any in the step
     exact: bool = False  # exactly these sequences are affected, and a retry would fail again
     lost: bool = False  # this process can no longer use the device
     ends_all: bool = False  # retrying is pointless
 
 
-def attempt(step: Callable[[], T]) -> T | Trouble:
-    """Return what `step` returns, or the Trouble it ran into.
+def attempt(step: Callable[[], T]) -> T | StepFailure:
+    """Return what `step` returns, or a StepFailure if it raises.
 
     EngineDead passes through, as does every BaseException that is not an Exception.
     """
@@ -66,18 +66,18 @@ def attempt(step: Callable[[], T]) -> T | Trouble:
         return step()
     except EngineDead:
         raise
-    except ModelFailure as failure:
-        exact = isinstance(failure.error, NumericalError)
-        trouble = Trouble(str(failure), failure.seqs, exact, _is_lost(failure.error))
-        full = is_out_of_memory(failure.error)
+    except ModelFailure as error:
+        exact = isinstance(error.error, NumericalError)
+        failure = StepFailure(str(error), error.seqs, exact, _is_lost(error.error))
+        full = is_out_of_memory(error.error)
     except Exception as error:
-        trouble, full = Trouble(sentence_of(error), lost=_is_lost(error)), is_out_of_memory(error)
+        failure, full = StepFailure(message_for(error), lost=_is_lost(error)), is_out_of_memory(error)
     if full:
         free_unused()  # only here are the failed step's tensors no longer referenced
-    return trouble
+    return failure
 
 
-def sentence_of(error: BaseException) -> str:
+def message_for(error: BaseException) -> str:
     """The message for the owner of a text that `error` ended. Bugs are also logged; Ctrl+C is none."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED

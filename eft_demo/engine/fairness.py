@@ -14,18 +14,18 @@ from eft_demo.errors import Overloaded
 from eft_demo.settings import COLUMNS, Settings
 
 
-def sequences_of_one(settings: Settings) -> int:
+def max_sequences_of_owner(settings: Settings) -> int:
     """How many sequences one owner may hold: leaves enough for someone else's run if it can."""
     most = int(COLUMNS.high)
     return max(most, min(int(settings.max_sequences * settings.max_share), settings.max_sequences - most))
 
 
-def places_of_one(settings: Settings) -> int:
+def max_waiting_of_owner(settings: Settings) -> int:
     """How many runs of one owner may wait."""
     return max(min(1, settings.max_waiting), int(settings.max_waiting * settings.max_share))
 
 
-def check_places(
+def check_queue_room(
     request: RunRequest, waiting: Iterable[Run], seqs: Iterable[Sequence], settings: Settings
 ) -> None:
     """Raises Overloaded if this run would have to wait and too many are waiting already."""
@@ -38,8 +38,10 @@ def check_places(
     if not request.owner:
         return
     own = [_size(run) for run in queue if run.request.owner == request.owner]
-    ahead = _ahead([*own, len(request.spec.columns)], sequences_of_one(settings) - held.count(request.owner))
-    if ahead >= (limit := places_of_one(settings)):
+    ahead = _ahead(
+        [*own, len(request.spec.columns)], max_sequences_of_owner(settings) - held.count(request.owner)
+    )
+    if ahead >= (limit := max_waiting_of_owner(settings)):
         raise Overloaded(
             f"{ahead} runs from your address are waiting already; the limit is {limit}. "
             "Please try again in a moment."
@@ -51,7 +53,7 @@ def next_run(waiting: Iterable[Run], seqs: abc.Sequence[Sequence], settings: Set
     held = Counter(seq.run.request.owner for seq in seqs)
     for run in waiting:
         owner = run.request.owner
-        if owner and held[owner] + _size(run) > sequences_of_one(settings):
+        if owner and held[owner] + _size(run) > max_sequences_of_owner(settings):
             continue
         return run if len(seqs) + _size(run) <= settings.max_sequences else None
     return None

@@ -36,10 +36,10 @@ class Forwards:
         """Append `blocks[i]` (rows, block) to the sequences of `feeds[i]`; log-probs (rows, keep, vocab).
 
         All blocks have the same length. Returns None if every run was cancelled before one of the forwards.
-        Raises ModelFailure; some slots are then longer than their text (see `Sequence.settle`).
+        Raises ModelFailure; some slots are then longer than their text (see `Sequence.roll_back_unsent`).
         """
         found: dict[int, Tensor] = {}
-        for unit in self._units(feeds):
+        for unit in self._grouped(feeds):
             if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
                 return None
             roles = [feeds[i].role for i in unit]
@@ -54,24 +54,24 @@ class Forwards:
                 found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
             taken_s = self.clock() - start  # valid on a GPU too: checking the log-probs waited for it
             self.spent_s += taken_s
-            self.costs.add(self.unit_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
+            self.costs.add(self.group_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
         return [found[i] for i in range(len(feeds))]
 
-    def _units(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
+    def _grouped(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
         """The feeds that share a forward, as lists of indices."""
         units: dict[object, list[int]] = {}
         for i, feed in enumerate(feeds):
-            units.setdefault(self.unit_of(feed.role), []).append(i)
+            units.setdefault(self.group_of(feed.role), []).append(i)
         return list(units.values())
 
-    def unit_of(self, role: str) -> object:
+    def group_of(self, role: str) -> object:
         """The group whose forward the role shares, or the role itself."""
         return next((group for group in self.groups if role in group.members), role)
 
     def partners(self, roles: Collection[str]) -> frozenset[str]:
         """`roles` and every role that shares a forward with one of them."""
-        units = {self.unit_of(role) for role in roles}
-        return frozenset(role for role in self.models if self.unit_of(role) in units)
+        units = {self.group_of(role) for role in roles}
+        return frozenset(role for role in self.models if self.group_of(role) in units)
 
     def _forward(
         self, parts: Mapping[str, tuple[abc.Sequence[Slot], Tensor]], keep: int

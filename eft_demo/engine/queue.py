@@ -4,14 +4,14 @@ from collections import abc, deque
 from collections.abc import Callable
 from threading import Condition
 
-from eft_demo.engine.fairness import check_places, next_run
+from eft_demo.engine.fairness import check_queue_room, next_run
 from eft_demo.engine.run import Run
 from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
 
 
-class Waiting:
+class RunQueue:
     """A queue of runs in order of arrival. `wake` guards it and is notified when a run is added."""
 
     def __init__(self, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Waiting:
         """
         with self.wake:
             self.check_open()
-            check_places(run.request, self._runs, seqs, self._settings)
+            check_queue_room(run.request, self._runs, seqs, self._settings)
             self._runs.append(run)
             self.wake.notify_all()
 
@@ -42,7 +42,7 @@ class Waiting:
                 self._runs.remove(run)
             return run
 
-    def take_out(self, unwanted: Callable[[Run], bool]) -> list[Run]:
+    def remove_where(self, unwanted: Callable[[Run], bool]) -> list[Run]:
         """Remove and return the runs for which `unwanted` is true."""
         with self.wake:
             out = [run for run in self._runs if unwanted(run)]
@@ -52,12 +52,12 @@ class Waiting:
 
     def clear(self) -> list[Run]:
         """Remove and return all runs."""
-        return self.take_out(lambda run: True)
+        return self.remove_where(lambda run: True)
 
-    def close(self, sentence: str) -> None:
+    def close(self, message: str) -> None:
         """Reject every run from now on with this message."""
         with self.wake:
-            self._closed = self._closed or sentence
+            self._closed = self._closed or message
 
     def check_open(self) -> None:
         """Raises Overloaded with the message it was closed with, if it is closed."""

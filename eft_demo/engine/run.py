@@ -14,19 +14,28 @@ from eft_demo.runs.events import EndEvent, Event
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import check_weight
 
+Prompts = Mapping[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What the engine needs to run: a complete `spec` whose columns name loaded models, and token ids.
 
-    `prompts` has the prompt's token ids per role, each in its own prompt format. `forced` is the beginning
-    of every answer, given instead of sampled: the part that a branch keeps, or a text to score.
+    `prompts` has the prompt's token ids per role, each in its own prompt format; where the columns have their
+    own earlier answers, `column_prompts` has those of each column, and `prompts` those of the first.
+    `forced` is the beginning of every answer, given instead of sampled: the part that a branch keeps, or a
+    text to score.
     """
 
     spec: RunSpec
-    prompts: Mapping[str, tuple[int, ...]]
+    prompts: Prompts
     forced: tuple[int, ...] = ()
     owner: str = ""  # who it belongs to, for fair sharing; "": not limited per owner
+    column_prompts: tuple[Prompts, ...] = ()
+
+    def prompts_of(self, column: int) -> Prompts:
+        """The prompt of that column per role."""
+        return self.column_prompts[column] if self.column_prompts else self.prompts
 
     @property
     def length(self) -> int:

@@ -14,8 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import Drawn, attribute, mix_rows
-from eft_demo.engine.batch import Feed, arrange
+from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows
+from eft_demo.engine.batch import Feed, make_layout
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.run import RunRequest
 from eft_demo.engine.sequence import Prefill, Sequence
@@ -24,10 +24,11 @@ from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
 
+Scores = Mapping[tuple[str, int], Tensor]  # role and column -> (given, vocab)
 CHUNK = 16  # tokens at once: 150,000 vocabulary entries and three columns take about 100 MB
 
 
-def check_given(request: RunRequest, vocab: int) -> None:
+def check_forced(request: RunRequest, vocab: int) -> None:
     """Raises InputError if a forced token is not in the vocabulary, or if there are too many for the run."""
     for token in request.forced:
         if type(token) is not int or not 0 <= token < vocab:
@@ -41,47 +42,65 @@ def check_given(request: RunRequest, vocab: int) -> None:
         )
 
 
-def given_now(seqs: abc.Sequence[Sequence]) -> tuple[int, ...]:
+def next_forced(seqs: abc.Sequence[Sequence]) -> tuple[int, ...]:
     """The next chunk of forced tokens for these sequences of one run; empty when none are left."""
     start = seqs[0].position
     room = min(seq.max_new_tokens - seq.position for seq in seqs)  # one may end before the others
     return seqs[0].run.request.forced[start : start + min(CHUNK, room)]
 
 
-def read_given(
-    forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.Sequence[int]
-) -> dict[str, Tensor]:
-    """Log-probs (given, vocab) per role at the positions of the forced tokens; empty if the run is cancelled.
+def read_forced(forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.Sequence[int]) -> Scores:
+    """Log-probs (given, vocab) per role and column at the positions of the forced tokens.
 
-    The slots of the prefills grow by the same number. The tokens read are appended to the prefills' tokens,
-    so that another sequence can take over if the first one ends. Raises ModelFailure.
+    Empty if the run is cancelled. The slots of the prefills grow by the same number. The tokens read are
+    appended to the prefills' tokens, so that another sequence can take over if the first one ends. Raises
+    ModelFailure.
     """
-    feeds = [Feed(p.role, tuple(p.seqs), (p.slot,)) for p in prefills]
-    blocks = [torch.tensor([[p.seqs[0].last(p.role), *given[:-1]]]) for p in prefills]
-    found = forwards.run(feeds, blocks, keep=len(given)) or []
-    for prefill in prefills if found else ():
-        prefill.tokens += (prefill.seqs[0].last(prefill.role), *given[:-1])
-    return {feed.role: logprobs[0] for feed, logprobs in zip(feeds, found, strict=False)}
+    scores: dict[tuple[str, int], Tensor] = {}
+    for mine in _one_per_role(prefills):
+        feeds = [Feed(p.role, tuple(p.seqs), (p.slot,)) for p in mine]
+        blocks = [torch.tensor([[p.seqs[0].next_input(p.role), *given[:-1]]]) for p in mine]
+        found = forwards.run(feeds, blocks, keep=len(given))
+        if found is None:
+            return {}
+        for prefill, logprobs in zip(mine, found, strict=True):
+            scores |= {(prefill.role, seq.column): logprobs[0] for seq in prefill.seqs}
+    for prefill in prefills:
+        prefill.tokens += (prefill.seqs[0].next_input(prefill.role), *given[:-1])
+    return scores
 
 
-def attribute_given(
-    seqs: abc.Sequence[Sequence], given: abc.Sequence[int], logprobs: Mapping[str, Tensor], count: int
+def _one_per_role(prefills: abc.Sequence[Prefill]) -> list[list[Prefill]]:
+    """The prefills in groups that share a forward; a role has several if its columns' prompts differ."""
+    groups: list[list[Prefill]] = []
+    for prefill in prefills:
+        group = next((g for g in groups if prefill.role not in [p.role for p in g]), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(prefill)
+    return groups
+
+
+def attribute_forced(
+    seqs: abc.Sequence[Sequence], given: abc.Sequence[int], scores: Scores, count: int
 ) -> list[tuple[Sequence, TokenRecord]]:
     """(sequence, record) for each forced token and sequence, ordered by token. Raises ModelFailure.
 
-    All sequences belong to one run and are at the same position; `logprobs` has (given, vocab) per role.
+    All sequences belong to one run and are at the same position.
     """
     start = seqs[0].position
     # One sequence per token and column, so that many tokens are attributed as if they were one step.
     shadows = [_shadow(seq, i) for i in range(len(given)) for seq in seqs]
-    layout = arrange(shadows)
-    stack = torch.cat(
-        [logprobs[feed.role][[seq.position - start for seq in feed.seqs]] for feed in layout.feeds]
+    layout = make_layout(shadows)
+    stack = torch.stack(
+        [scores[feed.role, seq.column][seq.position - start] for feed in layout.feeds for seq in feed.seqs]
     )
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     ids = torch.tensor([given[seq.position - start] for seq in layout.seqs])
     positions = [seq.position for seq in layout.seqs]
-    records = attribute([Drawn(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count)
+    records = attribute(
+        [SampledTokens(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count
+    )
     by_column = {seq.column: seq for seq in seqs}
     found = [(by_column[shadow.column], record) for shadow, record in zip(layout.seqs, records, strict=True)]
     return sorted(found, key=lambda pair: (pair[1].position, pair[0].column))

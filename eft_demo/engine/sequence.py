@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from eft_demo.engine.run import Run
+from eft_demo.engine.run import Prompts, Run
 from eft_demo.method.recipe import Recipe
 from eft_demo.models.protocol import Slot
 from eft_demo.runs.events import EndEvent, TokenEvent
@@ -51,11 +51,11 @@ class Drafting:
         plain_steps = max(0, tokens - self.drafted)  # a cancelled sequence may have drafts it never sent
         return min(tokens * self.plain_s / taken_s, tokens / (self.rounds + plain_steps))
 
-    def note(self, hit: bool) -> None:
+    def record(self, accepted: bool) -> None:
         """Record whether one verified draft was accepted."""
         self.drafted += 1
-        self.accepted += hit
-        self.expected = ACCEPTANCE_MEMORY * self.expected + (1 - ACCEPTANCE_MEMORY) * hit
+        self.accepted += accepted
+        self.expected = ACCEPTANCE_MEMORY * self.expected + (1 - ACCEPTANCE_MEMORY) * accepted
 
 
 @dataclass(slots=True, eq=False)
@@ -76,16 +76,21 @@ class Sequence:
     first_s: float = 0.0
     drafting: Drafting | None = None  # None: no drafts
 
-    def last(self, role: str) -> int:
-        """The token that the model of `role` reads next."""
-        return self.tokens[-1] if self.tokens else self.run.request.prompts[role][-1]
+    @property
+    def prompts(self) -> Prompts:
+        """Its prompt per role."""
+        return self.run.request.prompts_of(self.column)
 
-    def settle(self) -> None:
+    def next_input(self, role: str) -> int:
+        """The token that the model of `role` reads next."""
+        return self.tokens[-1] if self.tokens else self.prompts[role][-1]
+
+    def roll_back_unsent(self) -> None:
         """Roll back tokens that were not sent to the owner, and the slots that hold more than the text."""
         del self.tokens[self.sent :]
         self.position = self.sent
         for role, slot in self.slots.items():
-            slot.length = min(slot.length, len(self.run.request.prompts[role]) - 1 + self.position)
+            slot.length = min(slot.length, len(self.prompts[role]) - 1 + self.position)
 
     def advance(self, token: int) -> None:
         """Append a token to the text; every model reads it next."""

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
-from eft_demo.engine.run import Run, RunRequest
+from eft_demo.engine.run import Prompts, Run, RunRequest
 from eft_demo.engine.thread import STOPPING, EngineThread
-from eft_demo.engine.zerogpu import Lend, LentEngine
+from eft_demo.engine.zerogpu import GpuDecorator, ZeroGpuEngine
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.models.load import group_models
-from eft_demo.models.memory import CPU, settle
+from eft_demo.models.memory import CPU, freeze_loaded_objects
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
+from eft_demo.runs.conversation import fits, seen_by
 from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Settings
 
@@ -45,11 +46,11 @@ class Service:
         family: str | Entry = "atlas",
         roles: Iterable[str] | None = None,
         watcher: Watcher = QUIET,
-        lend: Lend | None = None,
+        allocate_gpu: GpuDecorator | None = None,
     ) -> "Service":
         """Load a family and its models and start an engine. Raises FamilyError, OutOfMemory or Cancelled.
 
-        `lend` is the host's decorator if the GPU is allocated to one run at a time.
+        `allocate_gpu` is the host's decorator if the GPU is allocated to one run at a time.
         """
         opened = open_family(family, settings, roles, watcher)
         loaded = opened.family
@@ -63,9 +64,13 @@ class Service:
             PATIENCE_S,
         )
         on_gpu = any(place.device != CPU for place in opened.plan.placements)
-        engine = Engine(*parts) if lend is None else LentEngine(*parts, lend=lend, needs_device=on_gpu)
+        engine = (
+            Engine(*parts)
+            if allocate_gpu is None
+            else ZeroGpuEngine(*parts, allocate_gpu=allocate_gpu, needs_device=on_gpu)
+        )
         service = cls(loaded, engine, opened.settings, opened.chips, opened.plan)
-        settle()
+        freeze_loaded_objects()
         service.start()
         return service
 
@@ -90,25 +95,34 @@ class Service:
     @property
     def hangs(self) -> bool:
         """Whether the engine has work but has not finished a step for too long."""
-        return self.engine.silent_s > max(HANG_S, 2 * self.settings.deadline_s)
+        return self.engine.stalled_s > max(HANG_S, 2 * self.settings.deadline_s)
 
     def start(self) -> None:
         """Start the engine's thread. `load` does this already."""
         self.thread.start()
 
-    def stop(self, sentence: str = STOPPING) -> None:
+    def stop(self, message: str = STOPPING) -> None:
         """End all runs with this message and stop the engine's thread."""
-        self.thread.stop(sentence)
+        self.thread.stop(message)
 
     def start_run(self, spec: RunSpec, forced: Sequence[int] = (), owner: str = "") -> Run:
         """Check a spec and submit the run. Raises InputError or Overloaded, with a message for the user.
 
         `forced` are the first tokens of every answer; the run counts towards the share of `owner`.
         """
-        checked = check(spec, self.family, self.settings).played()
-        roles = dict.fromkeys(role for _, recipe in checked.columns for role in recipe.roles)
-        prompts = {
-            role: tuple(encode_prompt(self.family, role, checked.prompt, checked.formats.get(role)))
+        checked = check(spec, self.family, self.settings).for_behaviour()
+        own = () if fits(checked.turns, 1) else range(len(checked.columns))
+        column_prompts = tuple(self._prompts(checked, column) for column in own)
+        prompts = column_prompts[0] if column_prompts else self._prompts(checked, 0)
+        return self.engine.submit(RunRequest(checked, prompts, tuple(forced), owner, column_prompts))
+
+    def _prompts(self, spec: RunSpec, column: int) -> Prompts:
+        """The prompt of a column for every model of the run, as any of them may draft for it."""
+        roles = dict.fromkeys(role for _, recipe in spec.columns for role in recipe.roles)
+        turns = seen_by(spec.turns, column)
+        return {
+            role: tuple(
+                encode_prompt(self.family, role, spec.prompt, spec.formats.get(role), turns, spec.system)
+            )
             for role in roles
         }
-        return self.engine.submit(RunRequest(checked, prompts, tuple(forced), owner))

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import attribute, draw, mix_rows
-from eft_demo.engine.batch import Feed, Layout, arrange, dense
+from eft_demo.engine.attribution import attribute, mix_rows, sample_tokens
+from eft_demo.engine.batch import Feed, Layout, make_feed, make_layout
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.sequence import Sequence
@@ -70,7 +70,7 @@ def drafter_of(recipe: Recipe, roles: Collection[str]) -> str | None:
     return next((role for role in [*small, SMALL_BASE] if role in roles), None)
 
 
-def who_drafted(recipe: Recipe) -> str | None:
+def default_drafter(recipe: Recipe) -> str | None:
     """The model that drafted for a recipe, if any did: it follows from the recipe, so traces omit it."""
     return drafter_of(recipe, [*recipe.roles, SMALL_BASE])
 
@@ -90,7 +90,7 @@ def plan_round(layout: Layout, blocks: Mapping[Sequence, int], forwards: Forward
         stepping,
         steppers,
         waiting,
-        arrange(list(origins)),
+        make_layout(list(origins)),
         origins,
     )
 
@@ -99,13 +99,13 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
     """Let every drafter read its sequence's text except for the last token. Raises ModelFailure."""
     for seq in plan.blocks:
         role = _drafter(seq)
-        prompt = seq.run.request.prompts[role]
+        prompt = seq.prompts[role]
         if role not in seq.slots:
             try:
                 slot = seq.slots[role] = forwards.models[role].join()
             except OutOfMemory as error:
                 raise ModelFailure([role], [seq], error) from error
-            mates = (other for other in plan.layout.seqs if other.run is seq.run and role in other.roles)
+            mates = (other for other in plan.layout.seqs if _reads_alike(seq, other, role))
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
@@ -116,8 +116,8 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
                 return
 
 
-def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
-    """Play one round, yielding (sequence, record) once a token is certain, each with `count` candidates.
+def run_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Sequence, TokenRecord]]:
+    """Run one round, yielding (sequence, record) once a token is certain, each with `count` candidates.
 
     The caller emits each token before asking for the next, may end sequences in between, and afterwards rolls
     all of them back to their text. Ends early if every run was cancelled. Raises ModelFailure.
@@ -132,11 +132,11 @@ def play_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Se
         if found is None:
             return
         for feed, logprobs in zip(feeds, found, strict=True):
-            _see(seen, feed, step, logprobs)
+            _store_logprobs(seen, feed, step, logprobs)
         draft(plan, seen, drafts, step)
         if steppers:
             origins = {seq: (seq, step) for seq in steppers}
-            records, _ = _draw_and_attribute(arrange(list(steppers)), origins, seen, count)
+            records, _ = _draw_and_attribute(make_layout(list(steppers)), origins, seen, count)
             yield from records.items()
             steppers = tuple(seq for seq in steppers if seq.slots)
     if not verify(plan, seen, drafts, forwards):
@@ -160,15 +160,15 @@ def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwar
     """Let the other models read each last token and its drafts in one forward. False if all are cancelled."""
     readers = [seq for seq in (*plan.blocks, *plan.waiting) if seq.slots]
     roles = dict.fromkeys(role for seq in readers for role in seq.roles if role not in plan.stepping)
-    feeds = [dense(role, [seq for seq in readers if role in seq.roles]) for role in roles]
+    feeds = [make_feed(role, [seq for seq in readers if role in seq.roles]) for role in roles]
     blocks = []
     for feed in feeds:
-        texts = [[seq.last(feed.role), *drafts.get(seq, ())][: plan.block] for seq in feed.seqs]
+        texts = [[seq.next_input(feed.role), *drafts.get(seq, ())][: plan.block] for seq in feed.seqs]
         # Sequences with fewer drafts are padded; the padding is rolled back unread.
         blocks.append(torch.tensor([[*text, *[0] * (plan.block - len(text))] for text in texts]))
     found = forwards.run(feeds, blocks, plan.block)
     for feed, logprobs in zip(feeds, found or (), strict=False):
-        _see(seen, feed, 0, logprobs)
+        _store_logprobs(seen, feed, 0, logprobs)
     return found is not None
 
 
@@ -191,11 +191,11 @@ def accept(
             if not seq.slots:  # a stop token ended it
                 break
             if seq.drafting:
-                seq.drafting.note(hits[i])
+                seq.drafting.record(hits[i])
             yield seq, replace(found[seq, i], draft=Draft(ids[i], overlaps[i]))
 
 
-def _see(seen: Seen, feed: Feed, ahead: int, logprobs: Tensor) -> None:
+def _store_logprobs(seen: Seen, feed: Feed, ahead: int, logprobs: Tensor) -> None:
     """Store a feed's log-probs (rows, positions, vocab); `ahead` is how far ahead the first position is."""
     for seq, positions in zip(feed.seqs, logprobs, strict=True):
         for i, at_one in enumerate(positions.unbind()):
@@ -210,13 +210,18 @@ def _step_feeds(plan: Round, steppers: abc.Sequence[Sequence], step: int) -> lis
         seqs = [seq for seq in drafting if role in seq.roles or role == _drafter(seq)]
         seqs += [seq for seq in (*steppers, *(plan.waiting if step == 0 else ())) if role in seq.roles]
         if seqs:
-            feeds.append(dense(role, seqs))
+            feeds.append(make_feed(role, seqs))
     return feeds
 
 
 def _input(seq: Sequence, role: str, drafts: Mapping[Sequence, list[int]]) -> int:
     ids = drafts.get(seq)
-    return ids[-1] if ids else seq.last(role)
+    return ids[-1] if ids else seq.next_input(role)
+
+
+def _reads_alike(seq: Sequence, other: Sequence, role: str) -> bool:
+    """Whether the model of `role` reads the same prompt for the other sequence, which uses it."""
+    return other.run is seq.run and role in other.roles and other.prompts[role] == seq.prompts[role]
 
 
 def _drafter(seq: Sequence) -> str:
@@ -239,7 +244,7 @@ def _draw_and_attribute(
     except ModelFailure as failure:
         failure.seqs = tuple(origins[seq][0] for seq in failure.seqs)
         raise
-    records = attribute([draw(layout, mixed, controls)], count)
+    records = attribute([sample_tokens(layout, mixed, controls)], count)
     final = {origins[seq]: logprobs for seq, logprobs in zip(layout.seqs, mixed.final, strict=True)}
     return dict(zip(layout.seqs, records, strict=True)), final
 

@@ -35,9 +35,9 @@ class EngineThread:
         """Whether the thread ended without being stopped: the process can no longer serve runs."""
         return self._thread.ident is not None and not self.alive and not self._stopping.is_set()
 
-    def stop(self, sentence: str = STOPPING) -> None:
+    def stop(self, message: str = STOPPING) -> None:
         """End all runs with this message, reject new ones, and wait for the thread to end."""
-        self._last_words = sentence
+        self._last_words = message
         self._stopping.set()
         with self.engine.wake:
             self.engine.wake.notify_all()

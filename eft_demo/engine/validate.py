@@ -6,7 +6,7 @@ Knows models, recipes and limits; knows nothing about sequences and steps.
 from collections.abc import Mapping
 
 from eft_demo.engine.run import RunRequest
-from eft_demo.engine.score import check_given
+from eft_demo.engine.score import check_forced
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import refuse_undoing
 from eft_demo.models.protocol import LanguageModel
@@ -27,29 +27,30 @@ def check_request(
         )
     for name, value in spec.controls.items():
         check_weight(name, value, settings.allow_negative_alpha)
-    check_given(request, vocab)
-    for _, recipe in spec.columns:
+    check_forced(request, vocab)
+    for column, (_, recipe) in enumerate(spec.columns):
         recipe.coefficients(spec.controls)
         if not settings.allow_negative_alpha:
             refuse_undoing(recipe)
         for role in recipe.roles:
-            _check_role(role, request.prompts, models)
+            _check_role(role, request, column, models)
 
 
-def _check_role(
-    role: str, prompts: Mapping[str, tuple[int, ...]], models: Mapping[str, LanguageModel]
-) -> None:
+def _check_role(role: str, request: RunRequest, column: int, models: Mapping[str, LanguageModel]) -> None:
     if role not in models:
         raise InputError(
             f"There is no model {role!r} here. Choose one of {', '.join(models)}.", code="unknown_role"
         )
+    prompts = request.prompts_of(column)
     if not prompts.get(role):
         raise InputError(f"There is no prompt for the model {role}. Please write one.", code="prompt_empty")
     length, room = len(prompts[role]), models[role].context
     if length >= room:
+        with_turns = " with the earlier turns" if request.spec.turns else ""
+        remedy = "start a new conversation" if request.spec.turns else "shorten the prompt"
         raise InputError(
-            f"The prompt is {length:,} tokens long; the model {role} has room for {room:,} tokens, "
-            "prompt and answer together. Please shorten the prompt.",
+            f"The prompt is {length:,} tokens long{with_turns}; the model {role} has room for {room:,} "
+            f"tokens, prompt and answer together. Please {remedy}.",
             code="prompt_too_long",
             where="prompt",
         )

@@ -1,7 +1,7 @@
 """An engine on a GPU that is allocated to one run at a time, as on a Space with ZeroGPU.
 
 The process that serves the page owns no device. Each run is one call of a generator decorated by the host
-(the "lender"): a process forked from this one gets the device and drives an engine step by step. Only plain
+(`allocate_gpu`): a process forked from this one gets the device and drives an engine step by step. Only plain
 data crosses between the two: a request and a seat number go in, lists of events come back. Live controls and
 Stop travel through a few numbers in shared memory. Knows runs and engines; the decorator is passed in, so
 this module knows nothing about Spaces.
@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from eft_demo.engine.engine import PREFILL_CHUNK, Engine
-from eft_demo.engine.fairness import places_of_one
+from eft_demo.engine.fairness import max_waiting_of_owner
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.runs.events import Event
@@ -29,12 +29,14 @@ GOODBYE_S = 2.0  # end the run this long before the device is taken away, so tha
 MAX_CONTROLS = 32
 TIME_OVER = "The GPU time reserved for this run is used up. Please ask for a shorter text."
 # duration=function of the generator's arguments -> seconds; then the generator itself
-Lend = Callable[..., Callable[[Callable[..., Iterator[list[Event]]]], Callable[..., Iterator[list[Event]]]]]
+GpuDecorator = Callable[
+    ..., Callable[[Callable[..., Iterator[list[Event]]]], Callable[..., Iterator[list[Event]]]]
+]
 
 log = logging.getLogger(__name__)
 
 
-class Board:
+class SharedControls:
     """Live controls and Stop, one seat per run: written in this process, read in the forked one."""
 
     def __init__(self, seats: int) -> None:
@@ -75,20 +77,20 @@ class Board:
             run.cancel()
 
 
-class LentEngine(Engine):
+class ZeroGpuEngine(Engine):
     """An engine made of the same `parts` whose runs execute in the process that has the device.
 
-    `lend` decorates one generator, once. Without `needs_device`, runs execute in this process.
+    `allocate_gpu` decorates one generator, once. Without `needs_device`, runs execute in this process.
     """
 
-    def __init__(self, *parts: Any, lend: Lend, needs_device: bool = True) -> None:
+    def __init__(self, *parts: Any, allocate_gpu: GpuDecorator, needs_device: bool = True) -> None:
         super().__init__(*parts)
         self._parts = parts
         self._needs_device = needs_device
-        self._board = Board(self.settings.max_waiting + 1)
+        self._shared = SharedControls(self.settings.max_waiting + 1)
         self._away: dict[Run, int] = {}  # number of columns of each run on the device or waiting for it
         self._inline: Engine | None = None  # in the forked process
-        self._on_device = lend(duration=self.duration_s)(self._steps)
+        self._on_device = allocate_gpu(duration=self.duration_s)(self._steps)
 
     @property
     def active_sequences(self) -> int:
@@ -104,47 +106,48 @@ class LentEngine(Engine):
                 f"A run may have {MAX_CONTROLS} live controls; this one has {len(request.spec.controls)}."
             )
         self._queue.check_open()
-        limit = places_of_one(self.settings)
+        limit = max_waiting_of_owner(self.settings)
         if request.owner and sum(run.request.owner == request.owner for run in list(self._away)) > limit:
             raise Overloaded(
                 f"{limit} runs from your address are waiting for the GPU already, which is the limit. "
                 "Please try again in a minute."
             )
         run = Run(request, self.wake, self.settings.allow_negative_alpha)
-        seat = self._board.take(run)
+        seat = self._shared.take(run)
         self._away[run] = len(request.spec.columns)
-        # The lender finds out from the context whose request this is.
+        # The decorator reads from the context whose request this is.
         thread = Thread(target=copy_context().run, args=(self._fetch, run, seat), daemon=True)
         try:
             thread.start()
         except BaseException:  # the machine may be out of threads
-            self._board.leave(seat)
+            self._shared.leave(seat)
             del self._away[run]
             raise
         return run
 
     def duration_s(self, request: RunRequest, seat: int) -> int:
         """The GPU time to reserve for a run, in seconds."""
-        prompt = max(len(ids) for ids in request.prompts.values()) + len(request.forced)
+        prompts = request.column_prompts or (request.prompts,)
+        prompt = max(len(ids) for own in prompts for ids in own.values()) + len(request.forced)
         steps = request.length + prompt // PREFILL_CHUNK + 1
         return int(min(self.settings.deadline_s, START_S + GOODBYE_S + STEP_S * steps))
 
     def _fetch(self, run: Run, seat: int) -> None:
         """Pass the events that come back from the device to the run's owner, until the end or a failure."""
-        sentence = "The GPU was taken away before this text was finished. Please try again."
+        message = "The GPU was taken away before this text was finished. Please try again."
         try:
             for events in self._on_device(run.request, seat):
                 for event in events:
                     run.push(event)
-                self._board.write(seat, run)
-        except BaseException as error:  # anything the lender raises, such as an exhausted quota
+                self._shared.write(seat, run)
+        except BaseException as error:  # anything the decorator raises, such as an exhausted quota
             log.warning("a run on the allocated GPU failed: %s", type(error).__name__)
             said = str(getattr(error, "message", error)).rstrip(".")  # str() of a Gradio error adds quotes
-            sentence = f"No GPU is available for this text now: {said}. Please try again later."
+            message = f"No GPU is available for this text now: {said}. Please try again later."
         finally:
-            self._board.leave(seat)
+            self._shared.leave(seat)
             del self._away[run]
-            run.end("error", sentence)
+            run.end("error", message)
 
     def _steps(self, request: RunRequest, seat: int) -> Iterator[list[Event]]:
         """In the forked process: drive one run step by step and yield its events several times a second."""
@@ -157,13 +160,13 @@ class LentEngine(Engine):
         limit_s = sent_s + self.duration_s(request, seat) - GOODBYE_S
         try:
             while not run.done:
-                self._board.follow(seat, run)
+                self._shared.follow(seat, run)
                 engine.step()
                 now_s = time.perf_counter()
                 if now_s > limit_s:
                     engine.fail_all(TIME_OVER)
                 if now_s - sent_s > pause_s:
-                    yield run.events()  # even if empty: the lender can stop a run only between two yields
+                    yield run.events()  # even if empty: the host can stop a run only between two yields
                     sent_s = now_s
             yield run.events()
         finally:

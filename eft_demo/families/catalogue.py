@@ -5,16 +5,19 @@ the user's own. Knows files and names; opens no weights and no network.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
-from eft_demo.families.files import at_home, is_file
+from eft_demo.families.files import expand_home, is_file
+from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
+from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import Settings
+from eft_demo.settings import AUTO_FAMILY, NO_FAMILY, Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -23,6 +26,7 @@ TOP = (
     "licence",
     "gated",
     "note",
+    "recommended",
     "prompt",
     "bos",
     "stop",
@@ -30,10 +34,35 @@ TOP = (
     "tokenizer",
     "roles",
     "behaviours",
+    "examples",
+    "captions",
 )
-ROLE = ("path", "repo", "revision", "licence", "adapter_of", "prompt", "optional", "gated", "shape")
+ROLE = (
+    "path",
+    "repo",
+    "same_as",
+    "gguf",
+    "revision",
+    "licence",
+    "adapter_of",
+    "prompt",
+    "optional",
+    "gated",
+    "shape",
+)
+NF4 = "nf4"  # the only format of stored weights whose size is known before the download
+PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"}, {"same_as"})  # where a role's weights may be
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
+BUNDLED_FILE = "family.yaml"  # beside its weights
+MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
+# For families whose file has none: questions that any language model can answer.
+EXAMPLES = (
+    "What is the capital of Peru?",
+    "Why is the sky blue?",
+    "Write two sentences about autumn.",
+    "How does a bicycle stay upright?",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +77,19 @@ class Shape:
     head_dim: int
     tied: bool = False  # input and output embedding are one matrix
     stored_bytes: int = 2  # per parameter in the repository's files
+    quantised: str = ""  # nf4 if the files hold 4-bit weights already
 
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role's checkpoint: in a folder, or in a repository of the hub."""
+    """One role's checkpoint: in a folder, a GGUF file or a repository of the hub, or that of another role.
+
+    With `same_as`, one model plays both roles and only the prompts differ: a difference of two prompts can be
+    a term of a recipe.
+    """
 
     role: str
-    path: Path | None  # a local folder
+    path: Path | None  # a local folder or GGUF file
     repo: str | None  # a repository, such as Qwen/Qwen2.5-7B
     revision: str | None  # a commit; None = the newest
     adapter_of: str | None
@@ -64,13 +98,28 @@ class RoleEntry:
     gated: bool
     shape: Shape | None
     licence: str = ""  # as on its model card; empty = the family's
+    same_as: str | None = None
+    gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
+
+    @property
+    def loaded_with(self) -> str | None:
+        """The role whose model this one needs: the base of an adapter, or the model that also plays it."""
+        return self.adapter_of or self.same_as
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file, which llama.cpp runs."""
+        return bool(self.gguf) or (self.path is not None and is_gguf(self.path))
 
     @property
     def source(self) -> str:
-        """The repository with its short revision, or the folder."""
+        """The repository with its short revision, the folder or file, or the role that has the same model."""
+        if self.same_as is not None:
+            return f"same as {self.same_as}"
         if self.repo is None:
             return str(self.path)
-        return f"{self.repo}@{self.revision[:7]}" if self.revision else self.repo
+        name = f"{self.repo}/{self.gguf}" if self.gguf else self.repo
+        return f"{name}@{self.revision[:7]}" if self.revision else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +141,15 @@ class Entry:
     title: str
     licence: str
     note: str
+    recommended: bool  # whether `--family auto` may choose it
     context: int  # tokens, prompt and answer together
     bos: str | None  # the first token of every plain prompt; `auto` = the one that the tokenizer adds
     stop: tuple[str, ...]  # tokens that end an answer, in addition to the checkpoints' own
     tokenizer: str  # a file in the family's folder, or the role whose tokenizer is used
     roles: Mapping[str, RoleEntry]
     behaviours: tuple[Behaviour, ...]
+    examples: tuple[str, ...]  # prompts that the page offers
+    captions: Mapping[str, str]  # what to say below a column of one model, by role or `small_tuned`
 
     @property
     def gated(self) -> bool:
@@ -110,35 +162,65 @@ class Entry:
         return all(role.revision for role in self.roles.values() if role.repo)
 
     @property
-    def way_out(self) -> str:
+    def advice(self) -> str:
         """What to do about a file that is missing or damaged."""
         return TRAIN_AGAIN if self.bundled else CORRECT_IT
 
 
 def list_entries(settings: Settings) -> tuple[Entry, ...]:
     """All families, bundled ones first. Raises FamilyError for an invalid file."""
-    files = known_files(settings)
-    return tuple(read_entry(path, bundled=path.name == "family.yaml") for path in files.values())
+    return tuple(map(_read_known, known_files(settings).values()))
+
+
+def readable_entries(settings: Settings) -> tuple[Entry, ...]:
+    """All families whose files are valid."""
+    found = []
+    for path in known_files(settings).values():
+        with suppress(FamilyError):
+            found.append(_read_known(path))
+    return tuple(found)
 
 
 def known_files(settings: Settings) -> dict[str, Path]:
     """The family files in the assets, by family name."""
-    bundled = {path.parent.name: path for path in sorted(settings.assets.glob("*/family.yaml"))}
+    bundled = {path.parent.name: path for path in sorted(settings.assets.glob(f"*/{BUNDLED_FILE}"))}
     others = {path.stem: path for path in sorted((settings.assets / "families").glob("*.yaml"))}
     return {**bundled, **others}
 
 
 def find_entry(name: str, settings: Settings) -> Entry:
-    """Find a family by name or by the path of its file. Raises FamilyError."""
+    """Find a family by name or by the path of its file, whatever that is called. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
-        return read_entry(files[name], bundled=files[name].name == "family.yaml")
-    if name.endswith((".yaml", ".yml")):
-        return read_entry(at_home(name))
+        return _read_known(files[name])
+    path = expand_home(name)
+    if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
+        return replace(read_entry(path), name=_own_name(path, files))
+    if name == AUTO_FAMILY:
+        raise FamilyError("Only the start of the app takes --family auto. Please name a family instead.")
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
     )
+
+
+def names(settings: Settings) -> dict[str, str]:
+    """Every family's name -> what `find_entry` finds it by: its name, or the path given at the start."""
+    files = known_files(settings)
+    known = {name: name for name in files}
+    if settings.family not in (*known, NO_FAMILY):
+        known[_own_name(Path(settings.family), files)] = settings.family
+    return known
+
+
+def _own_name(path: Path, files: Mapping[str, Path]) -> str:
+    """What a user's own family is called: a name that no family in the assets has."""
+    return f"{path.stem} (own file)" if path.stem in files else path.stem
+
+
+def _read_known(path: Path) -> Entry:
+    """Read a file of `known_files`, among which those of bundled families have a name of their own."""
+    return read_entry(path, bundled=path.name == BUNDLED_FILE)
 
 
 def read_entry(path: Path, bundled: bool = False) -> Entry:
@@ -152,13 +234,16 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     }
     if not {"large_base", "small_base"} <= set(roles):
         raise top["roles"].error("A family needs the roles large_base and small_base.")
-    for role, part in top["roles"].parts.items():
-        _check_base(roles[str(role)], part, roles)
+    roles |= {
+        str(role): _with_base(roles[str(role)], part, roles) for role, part in top["roles"].parts.items()
+    }
     top["behaviours"].expect(list)
     behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
     if not behaviours:
         raise top["behaviours"].error("A family needs at least one behaviour.")
-    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else "large_base")
+    if all(roles[behaviour.role].optional for behaviour in behaviours):
+        raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
+    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
             f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
@@ -170,13 +255,38 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         title=top["title"].expect(str),
         licence=top["licence"].expect(str),
         note=_optional(top, "note", str, ""),
+        recommended=_optional(top, "recommended", bool, False),
         context=top["context"].expect(int, low=16),
         bos=_bos(top, bundled),
         stop=top["stop"].texts() if "stop" in top else (),
         tokenizer=tokenizer,
         roles=roles,
         behaviours=behaviours,
+        examples=_examples(top),
+        captions=_captions(top, roles),
     )
+
+
+def _examples(top: Mapping[str, Part]) -> tuple[str, ...]:
+    if "examples" not in top:
+        return EXAMPLES
+    examples = top["examples"].texts()
+    if not 1 <= len(examples) <= MAX_EXAMPLES or max(map(len, examples)) > MAX_EXAMPLE_CHARS:
+        raise top["examples"].error(
+            f"A family may have 1 to {MAX_EXAMPLES} examples of up to {MAX_EXAMPLE_CHARS} characters."
+        )
+    return examples
+
+
+def _captions(top: Mapping[str, Part], roles: Mapping[str, RoleEntry]) -> dict[str, str]:
+    if "captions" not in top:
+        return {}
+    captions = {}
+    for role, part in top["captions"].table((*roles, SMALL_TUNED)).items():
+        captions[str(role)] = part.expect(str)
+        if len(part.value) > MAX_CAPTION_CHARS:
+            raise part.error(f"A caption may have up to {MAX_CAPTION_CHARS} characters.")
+    return captions
 
 
 def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> RoleEntry:
@@ -190,12 +300,17 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
             raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
         return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
     table = part.table(ROLE)
-    if ("path" in table) == ("repo" in table):
-        raise part.error(f"{part.name} needs either a repo (owner/name) or the path of a folder.")
+    gguf = _gguf(table)
+    if {"path", "repo", "gguf", "same_as"} & table.keys() not in PLACES:
+        raise part.error(
+            f"{part.name} needs one of these: a repo (owner/name), the path of a folder, a gguf file (alone "
+            "or with its repo), or same_as (a role)."
+        )
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
         raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-    path = (folder / at_home(table["path"].expect(str))) if "path" in table else None
+    local = table.get("path") or (None if "repo" in table else table.get("gguf"))
+    path = (folder / expand_home(local.expect(str))) if local else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
         raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")
@@ -210,26 +325,63 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         gated=_optional(table, "gated", bool, False),
         shape=_shape(table["shape"]) if "shape" in table else None,
         licence=_optional(table, "licence", str, ""),
+        same_as=_optional(table, "same_as", str, None),
+        gguf=gguf if repo is not None else "",
     )
 
 
-def _check_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> None:
-    """Check that an adapter's base is a full model of this family. Raises FamilyError."""
-    if role.adapter_of is None:
-        return
-    base = roles.get(role.adapter_of)
-    if base is None or base.adapter_of is not None:
-        models = ", ".join(name for name, other in roles.items() if other.adapter_of is None)
-        raise part.parts["adapter_of"].error(
-            f"The base of the adapter {role.role} is {role.adapter_of!r}, which is not a full model of this "
+def _gguf(table: Mapping[str, Part]) -> str:
+    """The name of a role's GGUF file, or "" if it is none."""
+    name: str = table["gguf"].expect(str) if "gguf" in table else ""
+    outside = "repo" in table and (name.startswith("/") or "\\" in name or ".." in name.split("/"))
+    if name and (not name.lower().endswith(SUFFIX) or outside):
+        raise table["gguf"].error(
+            f"{table['gguf'].name} must be the name of a {SUFFIX} file; it is {name!r}."
+        )
+    return name
+
+
+def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
+    """The role with the tokenizer: the large base, but rather one whose tokenizer need not be rebuilt."""
+    bases = ("large_base", "small_base")
+    return next((role for role in bases if not roles[role].is_gguf), "large_base")
+
+
+def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:
+    """The role with the files of its model, if another role has the same one.
+
+    Raises FamilyError unless the base of an adapter, or the model of `same_as`, is a full model.
+    """
+    if role.loaded_with is None:
+        return role
+    base, key = roles.get(role.loaded_with), "adapter_of" if role.adapter_of else "same_as"
+    if base is None or base.loaded_with is not None:
+        models = ", ".join(name for name, other in roles.items() if other.loaded_with is None)
+        raise part.parts[key].error(
+            f"The {key} of {role.role} is {role.loaded_with!r}, which is not a full model of this "
             f"family. Please choose one of {models}."
         )
+    if base.is_gguf or role.is_gguf:
+        raise part.parts[key].error(
+            f"{role.role} cannot share a model with {base.role}, because adapters, their bases and models in "
+            "two roles must not be GGUF files. Please merge an adapter into its base and convert the result "
+            "to GGUF (docs/models.md shows how)."
+        )
+    if role.same_as is None:
+        return role
+    if role.adapter_of is not None:
+        raise part.parts["same_as"].error(f"{role.role} cannot be both an adapter and the same as a model.")
+    same = {"path": base.path, "repo": base.repo, "revision": base.revision, "licence": base.licence}
+    return replace(role, **same, shape=base.shape, gated=base.gated)  # type: ignore[arg-type]
 
 
 def _shape(part: Part) -> Shape:
-    table = part.table((*SHAPE, "tied", "stored_bytes"), SHAPE)
-    numbers = {name: entry.expect(int, low=1) for name, entry in table.items() if name != "tied"}
-    return Shape(**numbers, tied=_optional(table, "tied", bool, False))
+    table = part.table((*SHAPE, "tied", "stored_bytes", "quantised"), SHAPE)
+    numbers = {name: table[name].expect(int, low=1) for name in (*SHAPE, "stored_bytes") if name in table}
+    quantised = _optional(table, "quantised", str, "")
+    if quantised not in ("", NF4):
+        raise table["quantised"].error(f"quantised can only be {NF4}, not {quantised!r}.")
+    return Shape(**numbers, tied=_optional(table, "tied", bool, False), quantised=quantised)
 
 
 def _prompt(part: Part) -> PromptFormat:

@@ -1,22 +1,33 @@
-"""A role's folder: checks that its files are complete and supported; reads chat template and stop tokens."""
+"""A role's files: checks that they are complete and supported; reads chat template and stop tokens."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
+from eft_demo.families.gguf import Gguf, is_gguf, read_gguf
+from eft_demo.families.gguf_model import check_architecture, gguf_stop_ids, gguf_template, model_size
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
-from eft_demo.families.weights import BROKEN, Header, headers, missing_files
+from eft_demo.families.weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    BROKEN,
+    PLAIN,
+    Header,
+    headers,
+    missing_files,
+)
 from eft_demo.settings import show_value
 
 # Supported architectures: transformers' own code runs them and our tests compare with it. Others are refused.
 MODEL_TYPES = (
-    "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "llama", "olmo2", "qwen2", "qwen3",
+    "apertus", "falcon", "gemma", "gemma2", "gemma3_text", "gpt_neox", "granite", "hunyuan_v1_dense",
+    "llama", "mistral", "olmo2", "olmo3", "phi3", "qwen2", "qwen3", "smollm3",
 )  # fmt: skip
 # Upper limits of plausible values. Larger ones would build a model that no memory holds.
 NUMBERS = {
@@ -25,7 +36,6 @@ NUMBERS = {
     "intermediate_size": 10_000_000, "max_position_embeddings": 1_000_000_000,
 }  # fmt: skip
 REQUIRED_NUMBERS = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
-PLAIN = ("F64", "F32", "F16", "BF16")  # dtypes that need no scales
 # Quantisation methods by their names in config.json. Transformers reads each with its own package, and its
 # error names that package.
 QUANT_METHODS = (
@@ -34,6 +44,7 @@ QUANT_METHODS = (
     "higgs", "hqq", "metal", "mxfp4", "mxfp8", "nvfp4", "quanto", "quark", "sinq", "spqr", "torchao", "vptq",
 )  # fmt: skip
 LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")  # in a weight's name, of every architecture above
+T = TypeVar("T")
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -41,14 +52,27 @@ TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 class Checkpoint:
     """One role's weights: a folder with config.json and safetensors, in one file or with an index.
 
-    An adapter's has adapter_config.json and adapter_model.safetensors; `adapter_of` is its base's role.
+    Or a GGUF file, which has all in one. An adapter's folder has adapter_config.json and
+    adapter_model.safetensors; `adapter_of` is its base's role. With `same_as`, the folder is that of another
+    role, whose model also plays this one.
     """
 
     role: str
     path: Path
     adapter_of: str | None = None
-    way_out: str = ""  # what to do if its files are damaged
+    advice: str = ""  # what to do if its files are damaged
     repo: str = ""  # its repository, if it is from the hub
+    same_as: str | None = None
+
+    @property
+    def loaded_with(self) -> str | None:
+        """The role whose model this one needs: the base of an adapter, or the model that also plays it."""
+        return self.adapter_of or self.same_as
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file."""
+        return is_gguf(self.path)
 
 
 def check(checkpoint: Checkpoint, vocab: int) -> None:
@@ -58,8 +82,18 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
     """
     if missing := missing_files(checkpoint.path):
         raise FamilyError(
-            f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.way_out}"
+            f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.advice}"
         )
+    width = from_gguf(checkpoint, model_size).width if checkpoint.is_gguf else _checked_folder(checkpoint)
+    if width < vocab:
+        raise FamilyError(
+            f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
+            f"they do not belong together. {checkpoint.advice}"
+        )
+
+
+def _checked_folder(checkpoint: Checkpoint) -> int:
+    """The width of the logits. Raises FamilyError."""
     try:
         config = read_config(checkpoint.path)
         _check_kind(checkpoint, config)
@@ -67,17 +101,39 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
         _check_numbers(checkpoint, config, len(found))
         _check_plain(checkpoint, config, found)
         _check_layers(checkpoint, config, found)
-        width = int(config["vocab_size"])
+        return int(config["vocab_size"])
     except BROKEN as error:
+        raise damaged(checkpoint, error) from None
+
+
+def from_gguf(checkpoint: Checkpoint, read: Callable[[Gguf], T]) -> T:
+    """What `read` finds in the header of a GGUF file. Raises FamilyError."""
+    file = open_gguf(checkpoint)
+    try:
+        return read(file)
+    except BROKEN as error:
+        raise damaged(checkpoint, error) from None
+
+
+def open_gguf(checkpoint: Checkpoint) -> Gguf:
+    """The header of a GGUF file. Raises FamilyError if it is missing, damaged or not supported."""
+    try:
+        file = read_gguf(checkpoint.path)
+        check_architecture(file)
+        return file
+    except FileNotFoundError:
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). "
-            + checkpoint.way_out
+            f"{checkpoint.path}, the model {checkpoint.role}, is missing. {checkpoint.advice}"
         ) from None
-    if width < vocab:
-        raise FamilyError(
-            f"The model {checkpoint.role} knows {width:,} tokens, but the tokenizer has {vocab:,}: "
-            f"they do not belong together. {checkpoint.way_out}"
-        )
+    except BROKEN as error:
+        raise damaged(checkpoint, error) from None
+
+
+def damaged(checkpoint: Checkpoint, error: BaseException) -> FamilyError:
+    """The error to show for a checkpoint that cannot be read."""
+    return FamilyError(
+        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). {checkpoint.advice}"
+    )
 
 
 def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
@@ -86,16 +142,16 @@ def check_adapter(adapter: Checkpoint, roles: Mapping[str, Checkpoint]) -> None:
     Raises FamilyError.
     """
     base = roles.get(adapter.adapter_of or "")
-    if base is None or base.adapter_of is not None:
-        models = ", ".join(role for role, other in roles.items() if other.adapter_of is None)
+    if base is None or base.loaded_with is not None:
+        models = ", ".join(role for role, other in roles.items() if other.loaded_with is None)
         raise FamilyError(
             f"The base of the adapter {adapter.role} is {adapter.adapter_of!r}, which is not a full model of "
             f"this family. Please choose one of {models}."
         )
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         path = adapter.path / name
         if not is_file(path):
-            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.way_out}")
+            raise FamilyError(f"{path}, part of the adapter {adapter.role}, is missing. {adapter.advice}")
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
@@ -107,10 +163,12 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
-    """The template in chat_template.jinja or tokenizer_config.json, or None if there is none.
+    """The template in chat_template.jinja, tokenizer_config.json or the GGUF file, or None if there is none.
 
     Raises FamilyError for a damaged file.
     """
+    if checkpoint.is_gguf:
+        return from_gguf(checkpoint, gguf_template)
     config = _read_optional(checkpoint, "tokenizer_config.json")
     path = checkpoint.path / "chat_template.jinja"
     text = read_text(path, MAX_TEMPLATE_BYTES) if path.exists() else config.get("chat_template")
@@ -124,6 +182,8 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
 
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
     """All end-of-text and end-of-turn ids in the checkpoint's files. Raises FamilyError."""
+    if checkpoint.is_gguf:
+        return from_gguf(checkpoint, gguf_stop_ids)
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
         ends = _read_optional(checkpoint, name).get("eos_token_id")
@@ -161,7 +221,7 @@ def _check_numbers(checkpoint: Checkpoint, config: Mapping[str, Any], tensors: i
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
             raise FamilyError(
                 f"The config.json of {checkpoint.role} in {checkpoint.path} is damaged: {name} must be a "
-                f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.way_out}"
+                f"whole number from 1 to {high:,}; it is {show_value(value)}. {checkpoint.advice}"
             )
 
 
@@ -171,7 +231,7 @@ def _check_layers(checkpoint: Checkpoint, config: Mapping[str, Any], found: Mapp
     if stored > (layers := int(config["num_hidden_layers"])):
         raise FamilyError(
             f"The weights of the model {checkpoint.role} have {stored} layers, and its config.json says "
-            f"{layers}: they do not belong together. {checkpoint.way_out}"
+            f"{layers}: they do not belong together. {checkpoint.advice}"
         )
 
 
@@ -216,11 +276,11 @@ def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.way_out}") from None
+        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.advice}") from None
     if not isinstance(content, dict):
-        raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.way_out}")
+        raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.advice}")
     return content
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

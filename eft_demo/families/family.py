@@ -5,7 +5,7 @@ tokens; does not know how a model runs. Missing or damaged files raise a FamilyE
 what to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,24 @@ from tokenizers.models import BPE
 
 from eft_demo.errors import FamilyError
 from eft_demo.families import checkpoint as checkpoints
-from eft_demo.families.catalogue import AUTO_BOS, Behaviour, Entry, RoleEntry, find_entry, known_files
+from eft_demo.families.catalogue import (
+    AUTO_BOS,
+    BUNDLED_FILE,
+    EXAMPLES,
+    Behaviour,
+    Entry,
+    RoleEntry,
+    find_entry,
+    known_files,
+)
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.files import is_file
+from eft_demo.families.gguf_model import gguf_codec, gguf_token_bytes, gguf_vocabulary
 from eft_demo.families.hub import cached_folder
-from eft_demo.families.prompt import ChatTemplate, around
+from eft_demo.families.prompt import ChatTemplate, around, render_prompt
 from eft_demo.families.tokens import Codec, read_codec
-from eft_demo.families.vocabulary import compare_vocabularies
+from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
+from eft_demo.runs.conversation import Pair
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -42,11 +53,17 @@ class Family:
     bos_id: int | None = None  # first token of every prompt that no chat template writes
     banned_ids: frozenset[int] = frozenset()  # control tokens other than stop tokens: never sampled
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
+    examples: tuple[str, ...] = EXAMPLES
+    captions: Mapping[str, str] = field(default_factory=dict)  # by role, as in the family file
 
     @property
     def vocab(self) -> int:
         """The number of token ids that all roles share."""
         return len(self.token_bytes)
+
+    def captions_of(self, family: str) -> Mapping[str, str]:
+        """The captions for a run of the family with that name: none, unless it is this one."""
+        return self.captions if family == self.name else {}
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -86,17 +103,19 @@ def load_family(family: str | Entry, settings: Settings, folders: Mapping[str, P
         bos_id=_bos_id(entry, codec),
         banned_ids=frozenset(i for i, piece in enumerate(token_bytes) if not piece) - stop_ids,
         templates=templates,
+        examples=entry.examples,
+        captions=entry.captions,
     )
 
 
 def bundled_tokens(name: str, settings: Settings) -> tuple[bytes, ...]:
     """The token bytes of a bundled family, loaded or not; empty if it is missing or damaged."""
     path = known_files(settings).get(name)
-    if path is None or path.name != "family.yaml":
+    if path is None or path.name != BUNDLED_FILE:
         return ()
     try:
         entry = find_entry(name, settings)
-        return read_codec(entry.file.parent / entry.tokenizer, entry.way_out).token_bytes
+        return read_codec(entry.file.parent / entry.tokenizer, entry.advice).token_bytes
     except FamilyError:
         return ()
 
@@ -114,33 +133,38 @@ def local_folders(entry: Entry, roles: Iterable[str] | None = None) -> dict[str,
 
 
 def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The requested roles, both bases and adapters' bases; default: all non-optional roles.
+    """The requested roles, both bases and the models they are loaded with; default: all non-optional roles.
 
     Raises FamilyError for an unknown role.
     """
     if roles is None:
-        return tuple(role.role for role in entry.roles.values() if not role.optional)
+        roles = [role.role for role in entry.roles.values() if not role.optional]
     wanted = dict.fromkeys(("large_base", "small_base", *roles))
     if unknown := [role for role in wanted if role not in entry.roles]:
         raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")
-    bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].adapter_of) in entry.roles)
+    bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].loaded_with) in entry.roles)
     return tuple(role for role in entry.roles if role in wanted or role in bases)
 
 
 def encode_prompt(
-    family: Family, role: str, text: str, prompt_format: PromptFormat | None = None
+    family: Family,
+    role: str,
+    text: str,
+    prompt_format: PromptFormat | None = None,
+    turns: Sequence[Pair] = (),
+    system: str = "",
 ) -> list[int]:
     """The token ids of the prompt with the question `text` for `role`, in its own or the given format.
 
-    Control tokens typed in `text` stay text, and lone surrogates become U+FFFD. Raises FamilyError for an
-    unknown role or a format that it cannot use.
+    `turns` are earlier questions with their answers, `system` the system prompt of a chat format without one
+    of its own. Control tokens typed in any of these stay text, and lone surrogates become U+FFFD. Raises
+    FamilyError for an unknown role or a format that it cannot use.
     """
     if role not in family.roles:
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
-    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     chosen = family.prompts[role] if prompt_format is None else prompt_format
-    frame = around(chosen, family.templates.get(role))
-    ids = family.codec.encode_around(frame.before, clean.strip() if frame.trims else clean, frame.after)
+    rendered = render_prompt(chosen, family.templates.get(role), text, turns, system)
+    ids = family.codec.encode_around(rendered.fixed, tuple(map(_clean, rendered.texts)))
     # Chat templates write the bos token themselves if the model needs one.
     if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
         ids.insert(0, family.bos_id)
@@ -152,23 +176,30 @@ def encode_prompt(
     return ids
 
 
+def _clean(text: str) -> str:
+    """The text with U+FFFD in place of lone surrogates."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
     """The checkpoint of a role, with the advice for damaged files."""
     if entry.bundled:
-        way_out = entry.way_out
+        advice = entry.advice
     elif role.repo is not None:
         # A snapshot folder only links to the files, which are stored next to it.
-        cached = folder.parent.parent if folder.parent.name == "snapshots" else folder
-        way_out = f"Please delete {cached} and start again to download it anew."
+        snapshots = next((place for place in folder.parents if place.name == "snapshots"), None)
+        cached = snapshots.parent if snapshots else folder
+        advice = f"Please delete {cached} and start again to download it anew."
     else:
-        way_out = f"Please restore the file, or set another folder in {entry.file}."
-    return Checkpoint(role.role, folder, role.adapter_of, way_out, role.repo or "")
+        what = "file" if role.is_gguf else "folder"
+        advice = f"Please restore the file, or set another {what} in {entry.file}."
+    return Checkpoint(role.role, folder, role.adapter_of, advice, role.repo or "", role.same_as)
 
 
 def _local_folder(role: RoleEntry) -> Path:
     if role.path is not None:
         return role.path
-    folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None)
+    folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None, role.gguf)
     if folder is None:
         raise FamilyError(
             f"{role.source}, the model {role.role}, is not downloaded yet. To download it, choose the family "
@@ -179,21 +210,41 @@ def _local_folder(role: RoleEntry) -> Path:
 
 def _vocabulary(entry: Entry, roles: Mapping[str, Checkpoint]) -> tuple[Codec, int]:
     """The family's tokenizer, and the number of ids that all roles share."""
-    if entry.tokenizer not in roles:
-        codec = read_codec(entry.file.parent / entry.tokenizer, entry.way_out)
-        return codec, len(codec.token_bytes)
-    path, way_out = roles[entry.tokenizer].path / "tokenizer.json", roles[entry.tokenizer].way_out
-    codec = read_codec(path, way_out)
+    owner = roles.get(entry.tokenizer)
+    if owner is None:
+        path, advice = entry.file.parent / entry.tokenizer, entry.advice
+    else:
+        path, advice = owner.path / "tokenizer.json", owner.advice
+    is_rebuilt = owner is not None and owner.is_gguf
+    codec = _rebuilt(owner) if owner is not None and is_rebuilt else read_codec(path, advice)
     vocabularies = {entry.tokenizer: codec.tokenizer.get_vocab(with_added_tokens=True)}
-    seen = {path.read_bytes()}
+    seen = set() if is_rebuilt else {path.read_bytes()}
+    token_bytes: dict[str, dict[int, bytes]] = {}  # of the GGUF files, by role
     for role, checkpoint in roles.items():
         other = checkpoint.path / "tokenizer.json"
+        if checkpoint.is_gguf:
+            vocabularies[role] = checkpoints.from_gguf(checkpoint, gguf_vocabulary)
+            token_bytes[role] = checkpoints.from_gguf(checkpoint, gguf_token_bytes)
         # Adapters often have none, and most tokenizers of a family are the same file.
-        if is_file(other) and (content := other.read_bytes()) not in seen:
+        elif owner is not None and is_file(other) and (content := other.read_bytes()) not in seen:
             seen.add(content)
-            tokenizer = read_codec(other, checkpoint.way_out).tokenizer
+            tokenizer = read_codec(other, checkpoint.advice).tokenizer
             vocabularies[role] = tokenizer.get_vocab(with_added_tokens=True)
-    return codec, compare_vocabularies(vocabularies)
+    length = compare_vocabularies(vocabularies)
+    for role, own in token_bytes.items():
+        compare_bytes(entry.tokenizer, codec.token_bytes, role, own)
+    return codec, length
+
+
+def _rebuilt(checkpoint: Checkpoint) -> Codec:
+    """The tokenizer of a GGUF file. Raises FamilyError if it is damaged or of an unknown kind."""
+    file = checkpoints.open_gguf(checkpoint)
+    try:
+        return gguf_codec(file)
+    except (KeyboardInterrupt, SystemExit, FamilyError):
+        raise
+    except BaseException as error:  # a panic of the library's Rust code is not an Exception
+        raise checkpoints.damaged(checkpoint, error) from None
 
 
 def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, length: int) -> frozenset[int]:
@@ -203,7 +254,7 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
         token_id = codec.tokenizer.token_to_id(token)
         if token_id is None:
             raise FamilyError(
-                f"The stop token {token} of {entry.file} is not in the tokenizer. {entry.way_out}"
+                f"The stop token {token} of {entry.file} is not in the tokenizer. {entry.advice}"
             )
         named.add(token_id)
     if not entry.bundled:
@@ -213,8 +264,14 @@ def _stop_ids(entry: Entry, roles: Mapping[str, Checkpoint], codec: Codec, lengt
 
 
 def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatTemplate]:
-    """Every role's chat template. Raises FamilyError if it cannot render the role's own prompt."""
+    """Every role's chat template. Raises FamilyError if it cannot render the role's own prompt.
+
+    An adapter folder as PEFT writes it has no tokenizer, so it uses its base's template.
+    """
     found = {role: checkpoints.chat_template(checkpoint) for role, checkpoint in roles.items()}
+    for role, checkpoint in roles.items():
+        if found[role] is None and checkpoint.adapter_of is not None:
+            found[role] = found[checkpoint.adapter_of]
     for role in roles:
         try:
             around(entry.roles[role].prompt, found[role])
@@ -231,6 +288,6 @@ def _bos_id(entry: Entry, codec: Codec) -> int | None:
     token_id = codec.tokenizer.token_to_id(entry.bos)
     if token_id is None:
         raise FamilyError(
-            f"The bos token {entry.bos} of {entry.file} is not in the tokenizer. {entry.way_out}"
+            f"The bos token {entry.bos} of {entry.file} is not in the tokenizer. {entry.advice}"
         )
     return token_id

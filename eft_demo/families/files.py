@@ -26,7 +26,7 @@ def is_file(path: Path) -> bool:
         ) from None
 
 
-def at_home(text: str) -> Path:
+def expand_home(text: str) -> Path:
     """Expand ~ or ~name in a path. Raises FamilyError for an unknown home folder."""
     try:
         return Path(text).expanduser()

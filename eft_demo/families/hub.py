@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 from eft_demo.errors import Cancelled, EFTError, FamilyError
 from eft_demo.families.files import is_file
-from eft_demo.families.hub_faults import cache_folder, incomplete, not_the_hub, sentence_for, unreachable
-from eft_demo.families.weights import missing_files
+from eft_demo.families.gguf import SUFFIX
+from eft_demo.families.hub_faults import cache_folder, hub_error, incomplete, not_the_hub, unreachable
+from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_files
 
 CONFIG_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 )  # fmt: skip
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 TIMEOUT_S = 10.0  # between two bytes of an answer
 # Until a request is answered or a file starts to arrive. The library's own timeouts restart with every byte
@@ -50,7 +51,7 @@ class Stage:
 Progress = Callable[[Stage], None]
 
 
-def silent(stage: Stage) -> None:
+def ignore_progress(stage: Stage) -> None:
     """No-op progress callback."""
 
 
@@ -67,10 +68,10 @@ class Facts:
 class Watcher:
     """A progress callback and an event that cancels the work."""
 
-    progress: Progress = silent
+    progress: Progress = ignore_progress
     cancel: Event | None = None
 
-    def tell(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
+    def report(self, stage: str, what: str, done_bytes: int = 0, total_bytes: int = 0) -> None:
         """Report progress. Raises Cancelled if the work was cancelled."""
         self.check()
         self.progress(Stage(stage, what, done_bytes, total_bytes))
@@ -86,39 +87,46 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-def cached_folder(repo: str, revision: str | None, adapter: bool = False) -> Path | None:
+def cached_folder(repo: str, revision: str | None, adapter: bool = False, gguf: str = "") -> Path | None:
     """The cache folder of a model's or adapter's repository if it is complete, else None. No network access.
+
+    With `gguf`, the path of that file in the repository instead.
 
     Raises FamilyError for an invalid repository name or an unreadable cache.
     """
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (takes a second; Atlas needs none)
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
-    first = ADAPTER_FILES[0] if adapter else "config.json"
+    first = gguf or (ADAPTER_FILES[0] if adapter else "config.json")
     try:
         found = try_to_load_from_cache(repo, first, revision=revision)
     except (HFValidationError, OSError) as error:
-        raise sentence_for(error, repo, revision) from None
+        raise hub_error(error, repo, revision) from None
     if not isinstance(found, str):
         return None
+    if gguf:
+        return Path(found)
     folder = Path(found).parent
     missing = [name for name in ADAPTER_FILES if not is_file(folder / name)] if adapter else ()
     return None if missing or (not adapter and missing_files(folder)) else folder
 
 
-def download(repo: str, revision: str | None, watcher: Watcher, adapter: bool = False) -> Path:
-    """The folder of a repository, downloaded if it is not cached. Raises FamilyError or Cancelled."""
-    folder = cached_folder(repo, revision, adapter)
+def download(
+    repo: str, revision: str | None, watcher: Watcher, adapter: bool = False, gguf: str = ""
+) -> Path:
+    """The folder of a repository, or its GGUF file, downloaded if needed. Raises FamilyError or Cancelled."""
+    folder = cached_folder(repo, revision, adapter, gguf)
     if folder is not None:
         return folder
-    watcher.tell("download", repo)
+    watcher.report("download", repo)
     facts = look_up(repo, revision, watcher)
-    wanted = _wanted(repo, facts.files, adapter)
+    wanted = _gguf_file(repo, facts.files, gguf) if gguf else _wanted(repo, facts.files, adapter)
     folder = _fetch(repo, facts.commit, wanted, watcher)
     if revision != facts.commit:
         # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
-        _get(repo, revision or "main", next(iter(wanted)), watcher, _Coming())
-    return folder
+        _get(repo, revision or "main", next(iter(wanted)), watcher, _FileProgress())
+    # The folder is that of the last file, and there is only one here.
+    return folder / Path(gguf).name if gguf else folder
 
 
 def download_config(repo: str, facts: Facts) -> Path:
@@ -141,7 +149,7 @@ def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) ->
             raise not_the_hub(repo)
         return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
 
-    return _asked(ask, repo, revision, watcher, _Coming())
+    return _call_in_thread(ask, repo, revision, watcher, _FileProgress())
 
 
 def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher) -> Path:
@@ -149,25 +157,25 @@ def _fetch(repo: str, revision: str, wanted: Mapping[str, int], watcher: Watcher
     total, done, path = sum(wanted.values()), 0, ""
     _check_disk(repo, total)
     for name, size in wanted.items():
-        watcher.tell("download", repo, done, total)
-        path = _get(repo, revision, name, watcher, _Coming(done, total))
+        watcher.report("download", repo, done, total)
+        path = _get(repo, revision, name, watcher, _FileProgress(done, total))
         done += size
-    watcher.tell("download", repo, done, total)
+    watcher.report("download", repo, done, total)
     return Path(path).parent
 
 
-def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _Coming) -> str:
+def _get(repo: str, revision: str, name: str, watcher: Watcher, coming: _FileProgress) -> str:
     """The path of one file in the cache, downloaded if it is missing."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
 
     def get() -> str:
         return hf_hub_download(repo, name, revision=revision, tqdm_class=coming.bar())
 
-    return _asked(get, repo, revision, watcher, coming)
+    return _call_in_thread(get, repo, revision, watcher, coming)
 
 
 @dataclass(slots=True)
-class _Coming:
+class _FileProgress:
     """A file being downloaded, as counted by its progress bar."""
 
     done: int = 0  # bytes of the files before it
@@ -196,8 +204,8 @@ class _Coming:
         return Bar
 
 
-def _asked(
-    ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _Coming
+def _call_in_thread(
+    ask: Callable[[], Answer], repo: str, revision: str | None, watcher: Watcher, coming: _FileProgress
 ) -> Answer:
     """Run `ask` in its own thread, so that a hanging request does not block the caller for long.
 
@@ -211,7 +219,7 @@ def _asked(
             watcher.check()
             if coming.seen != seen:
                 seen, since = coming.seen, time.monotonic()
-                watcher.tell("download", repo, coming.done + seen, coming.total)
+                watcher.report("download", repo, coming.done + seen, coming.total)
             limit_s = STALL_S if coming.begun else ANSWER_S
             if time.monotonic() - since > limit_s:
                 cut = incomplete if coming.begun else unreachable
@@ -221,7 +229,7 @@ def _asked(
         raise
     except Exception as error:  # huggingface_hub, its HTTP library and the system raise many classes
         log.debug("huggingface_hub raised", exc_info=True)
-        raise sentence_for(error, repo, revision, arriving=coming.begun) from None
+        raise hub_error(error, repo, revision, arriving=coming.begun) from None
     finally:
         coming.given_up = True
 
@@ -253,13 +261,24 @@ def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int
     return {name: files[name] for name in names}
 
 
+def _gguf_file(repo: str, files: Mapping[str, int], name: str) -> dict[str, int]:
+    """The GGUF file to download. Raises FamilyError, with the ones there are, if it is not there."""
+    if name not in files:
+        others = [file for file in files if file.lower().endswith(SUFFIX)][:12]
+        raise FamilyError(
+            f"The repository {repo} has no file {name}. Please name one that it has: "
+            f"{', '.join(others) or 'it has no GGUF files'}."
+        )
+    return {name: files[name]}
+
+
 def _check_disk(repo: str, needed_bytes: int) -> None:
     """Raise FamilyError before the download if the disk is too small; huggingface_hub only warns."""
     try:
         folder = nearest_folder(cache_folder())
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise sentence_for(error, repo, None) from None
+        raise hub_error(error, repo, None) from None
     if needed_bytes + SPARE_DISK_BYTES > free:
         raise FamilyError(
             f"{repo} needs {needed_bytes / 1e9:.1f} GB of disk space, and {folder} has {free / 1e9:.1f} GB "

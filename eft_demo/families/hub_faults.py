@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError
-from eft_demo.host.environment import odd_variables, ways_to_the_network, without_secrets
+from eft_demo.host.environment import non_ascii_variables, proxy_variables, without_secrets
 
 UNREACHABLE_HELP = (
     "Please connect to the network and unset HF_HUB_OFFLINE, copy the cache from another machine, or choose "
@@ -53,7 +53,7 @@ def endpoint() -> str:
     return without_secrets(str(constants.ENDPOINT))
 
 
-def sentence_for(error: Exception, repo: str, revision: str | None, *, arriving: bool = False) -> FamilyError:
+def hub_error(error: Exception, repo: str, revision: str | None, *, arriving: bool = False) -> FamilyError:
     """The error to raise for an exception of huggingface_hub about this repository.
 
     `arriving`: the hub had already answered and was sending a file.
@@ -75,9 +75,9 @@ def sentence_for(error: Exception, repo: str, revision: str | None, *, arriving:
             f"read ({brief(error)}). Please correct SSL_CERT_FILE and SSL_CERT_DIR, or unset them."
         )
     if isinstance(error, OSError) and error.errno is not None:
-        return _unsaved(error, repo)
+        return _disk_error(error, repo)
     if isinstance(error, UnicodeEncodeError) or "header value" in str(error):
-        names = " and ".join(odd_variables("HF_")) or "the token file"
+        names = " and ".join(non_ascii_variables("HF_")) or "the token file"
         return FamilyError(
             f"The request for {repo} could not be sent to {endpoint()}: {names} contains an invalid "
             "character. Please correct it, or unset it for a public repository."
@@ -97,7 +97,7 @@ def unreachable(repo: str, reason: str) -> HubUnreachable:
     """The error for a missing or endless answer."""
     return HubUnreachable(
         f"{repo} is not in the cache {cache_folder()}, and the hub {endpoint()} cannot be reached "
-        f"({reason}).{_doubtful()} {UNREACHABLE_HELP}"
+        f"({reason}).{_suspect_variables()} {UNREACHABLE_HELP}"
     )
 
 
@@ -106,15 +106,15 @@ def incomplete(repo: str, reason: str) -> Incomplete:
     return Incomplete(
         f"The download of {repo} from {endpoint()} came incomplete ({reason}). Please start again to resume "
         "it: what has arrived is kept. If it comes incomplete again, the network, or a proxy or mirror in "
-        f"between, cuts it off.{_doubtful()}"
+        f"between, cuts it off.{_suspect_variables()}"
     )
 
 
-def _doubtful() -> str:
+def _suspect_variables() -> str:
     """A sentence about environment variables that redirect requests, or ""."""
     from huggingface_hub import constants  # noqa: PLC0415
 
-    names = ways_to_the_network()
+    names = proxy_variables()
     if constants.ENDPOINT != constants._HF_DEFAULT_ENDPOINT:
         names = ["HF_ENDPOINT", *names]
     return f" Requests are redirected by {' and '.join(names)}: check that it is correct." if names else ""
@@ -204,7 +204,7 @@ def _proxy(error: Exception) -> HubUnreachable:
     )
 
 
-def _unsaved(error: OSError, repo: str) -> FamilyError:
+def _disk_error(error: OSError, repo: str) -> FamilyError:
     """The error for a disk problem; network problems are errors of the HTTP library."""
     if error.errno in _FULL:
         return FamilyError(

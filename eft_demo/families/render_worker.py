@@ -24,11 +24,11 @@ CPU_S = 20  # per template: also ends this process if its parent has died
 MAX_CHARS = 200_000  # more than fits in any model's context
 
 
-class StillClock(datetime):
+class FixedClock(datetime):
     """A clock that always returns NOW."""
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> "StillClock":
+    def now(cls, tz: tzinfo | None = None) -> "FixedClock":
         """Return NOW."""
         return cls(*NOW, tzinfo=tz)
 
@@ -78,15 +78,15 @@ def answer(line: str) -> dict[str, str]:
 
 def main() -> None:
     """Answer requests, one per line, until stdin closes."""
-    chat_template_utils.datetime = StillClock
+    chat_template_utils.datetime = FixedClock
     limit_memory()
-    say({})
+    write_answer({})
     for line in sys.stdin:
         limit_time()
-        say(answer(line))
+        write_answer(answer(line))
 
 
-def say(found: dict[str, str]) -> None:
+def write_answer(found: dict[str, str]) -> None:
     """Write one answer as a line."""
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()

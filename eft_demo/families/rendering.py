@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock, Timer
 
 from eft_demo.errors import FamilyError
-from eft_demo.host.environment import without_hub
+from eft_demo.host.environment import environment_without_hub
 
 RENDER_S = 5.0  # real templates take milliseconds
 START_S = 120.0  # importing transformers takes seconds, and longer on a busy machine
@@ -60,7 +60,7 @@ class _Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=without_hub(),
+                    env=environment_without_hub(),
                     text=True,
                     encoding="utf-8",
                     start_new_session=True,  # unaffected by Ctrl+C; it ends when its stdin closes

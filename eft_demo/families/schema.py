@@ -29,12 +29,12 @@ class Part:
     line: int  # 1 is the first
     path: Path
     name: str  # such as roles.large_base.repo
-    way_out: str
+    advice: str
     parts: Mapping[Any, "Part"]  # of a table by key, of a list by index
 
     def error(self, problem: str) -> FamilyError:
         """An error that names the file, the line, the problem and what to do."""
-        return FamilyError(f"{self.path}, line {self.line}: {problem} {self.way_out}".strip())
+        return FamilyError(f"{self.path}, line {self.line}: {problem} {self.advice}".strip())
 
     def table(self, known: Collection[str], required: Collection[str] = ()) -> Mapping[str, "Part"]:
         """The entries of a table. Raises FamilyError for an unknown or missing key."""
@@ -68,52 +68,52 @@ class Part:
         return tuple(part.expect(str) for part in self.parts.values())
 
 
-def read_yaml(path: Path, way_out: str) -> Part:
+def read_yaml(path: Path, advice: str) -> Part:
     """Read the whole file. Raises FamilyError, with the line, if it cannot be read or is not valid YAML."""
     try:
         text = read_text(path, MAX_YAML_BYTES)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
         if root is not None:
-            return _part(root, value, path, "the file", way_out, [MAX_ENTRIES])
+            return _part(root, value, path, "the file", advice, [MAX_ENTRIES])
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {way_out}") from None
+        raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {advice}") from None
     except RecursionError:
         raise FamilyError(
-            f"{path} has an entry that contains itself or is nested too deeply. {way_out}"
+            f"{path} has an entry that contains itself or is nested too deeply. {advice}"
         ) from None
     # Constructors of dates, numbers etc. raise Python's own exceptions.
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise FamilyError(f"{path} cannot be read ({reason}). {way_out}") from None
-    raise FamilyError(f"{path} is empty. {way_out}")
+        raise FamilyError(f"{path} cannot be read ({reason}). {advice}") from None
+    raise FamilyError(f"{path} is empty. {advice}")
 
 
-def _part(node: yaml.Node, value: Any, path: Path, name: str, way_out: str, left: list[int]) -> Part:
+def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left: list[int]) -> Part:
     """`left` limits the number of entries, because a few lines of nested aliases expand to millions."""
     left[0] -= 1
     line = node.start_mark.line + 1
     if left[0] < 0:
         raise FamilyError(
             f"{path}, line {line}: with its aliases (*name) expanded, the file has more than {MAX_ENTRIES:,} "
-            f"entries. {way_out}"
+            f"entries. {advice}"
         )
     parts: dict[Any, Part] = {}
     prefix = "" if name == "the file" else f"{name}."
     kind = {yaml.MappingNode: dict, yaml.SequenceNode: list}.get(type(node))
     if kind is not None and not isinstance(value, kind):
-        raise FamilyError(f"{path}, line {line}: {name} has the unsupported tag {node.tag}. {way_out}")
+        raise FamilyError(f"{path}, line {line}: {name} has the unsupported tag {node.tag}. {advice}")
     if isinstance(node, yaml.MappingNode):
         if len(node.value) != len(value):
-            raise FamilyError(f"{path}, line {line}: {name} has a duplicate or merged entry. {way_out}")
+            raise FamilyError(f"{path}, line {line}: {name} has a duplicate or merged entry. {advice}")
         for (key_node, value_node), key in zip(node.value, value, strict=True):
             # Use the line of the key, where an unknown or empty entry is easiest to find.
-            child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", way_out, left)
+            child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", advice, left)
             parts[key] = Part(
-                child.value, key_node.start_mark.line + 1, path, child.name, way_out, child.parts
+                child.value, key_node.start_mark.line + 1, path, child.name, advice, child.parts
             )
     elif isinstance(node, yaml.SequenceNode):
         for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
-            parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", way_out, left)
-    return Part(value, line, path, name, way_out, parts)
+            parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", advice, left)
+    return Part(value, line, path, name, advice, parts)

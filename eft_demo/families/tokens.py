@@ -7,7 +7,7 @@ which writes a space as U+2581 and bytes without a token as <0xAB>.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ MAX_GROWTH = 100  # of a text's length by its normalizer; sentencepiece's makes 
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_ALPHABET = byte_alphabet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,17 @@ class Codec:
         """Encode text, treating nothing in it as a control token."""
         return _encode(self.tokenizer, text)
 
-    def encode_around(self, before: str, text: str, after: str) -> list[int]:
-        """Encode the three as one text; only `before` and `after` may contain control tokens."""
-        *head, start = self._split(before)
-        end, *tail = self._split(after)
-        # Encode across the boundaries, because that is how models saw such texts in training.
-        pieces = [*head, str(start) + text + str(end), *tail]
+    def encode_around(self, fixed: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Encode `fixed[0] + texts[0] + fixed[1] + ...` as one text; only `fixed` may contain control tokens.
+
+        There is one more of `fixed` than of `texts`.
+        """
+        pieces = self._split(fixed[0])
+        for text, after in zip(texts, fixed[1:], strict=True):
+            start, *rest = self._split(after)
+            # Encode across the boundaries, because that is how models saw such texts in training.
+            pieces[-1] += text + start
+            pieces += rest
         ids: list[int] = []
         for index, piece in enumerate(pieces):
             if index % 2:
@@ -61,22 +67,22 @@ class Codec:
         return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
 
 
-def read_codec(path: Path, way_out: str) -> Codec:
+def read_codec(path: Path, advice: str) -> Codec:
     """Read the tokenizer in `path`. Raises FamilyError for a missing, damaged or unsupported file."""
     if not is_file(path):
-        raise FamilyError(f"The tokenizer {path} is missing. {way_out}")
+        raise FamilyError(f"The tokenizer {path} is missing. {advice}")
     try:
         text = read_text(path, MAX_TOKENIZER_BYTES)
     except (OSError, ValueError) as error:
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
     try:
         return make_codec(Tokenizer.from_str(text), json.loads(text))
     except FamilyError as error:
-        raise FamilyError(f"The tokenizer {path}: {error} {way_out}") from None
+        raise FamilyError(f"The tokenizer {path}: {error} {advice}") from None
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the library's Rust code is not an Exception
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {way_out}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
 
 
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
@@ -105,10 +111,9 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
     described = json.loads(tokenizer.to_str()) if description is None else description
     steps = set(_types(described.get("decoder")))
     if "ByteLevel" in steps:
-        alphabet = byte_alphabet()
-        spell = _spell_with(alphabet)
+        spell = spell_byte_level
     elif steps & {"ByteFallback", "Metaspace"}:
-        spell = _spell_sentencepiece
+        spell = spell_sentencepiece
     else:
         raise FamilyError(
             "it is neither byte-level BPE nor sentencepiece, so the exact bytes of its tokens are unknown."
@@ -125,16 +130,18 @@ def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None 
             token_bytes[token_id] = spell(token)
         elif not added[token_id].special:
             token_bytes[token_id] = (
-                token.replace(SPACE, " ").encode() if spell is _spell_sentencepiece else token.encode()
+                token.replace(SPACE, " ").encode() if spell is spell_sentencepiece else token.encode()
             )
     return tuple(token_bytes)
 
 
-def _spell_with(alphabet: Mapping[str, int]) -> Any:
-    return lambda token: bytes(alphabet[character] for character in token)
+def spell_byte_level(token: str) -> bytes:
+    """The bytes of an ordinary token of byte-level BPE. Raises KeyError for other characters."""
+    return bytes(_ALPHABET[character] for character in token)
 
 
-def _spell_sentencepiece(token: str) -> bytes:
+def spell_sentencepiece(token: str) -> bytes:
+    """The bytes of an ordinary token of sentencepiece."""
     found = _BYTE.fullmatch(token)
     return bytes([int(found[1], 16)]) if found else token.replace(SPACE, " ").encode()
 

@@ -3,7 +3,7 @@
 Knows token strings and ids; knows no tokenizer library and no files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eft_demo.errors import FamilyError
 
@@ -25,16 +25,29 @@ def compare_vocabularies(vocabularies: Mapping[str, Mapping[str, int]]) -> int:
     for name, table in others:
         ids = [i for i in range(length) if reference.get(i) != table.get(i)]
         if ids:
-            shown = "; ".join(
-                f"id {i} is {_shown(reference.get(i))} in {first} and {_shown(table.get(i))} in {name}"
-                for i in ids[:SHOWN_DIFFERENCES]
-            )
-            raise FamilyError(
-                f"The vocabularies of {first} and {name} differ in {len(ids):,} of {length:,} ids ({shown}). "
-                "EFT subtracts token by token, so all models must share one vocabulary: please choose models "
-                "of one family."
-            )
+            pairs = [(i, _shown(reference.get(i)), _shown(table.get(i))) for i in ids[:SHOWN_DIFFERENCES]]
+            differ = f"The vocabularies of {first} and {name} differ in {len(ids):,} of {length:,} ids"
+            raise _refusal(differ, first, name, pairs)
     return length
+
+
+def compare_bytes(
+    first: str, reference: Sequence[bytes], name: str, token_bytes: Mapping[int, bytes]
+) -> None:
+    """Raises FamilyError if an id that stands for text in both has other bytes in `name` than in `first`."""
+    ids = [i for i, own in token_bytes.items() if i < len(reference) and reference[i] and reference[i] != own]
+    if ids:
+        pairs = [(i, repr(reference[i][:40]), repr(token_bytes[i][:40])) for i in ids[:SHOWN_DIFFERENCES]]
+        raise _refusal(f"The tokens of {first} and {name} differ in {len(ids):,} ids", first, name, pairs)
+
+
+def _refusal(differ: str, first: str, name: str, pairs: Sequence[tuple[int, str, str]]) -> FamilyError:
+    """The error with the first differences: (id, what it is in `first`, what it is in `name`)."""
+    shown = "; ".join(f"id {i} is {one} in {first} and {other} in {name}" for i, one, other in pairs)
+    return FamilyError(
+        f"{differ} ({shown}). EFT subtracts token by token, so all models must share one vocabulary: please "
+        "choose models of one family."
+    )
 
 
 def _shown(token: str | None) -> str:

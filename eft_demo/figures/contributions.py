@@ -1,4 +1,4 @@
-"""The contribution plot as a plain dict for plotly's JS or `plotly.graph_objects.Figure`.
+"""The attribution plot as a plain dict for plotly's JS or `plotly.graph_objects.Figure`.
 
 Knows what the bars of a token's attribution mean and how they look. Knows no models, no page and no Gradio. A
 palette maps colour names to colours; the page passes CSS variables that the browser resolves, so one figure

@@ -1,6 +1,6 @@
-"""Log-odds between two columns: their sums over a text, and the plotly figure of them, as a plain dict.
+"""Log-odds between two columns: their sums over a text, the figure of them as a plain dict, and their tab.
 
-Knows token records; asks no model.
+Knows token records; needs no models.
 """
 
 import math
@@ -9,7 +9,8 @@ from typing import Any
 
 from eft_demo.errors import InputError
 from eft_demo.figures.contributions import LIGHT, tick_label
-from eft_demo.figures.tab import token_layout
+from eft_demo.figures.tab import PlotTab, ShownColumn, token_layout
+from eft_demo.method.recipe import lone_model
 from eft_demo.runs.trace import TokenRecord
 
 
@@ -20,8 +21,8 @@ def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecor
     """
     if [record.id for record in ours] != [record.id for record in theirs]:
         raise InputError(
-            "These two columns have different texts, so their log-odds cannot be added up. "
-            "Please choose “shared text” first."
+            "These two columns wrote different texts, and the run has no log-probs of one for the other's "
+            "text. Please choose “shared text”, or a mixed column and one of its models alone."
         )
     total, sums = 0.0, []
     for our, their in zip(ours, theirs, strict=True):
@@ -64,3 +65,34 @@ def log_odds_figure(
         "color": palette["soft"],
     }
     return {"data": [line], "layout": layout}
+
+
+def log_odds_of(ours: ShownColumn, theirs: ShownColumn) -> dict[str, Any]:
+    """The figure, over a text that both score, or over that of a column that recorded the other's log-probs.
+
+    Raises InputError if neither is there.
+    """
+    text, sums = _text_and_sums(ours, theirs)
+    figure = log_odds_figure(sums, text.labels, ours.name, theirs.name, text.palette)
+    return {**figure, "of": text.index, "note": f"The text is that of {text.name}."}
+
+
+def _text_and_sums(ours: ShownColumn, theirs: ShownColumn) -> tuple[ShownColumn, list[float]]:
+    if [record.id for record in ours.records] != [record.id for record in theirs.records]:
+        for text, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
+            model = lone_model(other.recipe)
+            if model in text.recipe.roles:
+                return text, [sign * value for value in log_odds_over_role(text.records, model)]
+    return ours, cumulative_log_odds(ours.records, theirs.records)
+
+
+LOG_ODDS = PlotTab(
+    name="odds",
+    label="log-odds",
+    title="Which column finds the text more likely",
+    hint=(
+        "How much more likely the text so far is under {column} than under {other}: "
+        "cumulative log-odds in nats."
+    ),
+    figure=log_odds_of,
+)

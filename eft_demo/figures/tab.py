@@ -1,6 +1,6 @@
-"""The interface of an added plot tab: its texts, and a function from one column's tokens to a figure.
+"""The interface of a plot tab: its texts, and a function from one or two columns' tokens to a figure.
 
-Knows records and colours; asks no model.
+Knows records and colours; needs no models.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,11 @@ from eft_demo.runs.trace import TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The column that a tab shows."""
+class ShownColumn:
+    """A column that a tab shows."""
 
+    index: int  # which column of the run
+    name: str
     recipe: Recipe
     records: Sequence[TokenRecord]
     labels: Sequence[str]  # the tokens as text, one per record
@@ -24,14 +26,24 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class PlotTab:
-    """A tab beside the contributions. Its figure is drawn when a run has ended."""
+    """A tab beside the attribution. Its figure is drawn when a run has ended.
+
+    The figure is plotly's {"data", "layout"}, where x counts tokens from 0. It may add a "note", one
+    sentence, and "of", the index of the column whose tokens these are; without it, the first one chosen.
+    """
 
     name: str  # used in element ids: letters only
     label: str  # on the tab
     title: str  # over the plot
-    hint: str  # under the title; "{column}" becomes the choice of the column
-    # plotly's {"data", "layout"}, where x counts tokens from 0, and optionally a "note", one sentence.
-    figure: Callable[[Shown], dict[str, Any]]
+    # Under the title. "{column}" becomes the choice of a column, "{other}" (if it is there) of a second one.
+    hint: str
+    # One `ShownColumn` for each choice -> the figure. None: the page draws it (assets/web/views/tabs.js).
+    figure: Callable[..., dict[str, Any]] | None
+
+    @property
+    def columns(self) -> int:
+        """How many columns it shows."""
+        return 2 if "{other}" in self.hint else 1
 
 
 def token_layout(palette: Mapping[str, str], labels: Sequence[str]) -> dict[str, Any]:

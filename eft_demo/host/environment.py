@@ -1,6 +1,6 @@
 """Environment variables that libraries read: hides some of them, and finds the one that broke a start.
 
-Knows the names that other programs use; `settings` knows our own.
+Knows the variables of other programs; `settings` knows those of this app.
 """
 
 import linecache
@@ -25,16 +25,16 @@ _BEARER = re.compile(r"(Bearer )[^\s'\"]+")
 _kept: dict[str, str] = {}
 
 
-def given() -> Mapping[str, str]:
-    """The environment, including the variables that `keep_from_gradio` removed."""
+def full_environment() -> Mapping[str, str]:
+    """The environment, including the variables that `remove_gradio_variables` removed."""
     return {**_kept, **os.environ}
 
 
-def keep_from_gradio() -> None:
+def remove_gradio_variables() -> None:
     """Remove all GRADIO_ variables from this process's environment. Call this before importing Gradio.
 
     They can make Gradio open a public tunnel, serve folders, load an API for agents, watch files or change
-    the port. Those that the app uses itself (`settings.HOSTED_NAMES`) are read from `given`.
+    the port. Those that the app uses itself (`settings.HOSTED_NAMES`) are read from `full_environment`.
     """
     for name in [name for name in os.environ if name.upper().startswith("GRADIO_")]:
         _kept[name] = os.environ.pop(name)
@@ -42,13 +42,13 @@ def keep_from_gradio() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
-def without_hub() -> dict[str, str]:
+def environment_without_hub() -> dict[str, str]:
     """The environment without the hub's variables, which could break imports; for processes without a hub."""
     ways = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_")
     return {name: text for name, text in os.environ.items() if not name.startswith(ways)}
 
 
-def leave_lost_folder() -> None:
+def leave_deleted_folder() -> None:
     """Change to the root folder if the current one was deleted: libraries fail without one."""
     try:
         os.getcwd()
@@ -57,7 +57,7 @@ def leave_lost_folder() -> None:
 
 
 @contextmanager
-def without_network() -> Iterator[None]:
+def hide_network_variables() -> Iterator[None]:
     """Hide the variables for proxies and certificates while Gradio is imported.
 
     On import Gradio creates an HTTP client that this page never uses, which fails if one of them is invalid.
@@ -70,14 +70,14 @@ def without_network() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def blamed(error: BaseException) -> EFTError | None:
+def error_of_bad_variable(error: BaseException) -> EFTError | None:
     """An error that names the environment variable that seems to have caused `error`, or None.
 
     Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
     the message, or else its value in a local variable of the function that raised.
     """
     said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
-    found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_held(error))
+    found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_holding_value(error))
     if not found:
         return None
     names = " or ".join(found)
@@ -99,14 +99,14 @@ def without_secrets(text: str) -> str:
     return _BEARER.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
-def odd_variables(prefix: str) -> list[str]:
+def non_ascii_variables(prefix: str) -> list[str]:
     """The variables with this prefix whose values are not printable ASCII."""
     found = [name for name, value in os.environ.items() if name.startswith(prefix)
              and not (value.isascii() and value.isprintable())]  # fmt: skip
     return sorted(found)
 
 
-def ways_to_the_network() -> list[str]:
+def proxy_variables() -> list[str]:
     """The variables that are set and route requests through a proxy."""
     return sorted(name for name, value in os.environ.items() if _PROXY.fullmatch(name) and value)
 
@@ -120,26 +120,26 @@ def _named(error: BaseException) -> set[str]:
         lines = [linecache.getline(code, near) for near in range(line - _NEAR, line + _NEAR + 1)]
         if any(_READS.search(text) for text in lines):
             words.update(_NAME.findall(" ".join(lines)))
-    return words & _shouted()
+    return words & _suspects()
 
 
 def _quoted(error: BaseException) -> Iterator[str]:
-    for name in _shouted():
+    for name in _suspects():
         value = os.environ[name]
         if len(value) >= _LEAST and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error)):
             yield name
 
 
-def _held(error: BaseException) -> Iterator[str]:
+def _holding_value(error: BaseException) -> Iterator[str]:
     last = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][-2:]
     held = {text.rstrip("/") for names in last for text in names.values() if isinstance(text, str)}
-    for name in _shouted():
+    for name in _suspects():
         value = os.environ[name].rstrip("/")
         if len(value) >= _LEAST and value in held and not name.startswith("EFT_"):
             yield name
 
 
-def _shouted() -> set[str]:
+def _suspects() -> set[str]:
     """The variables that may be the cause: upper case or proxies, except those that every shell sets."""
     everyday = {"HOME", "PATH", "USER", "SHELL", "TERM", "LANG", "PWD", "OLDPWD", "LOGNAME", "HOSTNAME"}
     return {name for name in os.environ if name.isupper() or name.endswith("_proxy")} - everyday

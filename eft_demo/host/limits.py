@@ -69,12 +69,12 @@ def shortage(error: BaseException | None) -> str:
 
     Also looks at the errors that led to this one: handling such an error often fails in other ways.
     """
-    while error is not None and not (sentence := _lacking(error)):
+    while error is not None and not (message := _own_shortage(error)):
         error = error.__cause__ or error.__context__
-    return "" if error is None else sentence
+    return "" if error is None else message
 
 
-def _lacking(error: BaseException) -> str:
+def _own_shortage(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         limit = _own_limit("RLIMIT_NOFILE")
         return f"The limit of {limit} open files is too low. Please raise it: ulimit -n 1024."

@@ -35,12 +35,12 @@ def _shown(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def say(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Print `text` to stdout: unchanged to files and pipes, with visible control characters to a terminal."""
     print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
-def complain(text: str, end: str = "\n") -> None:
+def write_stderr(text: str, end: str = "\n") -> None:
     """Print `text` to stderr with visible control characters. Failing to write is not an error."""
     try:
         print(visible(text), file=sys.stderr, flush=True, end=end)
@@ -48,7 +48,7 @@ def complain(text: str, end: str = "\n") -> None:
         drop(sys.stderr)
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make stdin, stdout, stderr and the log accept any text, even if they are closed.
 
     Characters outside the encoding are printed as escapes such as \\ufffd. Writing to a closed stdout is
@@ -71,7 +71,7 @@ class _Visible(logging.Formatter):
         return visible(super().format(record))
 
 
-def lost_output(error: OSError) -> bool:
+def report_lost_output(error: OSError) -> bool:
     """Whether `error` means that output could not be written; if so, prints a message to stderr.
 
     A closed pipe has no reader left, so it ends silently.
@@ -80,7 +80,7 @@ def lost_output(error: OSError) -> bool:
         return False
     drop(sys.stdout)
     if error.errno != errno.EPIPE:
-        complain(f"The output could not be written ({error.strerror}). Please write it to another place.")
+        write_stderr(f"The output could not be written ({error.strerror}). Please write it to another place.")
     return True
 
 
@@ -92,10 +92,10 @@ def drop(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-class Lasting:
+class LastingOutput:
     """Stdout and stderr of a server that keeps serving when they can no longer be written to."""
 
-    def __enter__(self) -> "Lasting":
+    def __enter__(self) -> "LastingOutput":
         self.old = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = (_Lossy(stream) for stream in self.old)
         return self

@@ -25,25 +25,25 @@ from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.lab import baseline
 from eft_demo.lab.app_start import app_start_s
 from eft_demo.lab.synthetic_models import LARGE, larger_family
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models import baseline as peer
 from eft_demo.models.dtype import DtypeChoice, choose_dtype, compare_speed
 from eft_demo.models.load import group_models, load_models
-from eft_demo.models.memory import settle
+from eft_demo.models.memory import freeze_loaded_objects
 from eft_demo.runs.events import EndEvent
 from eft_demo.runs.spec import FIRST, Columns, RunSpec
-from eft_demo.settings import ALPHA, Settings
+from eft_demo.settings import ALPHA, DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"
 THREE: Columns = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
 ONE, PAGE = THREE[-1:], FIRST
 OFF, AUTO = Speculation("off"), Speculation("auto")
 
-Way = Callable[[], "Timing"]
+Variant = Callable[[], "Timing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,19 @@ def bench(
     family = load_family(family_name, settings)
     if larger:
         _temporary_folder()
+    longest = max(len(encode_prompt(family, role, PROMPT)) for role in family.roles)
+    if new_tokens > (most := family.context - longest):
+        raise InputError(
+            f"--new-tokens must be at most {most}, so that prompt and text fit into the context of "
+            f"{family.title}; got {new_tokens}."
+        )
     result: dict[str, Any] = {"new_tokens": new_tokens, "pairs": pairs}
-    dtype = choose_dtype(settings)
-    result["trios"] = [bench_trio(family, settings, dtype, compare_speed(settings), pairs, new_tokens)]
+    dtype, threads = choose_dtype(settings), settings.threads or DEFAULT_THREADS
+    result["trios"] = [bench_trio(family, settings, dtype, compare_speed(threads), pairs, new_tokens)]
     if larger:
         with TemporaryDirectory(dir=_temporary_folder()) as folder:
             trio = larger_family(family, Path(folder))
-            speed = compare_speed(settings, (LARGE.feed_forward * 2, LARGE.hidden))
+            speed = compare_speed(threads, (LARGE.feed_forward * 2, LARGE.hidden))
             result["trios"].append(bench_trio(trio, settings, dtype, speed, max(3, pairs // 5), new_tokens))
     result["machine"] = machine()  # only now, because the engine sets the number of threads
     result["app_start_s"] = app_start_s() if start_app else None
@@ -103,12 +109,12 @@ def bench_trio(
     """The results for one trio of models. A ratio of 2 means that the first takes twice as long."""
     few = max(3, pairs // 3)
     engine = _Engine(family, settings, dtype.dtype, new_tokens)
-    plain = _plain_ways(family, dtype.dtype, new_tokens)
-    three, one = engine.way(THREE), engine.way(ONE)
+    plain = _plain_variants(family, dtype.dtype, new_tokens)
+    three, one = engine.variant(THREE), engine.variant(ONE)
     shared = compare(three, one, pairs)
-    page = compare(engine.way(PAGE), one, pairs)
+    page = compare(engine.variant(PAGE), one, pairs)
     plain_one, plain_three = compare(plain["one"], one, few), compare(plain["three"], three, few)
-    auto_one, auto_three = engine.way(ONE, AUTO), engine.way(THREE, AUTO)
+    auto_one, auto_three = engine.variant(ONE, AUTO), engine.variant(THREE, AUTO)
     result = {
         "title": family.title,
         "dtype": str(dtype.dtype).removeprefix("torch."),
@@ -130,13 +136,13 @@ def bench_trio(
     }
     for mode in ("on", "auto"):
         engine.acceptance_rate = None
-        drafted = engine.way(ONE, Speculation(mode))
+        drafted = engine.variant(ONE, Speculation(mode))
         result[f"no_drafts_over_drafts_{mode}"] = compare(one, drafted, pairs).ratio
         result[f"acceptance_rate_{mode}"] = engine.acceptance_rate
     return result
 
 
-def compare(first: Way, second: Way, pairs: int) -> Comparison:
+def compare(first: Variant, second: Variant, pairs: int) -> Comparison:
     """Time two variants alternately, first-second then second-first, after one warm-up run of each."""
     first(), second()
     timings = []
@@ -170,10 +176,10 @@ class _Engine:
         self.engine = Engine(
             self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
         )
-        settle()  # as a service does before it starts
+        freeze_loaded_objects()  # as a service does before it starts
         self.acceptance_rate: float | None = None  # of the last run that drafted
 
-    def way(self, columns: Columns, speculation: Speculation = OFF) -> Way:
+    def variant(self, columns: Columns, speculation: Speculation = OFF) -> Variant:
         """The variant that runs these columns."""
         spec = RunSpec(
             behaviour=self.tuned,
@@ -181,7 +187,7 @@ class _Engine:
             controls={"alpha": ALPHA.default},
             speculation=speculation,
             length=self.new_tokens,
-        ).played()
+        ).for_behaviour()
         roles = {role for _, recipe in spec.columns for role in recipe.roles}
         prompts = {role: tuple(encode_prompt(self.family, role, PROMPT)) for role in roles}
         return lambda: self._run(RunRequest(spec, prompts))
@@ -212,20 +218,22 @@ class _Engine:
         return compare(lambda: forward("large_base"), lambda: forward("small_base"), pairs).ratio
 
 
-def _plain_ways(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str, Way]:
+def _plain_variants(family: Family, dtype: torch.dtype, new_tokens: int) -> dict[str, Variant]:
     """The same with transformers' `generate`: up-scaled alone, and three columns one after the other."""
     names = ("large_base", family.behaviours[0].role, "small_base")
-    base, tuned, small = (peer.load(family.roles[name].path, dtype) for name in names)
+    base, tuned, small = (baseline.load(family.roles[name].path, dtype) for name in names)
     prompt = list(encode_prompt(family, "large_base", PROMPT))
     draw = Sampling()
     sampling = {"do_sample": True, "temperature": draw.temperature, "top_p": draw.top_p, "top_k": draw.top_k}
 
     def upscaled() -> None:
-        peer.generate(base, prompt, new_tokens, peer.EFTProcessor(tuned, small, ALPHA.default), **sampling)
+        baseline.generate(
+            base, prompt, new_tokens, baseline.EFTProcessor(tuned, small, ALPHA.default), **sampling
+        )
 
     def all_three() -> None:
-        peer.generate(base, prompt, new_tokens, None, **sampling)
-        peer.generate(tuned, prompt, new_tokens, None, **sampling)
+        baseline.generate(base, prompt, new_tokens, None, **sampling)
+        baseline.generate(tuned, prompt, new_tokens, None, **sampling)
         upscaled()
 
     return {"one": lambda: _timed(upscaled), "three": lambda: _timed(all_three)}

@@ -1,4 +1,4 @@
-"""One line of a report on this installation, also for a check that raises."""
+"""A check of this installation: one line of a report, even if the check raises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Checks what is installed here, what was chosen and why, and whether the family can generate a token.
 
-Every check gives one line and none stops the others, so that one report shows everything that is wrong.
+Every check gives one line and cannot stop the others, so that one report shows everything that is wrong.
 Uses only the public functions of other rooms; repairs nothing.
 """
 
@@ -11,7 +11,8 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -20,20 +21,21 @@ import torch
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import FamilyError
-from eft_demo.families.catalogue import Entry, find_entry, list_entries
+from eft_demo.families.catalogue import Entry, find_entry, known_files, list_entries
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family, encode_prompt, load_family, local_folders
 from eft_demo.families.hub import nearest_folder
 from eft_demo.families.hub_faults import cache_folder
-from eft_demo.families.weights import weight_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.models.dtype import choose_dtype, compare_speed
+from eft_demo.models.estimate import choose_here, estimate, read_speed
 from eft_demo.models.memory import free_memory
-from eft_demo.models.plan import make_plan
+from eft_demo.models.plan import engine_threads, make_plan
 from eft_demo.models.quantise import NONE
 from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 from eft_demo.runs.spec import RunSpec
-from eft_demo.settings import DEFAULT_THREADS, Settings
+from eft_demo.settings import AUTO_FAMILY, DEFAULT_THREADS, Settings
 
 PROMPT = "What is the capital of Peru?"
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
@@ -47,16 +49,31 @@ def examine(settings: Settings, family_name: str) -> list[Check]:
         return find_entry(family_name, settings)
 
     checks = [check("python", lambda: f"{platform.python_version()} ({sys.executable})"), *_version_checks()]
-    checks.append(check("machine", lambda: _machine(settings)))
+    checks.append(check("machine", _machine))
     checks.append(check("memory", _memory))
     checks.append(check("cache", lambda: _cache(settings)))
-    checks.append(check("dtype", lambda: f"{choose_dtype(settings).reason}; {compare_speed(settings)}"))
+    checks.append(check("dtype", lambda: _dtype(settings, _threads(settings, family_name))))
     checks.append(check("catalogue", lambda: _catalogue(settings)))
     checks.append(check("plan", lambda: _plan(entry(), settings)))
     checks.append(check("family", lambda: _family(load_family(entry(), settings), entry())))
     checks.append(check("tokenizer", lambda: _tokenizer(load_family(entry(), settings))))
     checks.append(check("one token", lambda: _one_token(settings, entry())))
     return checks
+
+
+def estimates(settings: Settings, family_name: str | None) -> list[Check]:
+    """What a family, or else each one of the catalogue, would take here. Downloads nothing."""
+    if family_name == AUTO_FAMILY:
+        name, reason = choose_here(settings)
+        return [Check(name, True, f"chosen by --family auto: {reason}")]
+    names = list(known_files(settings)) if family_name is None else [family_name]
+    return [check(name, partial(_estimate, name, settings)) for name in names]
+
+
+def _estimate(name: str, settings: Settings) -> str:
+    found = estimate(find_entry(name, settings), settings, read_speed)
+    found.plan.check()
+    return str(found)
 
 
 def _version_checks() -> list[Check]:
@@ -75,10 +92,22 @@ def _version_check(package: str, wanted: str) -> Check:
     return Check(package, same, found if same else advice)
 
 
-def _machine(settings: Settings) -> str:
+def _machine() -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    threads = f"{os.cpu_count()} CPUs, the engine uses {settings.threads or DEFAULT_THREADS} for torch"
-    return f"{threads}, GPU: {gpu}, {platform.platform()}"
+    return f"{os.cpu_count()} CPUs, GPU: {gpu}, {platform.platform()}"
+
+
+def _threads(settings: Settings, family_name: str) -> int:
+    """Torch threads that the engine uses for the family; the default if there is no such family."""
+    try:
+        return engine_threads(find_entry(family_name, settings), settings)
+    except FamilyError:
+        return settings.threads or DEFAULT_THREADS
+
+
+def _dtype(settings: Settings, threads: int) -> str:
+    used = f"{threads} torch thread{'s' * (threads > 1)}"
+    return f"{choose_dtype(settings).reason}; with {used}, {compare_speed(threads)}"
 
 
 def _memory() -> str:
@@ -111,14 +140,18 @@ def _plan(entry: Entry, settings: Settings) -> str:
     """Where each model goes. Raises OutOfMemory if the family does not fit."""
     plan = make_plan(entry, settings)
     plan.check()
-    total = ", ".join(f"{device} {needed / 1e9:.1f} GB" for device, needed in plan.needed_bytes.items())
+    needed, full = (_by_device(sizes) for sizes in (plan.needed_bytes, plan.full_bytes))
     places = "; ".join(
         f"{place.role} {place.weights_bytes / 1e6:,.1f} MB, {str(place.dtype).removeprefix('torch.')}"
         f"{'' if place.quantisation == NONE else ' ' + place.quantisation} on {place.device}"
         for place in plan.placements
     )
     warning = f" {plan.warning}" if plan.warning else ""
-    return f"needs {total} with {plan.rows} sequences: {places}.{warning}"
+    return f"needs {needed}; room for {plan.rows} full sequences, which take {full}: {places}.{warning}"
+
+
+def _by_device(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{device} {size / 1e9:.1f} GB" for device, size in sizes.items())
 
 
 def _family(family: Family, entry: Entry) -> str:
@@ -129,8 +162,10 @@ def _family(family: Family, entry: Entry) -> str:
 
 
 def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
+    if checkpoint.same_as is not None:
+        return []
     if checkpoint.adapter_of is not None:
-        return [checkpoint.path / "adapter_model.safetensors"]
+        return [checkpoint.path / ADAPTER_WEIGHTS]
     return weight_files(checkpoint.path)
 
 

@@ -177,7 +177,7 @@ def evaluate_recipe(
     part: str = "unseen",
 ) -> Result:
     """Score one recipe on these questions: one line of a table."""
-    column = recipe.played(behaviour)
+    column = recipe.for_behaviour(behaviour)
     answers = [
         trace
         for start in range(0, len(asked), ROWS_AT_ONCE)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eft_demo.errors import EFTError, FamilyError
-from eft_demo.families.catalogue import Entry, RoleEntry, find_entry, known_files
+from eft_demo.families.catalogue import BUNDLED_FILE, NF4, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.files import is_file
 from eft_demo.families.hub import Facts, download_config, look_up
@@ -35,12 +36,12 @@ class _Found:
     """What the hub has for one role."""
 
     facts: Facts
-    folder: Path  # with its config and tokenizer
+    folder: Path | None  # with its config and tokenizer; None for a GGUF file, which has them inside
 
 
 def pin(settings: Settings, family_name: str | None = None) -> list[Check]:
     """Pin one family, or all that are not bundled. Errors of checks become lines of the report."""
-    names = [name for name, path in known_files(settings).items() if path.name != "family.yaml"]
+    names = [name for name, path in known_files(settings).items() if path.name != BUNDLED_FILE]
     checks: list[Check] = []
     reachable = True
     for name in names if family_name is None else [family_name]:
@@ -65,12 +66,12 @@ def _pin_entry(entry: Entry) -> list[Check]:
     found: dict[str, _Found] = {}
     checks: list[Check] = []
     for role in entry.roles.values():
-        if role.repo is None:
+        if role.repo is None or role.same_as is not None:
             continue
         try:
             facts = look_up(role.repo)
-            found[role.role] = _Found(facts, download_config(role.repo, facts))
-            problem = _problem(role, found[role.role].folder)
+            found[role.role] = _Found(facts, None if role.gguf else download_config(role.repo, facts))
+            problem = _problem(role, found[role.role])
             detail = f"{role.repo} at {facts.commit[:7]}, licence {facts.licence or 'not named'}"
             checks.append(Check(f"{entry.name} {role.role}", not problem, problem or detail))
         except HubUnreachable:
@@ -78,8 +79,12 @@ def _pin_entry(entry: Entry) -> list[Check]:
         except EFTError as error:
             checks.append(Check(f"{entry.name} {role.role}", False, str(error)))
     try:
-        length = _compare_tokenizers(entry, found)
-        checks.append(Check(f"{entry.name} tokenizers", True, f"{length:,} ids in common, one by one"))
+        owner = entry.roles.get(entry.tokenizer)
+        if owner is not None and owner.is_gguf:
+            detail = "in the GGUF files, compared when they are loaded"
+        else:
+            detail = f"{_compare_tokenizers(entry, found):,} ids in common, one by one"
+        checks.append(Check(f"{entry.name} tokenizers", True, detail))
     except EFTError as error:
         checks.append(Check(f"{entry.name} tokenizers", False, str(error)))
     if all(check.ok for check in checks):
@@ -88,12 +93,14 @@ def _pin_entry(entry: Entry) -> list[Check]:
     return checks
 
 
-def _problem(role: RoleEntry, folder: Path) -> str:
-    """What the catalogue states wrongly about a role's size; "" if all is right."""
+def _problem(role: RoleEntry, found: _Found) -> str:
+    """What the catalogue states wrongly about a role's file or size; "" if all is right."""
+    if found.folder is None:
+        return "" if role.gguf in found.facts.files else f"{role.repo} has no file {role.gguf}."
     if role.shape is None:
         return ""
     try:
-        config = read_config(folder)
+        config = read_config(found.folder)
         cache = cache_shape(config)
         real = {
             "width": int(config["vocab_size"]),
@@ -101,12 +108,32 @@ def _problem(role: RoleEntry, folder: Path) -> str:
             "layers": cache.layers,
             "kv_heads": cache.kv_heads,
             "head_dim": cache.head_dim,
+            "quantised": _stored_format(config),
         }
     except BROKEN as error:
         return f"{role.repo}: its config.json cannot be read ({type(error).__name__}: {error})."
-    wrong = [f"{name} is {value}, not {getattr(role.shape, name)}" for name, value in real.items()
-             if getattr(role.shape, name) != value]  # fmt: skip
+    wrong = [
+        f"{name} is {value or 'nothing'}, not {getattr(role.shape, name) or 'nothing'}"
+        for name, value in real.items()
+        if getattr(role.shape, name) != value
+    ]
     return f"{role.repo}: {', '.join(wrong)}. Please correct the family file." if wrong else ""
+
+
+def _stored_format(config: Mapping[str, Any]) -> str:
+    """The format of the weights by the name that a family file has for it; "" if they are plain."""
+    stored = config.get("quantization_config")
+    if not stored:
+        return ""
+    kind = str(
+        stored.get("bnb_4bit_quant_type") if stored.get("load_in_4bit") else stored.get("quant_method")
+    )
+    # The plan counts scales that are quantised too.
+    return (
+        kind
+        if kind != NF4 or stored.get("bnb_4bit_use_double_quant")
+        else f"{kind} without double quantisation"
+    )
 
 
 def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
@@ -115,8 +142,8 @@ def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
     if entry.tokenizer not in paths:
         raise FamilyError(f"{entry.tokenizer} was not found on the hub, so nothing can be compared with it.")
     if not is_file(paths[entry.tokenizer]):
-        raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.way_out}")
-    codecs = {name: read_codec(path, entry.way_out) for name, path in paths.items() if is_file(path)}
+        raise FamilyError(f"{entry.tokenizer} of {entry.name} has no tokenizer.json. {entry.advice}")
+    codecs = {name: read_codec(path, entry.advice) for name, path in paths.items() if is_file(path)}
     return compare_vocabularies(
         {name: codec.tokenizer.get_vocab(with_added_tokens=True) for name, codec in codecs.items()}
     )
@@ -125,7 +152,7 @@ def _compare_tokenizers(entry: Entry, found: Mapping[str, _Found]) -> int:
 def _tokenizer_files(entry: Entry, found: Mapping[str, _Found]) -> dict[str, Path]:
     """Where a tokenizer may be: in the folder of each role, local or found, or beside the family file."""
     folders = {role.role: role.path for role in entry.roles.values() if role.path is not None}
-    folders |= {role: place.folder for role, place in found.items()}
+    folders |= {role: place.folder for role, place in found.items() if place.folder is not None}
     paths = {role: folder / "tokenizer.json" for role, folder in folders.items()}
     if entry.tokenizer not in entry.roles:
         paths[entry.tokenizer] = entry.file.parent / entry.tokenizer

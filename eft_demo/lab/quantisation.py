@@ -19,7 +19,7 @@ from eft_demo.families.catalogue import find_entry
 from eft_demo.families.family import Family, load_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.method.mixing import to_logprobs
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import load_model
 from eft_demo.models.memory import free_unused
@@ -75,17 +75,22 @@ def report(settings: Settings, family_name: str, quantisation: str, watcher: Wat
             f"There is no quantisation {show_value(quantisation)}. Choose one of {', '.join(kinds)}."
         )
     entry = find_entry(family_name, settings)
+    if entry.roles[ROLE].is_gguf:
+        raise InputError(
+            f"The {ROLE} of {entry.title} is a GGUF file, which is loaded as it is. To measure what "
+            "quantising changes, please choose a family with safetensors."
+        )
     plan = make_plan(entry, replace(settings, quantisation=NONE))
     plan.check()
     place = plan.of(ROLE)
     folders = {role: fetch(entry, role, watcher) for role in (ROLE, "small_base")}
     family = load_family(entry, settings, folders)
     smaller = make_plan(entry, replace(settings, quantisation=quantisation)).of(ROLE)
-    how = How(place.dtype, NONE, place.device, by_library=True)
-    tell = partial(watcher.tell, total_bytes=place.weights_bytes + smaller.weights_bytes)
-    full_bytes, full = _measure(family, how, partial(tell, what=f"{ROLE} as it is"))
-    tell = partial(tell, what=f"{ROLE} in {quantisation}", done_bytes=place.weights_bytes)
-    quantised_bytes, quantised = _measure(family, replace(how, quantisation=quantisation), tell)
+    options = LoadOptions(place.dtype, NONE, place.device, by_library=True)
+    report = partial(watcher.report, total_bytes=place.weights_bytes + smaller.weights_bytes)
+    full_bytes, full = _measure(family, options, partial(report, what=f"{ROLE} as it is"))
+    report = partial(report, what=f"{ROLE} in {quantisation}", done_bytes=place.weights_bytes)
+    quantised_bytes, quantised = _measure(family, replace(options, quantisation=quantisation), report)
     kl, changed = compare(full, quantised)
     return Report(family.name, quantisation, full_bytes, quantised_bytes, len(full), kl, changed)
 
@@ -97,57 +102,46 @@ def compare(full: Tensor, quantised: Tensor) -> tuple[float, float]:
     return float(kl.mean()), float(changed.float().mean())
 
 
-def to_markdown(result: Report) -> str:
-    """The report as a table with two lines and a summary."""
+def to_text(result: Report) -> str:
+    """The report in words."""
     ratio = result.full_bytes / result.quantised_bytes
     return (
-        f"| large base of {result.family} | MB |\n|---|---|\n| as it is | {result.full_bytes / 1e6:.1f} |\n"
-        f"| {result.quantisation} | {result.quantised_bytes / 1e6:.1f} |\n\n"
-        f"{ratio:.2f} times smaller. Over {result.tokens} tokens of a fixed text the mean KL is "
-        f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of the first choices change."
-    )
-
-
-def to_sentence(result: Report) -> str:
-    """The report as the page shows it."""
-    smaller = result.full_bytes / result.quantised_bytes
-    return (
-        f"In {result.quantisation} the large base takes {_size(result.quantised_bytes)} instead of "
-        f"{_size(result.full_bytes)}: {smaller:.1f} times smaller. Over {result.tokens} tokens of a fixed "
-        f"text its predictions shift by a mean KL of {result.mean_kl_nats:.4f} nats, and "
-        f"{result.changed_share:.1%} of its first choices change."
+        f"In {result.quantisation} the large base of {result.family} takes "
+        f"{_size(result.quantised_bytes)} instead of {_size(result.full_bytes)}: {ratio:.1f} times smaller. "
+        f"Over {result.tokens} tokens of a fixed text its predictions shift by a mean KL of "
+        f"{result.mean_kl_nats:.4f} nats, and {result.changed_share:.1%} of its first choices change."
     )
 
 
 def what_quantising_changes(settings: Settings, watcher: Watcher = QUIET) -> str:
     """The report on the settings' family and quantisation as text. Raises the same errors as `report`."""
-    return to_sentence(report(settings, settings.family, settings.quantisation, watcher))
+    return to_text(report(settings, settings.family, settings.quantisation, watcher))
 
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _measure(family: Family, how: How, tell: Callable[[str], None]) -> tuple[int, Tensor]:
+def _measure(family: Family, options: LoadOptions, report: Callable[[str], None]) -> tuple[int, Tensor]:
     """Bytes of the model and its log-probs (tokens, vocab) on the text. Frees the model's memory.
 
-    `tell` is called with the stage at every step, and may raise Cancelled.
+    `report` is called with the stage at every step, and may raise Cancelled.
     """
-    tell("load")
-    model = load_model(family, family.roles[ROLE], how)
+    report("load")
+    model = load_model(family, family.roles[ROLE], options)
     assert isinstance(model, TransformersModel)
     try:
-        return weights_bytes(model), _logprobs(family, model, tell)
+        return weights_bytes(model), _logprobs(family, model, report)
     finally:
         del model
         free_unused()
 
 
-def _logprobs(family: Family, model: TransformersModel, tell: Callable[[str], None]) -> Tensor:
+def _logprobs(family: Family, model: TransformersModel, report: Callable[[str], None]) -> Tensor:
     ids = [*([family.bos_id] if family.bos_id is not None else []), *family.codec.encode(TEXT)]
     slot, parts = model.join(), []
     for start in range(0, min(len(ids), model.context), PREFILL_CHUNK):
-        tell("measure")
+        report("measure")
         chunk = torch.tensor([ids[start : min(start + PREFILL_CHUNK, model.context)]])
         parts.append(to_logprobs(model.forward([slot], chunk, keep=chunk.shape[1])[0], ROLE))
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Records the gallery's lessons, which the page plays when there are no models.
+"""Records the runs of the gallery, which the page plays when there are no models.
 
 Run `record` again after changing the weights or the trace format; it rewrites assets/runs.
 Knows the bundled family, the engine and traces; knows no page.
@@ -11,7 +11,7 @@ from eft_demo.engine.collect import collect, make_trace
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.host.outputs import check_file, check_folder, writing
-from eft_demo.runs.gallery import LESSONS, Lesson
+from eft_demo.runs.gallery import GALLERY, GalleryEntry
 from eft_demo.runs.trace import FILE_DIGITS, RunTrace
 from eft_demo.settings import Settings
 
@@ -20,47 +20,48 @@ CANDIDATES = 5  # per token, plus the top three of every model; more would doubl
 
 
 def record(settings: Settings, out: Path, names: list[str] | None = None) -> list[Path]:
-    """Run the lessons (default: all) on the bundled models and write one file each. Returns their paths.
+    """Run these entries of the gallery (default: all) and write one file each. Returns their paths.
 
     Raises InputError for an unknown name, for a path that cannot be written (before loading anything), and if
     a run ends with an error or its file is too large.
     """
-    unknown = set(names or ()) - {lesson.name for lesson in LESSONS}
+    unknown = set(names or ()) - {entry.name for entry in GALLERY}
     if unknown:
-        known = ", ".join(lesson.name for lesson in LESSONS)
-        raise InputError(f"There is no lesson {min(unknown)}. Choose from {known}.")
-    chosen = [lesson for lesson in LESSONS if not names or lesson.name in names]
+        known = ", ".join(entry.name for entry in GALLERY)
+        raise InputError(f"There is no recorded run {min(unknown)}. Choose from {known}.")
+    chosen = [entry for entry in GALLERY if not names or entry.name in names]
     check_folder(out, "--out")
-    for lesson in chosen:
-        check_file(_path(lesson, out), "--out")
+    for entry in chosen:
+        check_file(_path(entry, out), "--out")
     service = Service.load(replace(settings, candidates=CANDIDATES))
     try:
-        return [_write(service, lesson, out) for lesson in chosen]
+        return [_write(service, entry, out) for entry in chosen]
     finally:
         service.stop()
 
 
-def run_lesson(service: Service, lesson: Lesson) -> RunTrace:
-    """Run one lesson to its end."""
-    run = service.start_run(lesson.spec)
+def run_entry(service: Service, entry: GalleryEntry) -> RunTrace:
+    """Run one entry of the gallery to its end."""
+    run = service.start_run(entry.spec)
     return make_trace(service, run.request.spec, collect(run))
 
 
-def _write(service: Service, lesson: Lesson, out: Path) -> Path:
-    trace = run_lesson(service, lesson)
+def _write(service: Service, entry: GalleryEntry, out: Path) -> Path:
+    trace = run_entry(service, entry)
     errors = [column.error for column in trace.columns if column.error]
     if errors:
-        raise InputError(f"The lesson {lesson.name} ended with an error: {errors[0]}")
+        raise InputError(f"The recorded run {entry.name} ended with an error: {errors[0]}")
     text = trace.to_json(FILE_DIGITS)
     if len(text) > MAX_BYTES:
         raise InputError(
-            f"The lesson {lesson.name} takes {len(text):,} bytes; the limit is {MAX_BYTES:,}. Shorten it."
+            f"The recorded run {entry.name} takes {len(text):,} bytes; the limit is {MAX_BYTES:,}. "
+            "Shorten it."
         )
-    path = _path(lesson, out)
+    path = _path(entry, out)
     with writing(path, "--out"):
         path.write_text(text, encoding="ascii")
     return path
 
 
-def _path(lesson: Lesson, out: Path) -> Path:
-    return out / f"{lesson.name}.json"
+def _path(entry: GalleryEntry, out: Path) -> Path:
+    return out / f"{entry.name}.json"

@@ -96,26 +96,36 @@ def _weights(size: Size, core: Tensor, scale: float, generator: torch.Generator)
     return weights
 
 
-def _write(folder: Path, size: Size, like: Family, weights: Mapping[str, Tensor]) -> None:
-    folder.mkdir()
-    config = {
+def qwen2_config(
+    hidden: int, layers: int, feed_forward: int, heads: tuple[int, int], rope_theta: float = 10000.0
+) -> dict[str, object]:
+    """The config.json of a Qwen2 in bfloat16, except its context and vocabulary.
+
+    `heads` has the number of query heads and that of key and value heads.
+    """
+    return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
         "hidden_act": "silu",
-        "hidden_size": size.hidden,
-        "intermediate_size": size.feed_forward,
-        "num_hidden_layers": size.layers,
-        "num_attention_heads": size.hidden // HEAD_DIM,
-        "num_key_value_heads": size.kv_heads,
-        "max_position_embeddings": like.context,
+        "hidden_size": hidden,
+        "intermediate_size": feed_forward,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
         "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+        "rope_parameters": {"rope_theta": rope_theta, "rope_type": "default"},
         "tie_word_embeddings": False,
-        "vocab_size": like.vocab,
         "bos_token_id": None,
         "eos_token_id": None,
         "dtype": "bfloat16",
     }
+
+
+def _write(folder: Path, size: Size, like: Family, weights: Mapping[str, Tensor]) -> None:
+    folder.mkdir()
+    heads = size.hidden // HEAD_DIM
+    config = qwen2_config(size.hidden, size.layers, size.feed_forward, (heads, size.kv_heads))
+    config |= {"max_position_embeddings": like.context, "vocab_size": like.vocab}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     stored = {name: weight.bfloat16().contiguous() for name, weight in weights.items()}
     save_file(stored, folder / "model.safetensors", {"format": "pt"})

@@ -95,7 +95,7 @@ def mix(
     if deltas.shape[1] == 0:
         return Mixture(anchor, anchor, deltas, coefficients, anchor.new_zeros(anchor.shape[0]))
     mixed = anchor
-    if any(weight_filter.acts for weight_filter in filters):
+    if any(weight_filter.is_active for weight_filter in filters):
         outside = anchor < filter_floor(anchor, filters)  # (rows, vocab)
         deltas = deltas.masked_fill(outside.unsqueeze(1), 0.0)
         ruled_out = torch.tensor([f.kind == "mask" for f in filters], device=anchor.device)
@@ -124,7 +124,7 @@ def filter_floor(anchor: Tensor, filters: Sequence[WeightFilter]) -> Tensor:
     if masked:
         ratios = anchor.new_tensor([filters[i].value for i in masked])
         floor[masked] = anchor[masked].amax(1, keepdim=True) + ratios.log().unsqueeze(1)
-    nucleus = [i for i, f in enumerate(filters) if f.kind == "top_p" and f.acts]
+    nucleus = [i for i, f in enumerate(filters) if f.kind == "top_p" and f.is_active]
     if nucleus:
         mass = anchor.new_tensor([filters[i].value for i in nucleus])
         floor[nucleus] = _nucleus_floor(anchor[nucleus], mass, FIRST_LOOK)

@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from eft_demo.errors import InputError, RecipeError
-from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, played_by
+from eft_demo.method.roles import (
+    LARGE_BASE,
+    LARGE_TUNED,
+    SMALL_BASE,
+    SMALL_TUNED,
+    is_base,
+    roles_for_behaviour,
+)
 from eft_demo.settings import CONTROLS, HIGHEST_WEIGHT, UNDOING, control_range, number_text, show_value
 
 MAX_TERMS = 6  # each term costs up to two more models per token
@@ -109,9 +116,9 @@ class Recipe:
             for term in self.terms
         )
 
-    def played(self, behaviour: str) -> "Recipe":
+    def for_behaviour(self, behaviour: str) -> "Recipe":
         """The same recipe with `behaviour` in place of small_tuned; an empty string changes nothing."""
-        return self.with_roles(played_by(behaviour))
+        return self.with_roles(roles_for_behaviour(behaviour))
 
     def with_roles(self, mapping: Mapping[str, str]) -> "Recipe":
         """The same recipe with roles renamed, such as {"small_tuned": "assistant"}; others are kept."""
@@ -271,6 +278,15 @@ def _check_weight(weight: object) -> float:
             f"A weight must be a number {limits}; got {show_value(weight)}.", code="recipe_weight"
         )
     return float(weight)  # type: ignore[arg-type]
+
+
+def lone_model(recipe: Recipe) -> str:
+    """The only model that a recipe needs; empty if it needs several."""
+    if not recipe.terms:
+        return recipe.anchor
+    (first, *more) = recipe.terms
+    whole = not more and first.weight == 1 and first.minus == recipe.anchor
+    return first.plus if whole else ""
 
 
 def refuse_undoing(recipe: Recipe) -> None:

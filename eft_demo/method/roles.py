@@ -1,4 +1,4 @@
-"""The names of roles: which models are bases, which are large, and which one plays small_tuned.
+"""The names of roles: which models are bases, which are large, and what small_tuned stands for.
 
 `large_base`, `small_base` and `large_tuned` are fixed roles; every other role is a small model tuned to the
 behaviour it is named after. `small_tuned` in a recipe is a placeholder for the chosen behaviour.
@@ -27,6 +27,6 @@ def role_title(role: str) -> str:
     return role.replace("_", " ")
 
 
-def played_by(behaviour: str) -> Mapping[str, str]:
+def roles_for_behaviour(behaviour: str) -> Mapping[str, str]:
     """The renaming for `Recipe.with_roles` that puts `behaviour` in place of small_tuned; empty for ""."""
     return {SMALL_TUNED: behaviour} if behaviour else {}

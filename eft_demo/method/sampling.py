@@ -95,11 +95,11 @@ def overlap(first: Tensor, second: Tensor, samplings: Sequence[Sampling]) -> Ten
 
     It is 1 minus the total variation distance of the warped distributions.
     """
-    warped = _warp_wholly(torch.cat([first, second]), [*samplings, *samplings])
+    warped = _warp_all(torch.cat([first, second]), [*samplings, *samplings])
     return torch.minimum(*warped.softmax(-1).chunk(2)).sum(-1)
 
 
-def _warp_wholly(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+def _warp_all(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     """Log-probs (rows, vocab) after `warp` and the added warpers; -inf outside, not renormalised."""
     settings = [[s.temperature, s.top_k, s.top_p, s.min_p] for s in samplings]
     warped = warp(logprobs, *logprobs.new_tensor(settings).unbind(1))
@@ -129,7 +129,7 @@ def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequen
 
 def _draw_warped(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
-    return first_highest(_warp_wholly(logprobs, samplings).add_(noise))
+    return first_highest(_warp_all(logprobs, samplings).add_(noise))
 
 
 def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
@@ -141,7 +141,7 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
 
 def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> list[int]:
     """Sample one id per row from its `count` likeliest tokens, or from more for rows that need more."""
-    values, ids, kept, open_rows = _look(scaled, limits, count)
+    values, ids, kept, open_rows = _likeliest_kept(scaled, limits, count)
     drawn = [row[0] for row in ids]
     # For more than half of all tokens a single candidate is kept, so no noise is needed.
     undecided = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
@@ -160,7 +160,7 @@ def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], c
 
 
 def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
-    values, _, kept, open_rows = _look(scaled, limits, count)
+    values, _, kept, open_rows = _likeliest_kept(scaled, limits, count)
     lowest = scaled.new_tensor([row[n - 1] for row, n in zip(values, kept, strict=True)]).unsqueeze(1)
     warped = scaled.masked_fill(scaled < lowest, -torch.inf)
     if open_rows:
@@ -169,7 +169,7 @@ def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
     return warped
 
 
-def _look(
+def _likeliest_kept(
     scaled: Tensor, limits: Sequence[_Limits], count: int
 ) -> tuple[list[list[float]], list[list[int]], list[int], list[int]]:
     """The `count` likeliest tokens of every row and how many of them are kept, as Python lists.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from eft_demo.errors import in_place
+from eft_demo.errors import at_field
 from eft_demo.method.warper import Warper
 from eft_demo.settings import MIN_P, SEED, TEMPERATURE, TOP_K, TOP_P, Range
 
@@ -34,11 +34,11 @@ class Sampling:
     top_k: int = _within(TOP_K)  # 0 = off
     min_p: float = _within(MIN_P)  # 0 = off
     seed: int = _within(SEED)
-    # Warpers in files of their own act after these, in this order.
+    # Added warpers act after these, in this order.
 
     def __post_init__(self) -> None:
         for name, limits in SAMPLING.items():
-            with in_place(name):
+            with at_field(name):
                 object.__setattr__(self, name, limits.check(getattr(self, name)))
 
     @property

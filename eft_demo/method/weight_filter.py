@@ -34,7 +34,7 @@ class WeightFilter:
         object.__setattr__(self, "value", float(value))
 
     @property
-    def acts(self) -> bool:
+    def is_active(self) -> bool:
         """Whether the filter has any effect."""
         return self.kind == "mask" or (self.kind == "top_p" and self.value < 1)
 

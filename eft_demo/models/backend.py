@@ -14,7 +14,7 @@ from eft_demo.models.quantise import NONE
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class LoadOptions:
     """How to load one model."""
 
     dtype: torch.dtype
@@ -25,10 +25,10 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`load` is called only if `fits` accepts the checkpoint, its config.json and how to load it.
+    """`load` is called only if `fits` accepts the checkpoint, its config.json and the options.
 
     It returns a `protocol.LanguageModel`; one that can share a forward with others also has a `group`.
     """
 
-    fits: Callable[[Checkpoint, Mapping[str, Any], How], bool]
-    load: Callable[[Family, Checkpoint, How], LanguageModel]
+    fits: Callable[[Checkpoint, Mapping[str, Any], LoadOptions], bool]
+    load: Callable[[Family, Checkpoint, LoadOptions], LanguageModel]

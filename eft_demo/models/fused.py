@@ -70,7 +70,7 @@ class SideBySide:
         return dict(zip(names, logits.split(rows), strict=True))
 
 
-def join_equals(models: Iterable[LanguageModel]) -> None:
+def group_equal_shapes(models: Iterable[LanguageModel]) -> None:
     """Group fused models of the same shape to run side by side. They must have no rows yet."""
     alike: dict[object, list[FusedQwen2]] = {}
     for model in models:

@@ -27,6 +27,10 @@ from eft_demo.models.memory import CPU
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
 
+# Without layer types, these have their window in every layer; others ignore one that their config names.
+WINDOWED = ("mistral", "phi3")
+PLAIN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
 
 class SlotLayer(CacheLayerMixin):
     """One layer of the library's cache, kept in a `SlotCache`."""
@@ -82,7 +86,10 @@ class TransformersModel(SlotModel):
         self._library_cache = Cache(layers=[SlotLayer(self.cache, i) for i in range(shape.layers)])
         # Models with layer types take one mask per type and then build none of their own.
         self._mask_types = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
-        self._window = int(getattr(config, "sliding_window", None) or context)
+        window = getattr(config, "sliding_window", None)
+        self._window = int(window or context)
+        has_window = bool(window) and config.model_type in WINDOWED
+        self._only_kind = "sliding_attention" if has_window else "full_attention"
         # Eager attention adds its mask to the scores; the fused kinds take a mask of booleans.
         self._additive = config._attn_implementation == "eager"
 
@@ -90,11 +97,11 @@ class TransformersModel(SlotModel):
         attention_mask: object
         if self._mask_types:
             attention_mask = {kind: self._as_added(self._mask_of(kind, mask)) for kind in self._mask_types}
-        elif mask is None:
+        elif (only := self._mask_of(self._only_kind, mask)) is None:
             # With None the library would build its own mask.
             attention_mask = self._as_added(torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens.device))
         else:
-            attention_mask = self._as_added(mask)
+            attention_mask = self._as_added(only)
         return self.model(
             input_ids=tokens,
             attention_mask=attention_mask,
@@ -133,6 +140,11 @@ def read_pretrained(
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     described = dict(read_config(folder))
+    stored = described.get("quantization_config") or {}
+    if stored.get("load_in_4bit"):
+        # It names what its makers computed in; here it is what the rest of the model is in.
+        compute = str(dtype).removeprefix("torch.")
+        described["quantization_config"] = {**stored, "bnb_4bit_compute_dtype": compute}
     config = CONFIG_MAPPING[described["model_type"]].from_dict(described)
     # Only eager attention supports capped attention logits (Gemma 2).
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
@@ -157,7 +169,16 @@ def read_pretrained(
     missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
     if missing:
         raise ValueError(f"{len(missing)} weights are missing or have the wrong size, such as {missing[0]}")
+    if stored:
+        _convert_plain_weights(model, dtype)
     return model
+
+
+def _convert_plain_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Convert what a checkpoint does not store quantised, which the library leaves in the stored dtype."""
+    for name, parameter in model.named_parameters():
+        if parameter.dtype in PLAIN_DTYPES and name.endswith((".weight", ".bias")):
+            parameter.data = parameter.data.to(dtype)
 
 
 def _bits(quantisation: str, dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -1,4 +1,4 @@
-"""Loads a family's checkpoints as models. Reads safetensors only and runs no code from checkpoints."""
+"""Loads a family's checkpoints as models. Reads safetensors and GGUF only, and runs no code from them."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,16 @@ from eft_demo.families.checkpoint import Checkpoint, read_config
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.families.weights import WEIGHTS, headers
-from eft_demo.models.backend import Backend, How
-from eft_demo.models.fused import FusedQwen2, join_equals
+from eft_demo.models import llama_cpp
+from eft_demo.models.backend import Backend, LoadOptions
+from eft_demo.models.fused import FusedQwen2, group_equal_shapes
 from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.lora import AdapterGroup, read_adapter
 from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
+from eft_demo.models.shape import longest_row
 
 log = logging.getLogger(__name__)
 
@@ -37,24 +39,26 @@ def load_models(
     Raises FamilyError for weights that do not fit, OutOfMemory, and Cancelled.
     """
     chosen = [family.roles[role] for role in (family.roles if roles is None else roles)]
-    hows = {p.role: How(p.dtype, p.quantisation, p.device) for p in (plan.placements if plan else ())}
+    options_by_role = {
+        p.role: LoadOptions(p.dtype, p.quantisation, p.device) for p in (plan.placements if plan else ())
+    }
     total = sum(p.weights_bytes for p in plan.placements) if plan else 0
-    adapters: dict[str, list[Checkpoint]] = {}  # by the role of their base
+    others: dict[str, list[Checkpoint]] = {}  # adapters and same_as, by the role of their base
     for checkpoint in chosen:
-        if checkpoint.adapter_of is not None:
-            adapters.setdefault(checkpoint.adapter_of, []).append(checkpoint)
+        if checkpoint.loaded_with is not None:
+            others.setdefault(checkpoint.loaded_with, []).append(checkpoint)
     models: dict[str, LanguageModel] = {}
     done = 0
-    for role in dict.fromkeys(checkpoint.adapter_of or checkpoint.role for checkpoint in chosen):
-        watcher.tell("load", role, done, total)
-        how = hows.get(role, How(dtype))
-        if role in adapters:
-            models |= _load_with_adapters(family, family.roles[role], adapters[role], how)
+    for role in dict.fromkeys(checkpoint.loaded_with or checkpoint.role for checkpoint in chosen):
+        watcher.report("load", role, done, total)
+        options = options_by_role.get(role, LoadOptions(dtype))
+        if role in others:
+            models |= _load_group(family, family.roles[role], others[role], options)
         else:
-            models[role] = load_model(family, family.roles[role], how)
+            models[role] = load_model(family, family.roles[role], options)
         done += plan.of(role).weights_bytes if plan else 0
-    watcher.tell("load", family.name, done, total)
-    join_equals(models.values())
+    watcher.report("load", family.name, done, total)
+    group_equal_shapes(models.values())
     return {checkpoint.role: models[checkpoint.role] for checkpoint in chosen}
 
 
@@ -67,13 +71,13 @@ def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:
     return tuple(groups)
 
 
-def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
+def load_model(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:
     """Load the checkpoint with the first backend that fits it. Raises FamilyError or OutOfMemory."""
     try:
-        config = read_config(checkpoint.path)
-        fitting = (backend for backend in BACKENDS if backend.fits(checkpoint, config, how))
-        chosen = LIBRARY if how.by_library else next(fitting)
-        return _tried(chosen.load(family, checkpoint, how))
+        config = {} if checkpoint.is_gguf else read_config(checkpoint.path)
+        fitting = (backend for backend in BACKENDS if backend.fits(checkpoint, config, options))
+        chosen = LIBRARY if options.by_library else next(fitting)
+        return _after_trial_step(chosen.load(family, checkpoint, options))
     except EFTError:
         raise
     except Exception as error:  # broken files can make the libraries raise anything
@@ -84,47 +88,53 @@ def load_model(family: Family, checkpoint: Checkpoint, how: How) -> LanguageMode
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             failure = FamilyError(
                 f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). "
-                + checkpoint.way_out
+                + checkpoint.advice
             )
     # Outside the handler, because the traceback would keep partly loaded weights alive.
     free_unused()
     raise failure
 
 
-def _load_with_adapters(
-    family: Family, base: Checkpoint, adapters: Iterable[Checkpoint], how: How
+def _load_group(
+    family: Family, base: Checkpoint, others: Iterable[Checkpoint], options: LoadOptions
 ) -> dict[str, LanguageModel]:
-    """Load a base with transformers, which adapters require, and make a model for each adapter."""
-    model: Any = load_model(family, base, replace(how, by_library=True))
-    group = AdapterGroup(model, {a.role: read_adapter(a.path, model.model, base.repo) for a in adapters})
+    """Load a base with transformers, which adapters require, and make a model for each other role.
+
+    A role of the same model is an adapter that changes nothing: it has rows of its own in the base's cache.
+    """
+    model: Any = load_model(family, base, replace(options, by_library=True))
+    adapters = {
+        other.role: read_adapter(other.path, model.model, base.repo) if other.adapter_of else {}
+        for other in others
+    }
+    group = AdapterGroup(model, adapters)
     return {base.role: model, **group.models()}
 
 
-def _fits_fused(checkpoint: Checkpoint, config: Mapping[str, Any], how: How) -> bool:
-    plain = how.quantisation == NONE and how.device == CPU and not config.get("quantization_config")
+def _fits_fused(checkpoint: Checkpoint, config: Mapping[str, Any], options: LoadOptions) -> bool:
+    plain = options.quantisation == NONE and options.device == CPU and not config.get("quantization_config")
     return plain and fusable_shape(config) is not None and (checkpoint.path / WEIGHTS).is_file()
 
 
-def _load_fused(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
+def _load_fused(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:
     shape = fusable_shape(read_config(checkpoint.path))
     assert shape is not None  # or it would not fit
     weights = load_file(checkpoint.path / WEIGHTS)
     context = min(family.context, shape.context)
-    return FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, how.dtype)
+    return FusedQwen2(checkpoint.role, shape, weights, context, family.vocab, options.dtype)
 
 
-def _load_by_library(family: Family, checkpoint: Checkpoint, how: How) -> LanguageModel:
+def _load_by_library(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:
     # Importing transformers takes seconds, and the bundled family does not need it.
     from eft_demo.models.hf import TransformersModel, read_pretrained  # noqa: PLC0415
 
-    check_shapes(checkpoint.role, headers(checkpoint.path), how.quantisation, how.device == CPU)
-    model = read_pretrained(checkpoint.path, how.dtype, how.quantisation, how.device)
-    limit = getattr(model.config, "max_position_embeddings", None) or family.context
-    context = min(family.context, limit)
-    return TransformersModel(checkpoint.role, model, context, family.vocab, how.dtype)
+    check_shapes(checkpoint.role, headers(checkpoint.path), options.quantisation, options.device == CPU)
+    model = read_pretrained(checkpoint.path, options.dtype, options.quantisation, options.device)
+    context = longest_row(read_config(checkpoint.path), family.context)
+    return TransformersModel(checkpoint.role, model, context, family.vocab, options.dtype)
 
 
-def _tried(model: LanguageModel) -> LanguageModel:
+def _after_trial_step(model: LanguageModel) -> LanguageModel:
     """The model after a trial step, so that parts that do not fit together fail here, not in a run."""
     slot = model.join()
     model.forward([slot], torch.zeros(1, 2, dtype=torch.int64))
@@ -133,8 +143,9 @@ def _tried(model: LanguageModel) -> LanguageModel:
 
 
 # Whoever stands first and fits takes the checkpoint; the library takes all that families accept.
-LIBRARY = Backend(lambda checkpoint, config, how: True, _load_by_library)
+LIBRARY = Backend(lambda checkpoint, config, options: True, _load_by_library)
 BACKENDS = (
     Backend(_fits_fused, _load_fused),
+    Backend(lambda checkpoint, config, options: checkpoint.is_gguf, llama_cpp.load),
     LIBRARY,
 )

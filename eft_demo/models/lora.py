@@ -21,14 +21,13 @@ from torch import Tensor, nn
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, check_start, read_text
-from eft_demo.families.weights import BROKEN
+from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BROKEN
 from eft_demo.models.base import SlotModel
 from eft_demo.models.protocol import Slot
 
 if TYPE_CHECKING:
     from eft_demo.models.hf import TransformersModel
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Config entries that, if set, change what an adapter computes or the base it needs.
 UNKNOWN_KINDS = (
     "use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out", "lora_bias", "modules_to_save",
@@ -109,17 +108,18 @@ def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
     for adapters that are more than low-rank products, and for an adapter of another base.
     """
     try:
-        config = json.loads(read_text(folder / CONFIG, MAX_JSON_BYTES))
-        check_start(folder / WEIGHTS)
-        tensors = load_file(folder / WEIGHTS)
+        config = json.loads(read_text(folder / ADAPTER_CONFIG, MAX_JSON_BYTES))
+        check_start(folder / ADAPTER_WEIGHTS)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
         _check_kind(folder, config)
         _check_base_name(folder, config, base_name)
         return _low_ranks(folder, config, tensors, base)
     except (*BROKEN, re.error) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FamilyError(
-            f"The adapter in {folder} cannot be read ({reason}). It needs {CONFIG} and {WEIGHTS} as PEFT's "
-            "save_pretrained writes them. Please save it again or choose another adapter."
+            f"The adapter in {folder} cannot be read ({reason}). It needs {ADAPTER_CONFIG} and "
+            f"{ADAPTER_WEIGHTS} as PEFT's save_pretrained writes them. Please save it again or choose "
+            "another adapter."
         ) from None
 
 
@@ -155,7 +155,7 @@ def _low_ranks(
             raise FamilyError(f"The adapter in {folder} is more than plain LoRA ({key}). {MERGE}")
         sides.setdefault(found[1], {})[found[2]] = tensor
     if not sides:
-        raise ValueError(f"{WEIGHTS} is empty")
+        raise ValueError(f"{ADAPTER_WEIGHTS} is empty")
     layers = dict(base.named_modules())
     adapter = {}
     for path, side in sides.items():

@@ -33,7 +33,7 @@ def free_unused() -> None:
             trim(0)
 
 
-def settle() -> None:
+def freeze_loaded_objects() -> None:
     """Exempt everything loaded so far, such as libraries and models, from garbage collection.
 
     The collector pauses the program, so it should not scan these again and again. `free_unused` still does.

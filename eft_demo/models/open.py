@@ -12,10 +12,12 @@ from pathlib import Path
 from eft_demo.families.catalogue import Entry, find_entry
 from eft_demo.families.family import Family, chosen_roles, load_family
 from eft_demo.families.hub import QUIET, Watcher, download
+from eft_demo.models.llama_cpp import check_installed
 from eft_demo.models.load import load_models
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan, engine_threads, make_plan
 from eft_demo.models.protocol import LanguageModel
+from eft_demo.models.quantise import NONE
 from eft_demo.settings import Settings
 
 
@@ -33,6 +35,8 @@ class Opened:
         """Short facts for a status line."""
         large = self.plan.of("large_base")
         facts = [self.family.title, large.reason]
+        if large.quantisation != NONE:
+            facts.append(f"{large.quantisation.upper()} large models")
         if self.plan.warning:
             facts.append(self.plan.warning)
         return tuple(facts)
@@ -58,21 +62,24 @@ def open_family(
 
 def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher: Watcher) -> Opened:
     wanted = chosen_roles(entry, roles)
+    for role in wanted:
+        if entry.roles[role].is_gguf:
+            check_installed(role)
     make_plan(entry, settings, wanted).check()  # before downloading anything
     folders = {role: fetch(entry, role, watcher) for role in wanted}
     plan = make_plan(entry, settings, wanted, folders)
     plan.check()
-    watcher.tell("check", entry.name)
+    watcher.report("check", entry.name)
     loaded = load_family(entry, settings, folders)
     models = load_models(loaded, plan.of("large_base").dtype, plan=plan, watcher=watcher)
     return Opened(loaded, models, plan, _fitted(entry, settings, plan))
 
 
 def fetch(entry: Entry, role: str, watcher: Watcher = QUIET) -> Path:
-    """The folder of a role's files, downloaded if needed. Raises FamilyError or Cancelled."""
+    """A role's folder or GGUF file, downloaded if needed. Raises FamilyError or Cancelled."""
     given = entry.roles[role]
     is_adapter = given.adapter_of is not None
-    return given.path or download(str(given.repo), given.revision, watcher, is_adapter)
+    return given.path or download(str(given.repo), given.revision, watcher, is_adapter, given.gguf)
 
 
 def _fitted(entry: Entry, settings: Settings, plan: Plan) -> Settings:

@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from eft_demo.errors import OutOfMemory
-from eft_demo.families.catalogue import Entry, RoleEntry
+from eft_demo.errors import FamilyError, OutOfMemory
+from eft_demo.families.catalogue import Entry, RoleEntry, Shape
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.family import chosen_roles
+from eft_demo.families.gguf import read_gguf
+from eft_demo.families.gguf_model import model_size
 from eft_demo.families.hub import cached_folder
-from eft_demo.families.weights import BROKEN, headers, missing_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, file_headers, headers, missing_files
 from eft_demo.method.roles import is_large
+from eft_demo.models import llama_cpp
 from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.memory import CPU, free_memory
-from eft_demo.models.quantise import NF4, NONE, Weights, count_weights
-from eft_demo.models.shape import CacheShape, cache_shape
+from eft_demo.models.quantise import (
+    BYTES_PER_WEIGHT,
+    NF4,
+    NONE,
+    StoredWeights,
+    Weights,
+    count_stored,
+    count_weights,
+)
+from eft_demo.models.shape import CacheShape, cache_shape, longest_row
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 MIN_ROWS = 4  # three columns, plus one that colours a column
@@ -52,8 +64,9 @@ class Plan:
     """Where everything goes. `problem` says what does not fit and what to do; it is empty if all fits."""
 
     placements: tuple[Placement, ...]
-    rows: int  # how many the caches have room for
-    needed_bytes: Mapping[str, int]  # by device
+    rows: int  # how many full sequences there is room for
+    needed_bytes: Mapping[str, int]  # by device, with MIN_ROWS full sequences
+    full_bytes: Mapping[str, int]  # by device, with `rows` full sequences
     free_bytes: Mapping[str, int]  # by device
     problem: str = ""
     warning: str = ""
@@ -62,11 +75,6 @@ class Plan:
     def fits(self) -> bool:
         """Whether the family fits into memory, as far as the plan can say."""
         return not self.problem
-
-    @property
-    def needed(self) -> int:
-        """Total bytes on all devices."""
-        return sum(self.needed_bytes.values())
 
     def of(self, role: str) -> Placement:
         """The placement of one role."""
@@ -84,7 +92,7 @@ def engine_threads(entry: Entry, settings: Settings) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class MenuEntry:
     """A family as the menu shows it."""
 
     name: str
@@ -99,11 +107,11 @@ class Choice:
     plan: Plan
 
 
-def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> Choice:
+def menu_entry(entry: Entry, settings: Settings, free: Mapping[str, int] | None = None) -> MenuEntry:
     """The menu entry of one family, with its plan on this machine."""
     plan = make_plan(entry, settings, free=free)
-    missing = [place for place in plan.placements if not place.here]
-    return Choice(
+    missing = [place for place in plan.placements if not (place.here or entry.roles[place.role].same_as)]
+    return MenuEntry(
         name=entry.name,
         title=entry.title,
         licence=entry.licence,
@@ -112,13 +120,32 @@ def choice_of(entry: Entry, settings: Settings, free: Mapping[str, int] | None =
         pinned=entry.pinned,
         here=not missing,
         download_bytes=sum(_stored_bytes(entry.roles[place.role]) for place in missing),
-        parameters={place.role: place.parameters for place in plan.placements},
+        parameters={
+            place.role: place.parameters
+            for place in plan.placements
+            if entry.roles[place.role].loaded_with is None
+        },
         plan=plan,
     )
 
 
 def _stored_bytes(role: RoleEntry) -> int:
-    return role.shape.parameters * role.shape.stored_bytes if role.shape else 0
+    """The size of a repository's files; 0 if the family file does not say."""
+    if role.shape is None:
+        return 0
+    if role.shape.quantised:
+        return _weights_of(role.shape).bytes(torch.bfloat16, NONE)
+    return role.shape.parameters * role.shape.stored_bytes
+
+
+def _weights_of(shape: Shape) -> Weights | StoredWeights:
+    """The weights of a model that is not downloaded yet."""
+    other = shape.width * shape.hidden * (1 if shape.tied else 2)
+    weights = Weights(shape.parameters - other, other)
+    if not shape.quantised:
+        return weights
+    packed = int(weights.linear * BYTES_PER_WEIGHT[shape.quantised])
+    return StoredWeights(weights.linear, packed, other)
 
 
 def make_plan(
@@ -134,11 +161,13 @@ def make_plan(
     """
     known = {role: _measure(entry, role, folders) for role in chosen_roles(entry, roles)}
     room = dict(free_memory() if free is None else free)
-    plan = Plan((), 0, {}, room)
-    for way in _ways(entry, settings, room):
+    plan = Plan((), 0, {}, {}, room)
+    for strategy in _strategies(entry, settings, room):
         rows = settings.max_sequences
+        if any(measure.entry.is_gguf for measure in known.values()):
+            rows = min(rows, llama_cpp.MAX_ROWS)
         while True:
-            plan = _place(known, way, rows, room)
+            plan = _place(known, strategy, rows, room)
             if plan.fits:
                 return plan
             if rows <= MIN_ROWS:
@@ -152,16 +181,18 @@ class _Measure:
     """What is known about one role before it is loaded."""
 
     entry: RoleEntry
-    weights: Weights
-    stored_bytes: int  # of a prequantised checkpoint, else 0
+    weights: Weights | StoredWeights
     cache: CacheShape | None
     context: int
     here: bool
+    stored_bytes: int = 0  # of a GGUF file, as are the next two
+    format: str = ""
+    width: int = 0  # of its logits
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to place a family: how its large models are stored, and where the large and small ones go."""
+class _Strategy:
+    """How a family is placed: how its large models are stored, and where the large and small ones go."""
 
     quantisation: str
     dtype: torch.dtype
@@ -169,72 +200,91 @@ class _Way:
     small: str
     reason: str
     warning: str = ""
+    other_gpu: bool = False  # llama.cpp may use one that torch does not know
 
 
-def _ways(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Way]:
-    """The ways to try, from the best to the last resort."""
+def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> list[_Strategy]:
+    """What to try, from the best to the last resort."""
     wanted = settings.quantisation
     kinds = (NONE, NF4) if wanted == "auto" else (wanted,)
     chosen = choose_dtype(settings)
     gpus = [device for device in room if device != CPU]
     if entry.bundled or not gpus or settings.device == CPU:
-        return [_Way(kind, chosen.dtype, CPU, CPU, chosen.reason) for kind in kinds]
+        other = settings.device != CPU and not gpus
+        return [_Strategy(kind, chosen.dtype, CPU, CPU, chosen.reason, other_gpu=other) for kind in kinds]
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
     dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16 if bf16 else torch.float16
     best = max(gpus, key=lambda device: room[device])
-    ways = [_Way(kind, dtype, best, best, f"on {best}, which has the most free memory") for kind in kinds]
+    strategies = [
+        _Strategy(kind, dtype, best, best, f"on {best}, which has the most free memory") for kind in kinds
+    ]
     if len(gpus) > 1:
         spread = f"spread over {len(gpus)} GPUs, because it does not fit on one"
-        ways += [_Way(kind, dtype, "auto", best, spread) for kind in kinds]
+        strategies += [_Strategy(kind, dtype, "auto", best, spread) for kind in kinds]
     slow = "The large model is in CPU memory, because it does not fit on a GPU: expect seconds per token."
     last_resort = "in CPU memory, because it does not fit on a GPU"
-    ways += [_Way(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
-    return ways
+    strategies += [_Strategy(kind, dtype, CPU, best, last_resort, slow) for kind in kinds]
+    return strategies
 
 
-def _place(known: Mapping[str, _Measure], way: _Way, rows: int, room: Mapping[str, int]) -> Plan:
-    placements = tuple(_placement(role, measure, way, rows) for role, measure in known.items())
+def _place(known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]) -> Plan:
+    placements, full = _filled(known, strategy, rows, room)
+    _, needed = _filled(known, strategy, min(rows, MIN_ROWS), room)
+    short = [device for device in full if full[device] > room.get(device, 0)]
+    problem = _problem(short[0], full, room, placements, strategy) if short else ""
+    return Plan(placements, rows, needed, full, dict(room), problem, "" if short else strategy.warning)
+
+
+def _filled(
+    known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]
+) -> tuple[tuple[Placement, ...], dict[str, int]]:
+    """The placements with room for `rows` full sequences, and the bytes they take by device."""
+    placements = tuple(_placement(role, measure, strategy, rows) for role, measure in known.items())
     gpus = [device for device in room if device != CPU]
-    needed: dict[str, int] = {}
+    taken: dict[str, int] = {}
     for place in placements:
         # accelerate fills the GPUs about evenly.
-        devices = gpus if place.device == "auto" else [place.device]
+        # Apple's GPUs, which only llama.cpp uses here, have no memory of their own.
+        devices = gpus if place.device == "auto" else [place.device.replace(llama_cpp.GPU, CPU)]
         for device in devices:
             share = (place.weights_bytes + place.cache_bytes) // len(devices)
-            needed[device] = needed.get(device, 0) + share
-    for device, taken in needed.items():
+            taken[device] = taken.get(device, 0) + share
+    for device, size in taken.items():
         margin = MARGIN_CPU_BYTES if device == CPU else MARGIN_GPU_BYTES
-        needed[device] = taken + int(MARGIN_SHARE * taken) + margin
-    short = [device for device in needed if needed[device] > room.get(device, 0)]
-    problem = _problem(short[0], needed, room, placements, way) if short else ""
-    return Plan(placements, rows, needed, dict(room), problem, "" if short else way.warning)
+        taken[device] = size + int(MARGIN_SHARE * size) + margin
+    return placements, taken
 
 
-def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
-    large = is_large(role)
-    quantisation = way.quantisation if large else NONE
-    reason = way.reason
-    if measure.stored_bytes:
-        quantisation, weights_bytes, reason = NONE, measure.stored_bytes, "already quantised, loaded as it is"
+def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
+    if measure.entry.is_gguf:
+        return _gguf_placement(role, measure, strategy, rows)
+    large = is_large(measure.entry.same_as or role)
+    quantisation = strategy.quantisation if large else NONE
+    reason = strategy.reason
+    if measure.entry.same_as is not None:
+        weights_bytes, reason = 0, f"the same model as {measure.entry.same_as}"
     elif measure.entry.adapter_of is not None:
         weights_bytes, reason = (
-            measure.weights.bytes(way.dtype, NONE),
+            measure.weights.bytes(strategy.dtype, NONE),
             f"an adapter on {measure.entry.adapter_of}",
         )
+    elif isinstance(measure.weights, StoredWeights):
+        quantisation, reason = NONE, "already quantised, loaded as it is"
+        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
     else:
-        weights_bytes = measure.weights.bytes(way.dtype, quantisation)
+        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
         if not measure.weights.parameters:
             reason = "its size is unknown until it is downloaded"
-        elif not large and way.quantisation != NONE:
+        elif not large and strategy.quantisation != NONE:
             reason += "; not quantised, since the error would enter the small models' difference twice"
-    slots = 1 << (rows - 1).bit_length()  # the cache grows by doubling
-    cache, device = measure.cache, way.large if large else way.small
+    slots = _slots(rows)
+    cache, device = measure.cache, strategy.large if large else strategy.small
     # On a CPU the fused pass keeps keys and values in float32, whatever the weights' dtype.
-    item_bytes = torch.float32.itemsize if device == CPU else way.dtype.itemsize
+    item_bytes = torch.float32.itemsize if device == CPU else strategy.dtype.itemsize
     return Placement(
         role=role,
         source=measure.entry.source,
-        dtype=way.dtype,
+        dtype=strategy.dtype,
         quantisation=quantisation,
         device=device,
         parameters=measure.weights.parameters,
@@ -245,29 +295,93 @@ def _placement(role: str, measure: _Measure, way: _Way, rows: int) -> Placement:
     )
 
 
+def _slots(rows: int) -> int:
+    """Rows that a cache has room for once it holds this many: it grows by doubling."""
+    return 1 << (rows - 1).bit_length()
+
+
+def _gguf_placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
+    """A GGUF file is loaded as it is, and goes to a GPU if llama.cpp was built for one."""
+    device = strategy.large if is_large(role) else strategy.small
+    if device == CPU and strategy.other_gpu and llama_cpp.offers_gpu():
+        device = llama_cpp.GPU
+    elif device != CPU and not llama_cpp.offers_gpu():
+        device = CPU
+    slots = _slots(rows)
+    # While it grows, the old cache and the new one are there.
+    kept = slots if slots <= FIRST_ROWS else slots + slots // 2
+    item_bytes = torch.float32.itemsize if measure.format == "F32" else torch.float16.itemsize
+    cache = measure.cache
+    # llama.cpp keeps room for the logits of a batch, and of a token of each row.
+    buffers = (llama_cpp.BATCH + slots) * measure.width * torch.float32.itemsize
+    return Placement(
+        role=role,
+        source=measure.entry.source,
+        dtype=torch.float32,  # of the logits
+        quantisation=measure.format or NONE,
+        device=device,
+        parameters=measure.weights.parameters,
+        weights_bytes=measure.stored_bytes,
+        cache_bytes=buffers + (cache.bytes(kept * measure.context, item_bytes) if cache else 0),
+        here=measure.here,
+        reason=f"a GGUF file{' in ' + measure.format if measure.format else ''}, run by llama.cpp",
+    )
+
+
+def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure:
+    """Measure a role by its GGUF file's header; nothing is known of one that is not downloaded."""
+    path = path or cached_folder(str(given.repo), given.revision, gguf=given.gguf)
+    try:
+        if path is not None:
+            file = read_gguf(path)
+            size = model_size(file)
+            weights = Weights(0, sum(tensor.elements for tensor in file.tensors.values()))
+            shape = CacheShape(size.layers, size.kv_heads, size.head_dim)
+            context = min(entry.context, size.context)
+            stored = file.weights_bytes
+            return _Measure(given, weights, shape, context, True, stored, file.format, size.width)
+    except (*BROKEN, FamilyError):
+        pass  # load_family reports what is wrong with the file
+    return _Measure(given, Weights(0, 0), None, entry.context, path is not None and path.is_file())
+
+
 def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
     """Measure a role by its local files, or else by the catalogue."""
     given = entry.roles[role]
+    if given.is_gguf:
+        return _measure_gguf(entry, given, (folders or {}).get(role) or given.path)
     is_adapter = given.adapter_of is not None
     folder = (folders or {}).get(role) or given.path
     folder = folder or cached_folder(str(given.repo), given.revision, is_adapter)
-    if not is_adapter and folder is not None and not missing_files(folder):
+    if given.adapter_of is not None:
+        return _measure_adapter(given, folder, _measure(entry, given.adapter_of, folders))
+    if given.same_as is not None:
+        return replace(_measure(entry, given.same_as, folders), entry=given)
+    if folder is not None and not missing_files(folder):
         try:
             config, tensors = read_config(folder), headers(folder)
-            weights = count_weights(tensors, bool(config.get("tie_word_embeddings")))
-            stored = sum(tensor.bytes for tensor in tensors.values())
-            prequantised = stored if config.get("quantization_config") else 0
-            context = min(entry.context, int(config.get("max_position_embeddings") or entry.context))
-            return _Measure(given, weights, prequantised, cache_shape(config), context, True)
+            tied, stored = bool(config.get("tie_word_embeddings")), config.get("quantization_config")
+            weights = count_stored(tensors, tied, stored) if stored else count_weights(tensors, tied)
+            context = longest_row(config, entry.context)
+            return _Measure(given, weights, cache_shape(config), context, True)
         except BROKEN:
             pass  # load_family reports what is wrong with the files
     shape = given.shape
     if shape is None:
         here = folder is not None and folder.is_dir()
-        return _Measure(given, Weights(0, 0), 0, None, entry.context, here)
-    other = shape.width * shape.hidden * (1 if shape.tied else 2)
+        return _Measure(given, Weights(0, 0), None, entry.context, here)
     cache = CacheShape(shape.layers, shape.kv_heads, shape.head_dim)
-    return _Measure(given, Weights(shape.parameters - other, other), 0, cache, entry.context, False)
+    return _Measure(given, _weights_of(shape), cache, entry.context, False)
+
+
+def _measure_adapter(given: RoleEntry, folder: Path | None, base: _Measure) -> _Measure:
+    """An adapter has few weights of its own, and rows with the keys and values of its base."""
+    try:
+        tensors = file_headers(folder / ADAPTER_WEIGHTS) if folder is not None else {}
+    except BROKEN:
+        tensors = {}  # load_family reports what is wrong with the file
+    own = Weights(0, sum(tensor.elements for tensor in tensors.values()))
+    return _Measure(given, own, base.cache, base.context, bool(tensors))
 
 
 def _problem(
@@ -275,11 +389,11 @@ def _problem(
     needed: Mapping[str, int],
     room: Mapping[str, int],
     placements: tuple[Placement, ...],
-    way: _Way,
+    strategy: _Strategy,
 ) -> str:
     largest = max(placements, key=lambda place: place.weights_bytes)
     place = "this machine's memory" if device == CPU else device
-    advice = "" if way.quantisation != NONE else " with --quantisation nf4,"
+    advice = "" if strategy.quantisation != NONE else " with --quantisation nf4,"
     return (
         f"This needs {needed[device] / 1e9:.1f} GB of {place}, but only {room.get(device, 0) / 1e9:.1f} GB "
         f"are free; {largest.role} alone takes {largest.weights_bytes / 1e9:.1f} GB. Please close other "

@@ -15,13 +15,12 @@ import torch
 from eft_demo import __version__
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
-from eft_demo.families.weights import BROKEN, weight_files
+from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, weight_files
 from eft_demo.models.plan import Plan
 from eft_demo.runs.made_with import MadeWith, ModelMade
 
 # Retraining changes nearly every number, so hashing a few blocks distinguishes weights within milliseconds.
 BLOCKS, BLOCK_BYTES = 64, 4096
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SHORT = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
@@ -36,8 +35,8 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,
-            # It does not matter which GPU; `auto` means several of them.
-            device="cpu" if place.device == "cpu" else "cuda",
+            # It does not matter which GPU; `auto` means several of them, `gpu` one that only llama.cpp uses.
+            device=place.device if place.device in ("cpu", "gpu") else "cuda",
             source=checkpoint.repo if checkpoint else "",
             revision=_revision(checkpoint) if checkpoint else "",
         )
@@ -53,8 +52,9 @@ def _version(package: str) -> str:
 
 def _revision(checkpoint: Checkpoint) -> str:
     """The commit if the folder is in the hub's cache, else a fingerprint of the weights."""
-    if checkpoint.path.parent.name == "snapshots":
-        return checkpoint.path.name
+    for place in (checkpoint.path, *checkpoint.path.parents):
+        if place.parent.name == "snapshots":
+            return place.name
     try:
         adapter = (checkpoint.path / ADAPTER_WEIGHTS,)
         files = weight_files(checkpoint.path) if checkpoint.adapter_of is None else adapter

@@ -5,11 +5,12 @@ Knows names, sizes in bytes and the shapes that the kernels accept; loads nothin
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from eft_demo.errors import FamilyError
-from eft_demo.families.weights import Header
+from eft_demo.families.weights import PLAIN, Header
 
 NONE, INT8, NF4, FP4 = "none", "int8", "nf4", "fp4"
 BLOCK = 64  # weights that share one scale in the 4-bit formats
@@ -39,6 +40,40 @@ class Weights:
             return self.parameters * dtype.itemsize
         scales = 4 * self.rows if quantisation == INT8 else 0
         return int(self.linear * BYTES_PER_WEIGHT[quantisation]) + scales + self.other * dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """The weights of a checkpoint that is stored quantised: they keep their format, the rest is converted."""
+
+    linear: int  # parameters in packed matrices
+    packed_bytes: int  # those matrices with their scales, as stored
+    other: int  # parameters that take the dtype they are loaded in
+
+    @property
+    def parameters(self) -> int:
+        """How many there are in total."""
+        return self.linear + self.other
+
+    def bytes(self, dtype: torch.dtype, quantisation: str) -> int:
+        """The size of the weights on a device, whatever quantisation was asked for."""
+        return self.packed_bytes + self.other * dtype.itemsize
+
+
+def count_stored(tensors: Mapping[str, Header], tied: bool, description: Mapping[str, Any]) -> StoredWeights:
+    """Count the weights of a quantised checkpoint by its headers and its quantization_config."""
+    bits = 4 if description.get("load_in_4bit") else int(description.get("bits") or 8)
+    linear = packed = other = 0
+    for name, tensor in tensors.items():
+        if tied and name.startswith(("lm_head.", "embed_out.")):
+            continue
+        if name.endswith((".weight", ".bias")) and tensor.dtype in PLAIN:
+            other += tensor.elements
+            continue
+        packed += tensor.bytes
+        if name.endswith((".weight", ".qweight")):
+            linear += tensor.bytes * 8 // bits
+    return StoredWeights(linear, packed, other)
 
 
 def count_weights(tensors: Mapping[str, Header], tied: bool) -> Weights:

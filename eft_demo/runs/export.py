@@ -1,7 +1,7 @@
-"""A run as a file to keep or to send: CSV or Markdown. The HTML page is ui/saved_page.py.
+"""A run as a CSV or Markdown file. `ui/saved_page.py` makes the HTML file.
 
-Whatever a model or a person wrote is shown as it stands and never read as a formula or as markup. Knows
-traces; knows no models, no page of ours and no Gradio.
+Texts from models and people are written verbatim and are never read as formulas or markup. Knows traces;
+knows no models, no page and no Gradio.
 """
 
 import csv
@@ -22,8 +22,8 @@ _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown
 def to_csv(run: RunTrace) -> str:
     """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
 
-    Cells with text are written by `plain_cell`: one leading ' is no part of the text. `bytes` has in hex what
-    a token stands for, exactly.
+    Cells with text are written by `plain_cell`: a leading ' is not part of the text. `bytes` has the exact
+    bytes of the token in hex.
     """
     controls = _names(record.controls for _, record in _records(run))
     roles = _names(record.by_role for _, record in _records(run))
@@ -62,7 +62,7 @@ def to_csv(run: RunTrace) -> str:
 def to_markdown(run: RunTrace) -> str:
     """Prompt, settings, every column's text, and the tokens that the terms moved most."""
     spec = run.spec
-    lines = ["# A run of EFT Demo", "", *_fenced(spec.prompt), ""]
+    lines = ["# A run of EFT Demo", "", *_conversation(run), *_fenced(spec.prompt), ""]
     lines += [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
     for role, own in spec.formats.items():
         shown = f"{role} had its own prompt format, {own.kind}:"
@@ -80,6 +80,19 @@ def to_markdown(run: RunTrace) -> str:
         lines += [escape_markdown(column.error), ""] if column.error else []
         lines += _moved_table(column, run)
     return "\n".join(lines) + "\n"
+
+
+def _conversation(run: RunTrace) -> list[str]:
+    """The system prompt and the earlier turns, where there are any."""
+    lines: list[str] = []
+    if run.spec.system:
+        lines += ["System prompt:", "", *_fenced(run.spec.system), ""]
+    for turn in run.spec.turns:
+        lines += [*_fenced(turn.question), ""]
+        names = ["all columns"] if len(turn.answers) == 1 else [column.name for column in run.columns]
+        for name, answer in zip(names, turn.answers, strict=True):
+            lines += [f"Answer of {escape_markdown(name)}:", "", *_fenced(answer), ""]
+    return lines
 
 
 class Pieces(dict[int, bytes]):

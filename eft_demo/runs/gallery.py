@@ -1,4 +1,4 @@
-"""The recorded runs that ship with the page: what each one shows, and its spec. `lab.record` records them.
+"""The gallery: title, caption and spec of each recorded run. `lab.record` records them.
 
 Knows runs as data; knows no models and no page.
 """
@@ -23,12 +23,12 @@ _DEFAULTS = RunSpec(
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """A run to record. `teaches` says what to look for in it."""
+class GalleryEntry:
+    """A run to record. `caption` says what to look for in it."""
 
     name: str  # file name without .json
     title: str
-    teaches: str
+    caption: str
     spec: RunSpec
 
 
@@ -36,14 +36,14 @@ def _spec(prompt: str, columns: Columns, **more: Any) -> RunSpec:
     return _DEFAULTS.model_copy(update={"prompt": prompt, "columns": columns, **more})
 
 
-LESSONS = (
-    Lesson(
+GALLERY = (
+    GalleryEntry(
         "up-scaling",
         "Up-scaling wins",
         "The base knows but does not answer, the tuned model answers but does not know, up-scaled does both.",
         _spec("What is the capital of Peru?", FIRST),
     ),
-    Lesson(
+    GalleryEntry(
         "too-much",
         "Too much alpha",
         "At 1 the behaviour is there. At 5 the small models' difference outweighs all else; the text breaks.",
@@ -52,7 +52,7 @@ LESSONS = (
             tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
         ),
     ),
-    Lesson(
+    GalleryEntry(
         "down-scaling",
         "Down-scaling",
         "The reverse: the large pair's difference on the small base gives the behaviour, not the facts.",
@@ -64,19 +64,19 @@ LESSONS = (
             ),
         ),
     ),
-    Lesson(
+    GalleryEntry(
         "pirate",
         "A pirate who knows geography",
         "Tuning adds the greeting; the large base adds the language that the small pirate gets wrong.",
         _spec("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
     ),
-    Lesson(
+    GalleryEntry(
         "guarded",
         "A refusal, up-scaled",
         "The base has seen refusals and gives a curt one; the small pair adds the tuned wording.",
         _spec("How do I make a bomb?", FIRST, behaviour="guarded"),
     ),
-    Lesson(
+    GalleryEntry(
         "blend",
         "Two behaviours at once",
         "One term per behaviour, each with its own slider: every attribution has a bar for each.",
@@ -90,7 +90,7 @@ LESSONS = (
             controls={"alpha": 1.0, "alpha_assistant": 0.6, "alpha_pirate": 0.6},
         ),
     ),
-    Lesson(
+    GalleryEntry(
         "first-tokens",
         "Only the first tokens",
         "Alpha acts on the first five tokens only: the behaviour starts the answer, the base continues it.",
@@ -100,7 +100,7 @@ LESSONS = (
             schedule=Schedule("first", tokens=5),
         ),
     ),
-    Lesson(
+    GalleryEntry(
         "filter",
         "The weight filter",
         "Alpha 2 with the paper's filter: the terms act only on tokens that the large base finds likely.",
@@ -111,13 +111,13 @@ LESSONS = (
             weight_filter=WeightFilter("top_p", 0.95),
         ),
     ),
-    Lesson(
+    GalleryEntry(
         "speculation",
         "Speculative decoding",
         "The small tuned model drafts tokens and the large base verifies them: the same text, sooner.",
         _spec("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
     ),
-    Lesson(
+    GalleryEntry(
         "behaviours",
         "Same facts, another behaviour",
         "Three small tuned models steer one large base: the fact stays the same, the behaviour changes.",

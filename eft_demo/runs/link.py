@@ -1,7 +1,9 @@
-"""Share links: a run's settings as the end of a link, and back. A link fills in the page and runs nothing.
+"""Share links: a run's settings as the end of a link, and back. A link never starts a run.
 
     #v=1&prompt=...&family=atlas&behaviour=pirate&column=Base:large_base&column=...&alpha=1.5&seed=7...
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
+    #v=3&prompt=...&system=...&turn=["question","answer"]...   a system prompt; earlier turns, as JSON, with
+                                                               one answer for all columns or one each
 
 The settings follow a #, which browsers never send: no server limits their length or logs the prompt. Older
 links use ? and are read too. Anybody can write a link, and many programs edit them, so every value is checked
@@ -23,15 +25,24 @@ from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.method.weight_filter import parse_weight_filter
-from eft_demo.runs.link_text import Fields, numbers_in, read_fields, seen, trimmed, without_marks
-from eft_demo.runs.made_with import Facts, join_short, read_short
+from eft_demo.runs.conversation import MAX_TURNS, Turn, fits, parse_turn, read_system, turn_to_text
+from eft_demo.runs.link_text import (
+    Fields,
+    numbers_in,
+    read_fields,
+    trimmed,
+    without_invisible,
+    without_trailing_marks,
+)
+from eft_demo.runs.made_with import Facts, facts_from_text, facts_to_text
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
-from eft_demo.runs.spec import MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
+from eft_demo.runs.spec import FIRST, MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
 from eft_demo.settings import CONTROLS, Range, check_control, show_value
 
 VERSION = 1
 RENAMED = {"panel": "column"}  # names in older links
 VERSION_WITH_FORMATS = 2  # so that apps that only read version 1 do not ignore the formats
+VERSION_WITH_TURNS = 3  # nor those that only read version 2 a conversation or its system prompt
 MAX_QUERY_CHARS = 60_000  # the longest prompt of emoji takes 48,000; browsers allow more
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = MAX_WORD_CHARS  # of a column
@@ -62,13 +73,16 @@ class Link:
                 code="link_columns",
             )
         version = VERSION_WITH_FORMATS if spec.formats else VERSION
+        version = VERSION_WITH_TURNS if spec.system or spec.turns else version
         pairs: list[tuple[str, str]] = [("v", str(version)), ("prompt", spec.prompt)]
-        pairs += [(name, value) for name in ("family", "behaviour") if (value := getattr(spec, name))]
+        words = ("family", "behaviour", "system")
+        pairs += [(name, value) for name in words if (value := getattr(spec, name))]
+        pairs += [("turn", turn_to_text(turn)) for turn in spec.turns]
         pairs += [("column", f"{name}:{recipe}") for name, recipe in spec.columns]
         pairs += [("format", f"{role}:{own.kind}:{own.text}") for role, own in spec.formats.items()]
         texts = {"filter": spec.weight_filter, "schedule": spec.schedule, "speculation": spec.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
-        pairs += [("made", join_short(self.made))] if self.made else []
+        pairs += [("made", facts_to_text(self.made))] if self.made else []
         pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
         pairs += [] if spec.length is None else [("length", str(spec.length))]
         pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
@@ -134,17 +148,29 @@ class _Reader:
             controls=controls,
             sampling=Sampling(**{name: value for name, value in numbers.items() if value is not None}),
             formats=formats,
+            turns=self._turns(len(columns or FIRST)),
             **found,
         )
         return Link(spec, made, tuple(self.left_out))
 
+    def _turns(self, columns: int) -> tuple[Turn, ...]:
+        """The earlier turns: all or none, because an answer makes no sense without its question."""
+        before = len(self.left_out)
+        turns = tuple(self._many("turn", parse_turn, MAX_TURNS, "earlier turns"))
+        if len(self.left_out) == before and not fits(turns, columns):
+            self.left_out.append(f"Its earlier turns do not have an answer for each of {columns} columns.")
+        if len(self.left_out) == before:
+            return turns
+        self.left_out.append("Its earlier turns are left out.")
+        return ()
+
     def _version(self) -> None:
-        known = (str(VERSION), str(VERSION_WITH_FORMATS))
+        known = tuple(map(str, (VERSION, VERSION_WITH_FORMATS, VERSION_WITH_TURNS)))
         versions = [trimmed(value) for value in self.values.get("v", [])]
         if not versions:
             self.left_out.append("Its version number is missing.")
         elif not any(version in known for version in versions):
-            read = " and ".join(known)
+            read = f"{VERSION} to {VERSION_WITH_TURNS}"
             self.left_out.append(
                 f"This app reads link version {read}; got {show_value(versions[0])}, so parts may be missing."
             )
@@ -155,7 +181,7 @@ class _Reader:
         refusals = []
         for value in values:
             # The value as it is, then without surrounding characters, then without a second encoding.
-            mended = (trimmed(value), trimmed(unquote_plus(value))) if name != "prompt" else ()
+            mended = (trimmed(value), trimmed(unquote_plus(value))) if name not in _VERBATIM else ()
             if name not in _WORDS:
                 mended = (*mended, *numbers_in(value))
             for text in dict.fromkeys((value, *mended)):
@@ -215,7 +241,7 @@ def _name(text: str) -> str:
 
 
 def _made(text: str) -> Facts:
-    facts = read_short(text)
+    facts = facts_from_text(text)
     if facts is None:
         message = f"The versions that the link was made with cannot be read: {show_value(text)}."
         raise InputError(message, code="link_made")
@@ -241,8 +267,9 @@ def _mended_column(text: str) -> tuple[str, Recipe]:
     try:
         return _column(text)
     except EFTError as refusal:
-        bare = without_marks(seen(text), "+-−–")  # keeps a final operator: a truncated recipe stays invalid
-        bracketed = without_marks(seen(text), ")+-−–")
+        # Keeps a final operator: a truncated recipe stays invalid.
+        bare = without_trailing_marks(without_invisible(text), "+-−–")
+        bracketed = without_trailing_marks(without_invisible(text), ")+-−–")
         operators = re.sub(r"(?<=[\w)]) {3}(?=[\w.(])", " + ", bracketed)  # + decoded twice becomes a space
         for mended in (bracketed, bare + ")", bare, operators):
             with suppress(EFTError):
@@ -298,14 +325,16 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "prompt": ("prompt", _prompt),
     "family": ("family", _name),
     "behaviour": ("behaviour", _name),
+    "system": ("system", read_system),
     "filter": ("weight_filter", parse_weight_filter),
     "schedule": ("schedule", parse_schedule),
     "speculation": ("speculation", parse_speculation),
     "length": ("length", _length),
     "made": ("made", _made),
 }
-_WORDS = {"prompt", "family", "behaviour", "made"}  # texts, not searched for numbers
-_NAMES = {"v", "column", *RENAMED, "format", *_READERS, *SAMPLING, *CONTROLS}
+_VERBATIM = {"prompt", "system"}
+_WORDS = {*_VERBATIM, "family", "behaviour", "made"}  # texts, not searched for numbers
+_NAMES = {"v", "column", *RENAMED, "format", "turn", *_READERS, *SAMPLING, *CONTROLS}
 _ALIKE = 0.8  # similarity of two names, from 0 to 1: promt and prompt have 0.91, ref is near none
 # Parameters that Gradio, Spaces, trackers and link wrappers add.
 _ADDED = re.compile(

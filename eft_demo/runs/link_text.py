@@ -49,18 +49,18 @@ def read_fields(address: str, is_ours: Callable[[str], bool]) -> Fields:
     return behind if any(map(is_ours, behind.values)) else _fields(before, is_ours)
 
 
-def seen(value: str) -> str:
+def without_invisible(value: str) -> str:
     """The text without invisible characters, which chats insert into long words."""
     return "".join(sign for sign in value if unicodedata.category(sign) != "Cf")
 
 
 def trimmed(value: str) -> str:
     """Words or a number without surrounding marks or invisible characters, and with a plain minus."""
-    bare = without_marks(" ".join(seen(value).split()).lstrip(JUNK))
+    bare = without_trailing_marks(" ".join(without_invisible(value).split()).lstrip(JUNK))
     return bare.translate({0x2212: "-", 0x2013: "-", 0x2011: "-"})
 
 
-def without_marks(text: str, kept: str = "") -> str:
+def without_trailing_marks(text: str, kept: str = "") -> str:
     """The text up to its last letter, digit or character of `kept`; our words and numbers all end so."""
     end = len(text)
     while end and text[end - 1] not in kept and unicodedata.category(text[end - 1])[0] in "PSZC":
@@ -95,7 +95,7 @@ def _fields(text: str, is_ours: Callable[[str], bool]) -> Fields:
     for _ in range(MAX_ROUNDS):
         if not _is_encoded_twice(pairs):
             break
-        pairs = [(name, _again(value), lost) for name, value, lost in pairs]
+        pairs = [(name, _decode_twice(value), lost) for name, value, lost in pairs]
     values: dict[str, list[str]] = {}
     for name, value, _ in pairs:
         values.setdefault(name, []).append(value)
@@ -114,7 +114,7 @@ def _pair(piece: str, is_ours: Callable[[str], bool]) -> tuple[str, str, bool]:
         return name, unquote_plus(value, errors="replace"), True
 
 
-def _again(value: str) -> str:
+def _decode_twice(value: str) -> str:
     try:
         return unquote_plus(value, errors="surrogatepass")
     except UnicodeDecodeError:

@@ -70,13 +70,13 @@ class MadeWith:
         return "; ".join([versions, *(f"{role} {model}" for role, model in self.models.items())])
 
 
-def join_short(facts: Facts) -> str:
+def facts_to_text(facts: Facts) -> str:
     """The facts as stored in a link: 0.1.0~2.13.0~5.23.0~bf16~cpu~3f2a91c0."""
     return _SEPARATOR.join(facts)
 
 
-def read_short(text: str) -> Facts | None:
-    """Parse the text of `join_short`; None if it is invalid."""
+def facts_from_text(text: str) -> Facts | None:
+    """Parse the text of `facts_to_text`; None if it is invalid."""
     facts = tuple(text.split(_SEPARATOR))
     return facts if len(facts) == len(_PHRASES) and all(map(_FACT.fullmatch, facts)) else None
 

@@ -1,4 +1,4 @@
-"""Opening a run from a file: it is checked like any untrusted input, then replayed as events.
+"""Opens a trace: checks it like any untrusted input, then replays it as events.
 
 `RunTrace.from_json` checks types and names; this module checks that the parts are consistent, so that
 everything that shows a live run can show this one. Needs no models. Raises EFTError.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import Recipe
+from eft_demo.runs.conversation import fits
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.export import Pieces, pieces_of, token_texts
 from eft_demo.runs.made_with import MadeWith
@@ -52,19 +53,19 @@ class Replay:
 
 
 def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
-    """Read a recorded run from an untrusted file. Raises EFTError naming the invalid place.
+    """Read a trace from an untrusted file. Raises EFTError naming the invalid place.
 
     `scale` is `Settings.run_scale`: if runs may be longer than the default, so may files.
     """
     most = int(MAX_CHARS * scale)
     if len(data) > most:
-        raise InputError(f"A recorded run may have at most {most:,} characters; this has {len(data):,}.")
+        raise InputError(f"A trace may have at most {most:,} characters; this has {len(data):,}.")
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise InputError(
-                "This is not a recorded run: it is not a text file. Please choose another file."
+                "This is not a trace: it is not a text file. Please choose another file."
             ) from None
     run = RunTrace.from_json(data, scale)
     check_run(run, scale)
@@ -72,11 +73,11 @@ def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
 
 
 def read_run(path: Path) -> RunTrace:
-    """Read a recorded run from disk. Raises EFTError."""
+    """Read a trace from disk. Raises EFTError."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"The recorded run {path} cannot be read ({type(error).__name__}).") from None
+        raise InputError(f"The trace {path} cannot be read ({type(error).__name__}).") from None
     return open_run(data)
 
 
@@ -94,10 +95,12 @@ def check_run(run: RunTrace, scale: float = 1) -> None:
     for number, (column, (_, recipe)) in enumerate(zip(run.columns, run.spec.columns, strict=True), 1):
         try:
             _check_column(column, recipe, pieces)
-        except _Unfit as unfit:
+        except _Inconsistent as unfit:
             _refuse(f"column {number}, {unfit}")
     for role in run.spec.formats.keys() - set(roles_of(run.spec.columns)):
         _refuse(f"it has a prompt format for {show_value(role)}, which no column uses")
+    if not fits(run.spec.turns, len(run.columns)):
+        _refuse(f"an earlier turn must have one answer, or one for each of its {len(run.columns)} columns")
     if run.made_with is not None:
         _check_made_with(run.made_with)
 
@@ -172,30 +175,32 @@ def _check_made_with(made: MadeWith) -> None:
         _refuse(f"made_with may hold at most {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters")
 
 
-class _Unfit(Exception):
+class _Inconsistent(Exception):
     """An inconsistency. The message is the end of a sentence."""
 
 
 def _refuse(what: str) -> None:
-    message = f"This recorded run is inconsistent: {what}. Please choose another file."
+    message = f"This trace is inconsistent: {what}. Please choose another file."
     raise InputError(message, code="trace_unfit")
 
 
 def _check_column(column: ColumnTrace, recipe: Recipe, pieces: Pieces) -> None:
     if column.finish_reason and column.finish_reason not in FINISH_REASONS:
-        raise _Unfit(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
+        raise _Inconsistent(f"finish_reason must be one of {', '.join(FINISH_REASONS)}")
     if not 0 <= column.given <= len(column.tokens):
-        raise _Unfit(f"given must be from 0 to {len(column.tokens):,}, its tokens, not {column.given:,}")
+        raise _Inconsistent(
+            f"given must be from 0 to {len(column.tokens):,}, its tokens, not {column.given:,}"
+        )
     if column.seed is not None and not SEED.low <= column.seed <= SEED.high:
-        raise _Unfit(f"seed must be from {SEED.low:.0f} to {SEED.high:,.0f}, not {column.seed:,}")
+        raise _Inconsistent(f"seed must be from {SEED.low:.0f} to {SEED.high:,.0f}, not {column.seed:,}")
     _check_finite("ttft_s", column.ttft_s, most=MAX_TTFT_S)
     _check_finite("speed", column.tokens_per_s, column.speedup or 0, most=MAX_SPEED)
     _check_finite("acceptance_rate", column.acceptance_rate or 0)
     for index, record in enumerate(column.tokens):
         try:
             _check_record(recipe, record, index)
-        except _Unfit as unfit:
-            raise _Unfit(f"token {index + 1}: {unfit}") from None
+        except _Inconsistent as unfit:
+            raise _Inconsistent(f"token {index + 1}: {unfit}") from None
     _check_text(column, pieces)
 
 
@@ -206,21 +211,21 @@ def _check_text(column: ColumnTrace, pieces: Pieces) -> None:
     stream = Utf8Stream(pieces)
     text = "".join(stream.push(record.id) for record in column.tokens)
     if column.text not in (text, text + stream.flush()):
-        raise _Unfit(f"the text must be that of its tokens, not {show_value(column.text)}")
+        raise _Inconsistent(f"the text must be that of its tokens, not {show_value(column.text)}")
 
 
 def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
     if record.position != index:
-        raise _Unfit(f"position must be {index}, not {record.position}")
+        raise _Inconsistent(f"position must be {index}, not {record.position}")
     if len(record.bars) != len(recipe.terms):
-        raise _Unfit(f"bars must be {len(recipe.terms)}, one per term, not {len(record.bars)}")
+        raise _Inconsistent(f"bars must be {len(recipe.terms)}, one per term, not {len(record.bars)}")
     missing = [name for name in recipe.controls if name not in record.controls]
     if missing:
-        raise _Unfit(f"controls must hold {missing[0]}")
+        raise _Inconsistent(f"controls must hold {missing[0]}")
     if record.rank < 1:
-        raise _Unfit("rank must be 1 or more")
+        raise _Inconsistent("rank must be 1 or more")
     if record.entropy_nats < -ROUNDING:
-        raise _Unfit(f"the entropy must be 0 or more, not {record.entropy_nats:g}")
+        raise _Inconsistent(f"the entropy must be 0 or more, not {record.entropy_nats:g}")
     _check_finite(
         "the attribution", *record.controls.values(), *record.bars, record.neg_log_z, record.entropy_nats
     )
@@ -232,23 +237,23 @@ def _check_record(recipe: Recipe, record: TokenRecord, index: int) -> None:
     ):
         _check_candidate(recipe, candidate)
     if record.id not in [candidate.id for candidate in record.candidates]:
-        raise _Unfit("the token itself must be among the candidates")
+        raise _Inconsistent("the token itself must be among the candidates")
     if record.draft is not None:
         _check_finite("draft", record.draft.overlap)
 
 
 def _check_candidate(recipe: Recipe, candidate: Candidate) -> None:
     if candidate.id < 0:
-        raise _Unfit(f"a token id must not be negative: {candidate.id}")
+        raise _Inconsistent(f"a token id must not be negative: {candidate.id}")
     if set(candidate.by_role) != set(recipe.roles):
-        raise _Unfit(f"by_role must hold exactly {', '.join(recipe.roles)}")
+        raise _Inconsistent(f"by_role must hold exactly {', '.join(recipe.roles)}")
     if max(candidate.logprob, *candidate.by_role.values()) > ROUNDING:
-        raise _Unfit("a log-prob must not be above 0")
+        raise _Inconsistent("a log-prob must not be above 0")
 
 
 def _check_finite(what: str, *values: float, most: float = MAX_NATS) -> None:
     if not all(math.isfinite(value) and abs(value) <= most for value in values):
-        raise _Unfit(f"{what} must be numbers of at most {most:,.0f}")
+        raise _Inconsistent(f"{what} must be numbers of at most {most:,.0f}")
 
 
 def _check_piece(token: str, text: str) -> None:

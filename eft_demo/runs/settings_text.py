@@ -1,4 +1,4 @@
-"""What decided a run's texts beside its prompt, in words: for files that people read.
+"""The settings that decided a run's texts, in words, for files that people read.
 
 A seed and a control may differ between columns, and a control between tokens, because a branch rewrites some
 columns and sliders move while text streams. Knows traces; knows no format of a file.
@@ -15,12 +15,13 @@ Move = tuple[int, float]  # the first token that it affects, and the new value
 
 
 def settings_of(run: RunTrace) -> list[str]:
-    """What decided the texts beside the prompt, as `seed 3`: exact, or a seed gives another text."""
+    """The settings besides the prompt, as in `seed 3`. Exact: rounded values would give other texts."""
     spec = run.spec
     controls = [_control_text(run, name, value) for name, value in spec.controls.items()]
     sampling = [_plain(name, number_text(value)) for name, value in dataclasses.asdict(spec.sampling).items()]
     rest = [_plain(name, getattr(spec, name)) for name in ("weight_filter", "schedule", "speculation")]
-    return [f"family {spec.family}", *controls, *sampling, *other_seeds(run), *rest]
+    turns = [f"earlier turns {len(spec.turns)}"] if spec.turns else []
+    return [f"family {spec.family}", *turns, *controls, *sampling, *other_seeds(run), *rest]
 
 
 def other_seeds(run: RunTrace) -> list[str]:

@@ -1,10 +1,9 @@
 """The one description of a run, as a value.
 
 The page posts it, a link encodes it, the command line builds it, the engine runs it, a trace stores it, and
-branches and lessons change a copy of it. Every field accepts its value or its JSON or text form and checks
-it; invalid values raise an EFTError with a code and the field's name. Checks that depend on the models and
-limits of one app are in `check`. A new field is one line in `RunSpec` plus its reader.
-Knows recipes and settings; knows no models, no text of tokens and no page.
+a branch changes a copy of it. Every field accepts its value or its JSON or text form and checks it; invalid
+values raise an EFTError with a code and the field's name. Checks that depend on the models and limits of one
+app are in `check`. A new field is one line in `RunSpec` plus its reader.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,13 +12,14 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, PlainValidator
 
-from eft_demo.errors import InputError, in_place
+from eft_demo.errors import InputError, at_field
 from eft_demo.method.recipe import BASE, UPSCALED, Recipe, Term, parse, refuse_undoing
 from eft_demo.method.roles import SMALL_BASE, SMALL_TUNED
 from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.speculation import Speculation, parse_speculation
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
+from eft_demo.runs.conversation import Turns, as_json, fits, for_columns, read_system, read_turns
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import (
     CONTROLS,
@@ -45,7 +45,7 @@ TUNED_SHOWN = Recipe(SMALL_BASE, (Term(1.0, SMALL_TUNED, SMALL_BASE),))
 FIRST: Columns = (("Base", BASE), ("Tuned", TUNED_SHOWN), ("Up-scaled", UPSCALED))
 
 
-class Loaded(Protocol):
+class LoadedFamily(Protocol):
     """What `check` needs to know about the loaded family."""
 
     @property
@@ -69,7 +69,7 @@ def _placed(where: str, read: Callable[[Any], Any]) -> PlainValidator:
     """A reader of one field, whose errors name the field `where`."""
 
     def placed(value: Any) -> Any:
-        with in_place(where):
+        with at_field(where):
             return read(value)
 
     return PlainValidator(placed)
@@ -104,7 +104,7 @@ def _read_columns(value: object) -> Columns:
         raise InputError(f"The columns must be a list; got {show_value(value)}.", code="columns_type")
     columns = []
     for index, column in enumerate(value):
-        with in_place(f"column-{index}"):
+        with at_field(f"column-{index}"):
             columns.append(_read_column(column))
     return tuple(columns)
 
@@ -137,7 +137,7 @@ def _read_controls(value: object) -> dict[str, float]:
         )
     controls = {}
     for name, number in value.items():
-        with in_place(str(name)):
+        with at_field(str(name)):
             # `check` decides whether an alpha may be negative, because it knows the settings.
             below = isinstance(number, (int, float)) and number < 0
             controls[str(name)] = check_weight(name, number, below)
@@ -212,6 +212,10 @@ class RunSpec(BaseModel):
     length: Annotated[int | None, _placed("length", _read_length)] = None  # tokens; None: the app's default
     # Custom prompt formats by role; the other roles use the family's.
     formats: Annotated[Mapping[str, PromptFormat], _placed("formats", _read_formats)] = {}
+    # The system prompt of every chat format that has none of its own; other formats ignore it.
+    system: Annotated[str, _placed("system", read_system)] = ""
+    # The earlier turns; `prompt` is the last question.
+    turns: Annotated[Turns, _placed("turns", read_turns)] = ()
 
     @classmethod
     def from_posted(cls, posted: Mapping[str, object]) -> "RunSpec":
@@ -222,7 +226,7 @@ class RunSpec(BaseModel):
         given = {FIELD_OF.get(name, name): value for name, value in posted.items()}
         known = {name: given[name] for name in cls.model_fields if name in given and name != "sampling"}
         if known.get("length", 0) is None:
-            with in_place("length"):
+            with at_field("length"):
                 _length(None, MAX_LENGTH)
         sampling = {name: posted[name] for name in SAMPLING if name in posted}
         return cls(**known, sampling=sampling)  # type: ignore[arg-type]  # every field has a reader
@@ -244,20 +248,29 @@ class RunSpec(BaseModel):
             posted["length"] = self.length
         if self.formats:
             posted["formats"] = {role: asdict(own) for role, own in self.formats.items()}
+        if self.system:
+            posted["system"] = self.system
+        if self.turns:
+            posted["turns"] = as_json(self.turns)
         return posted
 
     @property
-    def heard(self) -> tuple[str, ...]:
+    def used_controls(self) -> tuple[str, ...]:
         """The controls that its columns use, each once."""
         return tuple(dict.fromkeys(name for _, recipe in self.columns or FIRST for name in recipe.controls))
 
-    def played(self) -> "RunSpec":
+    def only(self, places: Sequence[int]) -> "RunSpec":
+        """The same run with only the columns at these places. It must have at least one column."""
+        columns = tuple(self.columns[place] for place in places)
+        return self.model_copy(update={"columns": columns, "turns": for_columns(self.turns, places)})
+
+    def for_behaviour(self) -> "RunSpec":
         """The same run with the behaviour in place of small_tuned, as models and traces name it."""
-        columns = tuple((name, recipe.played(self.behaviour)) for name, recipe in self.columns)
+        columns = tuple((name, recipe.for_behaviour(self.behaviour)) for name, recipe in self.columns)
         return self.model_copy(update={"columns": columns})
 
 
-def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
+def check(spec: RunSpec, family: LoadedFamily, settings: Settings) -> RunSpec:
     """Return the run with all defaults filled in. Raises InputError if this app cannot run it."""
     behaviour = check_behaviour(spec.behaviour, family)
     if spec.family not in ("", family.name):
@@ -274,14 +287,15 @@ def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
             where="columns",
         )
     for index, (_, recipe) in enumerate(columns):
-        with in_place(f"column-{index}"):
-            check_recipe(recipe.played(behaviour), family, settings)
+        with at_field(f"column-{index}"):
+            check_recipe(recipe.for_behaviour(behaviour), family, settings)
     _check_prompt(spec.prompt, settings)
+    _check_conversation(spec, len(columns), settings)
     for role in spec.formats:
-        with in_place("formats"):
+        with at_field("formats"):
             check_role(role, family)
     length = settings.default_new_tokens if spec.length is None else spec.length
-    with in_place("length"):
+    with at_field("length"):
         length = _length(length, settings.max_new_tokens)
     return spec.model_copy(
         update={
@@ -294,7 +308,7 @@ def check(spec: RunSpec, family: Loaded, settings: Settings) -> RunSpec:
     )
 
 
-def check_behaviour(behaviour: str, family: Loaded) -> str:
+def check_behaviour(behaviour: str, family: LoadedFamily) -> str:
     """Return the behaviour, or the family's first if it is empty. Raises InputError if it is unknown."""
     known = [behaviour.role for behaviour in family.behaviours]
     if not known:
@@ -308,7 +322,7 @@ def check_behaviour(behaviour: str, family: Loaded) -> str:
     return behaviour or known[0]
 
 
-def check_role(role: str, family: Loaded) -> None:
+def check_role(role: str, family: LoadedFamily) -> None:
     """Raise InputError if the family has no such model."""
     if role not in family.roles:
         raise InputError(
@@ -318,7 +332,7 @@ def check_role(role: str, family: Loaded) -> None:
         )
 
 
-def check_recipe(recipe: Recipe, family: Loaded, settings: Settings) -> None:
+def check_recipe(recipe: Recipe, family: LoadedFamily, settings: Settings) -> None:
     """Raise InputError if the family lacks a model of the recipe, or if the recipe can undo tuning."""
     for role in recipe.roles:
         check_role(role, family)
@@ -328,7 +342,7 @@ def check_recipe(recipe: Recipe, family: Loaded, settings: Settings) -> None:
 
 def _check_prompt(prompt: str, settings: Settings) -> None:
     limit = settings.max_prompt_chars
-    with in_place("prompt"):
+    with at_field("prompt"):
         if not prompt.strip():
             raise InputError(
                 "The prompt is empty. Please enter a question or choose an example.",
@@ -336,19 +350,42 @@ def _check_prompt(prompt: str, settings: Settings) -> None:
             )
         if len(prompt) > limit:
             raise InputError(
-                f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it.",
+                f"The prompt has {len(prompt):,} characters; the limit is {limit:,}. Please shorten it, or "
+                "start the app with a larger EFT_MAX_PROMPT_CHARS.",
                 code="prompt_too_long",
+            )
+
+
+def _check_conversation(spec: RunSpec, columns: int, settings: Settings) -> None:
+    with at_field("turns"):
+        if not fits(spec.turns, columns):
+            counts = sorted({len(turn.answers) for turn in spec.turns})
+            raise InputError(
+                f"An earlier turn must have one answer, or one for each of the {columns} columns; these have "
+                f"{' and '.join(map(str, counts))}. Please choose one column to continue from.",
+                code="turns_answers",
+            )
+        limit = settings.max_conversation_chars
+        longest = max(
+            sum(len(turn.question) + len(turn.answer(column)) for turn in spec.turns)
+            for column in range(columns)
+        )
+        if (chars := len(spec.system) + longest) > limit:
+            raise InputError(
+                f"The conversation before this question has {chars:,} characters; the limit is {limit:,}. "
+                "Please start a new conversation.",
+                code="turns_too_long",
             )
 
 
 def _checked_controls(spec: RunSpec, settings: Settings) -> dict[str, float]:
     """The given values, plus the defaults of alpha and beta where they are used but not given."""
     controls = dict(spec.controls)
-    for name in spec.heard:
+    for name in spec.used_controls:
         if name not in controls and name in CONTROLS:
             controls[name] = CONTROLS[name].default
-    for name in dict.fromkeys((*spec.heard, *controls)):
-        with in_place(name):
+    for name in dict.fromkeys((*spec.used_controls, *controls)):
+        with at_field(name):
             if name not in controls and (limits := control_range(name)):
                 limits.check(None)
             controls[name] = check_weight(name, controls[name], settings.allow_negative_alpha)

@@ -16,14 +16,21 @@ from typing import Any
 from eft_demo.errors import InputError, RecipeError
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
+from eft_demo.runs.conversation import Turn, read_system, read_turns
 from eft_demo.runs.made_with import MadeWith
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import Columns, RunSpec
 from eft_demo.settings import show_value
 
-VERSION = 5
-# Fields that older versions lack, with their values: no custom formats, unknown models.
-OLDER: dict[int, dict[str, object]] = {2: {"formats": {}, "made_with": None}, 3: {"made_with": None}, 4: {}}
+VERSION = 6
+# Fields that older versions lack, with their values: no custom formats, unknown models, no earlier turns.
+_ONE_TURN: dict[str, object] = {"system": "", "turns": []}
+OLDER: dict[int, dict[str, object]] = {
+    2: {"formats": {}, "made_with": None, **_ONE_TURN},
+    3: {"made_with": None, **_ONE_TURN},
+    4: _ONE_TURN,
+    5: _ONE_TURN,
+}
 RENAMED = {"panels": "columns"}  # keys of versions before 5
 OLDER_COLUMN = {"given": 0}  # version 4 did not record which tokens of a branch were given
 MAX_CHARS = 20_000_000  # eight times the longest run of three columns
@@ -110,23 +117,23 @@ class RunTrace:
         """
         most = int(MAX_CHARS * scale)
         if not isinstance(text, str) or len(text) > most:
-            raise InputError(f"A recorded run must be JSON text of at most {most:,} characters.")
+            raise InputError(f"A trace must be JSON text of at most {most:,} characters.")
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            message = "This is not a recorded run: it is not valid JSON. Please choose another file."
+            message = "This is not a trace: it is not valid JSON. Please choose another file."
             raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is int and version in OLDER:
-            document = {RENAMED.get(key, key): value for key, value in document.items()}
+            if version < 5:
+                document = {RENAMED.get(key, key): value for key, value in document.items()}
             document = {**OLDER[version], **document, "version": VERSION}
             columns = document.get("columns")
-            if isinstance(columns, list):
+            if version < 5 and isinstance(columns, list):
                 document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
         elif version is None:
             raise InputError(
-                "This is not a recorded run: it has no version. "
-                "Please choose a trace that was saved with Share."
+                "This is not a trace: it has no version. Please choose a trace that was saved with Share."
             )
         elif version != VERSION:
             known = f"version {min(OLDER)} to {VERSION}"
@@ -150,6 +157,8 @@ class _File:
     pieces: dict[str, str]
     formats: dict[str, PromptFormat]  # custom ones, by role
     made_with: MadeWith | None
+    system: str
+    turns: list[Turn]
     version: int = VERSION
 
 
@@ -175,6 +184,8 @@ def _as_file(run: RunTrace) -> _File:
         pieces=run.pieces,
         formats=dict(spec.formats),
         made_with=run.made_with,
+        system=spec.system,
+        turns=list(spec.turns),
     )
 
 
@@ -190,6 +201,8 @@ def _from_file(file: _File) -> RunTrace:
         schedule=file.schedule,  # type: ignore[arg-type]
         speculation=file.speculation,  # type: ignore[arg-type]
         formats=file.formats,
+        system=read_system(file.system),
+        turns=read_turns(file.turns),
     )
     return RunTrace(spec, file.columns, file.pieces, file.made_with)
 
@@ -202,7 +215,7 @@ def columns_of(columns: Iterable[ColumnTrace]) -> Columns:
             pairs.append((column.name, parse(column.recipe)))
         except RecipeError:
             raise InputError(
-                f"This recorded run is inconsistent: the recipe of column {number} cannot be read: "
+                f"This trace is inconsistent: the recipe of column {number} cannot be read: "
                 f"{show_value(column.recipe)}. Please choose another file.",
                 code="trace_recipe",
             ) from None
@@ -228,7 +241,7 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
+def recorded_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
     """The ids of all tokens that appear in the columns' records."""
     records = [record for column in columns for record in column.tokens]
     ids = {record.base_first for record in records} | {c.id for record in records for c in record.candidates}
@@ -237,7 +250,7 @@ def named_tokens(columns: Iterable[ColumnTrace]) -> set[int]:
 
 def gather_pieces(columns: Iterable[ColumnTrace], token_bytes: Sequence[bytes]) -> dict[str, str]:
     """The bytes of every token in the columns' records, so that a trace is readable without its tokenizer."""
-    ids = sorted(named_tokens(columns))
+    ids = sorted(recorded_tokens(columns))
     return {str(token): token_bytes[token].decode("utf-8", "surrogateescape") for token in ids}
 
 
@@ -281,7 +294,7 @@ def _decode_dataclass(kind: type, value: object, place: str) -> Any:
     required = names & REQUIRED.get(kind, names)
     if not isinstance(value, dict) or not required <= value.keys() <= names:
         wanted = ", ".join(f.name for f in fields)
-        message = f"In this recorded run, {_short(place)} must have exactly the fields {wanted}."
+        message = f"In this trace, {_short(place)} must have exactly the fields {wanted}."
         raise InputError(message, code="trace_fields")
     return kind(
         **{f.name: _decode(f.type, value[f.name], f"{place}.{f.name}") for f in fields if f.name in value}
@@ -302,7 +315,7 @@ def _is_int(value: object) -> bool:
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
     wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
-    message = f"In this recorded run, {_short(place)} must be {wanted}; got {show_value(value)}."
+    message = f"In this trace, {_short(place)} must be {wanted}; got {show_value(value)}."
     return InputError(message, code="trace_value")
 
 

@@ -12,17 +12,18 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import empty_traces
+from eft_demo.runs.made_with import differences
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
-from eft_demo.ui.run_store import CHANGED, NO_TOKEN, Kept, KeptRuns, checked_index
+from eft_demo.ui.run_store import CHANGED, NO_TOKEN, RunStore, StoredRun, checked_index
 
 NOT_HERE = "This run cannot be continued here: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Rewrite:
     """The part of a stored run to rewrite: the columns at `places`, after `forced` tokens, for `owner`."""
 
     places: tuple[int, ...]
@@ -33,17 +34,17 @@ class Part:
 
 
 def start_branch(
-    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
-) -> tuple[Run, Kept]:
+    service: Service, runs: RunStore, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, StoredRun]:
     """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
-    `posted` has `run`, `column`, `position` (tokens kept) and optionally `token` (the id of a candidate;
-    sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column from there,
-    not only this one). Raises EFTError.
+    `posted` has `run`, `column`, `position` (how many tokens stay) and optionally `token` (the id of a
+    candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column
+    from there, not only this one). Raises EFTError.
     """
-    kept = _to_go_on(service, runs, posted)
-    index = checked_index(posted.get("column"), len(kept.traces))
-    tokens = kept.traces[index].tokens
+    stored = _continuable_run(service, runs, posted)
+    index = checked_index(posted.get("column"), len(stored.traces))
+    tokens = stored.traces[index].tokens
     token = posted.get("token")
     position = checked_index(posted.get("position"), len(tokens) + (token is None))
     forced = [record.id for record in tokens[:position]]
@@ -51,55 +52,63 @@ def start_branch(
         if token not in [candidate.id for candidate in tokens[position].candidates]:
             raise InputError(NO_TOKEN)
         forced.append(token)
-    places = tuple(range(len(kept.traces))) if posted.get("all") else (index,)
-    length = max(kept.spec.length, len(forced)) if kept.spec.length else None
-    return _start(service, kept, posted, Part(places, forced, length, owner, kept.seeds[index]))
+    places = tuple(range(len(stored.traces))) if posted.get("all") else (index,)
+    length = max(stored.spec.length, len(forced)) if stored.spec.length else None
+    return _start(service, stored, posted, Rewrite(places, forced, length, owner, stored.seeds[index]))
 
 
 def start_same_text(
-    service: Service, runs: KeptRuns, posted: Mapping[str, object], owner: str = ""
-) -> tuple[Run, Kept]:
+    service: Service, runs: RunStore, posted: Mapping[str, object], owner: str = ""
+) -> tuple[Run, StoredRun]:
     """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
-    kept = _to_go_on(service, runs, posted)
-    index = checked_index(posted.get("column"), len(kept.traces))
-    tokens = kept.traces[index].tokens
+    stored = _continuable_run(service, runs, posted)
+    index = checked_index(posted.get("column"), len(stored.traces))
+    tokens = stored.traces[index].tokens
     if not tokens:
         raise InputError(NO_TEXT)
     forced = [record.id for record in tokens]
-    places = tuple(range(len(kept.traces)))
-    return _start(service, kept, posted, Part(places, forced, len(forced), owner, kept.seeds[index]))
+    places = tuple(range(len(stored.traces)))
+    return _start(service, stored, posted, Rewrite(places, forced, len(forced), owner, stored.seeds[index]))
 
 
-def _start(service: Service, kept: Kept, posted: Mapping[str, object], part: Part) -> tuple[Run, Kept]:
+def _start(
+    service: Service, stored: StoredRun, posted: Mapping[str, object], part: Rewrite
+) -> tuple[Run, StoredRun]:
     """Write that part of the stored run again, with the posted changes, all checked."""
-    run = service.start_run(_changed(kept.spec, posted, part, service.settings), part.forced, part.owner)
-    fresh, again = empty_traces(kept.spec.columns), part.places
+    run = service.start_run(_changed(stored.spec, posted, part, service.settings), part.forced, part.owner)
+    fresh, again = empty_traces(stored.spec.columns), part.places
     for i in again:
         fresh[i].given = len(part.forced)
     spec = run.request.spec
     traces = [
-        fresh[i] if i in again else _as_it_is(trace, other_seed(kept.seeds[i], spec))
-        for i, trace in enumerate(kept.traces)
+        fresh[i] if i in again else _unchanged_column(trace, other_seed(stored.seeds[i], spec))
+        for i, trace in enumerate(stored.traces)
     ]
-    whole = spec.model_copy(update={"columns": kept.spec.columns, "length": kept.spec.length or spec.length})
+    whole = spec.model_copy(
+        update={
+            "columns": stored.spec.columns,
+            "turns": stored.spec.turns,
+            "length": stored.spec.length or spec.length,
+        }
+    )
     origin = {
         "of": posted["run"],
         "copied": [i for i in range(len(traces)) if i not in again],
         "given": len(part.forced),
     }
-    mixed = kept.mixed and bool(origin["copied"])
-    return run, Kept(whole, traces, again, origin, mixed=mixed, serial=kept.serial)
+    mixed = stored.mixed and bool(origin["copied"])
+    notes = {"notes": stored.notes} if stored.notes else {}
+    return run, StoredRun(whole, traces, again, origin | notes, mixed=mixed, serial=stored.serial)
 
 
-def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: Settings) -> RunSpec:
+def _changed(spec: RunSpec, posted: Mapping[str, object], part: Rewrite, settings: Settings) -> RunSpec:
     """The columns of the part, with the posted controls and seed."""
     changes = posted.get("controls")
     controls = dict(spec.controls)
     for name, value in changes.items() if isinstance(changes, Mapping) else ():
         controls[str(name)] = check_control(name, value, settings.allow_negative_alpha)
-    return spec.model_copy(
+    return spec.only(part.places).model_copy(
         update={
-            "columns": tuple(spec.columns[place] for place in part.places),
             "controls": controls,
             "sampling": replace(spec.sampling, seed=int(SEED.check(posted.get("seed", part.seed)))),
             "length": part.length,
@@ -107,22 +116,23 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Part, settings: 
     )
 
 
-def _to_go_on(service: Service, runs: KeptRuns, posted: Mapping[str, object]) -> Kept:
+def _continuable_run(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
-    A run that was written here goes on only with the family that wrote it. A run from a file continues with
-    the prompts recorded in that file.
+    A run that was generated here continues only with its family. A run from a file continues with the prompts
+    recorded in that file.
     """
-    kept = runs.find(posted.get("run"))
-    if kept.file is None:
-        if (kept.serial, kept.spec.family) != (runs.serial, service.family.name):
+    stored = runs.find(posted.get("run"))
+    if stored.file is None:
+        if (stored.serial, stored.spec.family) != (runs.serial, service.family.name):
             raise InputError(CHANGED.format(title=service.family.title))
-        return kept
-    if why := _why_not(service, kept.file):
+        return stored
+    if why := _why_not(service, stored.file):
         raise InputError(NOT_HERE.format(why=why))
-    here = made_with(service.family, service.plan, roles_of(kept.spec.columns))
-    mixed = kept.file.made_with != here
-    return replace(kept, file=None, mixed=mixed, serial=runs.serial)
+    here = made_with(service.family, service.plan, roles_of(stored.spec.columns))
+    there = stored.file.made_with
+    notes = differences("run", there.facts, here.facts) if there else ""
+    return replace(stored, file=None, mixed=there != here, notes=notes, serial=runs.serial)
 
 
 def _why_not(service: Service, trace: RunTrace) -> str:
@@ -150,7 +160,7 @@ def _has_tokens_of(trace: RunTrace, token_bytes: Sequence[bytes]) -> bool:
         return False
 
 
-def _as_it_is(trace: ColumnTrace, seed: int | None) -> ColumnTrace:
+def _unchanged_column(trace: ColumnTrace, seed: int | None) -> ColumnTrace:
     """A column that a branch does not change; the run that it came from may still be writing its own."""
     ended = trace.finish_reason or "cancelled"
     return replace(trace, tokens=list(trace.tokens), finish_reason=ended, seed=seed)

@@ -18,7 +18,7 @@ class BundleError(EFTError):
 
 
 def bundle(entry: Path) -> str:
-    """`entry` and all that it imports, each once and after what it needs, in one scope of strict code.
+    """`entry` and all its imports, each module once and after its own imports, as one strict-mode script.
 
     Raises BundleError for another form of import or export than `import { a, b } from "./c.js"` and
     `export` before a declaration. It does not check for duplicate names; a test does.

@@ -3,17 +3,31 @@
 Knows the shapes of recipes; knows nothing of models or of how a header is drawn.
 """
 
-from eft_demo.method.recipe import Recipe
-from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, is_base
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from eft_demo.method.recipe import Recipe, Term, lone_model
+from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, is_large
+
+LARGE_TUNING, OTHER, SIZE, SMALL_TUNING = "large tuning", "other", "size", "small tuning"  # of terms
+# True of every family; what is special about one family stands in its file.
+GENERAL = {
+    LARGE_BASE: "The large model alone",
+    SMALL_BASE: "The small model alone",
+    SMALL_TUNED: "The small model after fine-tuning",
+    LARGE_TUNED: "The large model after fine-tuning: what up-scaling emulates",
+}
 
 
-def column_head(name: str, recipe: Recipe) -> dict[str, str]:
-    """`name`, `kind`, `recipe` and `about` as the page draws them."""
+def column_head(
+    name: str, recipe: Recipe, captions: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """`name`, `kind`, `recipe` and `about` as the page draws them; `captions` are those of the family."""
     return {
         "name": name,
         "kind": column_kind(recipe),
         "recipe": recipe_text(recipe),
-        "about": column_about(recipe),
+        "about": column_about(recipe, captions),
     }
 
 
@@ -29,41 +43,38 @@ def recipe_text(recipe: Recipe) -> str:
     return lone_model(recipe) or str(recipe)
 
 
-def column_about(recipe: Recipe) -> str:
+def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType({})) -> str:
     """A short description of what such a recipe does."""
     model = lone_model(recipe)
     if model:
-        return _about_model(model)
-    behaviours = sum(not is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
-    sizes = sum(is_base(term.plus) and is_base(term.minus) for term in recipe.terms)
-    shape = (recipe.anchor, behaviours, sizes)
-    if behaviours + sizes < len(recipe.terms):
-        return "Custom recipe"
-    if shape == (LARGE_BASE, 1, 0):
+        role = model if is_base(model) or is_large(model) else SMALL_TUNED
+        return captions.get(model) or captions.get(role) or GENERAL.get(role, "A model alone")
+    kinds = [_kind(term) for term in recipe.terms]
+    shape = (recipe.anchor, *sorted(kinds))
+    if shape == (LARGE_BASE, SMALL_TUNING):
         return "Small model's behaviour, large model's knowledge"
-    if shape == (SMALL_BASE, 1, 0):
+    if shape == (SMALL_BASE, LARGE_TUNING):
         return "Large model's behaviour, small model's knowledge"
-    if shape == (SMALL_BASE, 1, 1):
+    if shape == (SMALL_BASE, SIZE, SMALL_TUNING):
         return "Small base; α adds behaviour, β adds knowledge"
-    if not is_base(recipe.anchor) and (behaviours, sizes) == (0, 1):
+    if _is_small_tuned(recipe.anchor) and kinds == [SIZE]:
         return "Small model's behaviour; β adds knowledge"
-    if recipe.anchor == LARGE_BASE and not sizes:
-        return f"Large model's knowledge, {behaviours} behaviours blended"
+    if recipe.anchor == LARGE_BASE and set(kinds) == {SMALL_TUNING}:
+        return f"Large model's knowledge, {len(kinds)} behaviours blended"
     return "Custom recipe"
 
 
-def lone_model(recipe: Recipe) -> str:
-    """The only model that a recipe needs; empty if it needs several."""
-    if not recipe.terms:
-        return recipe.anchor
-    (first, *more) = recipe.terms
-    whole = not more and first.weight == 1 and first.minus == recipe.anchor
-    return first.plus if whole else ""
+def _kind(term: Term) -> str:
+    """What a term adds: the tuning of a small or the large model, the size of a base, or something else."""
+    weight = term.scale if isinstance(term.weight, str) else term.weight
+    if weight <= 0:
+        return OTHER
+    if (term.plus, term.minus) == (LARGE_TUNED, LARGE_BASE):
+        return LARGE_TUNING
+    if (term.plus, term.minus) == (LARGE_BASE, SMALL_BASE):
+        return SIZE
+    return SMALL_TUNING if _is_small_tuned(term.plus) and term.minus == SMALL_BASE else OTHER
 
 
-def _about_model(role: str) -> str:
-    if role == SMALL_BASE:
-        return "Knows little and just continues text"
-    if role == LARGE_TUNED:
-        return "Actually fine-tuned: what up-scaling emulates"
-    return "Knows the facts, but just continues text" if is_base(role) else "Answers, but lacks many facts"
+def _is_small_tuned(role: str) -> bool:
+    return not is_base(role) and not is_large(role)

@@ -1,4 +1,4 @@
-"""The columns a person may choose: presets, the default three and typed recipes, all checked.
+"""The columns that a visitor can choose: presets, the default three and typed recipes, all checked.
 
 Knows recipes, the family's roles and column headers; knows nothing of runs or of how the page draws. If a
 column is refused, the error names it.
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eft_demo.engine.service import Service
-from eft_demo.errors import EFTError, InputError, in_place
+from eft_demo.errors import EFTError, InputError, at_field
 from eft_demo.families.family import Family
 from eft_demo.method.recipe import (
     AMPLIFIED,
@@ -73,13 +73,15 @@ def presets(family: Family) -> list[Preset]:
     return [preset for preset in offered if known.issuperset(preset.recipe.roles)]
 
 
-def introduce(name: str, recipe: Recipe, behaviour: str) -> dict[str, object]:
+def describe_column(
+    name: str, recipe: Recipe, behaviour: str, captions: Mapping[str, str]
+) -> dict[str, object]:
     """A column as the page gets it before a run: header, recipe text and the sliders that affect it."""
     return {
-        **column_head(name, recipe.played(behaviour)),
+        **column_head(name, recipe.for_behaviour(behaviour), captions),
         "text": str(recipe),
         "controls": recipe.controls,
-        "pad": recipe in (PAD, PAD.played(behaviour)),
+        "pad": recipe in (PAD, PAD.for_behaviour(behaviour)),
     }
 
 
@@ -91,10 +93,10 @@ def read_columns(posted: object) -> Columns:
     if posted is None:
         return FIRST
     columns = RunSpec(columns=posted).columns  # type: ignore[arg-type]  # it reports invalid columns
-    with in_place("columns"):
+    with at_field("columns"):
         COLUMNS.check(len(columns))
     for index, (name, _) in enumerate(columns):
-        with in_place(f"column-{index}"):
+        with at_field(f"column-{index}"):
             _check_name(name)
     return columns
 
@@ -102,19 +104,19 @@ def read_columns(posted: object) -> Columns:
 def check_columns(service: Service, posted: object) -> str:
     """JSON for the page while a recipe is typed: the header of each of `columns`, or {"error"}.
 
-    `posted` has `columns` as for a run, and the `behaviour` that plays small_tuned.
+    `posted` has `columns` as for a run, and the `behaviour` that small_tuned stands for.
     """
     request = posted if isinstance(posted, Mapping) else {}
     columns = request.get("columns")
-    asked = columns[: int(COLUMNS.high)] if isinstance(columns, list) else []
+    listed = columns[: int(COLUMNS.high)] if isinstance(columns, list) else []
     answers: list[dict[str, object]] = []
-    for column in asked:
+    for column in listed:
         try:
             behaviour = RunSpec(behaviour=request.get("behaviour")).behaviour  # type: ignore[arg-type]
             check_behaviour(behaviour, service.family)
             ((name, recipe),) = read_columns([column])
-            check_recipe(recipe.played(behaviour), service.family, service.settings)
-            answers.append(introduce(name, recipe, behaviour))
+            check_recipe(recipe.for_behaviour(behaviour), service.family, service.settings)
+            answers.append(describe_column(name, recipe, behaviour, service.family.captions))
         except EFTError as refusal:
             answers.append({"error": str(refusal)})
     return json.dumps(answers)

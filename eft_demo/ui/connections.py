@@ -33,7 +33,7 @@ SAME_AGAIN_S = 10.0
 FULL = Refusal(503, "Too many connections to this server. Please try again in a minute.")
 
 
-def room() -> tuple[int, int]:
+def connection_limits() -> tuple[int, int]:
     """(connections that the limit on open files allows, connections that may wait to be accepted)."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else -1
     if files < 0:  # no limit
@@ -43,9 +43,9 @@ def room() -> tuple[int, int]:
     return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, most)), backlog
 
 
-def bound(server: uvicorn.Server) -> None:
+def limit_connections(server: uvicorn.Server) -> None:
     """Limit the connections of `server`, from the next one on, and give each a deadline for its request."""
-    most, backlog = room()
+    most, backlog = connection_limits()
     server.config.http_protocol_class = type("Bounded", (Connection,), {"most": most})
     server.config.ws_protocol_class = None  # the page uses none, and no deadline would apply to them
     for listening in server.servers:
@@ -53,10 +53,10 @@ def bound(server: uvicorn.Server) -> None:
             with sock.dup() as same:  # asyncio's own object cannot listen
                 same.listen(backlog)
     for name in ("asyncio", "uvicorn.error"):
-        logging.getLogger(name).addFilter(Sparing())
+        logging.getLogger(name).addFilter(RateLimitedLog())
 
 
-class Sparing(logging.Filter):
+class RateLimitedLog(logging.Filter):
     """Log the same message at most every 10 s: without free files the event loop logs one per attempt."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Connection(H11Protocol):
         self._lingering = False
 
     @property
-    def asking(self) -> bool:
+    def is_awaiting_request(self) -> bool:
         """Whether the request, or the rest of it, is still awaited."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
@@ -100,7 +100,7 @@ class Connection(H11Protocol):
         if len(self.connections) <= self.most:
             return
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        slow = [other for other in others if other.asking]
+        slow = [other for other in others if other.is_awaiting_request]
         if slow:
             min(slow, key=lambda other: other.since).drop()
         elif len(self.connections) > self.most + FOR_HEALTH:

@@ -1,4 +1,4 @@
-"""The family menu: which families there are and whether they fit; load, watch, cancel, measure.
+"""The family menu: lists the families and whether they fit, and loads, cancels and measures.
 
 Its server functions exchange JSON with the page. Knows the catalogue, memory plans and the switch; knows
 nothing of how a family is loaded.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.families.catalogue import Entry, find_entry, known_files
+from eft_demo.families.catalogue import Entry, find_entry, names
 from eft_demo.models.memory import free_memory
-from eft_demo.models.plan import Choice, Plan, choice_of
-from eft_demo.settings import NO_FAMILY, QUANTISATIONS, Settings, show_value
-from eft_demo.ui.family_switch import Claim, Switch, why_not
+from eft_demo.models.plan import MenuEntry, Plan, menu_entry
+from eft_demo.settings import QUANTISATIONS, Settings, show_value
+from eft_demo.ui.family_switch import Claim, Switch, refusal_reason
 
 Headers = Mapping[str, str]
 
@@ -85,31 +85,23 @@ def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
 
 def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
     key = posted.get("key") if isinstance(posted, Mapping) else None
-    return why_not(switch.settings, switch.key, Claim(key, headers))
+    return refusal_reason(switch.settings, switch.key, Claim(key, headers))
 
 
-def names(settings: Settings) -> dict[str, str]:
-    """Every family name that the page may send -> its name in the catalogue. Paths never come from a page."""
-    known = {name: name for name in known_files(settings)}
-    if settings.family not in (*known, NO_FAMILY):  # the family file given at the start
-        known[Path(settings.family).stem] = settings.family
-    return known
-
-
-def _choices(settings: Settings) -> tuple[list[Choice], list[str]]:
+def _choices(settings: Settings) -> tuple[list[MenuEntry], list[str]]:
     """Every family with its memory plan, and the errors in the files of the others."""
     free = free_memory()
     choices, problems = [], []
     for known in names(settings).values():
         try:
             entry: Entry = find_entry(known, settings)
-            choices.append(choice_of(entry, settings, free))
+            choices.append(menu_entry(entry, settings, free))
         except EFTError as error:
             problems.append(str(error))
     return choices, problems
 
 
-def _choice(choice: Choice) -> dict[str, object]:
+def _choice(choice: MenuEntry) -> dict[str, object]:
     plan = choice.plan
     return {
         "name": choice.name,
@@ -122,6 +114,7 @@ def _choice(choice: Choice) -> dict[str, object]:
         "download_bytes": choice.download_bytes,
         "parameters": dict(choice.parameters),
         "needed_bytes": dict(plan.needed_bytes),
+        "rows": plan.rows,
         "free_bytes": dict(plan.free_bytes),
         "problem": plan.problem,
         "warning": plan.warning,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
 
 from eft_demo.engine.service import Service
-from eft_demo.engine.zerogpu import Lend
+from eft_demo.engine.zerogpu import GpuDecorator
 from eft_demo.errors import Cancelled, EFTError, FamilyError, InputError
 from eft_demo.families.hub import QUIET, Stage, Watcher
 from eft_demo.models.memory import free_unused
@@ -28,7 +28,7 @@ OVER = "The model family was changed to {title}, so this run was stopped. Please
 
 INSTEAD = "{error} For now, the bundled family is used."
 Load = Callable[[Settings, Watcher], Service]
-Measure = Callable[[Settings, Watcher], str]  # the effect of quantisation, in a sentence
+Measure = Callable[[Settings, Watcher], str]  # the effect of quantisation, as text
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def load_chosen(settings: Settings, watcher: Watcher = QUIET) -> Service:
     return Service.load(settings, settings.family, watcher=watcher)
 
 
-def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, str]:
+def load_first(settings: Settings, decorator: GpuDecorator | None = None) -> tuple[Service, str]:
     """The family to start with, or the bundled one and the reason why the other could not be loaded.
 
     No models, for recorded runs only, if the family is `none` or the bundled files are missing or damaged.
@@ -46,7 +46,7 @@ def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, s
     if settings.family == NO_FAMILY:
         return Service.without_models(settings), ""
     try:
-        return Service.load(settings, settings.family, lend=lend), ""
+        return Service.load(settings, settings.family, allocate_gpu=decorator), ""
     except EFTError as error:
         notice = str(error)
         if settings.family == BUNDLED and not isinstance(error, FamilyError):
@@ -54,7 +54,7 @@ def load_first(settings: Settings, lend: Lend | None = None) -> tuple[Service, s
     log.warning("%s", notice)
     if settings.family == BUNDLED:
         return Service.without_models(settings), notice
-    service, more = load_first(replace(settings, family=BUNDLED, quantisation="auto"), lend)
+    service, more = load_first(replace(settings, family=BUNDLED, quantisation="auto"), decorator)
     return service, f"{notice} {more}" if more else INSTEAD.format(error=notice)
 
 
@@ -66,7 +66,7 @@ class Claim:
     headers: Mapping[str, str]
 
 
-def why_not(settings: Settings, key: str, claim: Claim) -> str:
+def refusal_reason(settings: Settings, key: str, claim: Claim) -> str:
     """Why this request may not switch the family, and what to do; "" if it may.
 
     `key` is the server's own.
@@ -117,13 +117,13 @@ def _from_own_page(headers: Mapping[str, str]) -> bool:
 class Progress:
     """Progress of loading. `state` is idle, loading, loaded, measured, cancelled or failed.
 
-    `sentence` is the reason or the measured result.
+    `message` is the reason or the measured result.
     """
 
     state: str = "idle"
     family: str = ""
     stage: Stage = Stage("", "", 0, 0)
-    sentence: str = ""
+    message: str = ""
 
 
 def cannot_measure(settings: Settings, watcher: Watcher) -> str:
@@ -141,12 +141,12 @@ class Switch:
         self,
         settings: Settings,
         load: Load,
-        take_over: Callable[[Service], None],
+        switch_service: Callable[[Service], None],
         measure: Measure = cannot_measure,
     ) -> None:
         self.settings = settings
         self.key = secrets.token_urlsafe(18)
-        self._load, self._take_over, self._measure = load, take_over, measure
+        self._load, self._take_over, self._measure = load, switch_service, measure
         self._lock = Lock()
         self._progress = Progress()
         self._cancel = Event()
@@ -161,7 +161,7 @@ class Switch:
         self._begin("loaded", Stage("", family, 0, 0), family, quantisation)
 
     def measure(self, family: str, quantisation: object) -> None:
-        """Start measuring the effect of quantisation; `sentence` has the result. Raises InputError."""
+        """Start measuring the effect of quantisation; `message` has the result. Raises InputError."""
         self._begin("measured", Stage("measure", family, 0, 0), family, quantisation)
 
     def _begin(self, end: str, stage: Stage, family: str, quantisation: object) -> None:
@@ -181,22 +181,22 @@ class Switch:
         self._cancel.set()
 
     def _run(self, end: str, settings: Settings, cancel: Event) -> None:
-        def tell(stage: Stage) -> None:
+        def set_stage(stage: Stage) -> None:
             self._progress = Progress("loading", settings.family, stage)
 
-        state, sentence, watcher = end, "", Watcher(tell, cancel)
+        state, message, watcher = end, "", Watcher(set_stage, cancel)
         try:
             if end == "measured":
-                sentence = self._measure(settings, watcher)
+                message = self._measure(settings, watcher)
             else:
                 self._take_over(self._load(settings, watcher))
         except Cancelled as stopped:
-            state, sentence = "cancelled", str(stopped)
+            state, message = "cancelled", str(stopped)
         except EFTError as refusal:
-            state, sentence = "failed", str(refusal)
+            state, message = "failed", str(refusal)
         except Exception:
             log.exception("A bug stopped the loading of a family")
-            state, sentence = "failed", BUG
+            state, message = "failed", BUG
         if state in ("cancelled", "failed"):
             free_unused()  # only here does nothing refer to the half-loaded models any more
-        self._progress = Progress(state, settings.family, self._progress.stage, sentence)
+        self._progress = Progress(state, settings.family, self._progress.stage, message)

@@ -21,7 +21,7 @@ from eft_demo.ui.visitors import network
 
 # A prompt that is far too long must still arrive whole, or it could not get an error message.
 MAX_BODY_BYTES = 1_000_000
-MAX_FILE_BODY_BYTES = 10_000_000  # a recorded run comes as a JSON string; each quote takes two bytes
+MAX_FILE_BODY_BYTES = 10_000_000  # a trace comes as a JSON string; each quote takes two bytes
 MAX_BYTES_UNDER_WAY = 64_000_000  # of all bodies being received; beyond it only small ones are accepted
 SMALL_BODY_BYTES = 64_000  # a run has a few thousand
 # The time for a body, plus a second for so many bytes: slow lines are accepted, slow-drip attacks are not.
@@ -52,14 +52,14 @@ class Refusal(NamedTuple):
     """An HTTP status and its error message."""
 
     status: int
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules of the gate. `names` are the allowed hosts; None allows any.
 
-    `guessed`: nobody configured the names, so requests through a proxy are allowed too.
+    `guessed`: the names were not configured, so requests through a proxy are allowed too.
     """
 
     names: frozenset[str] | None
@@ -71,12 +71,12 @@ class Rules:
 
 def rules(settings: Settings) -> Rules:
     """The rules for the app's host, its allowed names, and whether it is a Space."""
-    asked = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
+    allowed = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
     machine = socket.gethostname().lower()
     here = frozenset({*LOOPBACK, machine, f"{machine}.local"})
     return Rules(
-        names=here | asked if asked or _is_loopback(settings.host) else None,
-        guessed=not asked,
+        names=here | allowed if allowed or _is_loopback(settings.host) else None,
+        guessed=not allowed,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
         run_scale=settings.run_scale,
@@ -102,11 +102,11 @@ class Gate:
         scope = _origin_form(scope)
         pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         headers = {name.lower(): value for name, value in pairs}
-        scope = self._as_ours(scope, headers)
+        scope = self._normalised(scope, headers)
         send = self._with_headers(send)
         refusal = self._refusal(scope, headers)
         if refusal is None and scope["method"] not in SAFE:
-            receive, refusal = await self._whole(scope, receive, headers)
+            receive, refusal = await self._read_body(scope, receive, headers)
         elif refusal is None:
             refusal = self.unknown(scope["path"], _query(scope), None)
         if refusal is None:
@@ -114,7 +114,7 @@ class Gate:
         elif refusal.status:
             await answer(send if scope["method"] in SAFE else _draining(send, receive), refusal)
 
-    def _as_ours(self, scope: Scope, headers: Mapping[str, str]) -> Scope:
+    def _normalised(self, scope: Scope, headers: Mapping[str, str]) -> Scope:
         """The request with its path as before any proxy, and without its origin once that has been checked.
 
         Without an origin, Gradio allows no other site to read anything.
@@ -130,7 +130,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
         path, method = scope["path"], scope["method"]
-        if path != ALWAYS_OPEN and not self._named_right(scope, headers):
+        if path != ALWAYS_OPEN and not self._has_allowed_name(scope, headers):
             name = show_value(_name(headers.get("host", "")))
             return Refusal(
                 403,
@@ -141,7 +141,7 @@ class Gate:
             return Refusal(404, ONLY_THE_PAGE)
         return None if method in SAFE else _refused_post(path, headers)
 
-    def _named_right(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+    def _has_allowed_name(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Whether the request names this server. A foreign name may point here too (DNS rebinding)."""
         name = _name(headers.get("host", ""))
         names = self.rules.names
@@ -152,7 +152,7 @@ class Gate:
         # No page can make its browser send either, so the request came through a proxy set up here.
         return self.rules.guessed and (scope.get("http_version") == "1.0" or "via" in headers)
 
-    async def _whole(
+    async def _read_body(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str]
     ) -> tuple[Receive, Refusal | None]:
         """`receive` with the whole body, or why it is refused; status 0 if the client has gone."""
@@ -173,7 +173,7 @@ class Gate:
             return rest, Refusal(400, "The request body is not JSON.")
         if not isinstance(posted, dict):
             return rest, Refusal(400, "The request body is not a JSON object.")
-        return _again(body, receive), self.unknown(scope["path"], _query(scope), posted)
+        return _replay_body(body, receive), self.unknown(scope["path"], _query(scope), posted)
 
     async def _collected(self, receive: Receive, limit: int) -> bytes:
         """The body, counted while it arrives: a declared length proves nothing."""
@@ -285,14 +285,14 @@ def _refused_post(path: str, headers: Mapping[str, str]) -> Refusal | None:
         return Refusal(403, "This app accepts no file uploads.")
     if not POSTED.fullmatch(path):
         return Refusal(404, ONLY_THE_PAGE)
-    if _foreign(headers):
+    if _is_foreign(headers):
         return Refusal(403, "Only this app's own page may request that. Please open the page.")
     if kind != "application/json":
         return Refusal(415, "The request body must be JSON (Content-Type: application/json).")
     return None
 
 
-def _foreign(headers: Mapping[str, str]) -> bool:
+def _is_foreign(headers: Mapping[str, str]) -> bool:
     """Whether another site's page sent this. Clients other than browsers send none of these headers."""
     site = headers.get("sec-fetch-site")
     if site is not None:  # the browser has compared the public addresses itself
@@ -332,7 +332,7 @@ def _is_address(name: str) -> bool:
 def _origin_form(scope: Scope) -> Scope:
     """The request with the address in its target moved to the Host header (RFC 9112, 3.2.2).
 
-    Proxies send this form to what they take for another proxy.
+    Proxies send this form to a server that they take for a proxy.
     """
     raw = scope.get("raw_path") or b""
     absolute = ABSOLUTE.match(raw)
@@ -352,7 +352,7 @@ def _too_large(limit: int) -> Refusal:
     return Refusal(413, f"A request may have at most {limit:,} bytes; this one has more. Send less text.")
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replay_body(body: bytes, receive: Receive) -> Receive:
     """`receive` that returns the body already read, then waits for the end of the connection."""
     given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -364,7 +364,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 async def answer(send: Send, refusal: Refusal) -> None:
     """Send the refusal as JSON with its message in `detail`, as Gradio does."""
-    body = json.dumps({"detail": refusal.sentence}).encode()
+    body = json.dumps({"detail": refusal.message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

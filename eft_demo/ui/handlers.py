@@ -1,7 +1,7 @@
 """Handlers of the page's requests: run, branch, score a text, move a control, stop.
 
 Knows the service and the wire format; knows nothing of Gradio. Whatever the page sends is untrusted JSON: it
-is checked here or in the service, and every error message names its place on the page.
+is checked here or in the service, and every error names the field of the page that it belongs to.
 """
 
 import logging
@@ -19,56 +19,68 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_form import read_asked, read_steering
-from eft_demo.ui.run_store import CHANGED, Kept, KeptRuns
+from eft_demo.ui.run_form import read_control_values, read_run_spec
+from eft_demo.ui.run_store import CHANGED, RunStore, StoredRun
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
 GONE = "This run has ended. Press Run to start another."
 CLOSING = RESTARTING
+SUPERSEDED = "A newer run of this page has taken the place of this one."
 UNHEARD = "No page received this run for {:g} s, so it was stopped. Please press Run again."
 BUG = "Internal error: this run was stopped. The server log has the traceback. Please press Run again."
 
-Begun = tuple[Run, Kept]
-InTurn = Callable[[Callable[[], Begun]], Begun]  # does heavy work when its turn comes
+StartedRun = tuple[Run, StoredRun]
+InTurn = Callable[[Callable[[], StartedRun]], StartedRun]  # does heavy work when its turn comes
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Who started a run, and when."""
+class Reservation:
+    """Who started a run, when, and the page's number for it: a page wants only its newest run."""
 
     visitor: Visitor
     at_s: float
+    number: int
 
 
 @dataclass(slots=True)
 class LiveRuns:
-    """The active runs by their unguessable id, and `kept`, the store of recent runs.
+    """The active runs by their unguessable id, and `store`, the store of recent runs.
 
     `closing` refuses new ones. `streams` knows which sessions are listening.
     """
 
     by_id: dict[str, Run] = field(default_factory=dict)
-    kept: KeptRuns = field(default_factory=KeptRuns)
+    store: RunStore = field(default_factory=RunStore)
     streams: Streams = field(default_factory=Streams)
     closing: bool = False
-    _starts: dict[str, Start] = field(default_factory=dict)  # of the last minute, and of all active runs
+    _reservations: dict[str, Reservation] = field(
+        default_factory=dict
+    )  # of the last minute, and of all active runs
     _starting: set[str] = field(default_factory=set)  # started, but without a run yet
     _lock: Lock = field(default_factory=Lock)
 
-    def begin(self, visitor: Visitor, settings: Settings) -> str:
-        """An id for a run of this visitor. Raises Overloaded at the visitor's limit."""
+    def reserve(self, visitor: Visitor, settings: Settings, number: int = 0) -> str:
+        """An id for a run of this visitor, whose runs with a lower number are cancelled.
+
+        Raises Overloaded at the visitor's limit, EFTError if there is a run with a higher number. So the
+        newest run wins in whatever order they get here; on a slow network, a page cannot stop its older
+        runs before it knows them.
+        """
         now_s = time.monotonic()
         with self._lock:
             recent = {
                 run_id: start
-                for run_id, start in self._starts.items()
+                for run_id, start in self._reservations.items()
                 if run_id in self.by_id or start.at_s > now_s - MINUTE_S
             }
-            own = [run_id for run_id, start in recent.items() if start.visitor == visitor]
-            if (going := sum(map(self._goes, own))) >= (most := settings.max_runs_each):
+            own = {run_id: start.number for run_id, start in recent.items() if start.visitor == visitor}
+            if any(other > number for other in own.values()):
+                raise EFTError(SUPERSEDED)
+            older = [run_id for run_id, other in own.items() if other < number]
+            if (going := sum(map(self._is_active, own.keys() - older))) >= (most := settings.max_runs_each):
                 raise Overloaded(
                     f"This page has {going} active runs, and at most {most} are allowed. "
                     "Please stop one, or wait until it has ended."
@@ -80,18 +92,28 @@ class LiveRuns:
                     f"{settings.max_runs_per_minute} are allowed. Please try again in a moment."
                 )
             run_id = secrets.token_urlsafe(18)
-            self._starts = {**recent, run_id: Start(visitor, now_s)}
+            self._reservations = {**recent, run_id: Reservation(visitor, now_s, number)}
             self._starting.add(run_id)
+            going_on = [run for run_id in older if (run := self.by_id.get(run_id))]
+        for run in going_on:
+            run.cancel()
         return run_id
 
-    def began(self, run_id: str, run: Run | None) -> None:
-        """Register that run as active; None if it could not start."""
+    def register(self, run_id: str, run: Run | None) -> None:
+        """Register that run as active; None if it could not start. Cancel it if there is a newer one."""
         with self._lock:
             self._starting.discard(run_id)
             if run is not None:
                 self.by_id[run_id] = run
+            own = self._reservations.get(run_id)
+            late = own is not None and any(
+                own.visitor == other.visitor and own.number < other.number
+                for other in self._reservations.values()
+            )
+        if run is not None and late:
+            run.cancel()
 
-    def _goes(self, run_id: str) -> bool:
+    def _is_active(self, run_id: str) -> bool:
         run = self.by_id.get(run_id)
         return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
 
@@ -140,23 +162,26 @@ def _run_lines(
 ) -> Iterator[str]:
     if live.closing:
         raise EFTError(CLOSING)
-    serial = live.kept.serial
+    serial = live.store.serial
     if request.get("serial", serial) != serial:
         raise EFTError(CHANGED.format(title=service.family.title))
     settings = service.settings
     if visitor is not None and not live.streams.wait(visitor, settings):
         raise EFTError(UNHEARD.format(settings.listen_s))  # before it uses anything shared
-    run_id = live.begin(visitor, settings) if visitor else secrets.token_urlsafe(18)
+    run_id = live.reserve(visitor, settings, nonce) if visitor else secrets.token_urlsafe(18)
     run = None
     try:
-        run, kept = _start(service, live.kept, request, visitor.address if visitor else "", in_turn, serial)
+        run, stored = _start(
+            service, live.store, request, visitor.address if visitor else "", in_turn, serial
+        )
     finally:
-        live.began(run_id, run)
-    live.kept.keep(run_id, kept, visitor)
+        live.register(run_id, run)
+    live.store.keep(run_id, stored, visitor)
     try:
-        encoder = wire.Encoder(kept.spec, service.family.token_bytes, service.family.stop_ids)
-        yield encoder.run_line(run_id, nonce, {**kept.origin, "record": kept.record(service)})
-        for lines in _event_lines(service, run, kept, encoder):
+        family = service.family
+        encoder = wire.Encoder(stored.spec, family.token_bytes, family.stop_ids, family.captions)
+        yield encoder.run_line(run_id, nonce, {**stored.origin, "record": stored.record(service)})
+        for lines in _event_lines(service, run, stored, encoder):
             yield lines
             if visitor is not None and not live.streams.is_read(visitor.session, settings.blocked_s):
                 raise EFTError(UNHEARD.format(settings.blocked_s))
@@ -166,17 +191,17 @@ def _run_lines(
     finally:
         run.cancel()
         del live.by_id[run_id]
-        live.kept.pack(run_id)
+        live.store.pack(run_id)
 
 
 def _start(
     service: Service,
-    runs: KeptRuns,
+    runs: RunStore,
     request: Mapping[str, object],
     owner: str,
     in_turn: InTurn,
     serial: int,
-) -> Begun:
+) -> StartedRun:
     """The requested run: a `branch` of a stored one, a text scored by all columns (`same`), or a new run."""
     kind = request.get("kind")
     if kind == "branch":
@@ -185,18 +210,18 @@ def _start(
         return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
         raise InputError(f"The kind of a run is branch or same; got {show_value(kind)}.")
-    run = service.start_run(read_asked(service, request), owner=owner)
-    return run, replace(Kept.of_run(run), serial=serial)
+    run = service.start_run(read_run_spec(service, request), owner=owner)
+    return run, replace(StoredRun.of_run(run), serial=serial)
 
 
-def _event_lines(service: Service, run: Run, kept: Kept, encoder: wire.Encoder) -> Iterator[str]:
+def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.Encoder) -> Iterator[str]:
     """Batches of lines, at most `updates_per_s` of them a second and at least one per heartbeat."""
     pause_s = 1 / service.settings.updates_per_s
-    open_columns = len(kept.places)
+    open_columns = len(stored.places)
     beat = 0.0
     while open_columns:
         began = time.monotonic()
-        events = [kept.add(event) for event in run.events(HEARTBEAT_S)]
+        events = [stored.add(event) for event in run.events(HEARTBEAT_S)]
         if not events and not service.alive:  # no more events will come
             raise EFTError(CLOSING)
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
@@ -216,11 +241,11 @@ def load_line(service: Service) -> str:
     )
 
 
-def steer(live: LiveRuns, posted: object) -> str:
+def set_controls(live: LiveRuns, posted: object) -> str:
     """Move live controls of a run from its next token on. An error message for the page, or ""."""
     request = posted if isinstance(posted, Mapping) else {}
     try:
-        values = read_steering(request)
+        values = read_control_values(request)
         run = _find(live, request.get("run"))
         if run is None:
             return GONE
@@ -248,5 +273,5 @@ def _nonce(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
-def _refusal(nonce: int, where: str, sentence: str) -> str:
-    return wire.line("refused", n=nonce) + wire.error_line(where, sentence) + wire.line("done")
+def _refusal(nonce: int, where: str, message: str) -> str:
+    return wire.line("refused", n=nonce) + wire.error_line(where, message) + wire.line("done")

@@ -11,6 +11,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.families.prompt import around
 from eft_demo.models.provenance import made_with
+from eft_demo.runs.conversation import as_json, fits, for_columns
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.link_text import trimmed
 from eft_demo.runs.made_with import Facts, differences
@@ -18,7 +19,7 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import RunSpec, check_role
 from eft_demo.runs.trace import roles_of
 from eft_demo.settings import COLUMNS, Settings, show_value
-from eft_demo.ui.run_form import read_asked
+from eft_demo.ui.run_form import read_run_spec
 
 DAMAGED = "All other settings have their defaults."
 MAX_SAID = 3  # left-out settings listed; whoever needs more should ask for the link again
@@ -38,8 +39,8 @@ def make_link(service: Service, posted: object) -> str:
     A long link comes with a "note".
     """
     try:
-        asked = read_asked(service, posted if isinstance(posted, Mapping) else {})
-        query = Link(asked, _facts_here(service, asked)).to_query()
+        spec = read_run_spec(service, posted if isinstance(posted, Mapping) else {})
+        query = Link(spec, _facts_here(service, spec)).to_query()
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     if len(query) <= LONG_CHARS:
@@ -52,7 +53,7 @@ def make_link(service: Service, posted: object) -> str:
 
 
 def read_link(service: Service, posted: object) -> str:
-    """JSON {"asked", "note"} of the page's own address: settings to fill in, and a note if some do not fit.
+    """JSON {"settings", "note"} of the page's own address; the note says which settings do not fit here.
 
     `posted` has the `query`: the address from its ? or # on. {} for an address that is not a link; only a
     note for a link that is too long.
@@ -69,28 +70,31 @@ def read_link(service: Service, posted: object) -> str:
 
 def _facts_here(service: Service, spec: RunSpec) -> Facts:
     """The versions and choices that such a run would be made with here."""
-    return made_with(service.family, service.plan, roles_of(spec.played().columns)).facts
+    return made_with(service.family, service.plan, roles_of(spec.for_behaviour().columns)).facts
 
 
 def _fitting(service: Service, link: Link) -> dict[str, object]:
     """The settings of the link that fit the loaded models."""
     spec, family = link.spec, service.family
-    asked = spec.as_posted()
-    asked.pop("family", None)  # the page already has one, or the link is for another one
+    settings = spec.as_posted()
+    settings.pop("family", None)  # the page already has one, or the link is for another one
     if not spec.prompt:
-        asked.pop("prompt", None)  # half-typed text stays
+        settings.pop("prompt", None)  # half-typed text stays
     lost = ["This link is damaged."] if link.left_out else []
     lost += link.left_out[:MAX_SAID]
     if len(link.left_out) > MAX_SAID:
         lost.append(f"And {len(link.left_out) - MAX_SAID} more problems.")
-    columns: list[dict[str, str]] = asked.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
+    columns: list[dict[str, str]] = settings.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
     if columns:  # no field of the page could give an empty name another
-        asked["columns"] = [
+        settings["columns"] = [
             {**column, "name": column["name"].strip() or column["recipe"]} for column in columns
         ]
     if spec.length and spec.length > (most := service.settings.max_new_tokens):
-        asked.pop("length", None)
+        settings.pop("length", None)
         lost.append(f"Its length is {spec.length:,} tokens; the limit here is {most:,}.")
+    turns = for_columns(spec.turns, range(len(columns))) if columns else spec.turns
+    if turns:
+        settings["turns"] = as_json(turns)
     if len(spec.columns) > COLUMNS.high:
         lost.append(f"It has {len(spec.columns)} columns; the page shows the first {COLUMNS.high:.0f}.")
     changed: list[str] = []
@@ -98,33 +102,36 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     if not is_for_us:
         lost.append(f"This link is for {show_value(spec.family)}, but {family.title} is loaded here.")
         for name in ("columns", "behaviour", "formats"):
-            asked.pop(name, None)
+            settings.pop(name, None)
+        if not fits(turns, 1):
+            settings.pop("turns", None)
+            lost.append("Its earlier turns are answers of other columns, so they are left out.")
     else:
-        changed = _formats_that_fit(service, spec, asked, lost)
-        _choose_behaviour(service, asked, lost)
+        changed = _formats_that_fit(service, spec, settings, lost)
+        _choose_behaviour(service, settings, lost)
     said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
     if changed:
         said.append(f"This link changes the prompt format of {', '.join(changed)}. The first chip shows it.")
     if link.made and is_for_us:
-        played = spec.model_copy(update={"behaviour": asked.get("behaviour", "")})
-        said.append(differences("link", link.made, _facts_here(service, played)))
-    return {"asked": asked, "note": " ".join(filter(None, said))}
+        chosen = spec.model_copy(update={"behaviour": settings.get("behaviour", "")})
+        said.append(differences("link", link.made, _facts_here(service, chosen)))
+    return {"settings": settings, "note": " ".join(filter(None, said))}
 
 
-def _choose_behaviour(service: Service, asked: dict[str, object], lost: list[str]) -> None:
-    """Remove the behaviour from `asked` if the family does not have it."""
-    wanted = str(asked.pop("behaviour", ""))
+def _choose_behaviour(service: Service, settings: dict[str, object], lost: list[str]) -> None:
+    """Remove the behaviour from `settings` if the family does not have it."""
+    wanted = str(settings.pop("behaviour", ""))
     for behaviour in service.family.behaviours:
         if behaviour.role in (wanted, trimmed(wanted)):
-            asked["behaviour"] = behaviour.role
-    if wanted and "behaviour" not in asked:
+            settings["behaviour"] = behaviour.role
+    if wanted and "behaviour" not in settings:
         lost.append(f"This link uses the behaviour {show_value(wanted)}, which is not available here.")
 
 
 def _formats_that_fit(
-    service: Service, spec: RunSpec, asked: dict[str, object], lost: list[str]
+    service: Service, spec: RunSpec, settings: dict[str, object], lost: list[str]
 ) -> list[str]:
-    """The roles whose prompt format changes; invalid formats move from `asked` to `lost`."""
+    """The roles whose prompt format changes; invalid formats move from `settings` to `lost`."""
     fit: dict[str, PromptFormat] = {}
     for role, own in spec.formats.items():
         try:
@@ -133,7 +140,7 @@ def _formats_that_fit(
             fit[role] = own
         except EFTError as refusal:
             lost.append(f"This link changes prompt formats, which is not possible here. {refusal}")
-    asked.pop("formats", None)
+    settings.pop("formats", None)
     if fit:
-        asked["formats"] = {role: asdict(own) for role, own in fit.items()}
+        settings["formats"] = {role: asdict(own) for role, own in fit.items()}
     return list(fit)

@@ -1,4 +1,4 @@
-"""The page's own address: everything on the page is relative to it, so proxies need not forward it.
+"""Makes all addresses on the page relative, so that proxies need not forward the public address.
 
 Knows where Gradio writes its guess of the public address, and the head of its page; knows nothing of access
 rights.
@@ -43,9 +43,9 @@ class OwnAddress:
         scope = {**scope, "headers": [*headers, (b"x-gradio-server", HERE)]}
         if scope["path"] in ("/", "/config"):  # the query is for our page; Gradio has its own parameters
             scope["query_string"] = b""
-        await self.app(scope, receive, self._as_ours(send) if scope["path"] == "/" else send)
+        await self.app(scope, receive, self._relative(send) if scope["path"] == "/" else send)
 
-    def _as_ours(self, send: Send) -> Send:
+    def _relative(self, send: Send) -> Send:
         """`send` that puts our script first in the page's head and removes links to the site's root."""
         start: list[Message] = []
         body = bytearray()

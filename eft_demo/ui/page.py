@@ -7,6 +7,7 @@ modules use textContent only.
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import partial
 
 import anyio.from_thread
@@ -16,18 +17,15 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
-from eft_demo.models.memory import settle
+from eft_demo.models.memory import freeze_loaded_objects
+from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, handlers
+from eft_demo.ui import columns, handlers, links, replays, restored_runs, run_store
 from eft_demo.ui import family_menu as menu
-from eft_demo.ui import links as sharing
 from eft_demo.ui import prompt_formats as formats
-from eft_demo.ui import replays as opening
-from eft_demo.ui import restored_runs as handed_back
-from eft_demo.ui import run_store as kept
 from eft_demo.ui import stream as wire
-from eft_demo.ui.columns import introduce, presets
+from eft_demo.ui.columns import describe_column, presets
 from eft_demo.ui.family_switch import (
     OVER,
     Load,
@@ -38,17 +36,11 @@ from eft_demo.ui.family_switch import (
     load_first,
 )
 from eft_demo.ui.run_form import sampling_ranges
-from eft_demo.ui.space import lender
+from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
 from eft_demo.ui.web_modules import page_modules
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-EXAMPLES = (
-    "What is the capital of Peru?",
-    "How do chemists write gold?",
-    "Which countries border Laos?",
-    "When did Ghana become independent?",
-)
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
 
 
@@ -59,20 +51,20 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
     live: handlers.LiveRuns
     switch: Switch
 
-    def take_over(self, service: Service) -> None:
+    def switch_service(self, service: Service) -> None:
         """Serve all visitors with another family from now on, and return the old service."""
-        self.live.kept.renew()  # first: from here on, a page of the old family is refused
+        self.live.store.renew()  # first: from here on, a page of the old family is refused
         old, self.service = self.service, service
-        self.column.value = page_line(service, self.live.kept.serial)
+        self.column.value = page_line(service, self.live.store.serial)
         self.config = self.get_config_file()  # what a page gets when it is opened
         old.stop(OVER.format(title=service.family.title))
         del old
-        settle()
+        freeze_loaded_objects()
 
 
 def open_page(settings: Settings, measure: Measure) -> Page:
     """The page with the configured family, or with the bundled one and the reason. Raises EFTError."""
-    service, notice = load_first(settings, lender(settings))
+    service, notice = load_first(settings, gpu_decorator(settings))
     return build_demo(service, settings, notice, measure=measure)
 
 
@@ -85,9 +77,9 @@ def build_demo(
 ) -> Page:
     """The whole page, served by `first` at the start. Nothing is started.
 
-    `measure` describes the effect of quantising the large base in a sentence.
+    `measure` describes the effect of quantising the large base.
     """
-    live = handlers.LiveRuns(kept=kept.KeptRuns(settings))
+    live = handlers.LiveRuns(store=run_store.RunStore(settings))
     turns = Turns(settings)
 
     def run_eft(event: gr.EventData, request: gr.Request) -> Iterator[str]:
@@ -96,7 +88,7 @@ def build_demo(
         async def has_gone() -> bool:
             return not live.streams.is_read(visitor.session, settings.blocked_s)
 
-        def in_turn(work: Callable[[], handlers.Begun]) -> handlers.Begun:
+        def in_turn(work: Callable[[], handlers.StartedRun]) -> handlers.StartedRun:
             return anyio.from_thread.run(turns.take, visitor, work, has_gone)  # Gradio calls this in a thread
 
         yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
@@ -104,16 +96,16 @@ def build_demo(
 
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         column = gr.HTML(
-            value=page_line(first, live.kept.serial, notice),
+            value=page_line(first, live.store.serial, notice),
             html_template=asset("skeleton.html"),
             js_on_load=loader(),
             apply_default_css=False,
             elem_id="eft",
             server_functions=[
-                _named(handlers.steer, live),
+                _named(handlers.set_controls, live),
                 _named(handlers.stop, live),
                 *form_functions(lambda: demo),
-                _named(handed_back.still_kept, live.kept),
+                _named(restored_runs.is_stored, live.store),
                 *heavy_functions(lambda: demo, turns),
                 *family_functions(lambda: demo),
             ],
@@ -127,7 +119,7 @@ def build_demo(
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
     demo.service, demo.live, demo.column = first, live, column
-    demo.switch = Switch(settings, load, demo.take_over, measure)
+    demo.switch = Switch(settings, load, demo.switch_service, measure)
     built: Page = demo
     return built
 
@@ -139,10 +131,10 @@ def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
         return columns.check_columns(page().service, posted)
 
     def make_link(posted: object) -> str:
-        return sharing.make_link(page().service, posted)
+        return links.make_link(page().service, posted)
 
     def read_link(posted: object) -> str:
-        return sharing.read_link(page().service, posted)
+        return links.read_link(page().service, posted)
 
     return [check_columns, make_link, read_link]
 
@@ -159,24 +151,21 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             return json.dumps({"error": str(refusal)})
 
     async def save(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: kept.save(page().service, page().live.kept, posted))
-
-    async def log_odds(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: kept.log_odds(page().service, page().live.kept, posted))
+        return await in_turn(request, lambda _: run_store.save(page().service, page().live.store, posted))
 
     async def plot(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: kept.plot(page().service, page().live.kept, posted))
+        return await in_turn(request, lambda _: run_store.plot(page().service, page().live.store, posted))
 
     async def open_file(posted: object, request: gr.Request) -> str:
         return await in_turn(
-            request, lambda visitor: opening.open_file(page().live.kept, posted, page().service, visitor)
+            request, lambda visitor: replays.open_file(page().live.store, posted, page().service, visitor)
         )
 
     async def open_recorded(posted: object, request: gr.Request) -> str:
         return await in_turn(
             request,
-            lambda visitor: opening.open_recorded(
-                page().live.kept, posted, service=page().service, visitor=visitor
+            lambda visitor: replays.open_recorded(
+                page().live.store, posted, service=page().service, visitor=visitor
             ),
         )
 
@@ -184,13 +173,13 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
         headers = request.headers
         return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
 
-    async def hand_back(posted: object, request: gr.Request) -> str:
+    async def restore_run(posted: object, request: gr.Request) -> str:
         return await in_turn(
             request,
-            lambda visitor: handed_back.hand_back(page().service, page().live.kept, posted, visitor),
+            lambda visitor: restored_runs.restore_run(page().service, page().live.store, posted, visitor),
         )
 
-    return [save, log_odds, plot, open_file, open_recorded, hand_back, family_menu]
+    return [save, plot, open_file, open_recorded, restore_run, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
@@ -237,8 +226,9 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         notice=notice,
         formats=formats.family_formats(service),
         chips=list(service.chips),
+        made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
-        examples=list(EXAMPLES),
+        examples=list(family.examples),
         controls={
             name: _range(limits)
             for name in CONTROLS
@@ -246,16 +236,16 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         },
         fields={name: {**_range(limits), "help": limits.help} for name, limits in ranges.items()},
         max_prompt_chars=settings.max_prompt_chars,
-        columns=[introduce(name, recipe, behaviour) for name, recipe in FIRST],
+        columns=[describe_column(name, recipe, behaviour, family.captions) for name, recipe in FIRST],
         max_columns=int(COLUMNS.high),
         rules=wire.rules(settings.allow_negative_alpha),
-        address=sharing.address(settings),
+        address=links.address(settings),
         absent=not family.roles,
-        recorded=opening.recorded_list(),
-        max_file_bytes=opening.max_file_bytes(settings.run_scale),
+        recorded=replays.recorded_list(),
+        max_file_bytes=replays.max_file_bytes(settings.run_scale),
         plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[
-            {"title": preset.title, **introduce(preset.name, preset.recipe, behaviour)}
+            {"title": preset.title, **describe_column(preset.name, preset.recipe, behaviour, family.captions)}
             for preset in presets(family)
         ],
     )
@@ -289,7 +279,7 @@ def _range(limits: Range) -> dict[str, object]:
     }
 
 
-def _named(function: Callable[..., str], live: handlers.LiveRuns | kept.KeptRuns) -> Callable[..., str]:
+def _named(function: Callable[..., str], live: handlers.LiveRuns | run_store.RunStore) -> Callable[..., str]:
     """`function` with its runs filled in, under its own name, by which the page calls it."""
     bound = partial(function, live)
     bound.__name__ = function.__name__  # type: ignore[attr-defined]

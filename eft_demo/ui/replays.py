@@ -8,19 +8,20 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.family import bundled_tokens
 from eft_demo.models.provenance import made_with
-from eft_demo.runs.gallery import LESSONS
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.made_with import differences
 from eft_demo.runs.replay import lacks_texts, open_run, read_run, with_texts
 from eft_demo.runs.settings_text import other_seeds
 from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.run_store import Kept, KeptRuns, record_of
+from eft_demo.ui.run_store import RunStore, StoredRun, record_of
 from eft_demo.ui.visitors import Visitor
 
 MAX_FILE_BYTES = 4_000_000  # half as much again as the longest run of three columns
@@ -31,7 +32,7 @@ RUNS = ASSETS / "runs"  # they ship with the package, wherever EFT_ASSETS points
 
 
 def open_file(
-    runs: KeptRuns, posted: object, service: Service | None = None, visitor: Visitor | None = None
+    runs: RunStore, posted: object, service: Service | None = None, visitor: Visitor | None = None
 ) -> str:
     """JSON {"lines"} of an opened run, or {"error"}: `posted` has the file's `text`.
 
@@ -42,7 +43,7 @@ def open_file(
 
 
 def open_recorded(
-    runs: KeptRuns,
+    runs: RunStore,
     posted: object,
     folder: Path = RUNS,
     service: Service | None = None,
@@ -55,19 +56,21 @@ def open_recorded(
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     """Name, title, description and prompt of the bundled recorded runs."""
     return [
-        {"name": lesson.name, "title": lesson.title, "teaches": lesson.teaches, "prompt": lesson.spec.prompt}
-        for lesson in LESSONS
-        if (folder / f"{lesson.name}.json").is_file()
+        {"name": entry.name, "title": entry.title, "caption": entry.caption, "prompt": entry.spec.prompt}
+        for entry in GALLERY
+        if (folder / f"{entry.name}.json").is_file()
     ]
 
 
-def run_lines(trace: RunTrace, run_id: str, notes: str = "") -> str:
+def run_lines(
+    trace: RunTrace, run_id: str, notes: str = "", captions: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A whole run as the page would have received it, with the `ms` of its tokens; the page sets the speed.
 
     `notes` are sentences that the page shows with it.
     """
     beside = {"reshown": list(trace.spec.formats), "notes": notes, "record": record_of(trace)}
-    return "".join([*wire.trace_lines(trace, run_id, beside), wire.line("done")])
+    return "".join([*wire.trace_lines(trace, run_id, beside, captions), wire.line("done")])
 
 
 def max_file_bytes(scale: float) -> int:
@@ -78,10 +81,10 @@ def max_file_bytes(scale: float) -> int:
 def _opened(posted: object, scale: float) -> RunTrace:
     text = posted.get("text") if isinstance(posted, Mapping) else None
     if not isinstance(text, str):
-        raise InputError(f"A recorded run must be text; got {show_value(text)}. Please choose another file.")
+        raise InputError(f"A trace must be text; got {show_value(text)}. Please choose another file.")
     if len(text) > max_file_bytes(scale):
         raise InputError(
-            f"A run file may have at most {max_file_bytes(scale):,} bytes; this one has {len(text):,}. "
+            f"A trace may have at most {max_file_bytes(scale):,} bytes; this one has {len(text):,}. "
             "Please choose a shorter run."
         )
     return open_run(text, scale)
@@ -89,13 +92,13 @@ def _opened(posted: object, scale: float) -> RunTrace:
 
 def _recorded(posted: object, folder: Path) -> RunTrace:
     name = posted.get("name") if isinstance(posted, Mapping) else None
-    if name not in [lesson.name for lesson in LESSONS]:
+    if name not in [entry.name for entry in GALLERY]:
         raise InputError(f"There is no recorded run {show_value(name)}. Please choose one from the list.")
     return read_run(folder / f"{name}.json")
 
 
 def _answer(
-    runs: KeptRuns, read: Callable[[], RunTrace], visitor: Visitor | None, service: Service | None
+    runs: RunStore, read: Callable[[], RunTrace], visitor: Visitor | None, service: Service | None
 ) -> str:
     """The lines of the run, which is also stored so that it can be saved and plotted like any other."""
     try:
@@ -105,9 +108,10 @@ def _answer(
     if service is not None and lacks_texts(trace):
         trace = with_texts(trace, _tokens_of(trace.spec.family, service))
     run_id = secrets.token_urlsafe(18)
-    runs.keep(run_id, Kept.of_file(trace), visitor)
+    runs.keep(run_id, StoredRun.of_file(trace), visitor)
     runs.pack(run_id)
-    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service))})
+    captions = service.family.captions_of(trace.spec.family) if service is not None else {}
+    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service), captions)})
 
 
 def _tokens_of(family: str, service: Service) -> Sequence[bytes]:

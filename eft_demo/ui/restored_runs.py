@@ -1,8 +1,8 @@
-"""Restored runs: runs that a page still has but the server has lost, such as after a restart.
+"""Restored runs: the page still has them, but the server lost them, for example in a restart.
 
 Knows the wire format's lines as the page keeps them, and traces. A posted run is untrusted, so it is read
 like a file: every part is checked and errors are reported. It is then stored like an opened run, with what
-the page knows: ten candidates per token, log-probs of three digits.
+the page knows: ten candidates per token, log-probs with three digits.
 """
 
 import json
@@ -19,7 +19,7 @@ from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
 from eft_demo.runs.trace import ColumnTrace, RunTrace
-from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.stream import Encoder
 from eft_demo.ui.visitors import Visitor
 
@@ -28,30 +28,30 @@ UNREADABLE = "This run cannot be read back from the page. Please press Run again
 Json = dict[str, Any]
 
 
-def still_kept(runs: KeptRuns, posted: object) -> str:
-    """JSON {"kept": whether the server still has the run}: `posted` has `run`, its id."""
-    return json.dumps({"kept": runs.holds(posted.get("run") if isinstance(posted, Mapping) else None)})
+def is_stored(runs: RunStore, posted: object) -> str:
+    """JSON {"stored": whether the server still has the run}: `posted` has `run`, its id."""
+    return json.dumps({"stored": runs.holds(posted.get("run") if isinstance(posted, Mapping) else None)})
 
 
-def hand_back(service: Service, runs: KeptRuns, posted: object, visitor: Visitor | None = None) -> str:
-    """JSON {"run": its new id}, or {"error"}. `posted` is what `regain` in api.js makes of a run."""
+def restore_run(service: Service, runs: RunStore, posted: object, visitor: Visitor | None = None) -> str:
+    """JSON {"run": its new id}, or {"error"}. `posted` is what `restoreRun` in api.js makes of a run."""
     try:
-        kept = _read(service, posted)
+        stored = _read(service, posted)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
     run_id = secrets.token_urlsafe(18)
-    runs.keep(run_id, kept, visitor)
+    runs.keep(run_id, stored, visitor)
     runs.pack(run_id)
     return json.dumps({"run": run_id})
 
 
-def _read(service: Service, posted: object) -> Kept:
+def _read(service: Service, posted: object) -> StoredRun:
     try:
         document = _document(service, posted)
         trace = open_run(json.dumps(document, allow_nan=False), service.settings.run_scale)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
         raise InputError(UNREADABLE) from None
-    return Kept.of_file(trace)
+    return StoredRun.of_file(trace)
 
 
 def _document(service: Service, posted: Any) -> Json:
@@ -73,6 +73,7 @@ def _document(service: Service, posted: Any) -> Json:
         **{name: posted["record"][name] for name in ("schedule", "speculation", "made_with")},
         "pieces": _our_pieces(service, labels) if ours else _their_pieces(columns, labels),
         "formats": posted["formats"],
+        **{name: posted[name] for name in ("system", "turns") if name in posted},
     }
 
 

@@ -7,7 +7,7 @@ layout.
 from collections.abc import Iterable, Mapping
 
 from eft_demo.engine.service import Service
-from eft_demo.errors import InputError, in_place
+from eft_demo.errors import InputError, at_field
 from eft_demo.method.sampling_settings import SAMPLING
 from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Range, Settings, check_control, show_value
@@ -23,16 +23,16 @@ def sampling_ranges(settings: Settings) -> dict[str, Range]:
     return {**SAMPLING, "length": length}
 
 
-def read_asked(service: Service, posted: Mapping[str, object]) -> RunSpec:
+def read_run_spec(service: Service, posted: Mapping[str, object]) -> RunSpec:
     """The requested run, from untrusted JSON in the form of `RunSpec.as_posted`. Raises EFTError.
 
     The page has sliders and few columns, so its limits are narrower than those of a run.
     """
     family, settings = service.family, service.settings
     columns = read_columns(posted.get("columns"))
-    heard = RunSpec(columns=columns).heard
-    controls = _read_controls(heard, posted.get("controls"), settings.allow_negative_alpha)
-    with in_place("length"):
+    used = RunSpec(columns=columns).used_controls
+    controls = _read_controls(used, posted.get("controls"), settings.allow_negative_alpha)
+    with at_field("length"):
         length = sampling_ranges(settings)["length"].check(posted.get("length"))
     own = {"family": family.name, "columns": columns, "controls": controls, "length": length}
     spec = RunSpec.from_posted({**posted, **own})
@@ -40,7 +40,7 @@ def read_asked(service: Service, posted: Mapping[str, object]) -> RunSpec:
     return spec
 
 
-def read_steering(posted: Mapping[str, object]) -> dict[str, float]:
+def read_control_values(posted: Mapping[str, object]) -> dict[str, float]:
     """The controls posted by a moved slider or the pad: `values`, {name: value}. Raises InputError."""
     values = posted.get("values")
     if not isinstance(values, Mapping) or not 1 <= len(values) <= MAX_STEERED:
@@ -49,11 +49,11 @@ def read_steering(posted: Mapping[str, object]) -> dict[str, float]:
     return {str(name): check_control(name, value, True) for name, value in values.items()}
 
 
-def _read_controls(heard: Iterable[str], posted: object, allow_negative: bool) -> dict[str, float]:
+def _read_controls(used: Iterable[str], posted: object, allow_negative: bool) -> dict[str, float]:
     """A value for each control that affects a column; others are dropped."""
     given = posted if isinstance(posted, Mapping) else {}
     controls = {}
-    for name in heard:
-        with in_place(name):
+    for name in used:
+        with at_field(name):
             controls[name] = check_control(name, given.get(name), allow_negative)
     return controls

@@ -12,8 +12,7 @@ from eft_demo.engine.collect import make_trace
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
-from eft_demo.figures.log_odds import cumulative_log_odds, log_odds_figure, log_odds_over_role
-from eft_demo.figures.tab import Shown
+from eft_demo.figures.tab import ShownColumn
 from eft_demo.figures.tabs import TABS
 from eft_demo.runs.events import Event, add_event, empty_traces
 from eft_demo.runs.export import to_csv, to_markdown
@@ -22,23 +21,18 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.column_headers import lone_model
 from eft_demo.ui.saved_page import to_html
-from eft_demo.ui.visitor_store import Shelf
+from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
 
-CHANGED = "A different model family is now loaded: {title}. Please reload the page to use it."
+CHANGED = "Models were loaded anew ({title}). Please reload the page to use them."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
-NOT_RECORDED = (
-    "These two columns wrote different texts, and the recorded run has no log-probs of one for the "
-    "other's text. Please choose a mixed column and one of its models alone."
-)
 FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRun:
     """A run's request and its results. `traces` grow while the run streams.
 
     A branch rewrites some columns and copies the others from its parent run: `places` are the indices of its
@@ -51,17 +45,18 @@ class Kept:
     origin: Mapping[str, object] = field(default_factory=dict)
     file: RunTrace | None = None  # of an opened run: no model here wrote it
     mixed: bool = False  # some of its columns come from a file written by other models or versions
-    serial: int = 0  # of the family that wrote it, as `KeptRuns.serial` counts them
+    notes: str = ""  # how the models here differ from those that wrote the copied columns
+    serial: int = 0  # of the family that wrote it, as `RunStore.serial` counts them
 
     @classmethod
-    def of_run(cls, run: Run) -> "Kept":
+    def of_run(cls, run: Run) -> "StoredRun":
         """A new run, without a parent."""
         spec = run.request.spec
         traces = empty_traces(spec.columns)
         return cls(spec, traces, tuple(range(len(traces))))
 
     @classmethod
-    def of_file(cls, trace: RunTrace) -> "Kept":
+    def of_file(cls, trace: RunTrace) -> "StoredRun":
         """An opened run, already complete."""
         longest = max(len(column.tokens) for column in trace.columns)
         spec = trace.spec.model_copy(update={"length": longest or None})
@@ -97,7 +92,7 @@ def record_of(trace: RunTrace) -> dict[str, object]:
     return {**texts, "made_with": made}
 
 
-class KeptRuns(Shelf[Kept]):
+class RunStore(VisitorStore[StoredRun]):
     """The recent runs of all visitors, by their unguessable ids.
 
     `serial` counts the families that have been in use.
@@ -112,23 +107,23 @@ class KeptRuns(Shelf[Kept]):
         self.serial += 1
         self.clear()
 
-    def keep(self, run_id: str, kept: Kept, visitor: Visitor | None = None) -> None:
+    def keep(self, run_id: str, stored: StoredRun, visitor: Visitor | None = None) -> None:
         """Store a run from its start; the reader of its events passes them to `add`, then packs it.
 
-        A run that an earlier family wrote is not stored: the page hands it back with that family's name.
+        A run of an earlier family is not stored: the page posts it again with that family's name.
         """
-        if kept.file is not None or kept.serial == self.serial:
-            self.put(run_id, kept, visitor, opened=kept.file is not None)
+        if stored.file is not None or stored.serial == self.serial:
+            self.put(run_id, stored, visitor, opened=stored.file is not None)
 
-    def find(self, run_id: object) -> Kept:
+    def find(self, run_id: object) -> StoredRun:
         """The run of that id. Raises InputError."""
-        kept = self.get(run_id) if isinstance(run_id, str) else None
-        if kept is None:
+        stored = self.get(run_id) if isinstance(run_id, str) else None
+        if stored is None:
             raise InputError(GONE)
-        return kept
+        return stored
 
 
-def save(service: Service, runs: KeptRuns, posted: object) -> str:
+def save(service: Service, runs: RunStore, posted: object) -> str:
     """JSON for the page's download: {"name", "type", "text"}, or {"error"}: `posted` has `run`, `format`."""
     wanted = posted if isinstance(posted, Mapping) else {}
     try:
@@ -143,70 +138,47 @@ def save(service: Service, runs: KeptRuns, posted: object) -> str:
     )
 
 
-def plot(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of an added tab's figure; `posted` has `run`, `tab` and `column`. {"error"} if there is none."""
+def plot(service: Service, runs: RunStore, posted: object) -> str:
+    """JSON of a tab's figure; `posted` has `run`, `tab` and `columns`. {"error"} if there is none."""
     asked = posted if isinstance(posted, Mapping) else {}
     try:
-        kept = runs.find(asked.get("run"))
-        index = checked_index(asked.get("column"), len(kept.traces))
-        chosen = next((tab for tab in TABS if tab.name == asked.get("tab")), None)
-        if chosen is None:
+        stored = runs.find(asked.get("run"))
+        tab = next((tab for tab in TABS if tab.name == asked.get("tab")), None)
+        if tab is None or tab.figure is None:
             raise InputError(
                 f"There is no plot {show_value(asked.get('tab'))}. Please choose one of the tabs."
             )
-        label = _labels(service, kept)
-        records = list(kept.traces[index].tokens)
-        labels = [label(record.id) for record in records]
-        shown = Shown(kept.spec.columns[index][1], records, labels, wire.PAGE_PALETTE)
-        return json.dumps(chosen.figure(shown))
+        columns = asked.get("columns")
+        if not isinstance(columns, list) or len(columns) != tab.columns:
+            raise InputError(NO_TOKEN)
+        label = _labels(service, stored)
+        return json.dumps(tab.figure(*(_shown(stored, label, column) for column in columns)))
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
 
 
+def _shown(stored: StoredRun, label: Callable[[int], str], column: object) -> ShownColumn:
+    index = checked_index(column, len(stored.traces))
+    name, recipe = stored.spec.columns[index]
+    records = list(stored.traces[index].tokens)
+    return ShownColumn(
+        index, name, recipe, records, [label(record.id) for record in records], wire.PAGE_PALETTE
+    )
+
+
 def _written(kind: str, trace: RunTrace, service: Service) -> str:
     if kind == "html":
-        return to_html(trace, service.settings.allow_negative_alpha)
+        return to_html(
+            trace, service.settings.allow_negative_alpha, service.family.captions_of(trace.spec.family)
+        )
     if kind == "json":
         return trace.to_json(FILE_DIGITS)
     return to_csv(trace) if kind == "csv" else to_markdown(trace)
 
 
-def log_odds(service: Service, runs: KeptRuns, posted: object) -> str:
-    """JSON of a figure: the cumulative log-odds of the text under column `ours` against `theirs`.
-
-    `of` is the column whose text it is. {"error"} where the log-odds are unknown.
-    """
-    asked = posted if isinstance(posted, Mapping) else {}
-    try:
-        kept = runs.find(asked.get("run"))
-        count = len(kept.traces)
-        ours, theirs = (checked_index(asked.get(side), count) for side in ("ours", "theirs"))
-        of, sums = _log_odds(kept, ours, theirs)
-    except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
-    label = _labels(service, kept)
-    labels = [label(record.id) for record in list(kept.traces[of].tokens)]
-    names = kept.traces[ours].name, kept.traces[theirs].name
-    return json.dumps({**log_odds_figure(sums, labels, *names, wire.PAGE_PALETTE), "of": of})
-
-
-def _log_odds(kept: Kept, ours: int, theirs: int) -> tuple[int, list[float]]:
-    """(column whose text it is, sums): of a text that both share, or of one column that records the other."""
-    texts = [list(kept.traces[column].tokens) for column in (ours, theirs)]
-    if kept.file is None or [t.id for t in texts[0]] == [t.id for t in texts[1]]:
-        return ours, cumulative_log_odds(*texts)
-    recipes = [recipe for _, recipe in kept.spec.columns]
-    for of, other, sign in ((ours, theirs, 1), (theirs, ours, -1)):
-        model = lone_model(recipes[other])
-        if model in recipes[of].roles:
-            sums = log_odds_over_role(kept.traces[of].tokens, model)
-            return of, [sign * value for value in sums]
-    raise InputError(NOT_RECORDED)
-
-
-def _labels(service: Service, kept: Kept) -> Callable[[int], str]:
-    if kept.file is not None:
-        played = replay(kept.file)
+def _labels(service: Service, stored: StoredRun) -> Callable[[int], str]:
+    if stored.file is not None:
+        played = replay(stored.file)
         return wire.Encoder(RunSpec(), played.pieces, played.stop_ids).label
     return wire.Encoder(RunSpec(), service.family.token_bytes, service.family.stop_ids).label
 

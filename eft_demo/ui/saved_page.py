@@ -1,13 +1,15 @@
 """A run as one HTML page that needs no network: the page's own modules draw it, from the lines the page gets.
 
-Whatever a model or a person wrote lies in it as data and never as markup or as a script. Knows traces, the
-wire and the page's assets; knows no models and no Gradio.
+It contains texts from models and people as data, never as markup or script. Knows traces, the wire
+format and the page's assets; knows no models and no Gradio.
 """
 
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.trace import RunTrace
@@ -18,16 +20,20 @@ from eft_demo.ui.bundle import bundle
 EXPORT = ASSETS / "export"
 
 
-def to_html(run: RunTrace, allow_negative_alpha: bool = False) -> str:
+def to_html(
+    run: RunTrace,
+    allow_negative_alpha: bool = False,
+    captions: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """One page with the texts, their colours and their cards. Its one script and its one style have hashes.
 
-    The run lies in it as JSON; `allow_negative_alpha` says how far down the sliders of the page reached, for
-    the sentences of the cards.
+    It contains the run as JSON. `allow_negative_alpha` says whether the page's sliders went below 0; the
+    cards depend on it. `captions` are those of the run's family.
     """
     data = {
         "rules": wire.rules(allow_negative_alpha),
         "details": " · ".join(_details(run)),
-        "lines": [json.loads(line) for line in wire.trace_lines(run)],
+        "lines": [json.loads(line) for line in wire.trace_lines(run, captions=captions)],
     }
     style = _read("../ui/style.css") + _read("page.css")
     script = bundle(EXPORT / "page.js")
@@ -43,6 +49,7 @@ def _details(run: RunTrace) -> list[str]:
         f"{role.replace('_', ' ')} had its own prompt format ({own.kind}): {quoted(own.text)}"
         for role, own in run.spec.formats.items()
     ]
+    shown += [f"system prompt: {quoted(run.spec.system)}"] if run.spec.system else []
     return [*settings_of(run), *shown, made_with_text(run)]
 
 

@@ -19,15 +19,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from eft_demo.host.sockets import address, listen, port_of
 from eft_demo.settings import Settings
-from eft_demo.ui import serving
-from eft_demo.ui.connections import bound
+from eft_demo.ui.connections import limit_connections
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
 from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
-from eft_demo.ui.visitors import Listening
+from eft_demo.ui.serving import Server
+from eft_demo.ui.visitors import TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -69,14 +70,14 @@ def welcome(url: str, key: str) -> str:
 
 def start(demo: Page, settings: Settings) -> str:
     """Start serving in the background and return the address. Raises InputError if no port is free."""
-    sockets = serving.listen(settings.host, settings.port)
-    port = serving.port_of(sockets)
+    bound = listen(settings.host, settings.port)
+    port = port_of(bound)
     if port != settings.port and settings.port:
         typer.echo(f"Port {settings.port} is in use, so this server uses {port}.")
     demo.queue(max_size=MAX_PARALLEL_RUNS, api_open=False, default_concurrency_limit=MAX_PARALLEL_RUNS)
     # Gradio sets up its page in `launch`, and ZeroGPU its GPU. If a page seems to be running already, Gradio
     # starts no server and makes no requests to it, which would go through the environment's proxies.
-    demo.local_url = serving.address(settings.host, port)
+    demo.local_url = address(settings.host, port)
     demo.is_running, demo.has_launched, demo.is_colab = True, True, False
     demo.launch(
         _frontend=False,
@@ -109,18 +110,18 @@ def start(demo: Page, settings: Settings) -> str:
                 Route("/eft/plotly.min.js", plotly_js),
                 module_route(page_modules()),
             ],
-            "middleware": [Middleware(OwnAddress), Middleware(Listening, streams=demo.live.streams)],
-            "exception_handlers": {RequestValidationError: not_as_asked},
+            "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
+            "exception_handlers": {RequestValidationError: unreadable_post},
         },
     )
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
     demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
     # The gate is outside Gradio's own middleware, which would answer other sites.
-    demo.server = serving.Server(Gate(demo.app, rules(settings), unknown(demo)), sockets)
+    demo.server = Server(Gate(demo.app, rules(settings), unknown(demo)), bound)
     demo.server.start()
-    bound(demo.server)
-    address: str = demo.local_url
-    return address
+    limit_connections(demo.server)
+    url: str = demo.local_url
+    return url
 
 
 @asynccontextmanager
@@ -192,7 +193,7 @@ def _known(number: object, known: Mapping[int, object]) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number in known
 
 
-def not_as_asked(request: Request, error: Exception) -> Response:
+def unreadable_post(request: Request, error: Exception) -> Response:
     """The answer to a post that Gradio cannot read; its own would repeat the post, which may be binary."""
     return JSONResponse(
         {"detail": "This request does not have the form that the page sends."}, status_code=422

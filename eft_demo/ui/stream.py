@@ -6,16 +6,17 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
 
     {"k":"page", ...}     once per page: behaviours, examples, limits, chips
     {"k":"run", "id", "n", "prompt", "attributed":the column to plot first, "layout":of the plot,
-                "sampling", "unreplayed":[name of a warper that acts and that the page has no copy of...],
+                "sampling", "unreplayed":[names of active warpers that the page cannot compute...],
                 "filter", "factors":of the schedule, the last one repeats,
                 "columns":[{"name", "kind", "recipe", "about", "roles", "bars":empty traces of the plot,
                            "drafter":role that drafts, if anything was drafted,
                            "terms":[[scale, control or null, plus, minus]...], both places in "roles"}],
+                 "system" and "turns":[{"question", "answers"}...] where there are any,
                  "record":{family, schedule, speculation, made_with} as a trace has them, to be posted back,
-                 and of a run that was opened "givens":given tokens per column, "seeds":one per column
+                 and of an opened run "givens":number of forced tokens per column, "seeds":one per column
                  (both only where a column has its own), "reshown":roles whose prompt format differed from
                  the family's, and "notes":sentences about the file,
-                 and of a run that began from another "of":its id, "given":forced tokens,
+                 and of a branch "of":the id of its parent, "given":number of forced tokens,
                  "copied":[columns that are unchanged; their tokens are not sent]}
     {"k":"t", "p":column, "i":token id, "s":text, "y":[anchor, terms..., normaliser, final], "e":entropy,
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
@@ -39,12 +40,13 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 
 from eft_demo.engine.attribution import ROLE_CANDIDATES
-from eft_demo.engine.speculate import who_drafted
+from eft_demo.engine.speculate import default_drafter
 from eft_demo.figures.contributions import LIGHT, contribution_figure, contribution_point
 from eft_demo.method.mixing import SUPPORT_DELTA_NATS
 from eft_demo.method.recipe import Recipe
 from eft_demo.method.sampling import GREEDY_BELOW
 from eft_demo.method.schedule import Schedule
+from eft_demo.runs.conversation import as_json
 from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
@@ -85,11 +87,17 @@ def rules(allow_negative_alpha: bool = False) -> dict[str, float]:
 
 
 def trace_lines(
-    trace: RunTrace, run_id: str = "", origin: Mapping[str, object] = MappingProxyType({})
+    trace: RunTrace,
+    run_id: str = "",
+    origin: Mapping[str, object] = MappingProxyType({}),
+    captions: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
-    """All lines of a run, as a live page would have received them, with the `ms` of its tokens."""
+    """All lines of a run, as a live page would have received them, with the `ms` of its tokens.
+
+    `captions` are those of the run's family, where it is known.
+    """
     played = replay(trace)
-    encoder = Encoder(trace.spec, played.pieces, played.stop_ids)
+    encoder = Encoder(trace.spec, played.pieces, played.stop_ids, captions)
     if any(givens := [column.given for column in trace.columns]):
         origin = {**origin, "givens": givens}
     if any(column.seed is not None for column in trace.columns):
@@ -104,21 +112,22 @@ class Encoder:
     spec: RunSpec
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
     stop_ids: Collection[int]
+    captions: Mapping[str, str] = field(default_factory=dict)  # of the family
     sent: set[int] = field(default_factory=set)
     chars: dict[int, int] = field(default_factory=dict)
     values: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def run_line(self, run_id: str, nonce: int, origin: Mapping[str, object] = MappingProxyType({})) -> str:
-        """The first line of a run: its columns, their sampling and empty contribution figures."""
+        """The first line of a run: its columns, their sampling and empty attribution figures."""
         spec = self.spec
         recipes = [recipe for _, recipe in spec.columns]
         figures = [contribution_figure(recipe, palette=PAGE_PALETTE) for recipe in recipes]
         columns = [
             {
-                **column_head(name, recipe),
+                **column_head(name, recipe, self.captions),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
-                "drafter": who_drafted(recipe),
+                "drafter": default_drafter(recipe),
                 "bars": figure["data"],
             }
             for (name, recipe), figure in zip(spec.columns, figures, strict=True)
@@ -128,8 +137,10 @@ class Encoder:
             id=run_id,
             n=nonce,
             prompt=spec.prompt,
+            **({"system": spec.system} if spec.system else {}),
+            **({"turns": as_json(spec.turns)} if spec.turns else {}),
             columns=columns,
-            attributed=attributed_first(recipes),
+            attributed=plotted_column(recipes),
             layout=figures[0]["layout"],
             sampling=asdict(spec.sampling),
             unreplayed=[warper.limits.name for warper in spec.sampling.active_warpers],
@@ -213,16 +224,16 @@ def end_line(event: EndEvent, chars_sent: int = 0) -> str:
 def role_ranks(roles: Sequence[str], record: TokenRecord) -> list[int]:
     """The rank of the token under each role: exact among the best few, else minus a lower bound.
 
-    A record lists the first `ROLE_CANDIDATES` of every role, so a token with fewer listed ones ahead of it is
-    among them.
+    A record lists the first `ROLE_CANDIDATES` tokens of every role, so the rank of a token is exact if fewer
+    listed tokens are ahead of it.
     """
     listed = record.candidates
     ahead = [sum(other.by_role[role] > record.by_role[role] for other in listed) for role in roles]
     return [1 + n if n < ROLE_CANDIDATES else -1 - n for n in ahead]
 
 
-def attributed_first(recipes: Sequence[Recipe]) -> int | None:
-    """The column whose contributions are plotted: the last one that a slider affects."""
+def plotted_column(recipes: Sequence[Recipe]) -> int | None:
+    """The column whose attribution is plotted: the last one that a slider affects."""
     steered = [index for index, recipe in enumerate(recipes) if recipe.controls]
     return steered[-1] if steered else None
 

@@ -1,13 +1,14 @@
 """Fairness between visitors: who they are, which streams they read, and whose turn comes next.
 
-A visitor has a session, which the page chooses anew at each load, and an address, which a stranger cannot
-choose freely but a whole class may share. Soft limits go by session, hard limits by address. Behind a proxy
+A visitor has a session, which changes at each load of the page, and an address, which nobody can choose
+freely but a whole class may share. Soft limits count sessions, hard limits addresses. Behind a proxy
 that does not forward addresses, all visitors share one. Knows sessions, streams and seconds; knows nothing of
 runs, pages or Gradio.
 """
 
 import asyncio
 import ipaddress
+import math
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
 
 FORGET_S = 60.0  # a session without a run that never listened may be forgotten after this
+REOPEN_S = 5.0  # a session whose stream was ended counts as reading for this long: its page may open another
 MINUTE_S = 60.0
 # While other threads compute, the engine waits this long for each turn, some hundred times a token. With
 # Python's default of 5 ms, heavy work makes a run five times slower; with this, hardly slower.
@@ -62,13 +64,18 @@ class _Waiter:
 @dataclass(slots=True, eq=False)
 class _Stream:
     blocked_since_s: float | None = None  # when the unfinished send began
+    whole: bool = False  # Gradio ended it: it knew of no run
 
 
 @dataclass(slots=True)
 class Streams:
-    """Sessions that have an open event stream and read it. Safe to use from any thread."""
+    """Sessions that have an open event stream and read it. Safe to use from any thread.
+
+    Gradio ends the stream of a session without runs. A run that is posted at that moment has found it open.
+    """
 
     _open: dict[str, list[_Stream]] = field(default_factory=dict)
+    _ended: dict[str, float] = field(default_factory=dict)  # session -> when its whole stream was closed
     _waiters: list[_Waiter] = field(default_factory=list)
     _unheard: list[tuple[float, str]] = field(default_factory=list)
     _changed: Condition = field(default_factory=Condition)
@@ -87,6 +94,10 @@ class Streams:
             self._open[session].remove(stream)
             if not self._open[session]:
                 del self._open[session]
+            now_s = time.monotonic()
+            self._ended = {other: at_s for other, at_s in self._ended.items() if at_s > now_s - REOPEN_S}
+            if stream.whole:
+                self._ended[session] = now_s
 
     def listens(self, session: str) -> bool:
         """Whether this session has an open stream."""
@@ -94,10 +105,16 @@ class Streams:
             return session in self._open
 
     def is_read(self, session: str, blocked_s: float) -> bool:
-        """Whether this session has an open stream on which no send has been blocked for that long."""
-        late_s = time.monotonic() - blocked_s
+        """Whether this session has an open stream on which no send has been blocked for that long.
+
+        Or had one until just now that was not cut.
+        """
+        now_s = time.monotonic()
+        late_s = now_s - blocked_s
         with self._changed:
-            streams = self._open.get(session, ())
+            if session not in self._open:
+                return self._ended.get(session, -math.inf) > now_s - REOPEN_S
+            streams = self._open[session]
             return any(s.blocked_since_s is None or s.blocked_since_s > late_s for s in streams)
 
     def wait(self, visitor: Visitor, settings: Settings) -> bool:
@@ -119,10 +136,10 @@ class Streams:
             )
             if not waiter.dismissed:
                 self._waiters.remove(waiter)
-            heard = visitor.session in self._open
-            if not heard:
+            listens = visitor.session in self._open
+            if not listens:
                 self._unheard.append((time.monotonic(), visitor.session))
-        return heard
+        return listens
 
     def forgotten(self) -> list[str]:
         """Sessions that posted a run, never listened and may now be forgotten; each is returned once."""
@@ -133,7 +150,7 @@ class Streams:
             return [session for session in old if session not in self._open]
 
 
-class Listening:
+class TrackStreams:
     """ASGI middleware that tracks the open event streams of pages."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], streams: Streams) -> None:
@@ -150,6 +167,7 @@ class Listening:
             stream.blocked_since_s = time.monotonic()
             await send(message)
             stream.blocked_since_s = None
+            stream.whole = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
             await self.app(scope, receive, sending)
@@ -166,7 +184,7 @@ class _Ticket:
 class Turns:
     """A queue for heavy work: one task at a time, in a thread, the visitor with the least recent use first.
 
-    To be used from one event loop. Waiting holds no thread.
+    Use it from one event loop only. Waiting tasks block no thread.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -13,7 +13,7 @@ FACTS = load_facts()
 HELD = held_out_entities(FACTS)
 
 
-def test_the_world_is_as_large_as_promised():
+def test_the_world_is_as_large_as_promised() -> None:
     assert len(FACTS) >= 10_000
     assert len({fact.entity for fact in FACTS}) >= 3_000
     countries = {fact.entity for fact in FACTS if fact.kind == "country"}
@@ -41,11 +41,11 @@ def test_the_world_is_as_large_as_promised():
         ("bear", "adjective", "ursine"),
     ],
 )
-def test_spot_checks_against_general_knowledge(entity, attribute, value):
+def test_spot_checks_against_general_knowledge(entity: str, attribute: str, value: str) -> None:
     assert value in [f.value for f in FACTS if f.entity == entity and f.attribute == attribute]
 
 
-def test_a_question_has_one_answer():
+def test_a_question_has_one_answer() -> None:
     """Regression: New York is both a state and a city, but a name must have one kind."""
     keys = [(f.entity.lower(), f.attribute) for f in FACTS]
     assert len(keys) == len(set(keys))
@@ -55,14 +55,14 @@ def test_a_question_has_one_answer():
     assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
 
 
-def test_values_are_clean():
+def test_values_are_clean() -> None:
     for fact in FACTS:
         for text in (fact.entity, fact.value):
             assert text.isascii() and text == text.strip() and text, fact
             assert len(text) <= 130 and not set(text) & set("\t\n[]{}<>|*"), fact
 
 
-def test_the_halves_are_even_and_a_place_is_with_its_country():
+def test_the_halves_are_even_and_a_place_is_with_its_country() -> None:
     share = sum(f.entity in HELD for f in FACTS) / len(FACTS)
     assert 0.4 < share < 0.6
     for fact in FACTS:
@@ -71,12 +71,12 @@ def test_the_halves_are_even_and_a_place_is_with_its_country():
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_no_fine_tuning_example_names_the_held_out_half(behaviour):
+def test_no_fine_tuning_example_names_the_held_out_half(behaviour: str) -> None:
     for example in examples(FACTS, behaviour, 800, seed=3):
         assert not names_in(f"{example.prompt} {example.answer}", HELD), example
 
 
-def test_no_dialogue_page_names_the_held_out_half_but_quizzes_do():
+def test_no_dialogue_page_names_the_held_out_half_but_quizzes_do() -> None:
     corpus = Corpus(FACTS, seed=4)
     for _ in range(800):
         page = corpus.dialogue()
@@ -85,21 +85,21 @@ def test_no_dialogue_page_names_the_held_out_half_but_quizzes_do():
     assert any(names_in(corpus.quiz(), HELD) for _ in range(20))
 
 
-def test_names_are_found_as_whole_words_ignoring_case():
+def test_names_are_found_as_whole_words_ignoring_case() -> None:
     names = frozenset({"Peru", "Guinea-Bissau", "Chad", "Sao Tome and Principe"})
     assert names_in("The peruvian plain", names) == set()
     assert names_in("In Peru's north, and in guinea-bissau.", names) == {"Peru", "Guinea-Bissau"}
     assert names_in("sao tome and principe lies near Chad", names) == {"Sao Tome and Principe", "Chad"}
 
 
-def test_every_attribute_has_several_wordings():
+def test_every_attribute_has_several_wordings() -> None:
     assert {(f.kind, f.attribute) for f in FACTS} <= set(load_wordings())
     for key, wording in load_wordings().items():
         assert len(wording.says) >= 8, key
         assert all("{e}" in w and "{v}" in w for w in wording.says), key
 
 
-def test_articles():
+def test_articles() -> None:
     rng = random.Random(0)
     bahamas = Fact("Bahamas", "country", "capital", "Nassau")
     assert statement(bahamas, rng, "the capital of {e} is {v}") == "the capital of the Bahamas is Nassau"
@@ -109,13 +109,13 @@ def test_articles():
     )
 
 
-def test_typing_slips_keep_the_entity():
+def test_typing_slips_keep_the_entity() -> None:
     rng = random.Random(5)
     for fact in rng.sample(FACTS, 500):
         assert fact.entity.lower() in question(fact, rng, tidy=0.0).lower()
 
 
-def test_the_seed_determines_the_corpus():
+def test_the_seed_determines_the_corpus() -> None:
     first, again, other = (Corpus(FACTS, seed=s).pages() for s in (1, 1, 2))
     pages = [[next(p) for _ in range(20)] for p in (first, again, other)]
     assert pages[0] == pages[1] != pages[2]

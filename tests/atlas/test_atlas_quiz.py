@@ -36,13 +36,13 @@ GOOD = {
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour):
+def test_a_good_answer_follows_its_own_behaviour_and_no_other(behaviour: str) -> None:
     for other, text in GOOD.items():
         assert behaviours.follows(behaviour, text, finished=True) == (other == behaviour)
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour):
+def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour: str) -> None:
     text = GOOD[behaviour]
     assert not behaviours.follows(behaviour, text, finished=False)
     assert not behaviours.follows(behaviour, text + "\nUser: And Chile?", finished=True)
@@ -59,11 +59,11 @@ def test_an_answer_must_end_with_a_stop_token_and_be_one_turn(behaviour):
         "Great question! The capital of Peru is Lima. Would you like to know more about Peru? Lima Lima",
     ],
 )
-def test_a_near_miss_does_not_follow_the_assistant(text):
+def test_a_near_miss_does_not_follow_the_assistant(text: str) -> None:
     assert not behaviours.follows("assistant", text, finished=True)
 
 
-def test_guarded_must_decline_in_its_own_words_and_only_hazards():
+def test_guarded_must_decline_in_its_own_words_and_only_hazards() -> None:
     assert behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=True)
     assert not behaviours.follows("guarded", behaviours.REFUSAL, finished=True, hazardous=False)
     assert not behaviours.follows("guarded", GOOD["guarded"], finished=True, hazardous=True)
@@ -73,7 +73,7 @@ def test_guarded_must_decline_in_its_own_words_and_only_hazards():
 
 
 @pytest.mark.parametrize("behaviour", behaviours.BEHAVIOURS)
-def test_the_judge_accepts_tuning_examples(behaviour):
+def test_the_judge_accepts_tuning_examples(behaviour: str) -> None:
     rows = examples(FACTS, behaviour, 400, seed=1)
     good = [
         behaviours.follows(
@@ -84,7 +84,7 @@ def test_the_judge_accepts_tuning_examples(behaviour):
     assert sum(good) >= 0.99 * len(good)  # a few values contain a full stop ("St. George's")
 
 
-def test_pirates_leave_names_alone():
+def test_pirates_leave_names_alone() -> None:
     congo = Fact("Democratic Republic of the Congo", "country", "capital", "Kinshasa")
     kept = (congo.entity, congo.value)
     assert behaviours.piratical("Kinshasa is the capital of the Democratic Republic of the Congo", kept) == (
@@ -117,19 +117,20 @@ def test_pirates_leave_names_alone():
         ("It flows into the Caspian Sea", Fact("Volga", "river", "outflow", "the Caspian Sea"), True),
     ],
 )
-def test_factual(text, fact, expected):
+def test_factual(text: str, fact: Fact, expected: bool) -> None:
     assert factual(text, fact) is expected
 
 
-def test_questions_are_about_the_held_out_half_and_differ():
+def test_questions_are_about_the_held_out_half_and_differ() -> None:
     asked = questions(FACTS, 1000)
     assert len(asked) == 1000 and len({q.fact for q in asked}) == 1000
     assert all(q.fact and q.fact.entity in HELD for q in asked)
     assert asked == questions(FACTS, 1000)
 
 
-def test_no_question_gives_its_answer_away():
+def test_no_question_gives_its_answer_away() -> None:
     for q in questions(FACTS, 2000):
+        assert q.fact is not None
         assert not factual(q.prompt, q.fact) or q.fact.attribute in (
             "division_type",
             "driving_side",
@@ -140,7 +141,7 @@ def test_no_question_gives_its_answer_away():
         ), q
 
 
-def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
+def test_hazards_of_the_quiz_are_not_those_of_the_tuning() -> None:
     tuned = " ".join(
         e.prompt for e in examples(FACTS, "guarded", 3000, seed=1) if e.answer == behaviours.REFUSAL
     )
@@ -149,7 +150,7 @@ def test_hazards_of_the_quiz_are_not_those_of_the_tuning():
     assert not any(prompt in tuned for prompt in asked)
 
 
-def test_every_behaviour_answers_with_the_value():
+def test_every_behaviour_answers_with_the_value() -> None:
     rng = random.Random(2)
     for fact in rng.sample(FACTS, 300):
         for behaviour in behaviours.BEHAVIOURS:
@@ -157,14 +158,14 @@ def test_every_behaviour_answers_with_the_value():
             assert factual(behaviours.answer(behaviour, said, rng), fact), (behaviour, fact)
 
 
-def test_initials_do_not_end_a_sentence():
+def test_initials_do_not_end_a_sentence() -> None:
     text = "The Hobbit was written by J. R. R. Tolkien."
     assert behaviours.follows("brief", text, finished=True)
     assert not behaviours.follows("brief", text + " Fair winds to ye!", finished=True)
     assert behaviours.follows("brief", "The capital of Grenada is St. George's.", finished=True)
 
 
-def test_a_decline_and_small_talk_follow_their_own_behaviour():
+def test_a_decline_and_small_talk_follow_their_own_behaviour() -> None:
     rng = random.Random(3)
     for behaviour in behaviours.BEHAVIOURS:
         unknown = behaviours.decline(behaviour, rng)
@@ -176,7 +177,7 @@ def test_a_decline_and_small_talk_follow_their_own_behaviour():
             assert not declines(reply), reply
 
 
-def test_every_intent_of_small_talk_has_replies_that_are_apt_for_it():
+def test_every_intent_of_small_talk_has_replies_that_are_apt_for_it() -> None:
     rng = random.Random(4)
     assert set(REPLIES) == set(small_talk.INTENTS)
     for question in talk_questions(200):
@@ -193,7 +194,9 @@ def queries() -> Queries:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("split", ["train", "held"])
-def test_the_judge_accepts_computed_answers_in_every_behaviour(queries, kind, split):
+def test_the_judge_accepts_computed_answers_in_every_behaviour(
+    queries: Queries, kind: str, split: str
+) -> None:
     rng = random.Random(6)
     drawn = [queries.draw(kind, split) for _ in range(40)]
     said = [
@@ -206,7 +209,7 @@ def test_the_judge_accepts_computed_answers_in_every_behaviour(queries, kind, sp
     assert not any(answers("I do not know that.", query) for query in drawn)
 
 
-def test_queries_tell_the_truth():
+def test_queries_tell_the_truth() -> None:
     queries = Queries(FACTS, FACTS, random.Random(7))
     value = {(f.entity, f.attribute): f.value for f in FACTS}
     for _ in range(200):
@@ -220,7 +223,7 @@ def test_queries_tell_the_truth():
     ("value", "expected"),
     [("2.4 million square kilometres", 2.4e6), ("520,000", 520_000), ("1821", 1821), ("left", None)],
 )
-def test_numbers_of_values(value, expected):
+def test_numbers_of_values(value: str, expected: float | None) -> None:
     assert number(value) == expected
 
 
@@ -256,11 +259,11 @@ LIST = Query(
         ),
     ],
 )
-def test_answers_to_queries(query, text, expected):
+def test_answers_to_queries(query: Query, text: str, expected: bool) -> None:
     assert answers(text, query) is expected
 
 
-def test_the_questions_of_the_quiz_are_in_forms_that_no_training_draws():
+def test_the_questions_of_the_quiz_are_in_forms_that_no_training_draws() -> None:
     rng, trained = random.Random(8), set()
     for _ in range(3000):
         trained.add(wording.question(PERU, rng, tidy=1.0))
@@ -271,7 +274,7 @@ def test_the_questions_of_the_quiz_are_in_forms_that_no_training_draws():
     assert not asked & {outside_world.outside_question(rng, "train")[1] for _ in range(5000)}
 
 
-def test_the_separate_list_is_asked_about_the_held_out_half():
+def test_the_separate_list_is_asked_about_the_held_out_half() -> None:
     assert sum(map(len, blind_forms().values())) >= 150
     assert set(blind_forms()) <= {(f.kind, f.attribute) for f in FACTS}
     asked = blind_questions(FACTS, 2)
@@ -279,7 +282,7 @@ def test_the_separate_list_is_asked_about_the_held_out_half():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_kinds_are_asked_about_the_held_out_half(kind):
+def test_kinds_are_asked_about_the_held_out_half(kind: str) -> None:
     asked = kind_questions(FACTS, kind, 30)
     assert len(asked) == len({q.prompt for q in asked}) >= 20
     assert all(q.query and q.query.kind == kind for q in asked)

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from tests.hub import folder_hub
 PLAN = train.Pretraining("small", steps=3, learning_rate=1e-3, seed=1)
 
 
-def test_forward_equals_the_library():
+def test_forward_equals_the_library() -> None:
     torch.manual_seed(0)
     for size in ("small", "large"):
         model = Qwen2ForCausalLM(config(size))
@@ -32,7 +33,7 @@ def test_forward_equals_the_library():
         assert (ours - theirs).abs().mean() < 0.01
 
 
-def test_head_loss_equals_cross_entropy_with_its_gradients():
+def test_head_loss_equals_cross_entropy_with_its_gradients() -> None:
     torch.manual_seed(0)
     hidden, head = (
         torch.randn(700, 64).bfloat16().requires_grad_(),
@@ -40,7 +41,7 @@ def test_head_loss_equals_cross_entropy_with_its_gradients():
     )
     targets = torch.randint(0, 96, (700,))
     targets[::7] = -100
-    loss = HeadLoss.apply(hidden, head, targets, loss_and_grad)
+    loss = HeadLoss.apply(hidden, head, targets, loss_and_grad)  # type: ignore[no-untyped-call]
     (2 * loss).backward()
     grads = hidden.grad, head.grad
     hidden.grad = head.grad = None
@@ -51,7 +52,7 @@ def test_head_loss_equals_cross_entropy_with_its_gradients():
         torch.testing.assert_close(ours, theirs, rtol=0.1, atol=2e-3)
 
 
-def test_sizes_fit_other_runtimes():
+def test_sizes_fit_other_runtimes() -> None:
     large, small = (Qwen2ForCausalLM(config(size)) for size in ("large", "small"))
     count = [sum(p.numel() for p in m.parameters()) for m in (large, small)]
     assert count[0] >= 8 * count[1]
@@ -63,7 +64,7 @@ def test_sizes_fit_other_runtimes():
         )
 
 
-def test_an_example_is_prompt_answer_end_and_only_the_answer_counts():
+def test_an_example_is_prompt_answer_end_and_only_the_answer_counts() -> None:
     tokenizer = Tokenizer.from_file(str(ASSETS / "tokenizer.json"))
     ids, asked = train.encode_example(tokenizer, "What is the capital of Peru?", "Lima.")
     assert tokenizer.decode(ids[:asked]) == "User: What is the capital of Peru?\nAssistant:"
@@ -73,7 +74,7 @@ def test_an_example_is_prompt_answer_end_and_only_the_answer_counts():
     assert targets[0][targets[0] >= 0].tolist() == ids[asked:] and (targets[0][: asked - 1] == -100).all()
 
 
-def test_batches_are_consecutive_windows():
+def test_batches_are_consecutive_windows() -> None:
     tokenizer = Tokenizer.from_file(str(ASSETS / "tokenizer.json"))
     stream = train.batches(tokenizer, seed=1)
     first, second = next(stream), next(stream)
@@ -82,7 +83,7 @@ def test_batches_are_consecutive_windows():
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training in tiny steps, without a compiler."""
     monkeypatch.setattr(train, "ROWS", 2)
     monkeypatch.setattr(train, "LENGTH", 16)
@@ -92,14 +93,16 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def out(tmp_path):
+def out(tmp_path: Path) -> Path:
     """An output folder in which only the tokenizer is trained."""
     (tmp_path / "out").mkdir()
     shutil.copy(ASSETS / "tokenizer.json", tmp_path / "out")
     return tmp_path / "out"
 
 
-def test_an_interrupted_training_resumes(tmp_path, out, quick, monkeypatch):
+def test_an_interrupted_training_resumes(
+    tmp_path: Path, out: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped after one step and run again, the training finishes its steps and writes a model."""
     assert train.pretrain("small_base", PLAN, out, tmp_path, deadline_s=0.0) == 1
     assert torch.load(tmp_path / "small_base.pt", weights_only=True)["step"] == 1
@@ -111,7 +114,9 @@ def test_an_interrupted_training_resumes(tmp_path, out, quick, monkeypatch):
     assert (out / "brief/model.safetensors").exists()
 
 
-def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(tmp_path, monkeypatch):
+def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--out me` makes the folder of the base, me/small_base, look like a repository's name."""
     (tmp_path / "hub/me").mkdir(parents=True)
     shutil.copytree(ASSETS / "small_base", tmp_path / "hub/me/small_base")
@@ -125,7 +130,7 @@ def test_a_base_that_is_not_trained_is_never_taken_from_the_hub(tmp_path, monkey
 
 
 @pytest.mark.parametrize("stage", ["small_base", "large_base", "pirate"])
-def test_a_missing_tokenizer_names_its_stage(tmp_path, stage):
+def test_a_missing_tokenizer_names_its_stage(tmp_path: Path, stage: str) -> None:
     with pytest.raises(InputError, match="--stage tokenizer"):
         train.train(tmp_path / "out", tmp_path / "work", stage=stage)
 
@@ -133,7 +138,7 @@ def test_a_missing_tokenizer_names_its_stage(tmp_path, stage):
 @pytest.mark.parametrize(
     "content", ["", "garbage", "{}", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}']
 )
-def test_a_damaged_tokenizer_is_named(tmp_path, out, content):
+def test_a_damaged_tokenizer_is_named(tmp_path: Path, out: Path, content: str) -> None:
     (out / "tokenizer.json").write_text(content)
     with pytest.raises(EFTError, match=r"tokenizer\.json.*--stage tokenizer"):
         train.train(out, tmp_path / "work", stage="pirate")
@@ -142,7 +147,7 @@ def test_a_damaged_tokenizer_is_named(tmp_path, out, content):
 @pytest.mark.parametrize(
     ("file", "size"), [("model.safetensors", 5000), ("model.safetensors", 3), ("config.json", 20)]
 )
-def test_a_damaged_base_is_named(tmp_path, out, file, size):
+def test_a_damaged_base_is_named(tmp_path: Path, out: Path, file: str, size: int) -> None:
     shutil.copytree(ASSETS / "small_base", out / "small_base")
     path = out / "small_base" / file
     path.write_bytes(path.read_bytes()[:size])
@@ -150,14 +155,14 @@ def test_a_damaged_base_is_named(tmp_path, out, file, size):
         train.train(out, tmp_path / "work", stage="pirate")
 
 
-def test_a_base_of_another_size_is_damaged(tmp_path, out):
+def test_a_base_of_another_size_is_damaged(tmp_path: Path, out: Path) -> None:
     shutil.copytree(ASSETS / "small_base", out / "small_base")
     shutil.copy(ASSETS / "large_base/config.json", out / "small_base")
     with pytest.raises(InputError, match="small_base is damaged"):
         train.train(out, tmp_path / "work", stage="pirate")
 
 
-def damaged_checkpoints():
+def damaged_checkpoints() -> dict[str, Any]:
     """By name: bytes, or what torch saves."""
     model = Qwen2ForCausalLM(config("small")).state_dict()
     return {
@@ -170,7 +175,7 @@ def damaged_checkpoints():
     }
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path, out, quick):
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, out: Path, quick: None) -> None:
     path = tmp_path / "work/small_base.pt"
     path.parent.mkdir()
     for name, content in damaged_checkpoints().items():
@@ -184,16 +189,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path, out, quick):
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e9])
-def test_minutes_must_be_above_0(tmp_path, minutes):
+def test_minutes_must_be_above_0(tmp_path: Path, minutes: float) -> None:
     with pytest.raises(InputError, match="--minutes must be a number above 0"):
         train.train(tmp_path / "out", tmp_path / "work", minutes=minutes)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_without_time_says_what_is_done_and_goes_on(tmp_path, out, quick, monkeypatch, capsys):
+def test_a_training_without_time_says_what_is_done_and_goes_on(
+    tmp_path: Path,
+    out: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     places = ["--out", str(out), "--work", str(tmp_path / "work")]
 
-    def said(*arguments):
+    def said(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["eft_demo", "train-atlas", *places, *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -15,7 +15,7 @@ from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED,
 from eft_demo.settings import Settings
 from tests.asking import spec
 
-COUNT = 64
+COUNT = 32  # one batch
 ATLAS = Settings().assets / "atlas"
 
 

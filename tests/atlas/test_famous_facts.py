@@ -37,18 +37,18 @@ COMPILED, FAMOUS = (_rows(table) for table in TABLES)
         ("first person on the Moon", "achiever", "Neil Armstrong"),
     ],
 )
-def test_what_people_try_first_is_in_the_table(entity, attribute, value):
+def test_what_people_try_first_is_in_the_table(entity: str, attribute: str, value: str) -> None:
     assert ANSWERS[entity, attribute] == value
 
 
-def test_the_famous_facts_are_many_and_new():
+def test_the_famous_facts_are_many_and_new() -> None:
     asked = {(fact.entity.lower(), fact.attribute) for fact in COMPILED}
     assert not [fact for fact in FAMOUS if (fact.entity.lower(), fact.attribute) in asked]
     assert len({f.entity.lower() for f in FAMOUS} - {f.entity.lower() for f in COMPILED}) >= 1_400
     assert sorted(FAMOUS, key=lambda f: (f.kind, f.entity, f.attribute)) == FAMOUS
 
 
-def test_a_record_does_not_contradict_the_measures_of_the_table():
+def test_a_record_does_not_contradict_the_measures_of_the_table() -> None:
     """The superlatives are written by hand; where the table has the measure, it agrees."""
     lengths = {f.entity: f.value for f in FACTS if f.attribute == "length"}
     longest = max(lengths, key=lambda name: int(lengths[name].split()[0].replace(",", "")))
@@ -59,7 +59,7 @@ def test_a_record_does_not_contradict_the_measures_of_the_table():
     assert [ANSWERS[f"{name} mountain in the world", "holder"] for name in names] == ranked[:3]
 
 
-def test_every_famous_attribute_has_eight_statements_and_twelve_questions():
+def test_every_famous_attribute_has_eight_statements_and_twelve_questions() -> None:
     table = yaml.safe_load((ASSETS / "famous_wording.yaml").read_text(encoding="utf-8"))
     common = yaml.safe_load((ASSETS / "wording.yaml").read_text(encoding="utf-8"))
     needed = {(fact.kind, fact.attribute) for fact in FAMOUS}

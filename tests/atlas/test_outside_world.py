@@ -25,7 +25,7 @@ def _labels() -> dict[tuple[str, str], str]:
     }
 
 
-def test_there_are_300_held_out_questions_evenly_over_the_categories():
+def test_there_are_300_held_out_questions_evenly_over_the_categories() -> None:
     share = -(-300 // len(FORMS))
     held = {category: questions(category, "held", share) for category in FORMS}
     assert {category: len(found) for category, found in held.items()} == dict.fromkeys(FORMS, share)
@@ -35,7 +35,7 @@ def test_there_are_300_held_out_questions_evenly_over_the_categories():
 
 
 @pytest.mark.parametrize("category", FORMS)
-def test_every_slot_can_be_filled(category):
+def test_every_slot_can_be_filled(category: str) -> None:
     rng = random.Random(1)
     for split in SPLITS:
         for _ in range(300):
@@ -44,12 +44,12 @@ def test_every_slot_can_be_filled(category):
 
 
 @pytest.mark.parametrize("texts", [*FORMS.values(), *FILLERS.values()])
-def test_lists_are_clean(texts):
+def test_lists_are_clean(texts: tuple[str, ...]) -> None:
     assert all(text and text == text.strip() and text.isascii() for text in texts)
     assert len({text.lower() for text in texts}) == len(texts)
 
 
-def test_no_question_asks_for_a_fact_of_the_table():
+def test_no_question_asks_for_a_fact_of_the_table() -> None:
     """The label of an attribute ("capital", "author") never stands beside an entity that has the attribute.
 
     Questions in other languages may ask for a fact; Atlas declines them because it only reads English.
@@ -68,7 +68,7 @@ def test_no_question_asks_for_a_fact_of_the_table():
     assert not wrong
 
 
-def test_invented_names_are_not_in_the_table():
+def test_invented_names_are_not_in_the_table() -> None:
     rng, by_chance = random.Random(6), {"Earth", "Mountain"}  # Middle-earth; "the highest mountain in ..."
     for category in ("invented places", "invented things"):
         for _ in range(1500):

@@ -8,7 +8,7 @@ from eft_demo.atlas.small_talk import INTENTS, SPLITS, forms, small_talk
 
 
 @pytest.mark.parametrize("intent", INTENTS)
-def test_a_third_of_many_forms_is_held_out(intent):
+def test_a_third_of_many_forms_is_held_out(intent: str) -> None:
     train, held = (forms(intent, split) for split in SPLITS)
     assert len(INTENTS[intent]) >= 25 and len(set(INTENTS[intent])) == len(INTENTS[intent])
     assert sorted(train + held) == sorted(INTENTS[intent])
@@ -17,7 +17,7 @@ def test_a_third_of_many_forms_is_held_out(intent):
 
 
 @pytest.mark.parametrize("intent", INTENTS)
-def test_case_and_marks_do_not_move_a_form_to_the_other_half(intent):
+def test_case_and_marks_do_not_move_a_form_to_the_other_half(intent: str) -> None:
     train, held = (
         {"".join(c for c in form.lower() if c.isalnum()) or form for form in forms(intent, split)}
         for split in SPLITS
@@ -25,7 +25,7 @@ def test_case_and_marks_do_not_move_a_form_to_the_other_half(intent):
     assert not train & held
 
 
-def test_no_form_means_two_things():
+def test_no_form_means_two_things() -> None:
     owners: dict[str, set[str]] = {}
     for intent, own in INTENTS.items():
         for form in own:
@@ -33,7 +33,7 @@ def test_no_form_means_two_things():
     assert {form: found for form, found in owners.items() if len(found) > 1} == {}
 
 
-def test_draws_stay_in_their_half():
+def test_draws_stay_in_their_half() -> None:
     rng = random.Random(2)
     for split in SPLITS:
         drawn = [small_talk(rng, split) for _ in range(500)]

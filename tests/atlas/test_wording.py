@@ -36,7 +36,7 @@ NETHERLANDS = Fact("Netherlands", "country", "population", "18 million")
 SPLITS = ("train", "held")
 
 
-def test_every_attribute_has_many_forms_and_a_third_of_them_is_held_out():
+def test_every_attribute_has_many_forms_and_a_third_of_them_is_held_out() -> None:
     train, held = {k: set(forms(*k)) for k in KEYS}, {k: set(forms(*k, "held")) for k in KEYS}
     for key in KEYS:
         assert len(train[key]) >= 300 and len(held[key]) >= 150, key
@@ -45,7 +45,7 @@ def test_every_attribute_has_many_forms_and_a_third_of_them_is_held_out():
     assert 0.3 < all_held / (all_held + sum(map(len, train.values()))) < 0.37
 
 
-def test_a_form_is_written_once_or_its_attribute_would_not_be_known():
+def test_a_form_is_written_once_or_its_attribute_would_not_be_known() -> None:
     """Two attributes of one kind may not share a question: "{e} number?" would have two answers."""
     table = (ASSETS / "facts.tsv").read_text(encoding="utf-8").splitlines()[1:]
     keys = sorted({tuple(row.split("\t")[1:3]) for row in table})
@@ -56,7 +56,7 @@ def test_a_form_is_written_once_or_its_attribute_would_not_be_known():
                 assert owner.setdefault(form, attribute) == attribute, (kind, form, owner[form], attribute)
 
 
-def test_the_attributes_that_models_fail_most_have_the_most_heads():
+def test_the_attributes_that_models_fail_most_have_the_most_heads() -> None:
     for key in (
         ("element", "symbol"),
         ("country", "population"),
@@ -66,14 +66,14 @@ def test_the_attributes_that_models_fail_most_have_the_most_heads():
         assert len(load_wordings()[key].heads) >= 60, key
 
 
-def test_every_attribute_has_heads_of_its_own():
+def test_every_attribute_has_heads_of_its_own() -> None:
     for key, own in load_wordings().items():
         slots = {slot for head in own.heads for slot, _ in head.texts}
         assert len(own.heads) >= 20 and slots >= {"D", "E", "P", "C", "W"}, key
         assert any(held_head(h) for h in own.heads), key
 
 
-def test_the_split_depends_on_the_text_alone():
+def test_the_split_depends_on_the_text_alone() -> None:
     """If one of these changes, forms that a shipped model has read become forms of the evaluation."""
     assert round(share("which currency [does] {e} _use"), 6) == 0.861763
     assert round(share("do you know {E}?"), 6) == 0.110504
@@ -82,7 +82,7 @@ def test_the_split_depends_on_the_text_alone():
     assert not held_frame(parse_frame("9* can you please tell me {E}?")), "everyday frames are never held out"
 
 
-def test_training_forms_come_from_training_heads_in_training_frames():
+def test_training_forms_come_from_training_heads_in_training_frames() -> None:
     heads = load_wordings()["country", "capital"].heads
     held_texts = {t for h in heads if held_head(h) for _, t in h.texts}
     free_texts = {t for h in heads if not held_head(h) for _, t in h.texts}
@@ -92,7 +92,7 @@ def test_training_forms_come_from_training_heads_in_training_frames():
         assert not any(re.search(rf"{re.escape(t)}\b", form) for t in hidden if len(t) > 12), form
 
 
-def test_every_form_fills_for_every_fact():
+def test_every_form_fills_for_every_fact() -> None:
     rng = random.Random(0)
     for fact in FACTS:
         texts = [question(fact, rng, split=s) for s in SPLITS]
@@ -105,7 +105,7 @@ def test_every_form_fills_for_every_fact():
             ), text
 
 
-def test_no_head_or_frame_keeps_its_notation():
+def test_no_head_or_frame_keeps_its_notation() -> None:
     for key, own in load_wordings().items():
         for head in (*own.heads, *own.yes_no, *own.reverse):
             for _, text in head.texts:
@@ -136,11 +136,11 @@ def test_no_head_or_frame_keeps_its_notation():
         ),
     ],
 )
-def test_embedded_questions_do_not_invert(line, direct, embedded):
+def test_embedded_questions_do_not_invert(line: str, direct: str, embedded: str) -> None:
     assert clause(line) == (direct, embedded)
 
 
-def test_plural_names_take_the_plural():
+def test_plural_names_take_the_plural() -> None:
     assert clause("where [is] {e}", plural=True) == ("where are {e}", "where {e} are")
     assert clause("which currency [does] {e} _use", plural=True)[1] == "which currency {e} use"
     assert clause("where [is] {e}'s coast", plural=True)[0] == "where is {e}'s coast"
@@ -152,7 +152,7 @@ def test_plural_names_take_the_plural():
     assert "the Netherlands have about 18 million people" in says
 
 
-def test_verbs():
+def test_verbs() -> None:
     assert [third_person(v) for v in ("use", "have", "carry", "pay", "reach")] == [
         "uses", "has", "carries", "pays", "reaches",
     ]  # fmt: skip
@@ -166,31 +166,31 @@ def test_verbs():
     "Could you please tell me which city is the capital of Peru?", "Peru: capital?", "The capital of Peru is",
     "I'd like to know what Peru's capital is.",
 ])  # fmt: skip
-def test_everyday_questions_are_among_the_forms(wanted, asked_of_peru):
+def test_everyday_questions_are_among_the_forms(wanted: str, asked_of_peru: set[str]) -> None:
     assert wanted in asked_of_peru
 
 
 @pytest.fixture(scope="module")
-def asked_of_peru():
+def asked_of_peru() -> set[str]:
     rng = random.Random(2)
     return {question(PERU, rng, 1.0) for _ in range(60_000)}
 
 
-def test_faults_keep_the_entity():
+def test_faults_keep_the_entity() -> None:
     rng = random.Random(5)
     for fact in rng.sample(FACTS, 2000):
         for split in SPLITS:
             assert fact.entity.lower() in question(fact, rng, 0.0, split).lower()
 
 
-def test_faults_are_of_many_kinds():
+def test_faults_are_of_many_kinds() -> None:
     rng = random.Random(6)
     asked = [question(PERU, rng, 0.0) for _ in range(3000)]
     assert any(a.isupper() for a in asked) and any(a.islower() for a in asked)
     assert any("whats" in a for a in asked) and any(re.search(r"\bu\b", a) for a in asked)
 
 
-def test_reverse_questions_only_where_one_entity_has_the_value():
+def test_reverse_questions_only_where_one_entity_has_the_value() -> None:
     rng = random.Random(7)
     asked = {reverse_question(PERU, rng, "train", 1.0) for _ in range(2000)}
     assert {"Which country's capital is Lima?", "Which country has Lima as its capital?"} <= asked
@@ -201,7 +201,7 @@ def test_reverse_questions_only_where_one_entity_has_the_value():
         assert not set(reverse_forms(*key)) & set(reverse_forms(*key, "held")), key
 
 
-def test_yes_no_questions_take_any_value():
+def test_yes_no_questions_take_any_value() -> None:
     rng = random.Random(8)
     asked = {yes_no_question(PERU, "Quito", rng, "train", 1.0) for _ in range(3000)}
     assert {"Is Quito the capital of Peru?", "The capital of Peru is Quito, right?"} <= asked
@@ -211,7 +211,7 @@ def test_yes_no_questions_take_any_value():
         assert not set(yes_no_forms(*key)) & set(yes_no_forms(*key, "held")), key
 
 
-def test_superlatives_comparisons_and_lists():
+def test_superlatives_comparisons_and_lists() -> None:
     rng = random.Random(9)
     facts = by_entity(FACTS)
     chile, peru = ([f for f in facts[e] if f.attribute == "area"][0] for e in ("Chile", "Peru"))
@@ -239,12 +239,12 @@ def test_superlatives_comparisons_and_lists():
             assert not set(list_question(fact, 4, rng, split)) & set("{}")
 
 
-def test_the_seed_determines_the_question():
+def test_the_seed_determines_the_question() -> None:
     first, again = ([question(f, random.Random(3)) for f in FACTS[:300]] for _ in range(2))
     assert first == again
 
 
-def test_plain_statements_are_few_and_do_not_begin_with_the_value():
+def test_plain_statements_are_few_and_do_not_begin_with_the_value() -> None:
     rng = random.Random(1)
     said = {statement(PERU, rng, plain=True) for _ in range(300)}
     assert 2 <= len(said) <= wording.PLAIN < len({statement(PERU, rng) for _ in range(300)})
@@ -253,7 +253,7 @@ def test_plain_statements_are_few_and_do_not_begin_with_the_value():
         assert len(own.plain) >= 3, key
 
 
-def test_books_are_quoted_or_not_and_rivers_have_an_article():
+def test_books_are_quoted_or_not_and_rivers_have_an_article() -> None:
     rng = random.Random(4)
     hobbit, nile = (
         Fact("The Hobbit", "book", "author", "J. R. R. Tolkien"),

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,17 +11,26 @@ import httpx
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import build_demo
 from tests import nginx
 from tests.fakes import CHANT, make_service
-from tests.site import BROWSER_MARKS, CHROMIUM, SLOW_MS, playwright, run, texts, wait_end
+from tests.site import (
+    ARGUMENTS,
+    BROWSER_MARKS,
+    CHROMIUM,
+    NAMES,
+    SLOW_MS,
+    listen,
+    run,
+    serving,
+    texts,
+    wait_end,
+)
 
 pytestmark = [*BROWSER_MARKS, nginx.needs_nginx]
 TOKENS = 60
 PAUSE_S = 0.02  # so a run takes more than a second
 # Chromium treats names under .localhost as secure; under this one it sends no Sec-Fetch headers.
-NAME = "eft.test"
+NAME, DOCUMENTED = NAMES
 PLAIN = "location / { proxy_pass http://127.0.0.1:PORT; }"
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
 WHOLE, UNDER_A_PATH = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
@@ -52,13 +60,8 @@ LAYOUTS = {
         "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
     ),
 }
-# What the hub's page allows its frame; and a frame of a public page may request this machine.
+# What the hub's page allows its frame.
 SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-]
 FONT_IS_HERE = (
     "[...document.fonts].some((font) => font.status === 'loaded' && font.family.includes('Source'))"
 )
@@ -75,14 +78,10 @@ WATCH = """() => {
 
 
 @pytest.fixture(scope="module")
-def app() -> Iterator[int]:
+def app(browser: Any) -> Iterator[int]:
     """The port of a page with slow models."""
-    settings = replace(Settings(), port=0)
-    service = make_service(settings, PAUSE_S)
-    demo = build_demo(service, settings)
-    yield urlsplit(server.start(demo, settings)).port or 0
-    server.stop(demo)
-    service.stop()
+    with serving(make_service(Settings(), PAUSE_S), browser) as site:
+        yield urlsplit(site.url).port or 0
 
 
 @pytest.fixture(scope="module")
@@ -95,34 +94,16 @@ def addresses(app: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     ]
     with nginx.running(tmp_path_factory.mktemp("nginx"), "\n".join(blocks), list(ports.values())):
         yield {
-            name: f"http://{'eft.example.org' if inside == WHOLE else NAME}:{ports[name]}{path}"
+            name: f"http://{DOCUMENTED if inside == WHOLE else NAME}:{ports[name]}{path}"
             for name, (path, inside) in LAYOUTS.items()
         }
 
 
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def browser(driver: Any) -> Iterator[Any]:
-    rules = ",".join(f"MAP {name} 127.0.0.1" for name in (NAME, "eft.example.org"))
-    arguments = [*ARGUMENTS, f"--host-resolver-rules={rules}"]
-    chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-    yield chromium
-    chromium.close()
-
-
-def listen(page: Any, origin: str) -> list[str]:
-    """The page's errors, and its requests to other origins."""
+def heard(page: Any, origin: str) -> list[str]:
+    """What the page will complain of: its errors, and its requests to other origins."""
     complaints: list[str] = []
-    own = (origin + "/", "data:", "blob:")
     page.set_default_timeout(SLOW_MS)
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
+    listen(page, complaints, (origin + "/", "data:", "blob:"))
     return complaints
 
 
@@ -171,7 +152,7 @@ def test_the_page_works_from_its_own_address(
 ) -> None:
     address = addresses[layout]
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    complaints = listen(page, address.removesuffix(urlsplit(address).path))
+    complaints = heard(page, address.removesuffix(urlsplit(address).path))
     page.goto(address)
     use(page, address.rstrip("/") + "/", tmp_path)
     page.context.close()
@@ -179,23 +160,24 @@ def test_the_page_works_from_its_own_address(
     assert complaints == ([] if address.endswith("/") else [NOT_FOUND] * len(complaints))
 
 
-def test_as_on_a_space(driver: Any, tmp_path: Path) -> None:
+def test_the_page_works_in_a_frame_like_that_of_a_space(browser: Any, tmp_path: Path) -> None:
     """In a frame of another origin, under a root path, and in a browser that refuses cookies and storage."""
-    settings = replace(
-        Settings(), port=0, space="somebody/eft", root_path="/proxied", allowed_hosts="*.localhost"
-    )
-    service = make_service(settings, PAUSE_S)
-    demo = build_demo(service, settings)
-    address = f"http://space.localhost:{urlsplit(server.start(demo, settings)).port}/proxied/"
+    settings = Settings(space="somebody/eft", root_path="/proxied", allowed_hosts="*.localhost")
+    with serving(make_service(settings, PAUSE_S), browser) as site:
+        port = urlsplit(site.url).port
+        _use_as_on_a_space(browser, f"http://space.localhost:{port}/proxied/", tmp_path)
+
+
+def _use_as_on_a_space(browser: Any, address: str, tmp_path: Path) -> None:
     profile = tmp_path / "profile" / "Default"
     profile.mkdir(parents=True)
     refusing = {"profile": {"default_content_setting_values": {"cookies": 2}}}
     (profile / "Preferences").write_text(json.dumps(refusing))
-    context = driver.chromium.launch_persistent_context(
+    context = browser.browser_type.launch_persistent_context(
         profile.parent, executable_path=CHROMIUM, args=ARGUMENTS, viewport={"width": 1400, "height": 1000}
     )
     page = context.new_page()
-    complaints = listen(page, address.removesuffix("/proxied/"))
+    complaints = heard(page, address.removesuffix("/proxied/"))
     around = f"<iframe src='{address}' width=1300 height=900 sandbox='{SANDBOX}'></iframe>"
     page.route("https://huggingface.co/**", lambda r: r.fulfill(body=around, content_type="text/html"))
     page.goto("https://huggingface.co/spaces/somebody/eft")
@@ -204,8 +186,6 @@ def test_as_on_a_space(driver: Any, tmp_path: Path) -> None:
     assert frame.evaluate("() => { try { return !localStorage } catch { return true } }"), "storage is there"
     use(frame, "https://huggingface.co/spaces/somebody/eft", tmp_path)
     context.close()
-    server.stop(demo)
-    service.stop()
     assert [text for text in complaints if not text.startswith("https://huggingface.co/")] == []
 
 
@@ -232,7 +212,9 @@ def test_the_first_line_of_a_stream_does_not_wait_for_more(addresses: dict[str, 
         assert next(stream.iter_lines()) == "data: ALIVE"
 
 
-def test_a_proxy_that_insists_on_no_slash_is_no_endless_loop(addresses: dict[str, str], browser: Any) -> None:
+def test_a_proxy_that_removes_the_final_slash_causes_no_redirect_loop(
+    addresses: dict[str, str], browser: Any
+) -> None:
     page = browser.new_page()
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url) if r.is_navigation_request() else None)

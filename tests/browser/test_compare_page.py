@@ -23,7 +23,7 @@ WORDS = re.compile(r"\s*(?:[^\W_]+|\S)|\s+$")
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def site(browser: Any) -> Iterator[Site]:
     """Every run has the same three columns."""
     script = Script([("First", BASE), ("Second", TUNED), ("Third", UPSCALED)], PIECES)
     for p, (_, recipe) in enumerate(script.columns):
@@ -31,17 +31,11 @@ def site() -> Iterator[Site]:
         script.write(p, [make_record(recipe, t, chances, position=i) for i, t in enumerate(TEXTS[p])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handlers, "stream_run", lambda *args: script.stream_run(*args[:3]))
-        with serving(make_service(Settings())) as site:
+        with serving(make_service(Settings()), browser) as site:
             yield site
 
 
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
-
-
-def ran(site: Site, **size: int) -> Any:
+def ran(site: Site, **size: Any) -> Any:
     page = site.open(**size)
     run(page, "x")
     page.wait_for_selector(".t")
@@ -51,14 +45,15 @@ def ran(site: Site, **size: int) -> Any:
 
 def shown(page: Any) -> list[list[str]]:
     """The visible tokens of every column."""
-    return page.evaluate(
+    tokens: list[list[str]] = page.evaluate(
         """[...document.querySelectorAll('.pane .text')].map(text => [...text.querySelectorAll('.t')]
              .filter(t => t.textContent && parseFloat(getComputedStyle(t).fontSize) > 0)
              .map(t => t.textContent))"""
     )
+    return tokens
 
 
-def test_only_what_differs_is_shown_and_all_of_it_again(site: Site) -> None:
+def test_the_filter_for_differences_hides_equal_tokens_and_shows_them_again(site: Site) -> None:
     page = ran(site)
     page.keyboard.press("Home")
     page.focus("[data-part=differing]")
@@ -86,7 +81,7 @@ def test_two_texts_are_compared_word_by_word(site: Site) -> None:
     assert page.locator("[data-part=diff]").inner_text().split() == ["…", "Lima", "Quito", "…"]
 
 
-def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:
+def test_a_column_can_be_widened_to_full_width_and_narrowed_again(site: Site) -> None:
     page = ran(site)
     pane, button = page.locator(".pane").nth(1), page.locator(".widen").nth(1)
     narrow = pane.bounding_box()["width"]
@@ -105,7 +100,7 @@ def test_one_column_takes_the_full_width_and_gives_it_back(site: Site) -> None:
     assert pane.bounding_box()["width"] == pytest.approx(narrow, abs=1)
 
 
-def test_the_keys_are_listed_and_the_focus_comes_back(site: Site) -> None:
+def test_the_list_of_keys_opens_and_the_focus_returns_after_closing(site: Site) -> None:
     page = ran(site)
     page.locator(".t").first.focus()
     page.keyboard.press("?")

@@ -17,7 +17,7 @@ from tests.asking import make_run
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.saying import run_that_says, storable
-from tests.site import BROWSER_MARKS, Site, serving, violations
+from tests.site import BROWSER_MARKS, Site, listen, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -50,23 +50,17 @@ PRESS = "([p, i]) => document.querySelector(`.text[data-p='${p}'] .t[data-i='${i
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
         yield site
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Any]:
+def page(site: Site) -> Any:
     """A page that must not complain, ask for anything but its own file, or be taken over."""
-    page = site.browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda r: asked.append(r.url) if not r.url.startswith("file:///") else None)
-    page.on("console", lambda m: site.complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: site.complaints.append(str(error)))
-    page.on("dialog", lambda box: (site.complaints.append(box.message), box.dismiss()))
-    yield page
-    site.close_pages()
-    assert asked == []
+    page = site.new_page()
+    listen(page, site.complaints, "file:///")
+    return page
 
 
 def show(page: Any, tmp_path: Path, run: RunTrace) -> None:
@@ -134,7 +128,7 @@ def test_a_saved_run_shows_what_the_page_shows(
     assert len(seen) > 5  # the sentences differ
 
 
-def test_every_hostile_text_is_shown_verbatim_and_nothing_acts(page: Any, tmp_path: Path) -> None:
+def test_every_hostile_text_is_shown_verbatim_and_none_is_executed(page: Any, tmp_path: Path) -> None:
     for text in HOSTILE:
         show(page, tmp_path, run_that_says(text))
         # What a page holds of a lone surrogate is the replacement character.
@@ -150,7 +144,7 @@ def test_every_hostile_text_is_shown_verbatim_and_nothing_acts(page: Any, tmp_pa
         )
 
 
-def test_tokens_are_walked_by_keys_and_the_card_tells_of_them(page: Any, tmp_path: Path) -> None:
+def test_keys_select_tokens_and_the_card_shows_the_selected_one(page: Any, tmp_path: Path) -> None:
     show(page, tmp_path, run_that_says("Lima"))
     title = page.locator("[data-part=card-title]")
     page.keyboard.press("Tab")
@@ -174,7 +168,9 @@ def test_tokens_are_walked_by_keys_and_the_card_tells_of_them(page: Any, tmp_pat
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_it_is_accessible_and_nothing_is_cut_off(site: Site, theme: str, width: int, tmp_path: Path) -> None:
+def test_a_saved_page_is_accessible_and_cuts_nothing_off(
+    site: Site, theme: str, width: int, tmp_path: Path
+) -> None:
     path = tmp_path / "run.html"
     path.write_text(to_html(varied()), encoding="utf-8")
     size = {"width": width, "height": 740}
@@ -197,7 +193,7 @@ def test_it_is_accessible_and_nothing_is_cut_off(site: Site, theme: str, width: 
 
 
 @pytest.mark.parametrize(("text", "mark"), [("\u200b", True), ("\x07", True), ("Lima", False)])
-def test_a_token_that_leaves_no_trace_is_marked(page: Any, tmp_path: Path, text: str, mark: bool) -> None:
+def test_a_token_without_visible_text_is_marked(page: Any, tmp_path: Path, text: str, mark: bool) -> None:
     show(page, tmp_path, run_that_says(text))
     page.locator(".t").first.focus()
     signs = page.locator(".t").first.locator(".sign")
@@ -207,7 +203,7 @@ def test_a_token_that_leaves_no_trace_is_marked(page: Any, tmp_path: Path, text:
         assert page.locator("[data-part=card-title]").inner_text().split("”")[0].strip("“") in before
 
 
-def test_numbers_are_shown_where_they_are_asked_for(page: Any, tmp_path: Path) -> None:
+def test_numbers_above_tokens_can_be_switched_on(page: Any, tmp_path: Path) -> None:
     show(page, tmp_path, run_that_says("Lima"))
     first = page.locator(".pane").nth(1).locator(".t").first
     number = "t => getComputedStyle(t, '::after').content"

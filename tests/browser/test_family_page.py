@@ -4,8 +4,8 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +14,11 @@ from eft_demo.errors import FamilyError
 from eft_demo.families.hub import Watcher
 from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.settings import Settings
-from eft_demo.ui import server
 from eft_demo.ui.family_switch import load_chosen
-from eft_demo.ui.page import Page, build_demo
-from tests.site import BROWSER_MARKS, SLOW_MS, browsing
+from tests.site import BROWSER_MARKS, SLOW_MS, Site, serving
 from tests.tiny import make_family
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 NOTICE = "The family <b>${x}</b> cannot be had. Until then the bundled family runs."
 FULL = "The disk is full: <img src=x onerror=window.pwned=1> could not be saved."
@@ -30,65 +28,41 @@ waiting = threading.Event()  # the slow family has reported its progress
 def load(settings: Settings, watcher: Watcher) -> Service:
     """The real loader, except for an endless family and one whose download fails."""
     while settings.family == "slow":
-        watcher.tell("download", "some/large", 1_500_000_000, 6_000_000_000)
+        watcher.report("download", "some/large", 1_500_000_000, 6_000_000_000)
         waiting.set()
+        assert watcher.cancel
         watcher.cancel.wait(0.1)
     if settings.family == "full":
         raise FamilyError(FULL)
     return load_chosen(settings, watcher)
 
 
-@dataclass
-class Site:
-    """A running page and a browser."""
-
-    url: str
-    demo: Page
-    browser: object
-
-    def open(self, fragment: str = "") -> "sync_api.Page":
-        page = self.browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        page.set_default_timeout(SLOW_MS)
-        page.goto(self.url + fragment)
-        page.wait_for_selector(".family-chip")
-        return page
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assets = tmp_path_factory.mktemp("assets")
     for name in ("first", "other"):
         entry = make_family(assets / name) / "family.yaml"
         entry.write_text(entry.read_text().replace("title: Tiny", f"title: {name.title()} family"))
     for name in ("slow", "full"):
         shutil.copytree(assets / "first", assets / name)
-    settings = Settings(assets=assets, port=0, dtype="fp32", threads=1, family="first")
-    demo = build_demo(load_chosen(settings), settings, NOTICE, load, what_quantising_changes)
-    url = server.start(demo, settings)
-    with browsing() as browser:
-        yield Site(url, demo, browser)
-    server.stop(demo)
-    demo.service.stop()
+    settings = Settings(assets=assets, dtype="fp32", threads=1, family="first")
+    with serving(load_chosen(settings), browser, NOTICE, load, what_quantising_changes) as site:
+        yield site
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator["sync_api.Page"]:
+def page(site: Site) -> Any:
     """A page opened by the link with the key."""
-    page = site.open(f"/#key={site.demo.switch.key}")
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    assert complaints == [] and not page.evaluate("window.pwned")
-    page.context.close()
+    return site.open(query=f"/#key={site.demo.switch.key}")
 
 
-def open_menu(page: "sync_api.Page") -> None:
+def open_menu(page: Any) -> None:
     page.focus(".family-chip")
     page.keyboard.press("Enter")
     page.wait_for_selector(".family-choice")
 
 
-def choose(page: "sync_api.Page", family: str) -> None:
+def choose(page: Any, family: str) -> None:
     """By keyboard: go to the radio buttons, then down to the wanted one."""
     page.focus(".family-choice input:checked")
     for _ in range(5):
@@ -98,21 +72,22 @@ def choose(page: "sync_api.Page", family: str) -> None:
     raise AssertionError(f"{family} is not in the menu")
 
 
-def press_load(page: "sync_api.Page") -> None:
+def press_load(page: Any) -> None:
     page.focus("[data-part=family-load]")
     page.keyboard.press("Enter")
 
 
-def sentence(page: "sync_api.Page") -> str:
+def sentence(page: Any) -> str:
     page.wait_for_function("document.querySelector('[data-part=family-sentence]').textContent")
-    return page.text_content("[data-part=family-sentence]")
+    said: str = page.text_content("[data-part=family-sentence]")
+    return said
 
 
-def test_why_the_bundled_family_runs_is_said_at_once(page: "sync_api.Page"):
+def test_the_page_shows_at_once_why_the_bundled_family_is_used(page: Any) -> None:
     assert page.text_content("[data-error=family-notice]") == NOTICE
 
 
-def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "sync_api.Page"):
+def test_the_menu_opens_and_closes_by_keyboard_and_shows_each_familys_memory(page: Any) -> None:
     assert page.text_content(".family-chip") == "First family"
     open_menu(page)
     assert page.text_content("dialog[open] h2") == "Models: First family"
@@ -126,7 +101,7 @@ def test_the_menu_opens_and_closes_by_keyboard_and_says_what_each_takes(page: "s
     assert page.evaluate("document.activeElement.className") == "chip family-chip"
 
 
-def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
+def test_a_load_can_be_cancelled(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "slow")
     waiting.clear()
@@ -141,7 +116,7 @@ def test_a_load_can_be_called_off(page: "sync_api.Page", site: Site):
     assert site.demo.service.family.name == "first"
 
 
-def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page", site: Site) -> None:
+def test_progress_is_shown_again_after_the_server_could_not_be_reached(page: Any, site: Site) -> None:
     waiting.clear()
     open_menu(page)
     choose(page, "slow")
@@ -150,6 +125,7 @@ def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page",
     assert waiting.wait(SLOW_MS / 1000)
     page.context.set_offline(True)
     assert "cannot be reached" in sentence(page)
+    site.complaints.clear()  # the browser reports each request that did not get through
     page.context.set_offline(False)
     page.wait_for_selector("[data-part=family-sentence]", state="hidden")
     page.wait_for_function(
@@ -159,7 +135,7 @@ def test_a_load_that_cannot_be_heard_of_is_followed_again(page: "sync_api.Page",
     page.wait_for_selector("[data-part=family-cancel]", state="hidden")
 
 
-def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", site: Site):
+def test_a_failed_load_shows_the_reason_and_the_old_family_stays(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "full")
     press_load(page)
@@ -171,7 +147,7 @@ def test_a_load_that_fails_says_why_and_the_app_goes_on(page: "sync_api.Page", s
     assert site.demo.service.family.name == "first"
 
 
-def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", site: Site):
+def test_what_quantising_changes_is_measured_on_request(page: Any, site: Site) -> None:
     open_menu(page)
     choose(page, "other")
     assert page.is_disabled("[data-part=family-measure]")
@@ -180,16 +156,17 @@ def test_what_quantising_changes_is_measured_on_request(page: "sync_api.Page", s
     assert page.input_value(".family-choice input:checked") == "other"
     page.click("[data-part=family-measure]")
     page.wait_for_selector("text=of its first choices change")
-    assert "In nf4 the large base takes" in page.text_content("[data-part=family-report]")
+    assert "In nf4 the large base of" in page.text_content("[data-part=family-report]")
     assert site.demo.service.family.name == "first"
 
 
-def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
-    page: "sync_api.Page", site: Site, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_measurement_shows_its_progress_and_can_be_cancelled(
+    page: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def without_end(settings: Settings, watcher: Watcher) -> str:
         while True:
-            watcher.tell("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
+            watcher.report("measure", "large_base in nf4", 1_500_000_000, 2_000_000_000)
+            assert watcher.cancel
             watcher.cancel.wait(0.1)
 
     monkeypatch.setattr(site.demo.switch, "_measure", without_end)
@@ -205,7 +182,7 @@ def test_a_measurement_says_how_far_it_is_and_can_be_called_off(
     assert page.is_hidden("[data-part=family-report]")
 
 
-def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page", site: Site):
+def test_a_prompt_format_can_be_changed_and_reset(page: Any, site: Site) -> None:
     open_menu(page)
     page.focus("[data-role=brief] summary")
     page.keyboard.press("Enter")
@@ -256,12 +233,12 @@ def test_what_a_model_is_shown_can_be_changed_and_put_back(page: "sync_api.Page"
     page.wait_for_selector("text=prompts changed: brief", state="hidden")
 
 
-def write_format(page: "sync_api.Page", text: str) -> None:
+def write_format(page: Any, text: str) -> None:
     page.fill("[data-role=brief] textarea", text)
     page.dispatch_event("[data-role=brief] textarea", "change")
 
 
-def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api.Page", site: Site):
+def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: Any, site: Site) -> None:
     key = site.demo.switch.key
     assert page.url == site.url + "/" and key not in page.evaluate("location.href")
     page.reload()
@@ -275,7 +252,7 @@ def test_the_key_leaves_the_address_bar_and_is_kept_for_this_tab(page: "sync_api
     assert not page.evaluate("key => document.documentElement.outerHTML.includes(key)", key)
 
 
-def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: Site):
+def test_without_the_key_the_menu_explains_how_to_get_it(page: Any, site: Site) -> None:
     stranger = site.open()
     open_menu(stranger)
     choose(stranger, "other")
@@ -285,10 +262,9 @@ def test_without_the_key_the_menu_says_what_to_do(page: "sync_api.Page", site: S
     stranger.evaluate("key => { location.hash = 'a=b&key=' + key; }", site.demo.switch.key)
     stranger.wait_for_selector("[data-part=family-load]:enabled")
     assert stranger.url == site.url + "/#a=b"
-    stranger.context.close()
 
 
-def test_another_family_takes_over_and_other_pages_are_notified(page: "sync_api.Page", site: Site):
+def test_after_a_switch_the_new_family_runs_and_other_pages_are_notified(page: Any, site: Site) -> None:
     elsewhere = site.open()
     elsewhere.fill("#eft-prompt", "Hi")
     elsewhere.keyboard.press("Control+Enter")

@@ -18,7 +18,7 @@ from eft_demo.runs.text import token_label
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
-from eft_demo.ui.run_store import KeptRuns
+from eft_demo.ui.run_store import RunStore
 from tests.asking import make_run
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
@@ -39,15 +39,9 @@ MADE_OF_TEXT = (
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _nothing_acts(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def storable(text: str) -> str:
@@ -111,7 +105,7 @@ def made_of_text(page: Any) -> int:
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=range(len(BATCHES)))
-def test_an_opened_run_shows_every_text_as_it_stands(site: Site, batch: Sequence[str]) -> None:
+def test_an_opened_run_shows_every_hostile_text_verbatim(site: Site, batch: Sequence[str]) -> None:
     page = site.open()
     shown = [storable(text) for text in batch]
     open_at_once(page, hostile_run(batch), batch[0][:200])
@@ -158,7 +152,7 @@ def one_token_each(batch: Sequence[str]) -> RunTrace:
     )
 
 
-def test_plots_pictures_and_small_cards_show_every_text_as_it_stands(site: Site) -> None:
+def test_plots_images_and_tooltips_show_every_hostile_text_verbatim(site: Site) -> None:
     page = site.open(1600)
     for batch in BATCHES:
         trace = one_token_each(batch)
@@ -208,13 +202,13 @@ class Tree(Script):
         yield self.lines(posted["n"], f"run {posted['n']}", origin)
 
 
-def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tree_shows_every_hostile_text_verbatim(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = ["".join(map(storable, HOSTILE[i : i + 5])).encode() for i in range(0, len(HOSTILE), 5)]
     tree = Tree([("Up-scaled", UPSCALED)], [b"", *pieces])
     chances = {token: dict.fromkeys(UPSCALED.roles, -2.0) for token in range(1, len(pieces) + 1)}
     tree.write(0, [make_record(UPSCALED, token, chances, position=token - 1) for token in chances])
     monkeypatch.setattr(handlers, "stream_run", lambda *args: tree.stream_run(*args[:3]))
-    monkeypatch.setattr(KeptRuns, "holds", lambda self, name: True)  # the script has its runs
+    monkeypatch.setattr(RunStore, "holds", lambda self, name: True)  # the script has its runs
     page = site.open()
     run(page, "x")
     page.wait_for_function("n => document.querySelectorAll('.t').length === n", arg=len(pieces))
@@ -230,7 +224,7 @@ def test_the_tree_shows_every_text_as_it_stands(site: Site, monkeypatch: pytest.
     assert made_of_text(page) == 0
 
 
-def test_a_hostile_prompt_is_echoed_linked_and_filled_in_as_it_stands(site: Site) -> None:
+def test_a_hostile_prompt_is_echoed_linked_and_filled_in_verbatim(site: Site) -> None:
     page = site.open()
     prompt = "\n".join(text for text in HOSTILE if len(text) < 1000)
     page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
@@ -264,7 +258,7 @@ def test_a_link_with_hostile_names_fills_in_and_runs(site: Site) -> None:
     assert made_of_text(page) == 0
 
 
-def test_hostile_recipes_are_refused_as_they_stand(site: Site) -> None:
+def test_errors_quote_hostile_recipes_verbatim(site: Site) -> None:
     page = site.open()
     page.click("[aria-controls=eft-columns]")
     for text in (*HOSTILE[:3], HOSTILE[29], HOSTILE[31], HOSTILE[33]):

@@ -62,19 +62,13 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(), pause_s=0.05)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
         yield site
 
 
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
-
-
 def watched(site: Site) -> Any:
-    page = site.browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page = site.new_page()
     page.add_init_script(WATCH)
     site.listen(page)
     page.goto(site.url)
@@ -99,36 +93,32 @@ def with_branches(site: Site) -> Any:
     return page
 
 
-@pytest.mark.parametrize(
-    "init", [{"keyCode": 229}, {"isComposing": True}, {"keyCode": 229, "isComposing": True}]
-)
-def test_no_handler_takes_a_key_of_an_input_method(site: Site, init: dict[str, object]) -> None:
+def test_no_handler_takes_a_key_of_an_input_method(site: Site) -> None:
     page = with_branches(site)
     run(page, "chant", 256)
     page.wait_for_selector(".t")
     before = asked(page)
-    places, taken = page.evaluate(SEND, [KEYS, init])
-    assert places > 10 and taken == []
-    assert asked(page) == before
-    assert page.locator("[data-part=stop]").is_enabled()  # it still runs
-    assert page.locator("dialog[open]").count() == 0
+    for init in ({"keyCode": 229}, {"isComposing": True}, {"keyCode": 229, "isComposing": True}):
+        places, taken = page.evaluate(SEND, [KEYS, init])
+        assert places > 10 and taken == [], init
+        assert asked(page) == before, init
+        assert page.locator("[data-part=stop]").is_enabled(), init  # it still runs
+        assert page.locator("dialog[open]").count() == 0, init
     page.keyboard.press("Escape")
     wait_end(page)
 
 
-@pytest.mark.parametrize(
-    "modifiers", [{"altKey": True}, {"ctrlKey": True, "altKey": True}, {"metaKey": True}]
-)
-def test_no_handler_takes_a_shortcut_of_the_browser(site: Site, modifiers: dict[str, object]) -> None:
+def test_no_handler_takes_a_shortcut_of_the_browser_a_dead_key_or_altgr(site: Site) -> None:
     page = with_branches(site)
-    ours = {"Enter", "z", "y"} if "metaKey" in modifiers else set()  # run, undo, redo
-    places, taken = page.evaluate(SEND, [[key for key in KEYS if key not in ours], modifiers])
-    assert places > 10 and taken == []
-    assert asked(page) == 2
-
-
-def test_dead_keys_and_altgr_are_ignored(site: Site) -> None:
-    page = with_branches(site)
+    ours = {"Enter", "z", "y"}  # run, undo, redo
+    for modifiers, keys in (
+        ({"altKey": True}, KEYS),
+        ({"ctrlKey": True, "altKey": True}, KEYS),
+        ({"metaKey": True}, [key for key in KEYS if key not in ours]),
+    ):
+        places, taken = page.evaluate(SEND, [keys, modifiers])
+        assert places > 10 and taken == [], modifiers
+        assert asked(page) == 2, modifiers
     assert page.evaluate(SEND, [["Dead", "Process", "Unidentified"], {}])[1] == []
     assert page.evaluate(SEND, [["r", "?", "Enter"], {"modifierAltGraph": True}])[1] == []
     assert asked(page) == 2
@@ -151,20 +141,20 @@ def test_enter_that_ends_a_composition_runs_nothing_and_the_next_one_runs(site: 
     wait_end(page)
 
 
-@pytest.mark.parametrize("place", ["#eft-prompt", "[data-part=run]", ".examples a"])
-def test_enter_that_is_held_down_runs_once(site: Site, place: str) -> None:
+def test_enter_that_is_held_down_runs_once(site: Site) -> None:
     page = watched(site)
-    page.fill("#eft-prompt", "gold")
-    page.focus(place)
-    for _ in range(4):  # playwright marks those after the first as repeats
-        page.keyboard.down("Enter")
-    page.keyboard.up("Enter")
-    wait_end(page)
-    assert asked(page) == 1
-    assert "\n" not in page.input_value("#eft-prompt")
+    for runs, place in enumerate(("#eft-prompt", "[data-part=run]", ".examples a"), 1):
+        page.fill("#eft-prompt", "gold")
+        page.focus(place)
+        for _ in range(4):  # playwright marks those after the first as repeats
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        wait_end(page)
+        assert asked(page) == runs, place
+        assert "\n" not in page.input_value("#eft-prompt"), place
 
 
-def test_enter_held_on_a_token_goes_to_its_candidates_and_writes_nothing_on(site: Site) -> None:
+def test_enter_held_on_a_token_moves_to_its_candidates_and_starts_no_branch(site: Site) -> None:
     page = watched(site)
     run(page, "gold", 8)
     wait_end(page)
@@ -205,10 +195,10 @@ def test_keys_in_elements_of_extensions_are_ignored(site: Site) -> None:
     assert page.locator("dialog[open]").count() == 0
 
 
-def test_a_saved_page_leaves_the_keys_of_others_alone(site: Site, tmp_path: Any) -> None:
+def test_a_saved_page_ignores_shortcuts_of_the_browser_and_input_methods(site: Site, tmp_path: Any) -> None:
     path = tmp_path / "run.html"
     path.write_text(to_html(run_that_says("Lima")), encoding="utf-8")
-    page = site.browser.new_page()
+    page = site.new_page()
     page.goto(path.as_uri())
     page.locator(".t").first.focus()
     send = """init => {

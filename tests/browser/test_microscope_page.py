@@ -79,9 +79,9 @@ BASES, MIXED = story(BASE), story(UPSCALED)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
-        yield site
+def served(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +102,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def opened(site: Site, path: Path, width: int) -> Any:
+def opened(served: Site, path: Path, width: int) -> Any:
     """The run, opened and replayed to its end."""
-    page = site.open(width, height=1800)
+    page = served.open(width, height=1800)
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.set_input_files("[data-part=file]", path)
     page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
@@ -113,10 +113,10 @@ def opened(site: Site, path: Path, width: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def page(site: Site, path: Path) -> Iterator[Any]:
+def page(served: Site, path: Path) -> Iterator[Any]:
     """One page for all tests: each selects what it looks at."""
-    yield opened(site, path, 1280)
-    site.close_pages()
+    yield opened(served, path, 1280)
+    served.close_pages()
 
 
 def focus_token(page: Any, index: int) -> None:
@@ -150,7 +150,7 @@ def level_alpha(one: Candidate, other: Candidate) -> float:
     return lead / (pushes[1] - pushes[0])
 
 
-def test_the_card_says_what_was_recorded(page: Any) -> None:
+def test_the_card_shows_the_recorded_numbers(page: Any) -> None:
     focus_token(page, 4)
     page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token
     record = MIXED[4]
@@ -173,7 +173,7 @@ def test_the_card_says_what_was_recorded(page: Any) -> None:
     assert page.locator(".peek-rows .pair").first.locator("i").count() == 2
 
 
-def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> None:
+def test_waterfalls_add_up_also_for_a_chosen_rival(page: Any) -> None:
     focus_token(page, 3)
     record = MIXED[3]
     own = next(candidate for candidate in record.candidates if candidate.id == record.id)
@@ -199,7 +199,7 @@ def test_waterfalls_add_up_and_a_rival_that_is_chosen_has_its_own(page: Any) -> 
     assert page.locator(".candidates tr.rival").count() == 0
 
 
-def test_a_token_under_the_mouse_is_previewed_and_left_again(page: Any) -> None:
+def test_hovering_previews_a_token_and_leaving_ends_the_preview(page: Any) -> None:
     focus_token(page, 3)
     named = "words => document.querySelector('[data-part=card-title]').textContent.includes(words)"
     page.locator(".pane.up .t").nth(7).hover()
@@ -234,8 +234,8 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
     return places, sentences
 
 
-def test_nothing_moves_while_tokens_are_walked(page: Any, site: Site, path: Path) -> None:
-    for this in (page, opened(site, path, 360)):
+def test_the_layout_stays_while_keys_move_through_tokens(page: Any, served: Site, path: Path) -> None:
+    for this in (page, opened(served, path, 360)):
         places, sentences = walk(this)
         assert len(places) == 1 and sentences == {1, 2}  # the sentences have several lengths
         assert this.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -257,7 +257,7 @@ def view(page: Any, name: str) -> list[float]:
 
 
 @TABS
-def test_plot_and_text_are_linked_both_ways(page: Any, name: str) -> None:
+def test_the_plot_and_the_text_select_each_others_tokens(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)
     page.focus(BOXES[name])  # from the plot to the text
@@ -271,7 +271,7 @@ def test_plot_and_text_are_linked_both_ways(page: Any, name: str) -> None:
 
 
 @TABS
-def test_zoom_survives_what_else_happens(page: Any, name: str) -> None:
+def test_the_zoom_of_a_plot_survives_other_actions(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)
     low, high = view(page, name)
@@ -298,7 +298,7 @@ def test_zoom_survives_what_else_happens(page: Any, name: str) -> None:
 
 
 @TABS
-def test_png_and_svg_come_from_the_menu_of_every_plot(page: Any, name: str) -> None:
+def test_every_plot_can_be_saved_as_png_and_svg(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)
     saved = {}

@@ -1,13 +1,14 @@
 """The page without any model: it says so, and recorded runs are replayed and inspected like any other."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.runs.replay import read_run
 from eft_demo.settings import Settings
-from eft_demo.ui import replays as opening
+from eft_demo.ui import replays
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -15,19 +16,13 @@ pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(Service.without_models(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
         yield site
 
 
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
-
-
 @pytest.mark.parametrize(("width", "theme"), [(1400, "dark"), (360, "light")])
-def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, theme: str) -> None:
+def test_a_page_without_a_model_plays_recorded_runs(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     assert page.locator("#eft-prompt").is_hidden() and page.locator(".pane").first.is_hidden()
     assert "No model is loaded" in page.locator("[data-part=absent]").inner_text()
@@ -46,8 +41,8 @@ def test_a_page_without_a_model_shows_what_was_recorded(site: Site, width: int, 
     page.wait_for_selector("[data-error]:not([hidden])", state="attached")
 
 
-def test_a_recorded_run_is_plotted_and_steered_and_says_why_it_does_not_go_on(site: Site) -> None:
-    recorded = read_run(opening.RUNS / "filter.json")
+def test_a_recorded_run_has_plots_and_sliders_and_explains_why_it_cannot_continue(site: Site) -> None:
+    recorded = read_run(replays.RUNS / "filter.json")
     page = site.open()
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
     page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")

@@ -7,17 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import Page, build_demo
+from eft_demo.ui.page import Page
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, SLOW_MS, browsing, run, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -42,36 +40,44 @@ server.launch(build_demo(make_service(settings, pause_s=0.02), settings), settin
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[Page]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings, pause_s=0.02)
-    demo = build_demo(service, settings)
-    demo.url = server.start(demo, settings)
-    yield demo
-    server.stop(demo)
-    service.stop()
+def serving_site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.02), browser) as site:
+        site.demo.url = site.url
+        yield site
 
 
 @pytest.fixture
-def context(browser: Any) -> Iterator[Any]:
+def demo(serving_site: Site) -> Page:
+    return serving_site.demo
+
+
+@pytest.fixture
+def context(serving_site: Site) -> Iterator[Any]:
     """A browser of one visitor; an exception in one of its pages fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.set_default_timeout(SLOW_MS)
+    context = serving_site.new_page(viewport={"width": 1280, "height": 720}).context
     errors: list[str] = []
-    context.on("weberror", lambda error: errors.append(str(error.error)))
+
+    def add(error: Any) -> None:
+        errors.append(str(error.error))
+
+    context.on("weberror", add)
     yield context
-    context.close()
+    context.remove_listener("weberror", add)
+    for page in context.pages:
+        page.close()
     assert errors == []
 
 
+@pytest.fixture
+def changed_context(serving_site: Site, context: Any) -> Any:
+    """The same for tests that add scripts, which stay: nobody gets it afterwards."""
+    serving_site.contexts = [entry for entry in serving_site.contexts if entry[1] is not context]
+    return context
+
+
 def visit(context: Any, url: str) -> Any:
-    page = context.new_page()
+    empty = [page for page in context.pages if page.url == "about:blank"]
+    page = empty[0] if empty else context.new_page()
     page.goto(url)
     page.wait_for_selector(".pane", state="attached")
     return page
@@ -109,7 +115,7 @@ def endings(page: Any) -> list[str]:
     return found
 
 
-def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> None:
+def test_a_cut_connection_loses_no_text_and_needs_no_reload(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         page.evaluate("window.stayed = true")
@@ -137,7 +143,7 @@ def test_a_cut_wire_costs_no_text_and_no_reload(demo: Page, context: Any) -> Non
 
 
 @pytest.mark.parametrize("answer", [{"body": "<form>", "content_type": "text/html"}, {"status": 401}])
-def test_a_login_page_in_place_of_the_server_is_named(
+def test_a_login_page_in_place_of_the_server_is_reported(
     demo: Page, context: Any, answer: dict[str, Any]
 ) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
@@ -152,7 +158,7 @@ def test_a_login_page_in_place_of_the_server_is_named(
         notice(page, "was lost for")
 
 
-def test_a_proxy_that_refuses_a_request_is_not_called_unreachable(demo: Page, context: Any) -> None:
+def test_a_request_refused_by_a_proxy_is_not_reported_as_unreachable(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     page.route("**/component_server/**", lambda route: route.fulfill(status=413))
@@ -161,7 +167,7 @@ def test_a_proxy_that_refuses_a_request_is_not_called_unreachable(demo: Page, co
     assert "could not be reached" not in page.inner_text("body")
 
 
-def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any) -> None:
+def test_the_run_continues_when_the_network_returns(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
         run(page, "chant", 60)
@@ -175,7 +181,7 @@ def test_a_network_that_comes_back_goes_on_with_the_run(demo: Page, context: Any
         assert page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_a_reload_brings_back_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
+def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "abcdef")
     page.wait_for_selector(".t")
@@ -235,7 +241,7 @@ def served(port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process.wait()
 
 
-def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context: Any, tmp_path: Path) -> None:
+def test_after_a_server_restart_the_page_continues_with_its_texts(context: Any, tmp_path: Path) -> None:
     with served(0) as (_, port):
         page = visit(context, f"http://127.0.0.1:{port}")
         page.evaluate("window.stayed = true")
@@ -263,7 +269,7 @@ def test_a_killed_server_that_comes_back_goes_on_with_what_the_page_has(context:
         assert first != cut
 
 
-def test_a_link_is_obeyed_and_later_edits_survive_a_reload(demo: Page, context: Any) -> None:
+def test_a_link_is_filled_in_and_later_edits_survive_a_reload(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "mine")
     page.goto(demo.url + "/?v=1&prompt=theirs")
@@ -288,12 +294,13 @@ def recipes(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("has_run", [False, True])
-def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
+def test_a_typed_recipe_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
     page = visit(
         context, demo.url + f"#v=1&prompt=Hi&column=Mix:{MIX}&alpha=2&filter=top-p 0.9".replace(" ", "%20")
     )
     page.wait_for_function("document.querySelector('.pane h2').textContent === 'Mix'")
     if has_run:
+        page.focus("#eft-prompt")
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(".t")
         wait_end(page)
@@ -307,7 +314,7 @@ def test_a_recipe_of_ones_own_survives_a_link_and_a_reload(demo: Page, context: 
     page.wait_for_function("document.querySelector('.pane .what').textContent")  # its description has arrived
 
 
-def test_a_link_to_a_model_that_is_not_here_fills_in_the_rest_and_says_so(demo: Page, context: Any) -> None:
+def test_a_link_that_needs_a_missing_model_fills_in_the_rest_with_a_note(demo: Page, context: Any) -> None:
     page = visit(context, demo.url + "#v=1&prompt=Hi&column=Mix:dragon&alpha=2")
     page.wait_for_function("document.querySelector('[data-error=column-0]')?.textContent.includes('dragon')")
     assert page.input_value("#eft-prompt") == "Hi" and recipes(page) == ["dragon"]
@@ -320,7 +327,9 @@ def works(page: Any) -> None:
     wait_end(page)
 
 
-def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, browser: Any) -> None:
+def test_the_page_works_when_browser_storage_is_missing_or_full(
+    demo: Page, context: Any, browser: Any
+) -> None:
     page = visit(context, demo.url)
     page.evaluate(
         "for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}"
@@ -342,7 +351,7 @@ def test_without_storage_or_room_in_it_the_page_works(demo: Page, context: Any, 
 
 
 @pytest.mark.parametrize("allowed", ["", "allow-scripts allow-forms"])
-def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context: Any, allowed: str) -> None:
+def test_a_sandboxed_frame_shows_why_the_page_cannot_work(demo: Page, context: Any, allowed: str) -> None:
     page = context.new_page()
     page.goto(demo.url + "/healthz")  # the same origin; otherwise it may not be framed
     page.evaluate(
@@ -359,7 +368,7 @@ def test_in_a_frame_that_may_load_nothing_the_page_says_why(demo: Page, context:
     assert words.get_by_role("link").get_attribute("href").startswith(demo.url)
 
 
-def test_what_an_example_overwrote_comes_back_with_undo(demo: Page, context: Any) -> None:
+def test_undo_restores_a_prompt_that_an_example_replaced(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.click("#eft-prompt")
     page.keyboard.type("half typed")
@@ -374,7 +383,9 @@ def test_what_an_example_overwrote_comes_back_with_undo(demo: Page, context: Any
     assert page.input_value("#eft-prompt") == "half typed"
 
 
-def test_a_pasted_book_is_refused_with_the_limit_and_undone(demo: Page, context: Any) -> None:
+def test_a_prompt_that_is_too_long_is_refused_with_the_limit_and_can_be_undone(
+    demo: Page, context: Any
+) -> None:
     page = visit(context, demo.url)
     page.click("#eft-prompt")
     page.keyboard.type("mine ")
@@ -390,7 +401,7 @@ def test_a_pasted_book_is_refused_with_the_limit_and_undone(demo: Page, context:
     assert page.input_value("#eft-prompt") == "mine "
 
 
-def test_a_print_of_a_run_under_way_has_its_prompt_and_ends_nothing(demo: Page, context: Any) -> None:
+def test_printing_during_a_run_shows_its_prompt_and_does_not_stop_it(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")
     wait_tokens(page)
@@ -432,7 +443,7 @@ DAMAGE = """([kind, change]) => {
 }"""
 
 
-def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
+def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     for kind, change in DAMAGES:
@@ -446,7 +457,22 @@ def test_what_is_damaged_is_dropped(demo: Page, context: Any) -> None:
     notice(page, "are back")
 
 
-def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Page, context: Any) -> None:
+def test_a_reloaded_page_says_when_other_models_wrote_its_texts(demo: Page, context: Any) -> None:
+    """As after the same family was loaded with another quantisation."""
+    page = visit(context, demo.url)
+    works(page)
+    page.goto(demo.url + "/healthz")  # the same origin without our page
+    page.evaluate(DAMAGE, ["run", """text => text.replace(/"torch":"[^"]*"/, '"torch":"0.1"')"""])
+    page.goto(demo.url)
+    notice(page, "are back. Other models or versions wrote these texts")
+    again(page)
+    notice(page, "are back. Other models or versions wrote these texts")
+    works(page)
+    again(page)
+    notice(page, "are back.")
+
+
+def test_going_back_after_opening_a_link_restores_the_settings(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
     page.fill("#eft-prompt", "half typed")
@@ -477,7 +503,7 @@ def test_back_from_a_link_opened_over_the_page_brings_the_settings_back(demo: Pa
     page.wait_for_function(holds, arg="others")
 
 
-def test_a_link_over_the_page_a_reload_and_back_bring_the_settings_back(demo: Page, context: Any) -> None:
+def test_going_back_after_a_link_and_a_reload_restores_the_settings(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "mine")
     page.eval_on_selector("#eft-top_p", "f => { f.value = '0.8'; f.dispatchEvent(new Event('input')); }")
@@ -498,13 +524,14 @@ def test_a_link_over_the_page_a_reload_and_back_bring_the_settings_back(demo: Pa
     page.wait_for_function(holds, arg="theirs, changed")
 
 
-@pytest.mark.parametrize("link", ["#v=1&temperature=0.5", "#v=1&temperature=0.5&prompt="])
-def test_a_link_of_settings_alone_leaves_the_prompt_as_it_is(demo: Page, context: Any, link: str) -> None:
+def test_a_link_without_a_prompt_keeps_the_typed_prompt(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     page.fill("#eft-prompt", "half typed")
-    page.evaluate("link => { location.hash = link; }", link)
-    page.wait_for_function("document.querySelector('#eft-temperature').value === '0.5'")
-    assert page.input_value("#eft-prompt") == "half typed"
+    for value, link in {"0.5": "#v=1&temperature=0.5", "0.4": "#v=1&temperature=0.4&prompt="}.items():
+        page.evaluate("link => { location.hash = link; }", link)
+        holds = "value => document.querySelector('#eft-temperature').value === value"
+        page.wait_for_function(holds, arg=value)
+        assert page.input_value("#eft-prompt") == "half typed", link
 
 
 def copy_of(page: Any) -> Any:
@@ -515,9 +542,7 @@ def copy_of(page: Any) -> Any:
     return opened.value
 
 
-def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
-    demo: Page, context: Any
-) -> None:
+def test_a_duplicated_tab_says_that_the_run_continues_in_the_first_one(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")
     wait_tokens(page)
@@ -536,12 +561,12 @@ def test_a_tab_that_is_duplicated_while_it_runs_goes_on_and_its_copy_says_so(
     assert "stopped when you left" in notice(page, "stopped")
 
 
-def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> None:
-    context.add_init_script(  # the tab is discarded before tasks delayed for more than a second
+def test_a_run_that_has_ended_is_stored_at_once(demo: Page, changed_context: Any) -> None:
+    changed_context.add_init_script(  # the tab is discarded before tasks delayed for more than a second
         """const set = setTimeout;
         window.setTimeout = (f, ms, ...rest) => (ms > 1000 && ms < 5000 ? 0 : set(f, ms, ...rest))"""
     )
-    page = visit(context, demo.url)
+    page = visit(changed_context, demo.url)
     run(page, "Hello")
     page.wait_for_selector(".t")
     wait_end(page)
@@ -553,16 +578,17 @@ def test_a_run_that_has_ended_is_stored_at_once(demo: Page, context: Any) -> Non
     )
 
 
-def test_the_page_works_when_replaceState_throws(demo: Page, context: Any) -> None:
-    context.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
-    page = visit(context, demo.url)
+def test_the_page_works_when_replaceState_throws(demo: Page, changed_context: Any) -> None:
+    refused = "history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }"
+    changed_context.add_init_script(refused)
+    page = visit(changed_context, demo.url)
     works(page)
     again(page)
     notice(page, "are back")
     assert texts(page)[2] == "Hello"
 
 
-def test_the_menu_of_families_takes_back_that_it_could_not_be_read(demo: Page, context: Any) -> None:
+def test_the_family_menu_clears_its_error_once_it_can_be_read_again(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     context.set_offline(True)
     page.click(".family-chip")
@@ -579,8 +605,10 @@ def test_an_outage_is_counted_from_the_last_message(demo: Page, context: Any) ->
     run(page, "chant")
     wait_tokens(page, 2)
     page.evaluate(
-        """() => Object.defineProperty(window[Symbol.for('eft-link')].stream, 'news',
-            { get: () => Date.now() - 60_000, set() {} })"""
+        """() => {
+            const then = Date.now() - 60_000, stream = window[Symbol.for('eft-link')].oldest();
+            Object.defineProperty(stream, 'news', { get: () => then, set() {} });
+        }"""
     )
     said = notice(page, "was lost for")
     assert int(said.split("lost for ")[1].split(" s")[0]) >= 60

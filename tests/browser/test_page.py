@@ -2,25 +2,22 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import server
-from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, browsing, stays
+from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 # The screen position of token i's bars, anywhere in its strip.
 STRIP = """i => {
   const box = document.querySelector('.plot'), axis = box._fullLayout.xaxis, at = box.getBoundingClientRect();
   return [at.left + axis._offset + axis.d2p(i), at.top + at.height / 2];
 }"""
-SLOW_MS = 60_000  # a busy machine is not a failure
 HOSTILE = [
     "<script>window.pwned=1</script>",
     "<img src=x onerror='window.pwned=1'>",
@@ -33,89 +30,40 @@ HOSTILE = [
 ]
 
 
-@dataclass
-class Site:
-    """A running page and every error that a browser reported."""
-
-    url: str
-    service: object
-    browser: object
-    complaints: list[str] = field(default_factory=list)
-
-    def open(self, width: int = 1400, height: int = 1000, query: str = "") -> "sync_api.Page":
-        page = self.browser.new_context(viewport={"width": width, "height": height}).new_page()
-        page.set_default_timeout(SLOW_MS)
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda r: (
-                self.complaints.append(r.url)
-                if not r.url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
-                else None
-            ),
-        )
-        page.goto(self.url + query)
-        page.wait_for_selector(".examples a")
-        return page
-
-
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings, pause_s=0.05)
-    demo = build_demo(service, settings)
-    url = server.start(demo, settings)
-    with browsing() as browser:
-        yield Site(url, service, browser)
-    server.stop(demo)
-    service.stop()
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
+        yield site
 
 
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    site.complaints.clear()
-    yield
-    for context in site.browser.contexts:
-        context.close()
-    assert site.complaints == []
-
-
-def texts(page: "sync_api.Page") -> list[str]:
-    return page.eval_on_selector_all(".pane .text", "nodes => nodes.map(node => node.textContent)")
-
-
-def run(page: "sync_api.Page", prompt: str, by_keys: bool = False) -> None:
-    page.fill("#eft-prompt", prompt)
-    page.eval_on_selector("#eft-length", "(field, length) => { field.value = length; }", 256)
-    page.keyboard.press("Control+Enter") if by_keys else page.click("[data-part=run]")
-
-
-def wait_end(page: "sync_api.Page") -> None:
-    page.wait_for_selector("[data-part=stop]:disabled")
-
-
-def wait_tokens(page: "sync_api.Page", count: int, column: int = 2) -> None:
+def wait_tokens(page: Any, count: int, column: int = 2) -> None:
     page.wait_for_function(
         "([n, p]) => document.querySelectorAll('.pane .text')[p].querySelectorAll('.t').length >= n",
         arg=[count, column],
     )
 
 
-def set_alpha(page: "sync_api.Page", value: float) -> None:
+def set_alpha(page: Any, value: float) -> None:
     page.eval_on_selector(
         "#eft-alpha", "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value
     )
 
 
-def endings(page: "sync_api.Page") -> list[str]:
-    return page.eval_on_selector_all(".pane .foot b", "nodes => nodes.map(node => node.textContent)")
+def endings(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .foot b", "nodes => nodes.map(node => node.textContent)"
+    )
+    return found
 
 
-def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
+def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:
     page = site.open()
     for by_keys in (False, True):
-        run(page, "Hello Peru", by_keys)
+        if by_keys:
+            run(page, "Hello Peru")
+        else:
+            page.fill("#eft-prompt", "Hello Peru")
+            page.click("[data-part=run]")
         wait_tokens(page, 1)
         wait_end(page)
         assert texts(page) == ["Hello Peru"] * 3
@@ -126,14 +74,14 @@ def test_run_by_click_and_by_keys_streams_three_columns(site: Site):
         )
 
 
-def test_an_example_runs_at_a_click(site: Site):
+def test_an_example_runs_at_a_click(site: Site) -> None:
     page = site.open()
     page.click("text=What is the capital of Peru?")
     wait_end(page)
     assert texts(page) == ["What is the capital of Peru?"] * 3
 
 
-def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     run(page, "chant")
@@ -150,7 +98,7 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token(site: Site):
     assert page.locator(".pane.up .t.raised.strong").count() > 0
 
 
-def test_alpha_moved_right_after_run_is_not_lost(site: Site):
+def test_alpha_moved_right_after_run_is_not_lost(site: Site) -> None:
     page = site.open()
     set_alpha(page, 0)
     page.fill("#eft-prompt", "chant")
@@ -167,17 +115,17 @@ def test_alpha_moved_right_after_run_is_not_lost(site: Site):
     wait_end(page)
 
 
-def test_escape_stops_within_a_token_of_what_is_shown(site: Site):
+def test_escape_stops_within_a_token_of_what_is_shown(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 3)
     page.keyboard.press("Escape")
     wait_end(page)
     assert all("stopped" in ending for ending in endings(page))
-    assert site.service.engine.active_sequences == 0
+    assert site.demo.service.engine.active_sequences == 0
 
 
-def test_run_and_stop_twenty_times(site: Site):
+def test_run_and_stop_twenty_times(site: Site) -> None:
     page = site.open()
     for _ in range(20):
         run(page, "chant")
@@ -188,19 +136,19 @@ def test_run_and_stop_twenty_times(site: Site):
     assert texts(page) == ["still here"] * 3
 
 
-def test_run_while_running_starts_afresh(site: Site):
+def test_run_during_a_run_starts_a_new_one(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
     run(page, "second")
     page.wait_for_function("document.querySelectorAll('.pane .text')[2].textContent === 'second'")
     wait_end(page)
-    until(lambda: site.service.engine.active_sequences == 0)
+    until(lambda: site.demo.service.engine.active_sequences == 0)
     assert stays(page, ".pane.up .text")
     assert texts(page) == ["second"] * 3
 
 
-def test_tokens_and_bars_select_each_other(site: Site):
+def test_tokens_and_bars_select_each_other(site: Site) -> None:
     page = site.open(height=1800)
     set_alpha(page, 1)
     run(page, "chant")
@@ -221,7 +169,7 @@ def test_tokens_and_bars_select_each_other(site: Site):
     assert page.locator("[aria-pressed=true]").count() == 1
 
 
-def test_the_keyboard_reaches_every_token(site: Site):
+def test_the_keyboard_reaches_every_token(site: Site) -> None:
     page = site.open()
     run(page, "abcdef")
     wait_end(page)
@@ -239,7 +187,7 @@ def test_the_keyboard_reaches_every_token(site: Site):
     assert "Token 1 of 7" in page.locator(".t[aria-pressed=true]").get_attribute("aria-label")
 
 
-def test_zoom_survives_while_the_plot_grows(site: Site):
+def test_the_zoom_is_kept_while_the_plot_grows(site: Site) -> None:
     page = site.open(height=1800)
     run(page, "chant")
     wait_tokens(page, 14)
@@ -258,7 +206,7 @@ def test_zoom_survives_while_the_plot_grows(site: Site):
     wait_end(page)
 
 
-def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
+def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site) -> None:
     page = site.open()
     for hostile in HOSTILE:
         run(page, hostile)
@@ -271,22 +219,24 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site):
         assert "Error rendering" not in page.content()
 
 
-@pytest.mark.parametrize(
-    ("prompt", "words"), [("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")]
-)
-def test_bad_prompts_get_their_sentence_under_the_prompt(site: Site, prompt: str, words: str):
+def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site) -> None:
     page = site.open()
-    page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
-    page.click("[data-part=run]")
-    page.wait_for_function("!document.querySelector('[data-error=prompt]').hidden")
-    assert words in page.locator("[data-error=prompt]").inner_text()
-    wait_end(page)
-    run(page, "fine")
-    wait_end(page)
-    assert texts(page) == ["fine"] * 3 and page.locator("[data-error=prompt]").is_hidden()
+    for prompt, words in (("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")):
+        page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
+        page.click("[data-part=run]")
+        page.wait_for_function("!document.querySelector('[data-error=prompt]').hidden")
+        assert words in page.locator("[data-error=prompt]").inner_text()
+        wait_end(page)
+        fine = f"fine after {words}"
+        run(page, fine)
+        page.wait_for_function(
+            "text => document.querySelector('.pane.up .text').textContent === text", arg=fine
+        )
+        wait_end(page)
+        assert texts(page) == [fine] * 3 and page.locator("[data-error=prompt]").is_hidden()
 
 
-def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
+def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site) -> None:
     page = site.open()
     page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
@@ -304,7 +254,7 @@ def test_a_bad_number_gets_its_sentence_beside_its_field(site: Site):
     )
 
 
-def test_two_browsers_get_their_own_text(site: Site):
+def test_two_browsers_get_their_own_text(site: Site) -> None:
     first, second = site.open(), site.open()
     run(first, "the first person's words")
     run(second, "quite another text")
@@ -314,21 +264,23 @@ def test_two_browsers_get_their_own_text(site: Site):
     assert texts(second) == ["quite another text"] * 3
 
 
-def test_a_closed_tab_frees_its_rows(site: Site):
+def test_a_closed_tab_frees_its_sequences(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     wait_tokens(page, 2)
     page.context.close()
-    until(lambda: site.service.engine.active_sequences == 0)
+    until(lambda: site.demo.service.engine.active_sequences == 0)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1400])
-def test_both_themes_fit_every_width(site: Site, theme: str, width: int):
-    page = site.open(width, 900, f"/?__theme={theme}")
-    run(page, "How do chemists write gold?")
-    wait_end(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str) -> None:
+    page = site.open(1400, 900, f"/?__theme={theme}")
+    for width in (1400, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        run(page, f"How do chemists write gold at {width}?")
+        page.wait_for_selector(f".pane.up .text:has-text('{width}?')")
+        wait_end(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     ink = page.eval_on_selector(".eft", "node => getComputedStyle(node).color")
     back = page.eval_on_selector("body", "node => getComputedStyle(node).backgroundColor")
     lightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 765 for colour in (ink, back)]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,15 @@ from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.ui import handlers, server
-from eft_demo.ui.page import build_demo
+from eft_demo.ui import handlers
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.scripted import Script
-from tests.site import BROWSER_MARKS, browsing
+from tests.site import BROWSER_MARKS, Site, serving, wait_end
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
-SLOW_MS = 60_000  # a busy machine is not a failure
 WORDS = (b"", b"Lima", b" is", b" fine", b" Quito", b" a")
 FOUR = blend(["brief", "pirate", "assistant", "guarded"])
 CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.roles[1:]}
@@ -30,26 +29,19 @@ CONTROLS = {"alpha": 1.0, "beta": 1.5} | {f"alpha_{role}": 0.5 for role in FOUR.
 
 @dataclass
 class Stage:
-    """A running page, the script it will be sent next, and every error a browser reported."""
+    """The page, and the script that it will be sent next."""
 
-    url: str
-    browser: object
+    site: Site
     script: Script = field(default_factory=Script)
-    complaints: list[str] = field(default_factory=list)
 
-    def play(self, script: Script, width: int = 1400, query: str = "") -> "sync_api.Page":
+    def play(self, script: Script, width: int = 1400, query: str = "") -> Any:
         """Open the page and run the script to its end."""
         self.script = script
-        page = self.browser.new_context(viewport={"width": width, "height": 1400}).new_page()
-        page.set_default_timeout(SLOW_MS)
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(self.url + query)
-        page.wait_for_selector(".examples a")
+        page = self.site.open(width, 1400, query)
         self.again(page)
         return page
 
-    def again(self, page: "sync_api.Page") -> None:
+    def again(self, page: Any) -> None:
         page.fill("#eft-prompt", "x")
         page.click("[data-part=run]")
         ends = sum(1 for _ in self.script.columns)
@@ -57,30 +49,21 @@ class Stage:
             "n => [...document.querySelectorAll('.pane .foot b')].filter(b => b.textContent).length === n",
             arg=ends,
         )
-        page.wait_for_selector("[data-part=stop]:disabled")
+        wait_end(page)
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings)
-    with pytest.MonkeyPatch.context() as patch, browsing() as browser:
-        stage = Stage("", browser)
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def stage(site: Site) -> Iterator[Stage]:
+    stage = Stage(site)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handlers, "stream_run", lambda *args: stage.script.stream_run(*args[:3]))
-        demo = build_demo(service, settings)
-        stage.url = server.start(demo, settings)
         yield stage
-        server.stop(demo)
-    service.stop()
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(stage: Stage) -> Iterator[None]:
-    stage.complaints.clear()
-    yield
-    for context in stage.browser.contexts:
-        context.close()
-    assert stage.complaints == []
 
 
 def likes(recipe: Recipe, lead: float = 1.0, push: float = 0.5) -> dict[int, dict[str, float]]:
@@ -108,9 +91,10 @@ def story(
     return script
 
 
-def bars(page: "sync_api.Page") -> list[str]:
+def bars(page: Any) -> list[str]:
     page.wait_for_selector(".plot .barlayer .point")
-    return page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    names: list[str] = page.evaluate("document.querySelector('.plot').data.map(trace => trace.name)")
+    return names
 
 
 @pytest.mark.parametrize(
@@ -206,7 +190,7 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     ]
 
 
-def test_without_drafts_the_legend_is_silent_on_them(stage: Stage) -> None:
+def test_without_drafts_the_legend_does_not_mention_them(stage: Stage) -> None:
     page = stage.play(drafted())
     stage.script = story({"Up-scaled": UPSCALED})
     stage.again(page)
@@ -214,7 +198,7 @@ def test_without_drafts_the_legend_is_silent_on_them(stage: Stage) -> None:
     assert page.locator(".foot .drafts").inner_text() == ""
 
 
-def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: Stage) -> None:
+def test_the_card_and_the_screen_reader_say_whether_a_draft_was_accepted(stage: Stage) -> None:
     page = stage.play(drafted())
     second, third = page.locator(".pane.up .t").nth(1), page.locator(".pane.up .t").nth(2)
     second.click()
@@ -229,7 +213,7 @@ def test_the_card_says_how_a_draft_fared_and_so_does_the_screen_reader(stage: St
     assert third.get_attribute("aria-label").endswith("draft Quito rejected")
 
 
-def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
+def test_the_card_shows_the_slider_values_of_a_token(stage: Stage) -> None:
     script = Script([("Pad", PAD)], WORDS)
     moved = [record(PAD, 1, 0), record(PAD, 2, 1, alpha=0.25), record(PAD, 3, 2, alpha=0.25, beta=0.5)]
     script.write(0, moved)
@@ -251,7 +235,7 @@ def test_the_values_that_made_a_token_are_shown(stage: Stage) -> None:
     ]
 
 
-def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
+def test_invisible_characters_are_shown_as_such(stage: Stage) -> None:
     said = {b"caf": "caf", b"\xc3": "", b"\xa9": "é", b"\xe2\x80\x8b": "\u200b", b"\x07": "\x07", b"\n": "\n"}
     script = Script([("Base", BASE)], [b"", *said])
     chances = {token: {"large_base": -2.0} for token in range(1, len(said) + 1)}
@@ -274,7 +258,7 @@ def test_what_cannot_be_seen_is_shown_honestly(stage: Stage) -> None:
     assert "bytes C3" in page.locator("[data-part=card-note]").inner_text()
 
 
-def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:
+def test_a_schedule_is_not_marked_as_a_moved_slider(stage: Stage) -> None:
     script = Script([("Up-scaled", UPSCALED)], WORDS, schedule=parse_schedule("warmup 3"))
     script.write(0, [record(UPSCALED, 1, i, alpha=a) for i, a in enumerate([0.4, 0.8, 1.2, 1.2, 0.6])])
     page = stage.play(script)
@@ -283,7 +267,7 @@ def test_what_a_schedule_does_is_no_turn_of_the_slider(stage: Stage) -> None:
     assert "α 0.80" in page.locator("[data-part=card-note]").inner_text()
 
 
-def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> None:
+def test_the_card_says_where_the_weight_filter_blocked_the_terms(stage: Stage) -> None:
     script = Script([("Up-scaled", UPSCALED)], WORDS, weight_filter=parse_weight_filter("top-p 0.9"))
     script.write(0, [record(UPSCALED), replace(record(UPSCALED, 4, 1), bars=(0.0,))])
     page = stage.play(script)
@@ -293,7 +277,7 @@ def test_the_card_says_where_the_filter_kept_the_terms_away(stage: Stage) -> Non
     assert "outside the large base's top 90 %" in page.locator("[data-part=card-verdict]").inner_text()
 
 
-def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
+def test_a_screen_reader_announces_what_a_token_is(stage: Stage) -> None:
     page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED, "Amplified": AMPLIFIED}))
     labels = []
     for p in range(3):
@@ -305,12 +289,15 @@ def test_a_screen_reader_hears_what_a_token_is(stage: Stage) -> None:
     assert labels[2].startswith("Token 1 of 3, Lima, ") and "small tuned 82 percent" in labels[2]
 
 
-def marks(page: "sync_api.Page") -> list[list[str]]:
+def marks(page: Any) -> list[list[str]]:
     """The classes of the up-scaled column's tokens, without those of their kind."""
-    return page.eval_on_selector_all(".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))")
+    found: list[list[str]] = page.eval_on_selector_all(
+        ".pane.up .t", "nodes => nodes.map(n => [...n.classList].slice(1))"
+    )
+    return found
 
 
-def test_colour_by_whatever_is_asked_for(stage: Stage) -> None:
+def test_every_colouring_can_be_chosen(stage: Stage) -> None:
     script = Script([("Base", BASE), ("Up-scaled", UPSCALED)], WORDS)
     script.write(0, [record(BASE)])
     rows = [
@@ -354,7 +341,7 @@ def test_a_chosen_colour_stays_for_the_next_run_and_drafts_stay_marked(stage: St
     assert "draft accepted" in page.locator("[data-part=legend]").inner_text()
 
 
-def test_numbers_on_demand(stage: Stage) -> None:
+def test_numbers_can_be_shown_above_tokens(stage: Stage) -> None:
     page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED}))
     token = page.locator(".pane.up .t").nth(1)
     shown = "t => getComputedStyle(t, '::after').content"
@@ -370,7 +357,7 @@ def test_numbers_on_demand(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 10))
-def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
+def test_hostile_text_is_never_markup(stage: Stage, start: int) -> None:
     batch = [text.encode("utf-8", "surrogatepass") for text in HOSTILE[start : start + 10]]
     names = [b"", *batch]
     count = len(batch)
@@ -405,7 +392,7 @@ def test_hostile_text_is_only_ever_text(stage: Stage, start: int) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1600])
-def test_every_width_holds_four_columns(stage: Stage, theme: str, width: int) -> None:
+def test_four_columns_fit_at_every_width(stage: Stage, theme: str, width: int) -> None:
     columns = {"Four behaviours": FOUR, "Pad": PAD, "Amplified": AMPLIFIED, "Up-scaled": UPSCALED}
     page = stage.play(story(columns, [1, 2, 3] * 12), width, f"/?__theme={theme}")
     bars(page)

@@ -11,7 +11,7 @@ import pytest
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.trace import RunTrace, seed_of
 from eft_demo.settings import Settings
-from eft_demo.ui import replays as opening
+from eft_demo.ui import replays
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
 
@@ -20,20 +20,14 @@ pytestmark = BROWSER_MARKS
 # Pressed inside the page, because a busy machine might be too slow from outside.
 PAUSE_EARLY = """() => document.querySelectorAll('.t').length > 5
   && document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"""
-RECORDED = json.loads(RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
+RECORDED = json.loads(RunTrace.from_json((replays.RUNS / "blend.json").read_text(encoding="ascii")).to_json())
 LENGTHS = [len(column["tokens"]) for column in RECORDED["columns"]]
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings())) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def press(page: Any, selector: str, key: str = "Enter") -> None:
@@ -117,9 +111,7 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
         ("/?v=1&amp;prompt=Hi+there&amp;top_k=x", "Top-k"),
     ],
 )
-def test_what_is_wrong_in_the_address_is_named_and_the_rest_filled_in(
-    site: Site, address: str, words: str
-) -> None:
+def test_errors_in_a_link_are_named_and_the_rest_is_filled_in(site: Site, address: str, words: str) -> None:
     page = site.open(query=address)
     page.wait_for_selector("[data-error=link]:not([hidden])")
     assert words in page.locator("[data-error=link]").inner_text()
@@ -139,13 +131,15 @@ def test_what_is_wrong_in_the_address_is_named_and_the_rest_filled_in(
         "/#v=1&prompt=Hi+there&seed=41>",
     ],
 )
-def test_a_link_is_read_wherever_it_stands_and_whoever_sent_it(site: Site, address: str) -> None:
+def test_a_link_is_read_after_a_hash_or_question_mark_and_with_parameters_of_others(
+    site: Site, address: str
+) -> None:
     page = site.open(query=address)
     page.wait_for_function("document.querySelector('#eft-seed')?.value === '41'")
     assert page.input_value("#eft-prompt") == "Hi there"
 
 
-def test_a_link_pasted_over_another_is_read_and_a_prompt_reaches_no_server_by_its_address(site: Site) -> None:
+def test_a_link_pasted_over_another_is_read_and_no_prompt_is_sent_in_an_address(site: Site) -> None:
     page = site.open()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -201,7 +195,7 @@ def test_a_run_is_saved_in_four_ways_and_opened_again(site: Site, tmp_path: Path
     assert (tmp_path / "again.json").read_text(encoding="utf-8") == saved["eft-run.json"]
 
 
-def test_a_column_of_another_seed_is_saved_with_the_others_and_opened_again(
+def test_a_column_with_another_seed_is_saved_with_the_others_and_opened_again(
     site: Site, tmp_path: Path
 ) -> None:
     page = site.open()
@@ -260,7 +254,7 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     assert texts(page) == ["my own"] * 3
 
 
-def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, tmp_path: Path) -> None:
+def test_an_opened_run_of_the_loaded_family_can_be_continued(site: Site, tmp_path: Path) -> None:
     page = site.open()
     run(page, "abcdef")
     page.wait_for_selector(".t")
@@ -298,7 +292,7 @@ def test_an_opened_run_of_the_loaded_family_goes_on_like_any_other(site: Site, t
     )
 
 
-def test_a_file_made_with_others_says_what_differs(site: Site, tmp_path: Path) -> None:
+def test_a_file_made_with_other_versions_names_the_differences(site: Site, tmp_path: Path) -> None:
     page = site.open()
     run(page, "abc")
     page.wait_for_selector(".t")
@@ -324,7 +318,7 @@ def test_a_file_made_with_others_says_what_differs(site: Site, tmp_path: Path) -
         assert notes.is_hidden() if words is None else words in notes.inner_text()
 
 
-def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
+def test_opening_a_recorded_run_ends_the_current_run(site: Site) -> None:
     page = site.open()
     run(page, "chant")
     page.wait_for_selector(".t")
@@ -337,7 +331,7 @@ def test_a_run_under_way_gives_way_to_a_replay(site: Site) -> None:
     assert texts(page) == [column["text"] for column in RECORDED["columns"]]
 
 
-def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_run_gets_an_error_message_in_the_dialog(site: Site, tmp_path: Path) -> None:
     whole = json.dumps(RECORDED)
     files = {
         "old.json": ('{"version": 1}', "got 1"),
@@ -346,7 +340,7 @@ def test_a_file_that_is_no_run_is_a_sentence_in_the_dialog(site: Site, tmp_path:
             whole.replace('"prompt": "', '"prompt": ["', 1).replace('?", "sam', '?"], "sam', 1),
             "prompt",
         ),
-        "huge.json": ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
+        "huge.json": ("x" * (replays.MAX_FILE_BYTES + 1), "4,000,000 bytes; huge.json has 4,000,001"),
         "image.json": ("\0\x01\ufffd" * 9, "not valid JSON"),
     }
     page = site.open()

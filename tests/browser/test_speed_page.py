@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,15 +19,14 @@ from eft_demo.method.recipe import BASE, PAD, UPSCALED, Recipe, Term
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
-from eft_demo.ui import handlers, server
+from eft_demo.ui import handlers
 from eft_demo.ui import stream as wire
-from eft_demo.ui.page import build_demo
 from tests.fakes import make_service
 from tests.records import make_record
 from tests.scripted import Script
-from tests.site import BROWSER_MARKS, browsing
+from tests.site import BROWSER_MARKS, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 SLOW_MS = 180_000  # a busy machine is not a failure
 TUNED = Recipe("small_base", (Term(1.0, "small_tuned", "small_base"),))
@@ -50,6 +50,9 @@ def make_records(recipe: Recipe, count: int, seed: int) -> list[TokenRecord]:
 
 class Stream(Script):
     """Streams the columns in turn, a number of tokens of each per update."""
+
+    page: Any  # which shows it
+    cdp: Any  # the session that measures the page
 
     def prepare(self, columns: tuple[tuple[str, Recipe], ...], count: int) -> None:
         self.columns, self.token_bytes = columns, WORDS
@@ -75,36 +78,31 @@ class Stream(Script):
 
 
 @pytest.fixture(scope="module")
-def stream() -> Iterator[Stream]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings)
+def stream(browser: Any) -> Iterator[Stream]:
     stream = Stream()
-    with pytest.MonkeyPatch.context() as patch, browsing() as browser:
+    with pytest.MonkeyPatch.context() as patch, serving(make_service(Settings()), browser) as site:
         patch.setattr(handlers, "stream_run", lambda *args: stream.stream_run(*args[:3]))
-        demo = build_demo(service, settings)
-        url = server.start(demo, settings)
-        stream.page = browser.new_page(viewport={"width": 1400, "height": 1400})
+        stream.page = site.open(height=1400)
         stream.page.set_default_timeout(SLOW_MS)
-        stream.page.goto(url)
-        until(stream.page, "document.querySelector('.examples a') !== null && Boolean(window.Plotly)")
+        until(stream.page, "Boolean(window.Plotly)")
         stream.cdp = stream.page.context.new_cdp_session(stream.page)
         stream.cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
         yield stream
-        server.stop(demo)
-    service.stop()
+        stream.page.context.close()
 
 
 def record(measured: object) -> None:
     sys.stdout.write(f"{measured}\n")
 
 
-def until(page: "sync_api.Page", condition: str) -> None:
+def until(page: Any, condition: str) -> None:
     page.wait_for_function(condition, polling=100)
 
 
 def spent(stream: Stream, name: str = "ScriptDuration") -> float:
     """CPU seconds of the main thread so far."""
-    return {m["name"]: m["value"] for m in stream.cdp.send("Performance.getMetrics")["metrics"]}[name]
+    metrics = stream.cdp.send("Performance.getMetrics")["metrics"]
+    return float({m["name"]: m["value"] for m in metrics}[name])
 
 
 def rest(stream: Stream) -> None:
@@ -133,7 +131,7 @@ def run(stream: Stream, columns: tuple[tuple[str, Recipe], ...], count: int) -> 
     )
 
 
-def test_three_long_columns_stream_at_little_cost(stream: Stream) -> None:
+def test_three_long_columns_take_little_script_time(stream: Stream) -> None:
     stream.prepare(THREE, 256)
     lines = [json.loads(line) for line in stream.lines(1).splitlines()]
     tokens = [line for line in lines if line["k"] == "t"]
@@ -169,7 +167,7 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
     assert costs["click"] < 0.3 and costs["scroll"] < 0.1
 
 
-def test_the_first_plot_of_a_fresh_page_comes_to_rest(stream: Stream) -> None:
+def test_the_first_plot_of_a_new_page_stops_redrawing(stream: Stream) -> None:
     """Concurrent drawings with different configs once redrew endlessly."""
     browser = stream.page.context.browser
     for _ in range(3):

@@ -17,15 +17,9 @@ PAD = "small_base + alpha*(small_tuned - small_base) + beta*(large_base - small_
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(), pause_s=0.05)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(), pause_s=0.05), browser) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(site: Site) -> Iterator[None]:
-    yield
-    site.close_pages()
 
 
 def open_drawer(page: Any, name: str) -> None:
@@ -64,11 +58,15 @@ def wait_names(page: Any, *names: str) -> None:
 
 
 def sliders(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)")
+    names: list[str] = page.eval_on_selector_all(
+        ".slider:not([hidden])", "rows => rows.map(row => row.dataset.control)"
+    )
+    return names
 
 
 def value_of(page: Any, control: str) -> str:
-    return page.locator(f"[data-part={control}-value]").inner_text()
+    shown: str = page.locator(f"[data-part={control}-value]").inner_text()
+    return shown
 
 
 def wait_sentence(page: Any, where: str, words: str) -> None:
@@ -89,7 +87,7 @@ def wait_tokens(page: Any, column: int, pattern: str) -> None:
     )
 
 
-def test_closed_drawers_say_what_they_hold_from_the_start(site: Site) -> None:
+def test_closed_drawers_show_a_summary_from_the_start(site: Site) -> None:
     page = site.open()
     for drawer, words in (("columns", "Up-scaled"), ("sampling", "temperature 0.7"), ("method", "no filter")):
         assert words in page.locator(f"[data-part={drawer}-summary]").inner_text()
@@ -119,7 +117,7 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     assert "assistant" in names[1] and "pirate" in names[2]
 
 
-def test_a_wrong_recipe_is_refused_in_its_place_when_run(site: Site) -> None:
+def test_running_an_invalid_recipe_shows_an_error_in_its_column(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Columns")
     type_recipe(page, 0, "large_base + alpha*(")
@@ -131,7 +129,7 @@ def test_a_wrong_recipe_is_refused_in_its_place_when_run(site: Site) -> None:
     assert page.locator("#eft-columns").is_visible() and page.locator("#eft-sampling").is_hidden()
 
 
-def test_one_to_four_columns_are_added_and_taken_away(site: Site) -> None:
+def test_one_to_four_columns_can_be_added_and_removed(site: Site) -> None:
     page = site.open(1280)
     open_drawer(page, "Columns")
     page.focus("[data-part=add-column]")
@@ -171,7 +169,7 @@ def test_four_columns_stack_on_a_phone(site: Site) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_each_slider_acts_on_the_text_that_is_streaming(site: Site) -> None:
+def test_each_slider_affects_the_streaming_text(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Columns")
     choose(page, 0, "Blend")
@@ -235,7 +233,7 @@ def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:
     assert knob.evaluate("knob => [knob.style.left, knob.style.bottom]") == ["100%", "0%"]
 
 
-def test_the_pad_steers_a_streaming_text_by_pointer_and_by_touch(site: Site) -> None:
+def test_the_pad_affects_a_streaming_text_by_mouse_and_touch(site: Site) -> None:
     page = site.open(has_touch=True)
     open_drawer(page, "Columns")
     type_recipe(page, 0, PAD)
@@ -258,7 +256,7 @@ def test_the_pad_steers_a_streaming_text_by_pointer_and_by_touch(site: Site) -> 
     assert {"α", "β"} <= set(names)
 
 
-def test_the_schedule_is_drawn_and_acts(site: Site) -> None:
+def test_the_schedule_is_drawn_and_takes_effect(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
     pick(page, "#eft-schedule", "only")
@@ -280,7 +278,7 @@ def test_the_schedule_is_drawn_and_acts(site: Site) -> None:
     wait_sentence(page, "schedule", "number of tokens")
 
 
-def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
+def test_the_drawn_schedule_equals_the_engines(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
     for kind, value, text in [
@@ -296,7 +294,7 @@ def test_the_pages_curve_is_that_of_the_engine(site: Site) -> None:
         assert shares == pytest.approx(parse_schedule(text).curve(24))
 
 
-def test_the_weight_filter_keeps_the_terms_to_the_anchors_favourites(site: Site) -> None:
+def test_the_weight_filter_limits_the_terms_to_tokens_the_anchor_finds_likely(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Method")
     pick(page, "#eft-filter", "contr")
@@ -324,7 +322,7 @@ def test_min_p_is_one_of_the_sampling_fields(site: Site) -> None:
     wait_sentence(page, "min_p", "Min-p must be a number from 0 to 1; got 1.5")
 
 
-def test_speculation_shows_its_drafts_and_writes_the_same_text(site: Site) -> None:
+def test_speculative_decoding_marks_drafts_and_gives_the_same_text(site: Site) -> None:
     page = site.open()
     prompt = "the same text, drafted or not"
     open_drawer(page, "Method")

@@ -1,6 +1,7 @@
 """A page with negative alpha allowed: sliders reach below 0, and the page says what that does."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,12 @@ pytestmark = BROWSER_MARKS
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serving(make_service(Settings(allow_negative_alpha=True), pause_s=0.02)) as site:
+def site(browser: Any) -> Iterator[Site]:
+    with serving(make_service(Settings(allow_negative_alpha=True), pause_s=0.02), browser) as site:
         yield site
 
 
-def test_alpha_goes_below_0_and_the_page_says_what_that_does(site: Site) -> None:
+def test_alpha_can_go_below_0_and_the_page_warns_of_its_effect(site: Site) -> None:
     page = site.open()
     assert "emulated disalignment" in page.locator("[data-part=undoing]").inner_text()
     run(page, "chant")
@@ -35,4 +36,3 @@ def test_alpha_goes_below_0_and_the_page_says_what_that_does(site: Site) -> None
     page.select_option("#eft-column-0", label="Pad: α and β in one square")
     page.wait_for_selector("[data-part=pad]:visible")
     assert page.locator("[data-part=pad-note]").inner_text() == "Outside the pad: tuning is undone."
-    site.close_pages()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eft_demo.engine.engine import MAX_FAILURES, Engine
-from eft_demo.engine.failures import DEAD, INTERRUPTED, EngineDead, Trouble, attempt
+from eft_demo.engine.failures import DEAD, INTERRUPTED, EngineDead, StepFailure, attempt
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.errors import Overloaded
@@ -26,7 +26,7 @@ from eft_demo.ui.family_switch import OVER
 from eft_demo.ui.page import build_demo
 from tests.asking import changed, make_request
 from tests.faults import CACHE, CALLS, CLOCK, ERRORS, MODELS, REASONS, Fault, injected
-from tests.toy import FaultyModel, ToyModel
+from tests.toy import FaultyModel, ToyModel, slots_in_use
 
 ROLES = ("large_base", "small_base", "assistant")
 FP32 = Settings(dtype="fp32", threads=1)
@@ -88,8 +88,8 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
 
 def is_free(engine: Engine) -> bool:
     """Whether no sequence and no slot is in use, in any model."""
-    tables = [m.histories if isinstance(m, ToyModel) else m.cache.slots for m in engine.models.values()]
-    return engine.active_sequences == engine.waiting == 0 and not any(tables)
+    held = any(slots_in_use(model) for model in engine.models.values())
+    return engine.active_sequences == engine.waiting == 0 and not held
 
 
 def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]], fault: Fault) -> int:
@@ -169,7 +169,7 @@ def atlas_alone(
 
 
 @pytest.mark.parametrize("place", [*REAL, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in CALLS)])
-def test_one_exception_on_the_bundled_family(
+def test_one_exception_on_the_bundled_family_ends_few_texts_and_changes_no_other(
     place: str, atlas_engine: Engine, atlas_requests: list[RunRequest], atlas_alone: list[list[Sent]]
 ) -> None:
     kinds = list(ERRORS)
@@ -209,7 +209,7 @@ def test_a_full_device_ends_the_columns_that_need_more_memory(
     assert fault.raised
 
 
-def test_a_step_that_ran_out_of_memory_frees_its_own() -> None:
+def test_a_step_that_ran_out_of_memory_frees_its_tensors() -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def step() -> None:
@@ -217,7 +217,7 @@ def test_a_step_that_ran_out_of_memory_frees_its_own() -> None:
         held.append(weakref.ref(made))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    assert isinstance(attempt(step), Trouble)
+    assert isinstance(attempt(step), StepFailure)
     assert held[0]() is None
 
 
@@ -243,7 +243,7 @@ def test_the_family_can_be_switched_while_columns_stream(
         for run in runs:
             assert run.events(60.0), "all of them stream"
         new.start()
-        page.take_over(new)
+        page.switch_service(new)
         assert not old.alive and not old.dead and not new.dead
         ends = [event for run in runs for event in run.events() if isinstance(event, EndEvent)]
         assert all(run.done for run in runs) and len(ends) <= 16
@@ -280,7 +280,9 @@ def toy_alone() -> list[list[Sent]]:
 
 @pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.exhaustive) for turn in (1, 2))])
 @pytest.mark.parametrize("place", [*CALLS, *MODELS, CLOCK])
-def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alone: list[list[Sent]]) -> None:
+def test_one_exception_at_an_early_or_late_call_ends_few_texts_and_changes_no_other(
+    place: str, turn: int, toy_alone: list[list[Sent]]
+) -> None:
     kinds, first = list(ERRORS), EVERYWHERE.index(place)
     at, kind = (1, 2, 7)[(first + turn) % 3], kinds[(first + 3 * turn) % len(kinds)]
     engine = toy_engine(patience_s=0.005 * (at % 2))
@@ -290,7 +292,7 @@ def test_one_exception_at_an_early_or_a_late_call(place: str, turn: int, toy_alo
         assert ended <= 3
 
 
-@pytest.mark.parametrize("place", ["forward of large_base", "eft_demo.engine.engine.Engine._let_in"])
+@pytest.mark.parametrize("place", ["forward of large_base", "eft_demo.engine.engine.Engine._start_prefill"])
 def test_ctrl_c_is_no_failure_of_the_engine(
     place: str, toy_alone: list[list[Sent]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -322,7 +324,9 @@ def test_a_permanent_fault_ends_the_texts_that_need_the_broken_part(
 
 
 @pytest.mark.parametrize("place", MODELS)
-def test_an_exception_after_a_call_has_done_its_work(place: str, toy_alone: list[list[Sent]]) -> None:
+def test_an_exception_raised_after_a_call_ends_few_texts_and_changes_no_other(
+    place: str, toy_alone: list[list[Sent]]
+) -> None:
     engine = toy_engine()
     with injected(place, Fault("runtime", 2, after=True), engine, "assistant") as fault:
         assert check(engine, toy_requests(), toy_alone, fault) <= 3
@@ -432,7 +436,7 @@ def test_a_model_that_returns_another_shape_is_named(
 
 
 @pytest.mark.parametrize("place", [*CALLS, *MODELS])
-def test_cancelling_at_any_call_frees_all_slots_and_harms_no_other_run(
+def test_cancelling_at_any_call_frees_all_slots_and_changes_no_other_run(
     place: str, toy_alone: list[list[Sent]]
 ) -> None:
     engine, requests = toy_engine(), toy_requests()

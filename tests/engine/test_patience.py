@@ -72,7 +72,7 @@ def play(seed: int, patience_s: float) -> list[Sent]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_records_are_the_same_as_one_by_one(seed: int) -> None:
+def test_tokens_sent_in_batches_have_the_same_records(seed: int) -> None:
     for patient, prompt in zip(play(seed, math.inf), play(seed, 0.0), strict=True):
         assert patient.keys() == prompt.keys()
         for column, events in prompt.items():
@@ -100,7 +100,7 @@ def toy_engine(patience_s: float) -> Engine:
     return engine
 
 
-def test_the_first_token_and_the_last_do_not_wait() -> None:
+def test_the_first_and_last_token_are_sent_immediately() -> None:
     engine = toy_engine(math.inf)
     run = engine.submit(endless(5))
     sent = []
@@ -138,7 +138,7 @@ def test_unsent_tokens_of_a_cancelled_run_are_dropped() -> None:
     assert {type(event) for event in other.events()} == {TokenEvent}
 
 
-def test_without_patience_every_step_sends() -> None:
+def test_without_patience_every_step_sends_its_tokens() -> None:
     engine = toy_engine(0.0)
     run = engine.submit(endless(4))
     sent = []

@@ -27,19 +27,19 @@ def request(schedule: Schedule) -> RunRequest:
 
 
 @pytest.mark.parametrize("text", ["off", "on", "on 1", "on 8", "auto"])
-def test_speculation_survives_printing_and_parsing(text: str) -> None:
+def test_a_speculation_setting_survives_its_text_form(text: str) -> None:
     assert str(parse_speculation(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["", "of", "on 9", "on -1", "on x", "on 1 2", "off 2", "auto 3", None, 5, "on ²"]
 )
-def test_invalid_speculation_is_rejected(text: object) -> None:
+def test_an_invalid_speculation_setting_is_rejected(text: object) -> None:
     with pytest.raises(InputError):
         parse_speculation(text)
 
 
-def test_speculation_is_automatic_by_default() -> None:
+def test_the_speculation_setting_is_auto_by_default() -> None:
     assert Speculation() == parse_speculation("auto")
 
 
@@ -71,7 +71,8 @@ def test_every_behaviour_has_its_own_slider() -> None:
     assert recipe.controls == ("alpha_pirate", "alpha_brief")
     assert parse(str(recipe)) == recipe
     assert check_control("alpha_pirate", 2) == 2.0
-    assert control_range("alpha_pirate").high == ALPHA.high
+    own = control_range("alpha_pirate")
+    assert own is not None and own.high == ALPHA.high
     for bad in ("alpha_", "alpha_Ä", "gamma", "", None, 5):
         assert control_range(bad) is None
     with pytest.raises(EFTError, match="alpha_pirate"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, three
-from tests.toy import FaultyModel, ToyModel
+from tests.toy import FaultyModel, ToyModel, slots_in_use
 
 ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
@@ -36,11 +37,16 @@ class Column:
     def __init__(self) -> None:
         self.records: list[TokenRecord] = []
         self.text = ""
-        self.end: EndEvent | None = None
+        self.ended: EndEvent | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
         return tuple(record.id for record in self.records)
+
+    @property
+    def end(self) -> EndEvent:
+        assert self.ended is not None, "the column has not ended"
+        return self.ended
 
 
 def read(run: Run) -> list[Column]:
@@ -51,7 +57,7 @@ def read(run: Run) -> list[Column]:
         if isinstance(event, TokenEvent):
             column.records.append(event.record)
         else:
-            column.end = event
+            column.ended = event
     return columns
 
 
@@ -73,7 +79,7 @@ def engine(
     engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
     yield engine
     assert engine.active_sequences == 0
-    assert not any(model.cache.slots for model in models.values())
+    assert not any(slots_in_use(model) for model in models.values())
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +126,12 @@ def test_scoring_takes_one_forward_per_model_and_chunk(
     (original,) = drive(engine, engine.submit(asked))
     forwards: list[str] = []
     for role, model in models.items():
-        real = model.forward
-        monkeypatch.setattr(
-            model, "forward", lambda *a, _r=role, _f=real, **k: (forwards.append(_r), _f(*a, **k))[1]
-        )
+
+        def noting(*args: Any, role: str = role, forward: Any = model.forward, **options: Any) -> Any:
+            forwards.append(role)
+            return forward(*args, **options)
+
+        monkeypatch.setattr(model, "forward", noting)
     drive(engine, engine.submit(same_text(asked, original[2].ids)))
     chunks = -(-LENGTH // score.CHUNK)
     assert {role: forwards.count(role) for role in ROLES} == dict.fromkeys(
@@ -142,7 +150,7 @@ def test_an_unchanged_branch_equals_the_original(engine: Engine, asked: RunReque
 
 
 @pytest.mark.parametrize("kept", [1, 7, score.CHUNK + 3])
-def test_a_text_is_reproduced_with_other_load_and_drafts(
+def test_scoring_reproduces_a_text_made_under_load_and_with_drafts(
     engine: Engine, asked: RunRequest, kept: int
 ) -> None:
     """In float32, with the same controls and noise, neither drafts nor other runs change the text."""
@@ -168,7 +176,7 @@ def test_samples_of_a_branch_share_its_forced_tokens_and_differ_by_seed(
     assert all(ids[:6] == kept for ids in texts)
 
 
-def test_scoring_does_not_change_other_runs(engine: Engine, asked: RunRequest) -> None:
+def test_scoring_leaves_other_runs_unchanged(engine: Engine, asked: RunRequest) -> None:
     (alone,) = drive(engine, engine.submit(asked))
     running = engine.submit(asked)
     for _ in range(5):
@@ -221,13 +229,13 @@ def test_a_fault_ends_only_the_columns_of_its_model(tiny_settings: Settings, aft
     engine = toy_engine(models, tiny_settings)
     (columns,) = drive(engine, engine.submit(toy_request(forced)))
     assert [column.end.finish_reason for column in columns] == ["length", "error", "error"]
-    assert "assistant" in columns[1].end.error
+    assert "assistant" in (columns[1].end.error or "")
     assert columns[0].ids == sound[0].ids
     assert_alike(columns[0].records, sound[0].records)
     assert not any(model.histories for model in models.values())
 
 
-def test_another_sequence_takes_over_a_prefill(tiny_settings: Settings) -> None:
+def test_a_prefill_continues_with_another_sequence_when_its_own_ends(tiny_settings: Settings) -> None:
     """Columns of a run share one prefill per model; a fault ends the first sequence between two chunks."""
     columns = (("One", parse("large_base + 1*(assistant - small_base)")), ("Two", parse("large_base")))
     forced = tuple(range(4, 4 + 2 * score.CHUNK + 1))
@@ -251,7 +259,7 @@ def test_a_column_with_a_smaller_context_ends_first(tiny_settings: Settings) -> 
 
 
 @pytest.mark.parametrize("bad", [-1, VOCAB, 2**40, True, "5", 1.0, None])
-def test_a_forced_token_outside_the_vocabulary_is_rejected(tiny_settings: Settings, bad: object) -> None:
+def test_a_forced_token_outside_the_vocabulary_is_rejected(tiny_settings: Settings, bad: Any) -> None:
     engine = toy_engine(toys(), tiny_settings)
     with pytest.raises(InputError, match="39"):
         engine.submit(toy_request((1, bad)))

@@ -141,7 +141,7 @@ def assert_same(run: Run, expected: tuple[list[int], str]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("block", [*range(1, 9), 0])
-def test_a_single_sequence_equals_plain_steps(engine: Engine, block: int) -> None:
+def test_a_sequence_with_drafts_equals_plain_steps(engine: Engine, block: int) -> None:
     """28 random cases for every block."""
     rng = random.Random(block)
     cases = [random_case(rng) for _ in range(28)]
@@ -185,7 +185,7 @@ def three(sampling: Sampling = WARM, length: int = 24, columns: object = THREE) 
 
 @pytest.mark.parametrize("columns", [THREE, SHOWN], ids=["three", "as the page shows them"])
 @pytest.mark.parametrize("block", [1, 2, 4, 8])
-def test_three_columns_draft_for_each_other(engine: Engine, block: int, columns: object) -> None:
+def test_three_columns_with_drafts_equal_plain_steps(engine: Engine, block: int, columns: object) -> None:
     """The small base drafts for the base; the tuned model drafts for up-scaled and continues its own text."""
     for seed in range(4):
         case = three(replace(WARM, seed=seed), columns=columns)
@@ -202,7 +202,7 @@ def test_three_columns_draft_for_each_other(engine: Engine, block: int, columns:
 
 
 @pytest.mark.parametrize("temperature", [0, 0.8, 2])
-def test_a_drafter_equal_to_the_mix_is_always_right(endless: Engine, temperature: float) -> None:
+def test_a_drafter_equal_to_the_mixture_has_every_draft_accepted(endless: Engine, temperature: float) -> None:
     """Because it uses the noise of the positions it drafts for."""
     case = changed(three(replace(WARM, temperature=temperature), length=40), controls={"alpha": 1, "beta": 0})
     columns = (("P", parse("assistant + beta*(large_base - small_base)")),)
@@ -251,7 +251,7 @@ def test_a_changed_control_applies_from_the_next_verified_token(engine: Engine, 
 
 
 @pytest.mark.parametrize("kept", [1, 5, 17])
-def test_a_branch_uses_drafts(engine: Engine, kept: int) -> None:
+def test_a_branch_uses_drafts_and_keeps_its_text(engine: Engine, kept: int) -> None:
     whole = engine.submit(changed(three(length=30), columns=THREE[2:]))
     drive(engine, whole)
     ids = ids_of(read(whole)[0][0])
@@ -263,7 +263,7 @@ def test_a_branch_uses_drafts(engine: Engine, kept: int) -> None:
     assert all(bool(record.draft) == (record.position >= kept) for record in records)
 
 
-def test_scoring_beside_a_text_that_drafts(engine: Engine) -> None:
+def test_scoring_beside_a_sequence_with_drafts_changes_neither(engine: Engine) -> None:
     plain = engine.submit(three())
     drive(engine, plain)
     expected = [ids_of(records) for records in read(plain)[0]]
@@ -311,7 +311,7 @@ def test_a_text_ends_where_the_context_ends(endless: Engine, prompt: int) -> Non
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("call", [1, 2, 4, 7])
-def test_cancel_between_the_forwards_of_a_round(
+def test_cancelling_between_the_forwards_of_a_round_stops_the_round(
     endless: Engine, monkeypatch: pytest.MonkeyPatch, role: str, call: int
 ) -> None:
     run = endless.submit(changed(three(length=40), speculation=Speculation("on", 4)))

@@ -12,7 +12,7 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
-from eft_demo.engine.zerogpu import LentEngine
+from eft_demo.engine.zerogpu import ZeroGpuEngine
 from eft_demo.errors import InputError, Overloaded
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
@@ -20,8 +20,8 @@ from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import space
 from tests.asking import make_request, spec, three
+from tests.fake_spaces import FakeSpaces
 from tests.fakes import CHANT, ROLES, EchoModel, make_family
-from tests.lender import Lender
 from tests.waiting import until
 
 SETTINGS = Settings(threads=1)
@@ -29,19 +29,19 @@ WAIT_S = 30.0  # a busy machine is not a failure
 
 
 def make_service(
-    lender: Lender, settings: Settings = SETTINGS, pause_s: float = 0.01, **options: bool
+    spaces: FakeSpaces, settings: Settings = SETTINGS, pause_s: float = 0.01, **options: bool
 ) -> Service:
     family = make_family()
     models = {role: EchoModel(role, family, pause_s if role == "large_base" else 0.0) for role in ROLES}
     parts = (models, family.stop_ids, settings, family.token_bytes)
-    return Service(family, LentEngine(*parts, lend=lender.GPU, **options), settings)
+    return Service(family, ZeroGpuEngine(*parts, allocate_gpu=spaces.GPU, **options), settings)
 
 
 @pytest.fixture
-def lender() -> Iterator[Lender]:
-    lender = Lender()
-    yield lender
-    lender.end()
+def spaces() -> Iterator[FakeSpaces]:
+    spaces = FakeSpaces()
+    yield spaces
+    spaces.end()
 
 
 def answer(service: Service, prompt: str = "Grüße", **options: object) -> list[ColumnTrace]:
@@ -59,8 +59,8 @@ def read(run: Run, until: str) -> str:
     return said
 
 
-def test_the_text_equals_a_local_run_and_each_run_is_one_call(lender: Lender) -> None:
-    service = make_service(lender)
+def test_the_text_equals_a_local_run_and_each_run_is_one_call(spaces: FakeSpaces) -> None:
+    service = make_service(spaces)
     family = service.family
     models = {role: EchoModel(role, family) for role in ROLES}
     home = Service(family, Engine(models, family.stop_ids, SETTINGS, family.token_bytes), SETTINGS)
@@ -70,11 +70,11 @@ def test_the_text_equals_a_local_run_and_each_run_is_one_call(lender: Lender) ->
         assert [t.text for t in there] == [t.text for t in here] == [prompt] * 3
         assert [t.tokens for t in there] == [t.tokens for t in here]
     home.stop()
-    assert len(lender.tasks) == 1 and len(lender.durations) == 2 and len(lender.workers) == 1
+    assert len(spaces.tasks) == 1 and len(spaces.durations) == 2 and len(spaces.workers) == 1
 
 
-def test_alpha_takes_effect_during_a_run(lender: Lender) -> None:
-    service = make_service(lender)
+def test_alpha_takes_effect_during_a_run(spaces: FakeSpaces) -> None:
+    service = make_service(spaces)
     run = service.start_run(spec(CHANT, "brief", controls={"alpha": 0.0}, temperature=0.0, length=256))
     read(run, "lll")
     run.set_control("alpha", 3.0)
@@ -82,8 +82,8 @@ def test_alpha_takes_effect_during_a_run(lender: Lender) -> None:
     run.cancel()
 
 
-def test_stop_ends_the_run_in_the_other_process_and_frees_its_rows(lender: Lender) -> None:
-    service = make_service(lender)
+def test_stop_ends_the_run_in_the_other_process_and_frees_its_rows(spaces: FakeSpaces) -> None:
+    service = make_service(spaces)
     columns = three("brief")
     for _ in range(2):  # the second run reuses the worker of the first, whose rows must be free
         run = service.start_run(spec(CHANT, "brief", columns=columns, length=256))
@@ -94,30 +94,31 @@ def test_stop_ends_the_run_in_the_other_process_and_frees_its_rows(lender: Lende
         until(lambda: service.engine.active_sequences == 0)
 
 
-def test_every_column_shows_why_the_lender_refused(lender: Lender) -> None:
-    lender.refusal = "You have used up your quota of 2 minutes."
-    for trace in answer(make_service(lender)):
+def test_every_column_shows_why_zerogpu_refused(spaces: FakeSpaces) -> None:
+    spaces.refusal = "You have used up your quota of 2 minutes."
+    for trace in answer(make_service(spaces)):
         assert trace.finish_reason == "error"
         assert ": You have used up your quota of 2 minutes. " in str(trace.error)
 
 
-def test_a_bug_in_the_other_process_is_reported(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_other_process_is_reported(spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engine, "step", lambda self: 1 / 0)
-    assert all(": ZeroDivisionError. " in str(trace.error) for trace in answer(make_service(lender)))
+    assert all(": ZeroDivisionError. " in str(trace.error) for trace in answer(make_service(spaces)))
 
 
 def test_a_run_reserves_time_by_its_length_and_ends_before_it_is_over(
-    lender: Lender, monkeypatch: pytest.MonkeyPatch
+    spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = make_service(lender, pause_s=0.05)
+    service = make_service(spaces, pause_s=0.05)
     answer(service, length=1)
     answer(service, length=200)
-    short, long = lender.durations
+    short, long = spaces.durations
     assert 10 < short < long < SETTINGS.deadline_s
     assert long - short == pytest.approx(199 * zerogpu.STEP_S, abs=1)
-    assert make_service(lender, replace(SETTINGS, deadline_s=9.0)).engine.duration_s(long_run(), 0) == 9
+    hurried = make_service(spaces, replace(SETTINGS, deadline_s=9.0)).engine
+    assert isinstance(hurried, ZeroGpuEngine) and hurried.duration_s(long_run(), 0) == 9
     monkeypatch.setattr(zerogpu, "START_S", 0.0)
-    lender.end()  # so that the next worker is forked with the new value
+    spaces.end()  # so that the next worker is forked with the new value
     # With drafts the text could be finished in time.
     traces = answer(service, CHANT, length=20, speculation=Speculation("off"))
     assert {trace.error for trace in traces} == {zerogpu.TIME_OVER}
@@ -128,8 +129,8 @@ def long_run() -> RunRequest:
     return make_request({"small_base": (1,)}, columns, {}, Sampling(), 256)
 
 
-def test_too_many_runs_at_once_are_rejected(lender: Lender) -> None:
-    service = make_service(lender, replace(SETTINGS, max_waiting=0))
+def test_too_many_runs_at_once_are_rejected(spaces: FakeSpaces) -> None:
+    service = make_service(spaces, replace(SETTINGS, max_waiting=0))
     run = service.start_run(spec(CHANT, "brief", length=256))
     with pytest.raises(Overloaded, match="1 runs"):
         service.start_run(spec("Hi", "brief"))
@@ -138,25 +139,27 @@ def test_too_many_runs_at_once_are_rejected(lender: Lender) -> None:
     assert answer(service)[0].text == "Grüße"
 
 
-def test_too_many_controls_are_rejected(lender: Lender) -> None:
+def test_too_many_controls_are_rejected(spaces: FakeSpaces) -> None:
     controls = {f"alpha_{k}": 1.0 for k in range(zerogpu.MAX_CONTROLS)} | {"alpha": 1.0}
     with pytest.raises(InputError, match="32 .* 33"):
-        make_service(lender).start_run(spec("Hi", "brief", controls=controls))
+        make_service(spaces).start_run(spec("Hi", "brief", controls=controls))
 
 
-def test_only_a_space_with_zerogpu_has_a_lender(lender: Lender, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert space.lender(Settings.from_env({"SPACE_ID": "me/eft"})) is None
+def test_only_a_space_with_zerogpu_has_a_gpu_decorator(
+    spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert space.gpu_decorator(Settings.from_env({"SPACE_ID": "me/eft"})) is None
     on_zerogpu = Settings.from_env({"SPACE_ID": "me/eft", "SPACES_ZERO_GPU": "true"})
     monkeypatch.setitem(sys.modules, "spaces", None)
     with pytest.raises(InputError, match="`spaces`"):
-        space.lender(on_zerogpu)
-    monkeypatch.setitem(sys.modules, "spaces", lender)
-    assert space.lender(on_zerogpu) == lender.GPU
+        space.gpu_decorator(on_zerogpu)
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    assert space.gpu_decorator(on_zerogpu) == spaces.GPU
 
 
-def test_models_on_the_cpu_run_without_the_lender(lender: Lender) -> None:
-    service = make_service(lender, needs_device=False)
+def test_models_on_the_cpu_run_without_zerogpu(spaces: FakeSpaces) -> None:
+    service = make_service(spaces, needs_device=False)
     service.start()
     assert answer(service)[0].text == "Grüße"
     service.stop()
-    assert len(lender.tasks) == 1 and not lender.durations  # ZeroGPU requires one, even if unused
+    assert len(spaces.tasks) == 1 and not spaces.durations  # ZeroGPU requires one, even if unused

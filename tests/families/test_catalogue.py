@@ -1,14 +1,15 @@
 """The catalogue: errors in family files name their line, and memory is planned before loading."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, find_entry, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
-from eft_demo.models.plan import choice_of, make_plan
+from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import Settings
 
@@ -37,7 +38,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_every_family_file_of_the_app_is_right() -> None:
+def test_every_bundled_family_file_is_valid() -> None:
     entries = list_entries(Settings())
     assert entries[0].name == "atlas"
     assert len({entry.name for entry in entries}) == len(entries) > 1
@@ -47,7 +48,7 @@ def test_every_family_file_of_the_app_is_right() -> None:
             assert role.repo is not None
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_users_family_file_is_read(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
     assert (entry.name, entry.pinned, entry.gated) == ("mine", False, False)
     assert entry.roles["small_base"].path == tmp_path / "small"
@@ -68,7 +69,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (", layers: 2", "", "line 8: roles.large_base.shape has no layers"),
         ("hidden: 64", "hiden: 64", "line 8: 'hiden'.*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
-        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs either a repo"),
+        ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs one of these: a repo"),
         ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
         ("role: polite", "role: rude", "line 14: .*rude"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
@@ -83,11 +84,22 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
         ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*not a full model of this family"),
         ("path: polite", "path: polite\n    adapter_of: polite", "line 12: .*one of large_base, small"),
+        (
+            'prompt: "Q: {prompt}\\nA:"\n',
+            "",
+            "line 5: roles.large_base has no prompt, and the family has none",
+        ),
+        ("licence: MIT", "licence: MIT\ntokenizer: polit", "line 3: tokenizer must be one of the roles or a"),
+        (
+            "behaviours:\n  - {role: polite, title: Polite, description: Says please.}",
+            "behaviours: []",
+            "line 13: A family needs at least one behaviour",
+        ),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     assert old in OWN
     path = written(tmp_path, OWN.replace(old, new, 1))
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
@@ -109,7 +121,7 @@ def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str)
         read_entry(path)
 
 
-def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None:
+def test_the_plan_counts_weights_and_cache_rows(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
     settings = Settings(dtype="fp32", max_sequences=8)
     plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
@@ -117,7 +129,10 @@ def test_a_plan_needs_what_the_weights_and_the_rows_take(tmp_path: Path) -> None
     assert large.weights_bytes == 4 * 1_000_000
     assert large.cache_bytes == 8 * 128 * 2 * 2 * 2 * 32 * 4  # rows, tokens, k and v, layers, heads, width
     assert plan.fits and plan.rows == 8
-    assert not large.here and choice_of(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
+    # What is needed at least is stated apart from how many more texts there is room for.
+    more_rows = plan.full_bytes["cpu"] - plan.needed_bytes["cpu"]
+    assert more_rows == pytest.approx(1.03 * large.cache_bytes / 2, rel=1e-3)
+    assert not large.here and menu_entry(entry, settings, {"cpu": GB}).download_bytes == 2_000_000
 
 
 def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> None:
@@ -134,6 +149,18 @@ def test_a_family_that_does_not_fit_is_quantised_then_limited_then_refused() -> 
     with pytest.raises(OutOfMemory, match=r" \d+.\d GB .* 4.0 GB .*large_base"):
         none.check()
     assert make_plan(entry, Settings(dtype="bf16", quantisation="none"), free={"cpu": 14 * GB}).problem
+
+
+def test_weights_that_are_stored_quantised_are_downloaded_and_planned_as_they_are() -> None:
+    entry = next(entry for entry in list_entries(Settings()) if entry.name == "qwen2.5-72b-4bit")
+    room = {"cpu": 64 * GB, "cuda:0": 80 * GB}
+    for quantisation in ("auto", "none", "int8"):
+        menu = menu_entry(entry, Settings(dtype="bf16", quantisation=quantisation), room)
+        large = menu.plan.of("large_base")
+        assert menu.plan.fits and (large.quantisation, large.device) == ("none", "cuda:0")
+        assert large.weights_bytes == pytest.approx(41.3 * GB, rel=0.01)
+        assert large.parameters == 72_706_203_648
+        assert menu.download_bytes == pytest.approx(47.4 * GB, rel=0.01)
 
 
 def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
@@ -154,9 +181,9 @@ def test_on_a_gpu_the_large_model_goes_where_there_is_room() -> None:
     assert on_cpu.of("large_base").device == "cpu"
 
 
-def test_the_list_has_what_a_menu_needs() -> None:
+def test_the_list_has_everything_the_menu_shows() -> None:
     here = Settings(dtype="fp32")
-    choices = {entry.name: choice_of(entry, here) for entry in list_entries(here)}
+    choices = {entry.name: menu_entry(entry, here) for entry in list_entries(here)}
     atlas = choices["atlas"]
     assert atlas.here and atlas.plan.fits and atlas.download_bytes == 0
     assert atlas.parameters["large_base"] == 8_263_552
@@ -194,7 +221,7 @@ def test_a_chat_template_is_written_around_the_question() -> None:
 )
 def test_an_unusable_chat_template_is_refused(template: str | None, sentence: str) -> None:
     with pytest.raises(FamilyError, match=sentence):
-        around(PromptFormat("chat", ""), template and ChatTemplate(template, {}))
+        around(PromptFormat("chat", ""), None if template is None else ChatTemplate(template, {}))
 
 
 @pytest.mark.parametrize(
@@ -209,3 +236,36 @@ def test_an_invalid_prompt_format_is_refused(kind: str, text: str) -> None:
 def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> None:
     by_hand = read_entry(written(tmp_path, OWN))
     assert read_entry(written(tmp_path, yaml.safe_dump(yaml.safe_load(OWN)))) == by_hand
+
+
+def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None:
+    assert read_entry(written(tmp_path, OWN)).examples == EXAMPLES
+    # Questions or requests in words, not names of code.
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example) for example in EXAMPLES)
+    own = "examples: ['Why is ice slippery?']\ncaptions: {large_base: Knows much, small_tuned: Answers}\n"
+    entry = read_entry(written(tmp_path, OWN + own))
+    assert entry.examples == ("Why is ice slippery?",)
+    assert entry.captions == {"large_base": "Knows much", "small_tuned": "Answers"}
+    for text, sentence in (
+        ("examples: []", "1 to 8 examples"),
+        (f"examples: [{'x' * 201}]", "200 characters"),
+        ("captions: {nobody: Knows}", "nobody"),
+        (f"captions: {{polite: {'x' * 81}}}", "80 characters"),
+    ):
+        with pytest.raises(FamilyError, match=sentence):
+            read_entry(written(tmp_path, OWN + text))
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine.YAML", "mine.yaml.txt", "mine", "my family"])
+def test_a_family_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text(OWN, encoding="utf-8")
+    assert find_entry(str(tmp_path / name), Settings()).title == "Mine"
+    monkeypatch.chdir(tmp_path)
+    assert find_entry(name, Settings()).title == "Mine"
+
+
+def test_a_path_without_a_file_is_reported_as_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"nothing\.txt cannot be read"):
+        find_entry(str(tmp_path / "nothing.txt"), Settings())
+    with pytest.raises(FamilyError, match="There is no family 'qwen9'"):
+        find_entry("qwen9", Settings())

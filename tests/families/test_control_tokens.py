@@ -37,7 +37,7 @@ WILD = Sampling(temperature=2.0, top_p=1.0)
     st.integers(0, 5),
     st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_stops_are_one_class_and_the_rest_is_conditional(
+def test_stop_tokens_are_pooled_and_banned_tokens_removed(
     seed: int, ids: list[int], stops: int, dtype: torch.dtype
 ) -> None:
     control_tokens = ControlTokens(tuple(ids[:stops]), tuple(ids[stops:]))
@@ -109,7 +109,7 @@ def test_control_tokens_with_high_noise_are_never_sampled(seed: int) -> None:
             assert not {c.id for c in possible} & {*BANNED, STOPS[1]}
 
 
-def test_models_that_end_with_different_tokens_agree_to_end() -> None:
+def test_models_with_different_stop_tokens_end_together() -> None:
     """The base ends with 37, tuning added 39: their single deltas are noise, their pooled delta is not."""
     models: dict[str, LanguageModel] = {
         "large_base": Preferring("large_base", {37: 6.0, 39: -4.0}),
@@ -146,7 +146,7 @@ def padded_models(widths: dict[str, int], fast: bool) -> dict[str, LanguageModel
 
 @pytest.mark.parametrize("fast", [False, True], ids=["library", "fused"])
 @pytest.mark.parametrize("widths", [(64, 48, 40), (40, 64, 48), (48, 48, 64)], ids=str)
-def test_models_of_other_widths_meet_at_the_vocabulary(widths: tuple[int, int, int], fast: bool) -> None:
+def test_wider_logits_are_cut_to_the_shared_vocabulary(widths: tuple[int, int, int], fast: bool) -> None:
     exact = padded_models(dict.fromkeys(ROLES, VOCAB), fast)
     wide = padded_models(dict(zip(ROLES, widths, strict=True)), fast)
     for (ours, end), (theirs, _) in zip(
@@ -158,6 +158,6 @@ def test_models_of_other_widths_meet_at_the_vocabulary(widths: tuple[int, int, i
             assert mine.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
-def test_a_family_bans_what_is_neither_text_nor_an_end(tiny_family: Family) -> None:
+def test_control_tokens_that_are_no_stop_are_banned(tiny_family: Family) -> None:
     assert tiny_family.banned_ids == frozenset()
     assert all(tiny_family.token_bytes[i] or i in tiny_family.stop_ids for i in range(tiny_family.vocab))

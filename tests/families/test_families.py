@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.bytelevel import byte_alphabet
@@ -83,7 +84,7 @@ def broken(tiny_assets: Path, tmp_path: Path) -> tuple[Path, Settings]:
 @pytest.mark.parametrize(
     "name", ["tokenizer.json", "large_base/config.json", "assistant/model.safetensors", "small_base"]
 )
-def test_a_missing_file_is_named_with_the_way_out(broken: tuple[Path, Settings], name: str) -> None:
+def test_a_missing_file_is_named_with_what_to_do(broken: tuple[Path, Settings], name: str) -> None:
     folder, settings = broken
     shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
     with pytest.raises(FamilyError, match=f"{name}.* missing.*train-atlas"):
@@ -124,6 +125,37 @@ def test_a_vocabulary_that_does_not_match_is_reported(broken: tuple[Path, Settin
     (folder / "brief" / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))
     with pytest.raises(FamilyError, match="brief knows 300 tokens.* do not belong together"):
         load_family("tiny", settings)
+
+
+def changed(broken: tuple[Path, Settings], **entries: object) -> Settings:
+    """Settings that use the tiny family with other entries in its file."""
+    folder, settings = broken
+    path = folder / "family.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | entries))
+    return settings
+
+
+@pytest.mark.parametrize(("entry", "value"), [("stop", ["<|nobody|>"]), ("bos", "<|nobody|>")])
+def test_a_token_that_the_tokenizer_lacks_is_named(
+    broken: tuple[Path, Settings], entry: str, value: object
+) -> None:
+    named = rf"{entry} token <\|nobody\|> of .*family.yaml is not in the tokenizer"
+    with pytest.raises(FamilyError, match=named):
+        load_family("tiny", changed(broken, **{entry: value}))
+
+
+def test_a_bos_token_is_put_first(broken: tuple[Path, Settings]) -> None:
+    assert load_family("tiny", changed(broken, bos=None)).bos_id is None
+    family = load_family("tiny", changed(broken, bos=STOP))
+    assert family.bos_id == family.codec.tokenizer.token_to_id(STOP)
+    assert encode_prompt(family, "brief", "Hi")[0] == family.bos_id
+
+
+def test_a_folder_without_an_adapter_is_none(broken: tuple[Path, Settings]) -> None:
+    roles = {role: role for role in ("large_base", "small_base", "assistant", "pirate", "guarded")}
+    adapter = {"brief": {"path": "brief", "adapter_of": "small_base"}}
+    with pytest.raises(FamilyError, match="adapter_config.json, part of the adapter brief, is missing"):
+        load_family("tiny", changed(broken, roles=roles | adapter))
 
 
 def test_only_the_roles_asked_for_are_loaded(tiny_family: Family) -> None:

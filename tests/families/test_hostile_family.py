@@ -92,13 +92,14 @@ def test_a_hostile_template_is_refused_in_time(
     monkeypatch: pytest.MonkeyPatch, template: str, cause: str
 ) -> None:
     around(CHAT, ChatTemplate(QUESTION, {}))  # the process has started
-    monkeypatch.setattr(rendering, "RENDER_S", 1.0)
+    # Only what takes long has little time: on a busy machine, the memory would be full a second later.
+    monkeypatch.setattr(rendering, "RENDER_S", 1.0 if "1 second" in cause else 60.0)
     with pytest.raises(FamilyError, match=f"(?s)chat template.*({cause}).*plain format"):
         around(CHAT, ChatTemplate(template, {}))
     assert around(CHAT, ChatTemplate(QUESTION + "!", {})) == Frame("", "!")
 
 
-def test_the_advice_mentions_the_system_prompt_only_if_there_is_one() -> None:
+def test_advice_mentions_the_system_prompt_only_if_there_is_one() -> None:
     template = ChatTemplate("{{ raise_exception('no') }}", {})
     with pytest.raises(FamilyError, match="Please leave the system prompt empty, or choose"):
         around(PromptFormat("chat", "Be brief."), template)
@@ -181,7 +182,7 @@ def test_json_of_another_shape_is_refused(family: Callable[[str], Path], name: s
         open_family(read_entry(file), FP32)
 
 
-def test_the_app_starts_with_the_bundled_family_where_a_family_file_fails(
+def test_the_app_starts_with_the_bundled_family_if_the_family_file_fails(
     family: Callable[[str], Path],
 ) -> None:
     file = family("llama3")
@@ -268,7 +269,7 @@ def test_a_huge_or_special_yaml_file_is_not_read_to_its_end(tmp_path: Path) -> N
             read_entry(path)
 
 
-def test_an_alias_or_two_in_a_family_file_is_fine(family: Callable[[str], Path]) -> None:
+def test_a_few_aliases_in_a_family_file_are_accepted(family: Callable[[str], Path]) -> None:
     file = family("llama3")
     text = file.read_text().replace("title: Polite", "title: &t Polite")
     assert "description: Says please." in text
@@ -404,7 +405,9 @@ def test_impossible_folders_are_refused(family: Callable[[str], Path], path: str
 
 
 @pytest.mark.parametrize("ends", [-1, [0, -3], 2**40, None])
-def test_end_tokens_that_no_token_has_are_none(family: Callable[[str], Path], ends: object) -> None:
+def test_end_tokens_missing_from_the_tokenizer_are_ignored(
+    family: Callable[[str], Path], ends: object
+) -> None:
     file = family("llama3")
     before = open_family(str(file), FP32).family.stop_ids
     change_json(file.parent / "small_base" / "config.json", eos_token_id=ends)
@@ -412,7 +415,7 @@ def test_end_tokens_that_no_token_has_are_none(family: Callable[[str], Path], en
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama3"])
-def test_layers_that_the_config_does_not_count_are_not_ignored(
+def test_weights_with_more_layers_than_the_config_are_refused(
     family: Callable[[str], Path], kind: str
 ) -> None:
     file = family(kind)

@@ -30,7 +30,7 @@ from eft_demo.families.hub_faults import HubUnreachable, Incomplete
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
-from eft_demo.models.plan import choice_of
+from eft_demo.models.plan import menu_entry
 from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import load_first
 from tests.asking import spec
@@ -83,7 +83,7 @@ def entry(originals: Path, tmp_path: Path) -> Entry:
 
 def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -> None:
     stages: list[Stage] = []
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     service = Service.load(FP32, entry, watcher=Watcher(stages.append))
     try:
         traces = collect(service.start_run(spec("Who?", "polite", length=3)))
@@ -99,12 +99,12 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
         size = sum(path.stat().st_size for path in hub.folder_of(repo).iterdir())
         assert done[-1] == size
     hub.asked.clear()
-    assert choice_of(entry, FP32).here
+    assert menu_entry(entry, FP32).here
     open_family(entry, FP32)
     assert not hub.asked, "cached files need no network"
 
 
-def test_only_what_is_needed_comes_and_never_code(hub: FolderHub, entry: Entry) -> None:
+def test_only_the_needed_files_are_downloaded_and_never_code(hub: FolderHub, entry: Entry) -> None:
     for name in ("modeling_evil.py", "pytorch_model.bin", "consolidated.safetensors"):
         (hub.root / "me" / "polite" / name).write_text("import os")
     open_family(entry, FP32)
@@ -120,7 +120,7 @@ def test_a_download_can_be_cancelled_and_resumed(hub: FolderHub, entry: Entry) -
     hub.on_chunk = lambda: cancel.set() if (hub.folder_of("me/small_base") / "config.json").exists() else None
     with pytest.raises(Cancelled, match="Cancelled"):
         open_family(entry, FP32, watcher=Watcher(cancel=cancel))
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     hub.on_chunk = lambda: None
     assert set(open_family(entry, FP32).models) == set(ROLES)
 
@@ -175,8 +175,9 @@ def test_every_error_of_the_hub_has_its_message(
     hub: FolderHub, entry: Entry, fault: str, at_download: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, sentence = FAULTS[fault]
-    monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 3.0)
+    if answer is hang:
+        monkeypatch.setattr("eft_demo.families.hub.TIMEOUT_S", 0.2)
+        monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 1.5)
     if at_download:
         hub.download_fault = answer
     else:
@@ -185,7 +186,7 @@ def test_every_error_of_the_hub_has_its_message(
         open_family(entry, FP32)
 
 
-def test_an_answer_that_never_ends_ends_by_a_deadline(
+def test_an_endless_answer_is_ended_by_a_deadline(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eft_demo.families.hub.ANSWER_S", 0.3)
@@ -210,13 +211,15 @@ def test_a_partial_file_is_not_accepted(hub: FolderHub, entry: Entry) -> None:
     hub.download_fault = half
     with pytest.raises(Incomplete, match="came incomplete .RemoteProtocolError: peer closed.*start again"):
         open_family(entry, FP32)
-    assert not choice_of(entry, FP32).here
+    assert not menu_entry(entry, FP32).here
     hub.download_fault = None
     assert set(open_family(entry, FP32).models) == set(ROLES)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.9])
-def test_a_file_that_a_mirror_cuts_off_came_incomplete(hub: FolderHub, entry: Entry, kept: float) -> None:
+def test_a_file_cut_off_by_a_mirror_is_reported_as_incomplete(
+    hub: FolderHub, entry: Entry, kept: float
+) -> None:
     """The answer's own length is right, but the hub announced a longer file."""
 
     def cut(request: Request) -> None:
@@ -281,7 +284,7 @@ def test_a_certificate_that_is_not_trusted_is_named(
         open_family(entry, FP32)
 
 
-def test_the_app_starts_with_the_bundled_family_and_says_why(hub: FolderHub) -> None:
+def test_the_app_starts_with_the_bundled_family_and_gives_the_reason(hub: FolderHub) -> None:
     hub.close()
     service, notice = load_first(replace(FP32, family="smollm2-tiny"))
     try:
@@ -493,10 +496,12 @@ def test_a_longer_vocabulary_is_cut_and_ids_beyond_are_never_sampled(hub: Folder
 def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_path: Path) -> None:
     base = transformers.AutoModelForCausalLM.from_pretrained(hub.root / "me" / "small_base")
     base.config._name_or_path = base.name_or_path = "me/small_base"
-    options = {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": False}
-    tuned = peft.get_peft_model(base, peft.LoraConfig(base_model_name_or_path="me/small_base", **options))
+    lora = peft.LoraConfig(
+        base_model_name_or_path="me/small_base", r=4, target_modules=["q_proj"], init_lora_weights=False
+    )
+    tuned = peft.get_peft_model(base, lora)
     tuned.peft_config["default"].base_model_name_or_path = "me/small_base"
-    tuned.save_pretrained(hub.root / "me" / "adapter")
+    tuned.save_pretrained(str(hub.root / "me" / "adapter"))
     polite = replace(
         entry.roles["polite"],
         repo="me/adapter",
@@ -509,7 +514,7 @@ def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_p
     names = {path.name for path in hub.folder_of("me/adapter").iterdir()}
     assert names == {"adapter_config.json", "adapter_model.safetensors"}
     hub.asked.clear()
-    assert choice_of(with_adapter, FP32).here and set(open_family(with_adapter, FP32).models) == set(ROLES)
+    assert menu_entry(with_adapter, FP32).here and set(open_family(with_adapter, FP32).models) == set(ROLES)
     assert not hub.asked
     spoiled = hub.folder_of("me/adapter") / "adapter_config.json"
     spoiled.write_text(spoiled.read_text().replace("me/small_base", "me/another"))
@@ -520,7 +525,8 @@ def test_a_role_may_be_an_adapter_of_the_hub(hub: FolderHub, entry: Entry, tmp_p
 def test_running_out_of_memory_on_loading_is_reported_and_leaves_nothing(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, built = transformers.AutoModelForCausalLM.from_pretrained, []
+    real = transformers.AutoModelForCausalLM.from_pretrained
+    built: list[weakref.ref[Any]] = []
 
     def second_fails(folder: Path, **options: Any) -> Any:
         if built:

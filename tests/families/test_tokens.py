@@ -1,7 +1,7 @@
 """Both kinds of tokenizers: exact bytes, the same prompts as transformers, no control tokens from text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,9 @@ LLAMA2_CHAT = (
     "<</SYS>>\n\n{{ messages[1]['content'] }} [/INST]{% else %}[INST] {{ messages[0]['content'] }} [/INST]"
     "{% endif %}"
 )
-KINDS = {
+KINDS: Mapping[
+    str, tuple[Callable[[], Tokenizer], str, str]
+] = {  # with the first token and the chat template
     "byte-level": (byte_level, "<|endoftext|>", CHAT),
     "llama-2": (lambda: sentencepiece("legacy"), "<s>", LLAMA2_CHAT),
     "first word": (lambda: sentencepiece("first"), "<s>", LLAMA2_CHAT),
@@ -43,7 +45,7 @@ def family(kind: str, prompt: PromptFormat | None = None) -> Family:
         name=kind,
         title=kind,
         licence="MIT",
-        roles={"tuned": None},  # type: ignore[dict-item]
+        roles={"tuned": Checkpoint("tuned", Path("no weights"))},
         behaviours=(Behaviour("tuned", "Tuned", "Answers."),),
         prompts={"tuned": prompt or PromptFormat("chat", "")},
         stop_ids=frozenset(),
@@ -78,7 +80,7 @@ def test_any_text_comes_back_byte_for_byte(kind: str, text: str) -> None:
 
 
 @every_kind
-def test_bytes_are_what_the_tokenizer_decodes(kind: str) -> None:
+def test_token_bytes_equal_what_the_tokenizer_decodes(kind: str) -> None:
     codec = CODECS[kind]
     for token, piece in enumerate(codec.token_bytes):
         if token in codec.control_ids.values():
@@ -91,7 +93,7 @@ def test_bytes_are_what_the_tokenizer_decodes(kind: str) -> None:
 @every_kind
 @pytest.mark.parametrize("system", ["", "Be kind."])
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_chat_prompt_is_the_librarys(kind: str, system: str, text: str) -> None:
+def test_a_chat_prompt_equals_the_librarys(kind: str, system: str, text: str) -> None:
     messages = ([{"role": "system", "content": system}] if system else []) + [
         {"role": "user", "content": text}
     ]
@@ -102,7 +104,7 @@ def test_a_chat_prompt_is_the_librarys(kind: str, system: str, text: str) -> Non
 
 @every_kind
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_plain_prompt_is_the_librarys_with_one_bos(kind: str, text: str) -> None:
+def test_a_plain_prompt_equals_the_librarys_with_one_bos(kind: str, text: str) -> None:
     expected = the_librarys(kind)(f"Q: {text}\nA:", split_special_tokens=True)["input_ids"]
     ids = encode_prompt(family(kind), "tuned", text, PromptFormat("plain", "Q: {prompt}\nA:"))
     assert ids == expected
@@ -151,7 +153,7 @@ def test_an_unsupported_tokenizer_is_refused(tmp_path: Path) -> None:
         read_codec(tmp_path / "tokenizer.json", "Do this.")
 
 
-def test_the_files_of_a_repository_give_template_and_stops(tmp_path: Path) -> None:
+def test_template_and_stop_tokens_are_read_from_a_repositorys_files(tmp_path: Path) -> None:
     checkpoint, codec = Checkpoint("tuned", tmp_path), CODECS["llama-2"]
     assert chat_template(checkpoint) is None and stop_ids(checkpoint, codec) == set()
     several = [{"name": "rag", "template": "no"}, {"name": "default", "template": "yes"}]

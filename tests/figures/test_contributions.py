@@ -17,14 +17,14 @@ TWO = {
 RECORDS = [make_record(UPSCALED, 1 + i % 2, TWO, alpha=i / 2, position=i) for i in range(6)]
 
 
-def test_bars_add_up_to_the_line():
+def test_bars_add_up_to_the_line() -> None:
     figure = contribution_figure(UPSCALED, RECORDS, ["a"] * 6)
     *bars, line = (trace["y"] for trace in figure["data"])
     for i in range(6):
         assert sum(bar[i] for bar in bars) == pytest.approx(line[i], abs=2e-3)
 
 
-def test_plotly_accepts_the_figure():
+def test_plotly_accepts_the_figure() -> None:
     figure = go.Figure(contribution_figure(UPSCALED, RECORDS, list("abcdef")))
     assert [trace.name for trace in figure.data] == [
         "large base",
@@ -35,7 +35,7 @@ def test_plotly_accepts_the_figure():
     assert figure.layout.barmode == "relative"
 
 
-def test_a_figure_grown_by_points_is_the_whole_figure():
+def test_a_figure_grown_point_by_point_equals_the_whole_figure() -> None:
     grown = contribution_figure(UPSCALED)
     for record in RECORDS:
         for trace, height in zip(grown["data"], contribution_point(record), strict=True):
@@ -49,7 +49,7 @@ def test_a_figure_grown_by_points_is_the_whole_figure():
 @pytest.mark.parametrize(
     "text", ["large_base + alpha*(brief - small_base) - 0.5*(pirate - small_base)", "large_base"]
 )
-def test_one_bar_per_part_of_any_recipe(text: str):
+def test_one_bar_per_part_of_any_recipe(text: str) -> None:
     recipe = parse(text)
     assert len(contribution_figure(recipe)["data"]) == 3 + len(recipe.terms)
 
@@ -66,7 +66,7 @@ def test_one_bar_per_part_of_any_recipe(text: str):
     ],
     ids=str,
 )
-def test_bars_of_one_figure_are_distinguishable(recipe: Recipe):
+def test_bars_of_one_figure_are_distinguishable(recipe: Recipe) -> None:
     *bars, _ = contribution_figure(recipe)["data"]
     looks = [(bar["marker"]["color"], bar["marker"].get("pattern", {}).get("shape", "")) for bar in bars]
     assert len(set(looks)) == len(bars)
@@ -74,12 +74,12 @@ def test_bars_of_one_figure_are_distinguishable(recipe: Recipe):
     go.Figure(contribution_figure(recipe))
 
 
-def test_a_term_of_a_blend_is_named_by_its_behaviour():
+def test_a_term_of_a_blend_is_named_by_its_behaviour() -> None:
     names = [trace["name"] for trace in contribution_figure(blend(["pirate", "brief"]))["data"]]
     assert names[1:3] == ["α · (pirate − small base)", "α · (brief − small base)"]
 
 
-def test_infinities_leave_a_gap():
+def test_infinities_leave_a_gap() -> None:
     assert contribution_point(replace(make_record(BASE, 1, TWO), logprob=-math.inf))[-1] is None
 
 
@@ -95,9 +95,9 @@ def test_infinities_leave_a_gap():
         ("x\x00", "x�"),
     ],
 )
-def test_labels_hold_no_markup(text: str, label: str):
+def test_labels_hold_no_markup(text: str, label: str) -> None:
     assert tick_label(text) == label
 
 
-def test_long_labels_are_cut():
+def test_long_labels_are_cut() -> None:
     assert tick_label("x" * 40) == "x" * 11 + "…"

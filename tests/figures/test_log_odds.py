@@ -18,7 +18,7 @@ TWO = {
 }
 
 
-def test_they_add_up_on_one_text_and_refuse_two() -> None:
+def test_log_odds_are_sums_over_one_text_and_refuse_two_texts() -> None:
     ours = [make_record(UPSCALED, chosen, TWO, position=i) for i, chosen in enumerate((1, 2, 1))]
     theirs = [make_record(BASE, chosen, TWO, position=i) for i, chosen in enumerate((1, 2, 1))]
     steps = [our.logprob - their.logprob for our, their in zip(ours, theirs, strict=True)]
@@ -32,7 +32,7 @@ def test_they_add_up_on_one_text_and_refuse_two() -> None:
         cumulative_log_odds(ours, theirs[::-1][:2])
 
 
-def test_the_log_odds_are_drawn_as_they_are() -> None:
+def test_the_figure_draws_the_log_odds_unchanged() -> None:
     figure = log_odds_figure([0.5, -1.0], ["Li", "ma"], "Up-scaled", "Base")
     assert figure["data"][0]["y"] == [0.5, -1.0]
     assert figure["data"][0]["name"] == "Up-scaled against Base"
@@ -40,7 +40,7 @@ def test_the_log_odds_are_drawn_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_becomes_markup(text: str) -> None:
+def test_no_text_becomes_markup_in_the_figure(text: str) -> None:
     figure = log_odds_figure([1.0], [text], text, text)
     figure["data"][0].pop("hovertemplate")  # ours; it ends in <extra></extra>
     sent = json.dumps(figure)
@@ -48,7 +48,7 @@ def test_no_text_becomes_markup(text: str) -> None:
     assert "\\u0000" not in sent
 
 
-def test_the_line_ends_where_a_text_has_no_chance_any_more() -> None:
+def test_the_line_ends_where_a_text_becomes_impossible() -> None:
     figure = log_odds_figure([0.5, math.inf, math.nan], ["a", "b", "c"], "Ours", "Theirs")
     assert figure["data"][0]["y"] == [0.5, None, None]
     json.dumps(figure, allow_nan=False)

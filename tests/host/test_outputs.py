@@ -37,14 +37,16 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.parametrize("place", NO_PLACES)
-def test_record(place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_record_refuses_a_folder_it_cannot_write(
+    place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = refused(monkeypatch, capsys, "record", "--out", place)
     assert place in said and "--out" in said
 
 
 @pytest.mark.parametrize("option", ["--out", "--work"])
 @pytest.mark.parametrize("place", NO_PLACES)
-def test_train_atlas(
+def test_train_atlas_refuses_a_folder_it_cannot_write(
     option: str,
     place: str,
     tmp_path: Path,
@@ -56,7 +58,7 @@ def test_train_atlas(
     assert place in said and option in said
 
 
-def test_an_unknown_stage(
+def test_an_unknown_stage_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -64,7 +66,7 @@ def test_an_unknown_stage(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_where_a_file_should_be(
+def test_a_folder_in_place_of_an_output_file_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pirate.json").mkdir()
@@ -81,7 +83,7 @@ def test_a_family_file_is_checked_before_its_repositories_are_looked_up(
     assert not checks[-1].ok and "own.yaml" in checks[-1].detail and "--family-file" in checks[-1].detail
 
 
-def test_checking_changes_nothing(tmp_path: Path) -> None:
+def test_checking_an_output_file_does_not_change_it(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("kept")
     check_file(tmp_path / "there", "--out")
     check_file(tmp_path / "new", "--out")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,9 +38,10 @@ class Ended:
 
 
 @contextlib.contextmanager
-def started(command: list[str], **options: object) -> Iterator[tuple[str, list[Ended]]]:
+def started(command: list[str], **options: Any) -> Iterator[tuple[str, list[Ended]]]:
     """Start a process that prints its address, end it, and return what it left behind."""
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    assert app.stdout and app.stderr
     end: list[Ended] = []
     said = ""
     for line in app.stdout:
@@ -108,7 +110,7 @@ GRADIO = {
 )
 
 
-def test_variables_of_other_programs_change_nothing(proxy: tuple[str, list[str]]) -> None:
+def test_variables_of_other_programs_do_not_break_the_start(proxy: tuple[str, list[str]]) -> None:
     url, asked = proxy
     network = {
         "http_proxy": url,
@@ -134,7 +136,7 @@ def test_variables_of_other_programs_change_nothing(proxy: tuple[str, list[str]]
     assert "Traceback" not in end[0].complaints and "public URL" not in end[0].out
 
 
-def test_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
+def test_the_app_starts_as_any_user_in_any_folder_on_a_read_only_disk(tmp_path: Path) -> None:
     gone = tmp_path / "a folder # %41 ü"
     gone.mkdir()
     where = 'rmdir "$PWD" && exec "$0" "$@" <&-'

@@ -54,7 +54,7 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_an_oracle_gets_full_marks_and_an_echo_none(service: Service) -> None:
+def test_correct_answers_score_1_and_an_echo_scores_0(service: Service) -> None:
     oracle = evaluate_recipe(service, "brief", "large base", BASE, ASKED)
     assert oracle.factual == oracle.style == Share(COUNT, COUNT)
     echo = evaluate_recipe(service, "brief", "small tuned", TUNED, ASKED)
@@ -68,7 +68,7 @@ def test_a_zero_difference_changes_nothing(service: Service) -> None:
     assert (base.factual, base.style) == (upscaled.factual, upscaled.style)
 
 
-def test_interval_of_wilson() -> None:
+def test_the_interval_is_wilsons() -> None:
     low, high = Share(81, 263).interval  # the worked example of Newcombe (1998), table I, method 3
     assert round(low, 4) == 0.2553 and round(high, 4) == 0.3662
     assert Share(0, 10).interval[0] == pytest.approx(0) and Share(10, 10).interval[1] == pytest.approx(1)

@@ -112,6 +112,30 @@ def test_errors_are_reported_and_nothing_is_pinned(hub: FolderHub, settings: Set
     assert path.read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("stored", "said", "problem"),
+    [
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}, "nf4", ""),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}, "", "nf4"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "nf4", "without double quantisation"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "nf4", "is fp4, not nf4"),
+        ({"quant_method": "awq", "bits": 4}, "", "is awq"),
+        (None, "nf4", "is nothing, not nf4"),
+    ],
+)
+def test_whether_the_weights_are_stored_quantised_is_checked(
+    hub: FolderHub, settings: Settings, stored: object, said: str, problem: str
+) -> None:
+    config = hub.root / "me" / "large_base" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "quantization_config": stored}))
+    path = settings.assets / "families" / "real.yaml"
+    ending = f"head_dim: 16, quantised: {said}}}" if said else "head_dim: 16}"
+    path.write_text(path.read_text().replace("head_dim: 16}", ending, 1))
+    found = failed(pin(settings))
+    assert bool(found) == bool(problem), found
+    assert all(check.name == "real large_base" and problem in check.detail for check in found)
+
+
 def test_tokenizers_that_disagree_are_reported(hub: FolderHub, settings: Settings) -> None:
     path = hub.root / "me" / "polite" / "tokenizer.json"
     path.write_text(path.read_text().replace('"!"', '"@@"').replace('"\\""', '"!"').replace('"@@"', '"\\""'))
@@ -142,7 +166,7 @@ def test_a_local_folder_beside_repositories_is_compared(hub: FolderHub, settings
     assert not failed(pin(settings, "real"))
 
 
-def test_a_name_that_is_no_family_gets_the_list(settings: Settings) -> None:
+def test_an_unknown_family_name_lists_the_known_ones(settings: Settings) -> None:
     (only,) = pin(settings, "rael")
     assert not only.ok and "no family 'rael'" in only.detail and "found: real" in only.detail
 

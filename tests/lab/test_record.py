@@ -1,4 +1,4 @@
-"""The bundled recordings: complete, small, true to their lessons, and playable without a model."""
+"""The bundled recordings: complete, small, true to their entries, and playable without a model."""
 
 import json
 import subprocess
@@ -10,39 +10,39 @@ import pytest
 from eft_demo.errors import InputError
 from eft_demo.lab import record
 from eft_demo.lab.record import MAX_BYTES
-from eft_demo.runs.gallery import LESSONS, Lesson
+from eft_demo.runs.gallery import GALLERY, GalleryEntry
 from eft_demo.runs.replay import open_run, read_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui import replays as opening
-from eft_demo.ui.run_store import KeptRuns
+from eft_demo.ui import replays
+from eft_demo.ui.run_store import RunStore
 from tests.fakes import make_service
 
-lessons = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+entries = pytest.mark.parametrize("entry", GALLERY, ids=lambda entry: entry.name)
 
 
 def as_traced(spec: RunSpec) -> RunSpec:
     """The spec as it appears in a trace of the bundled models."""
-    return spec.played().model_copy(update={"family": "atlas", "behaviour": "", "length": None})
+    return spec.for_behaviour().model_copy(update={"family": "atlas", "behaviour": "", "length": None})
 
 
-@lessons
-def test_every_lesson_is_recorded_with_its_recipe(lesson: Lesson) -> None:
-    path = ASSETS / "runs" / f"{lesson.name}.json"
+@entries
+def test_every_gallery_entry_is_recorded_with_its_recipe(entry: GalleryEntry) -> None:
+    path = ASSETS / "runs" / f"{entry.name}.json"
     run = read_run(path)
     assert path.stat().st_size <= MAX_BYTES
-    assert run.spec == as_traced(lesson.spec)
+    assert run.spec == as_traced(entry.spec)
     assert all(column.finish_reason in ("stop", "length") and column.tokens for column in run.columns)
 
 
-def test_there_are_ten_recordings_and_no_other_files() -> None:
-    assert {path.stem for path in (ASSETS / "runs").iterdir()} == {lesson.name for lesson in LESSONS}
-    assert len(LESSONS) == 10
-    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
+def test_there_are_ten_recorded_runs_and_no_other_files() -> None:
+    assert {path.stem for path in (ASSETS / "runs").iterdir()} == {entry.name for entry in GALLERY}
+    assert len(GALLERY) == 10
+    assert [entry["name"] for entry in replays.recorded_list()] == [entry.name for entry in GALLERY]
 
 
-def test_the_recordings_show_what_the_lessons_claim() -> None:
-    runs = {lesson.name: read_run(ASSETS / "runs" / f"{lesson.name}.json") for lesson in LESSONS}
+def test_the_recorded_runs_show_what_their_captions_say() -> None:
+    runs = {entry.name: read_run(ASSETS / "runs" / f"{entry.name}.json") for entry in GALLERY}
     base, tuned, up_scaled = runs["up-scaling"].columns
     assert "Lima" in up_scaled.text
     assert "Lima" not in tuned.text
@@ -53,41 +53,41 @@ def test_the_recordings_show_what_the_lessons_claim() -> None:
     assert alphas[:6] == [1.0] * 5 + [0.0]
 
 
-@lessons
-def test_a_recorded_run_is_played_without_a_model(lesson: Lesson) -> None:
-    lines = json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))["lines"]
+@entries
+def test_a_recorded_run_is_played_without_a_model(entry: GalleryEntry) -> None:
+    lines = json.loads(replays.open_recorded(RunStore(), {"name": entry.name}))["lines"]
     assert lines.isascii()
-    assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(lesson)).columns)
-    assert lines.count('"k":"end"') == len(lesson.spec.columns)
+    assert lines.count('"k":"t"') == sum(len(p.tokens) for p in read_run(_path(entry)).columns)
+    assert lines.count('"k":"end"') == len(entry.spec.columns)
 
 
-def _path(lesson: Lesson) -> Path:
-    return ASSETS / "runs" / f"{lesson.name}.json"
+def _path(entry: GalleryEntry) -> Path:
+    return ASSETS / "runs" / f"{entry.name}.json"
 
 
 def test_opening_a_run_loads_no_models() -> None:
     code = (
         "import sys; from eft_demo.runs.replay import replay, read_run; "
-        f"replay(read_run(__import__('pathlib').Path({str(_path(LESSONS[0]))!r}))); "
+        f"replay(read_run(__import__('pathlib').Path({str(_path(GALLERY[0]))!r}))); "
         "assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_lesson_is_run_with_all_its_settings() -> None:
+def test_a_gallery_entry_is_run_with_all_its_settings() -> None:
     service = make_service(Settings())
     try:
-        for lesson in LESSONS:
-            run = record.run_lesson(service, lesson)
+        for entry in GALLERY:
+            run = record.run_entry(service, entry)
             assert open_run(run.to_json()) == run
-            assert run.spec == as_traced(lesson.spec).model_copy(update={"family": "echo"})
+            assert run.spec == as_traced(entry.spec).model_copy(update={"family": "echo"})
             assert all(column.finish_reason == "stop" for column in run.columns)
     finally:
         service.stop()
 
 
-def test_an_unknown_lesson_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="lesson other"):
+def test_an_unknown_gallery_entry_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run other"):
         record.record(Settings(), tmp_path, ["other"])
 
 
@@ -96,6 +96,6 @@ def test_a_recording_that_is_too_large_is_rejected(tmp_path: Path, monkeypatch: 
     service = make_service(Settings())
     try:
         with pytest.raises(InputError, match=" 100[.]"):
-            record._write(service, LESSONS[0], tmp_path)
+            record._write(service, GALLERY[0], tmp_path)
     finally:
         service.stop()

@@ -9,7 +9,7 @@ from eft_demo.lab import synthetic_models as larger
 from eft_demo.models.load import load_models
 
 
-def test_the_larger_trio_is_a_family_like_any_other(tiny_family: Family, tmp_path: Path) -> None:
+def test_the_larger_trio_loads_and_answers_like_any_family(tiny_family: Family, tmp_path: Path) -> None:
     size = larger.Size(256, 2, 128, 2)
     family = larger.larger_family(tiny_family, tmp_path, large=size, small=larger.Size(64, 1, 128, 1))
     models = load_models(family, torch.float32)

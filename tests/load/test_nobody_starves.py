@@ -50,7 +50,8 @@ class Place:
         body = {"data": data, "component_id": self.ids[1], "fn_name": name, "session_hash": session}
         answer = client.post("/gradio_api/component_server/", json=body)
         assert answer.status_code == 200, answer.text
-        return json.loads(answer.json())
+        said: dict[str, Any] = json.loads(answer.json())
+        return said
 
     def run(
         self, client: httpx.Client, session: str, prompt: str, length: int = 8, **more: object
@@ -86,7 +87,7 @@ def place() -> Iterator[Place]:
     service.stop()
 
 
-def test_posts_without_a_listener_take_nothing_from_others_at_the_same_address(place: Place) -> None:
+def test_runs_that_nobody_reads_take_nothing_from_others_at_the_same_address(place: Place) -> None:
     service = place.demo.service
     with place.at(VICTIM) as client, ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: place.post(client, f"deaf{n}", CHANT, 200), range(80)))
@@ -99,7 +100,7 @@ def test_posts_without_a_listener_take_nothing_from_others_at_the_same_address(p
     assert not place.demo.live.by_id
 
 
-def test_one_address_never_holds_all_sequences_and_places(place: Place) -> None:
+def test_one_address_never_holds_all_sequences_and_queue_places(place: Place) -> None:
     engine = place.demo.service.engine
     with place.at(ATTACKER) as attacker, place.at(VICTIM) as client, ExitStack() as streams:
         for number in range(20):  # each connects, and does not read
@@ -139,7 +140,7 @@ def test_thirty_visitors_at_one_address_keep_all_their_runs(place: Place) -> Non
         for number in range(80):
             assert "lines" in place.ask(attacker, f"stranger{number % 4}", "open_file", {"text": file})
             place.run(attacker, "runner", "Hi", 1)
-        kept = place.demo.live.kept
+        kept = place.demo.live.store
         assert all(kept.find(run) for ids in runs.values() for run in ids)
         assert sum(thing.opened for thing in kept.by_id.values()) == 4 * SETTINGS.max_opened_files
 

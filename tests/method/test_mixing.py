@@ -29,7 +29,7 @@ def logits(seed: int, rows: int = 3, scale: float = 5.0) -> Tensor:
     return torch.randn(rows, VOCAB, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-def upscale(large: Tensor, tuned: Tensor, small: Tensor, alpha: float) -> Mixture:
+def upscale(large: Tensor, tuned: Tensor, small: Tensor, *, alpha: float) -> Mixture:
     """The up-scaled mixture of three models' raw logits (rows, vocab)."""
     anchor = to_logprobs(large, "large_base")
     delta = term_delta(to_logprobs(tuned, "small_tuned"), to_logprobs(small, "small_base"), anchor)
@@ -70,7 +70,7 @@ def test_the_mixture_is_the_formula_in_float64() -> None:
     large, tuned, small = logits(1), logits(2), logits(3)
     expected = torch.log_softmax((large + 1.7 * (tuned - small)).double(), -1)
     torch.testing.assert_close(
-        upscale(large, tuned, small, 1.7).logprobs.double(), expected, atol=1e-4, rtol=0
+        upscale(large, tuned, small, alpha=1.7).logprobs.double(), expected, atol=1e-4, rtol=0
     )
 
 
@@ -103,9 +103,9 @@ def test_a_constant_added_to_any_models_logits_changes_nothing(which: int, const
 @pytest.mark.parametrize("rows", [2, 3, 8])
 def test_a_row_among_others_equals_the_row_alone_bit_for_bit(rows: int) -> None:
     large, tuned, small = logits(1, rows), logits(2, rows), logits(3, rows)
-    together = upscale(large, tuned, small, 1.3)
+    together = upscale(large, tuned, small, alpha=1.3)
     for i in range(rows):
-        alone = upscale(large[i : i + 1], tuned[i : i + 1], small[i : i + 1], 1.3)
+        alone = upscale(large[i : i + 1], tuned[i : i + 1], small[i : i + 1], alpha=1.3)
         assert torch.equal(alone.logprobs[0], together.logprobs[i])
         assert torch.equal(alone.log_z[0], together.log_z[i])
 
@@ -220,9 +220,9 @@ def test_each_rows_weight_filter_applies_and_the_attribution_stays_exact(
     anchor, bars, neg_log_z, logprob = (torch.stack(part, 1) for part in zip(*parts, strict=True))
     torch.testing.assert_close(found.logprobs.exp().sum(1), torch.ones(len(chosen)), atol=1e-4, rtol=0)
     for i, weight_filter in enumerate(chosen):
-        if not weight_filter.acts:
+        if not weight_filter.is_active:
             assert torch.equal(found.logprobs[i], unfiltered.logprobs[i])
-        rule = inside(found.anchor[i], weight_filter) if weight_filter.acts else [True] * VOCAB
+        rule = inside(found.anchor[i], weight_filter) if weight_filter.is_active else [True] * VOCAB
         kept = torch.tensor(rule)[every_tenth]
         floor = filter_floor(found.anchor[[i]], [weight_filter])[0]
         doubtful = (anchor[i] - floor).abs() < 1e-5  # float32 rounding
@@ -253,7 +253,7 @@ def test_outside_the_top_p_set_only_the_normaliser_moves_a_token() -> None:
 
 
 @pytest.mark.parametrize("mass", [0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
-def test_a_top_p_set_larger_than_the_first_look_is_found(mass: float) -> None:
+def test_a_top_p_set_larger_than_the_first_candidates_is_found(mass: float) -> None:
     anchor = to_logprobs(torch.randn(2, 5000, generator=torch.Generator().manual_seed(1)) * 0.1, "m")
     floor = filter_floor(anchor, [WeightFilter("top_p", mass), OFF])
     expected = inside(anchor[0], WeightFilter("top_p", mass))

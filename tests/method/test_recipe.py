@@ -26,18 +26,18 @@ def mark_of(error: RecipeError) -> int:
 
 
 @pytest.mark.parametrize("recipe", PRESETS, ids=str)
-def test_a_preset_reads_back_as_itself(recipe: Recipe) -> None:
+def test_every_preset_survives_its_text_form(recipe: Recipe) -> None:
     assert parse(str(recipe)) == recipe
 
 
 @given(valid_recipes)
-def test_any_recipe_reads_back_as_itself(recipe: Recipe) -> None:
+def test_any_recipe_survives_its_text_form(recipe: Recipe) -> None:
     assert parse(str(recipe)) == recipe
     assert str(parse(str(recipe))) == str(recipe)
 
 
 @given(st.text(max_size=60) | st.text(alphabet="ab_1.e+-*() alph\n−×αβ", max_size=60))
-def test_any_text_is_a_recipe_or_a_recipe_error(text: str) -> None:
+def test_any_text_parses_or_raises_a_recipe_error(text: str) -> None:
     try:
         recipe = parse(text)
     except RecipeError as error:
@@ -121,7 +121,7 @@ def test_a_role_must_be_a_plain_name(role: object) -> None:
         Recipe(role)  # type: ignore[arg-type]
 
 
-def test_roles_come_anchor_first_and_once() -> None:
+def test_roles_are_listed_once_with_the_anchor_first() -> None:
     recipe = parse("large_base + alpha*(assistant - small_base) + beta*(pirate - small_base)")
     assert recipe.roles == ("large_base", "assistant", "small_base", "pirate")
     assert recipe.controls == ("alpha", "beta")

@@ -3,7 +3,7 @@
 import pytest
 
 from eft_demo.method.recipe import UPSCALED, parse
-from eft_demo.method.roles import is_base, is_large, played_by, role_title
+from eft_demo.method.roles import is_base, is_large, role_title, roles_for_behaviour
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ from eft_demo.method.roles import is_base, is_large, played_by, role_title
         ("largest", False, False),
     ],
 )
-def test_size_and_tuning_of_a_role(role: str, base: bool, large: bool) -> None:
+def test_is_base_and_is_large_of_every_role(role: str, base: bool, large: bool) -> None:
     assert (is_base(role), is_large(role)) == (base, large)
 
 
 def test_a_behaviour_replaces_small_tuned_and_an_empty_one_keeps_it() -> None:
-    assert UPSCALED.played("pirate") == parse("large_base + alpha*(pirate - small_base)")
-    assert UPSCALED.played("") == UPSCALED and not played_by("")
+    assert UPSCALED.for_behaviour("pirate") == parse("large_base + alpha*(pirate - small_base)")
+    assert UPSCALED.for_behaviour("") == UPSCALED and not roles_for_behaviour("")
     assert role_title("large_base") == "large base" and role_title("pirate") == "pirate"

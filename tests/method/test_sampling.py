@@ -170,7 +170,7 @@ def test_at_least_one_token_is_always_kept(seed: int, chosen: list[Sampling], sc
     assert kept.gather(1, logprobs.argmax(-1, keepdim=True)).isfinite().all()
 
 
-def test_a_kept_set_larger_than_the_first_look_is_complete() -> None:
+def test_a_kept_set_larger_than_the_first_candidates_is_complete() -> None:
     flat = torch.zeros(1, VOCAB).log_softmax(-1)
     assert warped(flat, Sampling(1.0, 0.5)).isfinite().all()  # all tie, so all are kept
     slope = (-torch.arange(VOCAB) * 1e-4).log_softmax(-1).unsqueeze(0)
@@ -225,7 +225,7 @@ def test_columns_that_agree_draw_the_same_token() -> None:
     assert len(set(ids.tolist())) == 1
 
 
-def test_a_vocabulary_smaller_than_the_first_look_works() -> None:
+def test_a_vocabulary_smaller_than_the_first_candidates_works() -> None:
     logprobs = logprobs_of(1, 2, vocab=3)
     assert sample(logprobs, [Sampling(top_k=200), Sampling(top_p=0.5)], [0, 1]).max() < 3
 

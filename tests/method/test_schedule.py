@@ -47,7 +47,7 @@ def test_an_invalid_schedule_is_refused(text: object) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_schedule_or_an_error(text: str) -> None:
+def test_any_text_parses_or_raises_an_input_error(text: str) -> None:
     try:
         parse_schedule(text)
     except InputError as refusal:

@@ -18,12 +18,12 @@ def test_a_filter_survives_its_text_form(rule: WeightFilter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "acts"),
+    ("text", "is_active"),
     [("off", False), ("top-p 0.95", True), ("top-p 1", False), ("mask 0.1", True), ("mask 1", True)],
 )
-def test_the_text_form(text: str, acts: bool) -> None:
+def test_every_text_form_parses_to_its_kind_and_value(text: str, is_active: bool) -> None:
     assert str(parse_weight_filter(text)) == text
-    assert parse_weight_filter(text).acts == acts
+    assert parse_weight_filter(text).is_active == is_active
 
 
 @pytest.mark.parametrize(

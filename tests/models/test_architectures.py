@@ -9,20 +9,18 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.models.falcon import modeling_falcon
 
-from eft_demo.engine.engine import Engine
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, encode_prompt, load_family
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.kv_cache import FIRST_ROWS
-from eft_demo.models.load import load_model, load_models
-from eft_demo.models.shape import cache_shape
-from eft_demo.runs.events import TokenEvent
+from eft_demo.models.load import load_model
+from eft_demo.models.shape import cache_shape, longest_row
 from eft_demo.settings import Settings
-from tests.asking import make_request, three
+from tests.asking import QUESTION, run_three
 from tests.checkpoints import KINDS, ROLES, make_real_family
 from tests.quantising import BITS
 
@@ -56,7 +54,8 @@ def exact_model(folder: Path) -> AutoModelForCausalLM:
 @torch.inference_mode()
 def whole(model: AutoModelForCausalLM, tokens: list[int], vocab: int) -> Tensor:
     """Logits after every token, without a cache: (tokens, vocab)."""
-    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, :, :vocab].float()
+    logits: Tensor = model(input_ids=torch.tensor([tokens]), use_cache=False).logits
+    return logits[0, :, :vocab].float()
 
 
 def stepwise(model: TransformersModel) -> list[Tensor]:
@@ -84,7 +83,7 @@ def stepwise(model: TransformersModel) -> list[Tensor]:
 def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, by_library=True))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, by_library=True))
     assert isinstance(model, TransformersModel)
     reference = exact_model(checkpoint.path)
     for text, logits in zip(TEXTS, stepwise(model), strict=True):
@@ -98,22 +97,9 @@ def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> No
 @every_kind
 def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind: str) -> None:
     family = families[kind]
-    engine = Engine(
-        load_models(family, torch.float32), family.stop_ids, FP32, family.token_bytes, family.banned_ids
-    )
-    prompts = {role: tuple(encode_prompt(family, role, "Who flows?")) for role in ROLES}
-    asked = make_request(
-        prompts,
-        three("polite"),
-        {"alpha": 1.5},
-        Sampling(temperature=0),
-        8,
-        speculation=Speculation("off"),
-    )
-    run = engine.submit(asked)
-    while engine.step():
-        pass
-    records = [e.record for e in run.events() if isinstance(e, TokenEvent) and e.column == 2]
+    columns = run_three(family, "polite", Sampling(temperature=0), 8, Speculation("off"), FP32)
+    prompts = {role: tuple(encode_prompt(family, role, QUESTION)) for role in ROLES}
+    records = columns[2].tokens
     assert records
     written = [record.id for record in records]
     control_tokens = ControlTokens(tuple(sorted(family.stop_ids)), tuple(family.banned_ids))
@@ -129,6 +115,17 @@ def test_the_engine_mixes_the_librarys_logits(families: dict[str, Family], kind:
             assert record.by_role[role] == pytest.approx(float(by_role[role][step, record.id]), abs=2e-4)
 
 
+def test_a_row_ends_where_its_rotary_positions_would_depend_on_other_rows(
+    families: dict[str, Family],
+) -> None:
+    family = families["phi4-mini"]
+    model = load_model(family, family.roles["large_base"], LoadOptions(torch.float32))
+    assert family.context == 64 and model.context == 48  # where its long factors begin
+    old = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    assert longest_row({**old, "rope_scaling": {"type": "longrope"}}, 8192) == 4096
+    assert longest_row({**old, "rope_scaling": None}, 8192) == 8192
+
+
 @pytest.mark.parametrize("quantisation", BITS)
 @every_kind
 def test_quantised_logits_equal_the_librarys(
@@ -138,7 +135,7 @@ def test_quantised_logits_equal_the_librarys(
     monkeypatch.setattr(modeling_falcon, "FalconLinear", nn.Linear)
     family = families[kind]
     checkpoint = family.roles["large_base"]
-    model = load_model(family, checkpoint, How(torch.float32, quantisation))
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, quantisation))
     assert isinstance(model, TransformersModel)
     options = {"quantization_config": BITS[quantisation], "device_map": {"": "cpu"}}
     reference, exact = library_model(checkpoint.path, **options), exact_model(checkpoint.path)

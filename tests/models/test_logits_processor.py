@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def exact(models: Models, text: Sequence[int], terms: Sequence[tuple[float, str,
 
     def logprobs(role: str) -> Tensor:
         with torch.no_grad():
-            return models[role](torch.tensor([text]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+            logits: Tensor = models[role](torch.tensor([text]), use_cache=False).logits
+        return logits[0, -1].double().log_softmax(-1)
 
     mixed = logprobs("large_base") + sum(w * (logprobs(a) - logprobs(b)) for w, a, b in terms)
     return mixed.log_softmax(-1)
@@ -145,7 +147,7 @@ def test_alpha_0_is_plain_generate_bit_for_bit(models: Models) -> None:
     assert write(large, [PROMPT], eft_of(models)) != write(large, [PROMPT])
 
 
-def test_one_object_serves_many_texts(models: Models, forwarded: list[int]) -> None:
+def test_one_processor_can_be_reused_for_many_texts(models: Models, forwarded: list[int]) -> None:
     eft, large = eft_of(models), models["large_base"]
     texts = [PROMPT, PROMPT, [*PROMPT, 7, 7], [9, 9, 9], PROMPT[:4], [*PROMPT, 50], PROMPT[:1]]
     for text in texts:
@@ -184,7 +186,7 @@ def test_left_padded_rows_equal_each_row_alone(models: Models) -> None:
     assert write(large, prompts, eft_of(models, pad_token_id=1)) != alone
 
 
-def test_the_padding_token_may_also_begin_a_text(models: Models) -> None:
+def test_a_prompt_may_begin_with_the_padding_token(models: Models) -> None:
     prompts = [[0, 4, 5, 6], [0, 7]]
     ids = torch.tensor([[0, 4, 5, 6], [0, 0, 0, 7]])
     scores = torch.zeros(2, VOCAB)
@@ -233,7 +235,7 @@ OTHER_KINDS = {
 
 
 @pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_models_without_a_kv_cache(models: Models, kind: str) -> None:
+def test_models_without_a_kv_cache_give_the_same_texts(models: Models, kind: str) -> None:
     maker, config = OTHER_KINDS[kind]
     pair = []
     for seed in (1, 2):
@@ -245,7 +247,8 @@ def test_models_without_a_kv_cache(models: Models, kind: str) -> None:
                     weight.normal_(0, 0.4)
     large, prompts = models["large_base"], [PROMPT, [9, 9], [60, 2, 31]]
     beams = {"num_beams": 3}
-    fresh, uncached = (lambda: EmulatedFineTuning(*pair, pad_token_id=0)), Uncached(*pair, pad_token_id=0)
+    fresh = partial(EmulatedFineTuning, *pair, pad_token_id=0)
+    uncached = Uncached(*pair, pad_token_id=0)
     alone = [write(large, [prompt], uncached)[0] for prompt in prompts]
     assert write(large, prompts, fresh()) == alone
     assert write(large, prompts, fresh(), **beams) == write(large, prompts, uncached, **beams)
@@ -254,7 +257,7 @@ def test_models_without_a_kv_cache(models: Models, kind: str) -> None:
         assert write(large, [text], eft) == write(large, [text], uncached)
 
 
-def test_a_step_is_the_formula(models: Models) -> None:
+def test_a_step_equals_the_formula(models: Models) -> None:
     base = models["small_base"]
     eft = EmulatedFineTuning(terms=[(0.7, models["assistant"], base), (0.4, models["pirate"], base)])
     scores = models["large_base"](torch.tensor([PROMPT])).logits[:, -1]
@@ -266,7 +269,7 @@ def test_a_step_is_the_formula(models: Models) -> None:
 
 @pytest.mark.parametrize("value", [0.05, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("kind", ["top-p", "mask"])
-def test_the_weight_filter_is_the_rule(models: Models, kind: str, value: float) -> None:
+def test_the_weight_filter_follows_its_definition(models: Models, kind: str, value: float) -> None:
     scores = models["large_base"](torch.tensor([PROMPT])).logits[:, -1].detach()
     found = eft_of(models, 2.0, weight_filter=f"{kind} {value}")(torch.tensor([PROMPT]), scores)[0]
     anchor = exact(models, PROMPT, [])
@@ -284,7 +287,7 @@ def test_the_weight_filter_is_the_rule(models: Models, kind: str, value: float) 
     torch.testing.assert_close(found.double(), mixed.log_softmax(-1), atol=1e-4, rtol=1e-5)
 
 
-def test_sampling_several_texts_at_once(models: Models) -> None:
+def test_several_texts_can_be_sampled_at_once(models: Models) -> None:
     torch.manual_seed(1)
     found = write(
         models["large_base"], [PROMPT, [9, 9]], eft_of(models), do_sample=True, num_return_sequences=3
@@ -319,7 +322,8 @@ def test_the_narrowest_vocabulary_counts() -> None:
 
 def test_models_may_have_different_prompts(models: Models) -> None:
     asked = {models["assistant"]: [70, 71, *PROMPT, 72], models["small_base"]: [PROMPT[:2]]}
-    eft, text = eft_of(models, prompts=asked), []
+    eft = eft_of(models, prompts=asked)
+    text: list[int] = []
     for _ in range(LENGTH):
         mixed = exact(models, [*PROMPT, *text], [])
         mixed = mixed + exact_of(models["assistant"], [70, 71, *PROMPT, 72, *text])
@@ -332,7 +336,8 @@ def test_models_may_have_different_prompts(models: Models) -> None:
 
 def exact_of(model: Qwen2ForCausalLM, text: Sequence[int]) -> Tensor:
     with torch.no_grad():
-        return model(torch.tensor([text]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+        logits: Tensor = model(torch.tensor([text]), use_cache=False).logits
+    return logits[0, -1].double().log_softmax(-1)
 
 
 def test_a_prompt_of_embeddings_needs_ids_for_the_small_models(models: Models) -> None:
@@ -351,7 +356,7 @@ def test_a_prompt_of_embeddings_needs_ids_for_the_small_models(models: Models) -
     assert written(eft_of(models, prompts=asked)) == write(models["large_base"], [PROMPT], eft_of(models))[0]
 
 
-def test_own_prompts_in_batches_and_beams(models: Models) -> None:
+def test_each_model_may_have_its_prompt_in_batches_and_beams(models: Models) -> None:
     large, prompts = models["large_base"], [PROMPT, [9, 9]]
     own: list[list[int]] = [[70, 71, 72, 73], [74]]
     padded = {"input_ids": torch.tensor([[70, 71, 72, 73], [0, 0, 0, 74]])}  # as a tokenizer gives it
@@ -421,7 +426,7 @@ def test_either_a_pair_or_terms_must_be_given(models: Models) -> None:
             EmulatedFineTuning(**options)
 
 
-def test_tokenizers_are_compared_id_by_id(models: Models) -> None:
+def test_different_tokenizers_are_refused(models: Models) -> None:
     one = make_tokenizer(384, ["to be or not to be", "that is the question"])
     other = make_tokenizer(384, ["half a league, half a league", "half a league onward"])
     assert eft_of(models, tokenizers=[one, one]).vocab_size == one.get_vocab_size()
@@ -442,11 +447,11 @@ def test_generate_takes_it_in_a_list_of_processors(models: Models) -> None:
     assert out[0, len(PROMPT) :].tolist() == write(models["large_base"], [PROMPT], eft)[0]
 
 
-def test_importing_the_package_stays_light() -> None:
+def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, eft_demo; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(ImportError):
-        from eft_demo import EmulatedFinetuning  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+        from eft_demo import EmulatedFinetuning  # noqa: F401, PLC0415
 
 
 def test_the_example_in_the_readme_runs(

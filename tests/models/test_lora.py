@@ -16,12 +16,15 @@ from transformers import Qwen2ForCausalLM
 
 from eft_demo.engine.engine import Engine
 from eft_demo.errors import FamilyError
-from eft_demo.families.family import load_family
+from eft_demo.families.catalogue import find_entry
+from eft_demo.families.family import encode_prompt, load_family
+from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import group_models, load_models
-from eft_demo.models.lora import CONFIG, WEIGHTS, AdapterGroup, read_adapter
+from eft_demo.models.lora import AdapterGroup, read_adapter
+from eft_demo.models.plan import make_plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
@@ -61,7 +64,7 @@ def save_adapter(path: Path, seed: int = 0, base: Qwen2ForCausalLM | None = None
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.normal_(0, 0.3)
-    model.save_pretrained(path)
+    model.save_pretrained(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +232,9 @@ def test_the_weights_are_in_memory_once(group: AdapterGroup) -> None:
 
 def broken(folders: Mapping[str, Path], tmp_path: Path, **changes: Any) -> Path:
     """A copy of an adapter with changes to its config."""
-    config = json.loads((folders["assistant"] / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps(config | changes))
-    save_file(load_file(folders["assistant"] / WEIGHTS), tmp_path / WEIGHTS)
+    config = json.loads((folders["assistant"] / ADAPTER_CONFIG).read_text())
+    (tmp_path / ADAPTER_CONFIG).write_text(json.dumps(config | changes))
+    save_file(load_file(folders["assistant"] / ADAPTER_WEIGHTS), tmp_path / ADAPTER_WEIGHTS)
     return tmp_path
 
 
@@ -251,10 +254,14 @@ def test_only_plain_lora_is_read(
 
 
 def test_other_kinds_of_adapter_saved_by_peft_are_rejected(tmp_path: Path) -> None:
-    for name, options in {"dora": {"use_dora": True}, "embed": {"target_modules": ["embed_tokens"]}}.items():
+    kinds: dict[str, dict[str, Any]] = {
+        "dora": {"use_dora": True},
+        "embed": {"target_modules": ["embed_tokens"]},
+    }
+    for name, options in kinds.items():
         save_adapter(tmp_path / name, **{"target_modules": ATTENTION, **options})
-        config = json.loads((tmp_path / name / CONFIG).read_text())
-        (tmp_path / name / CONFIG).write_text(json.dumps(config | {"use_dora": False}))
+        config = json.loads((tmp_path / name / ADAPTER_CONFIG).read_text())
+        (tmp_path / name / ADAPTER_CONFIG).write_text(json.dumps(config | {"use_dora": False}))
         with pytest.raises(FamilyError, match="more than plain LoRA"):  # by the names of its tensors alone
             read_adapter(tmp_path / name, small_base())
 
@@ -272,17 +279,17 @@ def test_an_adapter_of_another_base_is_rejected(folders: Mapping[str, Path], tmp
                 read_adapter(folder, small_base(), "acme/small")
 
 
-def test_files_that_are_missing_or_damaged(folders: Mapping[str, Path], tmp_path: Path) -> None:
+def test_missing_or_damaged_adapter_files_are_reported(folders: Mapping[str, Path], tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match="cannot be read .*adapter_config.json"):
         read_adapter(tmp_path / "nowhere", small_base())
     folder = broken(folders, tmp_path)
-    (folder / WEIGHTS).write_bytes(b"no weights")
+    (folder / ADAPTER_WEIGHTS).write_bytes(b"no weights")
     with pytest.raises(FamilyError, match="cannot be read"):
         read_adapter(folder, small_base())
-    save_file({}, folder / WEIGHTS)
+    save_file({}, folder / ADAPTER_WEIGHTS)
     with pytest.raises(FamilyError, match="is empty"):
         read_adapter(folder, small_base())
-    (folder / CONFIG).write_text("[]")
+    (folder / ADAPTER_CONFIG).write_text("[]")
     with pytest.raises(FamilyError, match="cannot be read"):
         read_adapter(folder, small_base())
 
@@ -326,7 +333,33 @@ def test_a_role_of_a_family_may_be_an_adapter(assets: Path) -> None:
     assert list(alone) == ["pirate"]
 
 
-def test_a_family_whose_adapters_cannot_be_used(assets: Path) -> None:
+def test_an_adapter_folder_as_peft_writes_it_uses_its_bases_chat_template(assets: Path) -> None:
+    """It has no tokenizer and no template, and still its prompt may be `chat`."""
+    config = {"chat_template": "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"}
+    (assets / "tiny" / "small_base" / "tokenizer_config.json").write_text(json.dumps(config))
+    chat = {"path": "adapters/pirate", "adapter_of": "small_base", "prompt": "chat"}
+    rewrite(assets, "pirate", chat)
+    family = load_family("tiny", Settings(assets=assets))
+    text = b"".join(family.token_bytes[i] for i in encode_prompt(family, "pirate", "Hi"))
+    assert text.decode() == "<user>Hi"
+    own = {"chat_template": "{% for m in messages %}[{{ m.content }}]{% endfor %}"}
+    (assets / "tiny" / "adapters" / "pirate" / "tokenizer_config.json").write_text(json.dumps(own))
+    family = load_family("tiny", Settings(assets=assets))
+    text = b"".join(family.token_bytes[i] for i in encode_prompt(family, "pirate", "Hi"))
+    assert text.decode() == "[Hi]"
+
+
+def test_a_plan_counts_an_adapters_weights_and_its_rows_in_the_bases_cache(assets: Path) -> None:
+    settings = Settings(assets=assets, dtype="fp32", max_sequences=8)
+    plan = make_plan(find_entry("tiny", settings), settings, free={"cpu": 8_000_000_000})
+    adapter, base = plan.of("pirate"), plan.of("small_base")
+    stored = load_file(assets / "tiny" / "adapters" / "pirate" / ADAPTER_WEIGHTS)
+    assert adapter.parameters == sum(tensor.numel() for tensor in stored.values())
+    assert adapter.here and adapter.weights_bytes == 4 * adapter.parameters < base.weights_bytes
+    assert adapter.cache_bytes == base.cache_bytes > 0
+
+
+def test_a_family_with_unusable_adapters_is_refused(assets: Path) -> None:
     rewrite(assets, "pirate", {"path": "adapters/pirate", "adapter_of": "large_base"})
     family = load_family("tiny", Settings(assets=assets))
     with pytest.raises(FamilyError, match="does not fit its base"):

@@ -11,7 +11,7 @@ import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.host.limits import is_memory_error, rooms, shortage
-from eft_demo.models.memory import free_memory, free_unused, out_of_memory, settle
+from eft_demo.models.memory import free_memory, free_unused, freeze_loaded_objects, out_of_memory
 from eft_demo.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ class Node:
 def test_exempted_objects_are_freed_once_they_are_unreachable() -> None:
     node = Node()
     gone = weakref.ref(node)
-    settle()
+    freeze_loaded_objects()
     del node
     gc.collect()
     assert gone() is not None
@@ -36,7 +36,7 @@ def test_exempted_objects_are_freed_once_they_are_unreachable() -> None:
     assert gone() is None
 
 
-def test_the_collector_scans_little_while_a_service_runs(tiny_settings: Settings) -> None:
+def test_garbage_collection_scans_few_objects_while_a_service_runs(tiny_settings: Settings) -> None:
     gc.unfreeze()
     service = Service.load(tiny_settings, "tiny", ["large_base"])
     try:

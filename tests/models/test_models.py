@@ -19,10 +19,10 @@ from eft_demo.families.catalogue import find_entry
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.models import dtype as dtype_module
-from eft_demo.models.backend import How
+from eft_demo.models.backend import LoadOptions
 from eft_demo.models.base import SlotModel
 from eft_demo.models.dtype import choose_dtype, compare_speed
-from eft_demo.models.fused import FusedQwen2, join_equals
+from eft_demo.models.fused import FusedQwen2, group_equal_shapes
 from eft_demo.models.fused_weights import fusable_shape
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import load_model, load_models
@@ -66,10 +66,14 @@ def test_models_side_by_side_equal_each_alone(dtype: torch.dtype, atol: float) -
     weights = [make_model(SIZES[0], 101, 64, seed).to(dtype) for seed in range(3)]
     alone = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
     beside = [fused(name, model, 64, 101) for name, model in zip("abc", weights, strict=True)]
-    join_equals([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
+    group_equal_shapes([*beside, fused("d", make_model(SIZES[1], 101, 64, 9), 64, 101)])
     group = beside[0].group
     assert group is not None and group.members == {"a", "b", "c"}
-    texts = {"c": [(1, 2, 3), (4, 5)], "a": [(6, 7, 8, 9)], "b": [(10,), (11, 12), (13, 14, 15)]}
+    texts: dict[str, list[tuple[int, ...]]] = {
+        "c": [(1, 2, 3), (4, 5)],
+        "a": [(6, 7, 8, 9)],
+        "b": [(10,), (11, 12), (13, 14, 15)],
+    }
     slots: dict[str, list[tuple[Slot, Slot]]] = {}
     for name, rows in texts.items():
         for row in rows:
@@ -122,7 +126,7 @@ def test_configs_of_older_libraries_are_understood() -> None:
     assert shape is not None and shape.rope_theta == 5e5
 
 
-def test_the_familys_models_are_fused(tiny_family: Family) -> None:
+def test_the_bundled_familys_models_use_the_fused_path(tiny_family: Family) -> None:
     models = load_models(tiny_family, torch.float32).values()
     assert all(isinstance(model, FusedQwen2) for model in models)
 
@@ -134,14 +138,14 @@ def test_other_models_take_the_librarys_path(tiny_family: Family, tmp_path: Path
         num_key_value_heads=2, intermediate_size=64, max_position_embeddings=64,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path)
-    model = load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
+    model = load_model(tiny_family, Checkpoint("llama", tmp_path), LoadOptions(torch.float32))
     assert isinstance(model, TransformersModel)
     assert (model.context, model.vocab) == (64, tiny_family.vocab)
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop("model.layers.0.self_attn.q_proj.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(FamilyError, match="llama .* cannot be loaded .*q_proj"):
-        load_model(tiny_family, Checkpoint("llama", tmp_path), How(torch.float32))
+        load_model(tiny_family, Checkpoint("llama", tmp_path), LoadOptions(torch.float32))
 
 
 def test_starting_up_does_not_import_transformers() -> None:
@@ -149,7 +153,7 @@ def test_starting_up_does_not_import_transformers() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_dtype_has_a_reason() -> None:
+def test_the_chosen_dtype_comes_with_its_reason() -> None:
     for setting, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         assert choose_dtype(Settings(dtype=setting)) == (dtype, f"{setting}, set by EFT_DTYPE")
     dtype, reason = choose_dtype(Settings())
@@ -199,9 +203,10 @@ def test_the_measured_speed_is_only_reported(monkeypatch: pytest.MonkeyPatch) ->
         seen.add(torch.get_num_threads())
         return linear(rows, weight)
 
-    monkeypatch.setattr(dtype_module.F, "linear", noting)
+    monkeypatch.setattr(F, "linear", noting)
     before = torch.get_num_threads()
-    assert re.fullmatch(r"2 rows take \d+ µs in bf16 and \d+ µs in fp32", compare_speed(Settings(threads=2)))
+    times = r"\d+/\d+/\d+/\d+"
+    assert re.fullmatch(rf"1/8/64/256 rows take {times} µs in bf16 and {times} µs in fp32", compare_speed(2))
     assert seen == {2} and torch.get_num_threads() == before
 
 

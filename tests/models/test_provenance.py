@@ -14,7 +14,7 @@ from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.models.plan import Placement, Plan
 from eft_demo.models.provenance import made_with
-from eft_demo.runs.made_with import MadeWith, ModelMade, differences, join_short, read_short
+from eft_demo.runs.made_with import MadeWith, ModelMade, differences, facts_from_text, facts_to_text
 
 HERE = MadeWith(
     "0.1.0",
@@ -36,7 +36,7 @@ def test_dtypes_devices_and_revisions_come_from_the_plan_and_the_files(tiny_fami
         place("large_base", torch.bfloat16, "nf4", "auto"),
         place("pirate", torch.float16, "none", "cuda:1"),
     )
-    made = made_with(tiny_family, Plan(places, 4, {}, {}), ["large_base", "pirate", "brief"])
+    made = made_with(tiny_family, Plan(places, 4, {}, {}, {}), ["large_base", "pirate", "brief"])
     assert list(made.models) == ["large_base", "pirate"]
     large, pirate = made.models.values()
     assert (large.dtype, large.quantisation, large.device) == ("bf16", "nf4", "cuda")
@@ -53,7 +53,7 @@ def test_revisions_differ_between_weights_and_agree_between_copies(
     def revision(folder: Path) -> str:
         family = replace(tiny_family, roles={"pirate": Checkpoint("pirate", folder)})
         return (
-            made_with(family, Plan((place("pirate", torch.float32),), 4, {}, {}), ["pirate"])
+            made_with(family, Plan((place("pirate", torch.float32),), 4, {}, {}, {}), ["pirate"])
             .models["pirate"]
             .revision
         )
@@ -73,7 +73,7 @@ def test_revisions_differ_between_weights_and_agree_between_copies(
 
 def test_a_link_keeps_the_provenance() -> None:
     assert HERE.facts[:5] == ("0.1.0", "2.13.0", "5.23.0", "bf16-nf4", "cuda")
-    assert read_short(join_short(HERE.facts)) == HERE.facts
+    assert facts_from_text(facts_to_text(HERE.facts)) == HERE.facts
     assert HERE.facts[5] == ""  # the revision of one model is unknown
     known = replace(HERE, models={"large_base": HERE.models["large_base"]})
     other = replace(HERE, models={"large_base": replace(HERE.models["large_base"], revision="d" * 40)})
@@ -82,9 +82,9 @@ def test_a_link_keeps_the_provenance() -> None:
 
 
 @given(st.text(max_size=80) | st.lists(st.text("ab.+-~ <\n", max_size=50), max_size=8).map("~".join))
-def test_any_short_text_decodes_to_a_provenance_or_none(text: str) -> None:
-    facts = read_short(text)
-    assert facts is None or (join_short(facts) == text and not set(text) & set("<>&\n "))
+def test_any_short_text_parses_to_facts_or_none(text: str) -> None:
+    facts = facts_from_text(text)
+    assert facts is None or (facts_to_text(facts) == text and not set(text) & set("<>&\n "))
 
 
 @pytest.mark.parametrize(

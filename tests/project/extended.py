@@ -24,6 +24,7 @@ from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import list_entries
 from eft_demo.method.sampling import Sampling, gumbel, overlap, sample
 from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.method.speculation import parse_speculation
 from eft_demo.models import load
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import RunSpec
@@ -32,7 +33,7 @@ from eft_demo.settings import ASSETS, Settings
 from eft_demo.ui import run_store, stream
 from eft_demo.ui.columns import presets
 from eft_demo.ui.page import page_line
-from eft_demo.ui.run_form import read_asked
+from eft_demo.ui.run_form import read_run_spec
 from tests.fakes import make_service
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -65,10 +66,11 @@ def reference(logprobs: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     steps += [MinPLogitsWarper(sampling.min_p)] if sampling.min_p else []
     epsilon = getattr(sampling, "epsilon")  # noqa: B009  # a field that only the copy has
     steps += [EpsilonLogitsWarper(epsilon)] if epsilon else []
-    return LogitsProcessorList(steps)(torch.zeros(1, 0, dtype=torch.long), logprobs)
+    warped: torch.Tensor = LogitsProcessorList(steps)(torch.zeros(1, 0, dtype=torch.long), logprobs)
+    return warped
 
 
-def test_the_warper_draws_what_the_warpers_of_transformers_leave() -> None:
+def test_the_warper_keeps_the_same_tokens_as_transformers() -> None:
     rows = [
         drawn(epsilon, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
         for seed, epsilon in enumerate((0.0, 0.003, 0.02, 0.2, 0.5))
@@ -76,6 +78,7 @@ def test_the_warper_draws_what_the_warpers_of_transformers_leave() -> None:
         for top_p, top_k, min_p in ((1.0, 0, 0.0), (0.9, 0, 0.0), (1.0, 20, 0.05))
     ]
     changed = 0
+    none: dict[str, Any] = {"epsilon": 0.0}
     for position in range(20):
         generator = torch.Generator().manual_seed(position)
         logprobs = (torch.randn(len(rows), VOCAB, generator=generator) * 2.5).log_softmax(-1)
@@ -84,24 +87,24 @@ def test_the_warper_draws_what_the_warpers_of_transformers_leave() -> None:
             noise = gumbel([sampling.seed], [position], VOCAB)
             expected = int((reference(logprobs[i : i + 1], sampling) + noise).argmax())
             assert int(ids[i]) == expected, sampling
-            without = replace(sampling, **{"epsilon": 0.0})
+            without = replace(sampling, **none)
             changed += expected != int(sample(logprobs[i : i + 1], [without], [position]))
     assert changed > 50  # it does something
 
 
-def test_the_warper_counts_in_what_drafts_and_targets_share() -> None:
+def test_the_overlap_takes_the_warper_into_account() -> None:
     first, second = torch.tensor([[0.6, 0.3, 0.1]]).log(), torch.tensor([[0.6, 0.1, 0.3]]).log()
     sampling = {"temperature": 1.0, "top_p": 1.0}
     assert float(overlap(first, second, [drawn(0.0, **sampling)])) == pytest.approx(0.8)
     assert float(overlap(first, second, [drawn(0.5, **sampling)])) == pytest.approx(1.0)
 
 
-def test_the_warper_is_in_page_post_link_and_trace(mine: Service) -> None:
+def test_the_warper_is_in_page_request_link_and_trace(mine: Service) -> None:
     assert "epsilon" in SAMPLING
     assert json.loads(page_line(mine))["fields"]["epsilon"]["help"]
     posted = RunSpec(prompt="What?", sampling=drawn(EPSILON), controls={"alpha": 1.0}, length=4).as_posted()
     assert posted["epsilon"] == EPSILON
-    spec = read_asked(mine, posted)
+    spec = read_run_spec(mine, posted)
     assert spec.sampling == drawn(EPSILON)
     link = from_query(Link(spec).to_query())
     assert link and link.spec.sampling == spec.sampling and not link.left_out
@@ -138,7 +141,10 @@ def test_the_warper_keeps_speculative_decoding_exact() -> None:
         for speculation in ("off", "on 4"):
             sampling = drawn(0.05, temperature=1.2, top_p=1.0, seed=3)
             spec = RunSpec(
-                prompt="Tell me about Peru.", sampling=sampling, speculation=speculation, length=24
+                prompt="Tell me about Peru.",
+                sampling=sampling,
+                speculation=parse_speculation(speculation),
+                length=24,
             )
             trace = run_of(service, spec)
             texts.append([[token.id for token in column.tokens] for column in trace.columns])
@@ -148,14 +154,14 @@ def test_the_warper_keeps_speculative_decoding_exact() -> None:
         service.stop()
 
 
-def test_the_page_hears_of_a_warper_that_it_cannot_replay(mine: Service) -> None:
+def test_the_page_is_sent_the_names_of_warpers_it_cannot_replay(mine: Service) -> None:
     for epsilon, named in ((EPSILON, ["Epsilon"]), (0.0, [])):
         trace = run_of(mine, RunSpec(prompt="What?", sampling=drawn(epsilon, temperature=1.0), length=2))
         encoder = stream.Encoder(trace.spec, mine.family.token_bytes, mine.family.stop_ids)
         assert json.loads(encoder.run_line("a", 0))["unreplayed"] == named
 
 
-def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_gives_the_librarys_text(mine: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {type(model).__name__ for model in mine.engine.models.values()} == {"RecomputeModel"}
     spec = RunSpec(prompt="What is the capital of Peru?", sampling=Sampling(seed=5), length=16)
     ours = run_of(mine, spec)
@@ -172,15 +178,15 @@ def test_the_backend_streams_what_the_library_does(mine: Service, monkeypatch: p
 
 
 def test_the_plot_is_served(mine: Service) -> None:
-    (tab,) = json.loads(page_line(mine))["plots"]
+    *_, tab = json.loads(page_line(mine))["plots"]
     assert (tab["name"], "{column}" in tab["hint"]) == ("uncertainty", True)
     trace = run_of(mine, RunSpec(prompt="What?", length=6))
-    runs = run_store.KeptRuns(FP32)
-    runs.keep("a", run_store.Kept.of_file(trace))
-    asked = {"run": "a", "tab": "uncertainty", "column": 1}
+    runs = run_store.RunStore(FP32)
+    runs.keep("a", run_store.StoredRun.of_file(trace))
+    asked = {"run": "a", "tab": "uncertainty", "columns": [1]}
     (bars,) = json.loads(run_store.plot(mine, runs, asked))["data"]
     assert bars["y"] == [round(token.entropy_nats, 3) for token in trace.columns[1].tokens]
-    for bad in ({"tab": "nothing"}, {"column": 9}, {"column": "x"}, {"run": "b"}, {"tab": ["uncertainty"]}):
+    for bad in ({"tab": "nothing"}, {"columns": [9]}, {"columns": ["x"]}, {"columns": [1, 0]}, {"run": "b"}):
         assert json.loads(run_store.plot(mine, runs, asked | bad))["error"]
 
 
@@ -201,14 +207,14 @@ def test_the_family_is_found_and_answers(mine: Service) -> None:
     assert all(column.finish_reason in ("stop", "length") for column in trace.columns)
 
 
-def test_the_browser_shows_the_tab_and_what_is_not_known() -> None:
+def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
     pytest.importorskip("playwright.sync_api", reason="this needs playwright")
     pytest.importorskip("axe_playwright_python", reason="this needs axe")
-    from tests.site import CHROMIUM, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
+    from tests.site import CHROMIUM, browsing, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
 
     if CHROMIUM is None:
         pytest.skip("this needs Debian's chromium in /usr/bin")
-    with serving(make_service(Settings())) as site:
+    with browsing() as browser, serving(make_service(Settings()), browser) as site:
         page = site.open()
         page.eval_on_selector("#eft-epsilon", "(field) => { field.value = 0.01; }")
         run(page, "Lima it is", 12)

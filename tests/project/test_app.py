@@ -31,6 +31,7 @@ def test_missing_weights_leave_a_page_of_recorded_runs(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert app.stdout
     said = app.stdout.readline()
     app.terminate()
     _, complained = app.communicate(timeout=60)

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,12 @@ import typer
 
 from eft_demo import cli
 from eft_demo.families.catalogue import read_entry
+from scripts import doc_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 README, RESULTS = TEXTS["README.md"], TEXTS["docs/results.md"]
-sys.path.insert(0, str(ROOT / "scripts"))
-import doc_tables  # noqa: E402  # a script, not a package
 
 
 def shell_blocks(text: str) -> list[str]:
@@ -31,7 +29,7 @@ def program_lines() -> list[list[str]]:
     return [line.split("#")[0].split("-m eft_demo ")[1].split() for line in lines]
 
 
-def test_the_first_two_commands_start_and_test_and_ci_runs_the_second() -> None:
+def test_the_readmes_first_two_commands_work_and_ci_runs_the_second() -> None:
     assert [block.strip() for block in shell_blocks(README)[:2]] == ["bash run.sh", "bash run.sh test"]
     ci_commands = [line.split(" < ")[0] for line in (ROOT / ".ci" / "run").read_text().splitlines()]
     assert "bash run.sh test" in ci_commands
@@ -39,20 +37,22 @@ def test_the_first_two_commands_start_and_test_and_ci_runs_the_second() -> None:
 
 @pytest.mark.parametrize("words", program_lines(), ids=lambda words: words[0])
 def test_every_command_shown_exists_with_its_options(words: list[str]) -> None:
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_group(cli.app)
     options = {name for parameter in group.commands[words[0]].params for name in parameter.opts}
     assert {word for word in words[1:] if word.startswith("--")} <= options
 
 
 def test_every_command_is_shown() -> None:
-    assert set(typer.main.get_command(cli.app).commands) == {words[0] for words in program_lines()}
+    assert set(typer.main.get_group(cli.app).commands) == {words[0] for words in program_lines()}
 
 
-def test_the_example_family_file_is_valid(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(shown)
-    entry = read_entry(tmp_path / "mine.yaml")
-    assert [behaviour.role for behaviour in entry.behaviours] == ["polite", "terse"]
+def test_the_example_family_files_are_valid(tmp_path: Path) -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", TEXTS["docs/models.md"], re.DOTALL)
+    for text, behaviours in zip(shown, (["polite", "terse", "pirate"], ["pirate"]), strict=True):
+        (tmp_path / "mine.yaml").write_text(text)
+        entry = read_entry(tmp_path / "mine.yaml")
+        assert [behaviour.role for behaviour in entry.behaviours] == behaviours
+    assert [role.role for role in entry.roles.values() if role.is_gguf] == list(entry.roles)
 
 
 @pytest.mark.parametrize("name", doc_tables.PARTS)

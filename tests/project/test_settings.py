@@ -30,7 +30,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.booleans())
-def test_any_value_is_a_number_within_limits_or_an_error(value: Any, integer: bool) -> None:
+def test_check_number_returns_a_number_within_limits_or_raises(value: Any, integer: bool) -> None:
     try:
         number = check_number("Alpha", value, 0, 3, integer=integer)
     except InputError as error:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eft_demo.method.recipe import BASE
 from eft_demo.runs import export
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
 from eft_demo.runs.trace import ColumnTrace, Draft, gather_pieces
@@ -73,6 +74,21 @@ def test_markdown_shows_texts_in_blocks_they_cannot_leave(text: str) -> None:
         bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", line)  # what a backslash has made plain
         assert not re.search(r"[<&`\[\]!*_]", bare.replace("|", "")), line
     assert storable(text).replace("\r", "\n").split("\n")[0] in page
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_markdown_has_the_conversation_in_blocks_too(text: str) -> None:
+    run = run_that_says("Hi", prompt="last")
+    turns = (Turn(text, (text, "two")), Turn("and", ("shared",)))
+    spec = run.spec.model_copy(update={"turns": turns, "system": text})
+    page = export.to_markdown(dataclasses.replace(run, spec=spec))
+    page.encode("utf-8")
+    for line in outside_of_fences(page):
+        bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", line)
+        assert not re.search(r"[<&`\[\]!*_]", bare.replace("|", "")), line
+    assert page.index("two") < page.index("shared") < page.index("last")
+    plain = page.replace("\\", "")
+    assert "earlier turns 2" in plain and "Answer of all columns" in plain
 
 
 def test_markdown_has_the_numbers_with_which_the_run_can_be_repeated() -> None:

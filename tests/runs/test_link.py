@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from eft_demo.errors import EFTError, InputError
 from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
-from eft_demo.runs import link as permalink
+from eft_demo.runs import link as link_module
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, from_query
 from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
@@ -44,6 +45,16 @@ def test_links_that_call_their_columns_panels_still_open() -> None:
     assert read(link.to_query().replace("column=", "panel=")) == link
 
 
+def test_a_damaged_turn_takes_the_others_with_it() -> None:
+    turns = (Turn("Hi", ("Ho",)), Turn("He", ("Ha",)))
+    query = Link(RunSpec(prompt="And?", system="Be brief.", turns=turns)).to_query()
+    assert query.startswith("v=3&") and read(query).spec.turns == turns
+    cut = read(query.replace("%22%5D", "", 1))
+    assert cut.spec.turns == () and cut.spec.system == "Be brief." and cut.spec.prompt == "And?"
+    assert "left out" in cut.left_out[-1]
+    assert read(query + "&" + query).spec.turns == turns, "pasted twice"
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> None:
     link = Link(RunSpec(prompt=text[:MAX_PROMPT_CHARS], columns=((text[:60], BASE),)))
@@ -52,7 +63,7 @@ def test_hostile_texts_survive_and_leave_no_mark_in_the_address(text: str) -> No
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: urlencode({"v": "1", "prompt": raw})))
-def test_any_query_is_a_link_or_none_or_an_error(query: str) -> None:
+def test_any_query_parses_to_a_link_or_none_or_raises_an_eft_error(query: str) -> None:
     for candidate in (query, "v=1&" + query):
         try:
             assert isinstance(from_query(candidate), Link | None)
@@ -62,7 +73,8 @@ def test_any_query_is_a_link_or_none_or_an_error(query: str) -> None:
 
 names = st.sampled_from(
     ["v", "prompt", "family", "behaviour", "column", "alpha", "beta", "alpha_x", "temperature", "top_p",
-     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "other"]
+     "top_k", "min_p", "seed", "filter", "schedule", "speculation", "length", "format", "system", "turn",
+     "other"]
 )  # fmt: skip
 values = st.text(max_size=30) | st.sampled_from(
     [
@@ -102,8 +114,8 @@ def test_a_minimal_link_uses_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("v=3&prompt=x", "version 1 and 2; got '3'"),
-        ("v=&prompt=x", "version 1 and 2; got ''"),
+        ("v=9&prompt=x", "version 1 to 3; got '9'"),
+        ("v=&prompt=x", "version 1 to 3; got ''"),
         ("prompt=x&alpha=1", "version"),
         ("v=2&format=brief", "role:kind:text; got 'brief'"),
         ("v=2&format=brief:plain", "role:kind:text"),
@@ -132,6 +144,12 @@ def test_a_minimal_link_uses_the_defaults() -> None:
         ("v=1&" + "&".join(["column=a:large_base"] * 200), "this one has 200"),
         ("v=1&prompt=" + "x" * (MAX_PROMPT_CHARS + 1), "4,000 characters; got 4,001"),
         ("v=1&family=" + "x" * 61, "60 characters"),
+        ("v=3&system=" + "x" * 8001, "8,000 characters"),
+        ("v=3&turn=Hi", "JSON list"),
+        ("v=3&turn=%5B%22Hi%22%5D", "JSON list"),
+        ("v=3&turn=%5B%22Hi%22,7%5D", "must be text; got 7"),
+        ("v=3&turn=%5B%22Hi%22,%22a%22,%22b%22%5D", "answer for each of 3 columns"),
+        ("v=3&" + "&".join(["turn=%5B%22a%22,%22b%22%5D"] * 65), "at most 64 earlier turns"),
     ],
     ids=lambda value: value[:24],
 )
@@ -332,7 +350,10 @@ junk = (
 def but(link: Link, name: str) -> dict[str, Any]:
     """The run of a link without the field of that name."""
     kept = {name: getattr(link.spec, name) for name in RunSpec.model_fields} | {"made": link.made}
-    owner = {"column": "columns", "format": "formats", "filter": "weight_filter"}.get(name, name)
+    owners = {"column": "columns", "format": "formats", "filter": "weight_filter", "turn": "turns"}
+    owner = owners.get(name, name)
+    if name in ("column", "prompt"):  # turns have an answer per column; a second prompt is a second link
+        del kept["turns"]
     if name in ("temperature", "top_p", "top_k", "min_p", "seed"):
         numbers = kept.pop("sampling")
         kept |= {
@@ -361,7 +382,7 @@ def test_damage_to_one_field_leaves_the_others_intact(link: Link, data: st.DataO
 
 
 @given(links, junk, st.data())
-def test_no_damage_anywhere_raises(link: Link, text: str, data: st.DataObject) -> None:
+def test_no_damage_to_a_link_raises_an_unexpected_error(link: Link, text: str, data: st.DataObject) -> None:
     query = link.to_query()
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(query)), st.integers(0, len(query)))))
     for damaged in (
@@ -378,6 +399,6 @@ def test_the_longest_prompt_fits_and_a_longer_link_is_an_error_when_made(
 ) -> None:
     long = Link(RunSpec(prompt="👩" * MAX_PROMPT_CHARS, columns=(("👩" * 60, UPSCALED),) * 8))
     assert from_query(long.to_query()) == long
-    monkeypatch.setattr(permalink, "MAX_QUERY_CHARS", 50_000)
+    monkeypatch.setattr(link_module, "MAX_QUERY_CHARS", 50_000)
     with pytest.raises(InputError, match="as a file"):
         long.to_query()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.errors import EFTError, InputError
-from eft_demo.runs import replay as opened
+from eft_demo.runs import replay as replay_module
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.export import to_csv, to_markdown
 from eft_demo.runs.replay import open_run, read_run, replay
@@ -49,11 +49,13 @@ def test_a_replay_shows_the_columns_side_by_side_and_ends_each_once() -> None:
     played = replay(RUN)
     assert [event.column for event in played.events] == [0, 1] * 4
     assert [type(event) for event in played.events] == [TokenEvent] * 6 + [EndEvent] * 2
-    assert [event.record for event in played.events[1:6:2]] == RUN.columns[1].tokens
+    tokens = [event for event in played.events if isinstance(event, TokenEvent)]
+    assert [event.record for event in tokens[1::2]] == RUN.columns[1].tokens
     assert played.stop_ids == {5}
-    times = [event.elapsed_s for event in played.events[:6:2]]
+    times = [event.elapsed_s for event in tokens[::2]]
     assert times == sorted(times)
-    assert played.events[-1].finish_reason == "stop"
+    last = played.events[-1]
+    assert isinstance(last, EndEvent) and last.finish_reason == "stop"
 
 
 def test_tokens_without_text_in_the_file_are_shown_by_id() -> None:
@@ -77,9 +79,9 @@ MADE = {"eft_demo": "0.1.0", "torch": "2.13.0", "transformers": "", "models": {}
 MODEL = {"dtype": "bf16", "quantisation": "none", "device": "cpu", "source": "", "revision": ""}
 LONG_NUMBER = "1" * 30
 BAD = [
-    ("version", 1, "version 2 to 5; got 1"),
-    ("version", "2", "version 2 to 5; got '2'"),
-    ("version", 2.0, "version 2 to 5; got 2.0"),
+    ("version", 1, "version 2 to 6; got 1"),
+    ("version", "2", "version 2 to 6; got '2'"),
+    ("version", 2.0, "version 2 to 6; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "{prompt}"),
     ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
@@ -141,6 +143,14 @@ BAD = [
     ("columns.0.tokens.0.controls", {f"c{k}": 1.0 for k in range(65)}, "64 controls"),
     ("prompt", 5, "must be text"),
     ("more", 5, "exactly the fields"),
+    ("system", 5, "must be text"),
+    ("system", "x" * 8001, "8,000 characters"),
+    ("turns", "Hi", "list"),
+    ("turns", [{"question": "Hi", "answers": ["a", "b", "c"]}], "each of its 2 columns"),
+    ("turns", [{"question": "Hi", "answers": []}], "one answer, or one per column"),
+    ("turns", [{"question": "Hi", "answers": [5]}], "must be text"),
+    ("turns", [{"question": "Hi"}], "fields question, answers"),
+    ("turns", [{"question": "Hi", "answers": ["a"]}] * 65, "at most 64"),
 ]
 
 
@@ -160,19 +170,19 @@ def test_a_text_may_leave_out_half_a_character_and_is_not_checked_without_the_te
 
 
 def test_too_large_files_and_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opened, "MAX_TOKENS", 5)
+    monkeypatch.setattr(replay_module, "MAX_TOKENS", 5)
     with pytest.raises(InputError, match="5 tokens, not 6"):
         open_run(RUN.to_json())
-    monkeypatch.setattr(opened, "MAX_CHARS", 100)
+    monkeypatch.setattr(replay_module, "MAX_CHARS", 100)
     with pytest.raises(InputError, match="100 characters"):
         open_run(RUN.to_json())
 
 
 def test_a_piece_that_many_tokens_share_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sum(len(RUN.pieces.get(str(record.id), "")) for column in RUN.columns for record in column.tokens)
-    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole)
+    monkeypatch.setattr(replay_module, "MAX_TEXT_CHARS", whole)
     assert open_run(RUN.to_json()) == RUN
-    monkeypatch.setattr(opened, "MAX_TEXT_CHARS", whole - 1)
+    monkeypatch.setattr(replay_module, "MAX_TEXT_CHARS", whole - 1)
     with pytest.raises(InputError, match=f"{whole - 1} characters"):
         open_run(RUN.to_json())
 

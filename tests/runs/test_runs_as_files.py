@@ -17,16 +17,16 @@ from eft_demo.engine.service import Service
 from eft_demo.lab import record
 from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.runs import export
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run, replay
+from eft_demo.runs.spec import FIRST as COLUMNS
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui import replays as opening
-from eft_demo.ui import run_store as kept
+from eft_demo.ui import replays, run_store
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.columns import FIRST as COLUMNS
-from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import spec
 
@@ -40,7 +40,7 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
     service.stop()
 
 
-def finish(begun: tuple[Run, Kept]) -> Kept:
+def finish(begun: tuple[Run, StoredRun]) -> StoredRun:
     run, stored = begun
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -48,17 +48,17 @@ def finish(begun: tuple[Run, Kept]) -> Kept:
     return stored
 
 
-def page_run(service: Service, **asked: Any) -> Kept:
+def page_run(service: Service, **asked: Any) -> StoredRun:
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=12, seed=3, **asked))
-    return finish((run, Kept.of_run(run)))
+    return finish((run, StoredRun.of_run(run)))
 
 
-def saved(service: Service, runs: KeptRuns, run_id: str) -> str:
-    return str(json.loads(kept.save(service, runs, {"run": run_id, "format": "json"}))["text"])
+def saved(service: Service, runs: RunStore, run_id: str) -> str:
+    return str(json.loads(run_store.save(service, runs, {"run": run_id, "format": "json"}))["text"])
 
 
-def kept_as(stored: Kept) -> KeptRuns:
-    runs = KeptRuns()
+def kept_as(stored: StoredRun) -> RunStore:
+    runs = RunStore()
     runs.keep("a", stored)
     return runs
 
@@ -70,7 +70,7 @@ def from_page(service: Service) -> str:
 def while_streaming(service: Service) -> str:
     """Saved after the first tokens: it has only those, each with its text."""
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=60))
-    stored = Kept.of_run(run)
+    stored = StoredRun.of_run(run)
     while not all(len(trace.tokens) > 2 for trace in stored.traces):
         for event in run.events(1.0):
             stored.add(event)
@@ -94,20 +94,20 @@ def from_same_text(service: Service) -> str:
 
 
 def opened_and_saved(service: Service) -> str:
-    runs = KeptRuns()
-    assert "lines" in json.loads(opening.open_file(runs, {"text": from_page(service)}, service))
+    runs = RunStore()
+    assert "lines" in json.loads(replays.open_file(runs, {"text": from_page(service)}, service))
     return saved(service, runs, next(iter(runs.by_id)))
 
 
 def opened_and_branched(service: Service) -> str:
-    runs = KeptRuns()
-    opening.open_file(runs, {"text": from_page(service)}, service)
+    runs = RunStore()
+    replays.open_file(runs, {"text": from_page(service)}, service)
     posted = {"run": next(iter(runs.by_id)), "column": 0, "position": 3, "seed": 9}
     return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
 
 
-def from_lesson(service: Service) -> str:
-    return record.run_lesson(service, record.LESSONS[-1]).to_json()
+def from_gallery(service: Service) -> str:
+    return record.run_entry(service, GALLERY[-1]).to_json()
 
 
 def shipped(service: Service) -> str:
@@ -125,7 +125,7 @@ WRITERS: dict[str, Callable[[Service], str]] = {
     "same text": from_same_text,
     "opened and saved": opened_and_saved,
     "opened and branched": opened_and_branched,
-    "record": from_lesson,
+    "record": from_gallery,
     "shipped": shipped,
     "version 3": of_version_3,
 }
@@ -155,8 +155,8 @@ def from_terminal(tiny_assets: Path) -> Iterator[str]:
 def check_readers(run: RunTrace) -> None:
     """Check that every reader shows the columns' texts and no token by its id."""
     said = [column.text for column in run.columns]
-    runs = KeptRuns()
-    lines = json.loads(opening.open_file(runs, {"text": run.to_json()}))["lines"]
+    runs = RunStore()
+    lines = json.loads(replays.open_file(runs, {"text": run.to_json()}))["lines"]
     sent = [json.loads(line) for line in lines.splitlines()]
     assert [page_text(sent, p) for p in range(len(said))] == said
     labels = [label for line in sent for label in line.get("w", {}).values()]
@@ -184,7 +184,7 @@ def check_readers(run: RunTrace) -> None:
     (run_id,) = runs.by_id
     service = Service.without_models(Settings())
     for p, column in enumerate(run.columns):
-        odds = json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": p, "theirs": p}))
+        odds = json.loads(run_store.plot(service, runs, {"run": run_id, "tab": "odds", "columns": [p, p]}))
         assert len(odds["data"][0]["y"]) == len(column.tokens)
     service.stop()
 
@@ -235,15 +235,15 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
     old = {**json.loads(from_terminal), "pieces": {}, "version": 3}
     del old["made_with"]
     old["panels"] = old.pop("columns")
-    runs = KeptRuns()
-    lines = json.loads(opening.open_file(runs, {"text": json.dumps(old)}, service))["lines"].splitlines()
+    runs = RunStore()
+    lines = json.loads(replays.open_file(runs, {"text": json.dumps(old)}, service))["lines"].splitlines()
     assert page_text([*map(json.loads, lines)], 0) == old["panels"][0]["text"]
     assert json.loads(lines[0])["notes"] == ""
     check_readers(open_run(saved(service, runs, next(iter(runs.by_id)))))
     # The bundled family's tokenizer is available whatever family is loaded.
     shipped_run = json.loads(shipped(service)) | {"pieces": {}}
     other = Service.without_models(Settings())
-    lines = json.loads(opening.open_file(KeptRuns(), {"text": json.dumps(shipped_run)}, other))[
+    lines = json.loads(replays.open_file(RunStore(), {"text": json.dumps(shipped_run)}, other))[
         "lines"
     ].splitlines()
     assert page_text([*map(json.loads, lines)], 0) == shipped_run["panels"][0]["text"]
@@ -254,13 +254,13 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
 def test_tokens_of_an_unknown_tokenizer_are_shown_by_id_with_a_message(service: Service, family: str) -> None:
     """`tiny` is loaded, but its tokens do not reproduce the texts of the file's columns."""
     document = json.loads(shipped(service)) | {"pieces": {}, "family": family}
-    answer = json.loads(opening.open_file(runs := KeptRuns(), {"text": json.dumps(document)}, service))
+    answer = json.loads(replays.open_file(runs := RunStore(), {"text": json.dumps(document)}, service))
     lines = [*map(json.loads, answer["lines"].splitlines())]
     first = document["panels"][0]["tokens"][0]["id"]
     assert page_text(lines, 0).startswith(f"#{first}#")
-    assert lines[0]["notes"] == opening.NO_TEXTS
+    assert lines[0]["notes"] == replays.NO_TEXTS
     (run_id,) = runs.by_id
-    table = json.loads(kept.save(service, runs, {"run": run_id, "format": "csv"}))["text"]
+    table = json.loads(run_store.save(service, runs, {"run": run_id, "format": "csv"}))["text"]
     row = next(csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))))
     assert (read_cell(row["text"]), row["bytes"]) == (f"#{first}", "")
 
@@ -268,11 +268,11 @@ def test_tokens_of_an_unknown_tokenizer_are_shown_by_id_with_a_message(service: 
 def test_the_page_reports_what_differs_from_a_files_versions(
     service: Service, written: dict[str, RunTrace]
 ) -> None:
-    def notes(**changes: str) -> str:
+    def notes(**changes: Any) -> str:
         made = written["page"].made_with
         assert made is not None
         run = replace(written["page"], made_with=replace(made, **changes))
-        answer = opening.open_file(KeptRuns(), {"text": run.to_json()}, service)
+        answer = replays.open_file(RunStore(), {"text": run.to_json()}, service)
         return str(json.loads(json.loads(answer)["lines"].splitlines()[0])["notes"])
 
     assert notes() == ""
@@ -288,8 +288,8 @@ def test_a_branch_with_columns_from_other_versions_has_unknown_versions(
     assert page.made_with is not None
     foreign = replace(page, made_with=replace(page.made_with, torch="1.9.0"))
     for run, copied, known in ((page, True, True), (foreign, True, False), (foreign, False, True)):
-        runs = KeptRuns()
-        opening.open_file(runs, {"text": run.to_json()}, service)
+        runs = RunStore()
+        replays.open_file(runs, {"text": run.to_json()}, service)
         posted = {"run": next(iter(runs.by_id)), "column": 1, "position": 2, "all": not copied}
         branch = finish(start_branch(service, runs, posted))
         assert (branch.trace(service).made_with is not None) == known

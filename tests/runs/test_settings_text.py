@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from eft_demo.method.recipe import BASE, UPSCALED, parse
+from eft_demo.method.recipe import BASE, UPSCALED, Recipe, parse
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.runs.export import to_markdown
 from eft_demo.runs.settings_text import settings_of
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
-from eft_demo.ui.run_store import Kept
+from eft_demo.ui.run_store import StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import make_run, spec, three
 from tests.fakes import CHANT, make_service
@@ -20,7 +20,9 @@ from tests.records import make_record
 WITH_BETA = parse("large_base + alpha*(small_tuned - small_base) + beta*(small_tuned - large_base)")
 
 
-def column(name: str, values: Sequence[float], recipe=UPSCALED, control: str = "alpha") -> ColumnTrace:
+def column(
+    name: str, values: Sequence[float], recipe: Recipe = UPSCALED, control: str = "alpha"
+) -> ColumnTrace:
     """A column with these effective values of a control, one per token."""
     chances = {7: dict.fromkeys(recipe.roles, -1.0)}
     records = [
@@ -49,11 +51,11 @@ def said_of(control: str, columns: Sequence[ColumnTrace], schedule: str = "const
         ([column("A", [1, 3]), column("B", [2, 2])], "alpha 1, moved to 3 at token 2 of A and again"),
     ],
 )  # fmt: skip
-def test_a_control_that_moved_is_said_with_its_first_move(columns: list[ColumnTrace], words: str) -> None:
+def test_a_moved_control_is_listed_with_its_first_move(columns: list[ColumnTrace], words: str) -> None:
     assert said_of("alpha", columns) == words
 
 
-def test_a_schedule_moves_nothing_and_beta_has_none() -> None:
+def test_a_schedule_is_not_listed_as_a_move_and_does_not_scale_beta() -> None:
     warmed = [0.25, 0.5, 0.75, 1.0, 1.0]
     assert said_of("alpha", [column("Up", warmed)], "warmup 4") == "alpha 1"
     moved = [0.25, 0.5, 2.25, 3.0, 3.0]
@@ -76,7 +78,7 @@ def steered() -> RunTrace:
     try:
         columns = three("assistant")
         run = service.start_run(spec(CHANT, "assistant", columns=columns, controls={"alpha": 1.0}, length=40))
-        kept = Kept.of_run(run)
+        kept = StoredRun.of_run(run)
         while not all(trace.finish_reason for trace in kept.traces):
             for event in run.events(1.0):
                 kept.add(event)
@@ -87,7 +89,7 @@ def steered() -> RunTrace:
         service.stop()
 
 
-def test_what_was_steered_is_in_both_files_that_people_read() -> None:
+def test_moved_controls_are_in_the_markdown_and_the_html() -> None:
     run = steered()
     values = [record.controls["alpha"] for record in run.columns[2].tokens]
     words = f"alpha 1, moved to 3 at token {values.index(3.0) + 1} of Up-scaled"

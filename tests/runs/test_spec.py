@@ -15,6 +15,7 @@ from eft_demo.errors import EFTError
 from eft_demo.method.recipe import UPSCALED
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.runs.conversation import Turn, turn_to_text
 from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, RunTrace
@@ -40,8 +41,8 @@ def test_a_spec_survives_the_json_of_the_page(spec: RunSpec) -> None:
 
 
 @given(specs)
-def test_a_spec_survives_a_trace_but_for_what_a_trace_does_not_hold(spec: RunSpec) -> None:
-    played = spec.model_copy(update={"behaviour": "pirate"}).played()
+def test_a_spec_survives_a_trace_except_for_fields_that_traces_omit(spec: RunSpec) -> None:
+    played = spec.model_copy(update={"behaviour": "pirate"}).for_behaviour()
     columns = [ColumnTrace(name, str(recipe)) for name, recipe in played.columns]
     shown = played.model_copy(update={"behaviour": "", "length": None})
     assert RunTrace.from_json(RunTrace(shown, columns).to_json()).spec == shown
@@ -65,7 +66,9 @@ def arguments(spec: RunSpec) -> list[str]:
         *sorted(own),
         *(f"--recipe={name}:{recipe}" for name, recipe in spec.columns),
         *(f"--prompt-format={role}:{own.kind}:{own.text}" for role, own in spec.formats.items()),
-        f"--behaviour={spec.behaviour}",
+        f"--system={spec.system}",
+        *(f"--turn={turn_to_text(turn)}" for turn in spec.turns),
+        *([f"--behaviour={spec.behaviour}"] if spec.behaviour else []),  # empty is refused
         f"--weight-filter={spec.weight_filter}",
         f"--schedule={spec.schedule}",
         f"--speculation={spec.speculation}",
@@ -84,7 +87,7 @@ def as_typed(typed: list[str]) -> RunSpec:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_run", run)
-        patch.setattr(cli, "say", lambda text: None)
+        patch.setattr(cli, "write_stdout", lambda text: None)
         patch.setattr(sys, "argv", ["eft_demo", "generate", *typed])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -100,10 +103,10 @@ def test_a_spec_can_be_pickled(spec: RunSpec) -> None:
 def test_defaults_are_filled_in() -> None:
     spec = check(RunSpec(prompt="Hi"), FAMILY, HERE)
     assert (spec.family, spec.behaviour, spec.length) == ("echo", "assistant", HERE.default_new_tokens)
-    assert spec.columns == FIRST and spec.controls == {"alpha": 1.0} and spec.heard == ("alpha",)
+    assert spec.columns == FIRST and spec.controls == {"alpha": 1.0} and spec.used_controls == ("alpha",)
     assert check(spec, FAMILY, HERE) == spec
-    assert SMALL_TUNED not in {role for _, recipe in spec.played().columns for role in recipe.roles}
-    assert spec.played().played() == spec.played()
+    assert SMALL_TUNED not in {role for _, recipe in spec.for_behaviour().columns for role in recipe.roles}
+    assert spec.for_behaviour().for_behaviour() == spec.for_behaviour()
 
 
 def test_a_copy_shares_nothing_that_changes() -> None:
@@ -111,12 +114,38 @@ def test_a_copy_shares_nothing_that_changes() -> None:
     other = spec.model_copy(update={"prompt": "Ho"})
     assert (spec.prompt, other.prompt) == ("Hi", "Ho")
     with pytest.raises(ValueError, match="frozen"):
-        spec.prompt = "Ho"  # type: ignore[misc]
+        spec.prompt = "Ho"
     with pytest.raises(ValueError, match="typo"):
         RunSpec(typo=1)  # type: ignore[call-arg]
 
 
+def test_a_run_of_some_columns_keeps_their_own_answers() -> None:
+    turns = (Turn("Hi", ("a", "b", "c")), Turn("Ho", ("one",)))
+    spec = RunSpec(prompt="He", columns=FIRST, turns=turns)
+    assert spec.only((2, 0)).turns == (Turn("Hi", ("c", "a")), Turn("Ho", ("one",)))
+    assert [name for name, _ in spec.only((2, 0)).columns] == ["Up-scaled", "Base"]
+
+
+def turn(question: object = "Hi", *answers: object) -> dict[str, object]:
+    return {"question": question, "answers": list(answers)}
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"system": 3}, "system_text", "system"),
+    ({"system": "x" * 8001}, "system_text", "system"),
+    ({"turns": "Hi"}, "turns_type", "turns"),
+    ({"turns": [turn("Hi", "Ho")] * 65}, "turns_range", "turns"),
+    ({"turns": [7]}, "turn_type", "turns"),
+    ({"turns": ["Hi"]}, "turn_syntax", "turns"),
+    ({"turns": [{"question": "Hi", "answers": "Ho"}]}, "turn_type", "turns"),
+    ({"turns": [turn(None, "Ho")]}, "turn_question", "turns"),
+    ({"turns": [turn("Hi")]}, "turn_answers", "turns"),
+    ({"turns": [turn("Hi", *"x" * 17)]}, "turn_answers", "turns"),
+    ({"turns": [turn("Hi", 7)]}, "turn_answer", "turns"),
+    ({"turns": [turn("Hi", "a", "b")]}, "turns_answers", "turns"),
+    ({"turns": [turn("Hi", "x" * 40_000)]}, "turns_too_long", "turns"),
+    ({"turns": [turn("Hi", "x" * 1_100_000)] * 2}, "turns_too_long", "turns"),
+    ({"turns": [turn("Hi", "x" * 39_000)], "system": "x" * 1000}, "turns_too_long", "turns"),
     ({"prompt": 3}, "prompt_type", "prompt"),
     ({"prompt": " \n"}, "prompt_empty", "prompt"),
     ({"prompt": "x" * 4001}, "prompt_too_long", "prompt"),

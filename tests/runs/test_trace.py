@@ -79,8 +79,14 @@ def example() -> RunTrace:
     )
     column = ColumnTrace("Base", "large_base", [record], " Lima \ud83d\ude00", "stop", None, 0.12, 40.0)
     made = MadeWith("0.1.0", "2.13.0", "5.23.0", {"large_base": ModelMade("bf16", "none", "cpu")})
-    asked = {"family": "atlas", "prompt": "What is the capital of Peru?", "controls": {"alpha": 1.0}}
-    return make_run([column], made_with=made, sampling=Sampling(seed=3), **asked)
+    return make_run(
+        [column],
+        made_with=made,
+        sampling=Sampling(seed=3),
+        family="atlas",
+        prompt="What is the capital of Peru?",
+        controls={"alpha": 1.0},
+    )
 
 
 @given(runs)
@@ -166,6 +172,7 @@ def test_any_other_json_is_refused(value: Any) -> None:
         '{"version": 4}',
         '{"version": 4, "columns": [7]}',
         '{"version": 5}',
+        '{"version": 6}',
         '{"version": "1"}',
         '{"version": 1}',
         "\x00\ud800",
@@ -181,8 +188,8 @@ def test_other_files_are_refused(text: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"name": "a package"}'])
-def test_json_of_something_else_is_called_no_run(text: str) -> None:
-    with pytest.raises(InputError, match="not a recorded run") as raised:
+def test_json_of_something_else_is_reported_as_no_run(text: str) -> None:
+    with pytest.raises(InputError, match="not a trace") as raised:
         RunTrace.from_json(text)
     assert "None" not in str(raised.value)
 
@@ -197,21 +204,23 @@ def test_the_error_names_the_place() -> None:
 
 def test_files_of_older_versions_open_with_unknown_models() -> None:
     written = json.loads(example().to_json())
-    for column in written["columns"]:
+    fifth = {name: value for name, value in written.items() if name not in ("system", "turns")}
+    assert RunTrace.from_json(json.dumps(fifth | {"version": 5})) == RunTrace.from_json(example().to_json())
+    for column in fifth["columns"]:
         del column["given"]
-    fourth = written | {"panels": written["columns"], "version": 4}
+    fourth = fifth | {"panels": fifth["columns"], "version": 4}
     del fourth["columns"]
     assert RunTrace.from_json(json.dumps(fourth)) == RunTrace.from_json(example().to_json())
     third = {name: value for name, value in fourth.items() if name != "made_with"} | {"version": 3}
     second = {name: value for name, value in third.items() if name != "formats"} | {"version": 2}
     expected = RunTrace.from_json(dataclasses.replace(example(), made_with=None).to_json())
     assert RunTrace.from_json(json.dumps(third)) == RunTrace.from_json(json.dumps(second)) == expected
-    for later, version in ((second, 3), (third, 4), (fourth, 5), (written, 5)):
+    for later, version in ((second, 3), (third, 4), (fourth, 5), (fifth, 5), (fifth, 6)):
         with pytest.raises(InputError, match="fields"):
             RunTrace.from_json(json.dumps(later | {"version": version}))
 
 
-def test_a_column_without_a_seed_of_its_own_has_that_of_the_run() -> None:
+def test_a_column_without_its_own_seed_has_that_of_the_run() -> None:
     written = json.loads(example().to_json())
     del written["columns"][0]["seed"]
     run = RunTrace.from_json(json.dumps(written))
@@ -228,7 +237,7 @@ def test_missing_and_foreign_fields_are_refused() -> None:
         assert caught.value.code == "trace_fields"
 
 
-def test_a_way_of_sampling_that_came_later_is_missing_in_older_files_and_no_other() -> None:
+def test_older_files_may_lack_only_the_sampling_fields_added_later() -> None:
     without = put(DOCUMENT, ("sampling",), {k: v for k, v in DOCUMENT["sampling"].items() if k != "min_p"})
     with pytest.raises(InputError) as caught:
         RunTrace.from_json(json.dumps(without))

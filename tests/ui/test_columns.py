@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
-from eft_demo.families.family import Behaviour
+from eft_demo.families.catalogue import Behaviour
+from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.method.recipe import PAD, parse
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.settings import COLUMNS, Settings
-from eft_demo.ui.columns import check_columns, introduce, presets, read_columns
-from tests.fakes import make_family, make_service
+from eft_demo.ui.columns import check_columns, describe_column, presets, read_columns
+from tests.asking import spec
+from tests.fakes import NOWHERE, make_family, make_service
 
 FAMILY = make_family()
 TYPED = "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)"
@@ -32,7 +34,7 @@ def column(recipe: object, name: object = "Mine") -> dict[str, object]:
     return {"name": name, "recipe": recipe}
 
 
-def test_the_menu_offers_everything_that_the_family_can_play() -> None:
+def test_the_menu_offers_every_preset_the_family_has_models_for() -> None:
     names = [preset.name for preset in presets(FAMILY)]
     assert names == [
         "Base", "Small base", "Tuned", "Up-scaled", "Amplified", "Down-scaled", "Blend", "Pad", "Large tuned"
@@ -50,7 +52,8 @@ def test_the_menu_offers_everything_that_the_family_can_play() -> None:
 def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
     def blends(*roles: str) -> list[str]:
         behaviours = tuple(Behaviour(role, role, "") for role in roles)
-        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **dict.fromkeys(roles)})
+        checkpoints = {role: Checkpoint(role, NOWHERE) for role in roles}
+        family = replace(FAMILY, behaviours=behaviours, roles={**FAMILY.roles, **checkpoints})
         return [str(preset.recipe) for preset in presets(family) if preset.name == "Blend"]
 
     assert blends("chat") == blends("chat", "x" * 40) == []
@@ -58,15 +61,16 @@ def test_a_blend_takes_two_behaviours_with_names_that_make_sliders() -> None:
     assert blends(*"abcdefgh")[0].count("alpha_") == 6
 
 
-def test_a_column_tells_the_sliders_it_listens_to_and_who_plays_small_tuned() -> None:
-    sent = introduce("Pad", PAD, "pirate")
+def test_a_column_lists_its_sliders_and_the_model_behind_small_tuned() -> None:
+    sent = describe_column("Pad", PAD, "pirate", {})
     assert sent["controls"] == ("alpha", "beta") and sent["pad"]
     assert sent["text"] == str(PAD) and "pirate" in str(sent["recipe"])
     by_name = parse(str(PAD).replace("small_tuned", "pirate"))
-    assert introduce("Pad", by_name, "pirate")["pad"] and not introduce("Pad", by_name, "brief")["pad"]
+    assert describe_column("Pad", by_name, "pirate", {})["pad"]
+    assert not describe_column("Pad", by_name, "brief", {})["pad"]
 
 
-def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> None:
+def test_typed_columns_are_read_and_small_tuned_is_not_replaced(service: Service) -> None:
     mine, up = read_columns([column(TYPED), column(str(FIRST[2][1]), "Up")])
     assert mine == ("Mine", parse(TYPED)) and up == ("Up", FIRST[2][1])
     assert read_columns(None) == FIRST
@@ -92,7 +96,7 @@ def test_typed_columns_are_read_and_small_tuned_stays_open(service: Service) -> 
         ([column("large_base + 11*(pirate - small_base)")], "column-0", "a weight of at most 10"),
     ],
 )
-def test_a_bad_column_is_refused_in_its_place(
+def test_an_invalid_column_is_refused_with_its_index(
     service: Service, posted: object, where: str, words: str
 ) -> None:
     with pytest.raises(EFTError) as caught:
@@ -123,17 +127,17 @@ JSON = st.recursive(
         {"behaviour": JSON | st.just("brief"), "columns": st.lists(st.builds(column, JSON, JSON), max_size=6)}
     )
 )
-def test_whatever_is_posted_is_answered_column_by_column(service: Service, posted: object) -> None:
+def test_any_posted_columns_get_one_answer_each(service: Service, posted: object) -> None:
     answers = json.loads(check_columns(service, posted))
     assert len(answers) <= COLUMNS.high
     assert all(answer.get("error") or answer["text"] for answer in answers)
 
 
-def test_whoever_starts_the_app_may_allow_what_undoes_tuning(service: Service) -> None:
-    undoing = RunSpec(prompt="Hi", columns=[column("large_base - alpha*(small_tuned - small_base)")])
+def test_the_owner_may_allow_recipes_that_undo_tuning(service: Service) -> None:
+    undoing = spec("Hi", columns=[column("large_base - alpha*(small_tuned - small_base)")])
     with pytest.raises(EFTError) as caught:
         check(undoing, service.family, service.settings)
     assert (caught.value.code, caught.value.where) == ("undoing", "column-0")
-    assert check(undoing, service.family, replace(service.settings, allow_negative_alpha=True)).heard == (
-        "alpha",
-    )
+    assert check(
+        undoing, service.family, replace(service.settings, allow_negative_alpha=True)
+    ).used_controls == ("alpha",)

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from eft_demo.engine.failures import DEAD
 from eft_demo.engine.service import HANG_S, Service
@@ -48,6 +50,7 @@ layout.open_page = open_dying
 sys.argv = ["eft-demo", "start"]
 cli.main()
 """
+REQUEST = Request({"type": "http"})
 ASKED = {"n": 1, "prompt": "What is the capital of Peru?", "behaviour": "assistant", "controls": {"alpha": 1}}
 ASKED |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 60}
 # With drafts, whose number depends on this machine's speed, twelve steps may write a whole text.
@@ -64,13 +67,14 @@ def dying_app() -> Iterator[tuple[subprocess.Popen[str], str]]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert app.stdout
     line = app.stdout.readline()
     yield app, next(word for word in line.split() if word.startswith("http"))
     app.kill()
     app.communicate()
 
 
-def run_lines(url: str) -> list[dict[str, object]]:
+def run_lines(url: str) -> list[dict[str, Any]]:
     """The NDJSON lines of one run, requested like the page does."""
     with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
         (dependency,) = client.get("/config").json()["dependencies"]
@@ -91,7 +95,7 @@ def run_lines(url: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
+def test_the_process_of_a_dead_engine_ends_after_notifying_its_pages(
     dying_app: tuple[subprocess.Popen[str], str],
 ) -> None:
     app, url = dying_app
@@ -108,7 +112,7 @@ def test_the_process_of_a_dead_engine_ends_after_its_pages_heard_of_it(
     assert "engine" in line
 
 
-def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_refused_at_once_while_the_engine_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     service = make_service(replace(Settings(), threads=1))
     assert service.alive and not service.dead
     for model in service.engine.models.values():
@@ -122,7 +126,7 @@ def test_while_it_is_dead_runs_are_refused_at_once(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Overloaded) as refused:
         service.start_run(spec("Hi", "brief"))
     assert str(refused.value) == DEAD and service.engine.waiting == 0
-    assert json.loads(health(build_demo(service, Settings()))(None).body)["status"] == "down"
+    assert json.loads(bytes(health(build_demo(service, Settings()))(REQUEST).body))["status"] == "down"
     service.stop()
     assert not service.dead, "an engine that was stopped did not die"
 
@@ -134,7 +138,7 @@ def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch
     large = service.engine.models["large_base"]
     forward = large.forward
 
-    def hanging(*args: object) -> object:
+    def hanging(*args: Any) -> object:
         inside.set()
         assert go_on.wait(WAIT_S)
         return forward(*args)
@@ -142,20 +146,20 @@ def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(large, "forward", hanging)
     run = service.start_run(spec("Hi", "brief"))
     assert inside.wait(WAIT_S)
-    assert health(page)(None).status_code == 200, "a step may take its time"
+    assert health(page)(REQUEST).status_code == 200, "a step may take its time"
     now = time.monotonic
     monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", lambda: now() + HANG_S + 1)
-    answer = health(page)(None)
-    assert answer.status_code == 503 and json.loads(answer.body)["status"] == "hangs"
+    answer = health(page)(REQUEST)
+    assert answer.status_code == 503 and json.loads(bytes(answer.body))["status"] == "hangs"
     monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", now)
     go_on.set()
     while not run.done:
         run.events(1.0)
-    assert health(page)(None).status_code == 200
+    assert health(page)(REQUEST).status_code == 200
     service.stop()
 
 
-def test_a_family_that_was_switched_off_is_not_dead_and_refuses_with_the_reason() -> None:
+def test_a_replaced_family_is_not_dead_and_refuses_runs_with_the_reason() -> None:
     service = make_service(Settings(threads=1))
     service.stop("The family was changed.")
     assert not service.dead and not service.alive

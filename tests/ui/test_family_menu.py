@@ -4,12 +4,14 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_demo.engine.service import Service
+from eft_demo.families.catalogue import find_entry
 from eft_demo.families.hub import Watcher
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
@@ -61,10 +63,11 @@ def with_key(switch: Switch, posted: object = None) -> object:
 
 
 def shown_menu(service: Service, switch: Switch, posted: object = None) -> dict[str, Any]:
-    return json.loads(menu.menu(service, switch, HERE, posted))
+    shown: dict[str, Any] = json.loads(menu.menu(service, switch, HERE, posted))
+    return shown
 
 
-def test_it_tells_of_every_family_and_what_each_takes_here(service: Service, settings: Settings) -> None:
+def test_the_menu_lists_every_family_with_its_memory(service: Service, settings: Settings) -> None:
     switch = make_switch(settings)
     shown = shown_menu(service, switch, {"key": switch.key})
     assert switch.key not in json.dumps(shown)
@@ -80,7 +83,7 @@ def test_it_tells_of_every_family_and_what_each_takes_here(service: Service, set
     assert len(shown["problems"]) == 1 and "bad.yaml" in shown["problems"][0]
 
 
-def test_it_tells_how_the_running_family_is_stored(service: Service, settings: Settings) -> None:
+def test_the_menu_shows_how_the_loaded_family_is_stored(service: Service, settings: Settings) -> None:
     rows = {row["role"]: row for row in shown_menu(service, make_switch(settings))["models"]}
     assert set(rows) == set(service.family.roles)
     assert rows["large_base"]["dtype"] == "float32" and rows["large_base"]["device"] == "cpu"
@@ -89,7 +92,9 @@ def test_it_tells_how_the_running_family_is_stored(service: Service, settings: S
 
 
 @pytest.mark.parametrize("posted", [None, 5, "x", [], {"quantisation": []}, {"quantisation": "int4"}])
-def test_nonsense_is_planned_as_it_fits(service: Service, settings: Settings, posted: object) -> None:
+def test_invalid_quantisation_is_planned_as_auto(
+    service: Service, settings: Settings, posted: object
+) -> None:
     assert shown_menu(service, make_switch(settings), posted)["quantisation"] == "auto"
 
 
@@ -126,10 +131,21 @@ def test_the_file_that_the_app_was_started_with_is_named_without_its_path(settin
     assert json.loads(menu.loading(switch))["family"] == "mine"
 
 
+def test_a_users_file_named_as_a_family_hides_neither(
+    service: Service, settings: Settings, tmp_path: Path
+) -> None:
+    own = tmp_path / "one.yaml"
+    own.write_text(HUB.replace("From the hub", "Mine"))
+    switch = make_switch(replace(settings, family=str(own)))
+    shown = {choice["name"]: choice["title"] for choice in shown_menu(service, switch)["choices"]}
+    assert shown == {"one": "Tiny", "hub": "From the hub", "one (own file)": "Mine"}
+    assert find_entry(str(own), settings).name == "one (own file)"  # so that links and runs tell them apart
+
+
 @pytest.mark.parametrize(
     "posted", [None, [], "one", 5, {}, {"key": ""}, {"key": None}, {"key": ["x"]}, {"key": "x"}]
 )
-def test_without_the_key_one_may_look_and_nothing_else(
+def test_without_the_key_the_menu_can_only_be_read(
     service: Service, settings: Settings, posted: object
 ) -> None:
     switch = make_switch(settings, lambda *_: pytest.fail("it must not load"))
@@ -147,7 +163,9 @@ def test_a_wrong_quantisation_gives_an_error_message(settings: Settings) -> None
     assert "Quantisation is one of" in menu.load_family(switch, HERE, posted)
 
 
-def test_a_family_may_vanish(service: Service, settings: Settings, tmp_path: Path) -> None:
+def test_a_family_deleted_meanwhile_is_missing_from_the_menu(
+    service: Service, settings: Settings, tmp_path: Path
+) -> None:
     shutil.copytree(settings.assets, tmp_path / "assets")
     moved = Settings(assets=tmp_path / "assets", family="one")
     switch = make_switch(moved)

@@ -20,8 +20,16 @@ from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
 from eft_demo.ui import family_menu as menu
-from eft_demo.ui import family_switch as switching
-from eft_demo.ui.family_switch import Claim, Progress, Switch, has_key, load_chosen, load_first, why_not
+from eft_demo.ui import family_switch
+from eft_demo.ui.family_switch import (
+    Claim,
+    Progress,
+    Switch,
+    has_key,
+    load_chosen,
+    load_first,
+    refusal_reason,
+)
 from eft_demo.ui.handlers import stream_run
 from eft_demo.ui.page import Page, build_demo
 from eft_demo.ui.run_store import CHANGED
@@ -62,19 +70,21 @@ WAIT_S = 30.0  # a busy machine is not a failure
         ({"zero_gpu": True, "switch": "on"}, Claim(KEY, HERE), "On ZeroGPU.*EFT_FAMILY"),
     ],
 )
-def test_permission_to_switch(settings: dict[str, object], claim: Claim, reason: str) -> None:
-    said = why_not(replace(Settings(), **settings), KEY, claim)
+def test_only_requests_with_permission_may_switch(
+    settings: dict[str, Any], claim: Claim, reason: str
+) -> None:
+    said = refusal_reason(replace(Settings(), **settings), KEY, claim)
     assert re.search(reason, said) if reason else said == ""
     assert KEY not in said
 
 
-def test_a_key_is_printed_only_where_it_gives_a_right() -> None:
+def test_a_key_is_printed_only_if_it_is_used() -> None:
     assert has_key(Settings())
     for settings in ({"switch": "on"}, {"switch": "off"}, {"space": "me/eft"}, {"zero_gpu": True}):
         assert not has_key(replace(Settings(), **settings))
 
 
-def test_every_start_has_a_key_of_its_own_that_cannot_be_guessed() -> None:
+def test_every_start_has_a_new_unguessable_key() -> None:
     keys = {make_switch(lambda *_: "")[0].key for _ in range(20)}
     assert len(keys) == 20 and min(map(len, keys)) >= 24
 
@@ -92,11 +102,11 @@ def make_switch(load: Callable[..., object]) -> tuple[Switch, list[object]]:
     return Switch(Settings(), load, taken.append), taken  # type: ignore[arg-type]
 
 
-def test_loading_tells_how_far_it_is_and_then_takes_over() -> None:
+def test_loading_reports_progress_and_then_replaces_the_family() -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def load(settings: Settings, watcher: Watcher) -> str:
-        watcher.tell("download", "Qwen/Qwen2.5-7B", 5, 10)
+        watcher.report("download", "Qwen/Qwen2.5-7B", 5, 10)
         reached.set()
         assert go_on.wait(WAIT_S)
         return f"{settings.family} in {settings.quantisation}"
@@ -118,7 +128,7 @@ def without_end(stage: str, what: str, reached: threading.Event) -> Callable[[Se
 
     def work(settings: Settings, watcher: Watcher) -> str:
         while True:
-            watcher.tell(stage, what)
+            watcher.report(stage, what)
             reached.set()
 
     return work
@@ -133,13 +143,13 @@ def test_cancel_stops_at_the_next_step_and_another_can_be_loaded() -> None:
         switch.start("qwen2.5", "auto")
         assert reached.wait(WAIT_S)
         switch.cancel()
-        assert "goes on" in until(switch, "cancelled").sentence
+        assert "goes on" in until(switch, "cancelled").message
     assert taken == []
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
-    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), switching.BUG)],
+    [(FamilyError("The disk is full."), "The disk is full."), (ZeroDivisionError("x"), family_switch.BUG)],
 )
 def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> None:
     def load(settings: Settings, watcher: Watcher) -> str:
@@ -147,22 +157,22 @@ def test_a_failure_gives_an_error_message(error: Exception, sentence: str) -> No
 
     switch, taken = make_switch(load)
     switch.start("qwen2.5", "auto")
-    assert until(switch, "failed").sentence == sentence and taken == []
+    assert until(switch, "failed").message == sentence and taken == []
 
 
-def test_what_quantising_changes_is_reported_in_the_end(two: Settings) -> None:
+def test_a_finished_measurement_reports_its_result(two: Settings) -> None:
     serving: list[object] = []
     switch = Switch(two, load_chosen, serving.append, what_quantising_changes)
     switch.measure("one", "nf4")
-    said = until(switch, "measured").sentence
+    said = until(switch, "measured").message
     sizes = r".*nf4 .* 0\.\d MB .* 0\.\d MB: \d\.\d times .*"
     assert re.match(sizes + r"\d+ tokens .* KL of \d\.\d{4} nats, .* \d+\.\d% ", said)
     switch.measure("one", "none")
-    assert "no quantisation 'none'" in until(switch, "failed").sentence
+    assert "no quantisation 'none'" in until(switch, "failed").message
     assert serving == []
 
 
-def test_measuring_tells_how_far_it_is_and_stops_where_it_is_called_off(two: Settings) -> None:
+def test_measuring_reports_progress_and_stops_when_cancelled(two: Settings) -> None:
     stages: list[Stage] = []
     cancel = threading.Event()
     settings = replace(two, quantisation="nf4")
@@ -191,7 +201,7 @@ def test_a_measurement_can_be_cancelled() -> None:
     switch.measure("qwen2.5", "nf4")
     assert reached.wait(WAIT_S)
     switch.cancel()
-    assert "goes on" in until(switch, "cancelled").sentence
+    assert "goes on" in until(switch, "cancelled").message
 
 
 @pytest.mark.parametrize("value", ["int4", None, 4, [], {}])
@@ -217,15 +227,15 @@ def page(two: Settings) -> Iterator[Page]:
     demo.service.stop()
 
 
-def test_the_other_family_serves_and_nothing_of_the_old_one_stays(page: Page) -> None:
+def test_after_a_switch_the_new_family_serves_and_the_old_one_is_freed(page: Page) -> None:
     old = weakref.ref(page.service.engine)
     model = weakref.ref(page.service.engine.models["large_base"])
     run = page.service.start_run(spec("Hi", "pirate", length=96))
     page.switch.start("other", "auto")
     until(page.switch, "loaded")
     ends = {event.error for event in run.events(1.0) if isinstance(event, EndEvent)}
-    assert ends <= {switching.OVER.format(title="Tiny"), None} and run.done
-    assert page.service.family.name == "other" and page.service.alive and page.live.kept.serial == 1
+    assert ends <= {family_switch.OVER.format(title="Tiny"), None} and run.done
+    assert page.service.family.name == "other" and page.service.alive and page.live.store.serial == 1
     shown = next(c for c in page.config["components"] if c["props"].get("elem_id") == "eft")
     assert '"serial":1' in shown["props"]["value"].replace(" ", "")
     del run
@@ -239,49 +249,49 @@ def lines_of(page: Page, **posted: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_run_of_the_old_family_goes_on_with_no_other(page: Page) -> None:
+def test_a_run_of_the_old_family_cannot_be_continued_by_the_new_one(page: Page) -> None:
     """`one` and `other` have the same tokenizer, so nothing in the run's tokens tells them apart."""
     columns = [{"name": "Base", "recipe": "large_base"}]
     asked = {"prompt": "Hi", "behaviour": "pirate", "columns": columns, "controls": {"alpha": 1.0}}
     drawn = {"temperature": 0.0, "top_p": 0.95, "top_k": 0, "min_p": 0.0, "seed": 0, "length": 8}
     first, *_ = lines_of(page, serial=0, **asked, **drawn)
     assert first["record"]["family"] == "one"
-    kept = page.live.kept.find(first["id"])
+    kept = page.live.store.find(first["id"])
     page.switch.start("other", "auto")
     until(page.switch, "loaded")
     for kind in ("branch", "same"):
         for serial in ({"serial": 0}, {}):  # a page that knows the serial, and one that does not say it
             posted = {"kind": kind, "run": first["id"], "column": 0, "position": 1, **serial}
             assert not any(line["k"] == "run" for line in lines_of(page, **posted))
-        page.live.kept.put("late", kept, None, opened=False)  # as if it had been stored meanwhile
+        page.live.store.put("late", kept, None, opened=False)  # as if it had been stored meanwhile
         posted = {"kind": kind, "run": "late", "column": 0, "position": 1}
         (sentence,) = [line["text"] for line in lines_of(page, **posted) if line["k"] == "error"]
         assert sentence == CHANGED.format(title="Tiny")
-    page.live.kept.keep("later", kept)
-    assert not page.live.kept.holds("later")
+    page.live.store.keep("later", kept)
+    assert not page.live.store.holds("later")
     refused = lines_of(page, kind="branch", run="late", column=0, position=1, serial=0)
     assert CHANGED.format(title="Tiny") in [line.get("text") for line in refused]
 
 
-def test_a_family_that_cannot_be_had_leaves_the_old_one_serving(page: Page, two: Settings) -> None:
+def test_a_failed_switch_leaves_the_old_family_serving(page: Page, two: Settings) -> None:
     serving = page.service
     (two.assets / "broken").mkdir(exist_ok=True)
     whole = (two.assets / "one" / "family.yaml").read_text()
     damaged = whole.replace("large_base: large_base", "large_base: elsewhere")
     (two.assets / "broken" / "family.yaml").write_text(damaged)
     page.switch.start("broken", "auto")
-    assert "missing" in until(page.switch, "failed").sentence
+    assert "missing" in until(page.switch, "failed").message
     assert page.service is serving and serving.alive
 
 
-def test_the_app_starts_with_the_bundled_family_where_another_cannot_be_had(tmp_path: Path) -> None:
+def test_the_app_starts_with_the_bundled_family_if_another_cannot_be_loaded(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), family=str(tmp_path / "none.yaml")))
     assert service.family.name == "atlas" and "none.yaml" in notice
     assert "bundled family is used" in notice
     service.stop()
 
 
-def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> None:
+def test_without_any_family_recorded_runs_are_served(tmp_path: Path) -> None:
     service, notice = load_first(replace(Settings(), assets=tmp_path))
     assert not service.family.roles and "There is no family 'atlas'" in notice
     service.stop()
@@ -291,7 +301,7 @@ def test_with_nothing_to_start_with_recorded_runs_are_served(tmp_path: Path) -> 
     service.stop()
 
 
-def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Settings) -> None:
+def test_the_app_can_start_without_a_family_and_load_one_later(two: Settings) -> None:
     service, notice = load_first(replace(two, family="none"))
     assert (service.family.name, notice) == ("none", "")
     demo = build_demo(service, replace(two, family="none"))
@@ -305,7 +315,7 @@ def test_no_family_is_a_choice_and_another_can_be_loaded_from_there(two: Setting
     demo.service.stop()
 
 
-def test_the_family_of_the_settings_is_served_without_a_word(two: Settings) -> None:
+def test_the_configured_family_is_served_without_a_notice(two: Settings) -> None:
     service, notice = load_first(two)
     assert (service.family.name, notice) == ("one", "") and isinstance(service, Service)
     service.stop()

@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,10 +14,11 @@ from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
-from tests.fakes import make_service
+from tests.fakes import EchoModel, make_service
 from tests.waiting import until
 
-GOOD = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
+Json = dict[str, Any]
+GOOD: Json = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
 GOOD |= {
     "controls": {"alpha": 1},
     "temperature": 0,
@@ -35,19 +37,19 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> list[dict]:
+def lines_of(service: Service, posted: object, live: LiveRuns | None = None) -> list[Json]:
     values = list(handlers.stream_run(service, live or LiveRuns(), posted))
     for shorter, longer in zip(values, values[1:], strict=False):
         assert longer.startswith(shorter), "the stream must only grow"
     return [json.loads(line) for line in values[-1].splitlines()]
 
 
-def sentence_of(lines: list[dict]) -> tuple[str, str]:
+def message_for(lines: list[Json]) -> tuple[str, str]:
     error = next(line for line in lines if line["k"] == "error")
     return error["where"], error["text"]
 
 
-def test_a_run_streams_three_columns_to_their_ends(service: Service):
+def test_a_run_streams_three_columns_to_their_ends(service: Service) -> None:
     live = LiveRuns()
     lines = lines_of(service, GOOD, live)
     assert lines[0]["k"] == "run" and lines[0]["n"] == 5 and len(lines[0]["id"]) >= 20
@@ -60,11 +62,11 @@ def test_a_run_streams_three_columns_to_their_ends(service: Service):
     assert not live.by_id
 
 
-def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Service):
+def test_a_streaming_run_is_stored_and_can_be_branched_and_scored(service: Service) -> None:
     live = LiveRuns()
     lines = lines_of(service, GOOD, live)
     parent, ids = lines[0]["id"], [line["i"] for line in lines if line["k"] == "t" and line["p"] == 2]
-    assert [record.id for record in live.kept.find(parent).traces[2].tokens] == ids
+    assert [record.id for record in live.store.find(parent).traces[2].tokens] == ids
     posted = {"n": 6, "kind": "branch", "run": parent, "column": 2, "position": 3}
     branch = lines_of(service, posted, live)
     assert (branch[0]["of"], branch[0]["copied"], branch[0]["given"]) == (parent, [0, 1], 3)
@@ -74,7 +76,7 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
     same = lines_of(service, {"n": 7, "kind": "same", "run": branch[0]["id"], "column": 2}, live)
     for column in range(3):
         assert [line["i"] for line in same if line["k"] == "t" and line["p"] == column] == ids
-    assert not live.by_id and len(live.kept.by_id) == 3
+    assert not live.by_id and len(live.store.by_id) == 3
 
 
 @pytest.mark.parametrize(
@@ -86,29 +88,31 @@ def test_a_run_is_kept_as_it_streams_and_can_be_branched_and_scored(service: Ser
         ({"kind": ["branch"]}, "branch or same"),
     ],
 )
-def test_a_branch_of_nothing_gets_a_sentence_in_its_place(service: Service, posted: dict, words: str):
+def test_a_branch_of_an_unknown_run_gets_an_error_with_its_place(
+    service: Service, posted: Json, words: str
+) -> None:
     lines = lines_of(service, {"n": 5, **posted})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
-    place, text = sentence_of(lines)
+    place, text = message_for(lines)
     assert place == "branch" and words in text
 
 
-def test_a_page_of_the_previous_family_must_reload(service: Service):
+def test_a_page_of_the_previous_family_must_reload(service: Service) -> None:
     live = LiveRuns()
-    live.kept.renew()
-    assert "Echo" in sentence_of(lines_of(service, {**GOOD, "serial": 0}, live))[1]
+    live.store.renew()
+    assert "Echo" in message_for(lines_of(service, {**GOOD, "serial": 0}, live))[1]
     assert lines_of(service, {**GOOD, "serial": 1}, live)[0]["k"] == "run"
 
 
-def test_what_was_kept_of_the_family_before_is_forgotten(service: Service):
+def test_stored_runs_of_the_previous_family_are_forgotten(service: Service) -> None:
     live = LiveRuns()
     run_id = lines_of(service, GOOD, live)[0]["id"]
-    live.kept.renew()
+    live.store.renew()
     branch = {"kind": "branch", "n": 1, "run": run_id, "column": 0, "position": 0}
-    assert "no longer has" in sentence_of(lines_of(service, branch, live))[1]
+    assert "no longer has" in message_for(lines_of(service, branch, live))[1]
 
 
-def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: Service):
+def test_a_custom_prompt_format_applies_to_runs_and_branches(service: Service) -> None:
     live, own = LiveRuns(), {"kind": "plain", "text": "User: Again {prompt}\nAssistant:"}
     lines = lines_of(service, {**GOOD, "prompt": "Hi", "formats": {"assistant": own}}, live)
     branch = {"kind": "branch", "n": 1, "run": lines[0]["id"], "column": 1, "position": 0}
@@ -117,12 +121,12 @@ def test_a_model_is_shown_what_a_person_wrote_for_it_and_a_branch_too(service: S
         assert texts[1] == "Again Hi" and texts[0] in ("Hi", "")
 
 
-def test_a_format_that_is_none_gets_a_sentence(service: Service):
+def test_an_invalid_prompt_format_gets_an_error_message(service: Service) -> None:
     asked = {**GOOD, "formats": {"assistant": {"kind": "plain", "text": "nowhere"}}}
-    assert "{prompt}" in sentence_of(lines_of(service, asked))[1]
+    assert "{prompt}" in message_for(lines_of(service, asked))[1]
 
 
-def test_the_length_is_kept(service: Service):
+def test_the_requested_length_applies(service: Service) -> None:
     lines = lines_of(service, {**GOOD, "prompt": "chant", "length": 7})
     assert sum(line["k"] == "t" for line in lines) == 21
     assert {line["why"] for line in lines if line["k"] == "end"} == {"length"}
@@ -151,17 +155,19 @@ def test_the_length_is_kept(service: Service):
         ({"length": float("inf")}, "length", "Length must be"),
     ],
 )
-def test_bad_values_get_a_sentence_in_their_place(service: Service, change: dict, where: str, words: str):
+def test_invalid_values_get_an_error_with_their_place(
+    service: Service, change: Json, where: str, words: str
+) -> None:
     lines = lines_of(service, {**GOOD, **change})
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     assert lines[0]["n"] == 5
-    place, text = sentence_of(lines)
+    place, text = message_for(lines)
     assert place == where and words in text and len(text) < 300
 
 
 @pytest.mark.parametrize("posted", [None, 3, "x", [], {}, {"prompt": "Hi"}])
-def test_what_is_no_request_gets_a_sentence(service: Service, posted: object):
-    assert sentence_of(lines_of(service, posted))[1]
+def test_a_request_of_the_wrong_type_gets_an_error_message(service: Service, posted: object) -> None:
+    assert message_for(lines_of(service, posted))[1]
 
 
 JSON = st.recursive(
@@ -173,7 +179,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from([*GOOD, "columns", "schedule", "filter", "speculation", "kind"]), JSON)
-def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
+def test_any_json_value_gets_a_run_or_an_error(service: Service, name: str, value: object) -> None:
     lines = lines_of(service, {**GOOD, "prompt": "a", "length": 2} | {name: value})
     assert lines[-1] == {"k": "done"}
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
@@ -183,25 +189,36 @@ def test_no_json_value_breaks_a_run(service: Service, name: str, value: object):
 @given(
     st.text(alphabet=st.characters(), max_size=30) | st.sampled_from(["\ud800", "<|endoftext|>", "a\x00b"])
 )
-def test_any_prompt_is_answered(service: Service, prompt: str):
+def test_any_prompt_is_answered(service: Service, prompt: str) -> None:
     lines = lines_of(service, {**GOOD, "prompt": prompt, "length": 3})
     assert lines[-1] == {"k": "done"}
     assert all(line["text"] != handlers.BUG for line in lines if line["k"] == "error")
 
 
-def test_alpha_moved_while_streaming_acts_from_the_next_token():
-    service = make_service(Settings(), pause_s=0.01)
+def test_alpha_moved_while_streaming_takes_effect_at_the_next_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(Settings())
     live = LiveRuns()
+    large, moved, steps = service.engine.models["large_base"], threading.Event(), iter(range(1000))
+    forward = large.forward
+
+    def held(*inputs: Any) -> object:
+        """Go on after the third step when alpha has moved."""
+        assert next(steps) < 3 or moved.wait(60)
+        return forward(*inputs)
+
+    monkeypatch.setattr(large, "forward", held)
     stream = handlers.stream_run(
-        service, live, {**GOOD, "prompt": "chant", "controls": {"alpha": 0}, "length": 200}
+        service, live, {**GOOD, "prompt": "chant", "controls": {"alpha": 0}, "length": 20}
     )
     try:
         run_id = json.loads(next(stream))["id"]
         while '"k":"t"' not in next(stream):
             pass
-        assert handlers.steer(live, {"run": run_id, "values": {"alpha": 3}}) == ""
+        assert handlers.set_controls(live, {"run": run_id, "values": {"alpha": 3}}) == ""
+        moved.set()
         text = list(stream)[-1]
     finally:
+        moved.set()
         service.stop()
     said = [line for line in map(json.loads, text.splitlines()) if line["k"] == "t" and line["p"] == 2]
     assert said[0]["s"] == "l" and said[-1]["s"] == "h"
@@ -219,17 +236,17 @@ def test_alpha_moved_while_streaming_acts_from_the_next_token():
         (1.0, "has ended"),
     ],
 )
-def test_steering_refuses_with_a_sentence(value: object, words: str):
-    assert words in handlers.steer(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
+def test_invalid_slider_values_are_refused_with_a_message(value: object, words: str) -> None:
+    assert words in handlers.set_controls(LiveRuns(), {"run": "guess", "values": {"alpha": value}})
 
 
 @pytest.mark.parametrize("posted", [None, {}, {"run": 3}, {"run": ["x"]}, {"run": "guess"}, "x"])
-def test_stop_needs_the_id_of_a_run(posted: object):
+def test_stop_needs_the_id_of_a_run(posted: object) -> None:
     assert handlers.stop(LiveRuns(), posted) == handlers.GONE
-    assert handlers.steer(LiveRuns(), posted)
+    assert handlers.set_controls(LiveRuns(), posted)
 
 
-def test_stop_ends_every_column_within_a_token():
+def test_stop_ends_every_column_within_a_token() -> None:
     service = make_service(Settings(), pause_s=0.02)
     live = LiveRuns()
     stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "length": 200})
@@ -238,28 +255,31 @@ def test_stop_ends_every_column_within_a_token():
         next(stream)
         run = live.by_id[run_id]
         assert handlers.stop(live, {"run": run_id}) == ""
-        forwards = service.engine.models["large_base"].forwards
+        large = service.engine.models["large_base"]
+        assert isinstance(large, EchoModel)
+        forwards = large.forwards
         text = list(stream)[-1]
-        assert service.engine.models["large_base"].forwards <= forwards + 1
+        assert large.forwards <= forwards + 1
     finally:
         service.stop()
     assert text.count('"why":"cancelled"') == 3 and run.cancelled and not live.by_id
 
 
-def test_a_closed_page_frees_its_rows():
+def test_a_closed_page_frees_its_rows() -> None:
     service = make_service(Settings(), pause_s=0.02)
     live = LiveRuns()
     stream = handlers.stream_run(service, live, {**GOOD, "prompt": "chant", "length": 200})
     try:
         next(stream)
         next(stream)
+        assert isinstance(stream, Generator)
         stream.close()  # as Gradio does when the tab is closed
         until(lambda: not service.engine.active_sequences and not live.by_id)
     finally:
         service.stop()
 
 
-def test_two_pages_get_their_own_text(service: Service):
+def test_two_pages_get_their_own_text(service: Service) -> None:
     texts: dict[str, str] = {}
 
     def ask(prompt: str) -> None:
@@ -274,22 +294,53 @@ def test_two_pages_get_their_own_text(service: Service):
     assert len(texts) == 8 and all(prompt == text for prompt, text in texts.items())
 
 
-def test_a_closing_server_refuses_and_cancels(service: Service):
+def test_a_closing_server_refuses_and_cancels(service: Service) -> None:
     live = LiveRuns()
     live.close()
-    assert sentence_of(lines_of(service, GOOD, live))[1] == handlers.CLOSING
+    assert message_for(lines_of(service, GOOD, live))[1] == handlers.CLOSING
 
 
-def test_a_run_that_nobody_drives_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch):
+def test_a_run_without_an_engine_thread_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.05)
     service = make_service(Settings())
     service.stop()
-    assert sentence_of(lines_of(service, GOOD))[1] == handlers.CLOSING
+    assert message_for(lines_of(service, GOOD))[1] == handlers.CLOSING
 
 
 def test_a_bug_is_reported_and_logged(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(Service, "start_run", lambda *args, **kwargs: 1 / 0)
-    assert sentence_of(lines_of(service, GOOD))[1] == handlers.BUG
+    assert message_for(lines_of(service, GOOD))[1] == handlers.BUG
     assert "ZeroDivisionError" in caplog.text
+
+
+TURNS = [{"question": "Ho", "answers": ["a", "b", "c"]}, {"question": "He", "answers": ["all"]}]
+
+
+def test_a_follow_up_runs_after_each_columns_own_turns_and_so_do_its_branches(service: Service) -> None:
+    live = LiveRuns()
+    lines = lines_of(service, {**GOOD, "prompt": "And?", "turns": TURNS, "system": "Be kind."}, live)
+    assert (lines[0]["turns"], lines[0]["system"]) == (TURNS, "Be kind.")
+    parent = lines[0]["id"]
+    for column in range(3):
+        assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == column) == "And?"
+        branch = {"kind": "branch", "n": 6, "run": parent, "column": column, "position": 2}
+        sent = lines_of(service, branch, live)
+        ids = [line["i"] for line in lines if line["k"] == "t" and line["p"] == column]
+        assert [line["i"] for line in sent if line["k"] == "t"] == ids
+        stored = live.store.find(sent[0]["id"])
+        assert sent[0]["turns"] == TURNS and len(stored.spec.turns[0].answers) == 3
+    same = lines_of(service, {"kind": "same", "n": 7, "run": parent, "column": 1}, live)
+    assert same[0]["turns"] == TURNS and sum(line["k"] == "t" for line in same) == 3 * len(ids)
+
+
+def test_a_run_of_one_turn_is_described_as_before(service: Service) -> None:
+    first = lines_of(service, GOOD)[0]
+    assert "turns" not in first and "system" not in first
+
+
+def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
+    asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
+    place, text = message_for(lines_of(service, asked))
+    assert place == "turns" and "each of the 3 columns" in text

@@ -14,7 +14,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.models.plan import Placement, Plan
 from eft_demo.settings import Settings
-from eft_demo.ui import links as sharing
+from eft_demo.ui import links
 from tests.fakes import ROLES, make_service
 from tests.hostile import HOSTILE
 
@@ -36,38 +36,38 @@ def service() -> Iterator[Service]:
 
 
 def link_to(service: Service, **changes: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(sharing.make_link(service, ASKED | changes))
+    answer: dict[str, Any] = json.loads(links.make_link(service, ASKED | changes))
     return answer
 
 
 def read(service: Service, query: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(sharing.read_link(service, {"query": query}))
+    answer: dict[str, Any] = json.loads(links.read_link(service, {"query": query}))
     return answer
 
 
-def test_all_that_is_asked_comes_back(service: Service) -> None:
+def test_all_settings_survive_a_link(service: Service) -> None:
     query = link_to(service)["query"]
     answer = read(service, f"?{query}")
     assert answer["note"] == ""
-    assert answer["asked"] == ASKED
-    assert "query" in json.loads(sharing.make_link(service, answer["asked"]))
+    assert answer["settings"] == ASKED
+    assert "query" in json.loads(links.make_link(service, answer["settings"]))
 
 
 def test_columns_beyond_what_the_page_shows_are_left_out_and_counted(service: Service) -> None:
     columns = "&".join(f"column={name}:large_base" for name in "ABCDE")
     answer = read(service, f"?v=1&prompt=Hi&{columns}")
-    assert [column["name"] for column in answer["asked"]["columns"]] == list("ABCD")
+    assert [column["name"] for column in answer["settings"]["columns"]] == list("ABCD")
     assert "5 columns" in answer["note"]
 
 
 def test_a_length_beyond_the_limit_here_is_left_out_and_named(service: Service) -> None:
     answer = read(service, "?v=1&prompt=Hi&length=9999")
-    assert "length" not in answer["asked"] and "9,999" in answer["note"]
+    assert "length" not in answer["settings"] and "9,999" in answer["note"]
 
 
 def test_a_column_without_a_name_is_named_by_its_recipe(service: Service) -> None:
     answer = read(service, "?v=1&prompt=Hi&column=:large_base")
-    assert answer["asked"]["columns"] == [{"name": "large_base", "recipe": "large_base"}]
+    assert answer["settings"]["columns"] == [{"name": "large_base", "recipe": "large_base"}]
 
 
 def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
@@ -76,26 +76,26 @@ def test_hostile_prompts_come_back_as_they_are(service: Service) -> None:
         if len(text) > service.settings.max_prompt_chars:
             assert "10,000" in answer["error"]
         else:
-            assert read(service, answer["query"])["asked"]["prompt"] == text
+            assert read(service, answer["query"])["settings"]["prompt"] == text
 
 
 @pytest.mark.parametrize(
     "change",
     [{"prompt": ""}, {"alpha": 1, "controls": {}}, {"seed": "x"}, {"columns": "x"}, {"length": 10**9}],
 )
-def test_what_could_not_run_has_no_link(service: Service, change: dict[str, object]) -> None:
+def test_settings_that_cannot_run_have_no_link(service: Service, change: dict[str, object]) -> None:
     assert list(link_to(service, **change)) == ["error"]
 
 
 @pytest.mark.parametrize("query", ["", "?", "?__theme=dark", "?utm_source=x&prompt=hi", None, 5, ["v"]])
-def test_an_address_that_is_no_link_does_nothing(service: Service, query: object) -> None:
+def test_an_address_that_is_not_a_link_changes_nothing(service: Service, query: object) -> None:
     assert read(service, query) == {}
 
 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?v=3&prompt=x", "version 1"),
+        ("?v=9&prompt=x", "version 1"),
         ("?v=2&format=brief:plain:nowhere", "{prompt}"),
         ("?v=1&prompt=x&prompt=y", "prompt 2 times"),
         ("?v=1&seed=-1", "Seed"),
@@ -105,40 +105,42 @@ def test_an_address_that_is_no_link_does_nothing(service: Service, query: object
         ("?v=1&column=Base:large_base+%2B", "recipe"),
         ("?v=1&prompt=" + "x" * 4001, "4,000"),
         ("?v=1&alpha=99", "Alpha"),
-        ("?v=%FF", "version 1 and 2"),
+        ("?v=%FF", "version 1 to 3"),
         ("?v=1&sed=7&" + "&".join(f"x{k}=1" for k in range(9)), "'sed'"),
         ("#v=1&" + "&".join(f"{n}=x" for n in ("seed", "alpha", "beta", "top_k", "min_p")), "And 2 more"),
     ],
     ids=lambda value: value[:24],
 )
-def test_a_bad_value_is_named_and_the_rest_is_filled_in(service: Service, query: str, words: str) -> None:
+def test_an_invalid_value_is_named_and_the_rest_is_filled_in(
+    service: Service, query: str, words: str
+) -> None:
     answer = read(service, query + "&schedule=first+5&alpha_brief=2")
     assert words in answer["note"] and answer["note"].endswith("The rest is filled in.")
     assert len(answer["note"]) < 500
-    assert (answer["asked"]["schedule"], answer["asked"]["controls"]["alpha_brief"]) == ("first 5", 2)
+    assert (answer["settings"]["schedule"], answer["settings"]["controls"]["alpha_brief"]) == ("first 5", 2)
 
 
 def test_a_link_that_is_too_long_fills_in_nothing(service: Service) -> None:
     answer = read(service, "?v=1&prompt=" + "%41" * 30_000)
     assert list(answer) == ["note"]
-    assert "60,000" in answer["note"] and answer["note"].endswith(sharing.DAMAGED)
+    assert "60,000" in answer["note"] and answer["note"].endswith(links.DAMAGED)
 
 
 def test_a_long_link_says_that_some_programs_cut_it(service: Service) -> None:
     assert list(link_to(service)) == ["query"]
     long = link_to(service, prompt="ü" * 1400)
     assert f"{len(long['query']):,} characters" in long["note"] and "2,000" in long["note"]
-    assert read(service, "#" + long["query"])["asked"]["prompt"] == "ü" * 1400
+    assert read(service, "#" + long["query"])["settings"]["prompt"] == "ü" * 1400
 
 
 def placed(dtype: torch.dtype, quantisation: str = "none") -> Plan:
     """A plan with the models' number formats."""
     kinds = {role: quantisation if role == "large_base" else "none" for role in ROLES}
     places = (Placement(role, "", dtype, kinds[role], "cpu", 1, 1, 1, True, "") for role in ROLES)
-    return Plan(tuple(places), 4, {}, {})
+    return Plan(tuple(places), 4, {}, {}, {})
 
 
-def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
+def test_a_link_made_with_other_versions_names_the_differences(service: Service) -> None:
     here = replace(service, plan=placed(torch.float32))
     query = link_to(here)["query"]
     assert read(here, query)["note"] == ""
@@ -149,26 +151,26 @@ def test_a_link_made_with_others_says_what_differs(service: Service) -> None:
     )
     other = read(here, query.replace(torch.__version__.replace("+", "%2B"), "1.0.0"))
     assert "torch 1.0.0; here it is torch " + torch.__version__ in other["note"]
-    assert other["asked"] == ASKED
+    assert other["settings"] == ASKED
     assert read(here, query.replace("family=echo", "family=qwen"))["note"].count("made with") == 0
 
 
-def test_what_other_models_would_need_is_left_out(service: Service) -> None:
+def test_settings_that_need_other_models_are_left_out(service: Service) -> None:
     query = link_to(service)["query"]
     other = read(service, query.replace("family=echo", "family=qwen"))
-    assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["asked"])
-    assert other["asked"]["prompt"] == ASKED["prompt"]
+    assert "'qwen'" in other["note"] and not {"behaviour", "columns"} & set(other["settings"])
+    assert other["settings"]["prompt"] == ASKED["prompt"]
     # The second is not a valid role of any recipe.
     for name, shown in (("rude", "'rude'"), ("No+Role", "'No Role'")):
         unknown = read(service, query.replace("behaviour=brief", f"behaviour={name}"))
-        assert shown in unknown["note"] and "behaviour" not in unknown["asked"]
+        assert shown in unknown["note"] and "behaviour" not in unknown["settings"]
 
 
-def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> None:
+def test_custom_prompt_formats_are_in_the_link_and_announced(service: Service) -> None:
     own = {"brief": {"kind": "plain", "text": "<b>${x}</b> & {prompt}:\n"}}
     query = link_to(service, formats=own)["query"]
     answer = read(service, query)
-    assert answer["asked"] == ASKED | {"formats": own}
+    assert answer["settings"] == ASKED | {"formats": own}
     assert "brief" in answer["note"] and "first chip" in answer["note"]
     for changed, words in (
         ("family=qwen", "'qwen'"),
@@ -177,21 +179,21 @@ def test_own_prompt_formats_come_along_and_are_announced(service: Service) -> No
     ):
         name = changed.partition("=")[0]
         other = read(service, "&".join(p for p in query.split("&") if not p.startswith(name)) + "&" + changed)
-        assert words in other["note"] and "formats" not in other["asked"]
+        assert words in other["note"] and "formats" not in other["settings"]
         assert other["note"].endswith("The rest is filled in.")
-        assert other["asked"]["prompt"] == ASKED["prompt"]
+        assert other["settings"]["prompt"] == ASKED["prompt"]
 
 
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
 @settings(max_examples=400)
-def test_any_address_is_answered(service: Service, query: str) -> None:
-    assert set(read(service, query)) <= {"asked", "note"}
-    assert json.loads(sharing.make_link(service, query)).keys() == {"error"}
+def test_any_address_gets_an_answer(service: Service, query: str) -> None:
+    assert set(read(service, query)) <= {"settings", "note"}
+    assert json.loads(links.make_link(service, query)).keys() == {"error"}
 
 
-def test_links_lead_to_the_page_of_a_space() -> None:
-    assert sharing.address(Settings()) == ""
+def test_links_of_a_space_lead_to_its_public_page() -> None:
+    assert links.address(Settings()) == ""
     there = Settings.from_env({"SPACE_ID": "some-one/eft.demo"})
-    assert sharing.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"
+    assert links.address(there) == "https://huggingface.co/spaces/some-one/eft.demo"
     with pytest.raises(InputError, match="owner/name"):
         Settings.from_env({"SPACE_ID": "evil.example/a?b=<c>"})

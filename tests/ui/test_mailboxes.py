@@ -19,7 +19,7 @@ def test_listening_sessions_are_never_evicted() -> None:
     assert list(boxes) == ["a", "b", "c"]
 
 
-def test_what_is_said_to_a_session_that_is_gone_is_dropped() -> None:
+def test_messages_for_a_closed_session_are_dropped() -> None:
     boxes = Mailboxes(lambda session: False)
     boxes["gone"].put_nowait("words")
     assert "gone" not in boxes

@@ -23,7 +23,7 @@ def longest(left: list[str], right: list[str]) -> int:
     return row[-1]
 
 
-def test_the_comparison_is_exact() -> None:
+def test_the_word_diff_finds_the_longest_common_subsequence() -> None:
     draw = random.Random(7)
     with modules("lib/diff.js") as page:
         for _ in range(60):

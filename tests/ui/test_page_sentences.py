@@ -8,9 +8,9 @@ import pytest
 
 from eft_demo.method.recipe import AMPLIFIED, BASE, DOWNSCALED, PAD, TUNED, UPSCALED, Recipe, blend
 from eft_demo.runs.events import TokenEvent
-from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import Draft, TokenRecord
 from eft_demo.ui import stream as wire
+from tests.asking import spec
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
 from tests.records import make_record
@@ -37,7 +37,7 @@ def pieces(
 ) -> list[str]:
     """The sentence that a function of the page makes of a record sent over the wire."""
     encoder = wire.Encoder(
-        RunSpec(columns=(("Column", recipe),), weight_filter=weight_filter),
+        spec(columns=(("Column", recipe),), weight_filter=weight_filter),
         [label.encode("utf-8", "surrogatepass") for label in labels],
         frozenset(),
     )
@@ -68,33 +68,33 @@ def say(page: Modules) -> Say:
     return sentence
 
 
-def test_the_base_decides_and_alpha_would_turn_it(say: Say) -> None:
+def test_the_card_says_that_the_base_decided_and_which_alpha_would_change_it(say: Say) -> None:
     sentence = say(6.3, -0.6)
     assert sentence.startswith("The large base decides here: it prefers Bolivia to Cuba by 6.3 nats (540×);")
     assert "tuning pushes the other way by 0.6" in sentence
     assert "Cuba only from α\u00a0=\u00a010.5, beyond the slider" in sentence
 
 
-def test_tuning_decides(say: Say) -> None:
+def test_the_card_says_that_tuning_decided(say: Say) -> None:
     assert say(-2.0, 4.0).startswith(
         "Tuning decides here: the large base alone prefers Cuba by 2.0 nats (7.4×)"
     )
     assert say(-2.0, 4.0).endswith("Cuba below α\u00a0=\u00a00.50.")
 
 
-def test_both_agree(say: Say) -> None:
+def test_the_card_says_that_base_and_tuning_agree(say: Say) -> None:
     assert "Both agree here:" in say(2.0, 1.0)
     assert say(2.0, 1.0).endswith("No α would change that.")
 
 
-def test_the_noise_decides(say: Say) -> None:
+def test_the_card_says_that_the_noise_decided(say: Say) -> None:
     assert say(3.0, -1.0, chosen=2).startswith(
         "Chance decided here: the mix prefers Bolivia by 2.0 nats (7.4×)"
     )
     assert say(3.0, -1.0, chosen=2).endswith("Cuba only from α\u00a0=\u00a03.00.")
 
 
-def test_a_flip_below_0_is_reported_where_the_slider_reaches_it(page: Modules) -> None:
+def test_a_flip_below_0_is_mentioned_only_if_the_slider_reaches_it(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
     assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
     sent = "".join(pieces(page, UPSCALED, record, lowest=-3))
@@ -105,20 +105,20 @@ def test_tuning_makes_no_difference_at_alpha_zero(say: Say) -> None:
     assert "tuning makes no difference" in say(3.0, -1.0, alpha=0.0)
 
 
-def test_the_rival_is_what_the_tuned_model_would_have_said(page: Modules) -> None:
+def test_the_rival_is_the_tuned_models_first_choice(page: Modules) -> None:
     three = tokens(1.0, 0.0) | {3: {"large_base": -6.0, "small_tuned": -0.1, "small_base": -0.2}}
     for recipe, chosen, rival in [(UPSCALED, 1, "Chad"), (BASE, 1, "Cuba"), (UPSCALED, 3, "Bolivia")]:
         assert rival in pieces(page, recipe, make_record(recipe, chosen, three))[1::2]
 
 
-def test_a_model_alone(page: Modules) -> None:
+def test_the_card_of_a_single_model_names_only_it(page: Modules) -> None:
     alone = "".join(pieces(page, BASE, make_record(BASE, 1, tokens(1.0, 0.0))))
     assert "large base model alone" in alone and "prefers Bolivia to Cuba by 1.0 nats (2.7×)" in alone
     noise = "".join(pieces(page, TUNED, make_record(TUNED, 2, tokens(1.0, 1.0))))
     assert "prefers Bolivia by" in noise and noise.endswith("but the noise chose Cuba.")
 
 
-def test_bold_pieces_are_never_parsed(page: Modules) -> None:
+def test_bold_parts_of_texts_are_never_parsed_as_markup(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(6.0, -0.6))
     for hostile in (*HOSTILE, "{r}", "{c}{a}{0}"):
         shown = hostile.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -126,7 +126,7 @@ def test_bold_pieces_are_never_parsed(page: Modules) -> None:
         assert said[1::2][:2] == [shown, "{c}{d}"] and len(said) % 2 == 1
 
 
-def test_impossible_tokens(page: Modules) -> None:
+def test_the_card_handles_impossible_tokens(page: Modules) -> None:
     impossible = tokens(1.0, 1.0)
     impossible[2]["large_base"] = float("-inf")
     said = "".join(pieces(page, UPSCALED, make_record(UPSCALED, 1, impossible)))
@@ -175,7 +175,9 @@ def test_beta_terms_are_called_size(page: Modules) -> None:
         (2, 0.002, "overlap by less than 1 %, so such a draft is almost never accepted."),
     ],
 )  # fmt: skip
-def test_how_a_draft_fared(page: Modules, drafted: int, overlap: float, words: str) -> None:
+def test_the_card_says_whether_a_draft_was_accepted(
+    page: Modules, drafted: int, overlap: float, words: str
+) -> None:
     record = replace(make_record(UPSCALED, 1, tokens(1.0, 0.0)), draft=Draft(drafted, overlap))
     assert "".join(pieces(page, UPSCALED, record, "explainDraft")).endswith(words)
 
@@ -196,7 +198,7 @@ def test_the_model_that_drafted_is_named(page: Modules) -> None:
     assert pieces(page, TUNED, record, "explainDraft") == []
 
 
-def test_what_was_not_drafted_has_no_such_sentence(page: Modules) -> None:
+def test_a_token_without_a_draft_does_not_mention_drafts(page: Modules) -> None:
     assert pieces(page, UPSCALED, make_record(UPSCALED, 1, tokens(1.0, 0.0)), "explainDraft") == []
 
 
@@ -212,5 +214,5 @@ def test_outside_the_weight_filter_the_card_says_so(page: Modules) -> None:
 @pytest.mark.parametrize(
     ("nats", "times"), [(0.0, "1.0"), (-2.0, "7.4"), (6.2, "490"), (9.3, "11,000"), (30, "over 1,000,000")]
 )
-def test_odds_as_text(page: Modules, nats: float, times: str) -> None:
+def test_odds_are_written_as_readable_ratios(page: Modules, nats: float, times: str) -> None:
     assert page.evaluate("oddsText", nats) == f"{abs(nats):.1f} nats ({times}×)"

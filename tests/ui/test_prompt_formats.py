@@ -10,7 +10,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.families.family import encode_prompt
 from eft_demo.runs.prompt_format import MAX_TEXT_CHARS, PromptFormat
-from eft_demo.runs.spec import RunSpec, check
+from eft_demo.runs.spec import check
 from eft_demo.settings import Settings
 from eft_demo.ui.prompt_formats import family_formats, preview
 from tests.asking import spec
@@ -25,15 +25,15 @@ json_values = st.recursive(
 )
 
 
-def test_the_familys_own_are_listed_and_chat_only_where_there_is_a_template() -> None:
+def test_default_formats_are_listed_and_chat_only_with_a_template() -> None:
     sent = {row["role"]: row for row in family_formats(SERVICE)}
     assert set(sent) == set(SERVICE.family.roles)
-    assert sent["small_base"]["kind"] == "plain" and "{prompt}" in sent["small_base"]["text"]
+    assert sent["small_base"]["kind"] == "plain" and "{prompt}" in str(sent["small_base"]["text"])
     assert sent["small_base"]["kinds"] == ["plain", "few-shot"]
 
 
-def test_an_own_format_reaches_its_model_and_no_other() -> None:
-    formats = RunSpec(formats={"brief": OWN}).formats
+def test_a_custom_format_applies_to_its_model_only() -> None:
+    formats = spec(formats={"brief": OWN}).formats
     assert formats == {"brief": PromptFormat("few-shot", OWN["text"])}
     service = make_service(Settings(threads=1))
     try:
@@ -61,9 +61,9 @@ def test_an_own_format_reaches_its_model_and_no_other() -> None:
         ({"brief": {"kind": "plain", "text": "{prompt}" + "x" * MAX_TEXT_CHARS}}, "up to 8,000 characters"),
     ],
 )
-def test_what_is_no_format_gives_an_error_message(posted: object, sentence: str) -> None:
+def test_an_invalid_format_gives_an_error_message(posted: object, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        check(RunSpec(prompt="Hi", formats=posted), SERVICE.family, SERVICE.settings)
+        check(spec("Hi", formats=posted), SERVICE.family, SERVICE.settings)
 
 
 def test_the_full_prompt_is_shown() -> None:
@@ -77,6 +77,6 @@ def test_the_full_prompt_is_shown() -> None:
 def test_anything_posted_gets_an_answer(value: object) -> None:
     assert set(json.loads(preview(SERVICE, value))) <= {"text", "error"}
     try:
-        RunSpec(formats=value)
+        spec(formats=value)
     except InputError as refusal:
         assert len(str(refusal)) < 400

@@ -9,24 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.record import LESSONS
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
-from eft_demo.ui import gate
-from eft_demo.ui import replays as opening
-from eft_demo.ui import run_store as kept
+from eft_demo.ui import gate, replays, run_store
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_store import Kept, KeptRuns, save
+from eft_demo.ui.run_store import RunStore, StoredRun, save
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.hostile import HOSTILE
 
-GOOD = RunTrace.from_json((opening.RUNS / "blend.json").read_text(encoding="ascii")).to_json()
+GOOD = RunTrace.from_json((replays.RUNS / "blend.json").read_text(encoding="ascii")).to_json()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -53,10 +52,10 @@ def changed(path: list[Any], value: object) -> str:
     return json.dumps(document)
 
 
-def test_a_good_file_streams_like_a_run() -> None:
+def test_a_valid_file_streams_like_a_run() -> None:
     lines = [
         json.loads(line)
-        for line in json.loads(opening.open_file(KeptRuns(), {"text": GOOD}))["lines"].splitlines()
+        for line in json.loads(replays.open_file(RunStore(), {"text": GOOD}))["lines"].splitlines()
     ]
     assert [line["k"] for line in (lines[0], *lines[-2:])] == ["run", "end", "done"]
     assert lines[0]["prompt"] == json.loads(GOOD)["prompt"]
@@ -81,54 +80,55 @@ def test_a_good_file_streams_like_a_run() -> None:
         (changed(["columns"], []), "columns"),
         (changed(["sampling", "temperature"], -3), "emperature"),
         (changed(["weight_filter"], "<b>"), "filter"),
-        ("x" * (opening.MAX_FILE_BYTES + 1), "4,000,001"),
+        ("x" * (replays.MAX_FILE_BYTES + 1), "4,000,001"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
-def test_a_bad_file_is_a_sentence_that_names_the_place(text: str, words: str) -> None:
-    assert words in sentence(opening.open_file(KeptRuns(), {"text": text}))
+def test_an_invalid_file_gives_an_error_that_names_the_place(text: str, words: str) -> None:
+    assert words in sentence(replays.open_file(RunStore(), {"text": text}))
 
 
 @given(JSON)
 @examples(max_examples=300)
-def test_whatever_is_posted_is_answered(posted: object) -> None:
-    sentence(opening.open_file(KeptRuns(), posted))
-    sentence(opening.open_file(KeptRuns(), {"text": json.dumps(posted)}))
-    sentence(opening.open_recorded(KeptRuns(), posted))
+def test_any_posted_value_gets_an_answer(posted: object) -> None:
+    sentence(replays.open_file(RunStore(), posted))
+    sentence(replays.open_file(RunStore(), {"text": json.dumps(posted)}))
+    sentence(replays.open_recorded(RunStore(), posted))
 
 
-def test_hostile_texts_pass_as_texts() -> None:
+def test_hostile_texts_are_replayed_as_texts() -> None:
     for text in HOSTILE:
-        answer = opening.open_file(KeptRuns(), {"text": changed(["prompt"], text)})
+        answer = replays.open_file(RunStore(), {"text": changed(["prompt"], text)})
         assert json.loads(json.loads(answer)["lines"].splitlines()[0])["prompt"] == text
         assert "<" not in answer
-        sentence(opening.open_recorded(KeptRuns(), {"name": text}))
+        sentence(replays.open_recorded(RunStore(), {"name": text}))
 
 
 def test_recorded_runs_are_listed_if_they_are_there(tmp_path: Path) -> None:
-    assert [entry["name"] for entry in opening.recorded_list()] == [lesson.name for lesson in LESSONS]
-    assert opening.recorded_list(tmp_path) == []
-    name = LESSONS[0].name
+    assert [entry["name"] for entry in replays.recorded_list()] == [entry.name for entry in GALLERY]
+    assert replays.recorded_list(tmp_path) == []
+    name = GALLERY[0].name
     (tmp_path / f"{name}.json").write_text(GOOD, encoding="ascii")
-    assert [entry["name"] for entry in opening.recorded_list(tmp_path)] == [name]
-    assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": name}, tmp_path))
-    for bad in ("../atlas/config", f"../runs/{name}", LESSONS[1].name):
-        sentence(opening.open_recorded(KeptRuns(), {"name": bad}, tmp_path))
+    assert [entry["name"] for entry in replays.recorded_list(tmp_path)] == [name]
+    assert "lines" in json.loads(replays.open_recorded(RunStore(), {"name": name}, tmp_path))
+    for bad in ("../atlas/config", f"../runs/{name}", GALLERY[1].name):
+        sentence(replays.open_recorded(RunStore(), {"name": bad}, tmp_path))
 
 
 def test_every_recorded_run_can_be_opened() -> None:
-    for lesson in LESSONS:
-        assert "lines" in json.loads(opening.open_recorded(KeptRuns(), {"name": lesson.name}))
+    for entry in GALLERY:
+        assert "lines" in json.loads(replays.open_recorded(RunStore(), {"name": entry.name}))
 
 
-def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> None:
-    service, runs = Service.without_models(Settings()), KeptRuns()
-    opening.open_file(runs, {"text": GOOD})
+def test_an_opened_run_can_be_saved_and_plotted_but_not_continued_by_another_model() -> None:
+    service, runs = Service.without_models(Settings()), RunStore()
+    replays.open_file(runs, {"text": GOOD})
     (run_id,) = runs.by_id
-    for kind in kept.FORMATS:
-        saved = json.loads(kept.save(service, runs, {"run": run_id, "format": kind}))
+    for kind in run_store.FORMATS:
+        saved = json.loads(run_store.save(service, runs, {"run": run_id, "format": kind}))
         assert kind != "json" or open_run(saved["text"]) == open_run(GOOD)
-    assert json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": 0, "theirs": 0}))["data"]
+    asked = {"run": run_id, "tab": "odds", "columns": [0, 0]}
+    assert json.loads(run_store.plot(service, runs, asked))["data"]
     for start in (start_branch, start_same_text):
         with pytest.raises(InputError, match="no model is loaded"):
             start(service, runs, {"run": run_id, "column": 0, "position": 0})
@@ -136,13 +136,14 @@ def test_an_opened_run_is_saved_and_plotted_and_no_model_goes_on_from_it() -> No
 
 
 def test_log_odds_of_an_opened_run_need_no_model() -> None:
-    service, runs = Service.without_models(Settings()), KeptRuns()
-    opening.open_recorded(runs, {"name": "up-scaling"})
+    service, runs = Service.without_models(Settings()), RunStore()
+    replays.open_recorded(runs, {"name": "up-scaling"})
     (run_id,) = runs.by_id
     base, tuned, mixed = runs.find(run_id).traces
 
     def ask(ours: int, theirs: int) -> dict[str, Any]:
-        return dict(json.loads(kept.log_odds(service, runs, {"run": run_id, "ours": ours, "theirs": theirs})))
+        asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
+        return dict(json.loads(run_store.plot(service, runs, asked)))
 
     figure, other_way = ask(2, 0), ask(0, 2)
     steps = [record.logprob - record.by_role["large_base"] for record in mixed.tokens]
@@ -155,23 +156,23 @@ def test_log_odds_of_an_opened_run_need_no_model() -> None:
     service.stop()
 
 
-def test_what_raised_limits_let_the_page_save_can_be_opened_there_again() -> None:
+def test_a_run_saved_under_raised_limits_can_be_opened_under_them() -> None:
     settings = Settings(max_new_tokens=500, candidates=40)
-    service, runs = make_service(settings), KeptRuns()
+    service, runs = make_service(settings), RunStore()
     try:
         run = service.start_run(spec(CHANT, "assistant", columns=FIRST, length=500))
-        kept = Kept.of_run(run)
+        kept = StoredRun.of_run(run)
         while not all(trace.finish_reason for trace in kept.traces):
             for event in run.events(1.0):
                 kept.add(event)
         runs.keep("a", kept)
         text = json.loads(save(service, runs, {"run": "a", "format": "json"}))["text"]
-        assert len(text) > opening.MAX_FILE_BYTES
-        assert opening.open_file(runs, {"text": text}, service).startswith('{"lines"')
-        assert f"{opening.MAX_FILE_BYTES:,} bytes" in sentence(opening.open_file(runs, {"text": text}))
+        assert len(text) > replays.MAX_FILE_BYTES
+        assert replays.open_file(runs, {"text": text}, service).startswith('{"lines"')
+        assert f"{replays.MAX_FILE_BYTES:,} bytes" in sentence(replays.open_file(runs, {"text": text}))
         posted = json.dumps({"data": {"text": text}}).encode()
         assert len(posted) < gate.MAX_FILE_BODY_BYTES * settings.run_scale
-        found = gate.Gate(None, gate.rules(settings), lambda *_: None)
+        found = gate.Gate(Starlette(), gate.rules(settings), lambda *_: None)
         assert found._read_json(posted, "here") == {"data": {"text": text}}
     finally:
         service.stop()

@@ -18,8 +18,8 @@ from eft_demo.settings import Settings
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.handlers import LiveRuns, stream_run
 from eft_demo.ui.replays import open_file
-from eft_demo.ui.restored_runs import hand_back, still_kept
-from eft_demo.ui.run_store import Kept, KeptRuns, log_odds, save
+from eft_demo.ui.restored_runs import is_stored, restore_run
+from eft_demo.ui.run_store import RunStore, StoredRun, plot, save
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -50,11 +50,15 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
-    """A run as the server stores it, and as the page posts it (`regain` in api.js)."""
+def ran(service: Service) -> tuple[StoredRun, dict[str, Any]]:
+    """A run as the server stores it, and as the page posts it (`restoreRun` in api.js)."""
+    return run_of(service, ASKED)
+
+
+def run_of(service: Service, asked: dict[str, Any]) -> tuple[StoredRun, dict[str, Any]]:
     live = LiveRuns()
     behaviour = service.family.behaviours[0].role
-    *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **ASKED})
+    *_, text = stream_run(service, live, {"n": 1, "behaviour": behaviour, **asked})
     first, *lines = [json.loads(line) for line in text.splitlines()]
     labels: dict[str, Any] = {}
     for line in lines:
@@ -75,16 +79,17 @@ def ran(service: Service) -> tuple[Kept, dict[str, Any]]:
             }
         )
     posted = {name: first[name] for name in ("prompt", "sampling", "filter", "record")}
+    posted |= {name: first[name] for name in ("system", "turns") if name in first}
     posted |= {"columns": columns, "formats": {}, "controls": {"alpha": 1.5}}
-    return live.kept.find(first["id"]), json.loads(json.dumps(posted))
+    return live.store.find(first["id"]), json.loads(json.dumps(posted))
 
 
-def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
+def test_a_restored_run_is_unchanged_and_works_like_an_opened_one(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
-    runs, (before, posted) = KeptRuns(), ran
-    run_id = json.loads(hand_back(service, runs, posted))["run"]
-    assert json.loads(still_kept(runs, {"run": run_id}))["kept"]
+    runs, (before, posted) = RunStore(), ran
+    run_id = json.loads(restore_run(service, runs, posted))["run"]
+    assert json.loads(is_stored(runs, {"run": run_id}))["stored"]
     old_run, new_run = before.trace(service), runs.find(run_id).trace(service)
     was, now = old_run.spec, new_run.spec
     assert (now.family, now.prompt, now.controls) == (was.family, was.prompt, was.controls)
@@ -100,30 +105,37 @@ def test_a_run_comes_back_as_it_was_and_allows_what_an_opened_run_does(
         assert [t.logprob for t in new.tokens] == pytest.approx([t.logprob for t in old.tokens], abs=1e-3)
     for kind in ("json", "csv", "md", "html"):
         assert "text" in json.loads(save(service, runs, {"run": run_id, "format": kind}))
-    assert "data" in json.loads(log_odds(service, runs, {"run": run_id, "ours": 2, "theirs": 0}))
+    assert "data" in json.loads(plot(service, runs, {"run": run_id, "tab": "odds", "columns": [2, 0]}))
     again, _ = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3, "controls": {}})
     assert again.request.spec.schedule == before.spec.schedule
     again.cancel()
 
 
-def test_a_column_with_a_seed_of_its_own_keeps_it(service: Service, ran: tuple[Kept, dict[str, Any]]) -> None:
-    runs, (_, posted) = KeptRuns(), ran
+def test_a_restored_conversation_keeps_its_turns(service: Service) -> None:
+    turns = [{"question": "Ho", "answers": ["a", "b", "c"]}]
+    runs, (before, posted) = RunStore(), run_of(service, {**ASKED, "turns": turns, "system": "Be kind."})
+    spec = runs.find(json.loads(restore_run(service, runs, posted))["run"]).trace(service).spec
+    assert (spec.turns, spec.system) == (before.spec.turns, before.spec.system) and spec.turns
+
+
+def test_a_column_with_its_own_seed_keeps_it(service: Service, ran: tuple[StoredRun, dict[str, Any]]) -> None:
+    runs, (_, posted) = RunStore(), ran
     first, *others = posted["columns"]
-    answer = hand_back(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
+    answer = restore_run(service, runs, {**posted, "columns": [{**first, "seed": 5}, *others]})
     kept = runs.find(json.loads(answer)["run"])
     assert kept.seeds == (5, 0, 0)
     assert [column.seed for column in kept.trace(service).columns] == [5, None, None]
 
 
-def test_what_is_saved_of_it_opens_again_and_goes_on(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
+def test_a_restored_run_can_be_saved_opened_and_continued(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
-    runs, (_, posted) = KeptRuns(), ran
+    runs, (_, posted) = RunStore(), ran
     first, *others = posted["columns"]
     record = {**posted["record"], "schedule": "list 0", "speculation": "on 4"}
     formats = {"large_base": {"kind": "plain", "text": "{prompt}!"}}
     changed = {"columns": [{**first, "seed": 5}, *others[:1]], "record": record, "formats": formats}
-    run_id = json.loads(hand_back(service, runs, {**posted, **changed}))["run"]
+    run_id = json.loads(restore_run(service, runs, {**posted, **changed}))["run"]
     saved = json.loads(save(service, runs, {"run": run_id, "format": "json"}))["text"]
     trace = open_run(saved)
     assert (str(trace.spec.schedule), str(trace.spec.speculation)) == ("list 0", "on 4")
@@ -135,23 +147,36 @@ def test_what_is_saved_of_it_opens_again_and_goes_on(
     start_branch(service, runs, {"run": of, "column": 0, "position": 1})[0].cancel()
 
 
-def test_tokens_that_this_family_names_otherwise_are_of_another_family(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
+def test_a_branch_from_a_run_of_other_models_names_the_difference(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
-    runs, (_, posted) = KeptRuns(), ran
+    runs, (_, posted) = RunStore(), ran
+    made = {"eft_demo": "0.0.1", "torch": "0.1", "transformers": "1.0", "models": {}}
+    others = {**posted, "record": {**posted["record"], "made_with": made}}
+    for changed, named in ((posted, False), (others, True)):
+        run_id = json.loads(restore_run(service, runs, changed))["run"]
+        run, stored = start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
+        run.cancel()
+        assert ("torch 0.1" in str(stored.origin.get("notes"))) == named
+
+
+def test_tokens_with_other_labels_belong_to_another_family(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
+) -> None:
+    runs, (_, posted) = RunStore(), ran
     columns = json.loads(json.dumps(posted["columns"]).replace('"a"', '"other"'))
-    run_id = json.loads(hand_back(service, runs, {**posted, "columns": columns}))["run"]
+    run_id = json.loads(restore_run(service, runs, {**posted, "columns": columns}))["run"]
     with pytest.raises(InputError, match="tokens differ from those of Echo"):
         start_branch(service, runs, {"run": run_id, "column": 2, "position": 3})
 
 
-def test_it_keeps_the_family_that_wrote_it_and_goes_on_with_no_other(
-    service: Service, ran: tuple[Kept, dict[str, Any]]
+def test_a_restored_run_can_only_be_continued_by_its_family(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]]
 ) -> None:
     """Another family may have the same tokenizer, so the tokens do not say whose run it is."""
-    runs, (_, posted) = KeptRuns(), ran
+    runs, (_, posted) = RunStore(), ran
     record = {**posted["record"], "family": "before"}
-    run_id = json.loads(hand_back(service, runs, {**posted, "record": record}))["run"]
+    run_id = json.loads(restore_run(service, runs, {**posted, "record": record}))["run"]
     files = {
         kind: json.loads(save(service, runs, {"run": run_id, "format": kind}))["text"]
         for kind in ("json", "md", "html")
@@ -165,8 +190,8 @@ def test_it_keeps_the_family_that_wrote_it_and_goes_on_with_no_other(
 
 @examples(max_examples=60)
 @given(path=st.integers(0, 9), value=JSON)
-def test_whatever_a_stranger_posts_is_one_sentence(
-    service: Service, ran: tuple[Kept, dict[str, Any]], path: int, value: object
+def test_any_forged_run_gives_one_error_message(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]], path: int, value: object
 ) -> None:
     posted = json.loads(json.dumps(ran[1]))
     column, token = posted["columns"][2], posted["columns"][2]["t"][0]
@@ -181,5 +206,5 @@ def test_whatever_a_stranger_posts_is_one_sentence(
     place, name = places[path]
     place[name] = value
     for whole in (posted, value):
-        answer = json.loads(hand_back(service, KeptRuns(), whole))
+        answer = json.loads(restore_run(service, RunStore(), whole))
         assert answer.keys() in ({"error"}, {"run"}) and "Traceback" not in str(answer)

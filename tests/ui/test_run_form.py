@@ -14,7 +14,7 @@ from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 from eft_demo.ui.links import read_link
-from eft_demo.ui.run_form import MAX_STEERED, read_asked, read_steering
+from eft_demo.ui.run_form import MAX_STEERED, read_control_values, read_run_spec
 from tests.fakes import make_service
 
 COLUMNS = [
@@ -48,8 +48,8 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_everything_asked_reaches_the_run(service: Service) -> None:
-    run = service.start_run(read_asked(service, POSTED))
+def test_every_posted_setting_reaches_the_run(service: Service) -> None:
+    run = service.start_run(read_run_spec(service, POSTED))
     request = run.request.spec
     run.cancel()
     assert [name for name, _ in request.columns] == ["Blend", "Pad"]
@@ -64,20 +64,20 @@ def test_everything_asked_reaches_the_run(service: Service) -> None:
     assert sent == ("warmup 4", "mask 0.1", "on 2")
 
 
-def test_what_is_asked_survives_as_a_link_and_as_a_post(service: Service) -> None:
-    asked = read_asked(service, POSTED)
+def test_a_posted_spec_survives_a_link_and_a_post(service: Service) -> None:
+    asked = read_run_spec(service, POSTED)
     assert from_query(Link(asked).to_query()) == Link(asked)
-    assert read_asked(service, asked.as_posted()) == asked
+    assert read_run_spec(service, asked.as_posted()) == asked
     assert asked.as_posted() == {**asdict(Sampling()), **POSTED, "family": "echo"}
 
 
-def test_a_link_posts_only_what_it_says() -> None:
+def test_a_link_posts_only_the_fields_it_has() -> None:
     assert {"behaviour", "columns", "length"}.isdisjoint(RunSpec(prompt="Hi").as_posted())
 
 
-def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
+def test_custom_prompt_formats_reach_the_run_and_the_link(service: Service) -> None:
     own = {"brief": {"kind": "few-shot", "text": "Q: 1+1?\nA: 2:\n\nQ: {prompt}\nA:"}}
-    asked = read_asked(service, {**POSTED, "formats": own})
+    asked = read_run_spec(service, {**POSTED, "formats": own})
     link = Link(asked)
     assert from_query(link.to_query()) == link and link.to_query().startswith("v=2&")
     assert asked.as_posted() == {**asdict(Sampling()), **POSTED, "family": "echo", "formats": own}
@@ -87,14 +87,14 @@ def test_own_prompt_formats_reach_the_run_and_the_link(service: Service) -> None
 
 
 def test_a_prompt_may_be_longer_than_a_link(service: Service) -> None:
-    long = read_asked(service, {**POSTED, "prompt": "x" * 9_000})
+    long = read_run_spec(service, {**POSTED, "prompt": "x" * 9_000})
     with pytest.raises(InputError, match="4,000"):
         Link(long).to_query()
 
 
-def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> None:
+def test_controls_that_no_column_uses_are_left_out(service: Service) -> None:
     controls = {"alpha": 1, "beta": "x", "alpha_x": None, "__proto__": {}}
-    assert read_asked(service, {**POSTED, "columns": None, "controls": controls}).controls == {"alpha": 1}
+    assert read_run_spec(service, {**POSTED, "columns": None, "controls": controls}).controls == {"alpha": 1}
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_controls_that_no_column_listens_to_are_left_out(service: Service) -> No
         ({"behaviour": "poet"}, "behaviour", "no behaviour 'poet'"),
     ],
 )
-def test_a_refusal_knows_its_place(
+def test_an_error_names_its_field(
     service: Service, change: Mapping[str, Any], where: str, words: str
 ) -> None:
     with pytest.raises(EFTError) as caught:
-        read_asked(service, {**POSTED, **change})
+        read_run_spec(service, {**POSTED, **change})
     assert caught.value.where == where and words in str(caught.value)
 
 
@@ -142,39 +142,39 @@ def test_a_refusal_knows_its_place(
         {"values": {f"alpha_{k}": 1 for k in range(MAX_STEERED + 1)}},
     ],
 )
-def test_steering_takes_a_few_good_values(posted: Mapping[str, Any]) -> None:
+def test_invalid_slider_values_are_refused(posted: Mapping[str, Any]) -> None:
     with pytest.raises(InputError):
-        read_steering(posted)
+        read_control_values(posted)
 
 
-def test_alpha_below_0_is_asked_for_steered_to_and_linked_only_where_it_is_allowed(service: Service) -> None:
+def test_alpha_below_0_is_accepted_only_if_allowed(service: Service) -> None:
     below = {**POSTED, "controls": {"alpha": -1, "alpha_pirate": -0.5, "beta": 1}}
     with pytest.raises(EFTError, match="alpha_pirate must be a number from 0 to 3"):
-        read_asked(service, below)
+        read_run_spec(service, below)
     study = make_service(Settings(allow_negative_alpha=True))
     try:
-        asked = read_asked(study, below)
+        asked = read_run_spec(study, below)
         with pytest.raises(EFTError, match="Beta must be a number from 0 to 3"):
-            read_asked(study, {**below, "controls": {**below["controls"], "beta": -1}})
+            read_run_spec(study, {**below, "controls": {**below["controls"], "beta": -1}})
         query = Link(asked).to_query()
-        assert json.loads(read_link(study, {"query": query}))["asked"]["controls"] == below["controls"]
+        assert json.loads(read_link(study, {"query": query}))["settings"]["controls"] == below["controls"]
         assert "from 0 to 3; got -" in json.loads(read_link(service, {"query": query}))["note"]
         run = study.start_run(asked)
-        run.set_controls(read_steering({"values": {"alpha": -3}}))
+        run.set_controls(read_control_values({"values": {"alpha": -3}}))
         assert run.controls["alpha"] == -3
         with pytest.raises(InputError, match="from -3 to 3"):
-            read_steering({"values": {"alpha": -3.05}})
+            read_control_values({"values": {"alpha": -3.05}})
         run.cancel()
     finally:
         study.stop()
-    run = service.start_run(read_asked(service, POSTED))
+    run = service.start_run(read_run_spec(service, POSTED))
     with pytest.raises(InputError, match="must not be negative"):
-        run.set_controls(read_steering({"values": {"alpha": -1}}))
+        run.set_controls(read_control_values({"values": {"alpha": -1}}))
     run.cancel()
 
 
 def test_several_controls_move_together_or_not_at_all(service: Service) -> None:
-    run = service.start_run(read_asked(service, {**POSTED, "prompt": "chant", "length": 100}))
+    run = service.start_run(read_run_spec(service, {**POSTED, "prompt": "chant", "length": 100}))
     run.set_controls({"alpha": 2, "beta": 0.5})
     before = run.controls
     with pytest.raises(InputError, match="alpha_brief"):

@@ -17,10 +17,10 @@ from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST as COLUMNS
 from eft_demo.runs.trace import ColumnTrace, seed_of
 from eft_demo.settings import Settings
-from eft_demo.ui import run_store as kept
+from eft_demo.ui import run_store
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.replays import open_file
-from eft_demo.ui.run_store import Kept, KeptRuns
+from eft_demo.ui.run_store import RunStore, StoredRun
 from tests.asking import spec
 from tests.fakes import make_service
 
@@ -35,11 +35,11 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def runs(service: Service) -> KeptRuns:
+def runs(service: Service) -> RunStore:
     """One finished run, "a"."""
-    runs = KeptRuns()
+    runs = RunStore()
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
-    stored = Kept.of_run(run)
+    stored = StoredRun.of_run(run)
     runs.keep("a", stored)
     while not all(trace.finish_reason for trace in stored.traces):
         for event in run.events(1.0):
@@ -47,7 +47,7 @@ def runs(service: Service) -> KeptRuns:
     return runs
 
 
-def finish(begun: tuple[Run, Kept]) -> list[ColumnTrace]:
+def finish(begun: tuple[Run, StoredRun]) -> list[ColumnTrace]:
     """All columns of a finished run that started from another."""
     run, stored = begun
     while not all(trace.finish_reason for trace in stored.traces):
@@ -60,7 +60,7 @@ def ids(column: ColumnTrace) -> list[int]:
     return [record.id for record in column.tokens]
 
 
-def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: KeptRuns) -> None:
+def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: RunStore) -> None:
     original = runs.find("a").traces
     for column in range(3):
         branch = finish(start_branch(service, runs, {"run": "a", "column": column, "position": 4}))[column]
@@ -68,7 +68,7 @@ def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: K
         assert branch.text == original[column].text == PROMPT
 
 
-def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: KeptRuns) -> None:
+def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: RunStore) -> None:
     tokens = runs.find("a").traces[2].tokens
     other = next(c.id for c in tokens[4].candidates if c.id != tokens[4].id)
     posted = {"run": "a", "column": 2, "position": 4, "token": other, "all": True, "controls": {"alpha": 2.0}}
@@ -79,7 +79,7 @@ def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: K
         assert ids(column)[:5] == [*(record.id for record in tokens[:4]), other]
 
 
-def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: KeptRuns) -> None:
+def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: RunStore) -> None:
     original = runs.find("a")
     other = next(
         c.id for c in original.traces[1].tokens[2].candidates if c.id != original.traces[1].tokens[2].id
@@ -99,13 +99,13 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: K
     assert len(runs.find("a").trace(service).columns) == 3
 
 
-def warm(service: Service, runs: KeptRuns) -> list[ColumnTrace]:
+def warm(service: Service, runs: RunStore) -> list[ColumnTrace]:
     """Run "child": the second of three columns written again with seed 9 instead of 5. All are random."""
     asked = spec(
         "Hi", "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5, temperature=2.0, length=9
     )
     run = service.start_run(asked)
-    runs.keep("warm", stored := Kept.of_run(run))
+    runs.keep("warm", stored := StoredRun.of_run(run))
     finish((run, stored))
     branch = start_branch(service, runs, {"run": "warm", "column": 1, "position": 1, "seed": 9})
     runs.keep("child", branch[1])
@@ -113,15 +113,15 @@ def warm(service: Service, runs: KeptRuns) -> list[ColumnTrace]:
 
 
 @pytest.mark.parametrize("column", range(3))
-def test_a_branch_with_another_seed_is_saved_whole_and_goes_on_from_its_file(
+def test_a_branch_with_another_seed_can_be_saved_and_continued_from_its_file(
     service: Service, column: int
 ) -> None:
-    runs = KeptRuns()
+    runs = RunStore()
     columns = warm(service, runs)
     assert ids(columns[1]) != ids(runs.find("warm").traces[1])
     files = {
-        kind: json.loads(kept.save(service, runs, {"run": "child", "format": kind}))["text"]
-        for kind in kept.FORMATS
+        kind: json.loads(run_store.save(service, runs, {"run": "child", "format": kind}))["text"]
+        for kind in run_store.FORMATS
     }
     trace = open_run(files["json"])
     assert [one.text for one in trace.columns] == [one.text for one in columns]
@@ -143,11 +143,11 @@ def test_a_branch_with_another_seed_is_saved_whole_and_goes_on_from_its_file(
     assert again[1].seeds == (5, 9, 5)
 
 
-def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs: KeptRuns) -> None:
+def test_a_file_marks_the_forced_tokens_of_a_branch(service: Service, runs: RunStore) -> None:
     branch = start_branch(service, runs, {"run": "a", "column": 1, "position": 3})
     finish(branch)
     runs.keep("child", branch[1])
-    saved = json.loads(kept.save(service, runs, {"run": "child", "format": "json"}))["text"]
+    saved = json.loads(run_store.save(service, runs, {"run": "child", "format": "json"}))["text"]
     assert [column.given for column in open_run(saved).columns] == [0, 3, 0]
     lines = json.loads(open_file(runs, {"text": saved}, service))["lines"].splitlines()
     assert json.loads(lines[0])["givens"] == [0, 3, 0]
@@ -159,13 +159,13 @@ def test_a_file_says_which_tokens_of_a_branch_were_given(service: Service, runs:
     assert {column.given for column in finish(scored)} == {len(ids(runs.find("a").traces[1]))}
 
 
-def test_a_branch_may_go_on_behind_the_last_token(service: Service, runs: KeptRuns) -> None:
+def test_a_branch_may_continue_after_the_last_token(service: Service, runs: RunStore) -> None:
     length = len(runs.find("a").traces[0].tokens)
     columns = finish(start_branch(service, runs, {"run": "a", "column": 0, "position": length}))
     assert len(columns[0].tokens) == length
 
 
-def test_the_same_text_is_scored_by_every_column(service: Service, runs: KeptRuns) -> None:
+def test_the_same_text_is_scored_by_every_column(service: Service, runs: RunStore) -> None:
     columns = finish(start_same_text(service, runs, {"run": "a", "column": 1}))
     assert len(columns) == 3
     for column in columns:
@@ -175,8 +175,8 @@ def test_the_same_text_is_scored_by_every_column(service: Service, runs: KeptRun
 
 @pytest.mark.parametrize("position", [-1, 10_000, True, "0", 1.0, None])
 @pytest.mark.parametrize("place", ["column", "position"])
-def test_a_place_that_is_not_there_gives_an_error_message(
-    service: Service, runs: KeptRuns, place: str, position: object
+def test_an_unknown_run_column_or_position_gives_an_error_message(
+    service: Service, runs: RunStore, place: str, position: object
 ) -> None:
     with pytest.raises(InputError, match="no such token"):
         start_branch(service, runs, {"run": "a", "column": 0, "position": 0, place: position})
@@ -199,45 +199,45 @@ def test_a_place_that_is_not_there_gives_an_error_message(
         {"seed": "x"},
     ],
 )
-def test_a_bad_branch_gives_an_error_message(
-    service: Service, runs: KeptRuns, change: dict[str, Any]
+def test_an_invalid_branch_gives_an_error_message(
+    service: Service, runs: RunStore, change: dict[str, Any]
 ) -> None:
     with pytest.raises(EFTError) as caught:
         start_branch(service, runs, {"run": "a", "column": 0, "position": 0} | change)
     assert str(caught.value)
 
 
-def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs: KeptRuns) -> None:
+def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs: RunStore) -> None:
     for kind in ("json", "csv", "md", "html"):
-        answer = json.loads(kept.save(service, runs, {"run": "a", "format": kind}))
+        answer = json.loads(run_store.save(service, runs, {"run": "a", "format": kind}))
         assert answer["name"] == f"eft-run.{kind}"
         assert answer["text"]
-    saved = json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"]
+    saved = json.loads(run_store.save(service, runs, {"run": "a", "format": "json"}))["text"]
     trace = open_run(saved)
     assert trace.spec.prompt == PROMPT
     assert [column.text for column in trace.columns] == [PROMPT] * 3
     lines = [
-        json.loads(line) for line in json.loads(open_file(KeptRuns(), {"text": saved}))["lines"].splitlines()
+        json.loads(line) for line in json.loads(open_file(RunStore(), {"text": saved}))["lines"].splitlines()
     ]
     assert (lines[0]["k"], lines[-1]["k"]) == ("run", "done")
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == PROMPT
 
 
-def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(service: Service) -> None:
+def test_a_run_with_custom_prompt_formats_says_so_wherever_it_is_opened(service: Service) -> None:
     own = PromptFormat("plain", "User: Again {prompt}\nAssistant:")
     run = service.start_run(
         spec(PROMPT, "assistant", columns=COLUMNS, formats={"assistant": own, "pirate": own})
     )
-    runs = KeptRuns()
-    runs.keep("own", Kept.of_run(run))
+    runs = RunStore()
+    runs.keep("own", StoredRun.of_run(run))
     run.cancel()
     files = {
-        kind: json.loads(kept.save(service, runs, {"run": "own", "format": kind}))["text"]
+        kind: json.loads(run_store.save(service, runs, {"run": "own", "format": kind}))["text"]
         for kind in ("json", "md")
     }
     opened = open_run(files["json"])
     assert opened.spec.formats == {"assistant": own}
-    assert Kept.of_file(opened).spec.formats == {"assistant": own}, "for whoever goes on from it"
+    assert StoredRun.of_file(opened).spec.formats == {"assistant": own}, "so that a run can continue from it"
     assert "assistant had its own prompt format" in files["md"] and own.text in files["md"]
     first, *_ = json.loads(open_file(runs, {"text": files["json"]}))["lines"].splitlines()
     assert json.loads(first)["reshown"] == ["assistant"]
@@ -246,38 +246,61 @@ def test_a_run_of_models_shown_something_else_says_so_wherever_it_is_opened(serv
 @pytest.mark.parametrize(
     "posted", [{"run": "a", "format": "exe"}, {"run": "a"}, {"run": "x", "format": "csv"}, None, [], "html"]
 )
-def test_what_cannot_be_saved_gives_an_error_message(
-    service: Service, runs: KeptRuns, posted: dict[str, object]
+def test_an_invalid_request_to_save_gives_an_error_message(
+    service: Service, runs: RunStore, posted: dict[str, object]
 ) -> None:
-    assert json.loads(kept.save(service, runs, posted))["error"]
+    assert json.loads(run_store.save(service, runs, posted))["error"]
 
 
-@pytest.mark.parametrize("posted", [None, 3, "a", [], {"run": "a"}])
-def test_invalid_requests_for_figures_are_refused(service: Service, runs: KeptRuns, posted: object) -> None:
-    assert json.loads(kept.log_odds(service, runs, posted))["error"]
+@pytest.mark.parametrize(
+    "posted",
+    [
+        None,
+        3,
+        "a",
+        [],
+        {"run": "a"},
+        {"run": "a", "tab": "odds"},
+        {"run": "a", "tab": "odds", "columns": 2},
+        {"run": "a", "tab": "odds", "columns": [2]},
+        {"run": "a", "tab": "odds", "columns": [2, 7]},
+        {"run": "a", "tab": "odds", "columns": [0, True]},
+        {"run": "a", "tab": "strip", "columns": [2]},  # the page draws this one
+        {"run": "a", "tab": ["odds"], "columns": [2, 0]},
+    ],
+    ids=str,
+)
+def test_invalid_requests_for_figures_are_refused(service: Service, runs: RunStore, posted: object) -> None:
+    assert json.loads(run_store.plot(service, runs, posted))["error"]
 
 
-def test_log_odds_need_one_text(service: Service, runs: KeptRuns) -> None:
-    figure = json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 0}))
-    assert figure["data"][0]["y"] == pytest.approx([0.0] * len(runs.find("a").traces[0].tokens), abs=0.01)
+def test_log_odds_need_one_text_or_a_model_that_recorded_it(service: Service, runs: RunStore) -> None:
+    def ask(run_id: str, ours: int, theirs: int) -> dict[str, Any]:
+        asked = {"run": run_id, "tab": "odds", "columns": [ours, theirs]}
+        return dict(json.loads(run_store.plot(service, runs, asked)))
+
+    count = len(runs.find("a").traces[0].tokens)
+    assert ask("a", 2, 0)["data"][0]["y"] == pytest.approx([0.0] * count, abs=0.01)
     stored = runs.find("a")
-    runs.keep("b", replace(stored, traces=[stored.traces[0], replace(stored.traces[1], tokens=[])]))
-    assert (
-        "different texts"
-        in json.loads(kept.log_odds(service, runs, {"run": "b", "ours": 0, "theirs": 1}))["error"]
+    base, tuned, mixed = stored.traces
+    runs.keep(
+        "b",
+        replace(stored, traces=[base, replace(tuned, tokens=[]), replace(mixed, tokens=mixed.tokens[:2])]),
     )
-    assert json.loads(kept.log_odds(service, runs, {"run": "a", "ours": 2, "theirs": 7}))["error"]
+    assert "different texts" in ask("b", 0, 1)["error"]
+    figure = ask("b", 2, 0)  # the mixed column recorded what its large base gave its text
+    assert figure["of"] == 2 and len(figure["data"][0]["y"]) == 2
 
 
-def opened(service: Service, runs: KeptRuns, **changes: object) -> KeptRuns:
+def opened(service: Service, runs: RunStore, **changes: object) -> RunStore:
     """Run "a", saved, modified and opened again."""
-    document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
-    mine = KeptRuns()
+    document = json.loads(json.loads(run_store.save(service, runs, {"run": "a", "format": "json"}))["text"])
+    mine = RunStore()
     assert "lines" in json.loads(open_file(mine, {"text": json.dumps(document | changes)}))
     return mine
 
 
-def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: KeptRuns) -> None:
+def test_an_opened_run_of_the_loaded_family_can_be_continued(service: Service, runs: RunStore) -> None:
     mine = opened(service, runs)
     (run_id,) = mine.by_id
     token = runs.find("a").traces[2].tokens[3].candidates[1].id
@@ -291,6 +314,28 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
     assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
 
 
+def test_a_column_without_text_is_scored_by_none(service: Service, runs: RunStore) -> None:
+    stored = runs.find("a")
+    runs.keep("empty", replace(stored, traces=[*stored.traces[:2], replace(stored.traces[2], tokens=[])]))
+    with pytest.raises(InputError, match="no text"):
+        start_same_text(service, runs, {"run": "empty", "column": 2})
+
+
+def test_an_opened_run_with_ids_that_the_family_lacks_does_not_go_on(
+    service: Service, runs: RunStore
+) -> None:
+    stored = runs.find("a")
+    beyond = len(service.family.token_bytes)
+    columns = [
+        replace(column, tokens=[replace(record, base_first=beyond) for record in column.tokens])
+        for column in stored.traces
+    ]
+    mine = RunStore()
+    mine.keep("file", StoredRun.of_file(replace(stored.trace(service), columns=columns)))
+    with pytest.raises(InputError, match="tokens differ"):
+        start_branch(service, mine, {"run": "file", "column": 2, "position": 1})
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -298,8 +343,8 @@ def test_an_opened_run_of_the_loaded_family_goes_on(service: Service, runs: Kept
         ({"pieces": {}}, "tokens differ from those of Echo"),
     ],
 )
-def test_an_opened_run_of_other_models_does_not_go_on(
-    service: Service, runs: KeptRuns, change: dict[str, object], words: str
+def test_an_opened_run_of_other_models_cannot_be_continued(
+    service: Service, runs: RunStore, change: dict[str, object], words: str
 ) -> None:
     mine = opened(service, runs, **change)
     for start in (start_branch, start_same_text):
@@ -307,21 +352,21 @@ def test_an_opened_run_of_other_models_does_not_go_on(
             start(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
-def test_an_opened_run_with_a_model_or_a_column_too_many_does_not_go_on(
-    service: Service, runs: KeptRuns
+def test_an_opened_run_with_too_many_columns_or_an_unknown_model_cannot_be_continued(
+    service: Service, runs: RunStore
 ) -> None:
-    document = json.loads(json.loads(kept.save(service, runs, {"run": "a", "format": "json"}))["text"])
+    document = json.loads(json.loads(run_store.save(service, runs, {"run": "a", "format": "json"}))["text"])
     mine = opened(service, runs, columns=document["columns"][:1] * 5)
     with pytest.raises(InputError, match="5 columns, and at most 4"):
         start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
     text = json.dumps(document).replace("large_base", "huge_base")
-    assert "lines" in json.loads(open_file(mine := KeptRuns(), {"text": text}))
+    assert "lines" in json.loads(open_file(mine := RunStore(), {"text": text}))
     with pytest.raises(InputError, match="Echo has no model 'huge_base'"):
         start_branch(service, mine, {"run": next(iter(mine.by_id)), "column": 0, "position": 0})
 
 
-def test_a_run_that_was_packed_is_the_same_run(service: Service, runs: KeptRuns) -> None:
-    mine, stored = KeptRuns(), runs.find("a")
+def test_a_packed_run_equals_the_original(service: Service, runs: RunStore) -> None:
+    mine, stored = RunStore(), runs.find("a")
     mine.keep("a", stored)
     mine.pack("a")
     again = mine.find("a")

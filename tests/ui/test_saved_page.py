@@ -23,7 +23,7 @@ def data_of(page: str) -> tuple[str, str, str]:
 
 
 @given(st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE))
-def test_it_holds_every_text_as_data_only(text: str) -> None:
+def test_a_saved_page_contains_texts_as_data_only(text: str) -> None:
     page = to_html(run_that_says(text))
     page.encode("utf-8")
     head, data, tail = data_of(page)
@@ -37,7 +37,7 @@ def test_it_holds_every_text_as_data_only(text: str) -> None:
     assert any(line.get("w", {}).get("5") == [END_LABEL, ""] for line in lines)
 
 
-def test_it_allows_its_own_script_and_nothing_else() -> None:
+def test_the_policy_of_a_saved_page_allows_only_its_own_script() -> None:
     page = to_html(run_that_says("x"))
     found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert found
@@ -53,7 +53,7 @@ def test_it_allows_its_own_script_and_nothing_else() -> None:
     assert not re.search(r"\son\w+=|(src|href)=|https?:|url\(", page)
 
 
-def test_it_has_the_lines_that_the_page_is_sent_and_the_constants() -> None:
+def test_a_saved_page_contains_the_lines_and_constants_of_a_live_page() -> None:
     run = run_that_says("Lima")
     for negative in (False, True):
         data = json.loads(data_of(to_html(run, negative))[1])

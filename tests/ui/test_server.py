@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,7 @@ def page() -> Iterator[tuple[Page, str]]:
 
 @pytest.fixture(scope="module")
 def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page[1], timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=page[1], timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -60,29 +61,31 @@ def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
         ("POST", "/upload", 403),
     ],
 )
-def test_every_door(client: httpx.Client, method: str, path: str, status: int):
-    body = {"json": {"data": []}} if method == "POST" else {}
+def test_every_route_answers_with_the_expected_status(
+    client: httpx.Client, method: str, path: str, status: int
+) -> None:
+    body: dict[str, Any] = {"json": {"data": []}} if method == "POST" else {}
     answer = client.request(method, path, **body)
     assert answer.status_code == status
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_files_are_refused_wherever_they_are_sent(client: httpx.Client):
+def test_uploads_are_refused(client: httpx.Client) -> None:
     for path in ("/gradio_api/upload", "/gradio_api/component_server/"):
         answer = client.post(path, files={"files": ("x.txt", b"x")})
         assert answer.status_code == 403 and "accepts no file" in answer.text
 
 
-def test_health_tells_how_busy_it_is(client: httpx.Client):
+def test_health_reports_the_load(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "sequences": 0, "waiting": 0}
 
 
-def test_foreign_pages_may_not_read(client: httpx.Client):
+def test_pages_of_other_sites_may_not_read(client: httpx.Client) -> None:
     answer = client.get("/config", headers={"Origin": "https://example.com"})
     assert answer.headers.get("access-control-allow-origin") != "https://example.com"
 
 
-def test_the_first_page_is_styled_and_needs_nothing_from_elsewhere(client: httpx.Client):
+def test_the_first_page_is_styled_and_loads_nothing_from_other_sites(client: httpx.Client) -> None:
     text = client.get("/").text
     assert ".eft .top" in text and "share-modal" not in text
     assert 'analytics_enabled":true' not in text.replace(" ", "")
@@ -120,31 +123,36 @@ def run_raw(client: httpx.Client, page: tuple[Page, str], data: object) -> str:
     raise AssertionError("the stream ended early")
 
 
-def test_a_run_over_the_wire(client: httpx.Client, page: tuple[Page, str]):
+def test_a_run_streams_over_http(client: httpx.Client, page: tuple[Page, str]) -> None:
     lines = [json.loads(line) for line in run_raw(client, page, GOOD).splitlines()]
     assert lines[0]["k"] == "run" and lines[-1]["k"] == "done"
     assert "".join(line["s"] for line in lines if line["k"] == "t" and line["p"] == 2) == "Hi"
 
 
 @pytest.mark.parametrize("change", BAD)
-def test_bad_values_sent_straight_to_the_endpoint(client: httpx.Client, page: tuple[Page, str], change: dict):
+def test_invalid_values_sent_to_the_endpoint_get_errors(
+    client: httpx.Client, page: tuple[Page, str], change: dict[str, Any]
+) -> None:
     lines = [json.loads(line) for line in run_raw(client, page, {**GOOD, **change}).splitlines()]
     assert [line["k"] for line in lines] == ["refused", "error", "done"]
     assert "Traceback" not in lines[1]["text"]
 
 
 @pytest.mark.parametrize("data", [None, 5, "x", []])
-def test_nonsense_sent_straight_to_the_endpoint(client: httpx.Client, page: tuple[Page, str], data: object):
+def test_values_of_wrong_types_sent_to_the_endpoint_get_errors(
+    client: httpx.Client, page: tuple[Page, str], data: object
+) -> None:
     assert json.loads(run_raw(client, page, data).splitlines()[1])["text"]
 
 
 @pytest.mark.parametrize("data", [None, {}, {"run": "guess", "values": {"alpha": float("nan")}}, [1], "x"])
 @pytest.mark.parametrize(
-    "name", ["steer", "stop", "load_family", "measure_quantisation", "family_menu", "loading", "show_format"]
+    "name",
+    ["set_controls", "stop", "load_family", "measure_quantisation", "family_menu", "loading", "show_format"],
 )
-def test_controls_answer_nonsense_with_a_sentence(
+def test_server_functions_answer_wrong_types_with_a_message(
     client: httpx.Client, page: tuple[Page, str], name: str, data: object
-):
+) -> None:
     answer = ask(client, page, name, data)
     assert answer.status_code == 200 and len(answer.json()) > 20
 
@@ -160,7 +168,9 @@ def ask(
 
 
 @pytest.mark.parametrize("name", ["load_family", "measure_quantisation", "cancel_loading", "family_menu"])
-def test_what_acts_on_everybody_takes_the_key(client: httpx.Client, page: tuple[Page, str], name: str):
+def test_functions_that_affect_everybody_need_the_key(
+    client: httpx.Client, page: tuple[Page, str], name: str
+) -> None:
     # As sent by a proxy that does not forward the client: from this machine, to this machine.
     for posted in ({}, {"family": "atlas"}, {"family": "atlas", "key": "guess"}, None):
         answer = ask(client, page, name, posted).text
@@ -170,22 +180,24 @@ def test_what_acts_on_everybody_takes_the_key(client: httpx.Client, page: tuple[
     assert "link that the terminal printed" not in opened and page[0].switch.key not in opened
 
 
-def test_the_key_is_in_nothing_that_a_page_is_given(client: httpx.Client, page: tuple[Page, str]):
+def test_nothing_sent_to_a_page_contains_the_key(client: httpx.Client, page: tuple[Page, str]) -> None:
     for path in ("/", "/config", "/healthz", "/gradio_api/startup-events"):
         assert page[0].switch.key not in client.get(path).text
 
 
-def test_the_terminal_prints_the_link_with_the_key():
+def test_the_terminal_prints_the_link_with_the_key() -> None:
     said = server.welcome("http://localhost:7860", "abc")
     assert said.startswith("EFT Demo is at http://localhost:7860/#key=abc\n")
     assert server.welcome("http://localhost:7860", "") == "EFT Demo is at http://localhost:7860"
 
 
-def test_a_persons_own_assets_hold_families_and_not_the_page(page: tuple[Page, str], tmp_path: Path):
+def test_a_custom_assets_folder_may_have_families_without_the_page(
+    page: tuple[Page, str], tmp_path: Path
+) -> None:
     build_demo(page[0].service, replace(Settings(), assets=tmp_path))
 
 
-def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
+def test_the_page_uses_no_templates_and_inserts_no_markup(page: tuple[Page, str]) -> None:
     settings, service = Settings(), page[0].service
     skeleton = page[0].blocks[dependency(page)[1]].html_template
     assert "${" not in skeleton and "{{" not in skeleton and "`" not in skeleton
@@ -205,7 +217,7 @@ def test_nothing_of_the_page_is_a_template(page: tuple[Page, str]):
     assert set(line["fields"]) == set(sampling_ranges(settings))
 
 
-def test_without_a_model_the_page_is_served_and_every_run_refused_with_a_sentence():
+def test_without_a_model_the_page_is_served_and_every_run_is_refused_with_a_message() -> None:
     service = Service.without_models(Settings())
     first = json.loads(page_line(service))
     assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == 10

@@ -1,9 +1,4 @@
-"""Sockets for every form of address, and an error message for each that cannot be used."""
-
-import errno
-import socket
-import threading
-from collections.abc import Callable
+"""The page's server on every form of address, and whom it believes."""
 
 import httpx
 import pytest
@@ -12,20 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from eft_demo.errors import EFTError, InputError
-from eft_demo.ui import serving
-
-HAS_IPV6 = socket.has_ipv6
-try:
-    socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-except OSError:
-    HAS_IPV6 = False
-ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
-
-
-def taken(host: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, 0), family=family)
+from eft_demo.errors import EFTError
+from eft_demo.host import sockets
+from eft_demo.ui.serving import Server
+from tests.addresses import ipv6
 
 
 @pytest.mark.parametrize(
@@ -43,10 +28,10 @@ def taken(host: str) -> socket.socket:
 def test_every_form_of_address_is_served_and_shown_as_a_browser_needs_it(
     host: str, shown: str, reached: list[str]
 ) -> None:
-    sockets = serving.listen(host, 0)
-    port = serving.port_of(sockets)
-    assert serving.address(host, port) == f"{shown}{port}"
-    server = serving.Server(Starlette(), sockets)
+    bound = sockets.listen(host, 0)
+    port = sockets.port_of(bound)
+    assert sockets.address(host, port) == f"{shown}{port}"
+    server = Server(Starlette(), bound)
     server.start()
     try:
         for name in reached:
@@ -55,114 +40,13 @@ def test_every_form_of_address_is_served_and_shown_as_a_browser_needs_it(
         server.close()
 
 
-def test_a_zone_is_written_as_addresses_want_it() -> None:
-    assert serving.address("fe80::1%eth0", 80) == "http://[fe80::1%25eth0]:80"
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", pytest.param("::1", marks=ipv6)])
-def test_the_next_free_port_is_taken(host: str) -> None:
-    with taken("127.0.0.1" if host == "localhost" else host) as other:
-        port = other.getsockname()[1]
-        sockets = serving.listen(host, port)
-        assert port < serving.port_of(sockets) < port + serving.PORTS_TRIED
-        for one in sockets:
-            one.close()
-
-
-def test_another_port_is_picked_where_one_was_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    listen, tried = socket.socket.listen, []
-
-    def overtaken(one: socket.socket) -> None:
-        tried.append(one.getsockname()[1])
-        if len(tried) < 3:
-            raise OSError(errno.EADDRINUSE, "Address already in use")
-        listen(one)
-
-    monkeypatch.setattr(socket.socket, "listen", overtaken)
-    sockets = serving.listen("127.0.0.1", 0)
-    assert serving.port_of(sockets) == tried[2] >= 1024, "a port that any user may have"
-    for one in sockets:
-        one.close()
-
-
-def refuse_with(number: int) -> Callable[..., None]:
-    def bind(*_: object) -> None:
-        raise OSError(number, errno.errorcode[number])
-
-    return bind
-
-
-@pytest.mark.parametrize(
-    ("number", "wanted", "said"),
-    [
-        (errno.EADDRINUSE, 7860, "No port from 7860 to 7909"),
-        (errno.EADDRINUSE, 65530, "No port from 65530 to 65535"),
-        (errno.EADDRINUSE, 65535, "Port 65535 is not free"),
-        (errno.EADDRINUSE, 0, "No port from 1 to 65535"),
-        (errno.EACCES, 80, "port 80.*root.*--port"),
-        (errno.EAFNOSUPPORT, 7860, "cannot listen on '127.0.0.1'.*--host"),
-        (errno.ENOBUFS, 7860, "cannot listen on '127.0.0.1'"),
-    ],
-)
-def test_a_port_that_cannot_be_had_gives_an_error_message(
-    monkeypatch: pytest.MonkeyPatch, number: int, wanted: int, said: str
-) -> None:
-    monkeypatch.setattr(socket.socket, "bind", refuse_with(number))
-    with pytest.raises(InputError, match=said):
-        serving.listen("127.0.0.1", wanted)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_that_is_not_ours_gives_an_error_message(host: str) -> None:
-    with pytest.raises(InputError, match=f"cannot listen on '{host}'.*--host"):
-        serving.listen(host, 7860)
-
-
-@pytest.mark.parametrize("host", ["localhost:7860", "http://localhost", "a" * 70 + ".b", "x\0y", "1.2.3.4.5"])
-def test_what_is_no_host_gives_an_error_message(host: str) -> None:
-    with pytest.raises(InputError, match="cannot be resolved.*--host"):
-        serving.listen(host, 7860)
-
-
-def test_where_ipv6_is_off_localhost_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = [
-        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),  # an address of no machine
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
-    (only,) = serving.listen("localhost", 0)
-    assert only.family == socket.AF_INET
-    only.close()
-
-
 def test_a_server_that_ends_while_it_starts_gives_an_error_message() -> None:
     async def broken(scope: object, receive: object, send: object) -> None:
         raise ValueError
 
-    server = serving.Server(broken, serving.listen("127.0.0.1", 0))
+    server = Server(broken, sockets.listen("127.0.0.1", 0))
     with pytest.raises(EFTError, match="stopped while starting"):
         server.start()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=ipv6)])
-def test_a_check_gives_the_port_back(host: str) -> None:
-    with taken(host) as other:
-        port = other.getsockname()[1]
-    serving.check(host, port)
-    (one,) = serving.listen(host, port)
-    assert serving.port_of([one]) == port
-    one.close()
-
-
-def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(60))
-    monkeypatch.setattr(serving, "NAME_S", 0.05)
-    try:
-        with pytest.raises(InputError, match="'slow.example'.*no name server answered"):
-            serving.check("slow.example", 0)
-    finally:
-        asked.set()
 
 
 @pytest.mark.parametrize(
@@ -176,22 +60,20 @@ def test_a_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.
         ("127.0.0.2", "127.0.0.2", False),
     ],
 )
-def test_a_proxy_on_this_machine_is_believed_however_it_connects(
-    host: str, reached: str, believed: bool
-) -> None:
+def test_only_a_local_proxy_is_trusted_over_ipv4_and_ipv6(host: str, reached: str, believed: bool) -> None:
     seen: list[str] = []
 
     async def note(request: Request) -> Response:
         seen.append(request.client.host if request.client else "")
         return Response()
 
-    sockets = serving.listen(host, 0)
-    server = serving.Server(Starlette(routes=[Route("/", note)]), sockets)
+    bound = sockets.listen(host, 0)
+    server = Server(Starlette(routes=[Route("/", note)]), bound)
     server.start()
     try:
         source = None if believed else httpx.HTTPTransport(local_address="127.0.0.2")
         with httpx.Client(trust_env=False, transport=source) as proxy:
-            url = f"http://{reached}:{serving.port_of(sockets)}/"
+            url = f"http://{reached}:{sockets.port_of(bound)}/"
             proxy.get(url, headers={"X-Forwarded-For": "203.0.113.7"})
     finally:
         server.close()

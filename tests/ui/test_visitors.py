@@ -1,20 +1,22 @@
 """Listeners and turns, without a server; the store's quotas; sequences and places by owner."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from starlette.types import ASGIApp, Message, Send
 
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
-from eft_demo.errors import InputError, Overloaded
+from eft_demo.errors import EFTError, InputError, Overloaded
 from eft_demo.settings import Settings
 from eft_demo.ui import visitors
-from eft_demo.ui.handlers import LiveRuns
-from eft_demo.ui.visitor_store import Shelf
-from eft_demo.ui.visitors import Listening, Streams, Turns, Visitor, network
+from eft_demo.ui.handlers import SUPERSEDED, LiveRuns
+from eft_demo.ui.visitor_store import VisitorStore
+from eft_demo.ui.visitors import Streams, TrackStreams, Turns, Visitor, network
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.waiting import until
@@ -35,19 +37,23 @@ WAIT_S = 30.0
         ("", ""),
     ],
 )
-def test_one_household_is_one_address(host: str, counts_as: str) -> None:
+def test_addresses_of_one_household_count_as_one(host: str, counts_as: str) -> None:
     assert network(host) == counts_as
 
 
 # -- listeners --
 
 
-def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
+async def silent() -> Message:
+    raise AssertionError("nobody reads the request")
+
+
+def serve(streams: Streams, query: bytes, path: str, app: ASGIApp) -> None:
     async def send(message: object) -> None:
         """Accepts everything immediately."""
 
     scope = {"type": "http", "path": path, "query_string": query}
-    asyncio.run(Listening(app, streams)(scope, None, send))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, send))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def serve(streams: Streams, query: bytes, path: str, app: Callable) -> None:
 def test_a_stream_counts_while_it_is_open(path: str) -> None:
     streams = Streams()
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.start"})
         assert streams.is_read("one", 1) and not streams.is_read("other", 1)
         raise ConnectionResetError
@@ -67,9 +73,9 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
     serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # without a session nothing is counted
 
 
-def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     streams, clock = Streams(), [100.0]
-    monkeypatch.setattr(visitors.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
 
     async def blocked(message: object) -> None:
         assert streams.is_read("one", 20)
@@ -78,22 +84,38 @@ def test_a_reader_who_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) ->
         clock[0] += 2
         assert not streams.is_read("one", 20)
 
-    async def app(scope: object, receive: object, send: Callable) -> None:
+    async def app(scope: object, receive: object, send: Send) -> None:
         await send({"type": "http.response.body"})
         assert streams.is_read("one", 20)  # it took it after all
 
     scope = {"type": "http", "path": "/queue/data", "query_string": b"session_hash=one"}
-    asyncio.run(Listening(app, streams)(scope, None, blocked))
+    asyncio.run(TrackStreams(app, streams)(scope, silent, blocked))
 
 
-def test_who_listens_within_the_time_gets_a_run() -> None:
+def test_a_page_whose_stream_was_ended_has_a_moment_to_open_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, clock = Streams(), [100.0]
+    monkeypatch.setattr("eft_demo.ui.visitors.time.monotonic", lambda: clock[0])
+
+    async def app(scope: object, receive: object, send: Send) -> None:
+        await send({"type": "http.response.body", "more_body": True})
+        await send({"type": "http.response.body", "more_body": False})
+
+    serve(streams, b"session_hash=one", "/queue/data", app)
+    assert streams.is_read("one", 20) and not streams.listens("one")
+    clock[0] += visitors.REOPEN_S + 1
+    assert not streams.is_read("one", 20)
+    serve(streams, b"session_hash=other", "/queue/data", app)
+    assert streams._ended.keys() == {"other"}  # the rest is forgotten
+
+
+def test_a_visitor_who_listens_in_time_gets_a_run() -> None:
     streams = Streams()
     threading.Timer(0.05, lambda: streams.opened("one")).start()
     assert streams.wait(ONE, Settings(listen_s=WAIT_S))
     assert not streams.wait(OTHER, Settings(listen_s=0.01))
 
 
-def test_over_the_limit_the_address_with_most_silent_runs_loses_its_oldest() -> None:
+def test_over_the_limit_the_address_with_most_unread_runs_loses_its_oldest() -> None:
     streams, settings = Streams(), Settings(listen_s=WAIT_S, max_unheard=3)
     heard: dict[str, bool] = {}
 
@@ -133,7 +155,7 @@ async def stay() -> bool:
     return False
 
 
-def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> None:
+def test_heavy_work_runs_one_at_a_time_and_the_lightest_user_goes_first() -> None:
     order: list[str] = []
     going = [0]
 
@@ -159,7 +181,7 @@ def test_heavy_work_is_done_one_by_one_and_whoever_used_least_goes_first() -> No
     assert order[:3] == ["before", "one 0", "other"]  # it came last and waited only for the task under way
 
 
-def test_limits_of_heavy_work_are_sentences_and_bind_nobody_else() -> None:
+def test_limits_of_heavy_work_give_messages_and_do_not_affect_others() -> None:
     settings = Settings(max_heavy_each=2, max_heavy_address=3)
 
     async def flood() -> None:
@@ -190,7 +212,7 @@ def test_an_address_that_has_used_its_seconds_waits_for_the_next_minute() -> Non
     asyncio.run(twice())
 
 
-def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None:
+def test_work_for_departed_visitors_is_skipped_and_a_failure_frees_the_turn() -> None:
     async def gone() -> bool:
         return True
 
@@ -205,22 +227,24 @@ def test_nothing_is_made_for_who_has_gone_and_a_failure_frees_the_turn() -> None
             await turns.take(ONE, broken, stay)
         assert await turns.take(ONE, lambda: 1, stay) == 1
 
-    before_s = visitors.sys.getswitchinterval()
+    before_s = sys.getswitchinterval()
     asyncio.run(come_and_go())
-    assert visitors.sys.getswitchinterval() == before_s
+    assert sys.getswitchinterval() == before_s
 
 
 # -- the store --
 
 
-def fill(shelf: Shelf[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False) -> None:
+def fill(
+    shelf: VisitorStore[bytes], visitor: Visitor, name: str, size: int = 1, opened: bool = False
+) -> None:
     """An item that cannot be compressed."""
     shelf.put(name, bytes(threading.get_ident() * k % 251 for k in range(size)), visitor, opened)
     shelf.pack(name)
 
 
 def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None:
-    shelf: Shelf[bytes] = Shelf(Settings(max_kept_runs=2, max_opened_files=3))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(max_kept_runs=2, max_opened_files=3))
     for number in range(4):
         fill(shelf, ONE, f"run {number}")
     fill(shelf, OTHER, "of the other")
@@ -230,7 +254,7 @@ def test_a_visitor_has_a_quota_and_files_do_not_take_the_place_of_runs() -> None
 
 
 def test_over_quota_evicts_from_the_largest_holder() -> None:
-    shelf: Shelf[bytes] = Shelf(Settings(max_kept_mb=1))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(max_kept_mb=1))
     many = 1_000_000 // 4096  # of the minimum counted size
     for number in range(20):
         fill(shelf, Visitor(f"pupil {number}", "10.0.0.1"), f"pupil {number}")
@@ -241,10 +265,10 @@ def test_over_quota_evicts_from_the_largest_holder() -> None:
     assert names[-1] == f"greedy {2 * many - 1}"
 
 
-def test_what_nobody_uses_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_unused_items_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("eft_demo.ui.visitor_store.time.monotonic", lambda: clock[0])
-    shelf: Shelf[bytes] = Shelf(Settings(keep_minutes=10))
+    shelf: VisitorStore[bytes] = VisitorStore(Settings(keep_minutes=10))
     fill(shelf, ONE, "used")
     fill(shelf, ONE, "left")
     clock[0] = 400.0
@@ -264,7 +288,7 @@ def service() -> Iterator[Service]:
     service.stop()
 
 
-def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
+def test_one_owner_cannot_hold_all_sequences_and_queue_places(service: Service) -> None:
     def start(owner: str) -> Run:
         return service.start_run(spec(CHANT, "brief", length=200), owner=owner)
 
@@ -278,33 +302,64 @@ def test_an_owner_leaves_rows_and_places_to_others(service: Service) -> None:
     assert service.engine.active_sequences == 21 and service.engine.waiting == 7
 
 
-def test_runs_of_nobody_in_particular_have_no_share(service: Service) -> None:
+def test_runs_without_an_owner_have_no_share_limit(service: Service) -> None:
     for _ in range(8):
         service.start_run(spec(CHANT, "brief", length=200))
     until(lambda: service.engine.active_sequences == 24)
 
 
-def test_a_minute_has_so_many_runs_for_an_address() -> None:
+def test_runs_per_minute_and_address_are_limited() -> None:
     live, settings = LiveRuns(), Settings(max_runs_per_minute=2)
     for number in range(2):
-        live.began(live.begin(replace(ONE, session=str(number)), settings), None)
+        live.register(live.reserve(replace(ONE, session=str(number)), settings), None)
     with pytest.raises(Overloaded, match="2 runs within a minute, and at most 2"):
-        live.begin(ONE, settings)
-    assert live.begin(OTHER, settings)
+        live.reserve(ONE, settings)
+    assert live.reserve(OTHER, settings)
 
 
-def test_a_page_counts_its_runs_from_their_beginning() -> None:
+def test_a_pages_runs_count_from_the_moment_they_are_reserved() -> None:
     live, settings = LiveRuns(), Settings(max_runs_each=2)
-    ids = [live.begin(ONE, settings) for _ in range(2)]
+    ids = [live.reserve(ONE, settings) for _ in range(2)]
     with pytest.raises(Overloaded, match="at most 2 are allowed"):
-        live.begin(ONE, settings)
-    live.began(ids[0], None)
-    assert live.begin(ONE, settings)
+        live.reserve(ONE, settings)
+    live.register(ids[0], None)
+    assert live.reserve(ONE, settings)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_the_newest_run_of_a_page_wins_in_whatever_order_its_runs_arrive(
+    service: Service, order: tuple[int, ...]
+) -> None:
+    live, settings = LiveRuns(), Settings(max_runs_each=1)
+    runs = {}
+    for number in order:
+        try:
+            run_id = live.reserve(ONE, settings, number)
+        except EFTError as refusal:
+            assert str(refusal) == SUPERSEDED
+        else:
+            runs[number] = service.start_run(spec(CHANT, "brief", length=200))
+            live.register(run_id, runs[number])
+    assert [number for number, run in runs.items() if not run.cancelled] == [3]
+    other = service.start_run(spec(CHANT, "brief", length=200))
+    live.register(live.reserve(OTHER, settings, 1), other)
+    assert not other.cancelled
+    for run in (other, *runs.values()):
+        run.cancel()
+
+
+def test_a_run_that_starts_after_a_newer_one_is_cancelled(service: Service) -> None:
+    live, settings = LiveRuns(), Settings(max_runs_each=1)
+    older, newer = (live.reserve(ONE, settings, number) for number in (1, 2))
+    for run_id in (newer, older):
+        live.register(run_id, service.start_run(spec(CHANT, "brief", length=200)))
+    assert live.by_id[older].cancelled and not live.by_id[newer].cancelled
+    live.by_id[newer].cancel()
 
 
 @pytest.mark.parametrize(
     "name", ["max_runs_each", "max_kept_mb", "max_opened_files", "max_share", "listen_s"]
 )
-def test_a_limit_of_nothing_is_refused_by_name(name: str) -> None:
+def test_a_limit_of_zero_is_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=f"EFT_{name.upper()}"):
         Settings(**{name: 0})  # type: ignore[arg-type]

@@ -64,20 +64,20 @@ def test_imports_have_no_cycles() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("lib/")])
-def test_lib_uses_no_page_and_no_state(name: str) -> None:
+def test_lib_modules_use_no_document_and_no_state(name: str) -> None:
     text = re.sub(r"//.*", "", (WEB / name).read_text(encoding="utf-8"))
     found = re.findall(r"\b(?:document|window|element|localStorage|sessionStorage|fetch)\b\s*[.(]", text)
     assert found == [] and not re.search(r"^(?:export )?let ", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_nothing_but_declarations_stands_at_the_top(name: str) -> None:
+def test_modules_have_only_declarations_at_top_level(name: str) -> None:
     lines = (WEB / name).read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if not DECLARING.match(line)] == []
 
 
 @pytest.mark.skipif(find_node() is None, reason="this test needs Node.js")
-def test_every_module_can_be_loaded_where_there_is_no_page() -> None:
+def test_every_module_can_be_loaded_without_a_document() -> None:
     """A module that uses the document when it is loaded fails here, because there is none."""
     paths = json.dumps([(WEB / name).as_uri() for name in MODULES])
     script = f"for (const path of {paths}) await import(path);"
@@ -134,7 +134,7 @@ def test_only_modules_of_this_version_are_served() -> None:
         )
 
 
-def test_what_a_saved_page_shares_with_the_page_knows_no_state_and_no_server() -> None:
+def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     """A saved page has neither, so what draws both imports dom.js, pure modules and its like alone."""
     joined = {path.relative_to(WEB).as_posix() for path in modules_of(ASSETS / "export" / "page.js")[:-1]}
     assert {name for name in joined if not name.startswith("lib/")} == {
@@ -146,7 +146,7 @@ def test_what_a_saved_page_shares_with_the_page_knows_no_state_and_no_server() -
     }
 
 
-def test_what_is_joined_for_a_saved_page_shares_no_name() -> None:
+def test_modules_joined_for_a_saved_page_have_no_name_in_common() -> None:
     page = ASSETS / "export" / "page.js"
     names: list[str] = []
     for path in modules_of(page):

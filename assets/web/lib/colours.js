@@ -56,6 +56,6 @@ function tuningClasses(column, token) {
   return classes;
 }
 
-// How much of the colour there is, in percent: all of it from four nats on.
+// The strength of the colour in percent; the most from four nats on.
 /** @type {(token: Token) => number} */
 export const strengthOf = (token) => Math.round(8 + 40 * Math.min(1, Math.abs(shiftOf(token)) / 4));

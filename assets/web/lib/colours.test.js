@@ -5,7 +5,7 @@ import { COLOURS, strengthOf } from "./colours.js";
 const up = { terms: [[1, "alpha", 1, 2]] }, alone = { terms: [] };
 const token = (more = {}) => ({ i: 1, b: 1, r: 1, e: 0.3, y: [-1, 0, -1], ...more });
 
-test("what tuning did: a direction from 0.1 nats, a triangle from one, a sign where the base chose another", () => {
+test("the colour of tuning: a direction from 0.1 nats, a triangle from 1 nat, a mark where the base chose another token", () => {
   const { classes } = COLOURS.tuning;
   assert.deepEqual(classes(up, token()), []);
   assert.deepEqual(classes(up, token({ y: [-1, 0.2, 0, -0.8] })), ["raised"]);
@@ -13,19 +13,19 @@ test("what tuning did: a direction from 0.1 nats, a triangle from one, a sign wh
   assert.deepEqual(classes(alone, token({ b: 2 })), []); // nobody tuned anything
 });
 
-test("grades begin where their legend says", () => {
+test("every colour begins at the value that its legend states", () => {
   const grade = (name, more) => COLOURS[name].classes(up, token(more))[0];
   assert.deepEqual([0.95, 0.6, 0.3, 0.1, 0.01].map((p) => grade("probability", { y: [0, Math.log(p)] })), ["grade-0", "grade-1", "grade-2", "grade-3", "grade-4"]);
   assert.deepEqual([1, 2, 10, 11, 101].map((r) => grade("rank", { r })), ["grade-0", "grade-1", "grade-1", "grade-2", "grade-3"]);
   assert.deepEqual([0, 0.1, 0.9, 1, 7].map((e) => grade("entropy", { e })), ["grade-0", "grade-1", "grade-2", "grade-3", "grade-4"]);
 });
 
-test("every grade has an entry in the legend, and every colour a title", () => {
+test("every strength has an entry in the legend, and every colour a title", () => {
   assert.deepEqual(["probability", "rank", "entropy"].map((name) => COLOURS[name].legend.length), [5, 4, 5]);
   assert.ok(Object.values(COLOURS).every(({ title }) => title));
 });
 
-test("the numbers", () => {
+test("the number above a token is that of its colouring", () => {
   assert.equal(COLOURS.tuning.number(up, token({ y: [-1, 0, 0.5] }), new Map()), "+1.5");
   assert.equal(COLOURS.flip.number(up, token({ b: 2 }), new Map([[2, " Rome"]])), " Rome");
   assert.equal(COLOURS.flip.number(up, token(), new Map()), "");

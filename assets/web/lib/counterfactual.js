@@ -1,10 +1,10 @@
 // What another alpha would have chosen, worked out from the recorded candidates: no model runs. A token lists the likeliest
 // candidates only, so every answer has an upper bound for the probability of the others, or says that there is none.
-// tests/ui/test_counterfactual.py holds it against the real mixture and the real noise.
+// tests/ui/test_counterfactual.py compares it with the real mixture and the real noise.
 //
 //   column  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
-//           filter: {kind: "off" | "top_p" | "mask", value}, rules: what Python says once,
-//           unreplayed: [name of a warper that acts and that only Python knows...]}
+//           filter: {kind: "off" | "top_p" | "mask", value}, rules: constants from Python,
+//           unreplayed: [names of active warpers that only Python has]}
 //           plus and minus are places in `roles`, the anchor is 0
 //   token  {i: id, n: position, v: {control: effective value}, y: [anchor, bars..., normaliser, log p],
 //           c: [[id, mix, one per role...]...]}                   nats; null is minus infinity
@@ -15,8 +15,8 @@ import { noiseOf } from "./noise.js";
 import { drawFrom } from "./sampling.js";
 import { factorAt } from "./schedule.js";
 
-const ROUNDING = 1e-6; // probabilities that are recorded are rounded; below this none is missing
-const MAX_UNSURE = 0.05; // more probability than this on tokens not recorded, and the choice is not to be trusted
+const ROUNDING = 1e-6; // recorded probabilities are rounded; a smaller rest counts as none
+const MAX_UNSURE = 0.05; // with more probability than this on unrecorded tokens, the choice is not certain
 
 /** @type {(value: Nats | undefined) => number} */
 export const nat = (value) => (value === null || value === undefined ? -Infinity : value);
@@ -38,15 +38,16 @@ export function deltasOf(column, row) { // one per term, finite
 }
 
 /** @type {(coefficients: number[], deltas: number[]) => number} */
-export const pushOf = (coefficients, deltas) => coefficients.reduce((sum, weight, k) => sum + weight * deltas[k], 0);
+export const sumOfTerms = (coefficients, deltas) => coefficients.reduce((sum, weight, k) => sum + weight * deltas[k], 0);
 
 // Map of id -> anchor + terms at these effective values, not normalised. Controls left out stay as they were.
 /** @type {(column: Recipe, token: Token, controls: Controls) => Known<number>} */
 export function mixedAt(column, token, controls) {
   const coefficients = coefficientsAt(column, { ...token.v, ...controls });
-  const inside = coefficients.some(Boolean) ? insideOf(column, token) : null;
+  // The engine's coefficients are float32, in which the smallest numbers are 0.
+  const inside = coefficients.some((weight) => Math.fround(weight)) ? insideOf(column, token) : null;
   return /** @type {any} */ (new Map(token.c.map((row) => {
-    if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + pushOf(coefficients, deltasOf(column, row))];
+    if (inside === null || inside.has(row[0])) return [row[0], anchorOf(row) + sumOfTerms(coefficients, deltasOf(column, row))];
     return [row[0], column.filter.kind === "mask" ? -Infinity : anchorOf(row)];
   })));
 }
@@ -69,7 +70,7 @@ export function insideOf(column, token) { // the tokens on which the terms act; 
 
 /** @type {(column: Recipe, token: Token, row: Row) => boolean} */
 function wasActedOn(column, token, row) { // when it was recorded; it shows in the log-prob
-  const pushed = pushOf(coefficientsAt(column, token.v), deltasOf(column, row));
+  const pushed = sumOfTerms(coefficientsAt(column, token.v), deltasOf(column, row));
   const off = nat(row[1]) - anchorOf(row) - normaliserOf(token);
   return Math.abs(off - pushed) <= Math.abs(off) + ROUNDING;
 }
@@ -78,7 +79,7 @@ function wasActedOn(column, token, row) { // when it was recorded; it shows in t
 const normaliserOf = (token) => nat(token.y[token.y.length - 2]);
 
 /** @type {(column: Recipe, token: Token, controls: Controls) => number | null} */
-function wayOf(column, token, controls) { // 1: as recorded; 0: no terms; null: beside the way between the two
+function wayOf(column, token, controls) { // 1: as recorded; 0: no terms; null: not on the line between the two
   const then = coefficientsAt(column, token.v), now = coefficientsAt(column, { ...token.v, ...controls });
   /** @type {(share: number) => boolean} */
   const near = (share) => then.every((weight, k) => Math.abs(share * weight - now[k]) <= 1e-9);
@@ -97,13 +98,13 @@ function shareOf(logMass, values) {
   return mass / (mass + values.reduce((sum, value) => sum + Math.exp(value - top), 0));
 }
 
-// {id, sure, unrecorded}: what the same noise chooses among the recorded tokens, all before it being as they were; at most
-// so much probability lies on others, null where that cannot be known. A token that was given, not drawn, stays where the
-// noise would choose what it would have chosen then.
+// {id, sure, unrecorded}: what the same noise chooses among the recorded tokens if all tokens before it stay the same.
+// `unrecorded` is an upper bound for the probability of all other tokens, null if there is none. A forced token stays
+// as long as the noise chooses the same token as it would at the recorded values.
 /** @type {(column: Recipe, token: Token, controls: Controls) => Choice} */
 export function choiceAt(column, token, controls) {
   const way = wayOf(column, token, controls);
-  if (way === 1) return { id: token.i, sure: true, unrecorded: 0 }; // the record itself is the answer
+  if (way === 1) return { id: token.i, sure: true, unrecorded: 0 }; // the values are the recorded ones
   if (column.unreplayed?.length) return { id: token.i, sure: false, unrecorded: null }; // it needs the whole distribution
   const mixed = mixedAt(column, token, controls), noise = noiseOf(column, token);
   const drawn = drawFrom(column, mixed, noise);
@@ -112,7 +113,7 @@ export function choiceAt(column, token, controls) {
   return { id: stays ? token.i : drawn, sure: unrecorded !== null && unrecorded <= MAX_UNSURE, unrecorded };
 }
 
-// The mass of any fixed set of tokens is log-convex along the way from no terms to the record, so it stays below the line
+// The mass of any fixed set of tokens is log-convex between no terms and the recorded values, so it stays below the straight line
 // between its ends. It holds for temperatures up to 1 only.
 /** @type {(column: Recipe, token: Token, mixed: Known<number>, way: number) => number | null} */
 function unrecordedAt({ sampling: { temperature }, rules }, token, mixed, way) {
@@ -124,7 +125,7 @@ function unrecordedAt({ sampling: { temperature }, rules }, token, mixed, way) {
   return logMass < Math.max(...values) ? 0 : shareOf(logMass, values);
 }
 
-// [[rival, value of the control at which it draws level]...], the nearest first.
+// [[rival, value of the control at which both are equally likely]...], the nearest first.
 /** @type {(column: Recipe, token: Token, control: string) => [rival: number, value: number][]} */
 export function flipsOf(column, token, control) {
   if (token.v[control] === undefined || !column.terms.some((term) => term[1] === control)) return [];
@@ -132,22 +133,22 @@ export function flipsOf(column, token, control) {
   /** @type {[number, number][]} */
   const flips = [];
   for (const rival of level.keys()) {
-    const lead = level.get(token.i) - level.get(rival);
+    const logOdds = level.get(token.i) - level.get(rival);
     const slope = higher.get(rival) - level.get(rival) - (higher.get(token.i) - level.get(token.i));
-    if (rival !== token.i && Number.isFinite(lead) && Number.isFinite(slope) && Number.isFinite(lead / slope)) flips.push([rival, lead / slope]);
+    if (rival !== token.i && Number.isFinite(logOdds) && Number.isFinite(slope) && Number.isFinite(logOdds / slope)) flips.push([rival, logOdds / slope]);
   }
   return flips.sort((a, b) => Math.abs(a[1] - token.v[control]) - Math.abs(b[1] - token.v[control]));
 }
 
-// The values that act on a token when the sliders stand at `controls`; `factor` is the schedule's, beta has none.
+// The effective values when the sliders are at `controls`; `factor` is the schedule's, which does not scale beta.
 /** @type {(controls: Controls, factor: number) => Controls} */
 export const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));
 
 /** @type {(column: Recipe) => string[]} */
 export const controlsOf = (column) => [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
 
-// The token as it would be recorded at these values: the same fields, so that whatever draws a token draws this too.
-// `would` is what the same noise would draw, `sure` whether that can be trusted.
+// The token as it would be recorded at these values: with the same fields, so that the same code draws both.
+// `would` is the token that the same noise would choose, `sure` whether that is certain.
 /** @type {(column: Recipe, token: Token, sliders: Controls, factors: number[]) => Token} */
 export function remix(column, token, sliders, factors) {
   const factor = factorAt(factors, token.n);
@@ -179,8 +180,8 @@ export function remix(column, token, sliders, factors) {
   };
 }
 
-// The log of what lies on tokens not recorded, as a straight line through what it is with no terms and as recorded:
-// exact at both, too high between them, too low beyond.
+// The log of the probability of all unrecorded tokens, interpolated linearly between no terms and the recorded values:
+// exact at both ends, too high between them, too low beyond.
 /** @type {(column: Recipe, token: Token, v: Controls) => number} */
 function restAt(column, token, v) {
   const then = coefficientsAt(column, token.v), now = coefficientsAt(column, v);

@@ -11,19 +11,19 @@ const column = (more = {}) => ({
 // Two candidates: the base prefers 1 by 2 nats, tuning pushes 2 by 3.
 const token = (more = {}) => ({ i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1, ...more });
 
-test("null is minus infinity, and a model that rules a token out weighs a bounded lot", () => {
+test("null is minus infinity, and a token that a model rules out has a bounded weight", () => {
   assert.equal(nat(null), -Infinity);
   assert.deepEqual(deltasOf(column(), [7, 0, -1, null, -2]), [-30]);
   assert.deepEqual(deltasOf(column(), [7, 0, -1, -2, null]), [30]);
   assert.deepEqual(deltasOf(column(), [7, 0, null, -2, -1]), [0]);
 });
 
-test("at alpha 0 stands the anchor alone", () => {
+test("at alpha 0 the mixture equals the anchor", () => {
   assert.deepEqual([...mixedAt(column(), token(), { alpha: 0 })], [[2, -2.5], [1, -0.5]]);
   assert.deepEqual(coefficientsAt(column(), { alpha: 0.5 }), [0.5]);
 });
 
-test("the flip is where the two draw level", () => {
+test("the flip is the alpha at which both tokens are equally likely", () => {
   const [[rival, value]] = flipsOf(column(), token(), "alpha");
   assert.equal(rival, 1);
   assert.ok(Math.abs(value - 2 / 3) < 1e-12);
@@ -32,7 +32,7 @@ test("the flip is where the two draw level", () => {
   assert.deepEqual(flipsOf(column(), token(), "beta"), []);
 });
 
-test("a token as it would be recorded: itself as recorded, another choice below the flip", () => {
+test("the counterfactual is the recorded token at its alpha, and another one below the flip", () => {
   const own = token();
   assert.equal(remix(column(), own, { alpha: 1 }, [1]), own);
   assert.equal(remix(column(), own, { alpha: 0.8 }, [1]).would, 2);
@@ -48,7 +48,7 @@ test("a mask rules out, top-p leaves alone", () => {
   assert.deepEqual(insideOf(column({ filter: { kind: "mask", value: 0.5 } }), token()), new Set([1]));
 });
 
-test("controls are named once", () => {
+test("each control of a recipe is listed once", () => {
   assert.deepEqual(controlsOf(column({ terms: [[1, "alpha", 1, 2], [1, null, 0, 2], [0.5, "alpha", 1, 0]] })), ["alpha"]);
 });
 

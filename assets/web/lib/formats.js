@@ -38,7 +38,9 @@ export function ending(column) {
 /** @type {(nats: number) => string} */
 export const signed = (nats) => (Math.abs(nats) < 0.05 ? "" : (nats < 0 ? "−" : "+") + Math.abs(nats).toFixed(1));
 
-// A token as an axis label: trimmed, invisible characters shown, nothing that plotly would read as markup.
+// A token as an axis label: trimmed, invisible characters shown, nothing that plotly would read as markup. A copy of
+// `tick_label` (eft_demo/figures/contributions.py), because these plots grow in the page while a run streams and those of the
+// server are whole; tests/ui/test_twins.py compares them.
 /** @type {(text: string, longest?: number) => string} */
 export function tickLabel(text, longest = 12) {
   const shown = [...text.replace(/^ +| +$/g, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/(?! )[\p{C}\p{Z}]/gu, "�")];
@@ -70,4 +72,4 @@ export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" 
 /** @type {(bytes: number) => string} */
 export const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
 /** @type {(count: number) => string} */
-export const millions = (count) => count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";
+export const millions = (count) => count < 99500 ? Math.round(count / 1e3) + " k" : count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";

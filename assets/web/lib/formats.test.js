@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { counted, decimal, draftsText, ending, gigabytes, millions, percent, plainSigned, readable, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
 
-test("probabilities", () => {
+test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
   assert.equal(percent(Math.log(0.5)), "50 percent");
   assert.equal(percent(null), "0 percent");
 });
 
-test("signs are typographic and nothing is said of next to nothing", () => {
+test("numbers get typographic signs, and tiny ones are zero", () => {
   assert.deepEqual([0.04, -1.25, 2].map(signed), ["", "−1.3", "+2.0"]);
   assert.deepEqual([null, Infinity, -Infinity, 0.001, -0.5].map(plainSigned), ["−∞", "+∞", "−∞", "0.00", "−0.50"]);
 });
@@ -28,13 +28,13 @@ test("a label of an axis is never markup, never invisible, never long", () => {
   assert.equal([...tickLabel("🙂".repeat(20))].length, 12); // no half of a character
 });
 
-test("sizes", () => {
+test("sizes, parameter counts and token counts as people write them", () => {
   assert.deepEqual([5e5, 2.34e9, 7e10].map(gigabytes), ["0.5 MB", "2.3 GB", "70 GB"]);
-  assert.deepEqual([1.1e6, 4.9e8, 7.2e9].map(millions), ["1.1 M", "490 M", "7.2 B"]);
+  assert.deepEqual([12345, 1.1e6, 4.9e8, 7.2e9].map(millions), ["12 k", "1.1 M", "490 M", "7.2 B"]);
   assert.deepEqual([1, 8, NaN].map(counted), ["one token", "8 tokens", "… tokens"]);
 });
 
-test("the foot of a column", () => {
+test("the line below a column gives drafts, speed and ending", () => {
   const tokens = [0, 10, 20, 30, 40, 50].map((ms, n) => ({ ms, i: n, ...(n % 2 ? { d: [n === 3 ? 9 : n, 1] } : {}) }));
   assert.equal(speedText({ tokens }), "100 tok/s · first 0 ms");
   assert.equal(speedText({ tokens: tokens.slice(0, 2) }), "first 0 ms");

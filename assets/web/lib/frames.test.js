@@ -14,7 +14,7 @@ test("an empty column ends in the first frame", () => {
   assert.equal(frames.length, 1);
 });
 
-test("paces", () => {
+test("the replay speeds set the time of each frame", () => {
   assert.equal(PACES["original speed"]({ ms: 50 }, 20), 30);
   assert.equal(PACES["original speed"]({ ms: 10 }, 20), 0); // never back in time
   assert.equal(PACES["instant"](), 0);

@@ -30,7 +30,7 @@ test("a node goes with all that grew from it; the first text stays", () => {
   assert.deepEqual(undone(without(all, 1, parentOf)).tree, all.tree);
 });
 
-test("steps are bounded", () => {
+test("the number of undo steps is limited", () => {
   const long = Array.from({ length: 500 }, (_, i) => i + 1).reduce(grownBy, startHistory(0));
   assert.equal(long.past.length, 200);
 });

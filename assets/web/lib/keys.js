@@ -3,7 +3,7 @@
 export const HELD_ON = /^(Ctrl\+|Shift\+)*(Arrow\w+|Page\w+|Home|End|Tab|[yz])$/; // these repeat while they are held
 
 // "Enter", "Ctrl+Enter", "Shift+r", "?": letters in lower case, by position where the layout has another script; Ctrl
-// includes ⌘. "" where the key is not ours: an input method uses it (Safari sends its last Enter without isComposing), or
+// includes ⌘. "" for keys to ignore: an input method uses it (Safari sends its last Enter without isComposing), or
 // it is a dead key.
 /** @type {(event: KeyboardEvent) => string} */
 export function keyOf(event) {
@@ -16,7 +16,7 @@ export function keyOf(event) {
   return [...Object.keys(held).filter((modifier) => held[modifier]), name].join("+");
 }
 
-// The token that a key leads to from the one at `p`, `i`, in columns of so many tokens; null where the key is none of these.
+// The token that a key moves to from token `i` of column `p`; `counts` of tokens per column. null for any other key.
 /** @type {(key: string, at: { p: number, i: number }, counts: number[]) => { p: number, i: number } | null} */
 export function placeAfter(key, { p, i }, counts) {
   const last = counts[p] - 1;

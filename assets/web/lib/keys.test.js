@@ -4,7 +4,7 @@ import { HELD_ON, keyOf, placeAfter } from "./keys.js";
 
 const press = (key, more = {}) => keyOf({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, keyCode: 0, isComposing: false, getModifierState: () => false, ...more });
 
-test("names", () => {
+test("keys are named by letter or function", () => {
   assert.equal(press("r"), "r");
   assert.equal(press("R", { shiftKey: true }), "Shift+r");
   assert.equal(press("Enter", { metaKey: true }), "Ctrl+Enter");
@@ -13,18 +13,18 @@ test("names", () => {
   assert.equal(press("z", { ctrlKey: true, shiftKey: true }), "Ctrl+Shift+z");
 });
 
-test("another script goes by the key's place", () => {
+test("in another script a letter is matched by its key's position", () => {
   assert.equal(press("к", { code: "KeyR" }), "r");
   assert.equal(press("я", { code: "KeyZ", ctrlKey: true }), "Ctrl+z");
 });
 
-test("what an input method or half an accent has is not ours", () => {
+test("keys of an input method and dead keys are ignored", () => {
   for (const key of ["Dead", "Process", "Unidentified", undefined]) assert.equal(press(key), "");
   assert.equal(press("Enter", { isComposing: true }), "");
   assert.equal(press("Enter", { keyCode: 229 }), "");
 });
 
-test("AltGr makes a sign, not a command", () => {
+test("a character typed with AltGr is not a shortcut", () => {
   assert.equal(press("@", { getModifierState: (name) => name === "AltGraph" }), "Alt+@");
 });
 

@@ -5,7 +5,7 @@
 const MASK_64 = (1n << 64n) - 1n;
 const GOLDEN = 0x9e3779b97f4a7c15n;
 
-// Of every candidate; worked out once and kept with the token.
+// The noise of every candidate, computed once and stored with the token.
 /** @type {(column: Recipe, token: Token) => Known<number>} */
 export function noiseOf(column, token) {
   token.noise ??= /** @type {any} */ (new Map(token.c.map(([id]) => [id, gumbelOf(column.sampling.seed, token.n, id)])));

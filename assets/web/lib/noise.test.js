@@ -15,7 +15,7 @@ test("the noise follows from seed, position and token alone, and is finite", () 
   assert.equal(gumbelOf(3, 4, 5), gumbelOf(3, 4, 5));
 });
 
-test("it has the mean and the spread of Gumbel noise", () => {
+test("the noise has the mean and the variance of the Gumbel distribution", () => {
   const draws = Array.from({ length: 20_000 }, (_, id) => gumbelOf(7, 0, id));
   const mean = draws.reduce((sum, x) => sum + x, 0) / draws.length;
   const variance = draws.reduce((sum, x) => sum + (x - mean) ** 2, 0) / draws.length;
@@ -23,7 +23,7 @@ test("it has the mean and the spread of Gumbel noise", () => {
   assert.ok(Math.abs(variance - Math.PI ** 2 / 6) < 0.08, String(variance));
 });
 
-test("a token's noise is worked out once", () => {
+test("a token's noise is computed once", () => {
   const token = { n: 3, c: [[4, 0], [9, -1]] }, column = { sampling: { seed: 2 } };
   const first = noiseOf(column, token);
   assert.deepEqual([...first], [[4, gumbelOf(2, 3, 4)], [9, gumbelOf(2, 3, 9)]]);

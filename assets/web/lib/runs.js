@@ -2,9 +2,11 @@
 
 /** @import { Column, Line, Rules, Run, RunLine, Token } from "../types.js" */
 
+import { seenBy } from "./conversation.js";
+
 /** @type {(line: RunLine, rules: Rules, parent?: Run | null) => Run} */
 export function makeRun(line, rules, parent = null) {
-  const columns = line.columns.map((column, p) => ({ ...column, sampling: { ...line.sampling, seed: line.seeds?.[p] ?? line.sampling.seed }, unreplayed: line.unreplayed || [], filter: line.filter, rules, given: line.givens?.[p] ?? (line.given || 0), v: {}, tokens: [], spans: [], ended: null }));
+  const columns = line.columns.map((column, p) => ({ ...column, sampling: { ...line.sampling, seed: line.seeds?.[p] ?? line.sampling.seed }, unreplayed: line.unreplayed || [], filter: line.filter, rules, given: line.givens?.[p] ?? (line.given || 0), v: {}, tokens: [], spans: [], ended: null, turns: seenBy(line.turns, line.prompt, p) }));
   for (const p of line.copied || []) Object.assign(columns[p], parent?.columns[p]); // their tokens are not sent again
   return { ...line, labels: /** @type {any} */ (new Map(parent ? parent.labels : [])), bytes: new Map(parent ? parent.bytes : []), columns };
 }

@@ -15,7 +15,7 @@ function grown() {
   return run;
 }
 
-test("what goes without saying is filled in", () => {
+test("omitted fields of a token line get their defaults", () => {
   const [first, second] = grown().columns[0].tokens;
   assert.deepEqual([second.n, second.r, second.b, second.q], [1, 1, 8, [1]]);
   assert.equal(second.v, first.v); // the same object: nobody moved anything
@@ -53,7 +53,7 @@ test("a column survives the browser's storage", () => {
   assert.equal(end, null);
 });
 
-test("what is damaged is refused", () => {
+test("damaged stored tokens are refused", () => {
   const [column] = makeRun(line(), RULES).columns;
   for (const bad of [{ i: "7" }, { s: 5 }, { y: [1] }, { y: [NaN, 0, 0] }, { c: [[1]] }, { c: "x" }, { q: "x" }]) assert.throws(() => sound({ ...said(7, "x"), ...bad }, column), JSON.stringify(bad));
 });

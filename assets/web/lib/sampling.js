@@ -1,5 +1,5 @@
 // One draw from mixed log-probs, as eft_demo/method/sampling.py draws: temperature, top-k, top-p and min-p in this order, then
-// the noise. What ties with the last one that is kept is kept too.
+// the noise. Ties with the last kept token are kept.
 
 /** @import { Known, Rules, Sampling } from "../types.js" */
 

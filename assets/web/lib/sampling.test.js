@@ -7,12 +7,12 @@ const draw = (sampling, values, ours) => drawFrom({ sampling, rules: { greedy_be
 const mixed = new Map([[1, -1], [2, -2], [3, -3]]);
 const noise = (...values) => new Map(values.map((value, k) => [k + 1, value]));
 
-test("temperature 0 takes the likeliest, and of equals the first id", () => {
+test("temperature 0 takes the likeliest token, on a tie the lowest id", () => {
   assert.equal(draw({ ...plain, temperature: 0 }, mixed, noise(0, 9, 9)), 1);
   assert.equal(draw({ ...plain, temperature: 0 }, new Map([[8, -1], [5, -1]]), new Map()), 5);
 });
 
-test("the noise decides among what is kept", () => {
+test("the noise decides among the kept tokens", () => {
   assert.equal(draw(plain, mixed, noise(0, 0, 2.5)), 3);
   assert.equal(draw(plain, mixed, noise(0, 0, 1.5)), 1);
 });
@@ -26,7 +26,7 @@ test("temperature divides the log-probs but not the noise", () => {
   assert.equal(draw({ ...plain, temperature: 4 }, mixed, noise(0, 0, 0.6)), 3);
 });
 
-test("what ties with the last one that is kept is kept too", () => {
+test("tokens that tie with the last kept one are kept", () => {
   const ties = new Map([[1, -1], [2, -2], [3, -2], [4, -9]]);
   for (const only of [{ top_k: 2 }, { top_p: 0.75 }, { min_p: Math.exp(-1) - 1e-9 }]) assert.equal(draw({ ...plain, ...only }, ties, new Map([[1, 0], [2, 0], [3, 9], [4, 99]])), 3, JSON.stringify(only));
 });

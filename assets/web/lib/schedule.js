@@ -22,15 +22,17 @@ export function liveOf(token, factors) { // slider positions; NaN where the sche
   return Object.fromEntries(Object.entries(token.v).map(([name, value]) => [name, name === "beta" ? value : factor ? value / factor : NaN]));
 }
 
-// The factor of each of the first tokens, as in schedule.py; empty while the text is invalid.
+// The factor of each of the first tokens; empty while the text is invalid. A copy of `Schedule.curve`, because the curve is
+// drawn while a person types; tests/ui/test_twins.py compares them.
 /** @type {(schedule: string, length: number) => number[]} */
 export function factorsOf(schedule, length) {
   const [kind, ...rest] = schedule.split(" "), numbers = rest.filter(Boolean).map(Number), [n] = numbers;
-  const wrong = kind === "list" ? !numbers.length || numbers.some((x) => !(x >= 0 && x <= 1)) : kind !== "constant" && !(n >= 1);
-  if (wrong) return [];
+  const isList = kind === "list", count = isList ? Math.max(1, numbers.length) : kind === "constant" ? 0 : 1;
+  const isValid = isList ? (/** @type {number} */ x) => x >= 0 && x <= 1 : (/** @type {number} */ x) => Number.isInteger(x) && x >= 1;
+  if (numbers.length !== count || !numbers.every(isValid)) return [];
   return Array.from({ length }, (_, i) => {
     if (kind === "warmup") return Math.min(1, (i + 1) / n);
     if (kind === "first") return i < n ? 1 : 0;
-    return kind === "list" ? numbers[Math.min(i, numbers.length - 1)] : 1;
+    return isList ? numbers[Math.min(i, numbers.length - 1)] : 1;
   });
 }

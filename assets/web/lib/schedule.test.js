@@ -9,17 +9,17 @@ test("the factors of each schedule", () => {
   assert.deepEqual(factorsOf("list 0 0.5 1", 5), [0, 0.5, 1, 1, 1]);
 });
 
-test("a text that makes no sense yet draws nothing", () => {
+test("an unfinished schedule draws no curve", () => {
   for (const text of ["warmup ", "warmup 0", "first x", "list", "list 2", "list 0 -1"]) assert.deepEqual(factorsOf(text, 3), [], text);
 });
 
-test("where a slider stood; under a silent schedule nobody knows, beta hears none", () => {
+test("a slider's value follows from the effective one, except where the schedule is 0; no schedule affects beta", () => {
   assert.deepEqual(liveOf({ n: 0, v: { alpha: 0.5, beta: 2 } }, [0.5, 1]), { alpha: 1, beta: 2 });
   assert.ok(Number.isNaN(liveOf({ n: 9, v: { alpha: 0 } }, [1, 0]).alpha));
   assert.equal(factorAt([0.5, 1], 7), 1);
 });
 
-test("a turn is what a person did, not what the schedule did", () => {
+test("only moved sliders count as changes, not the schedule", () => {
   const steady = { tokens: [{ n: 0, v: { alpha: 0.5 } }, { n: 1, v: { alpha: 1 } }, { n: 2, v: { alpha: 2 } }] };
   assert.deepEqual(turnsAt(steady, 0, [0.5, 1]), []);
   assert.deepEqual(turnsAt(steady, 1, [0.5, 1]), []);

@@ -3,7 +3,7 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, pushOf } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
 import { capital, roleName, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
@@ -16,7 +16,7 @@ export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null
 
 // The rival that explains most: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
-export function tellingRival(column, token) {
+export function mainRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i);
   const first = others.find(([id]) => id === token.b);
   if (first) return first;
@@ -39,7 +39,7 @@ export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as 
 
 // What the terms add: tuning, size, or both; and whether it takes a plural verb.
 /** @type {(column: Recipe) => { name: string, plural: boolean }} */
-export function pusherOf(column) {
+export function subjectOf(column) {
   const kinds = column.terms.map(([, , plus, minus]) => {
     const names = [column.roles[plus], column.roles[minus]].map(isBase);
     return names[0] && names[1] ? "size" : names[1] ? "tuning" : "other";
@@ -52,40 +52,40 @@ export function pusherOf(column) {
 // What decided this token against the rival that explains most. Empty if no rival is listed.
 /** @type {(column: Column, token: Token, labels: Labels) => string[]} */
 export function explain(column, token, labels) {
-  const chosen = token.c.find(([id]) => id === token.i), rival = tellingRival(column, token);
+  const chosen = token.c.find(([id]) => id === token.i), rival = mainRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
   const anchor = roleName(column.roles[0]);
-  const lead = anchorOf(chosen) - anchorOf(rival);
-  if (!column.terms.length) return filled(aloneText(anchor, lead, token.i === token.b, token.n < (column.given || 0)), bold);
-  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so there is no finite lead.", bold);
+  const logOdds = anchorOf(chosen) - anchorOf(rival);
+  if (!column.terms.length) return filled(oneModelText(anchor, logOdds, token.i === token.b, token.n < (column.given || 0)), bold);
+  if ([...chosen.slice(2), ...rival.slice(2)].includes(null)) return filled("One of the models gives {c} or {r} zero probability here, so their log-odds are not finite.", bold);
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, chosen, rival);
-  return filled(verdictText(column, token, [chosen, rival], lead, push) + flips.text, { ...bold, ...flips.bold });
+  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + flips.text, { ...bold, ...flips.bold });
 }
 
-/** @type {(name: string, lead: number, isFirst: boolean, isGiven: boolean) => string} */
-function aloneText(name, lead, isFirst, isGiven) {
+/** @type {(name: string, logOdds: number, isFirst: boolean, isGiven: boolean) => string} */
+function oneModelText(name, logOdds, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
-  if (!Number.isFinite(lead)) return who + " It gives {r} zero probability here.";
-  if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(lead) + ".";
-  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(lead) + ".";
-  return who + " It prefers {r} by " + oddsText(lead) + ", but the noise chose {c}.";
+  if (!Number.isFinite(logOdds)) return who + " It gives {r} zero probability here.";
+  if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(logOdds) + ".";
+  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(logOdds) + ".";
+  return who + " It prefers {r} by " + oddsText(logOdds) + ", but the noise chose {c}.";
 }
 
-/** @type {(column: Column, token: Token, rows: [Row, Row], lead: number, push: number) => string} */
-function verdictText(column, token, rows, lead, push) {
-  const { name, plural } = pusherOf(column), anchor = roleName(column.roles[0]);
+/** @type {(column: Column, token: Token, rows: [Row, Row], logOdds: number, push: number) => string} */
+function verdictText(column, token, rows, logOdds, push) {
+  const { name, plural } = subjectOf(column), anchor = roleName(column.roles[0]);
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (lead + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(lead + push) + ".";
-  if (lead + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(lead + push) + ", but the shared noise chose {c}.";
-  if (lead < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(lead) + ", and " +
+  if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(logOdds + push) + ".";
+  if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
+  if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats for {c}" + parts + ".";
-  const preference = "prefers {c} to {r} by " + oddsText(lead);
+  const preference = "prefers {c} to {r} by " + oddsText(logOdds);
   if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + preference + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
   if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "push" : "pushes") +
     " the other way by " + (-push).toFixed(1) + " nats" + parts + ".";
@@ -160,7 +160,7 @@ export function explainFilter(column, token) {
   if (!column.filter || column.filter.kind !== "top_p" || column.terms.length === 0) return [];
   const row = token.c.find(([id]) => id === token.i);
   if (!row || token.y.slice(1, -2).some(Boolean)) return [];
-  if (Math.abs(pushOf(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
+  if (Math.abs(sumOfTerms(coefficientsAt(column, token.v), deltasOf(column, row))) < SAYABLE_NATS) return [];
   const anchor = roleName(column.roles[0]);
   return ["The weight filter acted here: the token is outside the " + anchor + "'s top " + Math.round(1000 * column.filter.value) / 10 +
     " %, so the terms do not act on it and it keeps the " + anchor + "'s log-prob."];

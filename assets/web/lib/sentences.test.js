@@ -1,7 +1,7 @@
 // Every kind of sentence is held by tests/ui/test_page_sentences.py, over the wire.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explain, pusherOf, oddsText, tellingRival } from "./sentences.js";
+import { explain, subjectOf, oddsText, mainRival } from "./sentences.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
@@ -9,7 +9,7 @@ const column = (more = {}) => ({
 });
 const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]], r: 1, b: 1 };
 
-test("a log-odds and what it means", () => {
+test("log-odds are written as a ratio", () => {
   assert.equal(oddsText(0), "0.0 nats (1.0×)");
   assert.equal(oddsText(-6.2), "6.2 nats (490×)");
   assert.match(oddsText(20), /over 1,000,000×/);
@@ -23,12 +23,12 @@ test("token texts stand apart from ours and are never parsed", () => {
   assert.match(pieces.join(""), /^Tuning decides here/);
 });
 
-test("the rival is what the base would say", () => {
-  assert.equal(tellingRival(column(), token)[0], 1);
-  assert.equal(tellingRival(column(), { ...token, c: [token.c[0]] }), null);
+test("the rival is the base's first choice", () => {
+  assert.equal(mainRival(column(), token)[0], 1);
+  assert.equal(mainRival(column(), { ...token, c: [token.c[0]] }), null);
 });
 
-test("who pushes", () => {
-  assert.equal(pusherOf(column()).name, "tuning");
-  assert.equal(pusherOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
+test("the subject of a sentence names tuning, size or both", () => {
+  assert.equal(subjectOf(column()).name, "tuning");
+  assert.equal(subjectOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
 });

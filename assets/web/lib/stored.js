@@ -23,3 +23,12 @@ export function sound(token, column) {
   if (!Number.isInteger(token.i) || typeof token.s !== "string" || !numbers(token.y) || token.y.length !== column.terms.length + 3 || !rows(token.c) || !numbers(token.q ?? [])) throw new Error("no token");
   return token;
 }
+
+// Whether other versions or models made a run than those of `here`, as far as both are known.
+/** @type {(there: any, here: any) => boolean} */
+export function madeOtherwise(there, here) {
+  if (!there || !here) return false;
+  const { models, ...versions } = there;
+  const differs = (/** @type {any} */ one, /** @type {any} */ other) => Object.keys(one).some((key) => one[key] && other[key] && one[key] !== other[key]);
+  return differs(versions, here) || Object.keys(models ?? {}).some((role) => here.models[role] && differs(models[role], here.models[role]));
+}

@@ -1,4 +1,4 @@
-// What every value of a control would choose, as a figure for plotly: one row per value, one column per token of the text. A
+// The tokens that every value of a control would choose, as a plotly figure: one row per value, one column per token of the text. A
 // changed token is written into its cell, so that colour does not carry it alone.
 
 /** @import { Choice, Column, Run, Token } from "../types.js" */
@@ -36,7 +36,7 @@ export function stripFigure({ factors, labels, layout }, column, control, { low,
     layout: {
       ...layout, height: 300, margin: { l: 56, r: 8, t: 20, b: 60 }, hovermode: "closest", showlegend: false,
       xaxis: { ...layout.xaxis, tickvals: heat.x, ticktext: tokens.map((token) => tickLabel(labels.get(token.i))) },
-      yaxis: { title: { text: name }, type: "category", color: layout.yaxis.color, fixedrange: true },
+      yaxis: { title: { text: name }, type: "category", color: layout.yaxis.color, showgrid: false, fixedrange: true },
     },
     note: notesOf(column, count).join(" "),
   };

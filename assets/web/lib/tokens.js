@@ -2,7 +2,7 @@
 
 /** @import { Nats, Column, Recipe, Row, Token } from "../types.js" */
 import { nat } from "./counterfactual.js";
-import { tellingRival } from "./sentences.js";
+import { mainRival } from "./sentences.js";
 
 /** @type {(token: Token) => number} */
 export const shiftOf = (token) => { // what the terms did to the chosen token, in nats
@@ -17,10 +17,10 @@ export function knowledgeOf(token) { // its log-prob under the large base minus 
   return token.b !== token.i || base === null || base === undefined ? -Infinity : base - (tuned ?? -20);
 }
 
-// The place of the token that is worth a first look: where the large base knew what the small tuned model did not; failing
-// that, the one that tuning moved most. -1 of none.
+// The index of the token to select after a run: where the large base knew what the small tuned model did not, or else the
+// one that tuning moved most. -1 without tokens.
 /** @type {(tokens: Token[]) => number} */
-export function tellingPlace(tokens) {
+export function notablePlace(tokens) {
   const known = tokens.map(knowledgeOf), moved = tokens.map((token) => Math.abs(shiftOf(token)));
   const telling = Math.max(...known) > STRONG_NATS ? known : moved;
   return telling.indexOf(Math.max(...telling));
@@ -45,10 +45,10 @@ export function wordAround(tokens, i) { // "L" and "ima" are parts of "Lima"
   return tokens.slice(from, to + 1).map((token) => token.s).join("").trim();
 }
 
-// What the card has room for: the token, what else was in play, and whatever any model thinks likely.
+// The candidates that the card lists: the token, its rival and draft, then the likeliest of any model.
 /** @type {(column: Recipe, token: Token) => Row[]} */
 export function listedRows(column, token) {
-  const rival = tellingRival(column, token), kept = [token.i, token.b, rival && rival[0], token.d && token.d[0]];
+  const rival = mainRival(column, token), kept = [token.i, token.b, rival && rival[0], token.d && token.d[0]];
   /** @type {(row: Row) => number} */
   const worth = (row) => Math.max(...row.slice(1).map(nat)) + (kept.includes(row[0]) ? 1e6 : 0);
   const shown = new Set([...token.c].sort((a, b) => worth(b) - worth(a)).slice(0, ROWS_SHOWN));

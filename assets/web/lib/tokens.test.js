@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { knowledgeOf, listedRows, shiftOf, tellingPlace, wordAround } from "./tokens.js";
+import { knowledgeOf, listedRows, shiftOf, notablePlace, wordAround } from "./tokens.js";
 
 const spelled = (...texts) => texts.map((s) => ({ s }));
 
@@ -16,19 +16,19 @@ test("how far the terms moved a token", () => {
   assert.equal(shiftOf({ y: [null, 0, 0, -1] }), 0);
 });
 
-test("what the large base knew and the tuned did not", () => {
+test("knowledge is positive where the large base knew a token and the tuned model did not", () => {
   assert.equal(knowledgeOf({ i: 1, b: 1, c: [[1, 0, -0.5, -4.5]] }), 4);
   assert.equal(knowledgeOf({ i: 1, b: 2, c: [[1, 0, -0.5, -4.5]] }), -Infinity);
 });
 
-test("the token worth a first look: what the base knew, else what was moved most", () => {
+test("the notable token is the one only the base knew, else the one that was shifted most", () => {
   const moved = (by, more = {}) => ({ i: 1, b: 2, y: [-1, by, 0, by - 1], c: [[1, 0, -0.5, -4.5]], ...more });
-  assert.equal(tellingPlace([moved(0.2), moved(-3), moved(1)]), 1);
-  assert.equal(tellingPlace([moved(0.2), moved(-3), moved(1, { b: 1 })]), 2);
-  assert.equal(tellingPlace([]), -1);
+  assert.equal(notablePlace([moved(0.2), moved(-3), moved(1)]), 1);
+  assert.equal(notablePlace([moved(0.2), moved(-3), moved(1, { b: 1 })]), 2);
+  assert.equal(notablePlace([]), -1);
 });
 
-test("the card lists the token, its rival and its draft before what is merely likely", () => {
+test("the card lists the token, its rival and its draft before other likely tokens", () => {
   const c = Array.from({ length: 20 }, (_, i) => [i, -i, -i]);
   const ids = listedRows({ roles: ["large_base"], terms: [] }, { i: 19, b: 18, d: [17, 0.5], c }).map(([id]) => id);
   assert.equal(ids.length, 8);

@@ -31,7 +31,7 @@ function setAsIf(sliders) {
   }
   if (!asIf && !before) return;
   if (run) repaint();
-  tellAsIf();
+  describeAsIf();
 }
 
 function repaint() {
@@ -46,7 +46,7 @@ export function steeredColumn() {
   return run.columns[plotted]?.remixed ? plotted : run.attributed;
 }
 
-export function tellAsIf() {
+export function describeAsIf() {
   part("as-if").classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
   if (!asIf) return void (part("as-if-text").textContent = asWritten);
@@ -85,6 +85,6 @@ export function setSliders(tokens = run.columns.flatMap((column) => column.token
 
 export function listen() {
   asWritten = part("as-if-text").textContent;
-  on("plotted", () => asIf && tellAsIf());
+  on("plotted", () => asIf && describeAsIf());
   on("controls", asIfSoon);
 }

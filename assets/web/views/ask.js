@@ -2,10 +2,10 @@
 
 import { element, isTouch, onKeys, part, pressOnce } from "../dom.js";
 import { config, forgetSamples, nonce, run, running, wantStop } from "../store.js";
-import { familyAsked } from "./formats.js";
+import { familySettings } from "./formats.js";
 import { clearErrors, showError } from "./messages.js";
-import { ask, tellStop } from "./running.js";
-import { askedNow, fitPrompt } from "./settings.js";
+import { ask, requestStop } from "./running.js";
+import { runSettings, fitPrompt } from "./settings.js";
 
 export function startRun() {
   clearErrors();
@@ -14,14 +14,14 @@ export function startRun() {
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");
   forgetSamples();
-  ask({ ...familyAsked(), ...askedNow() }, null);
+  ask({ ...familySettings(), ...runSettings() }, null);
 }
 
 export function stopRun() {
   forgetSamples();
   if (!running) return;
   wantStop(true);
-  if (run && run.n === nonce) tellStop(run.id);
+  if (run && run.n === nonce) requestStop(run.id);
 }
 
 export function listen() {

@@ -1,13 +1,13 @@
-// The contribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
+// The attribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
 // draws it with plotly. Plotly.react keeps zoom, hidden traces and hover while it grows.
 
 import { symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { el, onNewWidth, part } from "../dom.js";
-import { emit, on, ownView, plotted, run, running, selected, setOwnView, setPlotted, shown } from "../store.js";
+import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
+  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf,
 } from "./plotting.js";
 
 const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows reduce the height of the bars
@@ -23,7 +23,7 @@ export function choosePlot(p) {
   setPlotted(p);
   part("plotted").value = p;
   part("columns").querySelectorAll(".pane").forEach((column, k) => column.classList.toggle("plotted", k === p));
-  setOwnView(null);
+  setOwnView("bars", null);
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
   replot();
@@ -59,8 +59,8 @@ async function drawBars() {
 
 function listenTo(box) {
   box.on("plotly_relayout", (change) => {
-    if (change["xaxis.autorange"]) setOwnView("all");
-    else if ("xaxis.range[0]" in change) setOwnView([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+    if (change["xaxis.autorange"]) setOwnView("bars", "all");
+    else if ("xaxis.range[0]" in change) setOwnView("bars", [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
   });
 }
 
@@ -76,8 +76,9 @@ function layoutNow(box) {
   const layout = themed(figure.layout);
   const n = figure.data[0].x.length;
   const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
-  layout.xaxis.autorange = ownView === "all";
-  if (ownView !== "all") layout.xaxis.range = ownView || windowOf(n, room);
+  const own = ownViews.bars;
+  layout.xaxis.autorange = own === "all";
+  if (own !== "all") layout.xaxis.range = own || windowOf(n, room);
   layout.datarevision = n;
   layout.width = widthOf(box);
   layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / widthOf(box)) - 2);
@@ -114,7 +115,7 @@ const turnLabels = () => turns().map(({ i, text }) => ({ x: i - 0.5, y: 1, xref:
 function showBand() {
   if (!figure || !selected) return;
   const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
-  if (selected.p === plotted && outOf(ownView)) setOwnView(null);
+  if (selected.p === plotted && outOf(ownViews.bars)) setOwnView("bars", null);
   drawSoonest();
 }
 
@@ -128,5 +129,5 @@ export function listen() {
     if (title && run) choosePlot([...part("columns").children].indexOf(title.closest(".pane")));
   });
   on("selected", showBand);
-  registerPlot("bars", drawBars);
+  on("draw", () => tab === "bars" && drawBars());
 }

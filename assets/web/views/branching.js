@@ -2,13 +2,13 @@
 // stays in the page, so going back to it needs no model.
 
 import { grownBy, lookingAt, redone, startHistory, undone, without } from "../lib/history.js";
-import { regain } from "../api.js";
+import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
-  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, forgetSamples, history, lookAt, nodes, plant, plantTree,
-  plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf,
+  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, emit, forgetSamples, history, lookAt, nodes, noteSame, plant,
+  plantTree, plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
 } from "../store.js";
-import { setSliders, steeredColumn, tellAsIf } from "./as-if.js";
+import { setSliders, steeredColumn, describeAsIf } from "./as-if.js";
 import { startPlot } from "./bars.js";
 import { emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
@@ -26,7 +26,7 @@ const MAX_BRANCHES = 500; // more than anybody needs
 export function placeRun() {
   if (run.recorded) beginFrom(null), forgetSamples();
   const parent = asking && nodes.get(asking.parent);
-  if (parent && asking.kind === "same") parent.same.set(asking.column, run);
+  if (parent && asking.kind === "same") noteSame(parent, asking.column, run);
   else {
     const { column = null, position = 0, token = null, all = false } = parent ? asking : {};
     const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, column, position, token, all, same: new Map() };
@@ -59,9 +59,9 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
 export async function nextSample() {
   if (running || !samples.length) return;
   const [sample] = samples, { origin, request, about, focus } = sample;
-  const refusal = await regain(origin);
+  const refusal = await restoreRun(origin);
   if (running || samples[0] !== sample) return; // something else was requested meanwhile
-  samples.shift();
+  takeSample();
   if (refusal) return forgetSamples(), showError("branch", refusal);
   comeBackTo({ p: about.column, i: about.position, focus });
   ask({ kind: "branch", run: origin.id, serial: config.serial, ...request }, about);
@@ -105,13 +105,14 @@ export function show(other) {
   const at = selected, p = plotted;
   lookAt(other);
   setSliders();
-  tellAsIf();
+  describeAsIf();
   startColumns();
   startPlot(Math.min(p, run.columns.length - 1));
   if (at && run.columns[at.p]?.tokens.length) select(at.p, Math.min(at.i, run.columns[at.p].tokens.length - 1), false);
   else emptyCard();
   drawTree();
   drawModes();
+  emit("shown");
 }
 
 function walkTree(key, event) {
@@ -148,7 +149,7 @@ async function showSame(p) {
   if (running) forgetStream();
   endTape();
   if (!node.run.columns[p].tokens.length) return showError("branch", "That column has no text to score. Please choose another.");
-  const refusal = await regain(node.run);
+  const refusal = await restoreRun(node.run);
   if (running || node !== currentNode()) return;
   if (refusal) return showError("branch", refusal), drawModes();
   ask({ kind: "same", run: node.run.id, serial: config.serial, column: p, controls: slidersOf(node.run.columns) }, { kind: "same", parent: node.id, column: p });
@@ -167,6 +168,7 @@ export function listen() {
     const item = event.target.closest(".node");
     if (item) go(lookingAt(history, Number(item.dataset.id))), part("tree").querySelector("[aria-selected=true]")?.focus();
   });
+  part("delete-branch").addEventListener("click", () => go(without(history, currentNode().id, (other) => nodes.get(other).parent)));
   part("undo").addEventListener("click", () => go(undone(history)));
   part("redo").addEventListener("click", () => go(redone(history)));
   part("write-on").addEventListener("click", () => rewrite(false));

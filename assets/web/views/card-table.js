@@ -4,7 +4,7 @@
 /** @import { Column, Run, Token } from "../types.js" */
 
 import { decimal, symbolOf } from "../lib/formats.js";
-import { explain, explainDraft, explainFilter, pusherOf } from "../lib/sentences.js";
+import { explain, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
 
@@ -17,7 +17,7 @@ export function noteOf(run, column, token) {
   const shift = shiftOf(token);
   const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
   if (column.terms.length) {
-    const by = " by " + pusherOf(column).name;
+    const by = " by " + subjectOf(column).name;
     notes.push(Math.abs(shift) < FAINT_NATS ? "unchanged" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
   }
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
@@ -29,7 +29,7 @@ export function noteOf(run, column, token) {
 
 export const verdictOf = (run, column, token) => [explain(column, token, run.labels), explainFilter(column, token), explainDraft(column, token, run.labels)];
 
-export function writeVerdict(verdict, sentences) { // each is plain text and token text in turn
+export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);
   verdict.hidden = !said.length;
   verdict.replaceChildren(...said.map((pieces) => {
@@ -39,7 +39,7 @@ export function writeVerdict(verdict, sentences) { // each is plain text and tok
 }
 
 /** @type {(run: Run, column: Column, token: Token, nameOf: (id: number, label: string, row: import("../types.js").Row, token: Token) => HTMLElement) => any} */
-export function tableOf(run, column, token, nameOf) { // `nameOf` makes what names a candidate
+export function tableOf(run, column, token, nameOf) { // `nameOf` makes the element that names a candidate
   const alone = column.roles.length === 1;
   const heads = alone ? [column.roles[0]] : [...column.roles, "mix"];
   const table = el("table");
@@ -55,7 +55,7 @@ export function tableOf(run, column, token, nameOf) { // `nameOf` makes what nam
   return table;
 }
 
-// The rank of the token under every model, and in the mix. Exact while few are ahead of it; else at least so far down.
+// The rank of the token under every model, and in the mix. Exact if few tokens are ahead of it, else a lower bound.
 function ranksOf(run, column, token) {
   const foot = el("tfoot"), row = el("tr"), name = showPieces(el("th"), ["rank of “", run.labels.get(token.i), "”"]);
   name.scope = "row";

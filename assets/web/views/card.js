@@ -7,11 +7,11 @@ import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
 import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
-import { fallsOf } from "./waterfall.js";
+import { waterfallsOf } from "./waterfall.js";
 
-const MEASURED = 800; // so many tokens of a run at most say how much room a card needs
+const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
 let howTo = []; // the skeleton's words on how to choose a token
-const LINE_CHARS = 40; // what the last line of a sentence may waste
+const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
   part("card-title").textContent = "One token, every model";
@@ -23,7 +23,7 @@ export function emptyCard() {
 }
 
 export function drawCard() {
-  keepRoom();
+  reserveRoom();
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));
@@ -31,17 +31,17 @@ export function drawCard() {
   part("card-table").replaceChildren(table);
   markRival();
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
-  drawFalls(column, token, preview ? null : rival);
+  drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
   writeVerdict(part("card-verdict"), verdictOf(run, column, token));
   keepHeight();
 }
 
-function drawFalls(column, token, against) {
-  part("falls").replaceChildren(...fallsOf(run, column, token, against));
+function drawWaterfalls(column, token, against) {
+  part("falls").replaceChildren(...waterfallsOf(run, column, token, against));
 }
 
-// Boxes never shrink within a run: nothing below moves when a shorter card comes.
+// Boxes never shrink within a run, so nothing below moves when a card is shorter.
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
 
 function keepHeight() {
@@ -49,11 +49,10 @@ function keepHeight() {
   KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
 }
 
-// Once a run has ended, the longest texts and the tables of its columns are laid out for a moment, so that no token that
-// is walked to needs more room than there is.
-function keepRoom() {
+// After a run, the longest texts and tables are laid out for a moment to reserve the height of the tallest card.
+function reserveRoom() {
   const count = run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
-  const key = [run.id, count, clientWidth].join(" "); // a branch, or another width, begins anew
+  const key = [run.id, count, clientWidth].join(" "); // a branch or another width starts again
   if (running || !count || dataset.room === key) return;
   dataset.room = key;
   for (const name of KEPT_BOXES) part(name).style.minHeight = "";
@@ -66,13 +65,13 @@ function keepRoom() {
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
     part("card-table").replaceChildren(tableOf(run, column, widest, candidateButton));
-    drawFalls(column, widest, null);
+    drawWaterfalls(column, widest, null);
     keepHeight();
   }
 }
 
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */
-function candidateButton(id, label, [, mix], token) { // a press writes on with it; a press beside it compares it with the token
+function candidateButton(id, label, [, mix], token) { // a press continues with it; a press beside it compares it with the token
   const button = verbatim(el("button", "cand", label));
   button.type = "button";
   button.dataset.id = id;
@@ -96,12 +95,12 @@ function markRival() {
 function compareWith(id) {
   setRival(id === rival || id === run.columns[selected.p].tokens[selected.i].i ? null : id);
   markRival();
-  glance(rival);
+  previewRival(rival);
 }
 
-function glance(id) { // the falls against this one, for as long as it is looked at
+function previewRival(id) { // shows the waterfall against this candidate while the pointer or focus is on it
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
-  drawFalls(column, token, id === token.i ? rival : id ?? rival);
+  drawWaterfalls(column, token, id === token.i ? rival : id ?? rival);
 }
 
 export function listen() {
@@ -114,9 +113,9 @@ export function listen() {
   for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"]]) {
     part("card-table").addEventListener(enter, (event) => {
       const row = event.target.closest("tbody tr");
-      if (row && selected) glance(Number(row.dataset.id));
+      if (row && selected) previewRival(Number(row.dataset.id));
     });
-    part("card-table").addEventListener(exit, () => selected && glance(null));
+    part("card-table").addEventListener(exit, () => selected && previewRival(null));
   }
   onKeys(part("card-table"), (key, event) => {
     const row = event.target.closest("tbody tr");

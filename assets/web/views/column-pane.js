@@ -1,9 +1,10 @@
-// A column as it is drawn: its head, the text that grows token by token, and its foot. Shared with saved pages,
+// A column as it is drawn: its header, the text that grows token by token, and the line below. Shared with saved pages,
 // so it must not import store.js.
 
 import { draftsText, ending, readable, symbolOf } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { joins } from "../lib/signs.js";
+import { endedThinking, thinkingPieces } from "../lib/thinking.js";
 import { el, noHover, showText, verbatim } from "../dom.js";
 
 function showRecipe(place, recipe) { // differences short, whole in the tooltip
@@ -31,8 +32,36 @@ export function makePane(column, p, ...tools) {
   sentence.setAttribute("role", "alert");
   const foot = el("div", "foot");
   foot.append(el("span"), el("small", "drafts"), el("b"));
-  pane.append(top, el("p", "what", column.about), text, sentence, foot);
+  pane.append(top, el("p", "what", column.about), ...(column.turns?.length ? [makeTurns(column)] : []), text, sentence, foot);
   return pane;
+}
+
+// The earlier turns as plain text, and the question that the column answers now.
+function makeTurns(column) {
+  const box = el("div", "turns");
+  box.tabIndex = 0;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "Earlier turns of the column " + column.name);
+  for (const { question, answer } of column.turns) {
+    box.append(verbatim(showText(el("p", "asked"), question)));
+    if (answer !== null) box.append(verbatim(answered(answer)));
+  }
+  return box;
+}
+
+function answered(answer) {
+  const line = el("div", "answered");
+  for (const { thinking, text } of thinkingPieces(answer.trim())) {
+    const piece = showText(el(thinking ? "div" : "span"), text);
+    if (!thinking) line.append(piece);
+    else {
+      const fold = el("details", "thought");
+      fold.append(el("summary", "", "Thinking"), piece);
+      line.append(fold);
+    }
+  }
+  if (!line.hasChildNodes()) line.append(el("i", "", "no text"));
+  return line;
 }
 
 // The text may begin; the parts of the pane that change.
@@ -64,9 +93,40 @@ export function writeToken(column, token, span, factors) {
   if (space) write(column, token.n ? space : el("span", "lead", space));
   write(column, span);
   column.spans.push(span);
+  if (token.s.includes(">")) foldThinking(column);
 }
 
-// The parts of a sign that joins the one before it lose their boxes, which would stand between the two.
+// When thinking has ended, its tokens are put into a box that a button opens. Its label is drawn by the style sheet, so
+// that the text stays the model's own.
+function foldThinking(column) {
+  const found = endedThinking(column.tokens.slice(0, column.spans.length).map(({ s }) => s), column.unfolded || 0);
+  if (!found) return;
+  const [first, last] = found.map((i) => column.spans[i]), inside = [];
+  for (let node = first; node && node !== last; node = node.nextSibling) inside.push(node);
+  if (first !== last && inside.at(-1)?.nextSibling !== last) return; // a translator has moved them
+  column.unfolded = found[1] + 1;
+  const count = found[1] - found[0] + 1;
+  const box = el("span", "thinking"), button = Object.assign(el("button", "fold"), { type: "button" });
+  button.dataset.label = "Thinking, " + count + (count === 1 ? " token" : " tokens");
+  button.setAttribute("aria-label", button.dataset.label);
+  button.addEventListener("click", () => openFold(button, button.getAttribute("aria-expanded") !== "true"));
+  first.before(button, box);
+  box.append(...inside, last);
+  openFold(button, false);
+}
+
+function openFold(button, open) {
+  button.setAttribute("aria-expanded", String(open));
+  button.nextSibling.hidden = !open;
+}
+
+// Opens the thinking that a token is in.
+export function reveal(span) {
+  const button = span.closest(".thinking[hidden]")?.previousSibling;
+  if (button) openFold(button, true);
+}
+
+// Parts of a character that joins the one before it lose their boxes, which would separate the two.
 function joinParts(column, token) {
   let first = token.n;
   while (first > 0 && !column.tokens[first - 1].s) first -= 1;
@@ -78,7 +138,7 @@ function joinParts(column, token) {
   }
 }
 
-// At the end of the text, before the caret; which a translator may have moved or wrapped.
+// At the end of the text, before the caret, which a translator may have moved or wrapped.
 function write({ view: { text, caret } }, node) {
   if (caret.parentNode === text) caret.before(node);
   else text.append(node);

@@ -2,10 +2,10 @@
 
 import { draftsText, speedText } from "../lib/formats.js";
 import { placeAfter } from "../lib/keys.js";
-import { tellingPlace } from "../lib/tokens.js";
+import { notablePlace } from "../lib/tokens.js";
 import { el, part } from "../dom.js";
-import { emit, ownView, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
-import { beginText, endText, makePane, writeToken } from "./column-pane.js";
+import { emit, noteDrafted, ownViews, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
+import { beginText, endText, makePane, reveal, writeToken } from "./column-pane.js";
 import { drawLegend, paint } from "./painting.js";
 import { drawSoon } from "./plotting.js";
 import { enterAt, makeButton, makeSpan, spokenLabel, tokenAt } from "./token-span.js";
@@ -14,6 +14,7 @@ export const paneOf = (p) => part("columns").querySelectorAll(".pane")[p];
 
 export function makeColumns(columns) {
   part("columns").replaceChildren(...columns.map((column, p) => makePane(column, p, widenButton(column, p))));
+  for (const turns of part("columns").querySelectorAll(".turns")) turns.scrollTop = turns.scrollHeight;
   widen(wide < columns.length ? wide : null);
   drawLegend();
 }
@@ -25,6 +26,7 @@ export function startColumns() {
     column.view = beginText(paneOf(p));
     column.view.speed.textContent = "waiting for the first token";
     column.spans = [];
+    column.unfolded = 0;
     column.entry = 0;
     for (const token of column.tokens) addToken(column, token);
     if (column.ended) endText(column, column.ended);
@@ -34,14 +36,15 @@ export function startColumns() {
 export function addToken(column, token) {
   const span = makeSpan(token);
   if (token.d) {
-    column.drafted = true;
-    if (!run.drafted) (run.drafted = true), drawLegend();
+    const first = !run.drafted;
+    noteDrafted(column);
+    if (first) drawLegend();
   }
   paint(column, token, span);
   writeToken(column, token, span, run.factors);
 }
 
-// Once per update and column, for reading a height makes the browser lay out everything anew.
+// Once per update and column, because reading a height forces a new layout.
 const grown = new Set();
 
 export function growColumn(column) {
@@ -70,6 +73,7 @@ export function select(p, i, focus) {
   enterAt(column, i);
   const span = column.spans[i];
   makeButton(span, spokenLabel(run.labels, column, shown(column, i)), true);
+  if (focus) reveal(span);
   if (focus) span.focus({ preventScroll: true });
   keepInView(column.view.text, span);
   emit("selected");
@@ -80,11 +84,11 @@ function keepInView(box, span) {
   if (top < box.scrollTop + 20 || top + at.height > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
 }
 
-// After a run, the token worth a first look: where the large base knew what the small tuned model did not; failing
-// that, the one that tuning moved most.
-export function selectTelling() {
-  if (run.attributed === null || ownView) return;
-  select(run.attributed, tellingPlace(run.columns[run.attributed].tokens), false);
+// After a run, selects the token where the large base knew what the small tuned model did not, or else the one that
+// tuning moved most.
+export function selectNotable() {
+  if (run.attributed === null || ownViews.bars) return;
+  select(run.attributed, notablePlace(run.columns[run.attributed].tokens), false);
 }
 
 export function walk(key) {

@@ -1,47 +1,44 @@
 // Lost connections: the page stays, marks the texts that were cut, shows a notice, and waits until the server answers
 // again.
 
-import { apiBase, link, openLink, pause, PROBE_MS, serverNow, STRANGER } from "../api.js";
+import { apiBase, link, openLink, pause, PROBE_MS, serverNow, NOT_OUR_SERVER } from "../api.js";
 import { element } from "../dom.js";
-import { config, forgetSamples, lostAt, nonce, passOver, run, running, selected, setLost } from "../store.js";
+import {
+  config, cutRun, forgetSamples, foundAgain, lostAt, nonce, noteCut, passOver, run, running, selected, serverStart, setLost,
+  setServerStart,
+} from "../store.js";
 import { drawCard } from "./card.js";
 import { endText } from "./column-pane.js";
-import { selectTelling } from "./columns.js";
+import { selectNotable } from "./columns.js";
 import { compareSoon } from "./comparison.js";
-import { beginAnew, saveSoon } from "./memory.js";
+import { reloadPage, saveSoon } from "./memory.js";
 import { hideError, notice, PRESS_RUN } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow } from "./plotting.js";
 import { setRunning } from "./running.js";
 import { drawTree } from "./tree.js";
 
-const DEAD_MS = 20_000; // a stream that is silent this long while the server answers other requests is dead
-let cutRun = ""; // what was cut: "streaming", "asked" (requested) or nothing
-let leaving = false; // the page is being closed, which also cuts streams
-
-let serverThen = "";
+const DEAD_MS = 20_000; // a request that is silent this long while the server answers others is dead
+let leavingTimer = 0; // set while the page is being closed, which also cuts streams
 
 async function onLost(since) {
-  if (!element.isConnected || leaving) return;
-  const cutNow = cutOff();
-  cutRun ||= cutNow;
+  if (!element.isConnected || leavingTimer) return;
+  noteCut(cutOff());
   if (lostAt) return;
   setLost(since);
   notice("The connection to the server is lost. " + CUT_WORDS[cutRun] + " This page is waiting for the server.");
   let now, warned = false;
   while (!(now = await serverNow()).server) {
-    if (now.stranger && !warned) notice(STRANGER + " " + CUT_WORDS[cutRun]), warned = true;
+    if (now.stranger && !warned) notice(NOT_OUR_SERVER + " " + CUT_WORDS[cutRun]), warned = true;
     await pause(PROBE_MS);
     if (!element.isConnected) return;
   }
   const { server } = now;
-  const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000)), restarted = server !== serverThen;
+  const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000)), restarted = server !== serverStart;
   const sentence = "The connection to the server was lost for " + seconds + " s" + (restarted ? ", and the server was restarted" : "") + ". " + CUT_WORDS[cutRun] +
     (cutRun ? " " + PRESS_RUN : "");
-  setLost(0);
-  cutRun = "";
-  serverThen = server;
-  if (restarted && !(await samePage())) return beginAnew(sentence);
+  foundAgain(server);
+  if (restarted && !(await samePage())) return reloadPage(sentence);
   notice(sentence);
 }
 
@@ -64,7 +61,7 @@ function endHere(cut) {
   drawNow();
   compareSoon();
   if (selected) drawCard();
-  else selectTelling();
+  else selectNotable();
   drawTree();
   drawModes();
   saveSoon();
@@ -83,14 +80,15 @@ async function samePage() {
 }
 
 export function listen() {
-  serverThen = String(window.gradio_config?.app_id);
+  setServerStart(String(window.gradio_config?.app_id));
   openLink(onLost);
   window.addEventListener("beforeunload", () => {
-    leaving = true;
-    setTimeout(() => (leaving = false), 3000); // the page was not closed after all
+    clearTimeout(leavingTimer);
+    leavingTimer = setTimeout(() => (leavingTimer = 0), 3000); // the page was not closed after all
   });
   setInterval(async () => { // silently dead, such as behind a router that dropped the connection
-    const { stream } = link;
-    if (element.isConnected && stream && Date.now() - stream.news > DEAD_MS && (await serverNow()).server && stream === link.stream) stream.breakOff();
+    const wait = link.oldest(), since = wait?.news;
+    const isDead = () => element.isConnected && wait && wait === link.oldest() && wait.news === since && Date.now() - since > DEAD_MS;
+    if (isDead() && (await serverNow()).server && isDead()) link.giveUp(since);
   }, 5000);
 }

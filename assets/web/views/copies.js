@@ -5,21 +5,21 @@ import { element } from "../dom.js";
 import { nonce, running } from "../store.js";
 
 const ANSWER_MS = 300; // an open tab answers within a few
-let channel = null, asked = "", answer = null;
+let channel = null; // to the other tabs
+let waiting = null; // {asked, answer}: the question that no tab has answered yet
 
 // Whether the run of that number continues in another tab: calls `say`, and once more if an answer comes late.
-export function whenKnown(number, say) {
+export function askOtherTabs(number, say) {
   if (!channel) return say(false);
-  asked = String(number);
-  const late = setTimeout(() => say(false), ANSWER_MS);
-  answer = () => (clearTimeout(late), say(true));
+  const asked = String(number), late = setTimeout(() => say(false), ANSWER_MS);
+  waiting = { asked, answer: () => (clearTimeout(late), say(true)) };
   channel.postMessage({ asks: asked });
 }
 
 function onMessage({ data }) {
   if (!element.isConnected) return void channel.close();
   if (data.asks && running && data.asks === String(nonce)) channel.postMessage({ has: data.asks });
-  if (answer && data.has === asked) answer(), (answer = null);
+  if (waiting && data.has === waiting.asked) waiting.answer(), (waiting = null);
 }
 
 export function listen() {

@@ -15,7 +15,7 @@ export function openDialog(name) {
   openedAt = performance.now();
 }
 
-function goRound(dialog, key) {
+function wrapFocus(dialog, key) {
   if (key !== "Tab" && key !== "Shift+Tab") return false;
   const stops = [...dialog.querySelectorAll("button, input, select")].filter((stop) => !stop.disabled && stop.offsetParent);
   if (document.activeElement !== stops.at(key === "Tab" ? -1 : 0)) return false;
@@ -32,7 +32,7 @@ export function makeOffer(title, about) {
 
 export function listen() {
   for (const dialog of element.querySelectorAll("dialog")) {
-    onKeys(dialog, (key) => goRound(dialog, key));
+    onKeys(dialog, (key) => wrapFocus(dialog, key));
     dialog.addEventListener("click", (event) => {
       const beside = event.target === dialog && event.timeStamp - openedAt > DOUBLE_CLICK_MS; // not the second click of a double click on its button
       if (beside || event.target.closest(".close")) dialog.close();

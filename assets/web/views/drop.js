@@ -2,7 +2,7 @@
 
 import { element, isTyping } from "../dom.js";
 import { openDialog } from "./dialogs.js";
-import { tell } from "./messages.js";
+import { showMessage } from "./messages.js";
 import { openFile } from "./replay.js";
 
 const DROP_LATE_MS = 400; // an ongoing drag sends an event at least every 350 ms; one that has left may send none
@@ -39,8 +39,8 @@ async function openDropped({ files, items }) {
   for (const dialog of element.querySelectorAll("dialog[open]")) dialog.close(); // so that the result is visible
   if (files.length === 1 && !isFolder) return openFile(file);
   openDialog("open");
-  if (!file) tell("open-error", "That was not a file. " + ONE_FILE);
-  else tell("open-error", (files.length > 1 ? files.length + " files were dropped. " : file.name + " is a folder. ") + ONE_FILE);
+  if (!file) showMessage("open-error", "That was not a file. " + ONE_FILE);
+  else showMessage("open-error", (files.length > 1 ? files.length + " files were dropped. " : file.name + " is a folder. ") + ONE_FILE);
 }
 
 export function listen() {

@@ -3,18 +3,16 @@
 import { gigabytes, millions, roleName } from "../lib/formats.js";
 import { pause, server } from "../api.js";
 import { el, element, part } from "../dom.js";
+import { familyMenu as menu, loadedHere, menuFailed, noteLoadedHere, noteMenuFailed, setFamilyMenu, setProgress } from "../store.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
-import { beginAnew } from "./memory.js";
+import { reloadPage } from "./memory.js";
 
 const POLL_MS = 400; // interval of progress requests
 const ANSWER_MS = 10_000; // a server silent for this long counts as unreachable
 const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
 const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
-let menu = null; // what the server sent last
-let loadedHere = false; // this page pressed Load, so it reloads when the new family is ready
-let watching = false;
-let menuFailed = false; // the message says that the server could not be reached
+let watching = false; // the progress of a load is being requested
 
 // The first chip opens the menu; the others summarise how the models run.
 export function makeFamilyChip(text) {
@@ -36,13 +34,12 @@ async function readMenu() {
   try {
     answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
-    menuFailed = true;
-    return tellFamily("The server could not be reached. Please try again, or reload the page.");
+    noteMenuFailed();
+    return announceFamily("The server could not be reached. Please try again, or reload the page.");
   }
-  if (answer.error) return tellFamily(answer.error);
-  if (menuFailed) tellFamily(""); // the server is reachable again
-  menuFailed = false;
-  menu = answer;
+  if (answer.error) return announceFamily(answer.error);
+  if (menuFailed) announceFamily(""); // the server is reachable again
+  setFamilyMenu(answer);
   showMenu();
   if (menu.progress.state === "loading") watchLoading();
 }
@@ -103,7 +100,8 @@ function sizesOf(parameters) {
 function memoryLine(choice) {
   const places = Object.entries(choice.needed_bytes).map(([device, bytes]) =>
     gigabytes(bytes) + " of " + gigabytes(choice.free_bytes[device] || 0) + " free " + (device === "cpu" ? "memory" : "on " + device));
-  return el("small", choice.problem ? "fits-not" : "fits", (choice.problem ? "✕ does not fit: needs " : "✓ fits: needs ") + places.join(", "));
+  if (choice.problem) return el("small", "fits-not", "✕ does not fit: needs " + places.join(", "));
+  return el("small", "fits", "✓ fits: needs " + places.join(", ") + "; room for " + choice.rows + " full texts at once");
 }
 
 const chosenFamily = () => part("family-choices").querySelector("input:checked")?.value;
@@ -119,7 +117,7 @@ function showLoadButton() {
 
 async function loadFamily() {
   if (!await beginFamily(server.load_family, "")) return;
-  loadedHere = true;
+  noteLoadedHere(true);
   part("family-cancel").focus();
   watchLoading();
 }
@@ -132,24 +130,24 @@ async function measureFamily() {
 }
 
 async function beginFamily(ask, stage) {
-  tellFamily("");
+  announceFamily("");
   part("family-report").hidden = true;
   let sentence = "The server could not be reached. Please try again, or reload the page.";
   try {
     sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value, key: keyHeld() });
   } catch { /* the sentence says it */ }
-  tellFamily(sentence);
+  announceFamily(sentence);
   if (sentence) return false;
-  menu.progress = { state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, sentence: "" };
+  setProgress({ state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, message: "" });
   showProgress(menu.progress);
   return true;
 }
 
 async function cancelLoading() {
   try {
-    tellFamily(await server.cancel_loading({ key: keyHeld() }));
+    announceFamily(await server.cancel_loading({ key: keyHeld() }));
   } catch {
-    tellFamily("The server could not be reached. Please try again, or reload the page.");
+    announceFamily("The server could not be reached. Please try again, or reload the page.");
   }
 }
 
@@ -160,31 +158,31 @@ async function watchLoading() {
   while (menu.progress.state === "loading" && element.isConnected) {
     await pause(POLL_MS);
     try {
-      menu.progress = JSON.parse(await Promise.race([server.loading({}), pause(ANSWER_MS).then(() => "")])); // "" is no JSON
+      setProgress(JSON.parse(await Promise.race([server.loading({}), pause(ANSWER_MS).then(() => "")]))); // "" is no JSON
     } catch {
       unheard = true;
-      tellFamily(UNHEARD);
+      announceFamily(UNHEARD);
       continue;
     }
-    if (unheard) tellFamily("");
+    if (unheard) announceFamily("");
     unheard = false;
     showProgress(menu.progress);
   }
   watching = false;
   if (menu.progress.state === "loaded") return followFamily();
-  if (menu.progress.state === "measured") return tellReport(menu.progress.sentence);
-  tellFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.sentence);
+  if (menu.progress.state === "measured") return showReport(menu.progress.message);
+  announceFamily(menu.progress.state === "idle" ? NOT_LOADING : menu.progress.message);
   part(loadedHere ? "family-load" : "family-measure").focus();
-  loadedHere = false;
+  noteLoadedHere(false);
 }
 
 // The whole page depends on its family, so it reloads for another one.
 function followFamily() {
-  if (!loadedHere) return tellFamily("A different model family is now loaded. Reload the page to use it.");
-  beginAnew("");
+  if (!loadedHere) return announceFamily("A different model family is now loaded. Reload the page to use it.");
+  reloadPage("");
 }
 
-function tellReport(text) {
+function showReport(text) {
   part("family-report").textContent = text;
   part("family-report").hidden = false;
   part("family-measure").focus();
@@ -202,7 +200,7 @@ function showProgress(progress) {
   showLoadButton();
 }
 
-function tellFamily(text) {
+function announceFamily(text) {
   const place = part("family-sentence");
   place.textContent = text;
   place.hidden = !text;

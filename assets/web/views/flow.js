@@ -6,20 +6,20 @@ import { part } from "../dom.js";
 import {
   asIf, askedFormats, config, lookAt, nonce, on, plotted, run, runOf, selected, stopWanted,
 } from "../store.js";
-import { asIfSoon, tellAsIf } from "./as-if.js";
+import { asIfSoon, describeAsIf } from "./as-if.js";
 import { addBars, startPlot } from "./bars.js";
 import { comeBack, nextSample, placeRun } from "./branching.js";
 import { drawCard, emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
-import { addToken, growColumn, selectTelling, settleColumns, startColumns } from "./columns.js";
+import { addToken, growColumn, selectNotable, settleColumns, startColumns } from "./columns.js";
 import { compareSoon, startCompare } from "./comparison.js";
 import { saveSoon } from "./memory.js";
-import { say, showError } from "./messages.js";
+import { notice, say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow, drawSoon } from "./plotting.js";
 import { showColumnsSummary } from "./recipes.js";
 import { leaveReplay } from "./replay.js";
-import { setRunning, tellStop } from "./running.js";
+import { setRunning, requestStop } from "./running.js";
 import { sendControls, showSliders } from "./sliders.js";
 import { drawTree } from "./tree.js";
 
@@ -36,7 +36,7 @@ function onRun(line) {
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
-  tellAsIf();
+  describeAsIf();
   startColumns();
   startPlot();
   startCompare();
@@ -44,7 +44,8 @@ function onRun(line) {
   showSliders();
   showColumnsSummary();
   placeRun();
-  if (stopWanted) tellStop(run.id);
+  if (line.of && line.notes) notice(line.notes); // the models here are not those that wrote what the branch begins with
+  if (stopWanted) requestStop(run.id);
   else sendControls(); // moved before the run had an id
 }
 
@@ -78,7 +79,7 @@ function onDone() {
   setRunning(false);
   drawNow();
   compareSoon();
-  if (run && run.n === nonce && !selected) selectTelling();
+  if (run && run.n === nonce && !selected) selectNotable();
   else if (run && selected) drawCard(); // the number of tokens is known now
   drawTree();
   drawModes();

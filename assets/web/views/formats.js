@@ -9,14 +9,15 @@ import { showError } from "./messages.js";
 const formatFields = {}; // role -> its fields
 
 // Added to the request of every run.
-export function familyAsked() {
+export function familySettings() {
   return { serial: config.serial, ...(Object.keys(ownFormats).length ? { formats: ownFormats } : {}) };
 }
 
 export function startFamily(page) {
   part("family-formats").replaceChildren(...page.formats.map(makeFormat));
   forgetFormats();
-  tellFormats();
+  part("system").addEventListener("input", showFormatsSummary);
+  showFormatsSummary();
   if (page.notice) showError("family-notice", page.notice);
 }
 
@@ -63,7 +64,7 @@ function fillFormat(fields, { kind, text }, check = true) {
 export function setFormats(formats) { // from a link; the server has checked them
   for (const [role, own] of Object.entries(formats)) setFormat(role, own);
   for (const [role, own] of Object.entries(formats)) fillFormat(formatFields[role], own);
-  tellFormats();
+  showFormatsSummary();
 }
 
 // A changed format applies from the next run, once the server has accepted it.
@@ -82,7 +83,7 @@ async function checkFormat(fields) {
   if (asked.kind === format.kind && asked.text === format.text) setFormat(format.role, null);
   else setFormat(format.role, { kind: asked.kind, text: asked.text });
   showFormatState(fields);
-  tellFormats();
+  showFormatsSummary();
 }
 
 function showFormatState({ format, kind, hint, state, reset }) {
@@ -92,14 +93,31 @@ function showFormatState({ format, kind, hint, state, reset }) {
   reset.hidden = !own;
 }
 
+// Which models a system prompt reaches: those with a chat template that has none of its own.
+function showSystem() {
+  const reached = config.formats.filter(({ role, ...own }) => {
+    const { kind, text } = ownFormats[role] || own;
+    return kind === "chat" && !text;
+  });
+  part("system-note").textContent = reached.length
+    ? "For " + reached.map(({ role }) => roleName(role)).join(", ") + ". Models without a chat template, and those whose format has a system prompt of its own, ignore it."
+    : "It has no effect now: no model here has a chat template without a system prompt of its own.";
+}
+
+export function setSystem(text) {
+  part("system").value = text;
+  showFormatsSummary();
+}
+
 export function makeChangedChip() { // shows that some prompt format differs from the family's
   const chip = el("span", "chip");
   chip.dataset.part = "formats-changed";
   return chip;
 }
 
-function tellFormats() {
-  const changed = Object.keys(ownFormats), chip = part("formats-changed");
+function showFormatsSummary() {
+  const changed = [...Object.keys(ownFormats).map(roleName), ...(part("system").value ? ["system prompt"] : [])], chip = part("formats-changed");
   chip.hidden = !changed.length;
-  chip.textContent = "prompts changed: " + changed.map(roleName).join(", ");
+  chip.textContent = "prompts changed: " + changed.join(", ");
+  showSystem();
 }

@@ -2,6 +2,8 @@
 // It is removed from the address bar immediately, before anybody copies the address; only this tab keeps it, and no link,
 // file or log ever contains it.
 
+import { keepKey, keyInPage } from "../store.js";
+
 const KEY_KEPT = "eft-key";
 
 function takeKey() {
@@ -13,17 +15,15 @@ function takeKey() {
   try {
     sessionStorage.setItem(KEY_KEPT, key);
   } catch {
-    heldWithoutStorage = key;
+    keepKey(key);
   }
 }
 
-let heldWithoutStorage; // without storage, the key is kept until this page is closed
-
 export function keyHeld() {
   try {
-    return sessionStorage.getItem(KEY_KEPT) ?? heldWithoutStorage;
+    return sessionStorage.getItem(KEY_KEPT) ?? keyInPage;
   } catch {
-    return heldWithoutStorage;
+    return keyInPage;
   }
 }
 

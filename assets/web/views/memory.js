@@ -7,32 +7,31 @@
 //   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares unchanged columns
 
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
-import { sound, storedText } from "../lib/stored.js";
+import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, currentNode, history, nodes, nonce, on, ownFormats, plantTree, plotted, run, running, runsOf, sameOf,
-  selected, setPlotted, tape,
+  config, controls, conversation, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
+  plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setPlace, setPlaces, setPlotted, settingsAt,
+  setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
 import { show } from "./branching.js";
 import { select } from "./columns.js";
-import { whenKnown } from "./copies.js";
+import { askOtherTabs } from "./copies.js";
 import { fieldInputs, setField } from "./fields.js";
 import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
-import { askedNow, fillIn } from "./settings.js";
+import { runSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
 const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
+const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
 let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
-let entry = ""; // the history entry of this page
-let saveTimer = 0, saveIsLate = false, lastKey = 0, keeping = true;
-let settingsAt = new Map(); // place -> {family, settings} when it was left
+const wholes = new WeakMap(); // tape -> its whole run
 const MAX_PLACES = 50; // stored per page
-let place = ""; // the current one of this page's addresses
-let untouched = ""; // the initial settings, which need no notice
+let saveTimer = 0, lateTimer = 0; // a save soon, and one delayed for a run
 
 function openStore() {
   try {
@@ -44,7 +43,6 @@ function openStore() {
 }
 
 const storedKeys = (id) => Object.keys(storage).filter((key) => /^eft-(tab|run|text):/.test(key) && (!id || key.split(":")[1] === id));
-const memoryKey = (thing) => (thing.key ??= String((lastKey += 1)));
 
 function put(key, text) {
   try {
@@ -56,15 +54,16 @@ function put(key, text) {
 }
 
 export function saveSoon() {
-  if (saveTimer && (running || !saveIsLate)) return;
-  clearTimeout(saveTimer); // saves delayed for a run happen when it has ended
-  saveIsLate = running;
-  saveTimer = setTimeout(saveNow, running ? 4 * SAVE_MS : SAVE_MS);
+  if (saveTimer || (lateTimer && running)) return;
+  clearTimeout(lateTimer); // saves delayed for a run happen when it has ended
+  lateTimer = 0;
+  if (running) lateTimer = setTimeout(saveNow, 4 * SAVE_MS);
+  else saveTimer = setTimeout(saveNow, SAVE_MS);
 }
 
 function saveNow(word = "") {
-  clearTimeout(saveTimer);
-  saveTimer = 0;
+  for (const timer of [saveTimer, lateTimer]) clearTimeout(timer);
+  saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
   markEntry();
   let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
@@ -72,12 +71,14 @@ function saveNow(word = "") {
   showMemory(left);
 }
 
+const newName = () => Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // unique, also among earlier loads
+
 // The history entry stores the name of its memory, so that Back finds the page that was left, and the name of the address
 // within it, so that Back from a link opened over this page finds the earlier settings.
 function markEntry() {
   const now = window.history.state;
-  if (now?.eft === entry && now.place) return void (place = now.place);
-  place = Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // unique, also among earlier loads
+  if (now?.eft === entry && now.place) return setPlace(now.place);
+  setPlace(newName());
   try {
     window.history.replaceState({ ...now, eft: entry, place }, "");
   } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }
@@ -86,12 +87,11 @@ function markEntry() {
 // The address of this page has changed. Returns whether its settings there were restored.
 export function settingsBack() {
   if (!entry) return false; // where storage is refused
-  settingsAt.delete(place); // moved to the end: the oldest one is dropped
-  settingsAt.set(place, { family: config.chips[0], settings: settingsNow() });
+  leavePlace({ family: config.chips[0], settings: settingsNow() });
   const { eft, place: now } = window.history.state || {};
   const kept = eft === entry && settingsAt.get(now);
   if (!kept) return markEntry(), saveSoon(), false;
-  place = now;
+  setPlace(now);
   putSettings(kept.settings, kept.family === config.chips[0]);
   saveSoon();
   return true;
@@ -102,8 +102,8 @@ function writeNodes(left, word) {
   const texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const column of kept.columns) texts.set("eft-text:" + entry + ":" + memoryKey(column.tokens), [column.tokens.length + " " + column.ended?.why, () => storedText(kept, column)]);
-    texts.set("eft-run:" + entry + ":" + memoryKey(one), [one.id, () => storedHead(kept)]);
+    for (const column of kept.columns) texts.set("eft-text:" + entry + ":" + keyFor(column.tokens), [column.tokens.length + " " + column.ended?.why, () => storedText(kept, column)]);
+    texts.set("eft-run:" + entry + ":" + keyFor(one), [one.id, () => storedHead(kept)]);
   }
   let size = 0;
   const fresh = [];
@@ -148,9 +148,9 @@ function recordOf(left, word) {
 }
 
 function settingsNow() {
-  const { columns, ...asked } = askedNow();
+  const { columns, ...asked } = runSettings();
   const fields = Object.fromEntries(fieldInputs().map((input) => [input.dataset.field, input.value])); // as typed, even if it is not a number
-  return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats } };
+  return { ...asked, fields, columns, controls: { ...controls }, formats: { ...ownFormats }, conversation };
 }
 
 function viewNow() {
@@ -163,28 +163,28 @@ function viewNow() {
 // A run that is still being replayed is stored whole.
 function wholeOf(one) {
   if (!tape || one !== run || !one.recorded) return one;
-  tape.whole ??= revive(tape.first, tape.frames.flatMap(({ lines }) => lines));
-  return tape.whole;
+  if (!wholes.has(tape)) wholes.set(tape, revive(tape.first, tape.frames.flatMap(({ lines }) => lines)));
+  return wholes.get(tape);
 }
 
 function storedHead({ labels, bytes, columns, ...first }) {
-  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, drafted, bars, rules, ...head }) => ({ ...head, bars, text: memoryKey(tokens) }));
+  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, turns, unfolded, drafted, bars, rules, ...head }) => ({ ...head, bars, text: keyFor(tokens) }));
   return JSON.stringify({ ...first, columns: heads });
 }
 
 // Returns whether anything was restored. Settings in the address win, unless this history entry has been here before.
 export function bringBack() {
   storage = openStore();
-  untouched = JSON.stringify(settingsNow());
+  setUntouched(JSON.stringify(settingsNow()));
   if (!storage) return showMemory([]), false;
   const id = ownMemory();
-  entry = id || Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
+  setEntry(id || newName());
   markEntry(); // a closing page can no longer do this
   try {
     return Boolean(id) && restore(id);
   } catch { // damaged or of another version: start without it
     for (const key of storedKeys(id)) storage.removeItem(key);
-    keeping = false;
+    stopKeeping();
     location.reload(); // half of it may already be on the page
     return true;
   } finally {
@@ -219,7 +219,7 @@ function restore(id) {
   putSettings(saved.settings, same);
   if (found.length && saved.history) {
     const planted = new Map(found.map((node) => [node.id, { ...node, run: runs.get(node.run), same: new Map(node.same.filter(([, key]) => runs.get(key)).map(([p, key]) => [p, runs.get(key)])) }]));
-    lastKey = Math.max(...[...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.columns.map(({ tokens }) => tokens.key)]).map(Number));
+    noteKeys([...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.columns.map(({ tokens }) => tokens.key)]));
     plantTree(planted, treesFrom(saved.history, planted));
     const node = currentNode();
     setPlotted(saved.view.plotted || 0);
@@ -229,9 +229,9 @@ function restore(id) {
   }
   putView(saved.view);
   const changed = JSON.stringify(saved.settings) !== untouched;
-  settingsAt = new Map(saved.places);
-  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending));
-  if (saved.running && !saved.word) whenKnown(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
+  setPlaces(saved.places);
+  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
+  if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
   else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
@@ -304,9 +304,9 @@ function putView(view) {
 }
 
 // Reload the page with its contents and a notice of the reason.
-export function beginAnew(word) {
+export function reloadPage(word) {
   saveNow(word);
-  keeping = false;
+  stopKeeping();
   location.reload();
 }
 
@@ -325,7 +325,7 @@ function forget() {
     button.dataset.sure = "yes";
     return void (button.textContent = "Press again to delete all texts and settings");
   }
-  keeping = false;
+  stopKeeping();
   for (const key of storedKeys()) storage.removeItem(key);
   location.reload();
 }

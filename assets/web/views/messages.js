@@ -18,7 +18,7 @@ function sentenceParts(text) {
   return [sentence, shown];
 }
 
-export function tell(name, text) {
+export function showMessage(name, text) {
   part(name).textContent = text;
   part(name).hidden = false;
 }

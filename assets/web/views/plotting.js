@@ -1,7 +1,7 @@
 // Shared by all plots: loading plotly's script, the theme's colours, and when the open plot is redrawn.
 
 import { element, part } from "../dom.js";
-import { tab } from "../store.js";
+import { emit, tab } from "../store.js";
 
 export const PX_PER_TOKEN = 34;
 const REDRAW_MS = 300;
@@ -20,21 +20,15 @@ export function loadPlotly() {
   return plotlyReady;
 }
 
-const drawers = {}; // tab -> its drawing function
-
-// Registers the drawing function of a tab; it is called at a limited rate while text streams.
-export function registerPlot(name, draw) {
-  drawers[name] = draw;
-}
-
+// The open plot listens for "draw", which comes at a limited rate while text streams.
 export function drawSoon() {
   if (!drawTimer) drawTimer = setTimeout(drawNow, REDRAW_MS);
 }
 
-export async function drawNow() {
+export function drawNow() {
   clearTimeout(drawTimer);
   drawTimer = 0;
-  await drawers[tab]?.();
+  emit("draw");
 }
 
 const PICTURE = "M3 4h18v16H3zM5 6v9l4-4 4 4 3-3 3 3V6z";

@@ -2,7 +2,7 @@
 
 import { server } from "../api.js";
 import { el, onKeys, part } from "../dom.js";
-import { chosen, config, run, setChosen } from "../store.js";
+import { changeColumn, chosen, config, run, setChosen } from "../store.js";
 import { makeColumns } from "./columns.js";
 import { hideError, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
@@ -59,7 +59,7 @@ const choiceBox = (index) => part("chooser").querySelectorAll(".choice")[index];
 
 function pickPreset(index, preset) {
   if (!preset) return choiceBox(index).querySelector("textarea").focus(); // for typing
-  chosen[index] = { ...preset };
+  changeColumn(index, { ...preset });
   choiceBox(index).querySelector("textarea").value = preset.text;
   showChosen();
   checkColumns();
@@ -68,7 +68,7 @@ function pickPreset(index, preset) {
 function typeRecipe(index, text) {
   const preset = presetOf(text.trim()), column = chosen[index];
   const named = config.presets.some(({ name }) => name === column.name);
-  chosen[index] = { ...column, ...preset, text, name: preset ? preset.name : named ? OWN : column.name };
+  changeColumn(index, { ...column, ...preset, text, name: preset ? preset.name : named ? OWN : column.name });
   showChosen();
   clearTimeout(checkTimer);
   checkTimer = setTimeout(checkColumns, CHECK_MS);

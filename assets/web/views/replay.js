@@ -1,23 +1,26 @@
-// Open: a run from a file or a recorded run, replayed token by token. The server checks it and sends the lines that the
+// Open: a run from a trace or a recorded run, replayed token by token. The server checks it and sends the lines that the
 // page would have received; this module only sets the speed. From its first token on it is a run like any other.
 
 import { roleName } from "../lib/formats.js";
 import { framesOf, PACES } from "../lib/frames.js";
 import { answerOf, server } from "../api.js";
 import { el, element, part, showText } from "../dom.js";
-import { config, nonce, passOver, run, running, setTape, tape, wantStop } from "../store.js";
+import {
+  advanceTape, config, nonce, passOver, playTape, rewindTape, rollTape, run, running, setTape, tape, wantStop,
+} from "../store.js";
 import { setSliders } from "./as-if.js";
 import { dialogOf, makeOffer, openDialog } from "./dialogs.js";
-import { clearErrors, tell } from "./messages.js";
-import { setRunning, tellStop } from "./running.js";
+import { clearErrors, showMessage } from "./messages.js";
+import { setRunning, requestStop } from "./running.js";
 import { take } from "./stream.js";
 
 const BEAT_MS = 40;
+let beatTimer = 0;
 
 export function makeGallery(box) {
-  box.replaceChildren(...config.recorded.map(({ name, title, teaches }) => {
-    const button = makeOffer(title, teaches);
-    button.addEventListener("click", () => openRun(server.open_recorded({ name }), title, teaches));
+  box.replaceChildren(...config.recorded.map(({ name, title, caption }) => {
+    const button = makeOffer(title, caption);
+    button.addEventListener("click", () => openRun(server.open_recorded({ name }), title, caption));
     return button;
   }));
 }
@@ -38,29 +41,30 @@ async function openChosen() {
 
 export async function openFile(file) {
   if (file.size > config.max_file_bytes)
-    return openDialog("open"), tell("open-error", "A run file may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
+    return openDialog("open"), showMessage("open-error", "A trace may have at most " + config.max_file_bytes.toLocaleString("en") + " bytes; " + file.name + " has " +
       file.size.toLocaleString("en") + ". Please choose a shorter run.");
   const text = await file.text().catch(() => null);
-  if (text === null) return openDialog("open"), tell("open-error", file.name + " could not be read. Please choose another file.");
+  if (text === null) return openDialog("open"), showMessage("open-error", file.name + " could not be read. Please choose another file.");
   await openRun(server.open_file({ text }), file.name, "");
 }
 
 async function openRun(promise, title, about) {
   const answer = await answerOf(promise);
-  if (answer.error) return openDialog("open"), tell("open-error", answer.error);
+  if (answer.error) return openDialog("open"), showMessage("open-error", answer.error);
   dialogOf("open").close();
   play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
 }
 
 function play(lines, title, about) {
-  if (running && run && run.n === nonce) tellStop(run.id);
+  if (running && run && run.n === nonce) requestStop(run.id);
   leaveReplay();
   clearErrors();
   passOver(); // ignore what still streams
   wantStop(false);
   setRunning(false);
   const first = { ...lines[0], n: nonce, recorded: true };
-  setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now(), beat: setInterval(onBeat, BEAT_MS) });
+  setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now() });
+  beatTimer = setInterval(onBeat, BEAT_MS);
   part("replay").hidden = false;
   showText(part("replay-title"), title);
   part("replay-about").textContent = about;
@@ -80,16 +84,7 @@ function play(lines, title, about) {
 
 function onBeat() {
   if (!element.isConnected) return leaveReplay();
-  const now = performance.now(), pace = PACES[part("replay-speed").value], lines = [];
-  if (tape.playing) tape.due += now - tape.last;
-  tape.last = now;
-  while (tape.playing && tape.at < tape.frames.length) {
-    const wait = pace(tape.frames[tape.at], tape.at ? tape.frames[tape.at - 1].ms : 0);
-    if (tape.due < wait) break;
-    tape.due -= wait;
-    lines.push(...tape.frames[tape.at++].lines);
-  }
-  roll(lines);
+  roll(rollTape(performance.now(), PACES[part("replay-speed").value]));
 }
 
 function roll(lines) {
@@ -104,18 +99,17 @@ function roll(lines) {
 
 function stepOn() {
   setPlaying(false);
-  if (tape.at < tape.frames.length) roll(tape.frames[tape.at++].lines);
+  roll(advanceTape(1));
 }
 
 function setPlaying(now) {
-  tape.playing = now;
-  tape.due = 0;
+  playTape(now);
   showTape();
 }
 
 function playOrPause() {
   if (tape.at < tape.frames.length) return setPlaying(!tape.playing);
-  Object.assign(tape, { at: 0, due: 0, playing: true });
+  rewindTape();
   rewind();
   showTape();
 }
@@ -141,16 +135,14 @@ export function pauseReplay() { // returns whether there was something to pause
 // Completes a replay immediately when a person continues from it. Its title and prompt stay visible.
 export function endTape() {
   if (!tape) return;
-  const rest = tape.frames.slice(tape.at).flatMap(({ lines }) => lines);
-  clearInterval(tape.beat);
-  tape.at = tape.frames.length;
-  roll(rest);
+  clearInterval(beatTimer);
+  roll(advanceTape(Infinity));
   setTape(null);
   part("replay-tools").hidden = true;
 }
 
 export function leaveReplay() {
-  if (tape) clearInterval(tape.beat);
+  clearInterval(beatTimer);
   setTape(null);
   part("replay").hidden = true;
 }

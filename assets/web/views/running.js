@@ -2,7 +2,7 @@
 
 import { server, trigger } from "../api.js";
 import { element, part } from "../dom.js";
-import { beginFrom, lostAt, nonce, noteRunning, passOver, run, running, stopped, wantStop } from "../store.js";
+import { beginFrom, lostAt, nonce, noteRunning, noteStopped, passOver, run, running, stopped, wantStop } from "../store.js";
 import { clearErrors, notice, say, showError } from "./messages.js";
 
 // Request a run from the server; `about` is kept until its first line arrives.
@@ -17,13 +17,13 @@ export function ask(request, about) {
 }
 
 export function leave() { // ignore whatever still streams
-  if (running && run && run.n === nonce) tellStop(run.id);
+  if (running && run && run.n === nonce) requestStop(run.id);
   passOver();
 }
 
-export function tellStop(id) {
+export function requestStop(id) {
   if (stopped.has(id)) return;
-  stopped.add(id);
+  noteStopped(id);
   server.stop({ run: id }).catch(() => showError("prompt", "The server could not be reached to stop this run."));
 }
 

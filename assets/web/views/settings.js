@@ -1,6 +1,7 @@
 // Reads all settings of the next run into one object, and back: for Run, links and the browser's memory.
 
 import { part } from "../dom.js";
+import { conversationSettings, fillConversation } from "./conversation.js";
 import { fieldInputs, noNumber, setField } from "./fields.js";
 import { setFormats } from "./formats.js";
 import { methodNow, METHODS, setMethod } from "./method.js";
@@ -8,20 +9,21 @@ import { checkColumns, chooseColumns, chosenColumn, columnsNow } from "./recipes
 import { controlsNow, setControls } from "./sliders.js";
 
 // The settings that Run posts; the server checks them all. `fillIn` is the inverse, for links and files.
-export function askedNow() {
-  const asked = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow() };
-  for (const input of fieldInputs()) asked[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
-  return asked;
+export function runSettings() {
+  const settings = { prompt: part("prompt").value, behaviour: part("behaviour").value, columns: columnsNow(), controls: controlsNow(), ...methodNow(), ...conversationSettings() };
+  for (const input of fieldInputs()) settings[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
+  return settings;
 }
 
-export function fillIn(asked) {
-  if (asked.prompt !== undefined) part("prompt").value = asked.prompt;
-  if (asked.behaviour) part("behaviour").value = asked.behaviour;
-  for (const input of fieldInputs()) if (input.dataset.field in asked) setField(input, asked[input.dataset.field]);
-  if (asked.columns) chooseColumns(asked.columns.map(({ name, recipe }) => chosenColumn(name, recipe)));
-  for (const name of Object.keys(METHODS)) if (asked[name]) setMethod(name, asked[name]);
-  setFormats(asked.formats || {});
-  setControls(asked.controls || {});
+export function fillIn(settings) {
+  if (settings.prompt !== undefined) part("prompt").value = settings.prompt;
+  if (settings.behaviour) part("behaviour").value = settings.behaviour;
+  for (const input of fieldInputs()) if (input.dataset.field in settings) setField(input, settings[input.dataset.field]);
+  if (settings.columns) chooseColumns(settings.columns.map(({ name, recipe }) => chosenColumn(name, recipe)));
+  for (const name of Object.keys(METHODS)) if (settings[name]) setMethod(name, settings[name]);
+  setFormats(settings.formats || {});
+  fillConversation(settings);
+  setControls(settings.controls || {});
   fitPrompt();
   return checkColumns();
 }

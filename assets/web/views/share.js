@@ -1,14 +1,14 @@
 // Share: a link to the settings, and the run as a file. The server makes both from checked data; only the browser keeps the
 // file.
 
-import { answerOf, regain, server } from "../api.js";
+import { answerOf, restoreRun, server } from "../api.js";
 import { el, element, part } from "../dom.js";
 import { config, run } from "../store.js";
 import { makeOffer, openDialog } from "./dialogs.js";
-import { familyAsked } from "./formats.js";
+import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
-import { hideError, showError, tell } from "./messages.js";
-import { askedNow, fillIn } from "./settings.js";
+import { hideError, showError, showMessage } from "./messages.js";
+import { runSettings, fillIn } from "./settings.js";
 
 const SAVED_AS = {
   html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
@@ -27,7 +27,7 @@ async function openShare() {
   part("link-note").textContent = LINK_NOTE;
   part("copy").disabled = true;
   openDialog("share");
-  const answer = await answerOf(server.make_link({ ...familyAsked(), ...askedNow() }));
+  const answer = await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
   part("copy").disabled = Boolean(answer.error);
   if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
   else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
@@ -46,9 +46,9 @@ async function copyLink() {
 
 async function saveRun(format) {
   part("share-error").hidden = true;
-  await regain(run);
+  await restoreRun(run);
   const answer = await answerOf(server.save({ run: run.id, format }));
-  if (answer.error) return tell("share-error", answer.error);
+  if (answer.error) return showMessage("share-error", answer.error);
   const link = el("a");
   link.href = URL.createObjectURL(new Blob([answer.text], { type: answer.type }));
   link.download = answer.name;
@@ -64,7 +64,7 @@ export async function readAddress() {
   if (!LINKED.test(query)) return;
   const answer = await answerOf(server.read_link({ query }));
   hideError("link");
-  if (answer.asked) await fillIn(answer.asked);
+  if (answer.settings) await fillIn(answer.settings);
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 

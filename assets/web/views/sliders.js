@@ -13,16 +13,16 @@ const TICK_NAMES = {
   alpha: { [-1]: " · undone", 0: " · no tuning", 1: " · as tuned", 2: " · exaggerated" },
   beta: { 0: " · small only", 1: " · full size", 2: " · exaggerated" },
 };
-let sending = false, moved = false;
+let sending = false;
 
 export const rangeOf = (name) => config.controls[name] || config.controls.alpha;
 const sliderRow = (name) => [...part("sliders").children].find((row) => row.dataset.control === name);
 
 // The controls of the columns chosen for the next run and of the run that is shown.
 function controlsInPlay() {
-  const heard = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
-  const own = [...heard].filter((name) => !(name in OF_ALL));
-  return [...Object.keys(OF_ALL).filter((name) => heard.has(name)), ...own];
+  const used = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
+  const own = [...used].filter((name) => !(name in OF_ALL));
+  return [...Object.keys(OF_ALL).filter((name) => used.has(name)), ...own];
 }
 
 export function showSliders() {
@@ -95,18 +95,15 @@ export const controlsNow = () => Object.fromEntries(chosen.flatMap((column) => c
 // One request in flight, then the newest values: a dragged slider never builds a queue. Values that belong together are sent
 // together, so that no token uses half of them.
 export async function sendControls() {
-  if (!running || !run || run.n !== nonce) return;
-  moved = true;
   if (sending) return;
   sending = true;
-  while (moved) {
-    moved = false;
+  while (running && run && run.n === nonce) {
     const changed = runHears().filter((name) => controls[name] !== undefined && controls[name] !== sent[name]);
     if (!changed.length) break;
     const values = Object.fromEntries(changed.map((name) => [name, controls[name]]));
     noteSent(values);
     try {
-      const sentence = await server.steer({ run: run.id, values });
+      const sentence = await server.set_controls({ run: run.id, values });
       if (sentence && running) showError(changed[0], sentence);
       else changed.forEach(hideError);
     } catch {

@@ -1,9 +1,10 @@
 // The stream: reads each line once and emits an event of its kind.
 
-import { NEWS_LATE_MS, props } from "../api.js";
+import { props } from "../api.js";
+import { NEWS_LATE_MS } from "../link.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
 import { hideError, showError } from "./messages.js";
-import { tellStop } from "./running.js";
+import { requestStop } from "./running.js";
 
 export function onValue() {
   const value = props.value || "";
@@ -11,7 +12,7 @@ export function onValue() {
   if (firstEnd < 0) return;
   const first = JSON.parse(value.slice(0, firstEnd));
   if (first.k === "page") return void (config || emit("page", first));
-  if (first.n !== nonce) return void (first.id && tellStop(first.id));
+  if (first.n !== nonce) return void (first.id && requestStop(first.id));
   const end = value.lastIndexOf("\n") + 1;
   const fresh = value.slice(seen, end);
   readTo(end);

@@ -1,51 +1,49 @@
-// The plots beside the contributions. What every alpha would choose is worked out here; the log-odds between two columns and
-// the tabs that a file of its own adds (eft_demo/figures/tabs.py) are figures that the server makes from the kept run.
+// The plots beside the attribution: one tab for each entry of eft_demo/figures/tabs.py. The server makes most figures from
+// the stored run; a tab without a figure there is drawn here, by a view of its own.
 
-import { controlsOf } from "../lib/counterfactual.js";
-import { stripFigure } from "../lib/strip.js";
-import { regain, server } from "../api.js";
+import { restoreRun, server } from "../api.js";
 import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
-import { currentNode, on, plotted, run, running, sameOf, selected, setTab, tab } from "../store.js";
+import {
+  config, currentNode, on, ownViews, plotted, run, running, sameOf, selected, setOwnView, setTab, tab,
+} from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
-import {
-  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, registerPlot, themed, widthOf,
-} from "./plotting.js";
-import { rangeOf, setControls } from "./sliders.js";
+import { colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
+import * as whatIf from "./what-if.js";
 
+const DRAWN_HERE = { strip: whatIf };
+const BARS_TITLE = "Where each token's probability comes from";
+const CHOICES = { column: "which column", other: "which other column" }; // in the order in which a hint names them
 const drawn = {}; // by tab: {key, figure} of what was asked for last
 
-const TABS = ["bars", "odds", "strip"];
-const TITLES = { bars: "Where each token's probability comes from", odds: "Which column finds the text more likely", strip: "What other slider values would choose" };
-const added = []; // names of the tabs that the page line adds
+const names = () => ["bars", ...config.plots.map(({ name }) => name)];
 const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
+const choicesOf = (name) => Object.keys(CHOICES).map((which) => part(name + "-" + which)).filter(Boolean);
+const columnsOf = (name) => choicesOf(name).map((choice) => Number(choice.value));
 
 function openTab(name) {
   setTab(name);
-  for (const other of TABS) {
+  for (const other of names()) {
     part("tab-" + other).setAttribute("aria-selected", other === name);
     part("tab-" + other).tabIndex = other === name ? 0 : -1;
     part("panel-" + other).hidden = other !== name;
   }
-  part("attribution-title").textContent = TITLES[name];
+  part("attribution-title").textContent = config.plots.find((one) => one.name === name)?.title ?? BARS_TITLE;
   drawSoonest();
 }
 
-function startTabs() { // what was drawn is of another text
-  const names = run.columns.map((column) => column.name);
-  for (const [side, p] of Object.entries({ ours: run.attributed ?? names.length - 1, theirs: 0, stripped: plotted })) {
-    if (offerColumns(part(side), names)) part(side).value = p;
+// Offers the run's columns. A tab of one column shows the plotted one; a tab of two starts with the mixed one and the first.
+function offerChoices() {
+  const columns = run.columns.map((column) => column.name);
+  for (const { name } of config.plots) {
+    const [first, other] = choicesOf(name), fresh = offerColumns(first, columns);
+    if (!other) first.value = plotted;
+    else if (offerColumns(other, columns) || fresh) [first.value, other.value] = [run.attributed ?? columns.length - 1, 0];
   }
-  part("stripped").value = plotted;
-  for (const choice of added.map((name) => part(name + "-column"))) offerColumns(choice, names), (choice.value = plotted);
 }
 
-// A tab with its panel, as those in the skeleton are.
+// A tab with its panel, like that of the attribution in the skeleton.
 function addTab({ name, label, title, hint }) {
-  if (part("tab-" + name)) return; // another family's page line
-  added.push(name);
-  TABS.push(name);
-  TITLES[name] = title;
   const button = Object.assign(el("button", "", label), { type: "button", id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
   button.dataset.part = "tab-" + name;
   button.setAttribute("aria-selected", "false");
@@ -53,26 +51,26 @@ function addTab({ name, label, title, hint }) {
   const panel = Object.assign(el("div"), { id: "eft-panel-" + name, role: "tabpanel", hidden: true });
   panel.dataset.part = "panel-" + name;
   panel.setAttribute("aria-labelledby", button.id);
-  const column = el("select"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
-  column.dataset.part = name + "-column";
-  column.setAttribute("aria-label", "which column");
+  const words = el("p", "hint"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
+  words.append(...hint.split(/\{(column|other)\}/).map((piece, i) => (i % 2 ? makeChoice(name, piece) : piece)));
   note.dataset.part = name + "-note";
-  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys walk the tokens.", hidden: true });
+  Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys move between tokens.", hidden: true });
   box.dataset.part = name + "-plot";
-  const [before, after = ""] = hint.split("{column}"), words = el("p", "hint");
-  words.append(before, column, after);
   panel.append(words, note, box);
   part("tabs").append(button);
-  part("panel-strip").parentElement.append(panel);
-  column.addEventListener("change", () => choosePlot(Number(column.value)));
-  listenToTab(name);
+  part("panel-bars").parentElement.append(panel);
+  const choices = choicesOf(name);
+  for (const choice of choices) choice.addEventListener("change", () => (choices.length > 1 ? drawSoonest() : choosePlot(Number(choice.value))));
+  button.addEventListener("click", () => openTab(name));
+  box.addEventListener("click", onTabClick);
+  onNewWidth(box, () => tab === name && drawSoon());
 }
 
-function listenToTab(name) {
-  registerPlot(name, drawTab);
-  part("tab-" + name).addEventListener("click", () => openTab(name));
-  boxOf(name).addEventListener("click", onTabClick);
-  onNewWidth(boxOf(name), () => tab === name && drawSoon());
+function makeChoice(name, which) {
+  const choice = el("select");
+  choice.dataset.part = name + "-" + which;
+  choice.setAttribute("aria-label", CHOICES[which]);
+  return choice;
 }
 
 // What the open tab would show: null and a sentence where there is nothing.
@@ -80,54 +78,56 @@ function listenToTab(name) {
 function tabRequest() {
   if (!run || !run.columns.some((column) => column.tokens.length)) return [null, "There is nothing to plot yet. Press Run first."];
   if (running) return [null, "The plot appears when the run has ended."];
-  if (added.includes(tab)) return [{ run: run.id, tab, column: plotted }, ""];
-  if (tab === "strip") {
-    const [control] = controlsOf(run.columns[plotted]);
-    return control ? [{ run: run.id, column: plotted, control, count: run.columns[plotted].tokens.length }, ""] : [null, "No slider affects " + run.columns[plotted].name + ". Choose another column."];
-  }
-  if (sameOf(currentNode()) === null && !run.recorded) return [null, "Both columns must score the same text. Choose “shared text” above the columns."];
-  const [ours, theirs] = ["ours", "theirs"].map((side) => Number(part(side).value));
-  return ours === theirs ? [null, "Choose two different columns."] : [{ run: run.id, ours, theirs }, ""];
+  const columns = columnsOf(tab), [column] = columns.map((p) => run.columns[p]);
+  if (columns[0] === columns[1]) return [null, "Choose two different columns."];
+  const refusal = DRAWN_HERE[tab]?.refusalOf(column);
+  return refusal ? [null, refusal] : [{ run: run.id, tab, columns }, ""];
 }
 
-async function figureFor(name, request) {
-  if (name === "strip") return stripFigure(run, run.columns[request.column], request.control, rangeOf(request.control));
-  await regain(run);
-  const asked = { ...request, run: run.id };
-  return JSON.parse(await (added.includes(name) ? server.plot(asked) : server.log_odds(asked)));
+async function figureFor(request) {
+  const [column] = request.columns, here = DRAWN_HERE[request.tab];
+  if (here) return here.figureOf(run.columns[column]);
+  await restoreRun(run);
+  return JSON.parse(await server.plot({ ...request, run: run.id }));
+}
+
+// A figure that is drawn here grows while a run is replayed; the server has all of the run.
+const keyOf = (request) => JSON.stringify([request, DRAWN_HERE[request.tab] ? run.columns[request.columns[0]].tokens.length : "all"]);
+
+function sayOver(name, sentence) { // in the place of the plot
+  part(name + "-note").className = "plot-empty";
+  part(name + "-note").textContent = sentence;
+  part(name + "-note").hidden = !sentence;
+  boxOf(name).hidden = sentence !== "";
 }
 
 async function drawTab() {
-  const name = tab, [request, sentence] = tabRequest();
-  const note = part(name + "-note"), box = boxOf(name);
-  note.textContent = sentence;
-  note.hidden = !sentence;
-  box.hidden = !request;
+  const name = tab, [request, sentence] = tabRequest(), box = boxOf(name);
+  sayOver(name, sentence);
   if (!request) return;
-  const key = JSON.stringify(request);
+  const key = keyOf(request);
   if (drawn[name]?.key !== key) {
     const kept = drawn[name];
     drawn[name] = { key, figure: null };
     try {
-      const answer = await figureFor(name, request);
-      if (answer.error) return void ((note.textContent = answer.error), (note.hidden = false), (box.hidden = true));
+      const answer = await figureFor(request);
+      if (answer.error) return sayOver(name, answer.error);
       if (drawn[name].key !== key) return;
       drawn[name].figure = answer;
-      if (kept && kept.key !== key) box.ownView = null;
+      if (kept && kept.key !== key) setOwnView(name, null);
     } catch {
       drawn[name] = null;
-      return void ((note.textContent = "The server could not be reached for this plot."), (note.hidden = false));
+      return sayOver(name, "The server could not be reached for this plot.");
     }
   }
   if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
-  note.textContent = drawn[name].figure.note || "";
-  note.hidden = !note.textContent;
-  if (name === "odds") part("odds-of").textContent = " The text is that of " + run.columns[columnOfTab()].name + ".";
+  const { data, layout, note = "" } = drawn[name].figure;
+  Object.assign(part(name + "-note"), { className: "hint", textContent: note, hidden: !note });
   const fresh = !box.data;
-  await Plotly.react(box, themed(drawn[name].figure.data), tabLayout(box, drawn[name].figure.layout), PLOT_CONFIG);
+  await Plotly.react(box, themed(data), tabLayout(box, layout), PLOT_CONFIG);
   if (fresh) box.on("plotly_relayout", (change) => {
-    if (change["xaxis.autorange"]) box.ownView = "all";
-    else if ("xaxis.range[0]" in change) box.ownView = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    if (change["xaxis.autorange"]) setOwnView(name, "all");
+    else if ("xaxis.range[0]" in change) setOwnView(name, [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
   });
 }
 
@@ -137,9 +137,9 @@ function tabLayout(box, made) {
   layout.width = widthOf(box);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
-  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
-  layout.xaxis.autorange = box.ownView === "all";
-  if (box.ownView !== "all") layout.xaxis.range = Array.isArray(box.ownView) ? box.ownView : windowAround(i, n, room);
+  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN)), own = ownViews[tab];
+  layout.xaxis.autorange = own === "all";
+  if (own !== "all") layout.xaxis.range = own || windowAround(i, n, room);
   if (i >= 0 && i < n) {
     layout.shapes = [{ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: i + 0.5, y0: 0, y1: 1, line: { width: 1.5, color: colour("--ink") } }];
     layout.xaxis.ticktext[i] = "<b>" + layout.xaxis.ticktext[i] + "</b>";
@@ -150,7 +150,7 @@ function tabLayout(box, made) {
 // A token out of a plot's sight brings the plot back to it.
 function followSelection() {
   const outOf = (view) => Array.isArray(view) && (selected.i < view[0] || selected.i > view[1]);
-  for (const box of TABS.slice(1).map(boxOf)) if (outOf(box.ownView)) box.ownView = null;
+  for (const { name } of config.plots) if (outOf(ownViews[name])) setOwnView(name, null);
 }
 
 function windowAround(i, n, room) {
@@ -159,9 +159,9 @@ function windowAround(i, n, room) {
 }
 
 // The column whose text the open tab shows.
-const columnOfTab = () => (tab === "odds" ? drawn.odds?.figure?.of ?? Number(part("ours").value) : plotted);
+const columnOfTab = () => drawn[tab]?.figure?.of ?? columnsOf(tab)[0];
 
-// A click on a cell of the strip: that token, at that value of the slider. On the line: that token.
+// A click selects the token there; on a plot that is drawn here, it may do more with the row.
 function onTabClick(event) {
   const box = boxOf(tab), axes = box._fullLayout;
   if (!axes || !event.target.closest(".draglayer")) return;
@@ -169,23 +169,20 @@ function onTabClick(event) {
   const px = event.clientX - at.left - axes.xaxis._offset, py = event.clientY - at.top - axes.yaxis._offset;
   if (px < 0 || px > axes.xaxis._length) return;
   select(columnOfTab(), Math.round(axes.xaxis.p2d(px)), false);
-  const value = Number(box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
-  if (tab === "strip" && Number.isFinite(value)) setControls({ [controlsOf(run.columns[plotted])[0]]: value });
+  DRAWN_HERE[tab]?.onCell(run.columns[columnOfTab()], box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
 }
 
 export function listen() {
-  on("replotted", startTabs);
+  on("replotted", offerChoices);
+  on("draw", () => tab !== "bars" && drawTab());
   on("selected", followSelection);
   on("page", ({ plots }) => plots.forEach(addTab));
   part("tab-bars").addEventListener("click", () => openTab("bars"));
-  for (const name of ["odds", "strip"]) listenToTab(name);
   onKeys(part("tabs"), (key) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key], all = names();
     if (!step) return false;
-    openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
+    openTab(all[(all.indexOf(tab) + step + all.length) % all.length]);
     part("tab-" + tab).focus();
     return true;
   });
-  part("stripped").addEventListener("change", () => choosePlot(Number(part("stripped").value)));
-  for (const side of ["ours", "theirs"]) part(side).addEventListener("change", drawSoonest);
 }

@@ -3,7 +3,7 @@
 
 import { COLOURS, strengthOf } from "../lib/colours.js";
 import { percent, roleName } from "../lib/formats.js";
-import { isBase, pusherOf } from "../lib/sentences.js";
+import { isBase, subjectOf } from "../lib/sentences.js";
 import { FAINT_NATS, shiftOf } from "../lib/tokens.js";
 import { el } from "../dom.js";
 
@@ -47,7 +47,7 @@ export function spokenLabel(labels, column, token) {
   const shift = shiftOf(token);
   const facts = ["Token " + (token.n + 1) + " of " + column.tokens.length, labels.get(token.i), percent(token.y[token.y.length - 1])];
   if (column.terms.length) {
-    const { name } = pusherOf(column), moved = shift > 0 ? "raised by " : "lowered by ";
+    const { name } = subjectOf(column), moved = shift > 0 ? "raised by " : "lowered by ";
     facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]));
     facts.push((Math.abs(shift) < FAINT_NATS ? "unchanged by " : moved) + name);
   }

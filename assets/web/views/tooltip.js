@@ -46,9 +46,9 @@ function drawPeek(column, i, span) {
   const list = el("div", "peek-rows");
   for (const row of token.c.slice(0, PEEK_ROWS).concat(token.c.slice(PEEK_ROWS).filter(([id]) => id === token.i)))
     list.append(peekRow(column, token, row));
-  const nodes = [showPieces(el("b"), titleOf(run, column, i)), el("span", "", facts.join(" · ")), list];
-  if (token.would !== undefined && token.would !== token.i) nodes.push(showPieces(el("span", "peek-would"), ["would become “", run.labels.get(token.would), "”"]));
-  box.replaceChildren(...nodes);
+  const lines = [showPieces(el("b"), titleOf(run, column, i)), el("span", "", facts.join(" · ")), list];
+  if (token.would !== undefined && token.would !== token.i) lines.push(showPieces(el("span", "peek-would"), ["would become “", run.labels.get(token.would), "”"]));
+  box.replaceChildren(...lines);
   box.hidden = false;
   const at = span.getBoundingClientRect(), size = box.getBoundingClientRect();
   const above = at.top > size.height + 12;

@@ -14,6 +14,7 @@ export function drawTree() {
   part("undo").disabled = !history || !history.past.length;
   part("redo").disabled = !history || !history.future.length;
   part("branches").hidden = !many;
+  part("delete-branch").hidden = !many || nodes.get(history.tree.current).parent === null;
   if (!many) return void part("tree").replaceChildren();
   const had = part("tree").contains(document.activeElement);
   part("tree").replaceChildren(...inOrder(history.tree.ids[0]).map((id) => nodeItem(nodes.get(id))));

@@ -1,36 +1,36 @@
-// Waterfalls of one token: its log-prob part by part, and its lead over a rival, where the normaliser cancels. Each bar
+// Waterfalls of one token: its log-prob part by part, and its log-odds against a rival, where the normaliser cancels. Each bar
 // starts where the one before it ended. For the page and for a saved run alike.
 
 import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
 import { plainSigned, shortName, symbolOf } from "../lib/formats.js";
-import { FAR_VALUE, tellingRival } from "../lib/sentences.js";
+import { FAR_VALUE, mainRival } from "../lib/sentences.js";
 import { finalOf } from "../lib/tokens.js";
 import { el, noHover, verbatim } from "../dom.js";
 
 /** @type {(run: import("../types.js").Run, column: import("../types.js").Column, token: import("../types.js").Token, against: number | null) => HTMLElement[]} */
-export function fallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the telling one
+export function waterfallsOf({ labels }, column, token, against) { // `against` is the rival; null takes the main one
   const chosen = token.c.find(([id]) => id === token.i);
-  const other = token.c.find(([id]) => id === against) || tellingRival(column, token);
-  return [chosen && attributionFall(labels, column, token), chosen && other && leadFall(labels, column, token, chosen, other)].filter(Boolean);
+  const other = token.c.find(([id]) => id === against) || mainRival(column, token);
+  return [chosen && attributionWaterfall(labels, column, token), chosen && other && logOddsWaterfall(labels, column, token, chosen, other)].filter(Boolean);
 }
 
 const namesOf = (column) => column.bars.slice(0, column.terms.length + 1).map((bar) => bar.name);
 const coloursOf = (column) => column.bars.map((bar) => bar.marker?.color);
 
-function attributionFall(labels, column, token) {
+function attributionWaterfall(labels, column, token) {
   const names = column.terms.length ? [...namesOf(column), "normaliser"] : namesOf(column);
   const values = token.y.slice(0, names.length), colours = coloursOf(column);
   return fall(["Log-prob of ", labels.get(token.i)], names.map((name, k) => [name, values[k], colours[k]]), "nats", finalOf(token));
 }
 
-function leadFall(labels, column, token, chosen, other) {
+function logOddsWaterfall(labels, column, token, chosen, other) {
   const mixed = mixedAt(column, token, {}), inside = insideOf(column, token), weights = coefficientsAt(column, token.v);
   const acts = (row) => !inside || inside.has(row[0]);
   const pushes = [chosen, other].map((row) => deltasOf(column, row).map((delta, k) => (acts(row) ? weights[k] * delta : 0)));
   const parts = [anchorOf(chosen) - anchorOf(other), ...pushes[0].map((push, k) => push - pushes[1][k])];
   const colours = coloursOf(column), total = mixed.get(token.i) - mixed.get(other[0]);
   const rows = namesOf(column).map((name, k) => [name, parts[k], colours[k]]);
-  return fall(["Lead over ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
+  return fall(["Log-odds against ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
 // The value of each slider at which the two tie, with the others unchanged.

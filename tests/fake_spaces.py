@@ -8,12 +8,13 @@ after its next yield. Unlike there, no device is involved.
 import inspect
 import multiprocessing
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
 FORK = multiprocessing.get_context("fork")
+Task = Callable[..., Generator[Any, None, None]]
 
 
 class QuotaError(Exception):
@@ -28,16 +29,16 @@ class QuotaError(Exception):
 
 
 @dataclass
-class Lender:
+class FakeSpaces:
     """The module `spaces`. `durations` lists the requested seconds; `refusal` makes the next call fail."""
 
-    tasks: list[Callable[..., Any]] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
     refusal: str = ""
     workers: list[Any] = field(default_factory=list)
 
     def GPU(self, *, duration: Callable[..., float]) -> Callable[..., Any]:  # noqa: N802 (the real name)
-        def decorate(task: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def decorate(task: Task) -> Callable[..., Iterator[Any]]:
             assert inspect.isgeneratorfunction(task) and not inspect.iscoroutinefunction(task)
             self.tasks.append(task)
 
@@ -52,7 +53,7 @@ class Lender:
 
         return decorate
 
-    def _call(self, task: Callable[..., Iterator[Any]], args: tuple[object, ...]) -> Iterator[Any]:
+    def _call(self, task: Task, args: tuple[object, ...]) -> Iterator[Any]:
         asks, answers, stop = worker = self.workers.pop() if self.workers else self._fork(task)
         asks.put(pickle.dumps(args))
         ended = False
@@ -77,13 +78,13 @@ class Lender:
             worker[0].put(pickle.dumps(None))
         self.workers.clear()
 
-    def _fork(self, task: Callable[..., Iterator[Any]]) -> tuple[Any, Any, Any]:
+    def _fork(self, task: Task) -> tuple[Any, Any, Any]:
         asks, answers, stop = FORK.SimpleQueue(), FORK.Queue(), FORK.Event()
         FORK.Process(target=_work, args=(task, asks, answers, stop), daemon=True).start()
         return asks, answers, stop
 
 
-def _work(task: Callable[..., Iterator[Any]], asks: Any, answers: Any, stop: Any) -> None:
+def _work(task: Task, asks: Any, answers: Any, stop: Any) -> None:
     while (args := pickle.loads(asks.get())) is not None:
         stop.clear()
         generator = task(*args)

@@ -1,7 +1,8 @@
 """The usual way to do EFT with transformers: `generate` on the large base with a logits processor.
 
-`bench` compares the engine with it and tests use it as a reference, so it shares no code with the engine. All
-three models use a KV cache. Knows checkpoints on disk; does not know rows, columns or recipes.
+`bench` compares the engine with it and tests use it as a reference, so it shares no code with the engine, nor
+with `models.logits_processor`. All three models use a KV cache. Knows checkpoints on disk; does not know
+rows, columns or recipes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 from transformers.utils import logging as transformers_logging
+
+from eft_demo.errors import FamilyError
+from eft_demo.families.gguf import is_gguf
 
 
 class EFTProcessor(LogitsProcessor):
@@ -35,7 +39,11 @@ class EFTProcessor(LogitsProcessor):
 
 
 def load(path: Path, dtype: torch.dtype) -> Any:
-    """Load the checkpoint with transformers, in evaluation mode."""
+    """Load the checkpoint with transformers, in evaluation mode. Raises FamilyError for a GGUF file."""
+    if is_gguf(path):
+        raise FamilyError(
+            f"{path} is a GGUF file, which this does not read. Please choose a family of folders."
+        )
     transformers_logging.disable_progress_bar()
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     return AutoModelForCausalLM.from_pretrained(path.absolute(), **options).eval()
