@@ -74,7 +74,7 @@ class Tuning:
 
 BASES = {
     "small_base": Pretraining("small", steps=3600, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=5000, learning_rate=4e-3, seed=2),
+    "large_base": Pretraining("large", steps=2800, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
