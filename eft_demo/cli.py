@@ -347,10 +347,19 @@ def bench(
     new_tokens: Annotated[int, typer.Option(min=8, help="Tokens per text.")] = 64,
     start_app: Annotated[bool, typer.Option(help="Also time the start of the app.")] = True,
     larger: Annotated[bool, typer.Option(help="Also measure a larger trio with random weights.")] = True,
+    vocabulary: Annotated[
+        bool, typer.Option("--vocabulary", help="Instead: what a step costs beside the forwards.")
+    ] = False,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Time three columns against one stream, and the engine against plain transformers."""
+    if vocabulary:
+        from eft_demo.lab import vocabulary as widths
+
+        found = widths.bench_vocabulary(Settings.from_env())
+        write_stdout(json.dumps(found) if as_json else widths.to_markdown(found))
+        return
     from eft_demo.lab import bench as lab
 
     result = lab.bench(
