@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.run import RunRequest
@@ -181,6 +180,8 @@ def _bench_one(settings: Settings, kind: Architecture, dtype: torch.dtype, round
 @torch.inference_mode()
 def _forward_of(kind: Architecture, dtype: torch.dtype) -> Callable[[], object]:
     """A forward of one token of one text with plain transformers, its cache holding `READ` tokens."""
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM  # noqa: PLC0415  # takes seconds
+
     config = CONFIG_MAPPING[kind.model_type](**kind.config())
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)

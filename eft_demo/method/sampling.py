@@ -132,8 +132,8 @@ def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequen
         noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
         return first_highest(scaled.add_(noise))
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
-    highest = likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))
-    rows = list(map(_Looked, scaled.numpy(), highest[0].tolist(), highest[1].tolist()))
+    highest = _read_likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))
+    rows = list(map(_Looked, scaled.numpy(), *highest))
     return torch.tensor(_draw_wide(rows, [_NO_LIMITS] * len(rows), keys))
 
 
@@ -157,8 +157,14 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
         for line, i in zip(scores, undecided, strict=True):
             drawn[i] = ids[i][int(line[: kept[i]].argmax())]
     if open_rows:
-        rows = [_Looked(scaled[i].cpu().numpy(), values[i], ids[i]) for i in open_rows]
-        rest = _draw_wide(rows, [limits[i] for i in open_rows], [keys[i] for i in open_rows])
+        rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
+        if scaled.is_cpu:
+            rows = [_Looked(scaled[i].numpy(), values[i], ids[i]) for i in open_rows]
+            rest = _draw_wide(rows, rest_limits, rest_keys)
+        else:
+            warped = _warp_rows(scaled[open_rows], rest_limits, NEXT_LOOK * FIRST_CANDIDATES)
+            noise = torch.from_numpy(_noise(rest_keys, _vocabulary_steps(scaled.shape[1])))
+            rest = first_highest(warped.add_(noise.to(scaled.device))).tolist()
         for i, token in zip(open_rows, rest, strict=True):
             drawn[i] = token
     return torch.tensor(drawn)
@@ -255,11 +261,17 @@ def _likeliest_kept(
     vocab = scaled.shape[1]
     # One more than top-k, to detect ties.
     count = min(vocab, max(count, 1 + max(top_k for top_k, _, _ in limits)))
-    highest = likeliest(scaled, count)
-    values, ids = highest[0].tolist(), highest[1].tolist()
+    values, ids = _read_likeliest(scaled, count)
     kept = [_kept(row, *limit) for row, limit in zip(values, limits, strict=True)]
     open_rows = [i for i, n in enumerate(kept) if n == count < vocab]
     return values, ids, kept, open_rows
+
+
+def _read_likeliest(scaled: Tensor, count: int) -> tuple[list[list[float]], list[list[int]]]:
+    """The `count` highest log-probs of each row, descending, and their ids, read in one go."""
+    # float32 represents ids up to 16 million exactly.
+    table = torch.cat(likeliest(scaled, count), 1).tolist()
+    return [line[:count] for line in table], [list(map(int, line[count:])) for line in table]
 
 
 def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
