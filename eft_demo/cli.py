@@ -350,6 +350,12 @@ def bench(
     vocabulary: Annotated[
         bool, typer.Option("--vocabulary", help="Instead: what a step costs beside the forwards.")
     ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: a folder with a family file of your checkpoints, against plain transformers."
+        ),
+    ] = None,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
@@ -359,6 +365,12 @@ def bench(
 
         found = widths.bench_vocabulary(Settings.from_env())
         write_stdout(json.dumps(found) if as_json else widths.to_markdown(found))
+        return
+    if real is not None:
+        from eft_demo.lab import real as checkpoints
+
+        measured = checkpoints.bench_real(Settings.from_env(), real, rounds=pairs, new_tokens=new_tokens)
+        write_stdout(json.dumps(measured) if as_json else checkpoints.to_markdown(measured))
         return
     from eft_demo.lab import bench as lab
 
