@@ -115,7 +115,7 @@ def test_greedy_tokens_equal_those_of_generate(
     prompt = encode_prompt(tiny_family, "large_base", text)
     processor = baseline.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
     for column, role, extra in zip(
-        columns, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
+        columns, ("large_base", "assistant", "large_base"), ([], [], [processor]), strict=True
     ):
         expected = list(baseline.generate(reference[role], prompt, 24, extra, do_sample=False))
         stop = expected.index(0) + 1 if 0 in expected else 24
