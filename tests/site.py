@@ -67,8 +67,8 @@ class Site:
     def open(self, width: int = 1400, height: int = 1000, query: str = "", **context: Any) -> Any:
         """A newly loaded page of a visitor who stored nothing.
 
-        `context` goes to the browser: forced_colors, reduced_motion ... The window may be one that an earlier
-        test used, because that takes half the time of a new one; do not give it scripts that run at each load.
+        `context` goes to the browser: forced_colors, reduced_motion ... The window may be that of an earlier
+        test, because this halves the time of a load; do not give it scripts that run at each load.
         """
         page = self._used_page(context) or self.new_page(**context)
         page.set_viewport_size({"width": width, "height": height})
