@@ -247,7 +247,7 @@ class Settings:
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
-    deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
+    deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 

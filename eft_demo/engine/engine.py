@@ -40,6 +40,8 @@ from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PREFILL_CHUNK = 128  # prompt tokens per step: a long prompt delays other runs by one chunk at a time
+READ_S = 0.5  # while other runs write, a chunk should not take longer than this
+MIN_CHUNK = 16  # fewer take about as long: the weights are read once per chunk
 MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
 
 
@@ -83,6 +85,7 @@ class Engine:
             self._emit,
             self._fail,
         )
+        self._token_s = 0.0  # what reading a token with every model of the last prompt took
         self._failures = 0  # consecutive steps that failed as a whole
         self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
         self._leaked = ""  # why a model could not free a slot; empty if none failed to
@@ -293,12 +296,12 @@ class Engine:
         return seq
 
     def _end_late(self) -> None:
-        """End cancelled and overdue runs, whether they are waiting or running."""
+        """End cancelled and overdue runs. The time counts from the first token: reading may take longer."""
         limit_s = self.settings.deadline_s
         overdue_s = time.perf_counter() - limit_s
         self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
-        self._end([seq for seq in self._seqs if seq.run.submitted_s < overdue_s], "error", late)
+        self._end([seq for seq in self._seqs if seq.position and seq.first_s < overdue_s], "error", late)
         for run in self._queue.remove_where(lambda run: run.cancelled):
             run.end("cancelled", None)
         crowded = f"This run waited {limit_s:g} s without getting a turn. Please try again later."
@@ -356,15 +359,22 @@ class Engine:
                 seq.roll_back_unsent()
 
     def _read(self, run: Run) -> None:
+        chunk, began_s, block = self._chunk(), self.forwards.clock(), 0
         for prefill in list(self._prefills[run]):
             if not prefill.seqs or prefill.is_done or run.cancelled:
                 continue
-            outcome = self._try_with_room(partial(self._read_chunk, prefill))
+            block = max(block, min(chunk, len(prefill.tokens) - prefill.slot.length))
+            outcome = self._try_with_room(partial(self._read_chunk, prefill, chunk))
             if isinstance(outcome, StepFailure):
                 self._fail(outcome.seqs, outcome)
+        if block:
+            self._token_s = (self.forwards.clock() - began_s) / block
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
+            read = sum(prefill.slot.length for prefill in prefills)
+            run.reading = read, sum(len(prefill.tokens) for prefill in prefills)
             return
+        run.reading = None
         if prefills and run.request.forced[prefills[0].seqs[0].position :]:
             self._score(run, prefills)
         else:
@@ -373,13 +383,21 @@ class Engine:
                     self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
             self._decoder.forget_layout()
 
-    def _read_chunk(self, prefill: Prefill) -> None:
+    def _chunk(self) -> int:
+        """How many tokens of a prompt to read in this step: fewer on a slow machine while others write."""
+        if not self._token_s or all(seq.run in self._prefills for seq in self._seqs):
+            return PREFILL_CHUNK
+        return min(PREFILL_CHUNK, max(MIN_CHUNK, int(READ_S / self._token_s)))
+
+    def _read_chunk(self, prefill: Prefill, chunk: int) -> None:
         start = prefill.slot.length
-        tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
+        tokens = torch.tensor([prefill.tokens[start : start + chunk]])
         try:
             self.models[prefill.role].forward([prefill.slot], tokens)
         except Exception as error:  # a failing model ends only the sequences that use it
-            raise ModelFailure([prefill.role], prefill.seqs, error) from error
+            size = f"{len(prefill.tokens):,} tokens"
+            work = f"read more than {start:,} of the prompt's {size}" if start else f"read a prompt of {size}"
+            raise ModelFailure([prefill.role], prefill.seqs, error, work) from error
 
     def _score(self, run: Run, prefills: abc.Sequence[Prefill]) -> None:
         """Attribute a run's next forced tokens, with one forward per model for all of its columns."""

@@ -31,16 +31,20 @@ class EngineDead(Exception):
 class ModelFailure(Exception):
     """A model raised an exception or returned NaN. `seqs` must end; the message is for their owners."""
 
-    def __init__(self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception) -> None:
+    def __init__(
+        self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception, work: str = ""
+    ) -> None:
+        """`work` says what memory was needed for: it completes `There is not enough memory for MODEL to`."""
         self.seqs = tuple(seqs)
         self.error = error
         names = " or ".join(roles)
         if isinstance(error, EFTError):
-            super().__init__(str(error))
+            fuller = work and isinstance(error, OutOfMemory)
+            super().__init__(str(out_of_memory(names, work) if fuller else error))
             return
         log.error("the model %s failed", names, exc_info=error)
         if is_out_of_memory(error):
-            reason, rest = "", str(out_of_memory(names, "take this step"))
+            reason, rest = "", str(out_of_memory(names, work or "take this step"))
         else:
             reason, rest = f" ({type(error).__name__})", "Please try again."
         super().__init__(f"The model {names} failed, so this text ends here{reason}. {rest}")

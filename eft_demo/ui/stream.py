@@ -25,6 +25,7 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup",
                 "reused":[tokens of the prompt that were not read again, all of them] if there were any}
+    {"k":"reading", "done", "of"}   tokens of the prompt, over all models; once a second until the first token
     {"k":"load", "active", "of", "waiting"}   at least once a second, so silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}

@@ -29,6 +29,9 @@ export function speedText(column) {
   return speed + "first " + Math.round(first) + " ms";
 }
 
+/** @type {(done: number, of: number) => string} */
+export const readingText = (done, of) => "reading the prompt: " + Math.floor((100 * done) / (of || 1)) + " %";
+
 /** @type {(line: End) => string} */
 export function endedSpeed(line) {
   const texts = line.tps ? [Math.round(line.tps) + " tok/s", "first " + Math.round(line.ttft_ms || 0) + " ms"] : [];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
@@ -38,6 +38,11 @@ test("the line below a column says how much of the prompt was reused", () => {
   assert.equal(endedSpeed({ why: "stop", tps: 12.4, ttft_ms: 300 }), "12 tok/s · first 300 ms");
   assert.equal(endedSpeed({ why: "stop", tps: 12.4, reused: [398, 430] }), "12 tok/s · first 0 ms · 398 of 430 prompt tokens reused");
   assert.equal(endedSpeed({ why: "error" }), "");
+});
+
+test("the line below a column says how much of the prompt was read", () => {
+  assert.equal(readingText(372, 860), "reading the prompt: 43 %");
+  assert.equal(readingText(859, 860), "reading the prompt: 99 %");
 });
 
 test("the line below a column gives drafts, speed and ending", () => {
