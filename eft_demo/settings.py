@@ -246,7 +246,8 @@ class Settings:
     max_heavy_each: int = 8  # waiting exports, plots and file openings per page; one is processed at a time
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
-    deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
+    prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
+    deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 
@@ -258,6 +259,7 @@ class Settings:
         check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_SEQUENCES", self.max_sequences, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
+        check_number("EFT_PREFIX_CACHE_MB", self.prefix_cache_mb, 0, 1_000_000, integer=True)
         for name in _COUNTS:
             check_number(variable_of(name), getattr(self, name), 1, 1_000_000, integer=True)
         check_number("EFT_MAX_SHARE", self.max_share, 0, 1, above_low=True)

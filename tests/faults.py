@@ -46,7 +46,7 @@ PLACES = {
 }  # fmt: skip
 CALLS = [f"{owner}.{name}" for owner, names in PLACES.items() for name in names]
 CLOCK = "clock"
-MODELS = [f"{method} of {role}" for method in ("join", "leave", "copy_prefix", "forward")
+MODELS = [f"{method} of {role}" for method in ("join", "leave", "copy_prefix", "save", "restore", "forward")
           for role in ("large_base", "small_base", "tuned")]  # fmt: skip
 CACHE = [f"cache.{name}" for name in ("begin", "write", "commit", "_grow", "_change_places", "leave", "join")]
 

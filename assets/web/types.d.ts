@@ -87,6 +87,7 @@ export interface End {
   ttft_ms?: number | null;
   acc?: number;
   speedup?: number;
+  reused?: [tokens: number, of: number]; // of the prompt: what the models did not read again
 }
 
 /** The part of a column that the counterfactual and the sentences need. */

@@ -14,6 +14,7 @@ from torch import Tensor
 from eft_demo.engine.batch import Feed
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.failures import ModelFailure
+from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
@@ -33,6 +34,7 @@ class Forwards:
     groups: abc.Sequence[ModelGroup]
     control_tokens: ControlTokens
     clock: Callable[[], float] = time.perf_counter  # seconds
+    prefixes: PrefixCache = field(default_factory=lambda: PrefixCache({}, 0))
     costs: Costs = field(default_factory=Costs)  # what each forward took
     spent_s: float = 0.0  # in forwards so far
 

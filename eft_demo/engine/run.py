@@ -51,6 +51,8 @@ class Run:
         self.request = request
         self._allow_negative = allow_negative
         self.submitted_s = time.perf_counter()
+        # While its prompt is read: tokens that its models have read, and all that they must read.
+        self.reading: tuple[int, int] | None = None
         self._controls = dict(request.spec.controls)
         self._events: deque[Event] = deque()
         self._open = set(range(len(request.spec.columns)))  # columns that have not ended

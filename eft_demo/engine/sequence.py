@@ -71,6 +71,7 @@ class Sequence:
     slots: dict[str, Slot] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)  # of the answer so far
     position: int = 0  # how many tokens the answer has
+    reused: int = 0  # tokens of its prompt that its anchor did not have to read again
     sent: int = 0  # how many of them were sent to the run's owner
     ended: bool = False  # it has left the engine
     first_s: float = 0.0
@@ -112,7 +113,17 @@ class Sequence:
         decode_s = now - self.first_s
         # The prefill pays for the first token, so the speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
-        end = EndEvent(self.column, finish_reason, error, ttft_s, speed, self.stream.flush())
+        prompt = len(self.prompts[self.recipe.anchor])
+        end = EndEvent(
+            self.column,
+            finish_reason,
+            error,
+            ttft_s,
+            speed,
+            self.stream.flush(),
+            prompt_tokens=prompt,
+            reused_tokens=self.reused,
+        )
         drafting = self.drafting
         if drafting and drafting.drafted:
             end = replace(

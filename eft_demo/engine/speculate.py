@@ -109,6 +109,8 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
+            else:
+                forwards.prefixes.restore(seq.run.request.owner, role, prompt[:-1], slot)
         slot = seq.slots[role]
         while slot.length < len(prompt) + seq.position - 1:
             unread = [*prompt, *seq.tokens][slot.length : -1][:CATCH_UP]

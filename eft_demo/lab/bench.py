@@ -13,7 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -173,8 +173,9 @@ class BenchEngine:
         self.models = load_models(family, dtype, ("large_base", self.tuned, "small_base"))
         # No stop ids, so that every text has the same length.
         groups = group_models(self.models)
+        apart = replace(settings, prefix_cache_mb=0)  # every run reads its prompt
         self.engine = Engine(
-            self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
+            self.models, (), apart, family.token_bytes, family.banned_ids, groups, PATIENCE_S
         )
         freeze_loaded_objects()  # as a service does before it starts
         self.acceptance_rate: float | None = None  # of the last run that drafted

@@ -167,7 +167,7 @@ def make_plan(
         if any(measure.entry.is_gguf for measure in known.values()):
             rows = min(rows, llama_cpp.MAX_ROWS)
         while True:
-            plan = _place(known, strategy, rows, room)
+            plan = _place(known, strategy, rows, room, settings.prefix_cache_mb * 1_000_000)
             if plan.fits:
                 return plan
             if rows <= MIN_ROWS:
@@ -227,8 +227,12 @@ def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> li
     return strategies
 
 
-def _place(known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]) -> Plan:
+def _place(
+    known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int], prefix_bytes: int
+) -> Plan:
     placements, full = _filled(known, strategy, rows, room)
+    if CPU in full and rows > MIN_ROWS:  # with less room, the prefix cache is emptied when memory ends
+        full[CPU] += prefix_bytes
     _, needed = _filled(known, strategy, min(rows, MIN_ROWS), room)
     short = [device for device in full if full[device] > room.get(device, 0)]
     problem = _problem(short[0], full, room, placements, strategy) if short else ""

@@ -226,6 +226,8 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
             raise EFTError(CLOSING)
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
+        if not events and (reading := run.reading):
+            lines += wire.line("reading", done=reading[0], of=reading[1])
         if began - beat >= HEARTBEAT_S or not events:
             lines += load_line(service)
             beat = began

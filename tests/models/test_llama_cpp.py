@@ -27,7 +27,7 @@ from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.llama_cpp import BATCH, MAX_ROWS, LlamaCppModel
 from eft_demo.models.load import load_model
 from eft_demo.models.open import open_family
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import SavedRow, Slot
 from eft_demo.settings import Settings
 from tests.asking import run_three
 from tests.gguf import make_gguf_family
@@ -135,6 +135,47 @@ def test_a_copied_prefix_is_a_row_of_its_own(model: LlamaCppModel, families: dic
     model.copy_prefix(empty, target)
     assert target.length == 0
     close(model.forward([target], torch.tensor([[5]]))[0], whole(families["llama2"], "large_base", [5]))
+
+
+@every_kind
+def test_a_saved_row_continues_in_another_place_as_it_would_have(
+    families: dict[str, Family], kind: str
+) -> None:
+    model = loaded(families[kind])
+    source, _ = read(model, TEXTS[0])
+    assert model.save(source, 1) is None
+    saved = model.save(source, 10**7)
+    assert saved is not None and 0 < saved.size_bytes < 10**7
+    expected = model.forward([source], torch.tensor([[8, 9]]), keep=2)
+    model.leave(source)
+    other, _ = read(model, TEXTS[2])
+    whole_row, part = model.join(), model.join()
+    model.restore(whole_row, saved, len(TEXTS[0]))
+    model.restore(part, saved, 6)
+    held = 0 if kind in ("gemma2", "gemma3") else 6  # their windows are shorter than the text
+    assert (whole_row.length, part.length) == (len(TEXTS[0]), held)
+    found = model.forward([whole_row, other], torch.tensor([[8, 9], [70, 71]]), keep=2)
+    torch.testing.assert_close(
+        found[:1], expected, atol=2e-3 if kind.startswith("gemma") else 1e-4, rtol=1e-4
+    )
+    close(
+        model.forward([part], torch.tensor([[*TEXTS[0][held:6], 70, 71]]), keep=2)[0],
+        whole(families[kind], "large_base", [*TEXTS[0][:6], 70, 71])[-2:],
+        kind,
+    )
+
+
+def test_a_restore_that_fails_leaves_an_empty_row(
+    model: LlamaCppModel, families: dict[str, Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = read(model, TEXTS[0])
+    saved = model.save(source, 10**7)
+    assert saved is not None
+    row = model.join()
+    with pytest.raises(MemoryError):
+        model.restore(row, SavedRow(saved.content, 5, saved.tokens), 6)  # cut short
+    assert row.length == 0
+    close(model.forward([row], torch.tensor([[5]]))[0], whole(families["llama2"], "large_base", [5]))
 
 
 def test_rows_join_and_leave_and_keep_their_texts_as_the_cache_grows(model: LlamaCppModel) -> None:

@@ -15,7 +15,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from tests.fakes import EchoModel, make_service
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 Json = dict[str, Any]
 GOOD: Json = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
@@ -344,3 +344,26 @@ def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
     asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
     place, text = message_for(lines_of(service, asked))
     assert place == "turns" and "each of the 3 columns" in text
+
+
+def test_the_page_learns_how_much_of_a_long_prompt_is_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.01)
+    told, large = threading.Event(), service.engine.models["large_base"]
+    forward = large.forward
+
+    def waiting(slots: Any, tokens: Any, *more: Any) -> Any:
+        if slots[0].length and tokens.shape[1] > 1:  # the next part is read once the page knows of the first
+            assert told.wait(PATIENCE_S)
+        return forward(slots, tokens, *more)
+
+    monkeypatch.setattr(large, "forward", waiting)
+    for value in handlers.stream_run(service, LiveRuns(), {**GOOD, "prompt": "x" * 200, "length": 2}):
+        if '"reading"' in value:
+            told.set()
+    lines = [json.loads(line) for line in value.splitlines()]
+    reading = [line for line in lines if line["k"] == "reading"]
+    assert reading and all(0 < line["done"] < line["of"] for line in reading)
+    kinds = [line["k"] for line in lines]
+    assert kinds.index("t") > max(i for i, kind in enumerate(kinds) if kind == "reading")

@@ -1,6 +1,6 @@
 // Formatting of numbers and names on the page.
 
-/** @import { Nats, Column } from "../types.js" */
+/** @import { Nats, Column, End } from "../types.js" */
 
 /** @type {(role: string) => string} */
 export const roleName = (role) => role.replaceAll("_", " ");
@@ -27,6 +27,16 @@ export function speedText(column) {
   const n = column.tokens.length, first = column.tokens[0].ms, last = column.tokens[n - 1].ms;
   const speed = n > 4 && last > first ? Math.round(((n - 1) * 1000) / (last - first)) + " tok/s · " : "";
   return speed + "first " + Math.round(first) + " ms";
+}
+
+/** @type {(done: number, of: number) => string} */
+export const readingText = (done, of) => "reading the prompt: " + Math.floor((100 * done) / (of || 1)) + " %";
+
+/** @type {(line: End) => string} */
+export function endedSpeed(line) {
+  const texts = line.tps ? [Math.round(line.tps) + " tok/s", "first " + Math.round(line.ttft_ms || 0) + " ms"] : [];
+  if (line.tps && line.reused) texts.push(line.reused[0] + " of " + line.reused[1] + " prompt tokens reused");
+  return texts.join(" · ");
 }
 
 /** @type {(column: Column) => string} */

@@ -1,6 +1,6 @@
 // Handlers of the stream's lines.
 
-import { ending } from "../lib/formats.js";
+import { ending, readingText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { part } from "../dom.js";
 import {
@@ -65,6 +65,11 @@ function onEnd(line) {
   endText(column, line);
 }
 
+function onReading(line) {
+  for (const column of run.columns)
+    if (!column.ended && !column.tokens.length) column.view.speed.textContent = readingText(line.done, line.of);
+}
+
 function onLoad(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
   part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
@@ -88,5 +93,5 @@ function onDone() {
 }
 
 export function listen() {
-  for (const [kind, reader] of Object.entries({ run: onRun, t: onToken, end: onEnd, load: onLoad, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
+  for (const [kind, reader] of Object.entries({ run: onRun, reading: onReading, t: onToken, end: onEnd, load: onLoad, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
 }
