@@ -19,6 +19,7 @@ import * as flow from "./views/flow.js";
 import * as key from "./views/key.js";
 import * as memory from "./views/memory.js";
 import * as messages from "./views/messages.js";
+import * as paneTabs from "./views/pane-tabs.js";
 import * as pad from "./views/pad.js";
 import * as page from "./views/page.js";
 import * as pageKeys from "./views/page-keys.js";
@@ -27,6 +28,7 @@ import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
 import * as share from "./views/share.js";
+import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
 import * as tabs from "./views/tabs.js";
 import * as theme from "./views/theme.js";
@@ -34,8 +36,8 @@ import * as tooltip from "./views/tooltip.js";
 
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
-  key, copies, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, ask, flow, conversation, page, pageKeys,
+  key, copies, stream, connection, columns, painting, bars, card, side, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  family, share, replay, memory, drop, print, theme, messages, ask, flow, paneTabs, conversation, page, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

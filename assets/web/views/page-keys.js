@@ -7,6 +7,7 @@ import { selectSpan, walk, widen } from "./columns.js";
 import { dialogIsOpen, openDialog } from "./dialogs.js";
 import { startRun, stopRun } from "./ask.js";
 import { pauseReplay } from "./replay.js";
+import { closeSide, isSheet } from "./side.js";
 
 function onKey(key, { target }) {
   if (!isOurs(target) || dialogIsOpen()) return false; // an open dialog gets all keys
@@ -25,7 +26,7 @@ function onKey(key, { target }) {
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
-  else if (!pauseReplay()) return widen(null), wasWide;
+  else if (!pauseReplay()) return (isSheet() && closeSide()) || (widen(null), wasWide);
   return true;
 }
 
