@@ -247,6 +247,13 @@ class Settings:
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
+    pace: float = (
+        8.0  # tokens a second of a live run, slow enough to steer; visitors can change it; 0 = full speed
+    )
+    hold_s: float = (
+        600.0  # longest time that pace and pauses may hold a run back; then it goes on at full speed
+    )
+    welcome: str = "up-scaling"  # the recorded run that a new page shows; off = none
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 
@@ -265,6 +272,8 @@ class Settings:
         check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
         check_number("EFT_MAX_HEAVY_S", self.max_heavy_s, 0, 60, above_low=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
+        check_number("EFT_PACE", self.pace, 0, 1000)
+        check_number("EFT_HOLD_S", self.hold_s, 0, 86_400)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
         for name, known in WORDS.items():

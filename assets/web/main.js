@@ -9,6 +9,7 @@ import * as branching from "./views/branching.js";
 import * as card from "./views/card.js";
 import * as columns from "./views/columns.js";
 import * as comparison from "./views/comparison.js";
+import * as completion from "./views/completion.js";
 import * as connection from "./views/connection.js";
 import * as conversation from "./views/conversation.js";
 import * as copies from "./views/copies.js";
@@ -16,6 +17,7 @@ import * as dialogs from "./views/dialogs.js";
 import * as drop from "./views/drop.js";
 import * as family from "./views/family.js";
 import * as flow from "./views/flow.js";
+import * as help from "./views/help.js";
 import * as key from "./views/key.js";
 import * as memory from "./views/memory.js";
 import * as messages from "./views/messages.js";
@@ -33,11 +35,12 @@ import * as stream from "./views/stream.js";
 import * as tabs from "./views/tabs.js";
 import * as theme from "./views/theme.js";
 import * as tooltip from "./views/tooltip.js";
+import * as welcomeView from "./views/welcome.js";
 
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, card, side, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, ask, flow, paneTabs, conversation, page, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, flow, paneTabs, conversation, completion, welcomeView, page, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -39,6 +39,7 @@ from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
 from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
@@ -228,7 +229,14 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         chips=list(service.chips),
         made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
-        examples=list(family.examples),
+        examples=[
+            {"prompt": e.prompt, "shows": e.shows, "behaviour": e.behaviour, "alpha": e.alpha}
+            for e in family.examples
+        ],
+        sizes=_sizes(service),
+        world=world_of(family),
+        welcome=replays.recorded(settings.welcome) if family.roles else None,
+        pace=settings.pace,
         controls={
             name: _range(limits)
             for name in CONTROLS
@@ -267,6 +275,12 @@ def loader() -> str:
 def style() -> str:
     """The style sheet for the document's head, so that the page never appears unstyled."""
     return f"<style>\n{asset('style.css')}</style>"
+
+
+def _sizes(service: Service) -> list[dict[str, object]]:
+    """Role and parameters of each model, for a picture of their sizes."""
+    placements = service.plan.placements if service.plan else ()
+    return [{"role": place.role, "parameters": place.parameters} for place in placements]
 
 
 def _range(limits: Range) -> dict[str, object]:

@@ -31,7 +31,8 @@ BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "
 TABS = pytest.mark.parametrize("name", BOXES)
 # What must not change between tokens: the page's height, and the position and height of each part.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
-  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls', '[data-part=card-besides]', '.attribution',
+  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls',
+  '[data-part=card-besides]', '.attribution',
   ].map(part => {
     const { top, height } = document.querySelector(part).getBoundingClientRect();
     return [top + scrollY, height].map(Math.round).join();

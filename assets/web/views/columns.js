@@ -59,7 +59,7 @@ export function settleColumns() {
     const { view } = column;
     if (!column.ended) view.speed.textContent = speedText(column);
     if (!column.ended && column.drafted) view.drafts.textContent = draftsText(column);
-    if (view.atEnd) view.text.scrollTop = view.text.scrollHeight;
+    if (view.atEnd && !column.ended) view.text.scrollTop = view.text.scrollHeight;
   }
   grown.clear();
 }

@@ -66,7 +66,7 @@ function saveNow(word = "") {
   saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
   markEntry();
-  let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
+  let left = history ? [...nodes.values()].filter((node) => !node.run.welcome).map((node) => ({ ...node })) : [];
   while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
 }
@@ -133,6 +133,12 @@ function withoutOldest(left) {
   const ends = left.filter(({ id }) => !parents.has(id) && id !== now.current);
   const goes = ends.find(({ id }) => !now.ids.includes(id)) || ends[0] || left[0];
   return left.filter((node) => node !== goes).map((node) => (node.parent === goes.id ? { ...node, parent: null, column: null, position: 0 } : node));
+}
+
+// What the page has filled in itself needs no notice after a reload.
+export function settle() {
+  setUntouched(JSON.stringify(settingsNow()));
+  saveSoon();
 }
 
 function recordOf(left, word) {
@@ -311,7 +317,7 @@ export function reloadPage(word) {
 }
 
 function showMemory(left) {
-  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
+  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? [...nodes.values()].filter((node) => !node.run.welcome).length - left.length : 0;
   const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
   part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
