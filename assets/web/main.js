@@ -26,6 +26,7 @@ import * as pad from "./views/pad.js";
 import * as page from "./views/page.js";
 import * as pageKeys from "./views/page-keys.js";
 import * as painting from "./views/painting.js";
+import * as player from "./views/player.js";
 import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
@@ -40,7 +41,7 @@ import * as welcomeView from "./views/welcome.js";
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, card, side, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, help, ask, flow, paneTabs, conversation, completion, welcomeView, page, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

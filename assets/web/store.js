@@ -66,6 +66,11 @@ export function noteDrafted(column) { // a token of it was proposed by a draft
   run.drafted = true;
 }
 
+export let paused = false; // the live run waits for a person
+
+/** @type {(now: boolean) => void} */
+export const setPaused = (now) => void (paused = now);
+
 // ---- the connection
 
 export let lostAt = 0; // when the server was lost; 0: it is there

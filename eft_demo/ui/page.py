@@ -104,6 +104,7 @@ def build_demo(
             elem_id="eft",
             server_functions=[
                 _named(handlers.set_controls, live),
+                _named(handlers.set_pace, live),
                 _named(handlers.stop, live),
                 *form_functions(lambda: demo),
                 _named(restored_runs.is_stored, live.store),
@@ -236,7 +237,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         sizes=_sizes(service),
         world=world_of(family),
         welcome=replays.recorded(settings.welcome) if family.roles else None,
-        pace=settings.pace,
+        pace=None if settings.zero_gpu else settings.pace,
         controls={
             name: _range(limits)
             for name in CONTROLS

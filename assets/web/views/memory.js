@@ -20,6 +20,7 @@ import { askOtherTabs } from "./copies.js";
 import { fieldInputs, setField } from "./fields.js";
 import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
+import { choosePace } from "./player.js";
 import { runSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
@@ -163,7 +164,7 @@ function viewNow() {
   const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
   const replay = part("replay").hidden ? null : ["replay-title", "replay-about", "replay-prompt"].map((name) => part(name).textContent);
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, drawer, replay, caret: at, scroll: window.scrollY };
+  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, drawer, replay, caret: at, scroll: window.scrollY };
 }
 
 // A run that is still being replayed is stored whole.
@@ -299,6 +300,7 @@ function putView(view) {
   part("colour").value = view.colour;
   chooseColour(part("colour").value);
   if (view.numbers !== part("numbers").checked) part("numbers").click();
+  if (view.pace) choosePace(view.pace);
   if (view.drawer) openDrawer(view.drawer);
   if (view.replay) {
     ["replay-title", "replay-about", "replay-prompt"].forEach((name, k) => (part(name).textContent = view.replay[k]));
