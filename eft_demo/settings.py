@@ -248,6 +248,9 @@ class Settings:
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
     deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
+    pace: float = 8.0  # tokens a second of a live run, slow enough to steer; 0 = full speed
+    hold_s: float = 600.0  # longest time that pace and pauses hold a run back; then it goes at full speed
+    welcome: str = "up-scaling"  # the recorded run that a new page shows; off = none
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 
@@ -267,6 +270,8 @@ class Settings:
         check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
         check_number("EFT_MAX_HEAVY_S", self.max_heavy_s, 0, 60, above_low=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
+        check_number("EFT_PACE", self.pace, 0, 1000)
+        check_number("EFT_HOLD_S", self.hold_s, 0, 86_400)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
         for name, known in WORDS.items():

@@ -171,7 +171,9 @@ def browsing() -> Iterator[Any]:
 @contextmanager
 def serving(service: Service, browser: Any, *more: Any) -> Iterator[Site]:
     """Serve the page of `service` until the end of the block, then stop it. `more` goes to `build_demo`."""
-    settings = replace(service.settings, port=0)
+    # A new page starts empty, and runs at full speed: most tests are about one run of their own.
+    settings = replace(service.settings, port=0, welcome="off", pace=0)
+    object.__setattr__(service, "settings", settings)
     demo = build_demo(service, settings, *more)
     site = Site(server.start(demo, settings), demo, browser)
     yield site

@@ -161,6 +161,7 @@ export interface Run {
   of?: string | null;
   copied?: number[];
   recorded?: boolean;
+  welcome?: boolean; // the run that a new page shows
   drafted?: boolean;
   key?: string;
 }
@@ -250,6 +251,15 @@ export type View = [number, number] | "all" | null;
 export interface FamilyMenu {
   progress: any;
   [fact: string]: any;
+}
+
+/** What can be asked, as eft_demo/atlas/askable.py makes it. */
+export interface Askable {
+  facts: number;
+  kinds: string[];
+  forms: string[]; // with {e}
+  entities: [name: string, said: string | 0, forms: number[]][];
+  values: string[];
 }
 
 /** The page's first line, sent once. */

@@ -27,6 +27,7 @@ from eft_demo.engine.failures import (
     message_for,
 )
 from eft_demo.engine.forward import Forwards
+from eft_demo.engine.pacer import Pacer
 from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.engine.queue import RunQueue
 from eft_demo.engine.run import Run, RunRequest
@@ -86,6 +87,7 @@ class Engine:
             self._fail,
         )
         self._token_s = 0.0  # what reading a token with every model of the last prompt took
+        self._pacer = Pacer()
         self._failures = 0  # consecutive steps that failed as a whole
         self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
         self._leaked = ""  # why a model could not free a slot; empty if none failed to
@@ -103,6 +105,11 @@ class Engine:
         return len(self._queue)
 
     @property
+    def rest_s(self) -> float:
+        """Seconds until `step` may have work again, if it had none because every run is held back."""
+        return self._pacer.rest_s
+
+    @property
     def stalled_s(self) -> float:
         """Seconds since a step last began or ended; 0 while there is no work."""
         return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
@@ -112,13 +119,15 @@ class Engine:
         waiting or the engine is closed.
         """
         self._check(request)
-        run = Run(request, self.wake, self.settings.allow_negative_alpha)
+        run = Run(request, self.wake, self.settings.allow_negative_alpha, self.settings.hold_s)
         self._queue.add(run, self._seqs)
         return run
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Read one chunk of one prompt and decode one token of every sequence. False if there was no work.
+        """Read one chunk of one prompt and decode one token of every sequence that is due.
+
+        False if there was no work now.
 
         Raises EngineDead if the engine cannot continue; every run has ended by then.
         """
@@ -183,7 +192,14 @@ class Engine:
                 self._reset_models()
             return False
         self._prefill()
-        if not self._decoder.step([r for r in self._seqs if r.run not in self._prefills]):
+        decoding = [seq for seq in self._seqs if seq.run not in self._prefills]
+        due = self._pacer.due(decoding, others_wait=self.waiting > 0)
+        if self._pacer.are_others(due):
+            self._decoder.forget_layout()
+        if decoding and not due:
+            self._decoder.send_unsent()
+            return bool(self._prefills)
+        if not self._decoder.step(due):
             self._note_failure()
         return True
 
@@ -301,7 +317,9 @@ class Engine:
         overdue_s = time.perf_counter() - limit_s
         self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
-        self._end([seq for seq in self._seqs if seq.position and seq.first_s < overdue_s], "error", late)
+        writing = [seq for seq in self._seqs if seq.position]
+        late_seqs = [seq for seq in writing if seq.first_s + seq.run.pace.held_s < overdue_s]
+        self._end(late_seqs, "error", late)
         for run in self._queue.remove_where(lambda run: run.cancelled):
             run.end("cancelled", None)
         crowded = f"This run waited {limit_s:g} s without getting a turn. Please try again later."

@@ -20,6 +20,7 @@ from eft_demo.families.catalogue import (
     EXAMPLES,
     Behaviour,
     Entry,
+    Example,
     RoleEntry,
     find_entry,
     known_files,
@@ -53,7 +54,7 @@ class Family:
     bos_id: int | None = None  # first token of every prompt that no chat template writes
     banned_ids: frozenset[int] = frozenset()  # control tokens other than stop tokens: never sampled
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
-    examples: tuple[str, ...] = EXAMPLES
+    examples: tuple[Example, ...] = EXAMPLES
     captions: Mapping[str, str] = field(default_factory=dict)  # by role, as in the family file
 
     @property

@@ -39,6 +39,7 @@ from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
 from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
@@ -103,6 +104,7 @@ def build_demo(
             elem_id="eft",
             server_functions=[
                 _named(handlers.set_controls, live),
+                _named(handlers.set_pace, live),
                 _named(handlers.stop, live),
                 *form_functions(lambda: demo),
                 _named(restored_runs.is_stored, live.store),
@@ -228,7 +230,14 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         chips=list(service.chips),
         made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
-        examples=list(family.examples),
+        examples=[
+            {"prompt": e.prompt, "shows": e.shows, "behaviour": e.behaviour, "alpha": e.alpha}
+            for e in family.examples
+        ],
+        sizes=_sizes(service),
+        world=world_of(family),
+        welcome=replays.recorded(settings.welcome) if family.roles else None,
+        pace=None if settings.zero_gpu else settings.pace,
         controls={
             name: _range(limits)
             for name in CONTROLS
@@ -267,6 +276,12 @@ def loader() -> str:
 def style() -> str:
     """The style sheet for the document's head, so that the page never appears unstyled."""
     return f"<style>\n{asset('style.css')}</style>"
+
+
+def _sizes(service: Service) -> list[dict[str, object]]:
+    """Role and parameters of each model, for a picture of their sizes."""
+    placements = service.plan.placements if service.plan else ()
+    return [{"role": place.role, "parameters": place.parameters} for place in placements]
 
 
 def _range(limits: Range) -> dict[str, object]:

@@ -31,7 +31,8 @@ BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "
 TABS = pytest.mark.parametrize("name", BOXES)
 # What must not change between tokens: the page's height, and the position and height of each part.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
-  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.attribution',
+  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls',
+  '[data-part=card-besides]', '.attribution',
   ].map(part => {
     const { top, height } = document.querySelector(part).getBoundingClientRect();
     return [top + scrollY, height].map(Math.round).join();
@@ -230,7 +231,7 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
     for _ in range(12):
         page.keyboard.press("ArrowRight")
         places.add(page.evaluate(PLACES))
-        sentences.add(page.locator("[data-part=card-verdict] .said").count())
+        sentences.add(page.locator(".card .verdict:not([hidden]) .said").count())
     return places, sentences
 
 

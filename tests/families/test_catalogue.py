@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import EXAMPLES, find_entry, list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, Example, find_entry, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
@@ -241,14 +241,19 @@ def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> Non
 def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None:
     assert read_entry(written(tmp_path, OWN)).examples == EXAMPLES
     # Questions or requests in words, not names of code.
-    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example) for example in EXAMPLES)
-    own = "examples: ['Why is ice slippery?']\ncaptions: {large_base: Knows much, small_tuned: Answers}\n"
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example.prompt) for example in EXAMPLES)
+    two = "['Why is ice slippery?', {prompt: 'Why?', shows: Little, behaviour: polite, alpha: 3}]"
+    own = f"examples: {two}\ncaptions: {{large_base: Knows much, small_tuned: Answers}}\n"
     entry = read_entry(written(tmp_path, OWN + own))
-    assert entry.examples == ("Why is ice slippery?",)
+    assert entry.examples == (Example("Why is ice slippery?"), Example("Why?", "Little", "polite", 3))
     assert entry.captions == {"large_base": "Knows much", "small_tuned": "Answers"}
     for text, sentence in (
         ("examples: []", "1 to 8 examples"),
         (f"examples: [{'x' * 201}]", "200 characters"),
+        ("examples: [{prompt: Why, behaviour: nobody}]", "nobody"),
+        ("examples: [{prompt: Why, alpha: 9}]", "from 0 to 3"),
+        ("examples: [{prompt: Why, alpha: much}]", "a number"),
+        ("examples: [{shows: Little}]", "prompt"),
         ("captions: {nobody: Knows}", "nobody"),
         (f"captions: {{polite: {'x' * 81}}}", "80 characters"),
     ):

@@ -11,7 +11,7 @@ import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
 import { setControls } from "./sliders.js";
 
-let asWritten = ""; // the text shown while no slider is moved
+let asWritten = []; // the text shown while no slider is moved
 let asIfTimer = 0;
 
 // Show the text at these sliders; null: as it was written.
@@ -49,7 +49,7 @@ export function steeredColumn() {
 export function describeAsIf() {
   part("as-if").classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
-  if (!asIf) return void (part("as-if-text").textContent = asWritten);
+  if (!asIf) return void part("as-if-text").replaceChildren(...asWritten);
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const texts = ["Estimated from this run at " + values + ": "];
@@ -84,7 +84,7 @@ export function setSliders(tokens = run.columns.flatMap((column) => column.token
 }
 
 export function listen() {
-  asWritten = part("as-if-text").textContent;
+  asWritten = [...part("as-if-text").childNodes];
   on("plotted", () => asIf && describeAsIf());
   on("controls", asIfSoon);
 }

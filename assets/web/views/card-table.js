@@ -27,7 +27,8 @@ export function noteOf(run, column, token) {
   return ["", column.name, notes.join(" · ")];
 }
 
-export const verdictOf = (run, column, token) => [explain(column, token, run.labels), explainFilter(column, token), explainDraft(column, token, run.labels)];
+export const verdictOf = (run, column, token) => explain(column, token, run.labels);
+export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels)];
 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);

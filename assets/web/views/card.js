@@ -5,7 +5,7 @@ import { percent } from "../lib/formats.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
-import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
+import { besidesOf, noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
 import { waterfallsOf } from "./waterfall.js";
 
@@ -19,7 +19,7 @@ export function emptyCard() {
   part("card-table").replaceChildren();
   part("falls").replaceChildren();
   part("branching").hidden = true;
-  part("card-verdict").hidden = true;
+  part("card-verdict").hidden = part("card-more").hidden = true;
 }
 
 export function drawCard() {
@@ -33,7 +33,8 @@ export function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
-  writeVerdict(part("card-verdict"), verdictOf(run, column, token));
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token)]);
+  writeVerdict(part("card-more"), besidesOf(run, column, token));
   keepHeight();
 }
 
@@ -42,7 +43,7 @@ function drawWaterfalls(column, token, against) {
 }
 
 // Boxes never shrink within a run, so nothing below moves when a card is shorter.
-const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
+const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls", "card-besides"];
 
 function keepHeight() {
   const heights = KEPT_BOXES.map((name) => part(name).offsetHeight); // all read before one is set: one layout, not five
@@ -61,7 +62,8 @@ function reserveRoom() {
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
   showPieces(part("card-title"), longest((column, token) => titleOf(run, column, token.n), (pieces) => pieces.join("").length));
   showPieces(part("card-note"), longest((column, token) => noteOf(run, column, token), (pieces) => pieces.join("").length));
-  writeVerdict(part("card-verdict"), longest((column, token) => verdictOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
+  writeVerdict(part("card-verdict"), [longest((column, token) => verdictOf(run, column, token), (pieces) => pieces.join("").length)]);
+  writeVerdict(part("card-more"), longest((column, token) => besidesOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
     part("card-table").replaceChildren(tableOf(run, column, widest, candidateButton));

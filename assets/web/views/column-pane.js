@@ -154,7 +154,7 @@ export function endText(column, line) {
   }
   if (line.tps) view.speed.textContent = endedSpeed(line);
   else if (!column.tokens.length) view.speed.textContent = "no tokens";
-  view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  view.drafts.title = view.drafts.textContent = draftsText(column, line.acc, line.speedup);
   const count = column.tokens.length;
   view.ending.textContent = ending(column) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
   if (line.error) {

@@ -30,7 +30,7 @@ function canFollow() { // not while the shown run is the one that the prompt fol
 
 function drawConversation() {
   const { turns, names, from } = conversation, follows = canFollow();
-  part("conversation").hidden = !follows && !turns.length;
+  part("conversation").hidden = !turns.length;
   part("follow-up").hidden = !follows;
   part("new-conversation").hidden = !turns.length;
   part("conversation").classList.toggle("going", turns.length > 0); // the examples are for a new one

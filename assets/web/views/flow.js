@@ -2,7 +2,7 @@
 
 import { ending, readingText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
-import { part } from "../dom.js";
+import { element, part } from "../dom.js";
 import {
   asIf, askedFormats, config, lookAt, nonce, on, plotted, run, runOf, selected, stopWanted,
 } from "../store.js";
@@ -36,6 +36,7 @@ function onRun(line) {
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
+  if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
   describeAsIf();
   startColumns();
   startPlot();

@@ -125,7 +125,8 @@ export const columnsNow = () => distinctNames().map((name, k) => ({ name, recipe
 
 export function showColumnsSummary() {
   const asked = distinctNames(), differ = run && asked.join() !== run.columns.map((column) => column.name).join();
-  part("columns-summary").textContent = asked.join(" · ") + (differ ? " · from the next run" : "");
+  const usual = asked.join() === config.columns.map(({ name }) => name).join();
+  part("columns-summary").textContent = (usual && !differ ? "" : asked.join(" · ")) + (differ ? " · from the next run" : "");
 }
 
 export function listen() {

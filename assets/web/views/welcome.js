@@ -1,0 +1,27 @@
+// A new page shows a finished, recorded run, so that it is never empty. It costs no model, and nothing of it is stored.
+
+import { answerOf, server } from "../api.js";
+import { part } from "../dom.js";
+import { config, nonce, run } from "../store.js";
+import { setSliders } from "./as-if.js";
+import { settle } from "./memory.js";
+import { fitPrompt } from "./settings.js";
+import { take } from "./stream.js";
+
+export async function welcome() {
+  if (!config.welcome || run || part("prompt").value) return;
+  const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
+  if (answer.error || run || asked !== nonce || part("prompt").value) return; // something else came first
+  const [first, ...lines] = answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  part("prompt").value = first.prompt;
+  fitPrompt();
+  take([{ ...first, n: nonce, recorded: true, welcome: true }]);
+  take(lines);
+  setSliders();
+  settle();
+}
+
+// Typing replaces the question that the page began with.
+export function listen() {
+  part("prompt").addEventListener("focus", () => run?.welcome && part("prompt").value === run.prompt && part("prompt").select());
+}
