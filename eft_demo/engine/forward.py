@@ -24,7 +24,8 @@ CPU = torch.device("cpu")
 
 def by_feed(feeds: abc.Sequence[Feed], found: Tensor) -> abc.Sequence[Tensor]:
     """The rows of each feed in what `Forwards.run` returned."""
-    return found.split([len(feed.slots) for feed in feeds])
+    parts: tuple[Tensor, ...] = found.split([len(feed.slots) for feed in feeds])
+    return parts
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ class Passes(TorchDispatchMode):
     """Counts, by name of the operation, the rows of whole vocabularies that it reads or writes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows: Counter[str] = Counter()
 
     def __torch_dispatch__(
