@@ -15,7 +15,7 @@ from eft_demo.errors import FamilyError
 
 PLACES = {
     "eft_demo.engine.attribution": [
-        "mix", "sample", "contributions", "term_delta", "rank", "likeliest", "entropy_nats", "_record"
+        "mix", "sample", "bars_of", "term_delta", "rank", "likeliest_and_first", "entropy_nats", "_record"
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [

@@ -48,7 +48,7 @@ class SampledTokens:
 
 def stack_rows(layout: Layout, rows: abc.Sequence[Tensor]) -> Tensor:
     """The models' log-probs, (vocab,) each, as a stack for `mix_rows`."""
-    stack = torch.empty(len(rows) + layout.mixed, len(rows[0]))
+    stack = rows[0].new_empty(len(rows) + layout.mixed, len(rows[0]))
     torch.stack(list(rows), out=stack[: len(rows)])
     return stack
 
@@ -81,9 +81,10 @@ def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecor
     layout = steps[0].layout
     stack = _joined([step.mixed.stack for step in steps])  # (steps * stack, vocab)
     final = _joined([step.mixed.final for step in steps])  # (steps * rows, vocab)
-    ids = _joined([step.ids for step in steps])  # (steps * rows,)
-    starts = torch.arange(0, len(stack), len(stack) // len(steps))
-    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (steps * rows, 1 + roles)
+    ids = _joined([step.ids for step in steps]).to(stack.device)  # (steps * rows,)
+    starts = torch.arange(0, len(stack), len(stack) // len(steps), device=stack.device)
+    # (steps * rows, 1 + roles)
+    places = (layout.places.to(stack.device) + starts[:, None, None]).flatten(0, 1)
     # (steps * stack, count) and (steps * stack,)
     _, ranked, first = likeliest_and_first(stack, min(count, stack.shape[1]))
     by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
@@ -91,7 +92,7 @@ def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecor
     candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
     values = stack[places[:, :, None], candidates[:, None, :]]  # (steps * rows, 1 + roles, candidates)
     summary = torch.stack([entropy_nats(final), rank(final, ids), first[places[:, 1]]], 1)
-    parts = [summary, _bars(layout, steps), candidates, values.flatten(1)]
+    parts = [summary, _bars(layout, steps, ids.unflatten(0, (len(steps), -1))), candidates, values.flatten(1)]
     table = iter(torch.cat(parts, 1).tolist())  # float32 represents ids up to 16 million exactly
     terms, listed = len(layout.plus), candidates.shape[1]
     return [
@@ -117,13 +118,16 @@ def _mix(layout: Layout, stack: Tensor, controls: abc.Sequence[Mapping[str, floa
     return mix(anchor, together, coefficients, layout.filters, stack[-len(mixed) :])
 
 
-def _bars(layout: Layout, steps: abc.Sequence[SampledTokens]) -> Tensor:
-    """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms."""
+def _bars(layout: Layout, steps: abc.Sequence[SampledTokens], ids: Tensor) -> Tensor:
+    """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms.
+
+    The ids of the tokens are (steps, rows).
+    """
     mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:
-        return torch.zeros(len(steps) * len(layout.seqs), 1)
+        return torch.zeros(ids.numel(), 1, device=ids.device)
     # Step by step: joining the mixtures would copy whole vocabularies.
-    bars = [bars_of(m, step.ids[layout.plain :]) for m, step in zip(mixtures, steps, strict=True)]
+    bars = [bars_of(mixture, own[layout.plain :]) for mixture, own in zip(mixtures, ids, strict=True)]
     neg_log_z = -torch.stack([m.log_z for m in mixtures]).unsqueeze(2)  # (steps, mixed, 1)
     by_step = torch.cat([neg_log_z, torch.stack(bars)], 2)
     return F.pad(by_step, (0, 0, layout.plain, 0)).flatten(0, 1)

@@ -95,7 +95,7 @@ def make_feed(role: str, seqs: abc.Sequence[Sequence]) -> Feed:
 def take(stack: Tensor, rows: Rows) -> Tensor:
     """These rows of `stack` (rows, vocab), as a view if possible."""
     # Indexing with a tensor would take three times as long as this.
-    return stack[rows] if isinstance(rows, slice) else stack.index_select(0, rows)
+    return stack[rows] if isinstance(rows, slice) else stack.index_select(0, rows.to(stack.device))
 
 
 def _rows(places: list[int]) -> Rows:

@@ -20,10 +20,13 @@ from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logpro
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
 from eft_demo.settings import show_value
 
+CPU = torch.device("cpu")
+
 
 def by_feed(feeds: abc.Sequence[Feed], found: Tensor) -> abc.Sequence[Tensor]:
     """The rows of each feed in what `Forwards.run` returned."""
-    return found.split([len(feed.slots) for feed in feeds])
+    parts: tuple[Tensor, ...] = found.split([len(feed.slots) for feed in feeds])
+    return parts
 
 
 @dataclass(slots=True)
@@ -37,6 +40,9 @@ class Forwards:
     prefixes: PrefixCache = field(default_factory=lambda: PrefixCache({}, 0))
     costs: Costs = field(default_factory=Costs)  # what each forward took
     spent_s: float = 0.0  # in forwards so far
+    device: torch.device = (
+        CPU  # for log-probs: that of the first model that is not on the CPU, if there is one
+    )
 
     def run(
         self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int = 1, spare: int = 0
@@ -48,8 +54,7 @@ class Forwards:
         Raises ModelFailure; some slots are then longer than their text (see `Sequence.roll_back_unsent`).
         """
         vocab = self.models[feeds[0].role].vocab
-        stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab)
-        parts = stack[: len(stack) - spare].split([len(block) for block in blocks])
+        stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab, device=self.device)
         for unit in self._grouped(feeds):
             if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
                 return None
@@ -61,8 +66,11 @@ class Forwards:
                     self._check(role, logits.get(role), seqs, keep)
             except Exception as error:  # a failing model ends only the sequences that use it
                 raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
+            if (device := logits[roles[0]].device) != self.device and self.device.type == "cpu":
+                self.device, stack = device, stack.to(device)
+            parts = stack[: len(stack) - spare].split([len(block) for block in blocks])
             for i in unit:
-                self._write_logprobs(feeds[i], logits[feeds[i].role], parts[i])
+                self._write_logprobs(feeds[i], logits[feeds[i].role].to(self.device), parts[i])
             taken_s = self.clock() - start  # valid on a GPU too: checking the log-probs waited for it
             self.spent_s += taken_s
             self.costs.add(self.group_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)

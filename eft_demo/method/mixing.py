@@ -178,7 +178,8 @@ def bars_of(mixture: Mixture, ids: Tensor) -> Tensor:
 def entropy_nats(logprobs: Tensor) -> Tensor:
     """The entropy of each row (rows,) in nats; ruled-out tokens contribute 0."""
     # The clamp turns 0 * -inf into 0. The rows are normalised, so softmax is exp, in two thirds of the time.
-    return -torch.linalg.vecdot(logprobs.softmax(-1), logprobs.clamp(min=-1e30))
+    mean_logprob: Tensor = torch.linalg.vecdot(logprobs.softmax(-1), logprobs.clamp(min=-1e30))
+    return -mean_logprob
 
 
 def _check_rows(logprobs: Tensor, model: str) -> None:

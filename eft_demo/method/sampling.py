@@ -76,7 +76,8 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     """Sample token ids (rows,) int64 from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win.
+    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win. The ids are
+    where they were found out: on the device of the log-probs, or on the CPU.
     """
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
@@ -87,10 +88,11 @@ def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[
         groups.setdefault(draw, []).append(i)
     if len(groups) == 1:
         return next(iter(groups))(logprobs, samplings, positions)
-    ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
+    ids = torch.empty(len(samplings), dtype=torch.long)
     for draw, rows in groups.items():
         chosen = [samplings[i] for i in rows]
-        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows])
+        mine = logprobs.index_select(0, torch.tensor(rows, device=logprobs.device))
+        ids[rows] = draw(mine, chosen, [positions[i] for i in rows]).cpu()
     return ids
 
 

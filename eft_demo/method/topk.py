@@ -54,7 +54,8 @@ def _block_maxima(values: Tensor, count: int) -> Tensor | None:
     blocks = values.shape[1] // BLOCK
     if blocks < FEW * count:
         return None
-    return values[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)).amax(2)
+    maxima: Tensor = values[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)).amax(2)
+    return maxima
 
 
 def _places_in(blocks: Tensor, width: int) -> Tensor:

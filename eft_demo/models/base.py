@@ -42,7 +42,7 @@ def _step(
     mask = cache.begin(slots, block)
     logits = logits_of(tokens.to(cache.devices[0]), mask)
     cache.commit(slots, block)
-    return logits.to(tokens.device)
+    return logits
 
 
 class SlotModel:
@@ -84,7 +84,7 @@ class SlotModel:
         self.cache.restore(slot, saved, length)
 
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the tokens' device.
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the model's device.
 
         Raises OutOfMemory after freeing the memory the step used.
         """

@@ -46,8 +46,8 @@ class LanguageModel(Protocol):
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         """Append `tokens` (rows, block) int64 to the rows and return logits (rows, keep, vocab).
 
-        The logits are those after the last `keep` tokens of the block, in the model's dtype. Lengths grow by
-        `block` only if the forward succeeds.
+        The logits are those after the last `keep` tokens of the block, in the model's dtype and on its
+        device. Lengths grow by `block` only if the forward succeeds.
         """
         ...
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -11,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from eft_demo.engine.engine import Engine
-from eft_demo.lab.vocabulary import made_up_engine, step_s
+from eft_demo.lab.vocabulary import MadeUpModel, made_up_engine, step_s
 from eft_demo.method.sampling import Sampling
 from eft_demo.settings import Settings
 
@@ -34,7 +36,7 @@ class Passes(TorchDispatchMode):
     """Counts, by name of the operation, the rows of whole vocabularies that it reads or writes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows: Counter[str] = Counter()
 
     def __torch_dispatch__(
@@ -116,3 +118,36 @@ def test_a_step_reads_only_what_it_lists() -> None:
     with Reads() as reads:
         step_s(engine, Sampling(), STEPS)
     assert reads.times <= 10 * STEPS and reads.most < 1000
+
+
+class ReadsOfDevice(TorchFunctionMode):
+    """Counts how often the host reads tensors of another device; they have no values, so it makes some up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[Any], args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func is not Tensor.tolist or args[0].is_cpu:
+            return func(*args, **(kwargs or {}))
+        self.times += 1
+        assert args[0].numel() < VOCAB
+        made_up = np.zeros(tuple(args[0].shape), float if args[0].is_floating_point() else int)
+        made_up[..., 1:] -= 30 * (made_up.ndim > 1)  # of a row of log-probs only the first is likely
+        return made_up.tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_step_on_another_device_stays_there_and_brings_only_short_lists(temperature: float) -> None:
+    """The device is `meta`: it has shapes and no values, and refuses to be copied or mixed with another."""
+    engine = made_up_engine(VOCAB, 4.5, torch.bfloat16, Settings(threads=1))
+    for model in engine.models.values():
+        assert isinstance(model, MadeUpModel)
+        model.logits = model.logits.to("meta")
+    with ReadsOfDevice() as reads:
+        step_s(engine, Sampling(temperature), STEPS)
+    assert engine.forwards.device.type == "meta"
+    # Each forward is checked, which also waits for it; then the mix, the tokens, and what is listed.
+    assert reads.times == STEPS * (len(engine.models) + 3)

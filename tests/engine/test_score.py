@@ -100,8 +100,15 @@ def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
         assert mine.entropy_nats == pytest.approx(other.entropy_nats, abs=2e-4)
         assert mine.by_role == pytest.approx(other.by_role, abs=2e-4)
         assert (mine.position, mine.rank, mine.base_first) == (other.position, other.rank, other.base_first)
-        listed = {candidate.id: candidate.logprob for candidate in other.candidates}
-        assert {c.id: c.logprob for c in mine.candidates} == pytest.approx(listed, abs=2e-4)
+        here, there = ({c.id: c for c in record.candidates} for record in (mine, other))
+        for token in here.keys() & there.keys():
+            assert here[token].logprob == pytest.approx(there[token].logprob, abs=2e-4)
+        # Where two tokens tie for the last place of a model's list, rounding decides which is listed.
+        ours_alone, theirs_alone = here.keys() - there.keys(), there.keys() - here.keys()
+        assert len(ours_alone) == len(theirs_alone) <= 1
+        for ours_one, theirs_one in zip(ours_alone, theirs_alone, strict=True):
+            one, tied = here[ours_one].by_role, there[theirs_one].by_role
+            assert any(one[role] == pytest.approx(tied[role], abs=2e-4) for role in one)
         assert mine.controls == other.controls
 
 
