@@ -226,11 +226,11 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
             raise EFTError(CLOSING)
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
-        if not events and (reading := run.reading):
-            lines += wire.line("reading", done=reading[0], of=reading[1])
         if began - beat >= HEARTBEAT_S or not events:
             lines += load_line(service)
             beat = began
+        if not events and (reading := run.reading):
+            lines += wire.line("reading", done=reading[0], of=reading[1])
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 

@@ -1,5 +1,6 @@
 """Conversations on the page: follow-ups, choice of answers, earlier questions, thinking, reload, links."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, violations, wait_end
+from tests.waiting import PATIENCE_S
 
 pytestmark = BROWSER_MARKS
 HOSTILE = "<img src=x onerror=window.pwned=1> &amp; \u202egnp"
@@ -183,3 +185,29 @@ def test_thinking_is_folded_with_its_own_count(site: Site) -> None:
     ask(page, "And?")
     assert "Hm, so." not in page.inner_text(".pane .answered")
     assert not violations(page)
+
+
+def test_a_long_prompt_shows_how_far_it_is_read_and_the_next_turn_what_it_reuses(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_on, large = threading.Event(), site.demo.service.engine.models["large_base"]
+    forward = large.forward
+
+    def waiting(slots: Any, tokens: Any, *more: Any) -> Any:
+        if slots[0].length and tokens.shape[1] > 1:  # the second part of the prompt
+            assert read_on.wait(PATIENCE_S)
+        return forward(slots, tokens, *more)
+
+    page = site.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(large, "forward", waiting)
+        run(page, "a long text about rivers " * 10, 12)
+        page.wait_for_function(
+            "[...document.querySelectorAll('.pane .foot, [data-part=load]')]"
+            ".every(place => /reading the prompt: \\d+ %/.test(place.innerText))"
+        )
+        read_on.set()
+        wait_end(page)
+    follow_up(page, "And the sea?", 12)
+    feet = page.locator(".pane .foot").all_inner_texts()
+    assert len(feet) == 3 and all("prompt tokens reused" in foot for foot in feet)

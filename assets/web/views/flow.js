@@ -67,8 +67,10 @@ function onEnd(line) {
 }
 
 function onReading(line) {
+  const text = readingText(line.done, line.of);
   for (const column of run.columns)
-    if (!column.ended && !column.tokens.length) column.view.speed.textContent = readingText(line.done, line.of);
+    if (!column.ended && !column.tokens.length) column.view.speed.textContent = text;
+  part("load").textContent = text; // a long prompt may have pushed the columns out of view
 }
 
 function onLoad(line) {
