@@ -33,5 +33,5 @@ export function summaryText(column) {
   if (!elsewhere.length) return head + ".";
   const [at, other] = [there, elsewhere].map((list) => mean(list.map(sureness)));
   const sure = at < other - ALIKE ? "unsure there" : at > other + ALIKE ? "surer there" : "as sure there as elsewhere";
-  return head + "; the " + base + " was " + sure + ": " + percentText(at) + " for its own first choice, " + percentText(other) + " elsewhere.";
+  return head + "; the " + (/base/.test(base) ? "base" : base) + " was " + sure + ": " + percentText(at) + " for its first choice, " + percentText(other) + " elsewhere.";
 }
