@@ -177,7 +177,7 @@ CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
     const shown = node.checkVisibility({ visibilityProperty: true });
     if (!shown || node.closest('.unseen, svg, .plot, .peek, input, select')) return false;
     const style = getComputedStyle(node), box = node.getBoundingClientRect();
-    const scrolls = node.parentElement.closest('.candidates, .family-table');
+    const scrolls = node.parentElement.closest('.candidates, .family-table, .examples, .columns, .pane-tabs');
     return (['hidden', 'clip'].includes(style.overflowX) && node.scrollWidth > node.clientWidth + 1)
         || (box.width && box.right > innerWidth + 1 && !scrolls);
 }).map((node) => node.outerHTML.slice(0, 120))"""

@@ -142,7 +142,7 @@ def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     record = make_record(recipe, 1, two, controls={"alpha_brief": 1.0, "alpha_pirate": 1.0})
     said = "".join(pieces(page, recipe, record))
     assert said.startswith("Tuning decides here: the large base alone prefers Cuba by 1.0 nats (2.7×)")
-    assert "tuning adds 1.5 nats for Bolivia (brief +2.0, pirate −0.5)" in said
+    assert "tuning adds 1.5 nats to the lead of Bolivia (brief +2.0, pirate −0.5)" in said
     assert said.endswith("Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00.")
 
 

@@ -74,6 +74,13 @@ export function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
   return p >= 0.995 ? (p > 0.9999 ? "1" : ">.99") : p.toFixed(2).slice(1);
 }
 
+/** @type {(nats: number) => string} */
+export function factorText(nats) { // how many times as likely: "9×", "1/9"
+  const times = Math.exp(Math.min(Math.abs(nats), 14)), step = 10 ** Math.max(-1, Math.floor(Math.log10(times)) - 1);
+  const shown = times > 1e6 ? "over 1,000,000" : (Math.round(times / step) * step).toLocaleString("en", { maximumFractionDigits: 1 });
+  return nats < 0 ? "1/" + shown : shown + "×";
+}
+
 /** @type {(logprob: Nats) => string} */
 export const percent = (logprob) => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " percent";
 /** @type {(n: number) => string} */

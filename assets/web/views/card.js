@@ -5,7 +5,7 @@ import { percent } from "../lib/formats.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
-import { besidesOf, noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
+import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
 import { waterfallsOf } from "./waterfall.js";
 
@@ -18,6 +18,7 @@ export function emptyCard() {
   part("card-note").replaceChildren(...howTo);
   part("card-table").replaceChildren();
   part("falls").replaceChildren();
+  part("card-print").textContent = "";
   part("branching").hidden = true;
   part("card-verdict").hidden = part("card-more").hidden = true;
 }
@@ -33,7 +34,8 @@ export function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
-  writeVerdict(part("card-verdict"), [verdictOf(run, column, token)]);
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token, preview ? null : rival)]);
+  part("card-print").textContent = printOf(run, column, token);
   writeVerdict(part("card-more"), besidesOf(run, column, token));
   keepHeight();
 }
@@ -83,7 +85,7 @@ function candidateButton(id, label, [, mix], token) { // a press continues with 
   return button;
 }
 
-const candidateRows = () => [...part("card-table").querySelectorAll("tbody tr")];
+const candidateRows = () => [...part("card-table").querySelectorAll("tbody tr[data-id]")];
 
 export function focusCandidates() {
   const rows = candidateRows();
@@ -102,19 +104,21 @@ function compareWith(id) {
 
 function previewRival(id) { // shows the waterfall against this candidate while the pointer or focus is on it
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
-  drawWaterfalls(column, token, id === token.i ? rival : id ?? rival);
+  const against = id === token.i ? rival : id ?? rival;
+  drawWaterfalls(column, token, against);
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token, against)]); // one rival on the whole card
 }
 
 export function listen() {
   howTo = [...part("card-note").childNodes];
   on("selected", drawCard);
   part("card-table").addEventListener("click", (event) => {
-    const row = event.target.closest("tbody tr");
+    const row = event.target.closest("tbody tr[data-id]");
     if (row && selected && !event.target.closest(".cand")) compareWith(Number(row.dataset.id));
   });
   for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"]]) {
     part("card-table").addEventListener(enter, (event) => {
-      const row = event.target.closest("tbody tr");
+      const row = event.target.closest("tbody tr[data-id]");
       if (row && selected) previewRival(Number(row.dataset.id));
     });
     part("card-table").addEventListener(exit, () => selected && previewRival(null));

@@ -30,7 +30,16 @@ function mark(p) {
 
 const isSwiped = (box) => box.scrollWidth > box.clientWidth + 4;
 
+// Where the columns scroll sideways, a keyboard must be able to scroll them.
+function noteSwiping({ matches }) {
+  if (matches) part("columns").tabIndex = 0;
+  else part("columns").removeAttribute("tabindex");
+}
+
 export function listen() {
+  const narrow = matchMedia("(max-width: 640px)");
+  noteSwiping(narrow);
+  narrow.addEventListener("change", noteSwiping);
   for (const kind of ["run", "shown"]) on(kind, makeTabs);
   on("selected", () => {
     const box = part("columns"), at = selected.p * box.clientWidth;
