@@ -42,6 +42,8 @@ from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PREFILL_CHUNK = 128  # prompt tokens per step: a long prompt delays other runs by one chunk at a time
 READ_S = 0.5  # while other runs write, a chunk should not take longer than this
+LONE_CHUNK = 512  # while nobody writes: 430 tokens at once take two thirds of the time of chunks of 128
+LONE_READ_S = 2.0  # a new run waits at most this long for a turn, and Stop for its effect
 MIN_CHUNK = 16  # fewer take about as long: the weights are read once per chunk
 MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
 
@@ -402,9 +404,13 @@ class Engine:
             self._decoder.forget_layout()
 
     def _chunk(self) -> int:
-        """How many tokens of a prompt to read in this step: fewer on a slow machine while others write."""
-        if not self._token_s or all(seq.run in self._prefills for seq in self._seqs):
+        """How many tokens of a prompt to read in this step: more while nobody writes, and fewer on a slow
+        machine while others write.
+        """
+        if not self._token_s:
             return PREFILL_CHUNK
+        if all(seq.run in self._prefills for seq in self._seqs):
+            return min(LONE_CHUNK, max(PREFILL_CHUNK, int(LONE_READ_S / self._token_s)))
         return min(PREFILL_CHUNK, max(MIN_CHUNK, int(READ_S / self._token_s)))
 
     def _read_chunk(self, prefill: Prefill, chunk: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from eft_demo.engine.engine import MIN_CHUNK, PREFILL_CHUNK, READ_S, Engine
+from eft_demo.engine.engine import LONE_CHUNK, MIN_CHUNK, PREFILL_CHUNK, READ_S, Engine
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.errors import OutOfMemory
 from eft_demo.method.sampling import Sampling
@@ -107,6 +107,23 @@ def test_others_write_a_token_in_every_step_of_reading(make_engine: Callable[...
     other.cancel()
     engine.step()
     assert freed(engine)
+
+
+def test_a_fast_machine_reads_more_at_once_while_nobody_writes(make_engine: Callable[..., Engine]) -> None:
+    engine = make_engine(1e-6)
+    model = engine.models["large_base"]
+    assert isinstance(model, TimedModel)
+    runs = [engine.submit(request(LONG + LONE_CHUNK))]
+    while runs[0].reading or not runs[0].events():
+        engine.step()
+    assert model.blocks == [PREFILL_CHUNK, LONE_CHUNK, 2 * PREFILL_CHUNK]
+    runs.append(engine.submit(request(LONG + 1)))
+    del model.blocks[:]
+    engine.step()
+    assert model.blocks == [PREFILL_CHUNK], "another run writes"
+    for run in runs:
+        run.cancel()
+    engine.step()
 
 
 def test_a_slow_machine_reads_less_at_once_while_others_write(make_engine: Callable[..., Engine]) -> None:

@@ -213,7 +213,8 @@ def test_branches_and_scored_texts_reuse_the_prompt(
 def test_a_prompt_that_was_stopped_while_it_was_read_goes_on_from_there(
     make_engine: Callable[..., Engine], first: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eft_demo.engine.engine.PREFILL_CHUNK", MIN_TOKENS)
+    for name in ("PREFILL_CHUNK", "LONE_CHUNK"):
+        monkeypatch.setattr(f"eft_demo.engine.engine.{name}", MIN_TOKENS)
     engine = make_engine()
     long = {role: tuple(range(5, 65)) for role in ROLES}
     asked = changed(first, prompts=long)
