@@ -59,14 +59,20 @@ def check_number(
 
 
 def show_value(value: object) -> str:
-    """A short, safe representation of any value for an error message."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
+    """A short, safe representation of any value for an error message, in the words of JSON and YAML."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing (null)", True: "true", False: "false"}[value]
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, (int, float)) and abs(value) > 1e15:
         return "infinity" if abs(value) == math.inf else "a huge number"
     if isinstance(value, str):
         text = ascii(value[:60])
         return text if len(text) <= 40 else f"{text[:36]}... ({len(value):,} characters)"
-    if isinstance(value, (bool, int, float, type(None))):
+    if isinstance(value, (int, float)):
         return str(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return "a table of entries" if isinstance(value, Mapping) else "a list"
     return f"a {type(value).__name__}"
 
 

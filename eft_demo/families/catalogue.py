@@ -263,6 +263,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         raise top["behaviours"].error("A family needs at least one behaviour.")
     if all(roles[behaviour.role].optional for behaviour in behaviours):
         raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
+    _check_placeholder(top["roles"].parts, behaviours)
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
@@ -285,6 +286,16 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         examples=_examples(top, [behaviour.role for behaviour in behaviours]),
         captions=_captions(top, roles),
     )
+
+
+def _check_placeholder(roles: Mapping[str, Part], behaviours: Sequence[Behaviour]) -> None:
+    """A model of the placeholder's name can only be what it stands for. Raises FamilyError."""
+    other = next((behaviour.role for behaviour in behaviours if behaviour.role != SMALL_TUNED), None)
+    if SMALL_TUNED in roles and other is not None:
+        raise roles[SMALL_TUNED].error(
+            f"{SMALL_TUNED} stands for the chosen behaviour in every recipe, so beside the behaviour {other} "
+            "no recipe could name this model. Please rename the role."
+        )
 
 
 def _examples(top: Mapping[str, Part], behaviours: Sequence[str]) -> tuple[Example, ...]:

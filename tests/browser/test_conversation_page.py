@@ -135,6 +135,11 @@ def test_a_link_carries_the_conversation_and_the_system_prompt(site: Site) -> No
     other.wait_for_selector("[data-part=earlier] button")
     assert edits(other) == ["chant"] and other.input_value("#eft-prompt") == "And?"
     assert other.input_value("[data-part=system]") == "Be kind."
+    other.wait_for_selector(".pane .turns")
+    assert turns(other) == [["chant", "llll"], ["chant", "hhhh"], ["chant", "hhhh"]], "before the first run"
+    other.select_option("[data-part=continue-from]", label="Base in all columns")
+    assert [shown[1] for shown in turns(other)] == ["llll"] * 3
+    other.select_option("[data-part=continue-from]", "own")
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
     wait_end(other)
@@ -162,6 +167,26 @@ def test_turns_that_do_not_fit_get_a_sentence(site: Site) -> None:
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("[data-error=turns]:visible")
     assert "start a new conversation" in page.inner_text("[data-error=turns]")
+    wait_end(page)
+    assert "did not start" in page.inner_text("[data-part=status]")
+    page.click("[data-part=new-conversation]")
+    assert turns(page) == [[]] * 3
+
+
+def test_the_status_says_of_a_refused_run_that_it_did_not_start(site: Site) -> None:
+    page = site.open()
+    ask(page, "one")
+    assert "tokens" in page.inner_text("[data-part=status]")
+    page.click("[data-part=follow-up]")
+    page.keyboard.press("Control+Enter")  # an empty follow-up
+    page.wait_for_selector("[data-error=prompt]:visible")
+    wait_end(page)
+    assert "did not start" in page.inner_text("[data-part=status]")
+    page.fill("#eft-prompt", "two")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelector('.pane .text')?.textContent === 'two'")
+    wait_end(page)
+    assert "tokens" in page.inner_text("[data-part=status]")
 
 
 def test_thinking_is_folded_with_its_own_count(site: Site) -> None:

@@ -115,6 +115,11 @@ def endings(page: Any) -> list[str]:
     return found
 
 
+def speeds(page: Any) -> list[str]:
+    found: list[str] = page.locator(".pane .foot > span:first-child").all_inner_texts()
+    return found
+
+
 def test_a_cut_connection_loses_no_text_and_needs_no_reload(demo: Page, context: Any) -> None:
     with wire_to(int(demo.local_url.rstrip("/").rpartition(":")[2])) as wire:
         page = visit(context, f"http://127.0.0.1:{wire.port}")
@@ -212,6 +217,7 @@ def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, contex
     again(page)
     assert "stopped when you left" in notice(page, "stopped")
     assert all(ending.startswith("cut off") for ending in endings(page)) and len(texts(page)[2]) > 4
+    assert all("first" in speed and "waiting" not in speed for speed in speeds(page))
     again(page)
     notice(page, "are back.")
 

@@ -552,7 +552,7 @@ def test_the_service_runs_a_prompt_to_its_end(service: Service) -> None:
     [
         ({"prompt": ""}, "empty"),
         ({"prompt": " \n "}, "empty"),
-        ({"prompt": None}, "must be text; got None"),
+        ({"prompt": None}, "must be text; got nothing"),
         ({"prompt": "a" * 100_000}, "100,000 characters; the limit is 4,000"),
         ({"prompt": "7 ¥ " * 900}, "tokens long"),
         ({"behaviour": "wizard"}, "no behaviour 'wizard'. Choose one of assistant"),

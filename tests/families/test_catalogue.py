@@ -62,7 +62,7 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("title: Mine\n", "", "line 1: the file has no title. Please add it"),
         ("licence: MIT", "license: MIT", "line 2: 'license'.*Did you mean licence"),
         ("context: 128", "context: long", "line 3: context must be a whole number; it is 'long'"),
-        ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
+        ("context: 128", "context: true", "line 3: context must be a whole number; it is true"),
         ("context: 128", "context: 3", "line 3: context must be at least 16"),
         ("{prompt}", "{question}", "line 4: .*{prompt}"),
         ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
@@ -96,7 +96,24 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
             "line 13: A family needs at least one behaviour",
         ),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
-        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
+        ("licence: MIT", "licence:", "line 2: licence is empty; .*text"),
+        ("context: 128", "context: ~", "line 3: context is empty; .*whole number"),
+        ("context: 128", "context: .nan", "line 3: context must be a whole number; it is NaN"),
+        ("repo: me/big", "repo:", "line 7: roles.large_base.repo is empty"),
+        ("role: polite", "role: null", "line 14: behaviours.1.role is empty"),
+        ("role: polite", "role: [polite]", "line 14: behaviours.1.role must be text; it is a list"),
+        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 3: licence is there twice, first in line 2"),
+        (
+            "path: polite",
+            "path: polite\n    'path': rude",
+            "line 12: roles.polite.path is there twice, .* 11",
+        ),
+        ("licence: MIT", "<<: {licence: MIT, note: x}", "line 2: << merges another table"),
+        (
+            "  polite:",
+            "  small_tuned:\n    path: x\n    prompt: chat\n  polite:",
+            "line 10: small_tuned .* polite",
+        ),
     ],
 )
 def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -105,6 +122,15 @@ def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: s
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
         read_entry(path)
     assert "Please correct the file" in str(caught.value)
+
+
+def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> None:
+    text = OWN.replace("  polite:", "  small_tuned:").replace("role: polite", "role: small_tuned")
+    entry = read_entry(written(tmp_path, text))
+    assert [behaviour.role for behaviour in entry.behaviours] == ["small_tuned"]
+    other = "\n  - {role: large_base, title: Other, description: None.}"
+    with pytest.raises(FamilyError, match="line 10: small_tuned .* large_base"):
+        read_entry(written(tmp_path, text + other))
 
 
 def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path) -> None:

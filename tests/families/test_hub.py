@@ -159,6 +159,7 @@ FAULTS: Mapping[str, tuple[Fault, str]] = {
     "server": (status(500), "cannot be reached: .*HTTP 500.*try again later"),
     "overloaded": (status(503), "cannot be reached: .*HTTP 503.*try again later"),
     "login page": (login_page, "not answer like the hub.*log in"),
+    "login required": (status(511), "not answer like the hub.*log in"),
     "nothing": (status(204), "not answer like the hub"),
     "another service": (status(200, b"[]"), "not answer like the hub"),
     "another answer": (status(200, b'{"id": "me/large_base"}'), "not answer like the hub"),

@@ -128,6 +128,7 @@ BAD = [
     ("made_with", {**MADE, "torch": 2}, "made_with.torch must be text"),
     ("made_with", {**MADE, "torch": "x" * 201}, "texts of 200 characters"),
     ("made_with", {**MADE, "models": {f"m{k}": MODEL for k in range(65)}}, "64 models"),
+    ("made_with", {**MADE, "models": {f"m{k}": MODEL | {"source": "x" * 190} for k in range(60)}}, "8,000"),
     ("made_with", {**MADE, "models": {"large_base": {**MODEL, "device": None}}}, "device must be text"),
     ("weight_filter", "<b>", "filter"),
     ("schedule", "often", "schedule"),

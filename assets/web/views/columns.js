@@ -24,7 +24,7 @@ export function startColumns() {
   makeColumns(run.columns);
   run.columns.forEach((column, p) => {
     column.view = beginText(paneOf(p));
-    column.view.speed.textContent = "waiting for the first token";
+    column.view.speed.textContent = column.tokens.length ? speedText(column) : "waiting for the first token"; // of one that was cut, no end says it
     column.spans = [];
     column.unfolded = 0;
     column.entry = 0;

@@ -92,7 +92,8 @@ function onDone() {
   drawTree();
   drawModes();
   nextSample();
-  if (run && run.n === nonce) say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+  if (!run || run.n !== nonce) say("The run did not start."); // its error is an alert
+  else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
 }
 
 export function listen() {

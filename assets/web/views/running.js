@@ -29,10 +29,12 @@ export function requestStop(id) {
 }
 
 export function setRunning(now) {
+  const was = running;
   noteRunning(now);
   part("stop").disabled = !now;
   part("run").classList.toggle("busy", now);
   element.querySelector(".eft").classList.toggle("is-running", now);
   if (now) say("Running");
+  else if (was) say("Stopped"); // until another message says more, as the end of a run does
   emit("running");
 }

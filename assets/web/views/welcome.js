@@ -2,14 +2,14 @@
 
 import { answerOf, server } from "../api.js";
 import { part } from "../dom.js";
-import { config, nonce, run } from "../store.js";
+import { config, conversation, nonce, run } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { settle } from "./memory.js";
 import { fitPrompt } from "./settings.js";
 import { take } from "./stream.js";
 
 export async function welcome() {
-  if (!config.welcome || run || part("prompt").value) return;
+  if (!config.welcome || run || part("prompt").value || conversation.turns.length) return;
   const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
   if (answer.error || run || asked !== nonce || part("prompt").value) return; // something else came first
   const [first, ...lines] = answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line));
