@@ -40,7 +40,7 @@ import * as welcomeView from "./views/welcome.js";
 
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
-  key, copies, stream, connection, columns, painting, bars, card, side, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
   family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, pageKeys,
 ];
 

@@ -235,7 +235,8 @@ function restore(id) {
     setControls(saved.settings.controls);
   }
   putView(saved.view);
-  const changed = JSON.stringify(saved.settings) !== untouched;
+  const own = saved.settings.prompt !== config.welcome?.prompt; // not the question that a new page begins with
+  const changed = JSON.stringify(own ? saved.settings : { ...saved.settings, prompt: "" }) !== untouched;
   setPlaces(saved.places);
   const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
   if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));

@@ -8,10 +8,13 @@ import { settle } from "./memory.js";
 import { fitPrompt } from "./settings.js";
 import { take } from "./stream.js";
 
+// Nobody has asked for anything yet.
+const isUntouched = () => !run && ["", config.welcome.prompt].includes(part("prompt").value);
+
 export async function welcome() {
-  if (!config.welcome || run || part("prompt").value || conversation.turns.length) return;
+  if (!config.welcome || !isUntouched() || conversation.turns.length) return;
   const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
-  if (answer.error || run || asked !== nonce || part("prompt").value) return; // something else came first
+  if (answer.error || asked !== nonce || !isUntouched()) return; // something else came first
   const [first, ...lines] = answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line));
   part("prompt").value = first.prompt;
   fitPrompt();
