@@ -79,8 +79,9 @@ def summary(path: Path) -> str:
 def limits(root: Path = ROOT) -> str:
     """The controls with their ranges, then every field of Settings with its default and reason."""
     rows = ["| limit | values | default | why |", "|---|---|---|---|"]
-    highest = f"{settings.HIGHEST_WEIGHT:g}"
-    beyond = f"on the page and in links; the command line and opened runs go up to {highest}"
+    beyond = (
+        f"on the page and in links; the command line and opened runs go up to {settings.HIGHEST_WEIGHT:g}"
+    )
     for control in (v for v in vars(settings).values() if isinstance(v, settings.Range)):
         why = f" {beyond}" if control in settings.CONTROLS.values() else ""
         span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"

@@ -401,6 +401,7 @@ def test_a_sentencepiece_vocabulary_is_compared_but_not_rebuilt(tmp_path: Path) 
         ({"llama.expert_count": 1}, "expert_count is 1"),
         ({"llama.nextn_predict_layers": 31}, "nextn_predict_layers is 31"),
         ({"llama.attention.causal": False}, "causal"),
+        ({"tokenizer.ggml.model": "bert"}, "'bert'"),
         ({"tokenizer.chat_template": "x" * 1_000_001}, "template"),
         ({"tokenizer.ggml.eos_token_id": "0"}, "eos_token_id"),
     ],
@@ -415,6 +416,8 @@ def test_a_file_that_llama_cpp_should_not_see_is_refused(
     with pytest.raises(FamilyError, match=reason) as caught:
         load_family(read_entry(path), FP32)
     assert "refused.gguf" in str(caught.value)
+    intact = ("causal", "expert_count", "nextn_predict_layers", "mamba", "adapter", "3 parts", "bert")
+    assert ("damaged" in str(caught.value)) != any(word in reason for word in intact)
 
 
 @pytest.mark.parametrize(
