@@ -46,6 +46,7 @@ ROLE = (
     "licence",
     "adapter_of",
     "prompt",
+    "thinking",
     "optional",
     "gated",
     "shape",
@@ -120,6 +121,7 @@ class RoleEntry:
     licence: str = ""  # as on its model card; empty = the family's
     same_as: str | None = None
     gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
+    thinking: bool = False  # what its chat template gets as enable_thinking
 
     @property
     def loaded_with(self) -> str | None:
@@ -385,7 +387,18 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         licence=_optional(table, "licence", str, ""),
         same_as=_optional(table, "same_as", str, None),
         gguf=gguf if repo is not None else "",
+        thinking=_thinking(table, prompt),
     )
+
+
+def _thinking(table: Mapping[str, Part], prompt: PromptFormat) -> bool:
+    """Whether the role's chat template is asked for thinking."""
+    if "thinking" in table and prompt.kind != "chat":
+        raise table["thinking"].error(
+            f"{table['thinking'].name} is for chat templates, and the prompt of this role is "
+            f"{prompt.kind}. Please add `prompt: chat`, or leave it out."
+        )
+    return bool(_optional(table, "thinking", bool, False))
 
 
 def _gguf(table: Mapping[str, Part]) -> str:

@@ -6,7 +6,7 @@ what to do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -278,7 +278,11 @@ def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatT
             around(entry.roles[role].prompt, found[role])
         except FamilyError as error:
             raise FamilyError(f"The prompt of {role} in {entry.file} cannot be used. {error}") from None
-    return {role: template for role, template in found.items() if template is not None}
+    return {
+        role: replace(template, thinking=entry.roles[role].thinking)
+        for role, template in found.items()
+        if template is not None
+    }
 
 
 def _bos_id(entry: Entry, codec: Codec) -> int | None:
