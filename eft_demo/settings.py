@@ -247,12 +247,8 @@ class Settings:
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
-    pace: float = (
-        8.0  # tokens a second of a live run, slow enough to steer; visitors can change it; 0 = full speed
-    )
-    hold_s: float = (
-        600.0  # longest time that pace and pauses may hold a run back; then it goes on at full speed
-    )
+    pace: float = 8.0  # tokens a second of live runs, to read and steer; visitors may choose; 0 = no limit
+    hold_s: float = 600.0  # longest time for which pace and pauses hold a run back; then full speed
     welcome: str = "up-scaling"  # the recorded run that a new page shows; off = none
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling

@@ -344,3 +344,22 @@ def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
     asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
     place, text = message_for(lines_of(service, asked))
     assert place == "turns" and "each of the 3 columns" in text
+
+
+def test_a_posted_pace_holds_a_run_and_can_be_changed(service: Service) -> None:
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "pace": 1})
+    first = json.loads(next(stream).splitlines()[0])
+    run = live.by_id[first["id"]]
+    assert run.pace.rate == 1
+    assert handlers.set_pace(live, {"run": first["id"], "paused": True}) == "" and run.pace.paused
+    assert "speed" in handlers.set_pace(live, {"run": first["id"], "rate": -1}).lower()
+    assert handlers.set_pace(live, {"run": first["id"], "paused": False, "rate": 0}) == ""
+    *_, last = stream
+    assert json.loads(last.splitlines()[-1]) == {"k": "done"}
+    assert handlers.set_pace(live, {"run": first["id"], "rate": 1}) == handlers.GONE
+
+
+@pytest.mark.parametrize("posted", [None, 3, {}, {"run": 3, "rate": 1}, {"run": "x", "step": True}])
+def test_a_pace_needs_the_id_of_a_run(posted: object) -> None:
+    assert handlers.set_pace(LiveRuns(), posted) == handlers.GONE
