@@ -254,8 +254,8 @@ class Settings:
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
     deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
-    pace: float = 8.0  # tokens a second of a live run, slow enough to steer; 0 = full speed
-    hold_s: float = 600.0  # longest time that pace and pauses hold a run back; then it goes at full speed
+    pace: float = 8.0  # tokens a second of live runs, to read and steer; visitors may choose; 0 = no limit
+    hold_s: float = 600.0  # longest time for which pace and pauses hold a run back; then full speed
     welcome: str = "up-scaling"  # the recorded run that a new page shows; off = none
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling

@@ -196,11 +196,11 @@ class Engine:
         self._prefill()
         decoding = [seq for seq in self._seqs if seq.run not in self._prefills]
         due = self._pacer.due(decoding, others_wait=self.waiting > 0)
-        if self._pacer.are_others(due):
-            self._decoder.forget_layout()
         if decoding and not due:
             self._decoder.send_unsent()
             return bool(self._prefills)
+        if self._pacer.are_others(due):
+            self._decoder.forget_layout()
         if not self._decoder.step(due):
             self._note_failure()
         return True

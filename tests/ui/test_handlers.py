@@ -367,3 +367,22 @@ def test_the_page_learns_how_much_of_a_long_prompt_is_read(
     assert reading and all(0 < line["done"] < line["of"] for line in reading)
     kinds = [line["k"] for line in lines]
     assert kinds.index("t") > max(i for i, kind in enumerate(kinds) if kind == "reading")
+
+
+def test_a_posted_pace_holds_a_run_and_can_be_changed(service: Service) -> None:
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "pace": 1})
+    first = json.loads(next(stream).splitlines()[0])
+    run = live.by_id[first["id"]]
+    assert run.pace.rate == 1
+    assert handlers.set_pace(live, {"run": first["id"], "paused": True}) == "" and run.pace.paused
+    assert "speed" in handlers.set_pace(live, {"run": first["id"], "rate": -1}).lower()
+    assert handlers.set_pace(live, {"run": first["id"], "paused": False, "rate": 0}) == ""
+    *_, last = stream
+    assert json.loads(last.splitlines()[-1]) == {"k": "done"}
+    assert handlers.set_pace(live, {"run": first["id"], "rate": 1}) == handlers.GONE
+
+
+@pytest.mark.parametrize("posted", [None, 3, {}, {"run": 3, "rate": 1}, {"run": "x", "step": True}])
+def test_a_pace_needs_the_id_of_a_run(posted: object) -> None:
+    assert handlers.set_pace(LiveRuns(), posted) == handlers.GONE

@@ -47,6 +47,7 @@ def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
         ("GET", "/", 200),
         ("GET", "/healthz", 200),
         ("GET", "/eft/plotly.min.js", 200),
+        ("GET", "/eft/askable.json", 200),
         ("GET", "/docs", 404),
         ("GET", "/openapi.json", 404),
         ("GET", "/monitoring", 403),
