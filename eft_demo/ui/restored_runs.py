@@ -45,7 +45,7 @@ def restore_run(service: Service, runs: RunStore, posted: object, visitor: Visit
     return json.dumps({"run": run_id})
 
 
-def _read(service: Service, posted: object) -> StoredRun:
+def _read(service: Service, posted: Any) -> StoredRun:
     try:
         _check_repeated(posted["columns"], int(MAX_CHARS * service.settings.run_scale))
         document = _document(service, posted)

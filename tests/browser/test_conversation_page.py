@@ -157,8 +157,8 @@ def test_a_conversation_fits_a_phone(site: Site) -> None:
 
 
 def test_turns_that_do_not_fit_get_a_sentence(site: Site) -> None:
-    turns = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
-    query = Link(RunSpec(prompt="And?", turns=turns)).to_query()
+    earlier = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
+    query = Link(RunSpec(prompt="And?", turns=earlier)).to_query()
     page = site.open(query="#" + query)
     page.wait_for_selector("[data-part=earlier] button")
     page.focus("#eft-prompt")
