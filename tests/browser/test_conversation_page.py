@@ -1,6 +1,5 @@
 """Conversations on the page: follow-ups, choice of answers, earlier questions, thinking, reload, links."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, violations, wait_end
-from tests.waiting import PATIENCE_S
 
 pytestmark = BROWSER_MARKS
 HOSTILE = "<img src=x onerror=window.pwned=1> &amp; \u202egnp"
@@ -103,7 +101,7 @@ def test_an_earlier_question_is_edited_and_a_new_conversation_forgets_all(site: 
     page.click("[data-part=new-conversation]")
     assert edits(page) == []
     ask(page, "fresh")
-    assert turns(page) == [[]] * 3 and page.is_hidden("[data-part=conversation]")
+    assert turns(page) == [[]] * 3 and page.is_visible("[data-part=examples]")
 
 
 def test_a_branch_keeps_the_earlier_turns(site: Site) -> None:
@@ -159,8 +157,8 @@ def test_a_conversation_fits_a_phone(site: Site) -> None:
 
 
 def test_turns_that_do_not_fit_get_a_sentence(site: Site) -> None:
-    long = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
-    query = Link(RunSpec(prompt="And?", turns=long)).to_query()
+    earlier = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
+    query = Link(RunSpec(prompt="And?", turns=earlier)).to_query()
     page = site.open(query="#" + query)
     page.wait_for_selector("[data-part=earlier] button")
     page.focus("#eft-prompt")
@@ -210,29 +208,3 @@ def test_thinking_is_folded_with_its_own_count(site: Site) -> None:
     ask(page, "And?")
     assert "Hm, so." not in page.inner_text(".pane .answered")
     assert not violations(page)
-
-
-def test_a_long_prompt_shows_how_far_it_is_read_and_the_next_turn_what_it_reuses(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read_on, large = threading.Event(), site.demo.service.engine.models["large_base"]
-    forward = large.forward
-
-    def waiting(slots: Any, tokens: Any, *more: Any) -> Any:
-        if slots[0].length and tokens.shape[1] > 1:  # the second part of the prompt
-            assert read_on.wait(PATIENCE_S)
-        return forward(slots, tokens, *more)
-
-    page = site.open()
-    with monkeypatch.context() as patch:
-        patch.setattr(large, "forward", waiting)
-        run(page, "a long text about rivers " * 10, 12)
-        page.wait_for_function(
-            "[...document.querySelectorAll('.pane .foot, [data-part=load]')]"
-            ".every(place => /reading the prompt: \\d+ %/.test(place.innerText))"
-        )
-        read_on.set()
-        wait_end(page)
-    follow_up(page, "And the sea?", 12)
-    feet = page.locator(".pane .foot").all_inner_texts()
-    assert len(feet) == 3 and all("prompt tokens reused" in foot for foot in feet)
