@@ -155,7 +155,7 @@ def test_beta_terms_are_called_size(page: Modules) -> None:
     said = "".join(pieces(page, AMPLIFIED, amplified))
     assert said.startswith("Size decides here: the small tuned alone prefers") and "β\u00a0=\u00a0" in said
     pad = "".join(pieces(page, PAD, make_record(PAD, 1, two, controls={"alpha": 1.0, "beta": 1.0})))
-    assert "tuning and size add 3.8 nats for Bolivia (size +3.8)" in pad
+    assert "tuning and size add 3.8 nats to the lead of Bolivia (size +3.8)" in pad
     assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not distinguish the two
     down = {token: by_role | {"large_tuned": -0.1 * token} for token, by_role in two.items()}
     said = "".join(pieces(page, DOWNSCALED, make_record(DOWNSCALED, 2, down)))

@@ -11,6 +11,7 @@ import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
 let howTo = []; // the skeleton's words on how to choose a token
+const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
@@ -72,6 +73,7 @@ function reserveRoom() {
     drawWaterfalls(column, widest, null);
     keepHeight();
   }
+  part("card-table").style.minHeight = parseFloat(part("card-table").style.minHeight) + SPARE_PX + "px";
 }
 
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */
