@@ -7,10 +7,13 @@ matrices that follow. Knows checkpoints' names and shapes; does not know how a f
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from eft_demo.families.weights import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,12 @@ class Shape:
     rope_theta: float
     norm_eps: float
     tied: bool
+
+
+def is_fusable(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the fused path can run the checkpoint in this folder, with this config.json."""
+    plain = not config.get("quantization_config") and (folder / WEIGHTS).is_file()
+    return plain and fusable_shape(config) is not None
 
 
 def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
