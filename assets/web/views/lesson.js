@@ -160,7 +160,7 @@ function makeShow() {
 
 // Which recorded run is shown, because the prompt may have been changed since, or be hidden.
 function drawRecorded() {
-  const now = lesson && opened && opened.run === run;
+  const now = lesson && opened && opened.run === run && (config.absent || part("prompt").value !== run.prompt);
   part("lesson-run").textContent = now ? "Recorded run: “" + run.prompt + "”" : "";
   part("lesson-run").hidden = !now;
   if (lesson && part("lesson-show")) part("lesson-show").hidden = !isOwn();
