@@ -7,6 +7,7 @@ import pytest
 
 from eft_demo.lessons.claims import broken_claim, find_token, problems
 from eft_demo.lessons.reader import RUNS, Claim, TokenPlace, lesson_files, read_lesson
+from eft_demo.runs.export import pieces_of, token_texts
 from eft_demo.runs.replay import read_run
 from eft_demo.ui.web_modules import WEB
 from tests.javascript import find_node, modules
@@ -50,7 +51,8 @@ def test_a_false_claim_is_found(column: str, place: TokenPlace | None, says: dic
 def test_a_token_that_is_not_there_is_found(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "title: Mine\nsteps:\n- title: A\n  text: B\n  show: {open: pirate, select: {column: Base, token: Lima}}\n"
+        "title: Mine\nsteps:\n- title: A\n  text: B\n"
+        "  show: {open: pirate, select: {column: Base, token: Lima}}\n"
     )
     (problem,) = problems(read_lesson(path))
     assert "Step 1, show: in the run pirate" in problem and "Lima" in problem
@@ -59,8 +61,6 @@ def test_a_token_that_is_not_there_is_found(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_node() is None, reason="needs Node.js")
 def test_the_page_finds_the_same_tokens() -> None:
     run = read_run(RUNS / "up-scaling.json")
-    from eft_demo.runs.export import pieces_of, token_texts
-
     columns = [
         {"name": column.name, "tokens": [{"s": text} for text in token_texts(column, pieces_of(run))]}
         for column in run.columns

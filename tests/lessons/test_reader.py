@@ -2,13 +2,20 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from eft_demo.lessons.claims import problems
 from eft_demo.lessons.reader import (
+    CLAIM,
     COLOURS,
+    LESSON,
     LINK_WORDS,
+    PAGE_WORDS,
+    SELECT,
+    STEP,
     LessonError,
     TokenPlace,
     lesson_files,
@@ -47,7 +54,9 @@ def test_a_good_lesson_is_read(tmp_path: Path) -> None:
     lesson = read_lesson(written(tmp_path, GOOD))
     first, last = lesson.steps
     assert (lesson.name, lesson.title, last.text) == ("mine", "Mine", ("One", "Two"))
-    assert first.show.select == TokenPlace("Base", "Lima") and first.show.settings == {"controls": {"alpha": 2.0}}
+    assert first.show.select == TokenPlace("Base", "Lima") and first.show.settings == {
+        "controls": {"alpha": 2.0}
+    }
     ask, two = first.actions
     assert ask.run and ask.needs_model and not first.show.needs_model
     assert ask.settings == {"prompt": "What is the capital of Chile?", "behaviour": "pirate", "seed": 7}
@@ -93,8 +102,16 @@ def test_a_good_lesson_is_read(tmp_path: Path) -> None:
         ("lacks: Lima", "token: 1, at_alpha: 1", "line 13: steps.1.holds.1 needs at_alpha and changes"),
         ("lacks: Lima", "token: 1, above: 2", "line 13: steps.1.holds.1.above must be a number from 0 to 1"),
         ("lacks: Lima", "ends: soon", "line 13: steps.1.holds.1.ends must be one of stop, length"),
-        ("open: up-scaling, alpha: 2, select: {column: Base, token: Lima}", "alpha: 2", "line 13: .*has no run"),
-        ("{title: Last, text: [One, Two]}", "{title: Last, text: [One, Two], show: {}}", "line 14: .*sets nothing"),
+        (
+            "open: up-scaling, alpha: 2, select: {column: Base, token: Lima}",
+            "alpha: 2",
+            "line 13: .*has no run",
+        ),
+        (
+            "{title: Last, text: [One, Two]}",
+            "{title: Last, text: [One, Two], show: {}}",
+            "line 14: .*sets nothing",
+        ),
         ("{title: Last", "{title: [Last", "this is not YAML"),
         ("title: Mine", "title: &a [*a]", "contains itself|title"),
         ("title: Mine", "title: Mine\ntitle: Yours", "duplicate"),
@@ -147,6 +164,14 @@ def test_the_page_reads_a_changed_file_again_and_says_what_is_wrong_with_it(tmp_
 def test_a_lesson_that_is_not_there_is_refused(posted: object) -> None:
     message = json.loads(open_lesson(posted))["error"]
     assert "ten-steps" in message and len(message) < 400
+
+
+def test_the_example_of_the_documentation_is_valid_and_true(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert list(problems(read_lesson(written(tmp_path, shown)))) == []
+    words = {*LESSON, *STEP, *LINK_WORDS, *PAGE_WORDS, *SELECT, *CLAIM} - {"column", "run"}
+    assert [word for word in words if f"`{word}`" not in text and f"{word}:" not in text] == []
 
 
 def test_every_bundled_lesson_is_valid() -> None:
