@@ -19,6 +19,7 @@ import * as family from "./views/family.js";
 import * as flow from "./views/flow.js";
 import * as help from "./views/help.js";
 import * as key from "./views/key.js";
+import * as lessonView from "./views/lesson.js";
 import * as memory from "./views/memory.js";
 import * as messages from "./views/messages.js";
 import * as paneTabs from "./views/pane-tabs.js";
@@ -41,7 +42,7 @@ import * as welcomeView from "./views/welcome.js";
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

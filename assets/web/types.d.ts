@@ -247,6 +247,35 @@ export interface Tape {
 /** A range of tokens in a plot, or all of them; null: the plot follows. */
 export type View = [number, number] | "all" | null;
 
+/** A token: the `token`th of a column, from 1, or the first of the `nth` occurrence of a text. */
+export interface TokenPlace {
+  column: string;
+  token: number | string;
+  nth: number;
+}
+/** What a step of a lesson sets, as ui/lessons.py makes it. */
+export interface LessonState {
+  label?: string;
+  open?: string;
+  select?: TokenPlace;
+  [more: string]: any;
+}
+export interface LessonStep {
+  title: string;
+  text: string[];
+  show: LessonState;
+  do?: string;
+  actions: LessonState[];
+  question?: string;
+  answer?: string;
+}
+export interface OpenLesson {
+  name: string;
+  title: string;
+  steps: LessonStep[];
+  at: number;
+  broken: boolean; // its file cannot be read; the only step says why
+}
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {
   progress: any;

@@ -21,7 +21,7 @@ from eft_demo.models.memory import freeze_loaded_objects
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, handlers, links, replays, restored_runs, run_store
+from eft_demo.ui import columns, handlers, lessons, links, replays, restored_runs, run_store
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import prompt_formats as formats
 from eft_demo.ui import stream as wire
@@ -127,7 +127,7 @@ def build_demo(
 
 
 def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """The server functions that check the page's settings and make or read links."""
+    """The server functions that check the page's settings, make or read links, and read lessons."""
 
     def check_columns(posted: object) -> str:
         return columns.check_columns(page().service, posted)
@@ -138,7 +138,10 @@ def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def read_link(posted: object) -> str:
         return links.read_link(page().service, posted)
 
-    return [check_columns, make_link, read_link]
+    def open_lesson(posted: object) -> str:
+        return lessons.open_lesson(posted)
+
+    return [check_columns, make_link, read_link, open_lesson]
 
 
 def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
@@ -251,6 +254,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         address=links.address(settings),
         absent=not family.roles,
         recorded=replays.recorded_list(),
+        lessons=lessons.lesson_list(),
         max_file_bytes=replays.max_file_bytes(settings.run_scale),
         plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[

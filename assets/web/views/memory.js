@@ -10,7 +10,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
+  config, controls, conversation, currentNode, entry, history, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownFormats, place,
   plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -164,7 +164,7 @@ function viewNow() {
   const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
   const replay = part("replay").hidden ? null : ["replay-title", "replay-about", "replay-prompt"].map((name) => part(name).textContent);
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, drawer, replay, caret: at, scroll: window.scrollY };
+  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, replay, caret: at, scroll: window.scrollY };
 }
 
 // A run that is still being replayed is stored whole.
@@ -302,6 +302,7 @@ function putView(view) {
   chooseColour(part("colour").value);
   if (view.numbers !== part("numbers").checked) part("numbers").click();
   if (view.pace) choosePace(view.pace);
+  if (view.lesson) keepLesson(view.lesson);
   if (view.drawer) openDrawer(view.drawer);
   if (view.replay) {
     ["replay-title", "replay-about", "replay-prompt"].forEach((name, k) => (part(name).textContent = view.replay[k]));

@@ -5,6 +5,7 @@ import { on, setConfig } from "../store.js";
 import { makeFamilyChip } from "./family.js";
 import { makeField, showFieldsSummary } from "./fields.js";
 import { makeChangedChip, startFamily } from "./formats.js";
+import { reopenLesson } from "./lesson.js";
 import { bringBack } from "./memory.js";
 import { makeMethods } from "./method.js";
 import { loadPlotly } from "./plotting.js";
@@ -35,7 +36,7 @@ function startPage(page) {
   if (page.absent) showAbsent();
   offerQuestions(chooseExample, askFor);
   const back = bringBack();
-  Promise.resolve(back || readAddress()).then(welcome);
+  Promise.resolve(back || readAddress()).then(reopenLesson).then(welcome);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 

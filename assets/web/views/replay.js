@@ -55,13 +55,24 @@ async function openRun(promise, title, about) {
   play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
 }
 
-function play(lines, title, about) {
+function makeRoom() {
   if (running && run && run.n === nonce) requestStop(run.id);
   leaveReplay();
   clearErrors();
   passOver(); // ignore what still streams
   wantStop(false);
   setRunning(false);
+}
+
+// Shows a recorded run at once and whole. Nothing of it is stored.
+export function showWhole([first, ...lines]) {
+  makeRoom();
+  take([{ ...first, n: nonce, recorded: true, welcome: true }]);
+  take(lines);
+}
+
+function play(lines, title, about) {
+  makeRoom();
   const first = { ...lines[0], n: nonce, recorded: true };
   setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now() });
   beatTimer = setInterval(onBeat, BEAT_MS);

@@ -21,7 +21,7 @@ const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
 const choicesOf = (name) => Object.keys(CHOICES).map((which) => part(name + "-" + which)).filter(Boolean);
 const columnsOf = (name) => choicesOf(name).map((choice) => Number(choice.value));
 
-function openTab(name) {
+export function openTab(name) {
   setTab(name);
   for (const other of names()) {
     part("tab-" + other).setAttribute("aria-selected", other === name);
