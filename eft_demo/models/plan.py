@@ -359,7 +359,7 @@ def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure
             shape = CacheShape(size.layers, size.kv_heads, size.head_dim)
             context = min(entry.context, size.context)
             stored = file.weights_bytes
-            return _Measure(given, weights, shape, context, True, stored, file.format, size.width)
+            return _Measure(given, weights, shape, context, True, False, stored, file.format, size.width)
     except (*BROKEN, FamilyError):
         pass  # load_family reports what is wrong with the file
     return _Measure(given, Weights(0, 0), None, entry.context, path is not None and path.is_file())
