@@ -25,7 +25,7 @@ function turnTo(p, behavior) {
 }
 
 function mark(p) {
-  buttons().forEach((button, k) => button.setAttribute("aria-pressed", String(k === p)));
+  buttons().forEach((button, k) => button.setAttribute("aria-current", String(k === p)));
 }
 
 const isSwiped = (box) => box.scrollWidth > box.clientWidth + 4;
