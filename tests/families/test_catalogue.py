@@ -125,7 +125,7 @@ def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str)
 
 def test_the_plan_counts_weights_and_cache_rows(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
-    settings = Settings(dtype="fp32", max_sequences=8)
+    settings = Settings(dtype="fp32", max_sequences=8, prefix_cache_mb=0)
     plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
     large = plan.of("large_base")
     assert large.weights_bytes == 4 * 1_000_000
