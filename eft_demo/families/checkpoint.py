@@ -258,10 +258,11 @@ def _check_method(checkpoint: Checkpoint, quantised: Any) -> None:
         return  # bitsandbytes, which transformers recognises by these keys alone
     method = table.get("quant_method")
     if method not in QUANT_METHODS:
+        named = "no method" if method is None else f"the unknown method {show_value(method)}"
         raise FamilyError(
-            f"The config.json of {checkpoint.role} in {checkpoint.path} names the unknown quantisation "
-            f"method {show_value(method)} (quantization_config, quant_method). Please use the repository "
-            "that it was converted from."
+            f"The config.json of {checkpoint.role} in {checkpoint.path} says that it is quantised, but names "
+            f"{named} (quantization_config, quant_method). Please use the repository that it was converted "
+            "from."
         )
 
 

@@ -70,7 +70,7 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("hidden: 64", "hiden: 64", "line 8: 'hiden'.*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
         ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs one of these: a repo"),
-        ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
+        ("prompt: chat", "prompt: {kind: song}", "line 12: The prompt format must be .* 'song'"),
         ("prompt: chat", "prompt: chat\n    thinking: aloud", "line 13: .*thinking must be true or false"),
         ("path: small}", "path: small, thinking: true}", "line 9: .*for chat templates, .*role is plain"),
         ("role: polite", "role: rude", "line 14: .*rude"),

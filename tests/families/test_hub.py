@@ -572,7 +572,7 @@ def test_running_out_of_memory_in_a_step_ends_only_that_models_texts(
         base, tuned, upscaled = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert base.tokens and not base.error
     for trace in (tuned, upscaled):
-        assert "not enough memory for polite to take this step" in (trace.error or "")
+        assert "not enough memory for polite to read a prompt" in (trace.error or "")
     again = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert not any(trace.error for trace in again)
 

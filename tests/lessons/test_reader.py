@@ -114,7 +114,7 @@ def test_a_good_lesson_is_read(tmp_path: Path) -> None:
         ),
         ("{title: Last", "{title: [Last", "this is not YAML"),
         ("title: Mine", "title: &a [*a]", "contains itself|title"),
-        ("title: Mine", "title: Mine\ntitle: Yours", "duplicate"),
+        ("title: Mine", "title: Mine\ntitle: Yours", "title is there twice"),
     ],
 )
 def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -84,7 +84,7 @@ BAD = [
     ("version", 2.0, "version 2 to 6; got 2.0"),
     ("formats", {"pirate": {"kind": "plain", "text": "{prompt}"}}, "'pirate'"),
     ("formats", {"large_base": {"kind": "plain", "text": "nowhere"}}, "{prompt}"),
-    ("formats", {"large_base": {"kind": "poem", "text": ""}}, "no prompt format 'poem'"),
+    ("formats", {"large_base": {"kind": "poem", "text": ""}}, "it is 'poem'"),
     ("formats", {"large_base": {"kind": "chat", "text": "x" * 8001}}, "up to 8,000"),
     ("formats", {"large_base": "{prompt}"}, "fields kind, text"),
     ("columns", [], "1 to 16 columns, not 0"),

@@ -350,18 +350,19 @@ def test_the_page_learns_how_much_of_a_long_prompt_is_read(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.01)
-    told, large = threading.Event(), service.engine.models["large_base"]
+    monkeypatch.setattr("eft_demo.engine.engine.LONE_CHUNK", 128)
+    known, large = threading.Event(), service.engine.models["large_base"]
     forward = large.forward
 
     def waiting(slots: Any, tokens: Any, *more: Any) -> Any:
         if slots[0].length and tokens.shape[1] > 1:  # the next part is read once the page knows of the first
-            assert told.wait(PATIENCE_S)
+            assert known.wait(PATIENCE_S)
         return forward(slots, tokens, *more)
 
     monkeypatch.setattr(large, "forward", waiting)
     for value in handlers.stream_run(service, LiveRuns(), {**GOOD, "prompt": "x" * 200, "length": 2}):
         if '"reading"' in value:
-            told.set()
+            known.set()
     lines = [json.loads(line) for line in value.splitlines()]
     reading = [line for line in lines if line["k"] == "reading"]
     assert reading and all(0 < line["done"] < line["of"] for line in reading)
