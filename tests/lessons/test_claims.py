@@ -9,7 +9,6 @@ from eft_demo.lessons.claims import broken_claim, find_token, problems
 from eft_demo.lessons.reader import RUNS, Claim, TokenPlace, lesson_files, read_lesson
 from eft_demo.runs.export import pieces_of, token_texts
 from eft_demo.runs.replay import read_run
-from eft_demo.ui.web_modules import WEB
 from tests.javascript import find_node, modules
 
 
@@ -65,7 +64,7 @@ def test_the_page_finds_the_same_tokens() -> None:
         {"name": column.name, "tokens": [{"s": text} for text in token_texts(column, pieces_of(run))]}
         for column in run.columns
     ]
-    with modules(WEB / "lib" / "lesson.js") as page:
+    with modules("lib/lesson.js") as page:
         for column, token, nth in (("Base", "Lima", 1), ("Tuned", "capital", 2), ("Up-scaled", 3, 1)):
             index, _ = find_token(run, TokenPlace(column, token, nth))
             asked = {"columns": columns, "place": {"column": column, "token": token, "nth": nth}}

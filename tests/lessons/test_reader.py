@@ -23,7 +23,6 @@ from eft_demo.lessons.reader import (
 )
 from eft_demo.runs.link import Link, from_query
 from eft_demo.ui.lessons import lesson_list, open_lesson
-from eft_demo.ui.web_modules import WEB
 from tests.javascript import find_node, modules
 
 GOOD = """\
@@ -143,7 +142,7 @@ def test_every_word_of_a_lesson_is_one_of_a_link() -> None:
 
 @pytest.mark.skipif(find_node() is None, reason="needs Node.js")
 def test_colours_are_those_of_the_page() -> None:
-    with modules(WEB / "lib" / "colours.js") as page:
+    with modules("lib/colours.js") as page:
         assert tuple(page.evaluate("Object.keys(COLOURS)")) == COLOURS
 
 
