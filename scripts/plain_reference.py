@@ -28,6 +28,10 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import read_entry
 from eft_demo.host.terminal import write_stdout
+from eft_demo.method.recipe import parse as parse_recipe
+from eft_demo.method.sampling_settings import Sampling
+from eft_demo.method.speculation import parse_speculation
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 
@@ -115,7 +119,7 @@ class PlainFamily:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer, without control tokens."""
         kept = [i for i in ids if i not in self.stops]
-        return self.tokenizers["large_base"].decode(kept, skip_special_tokens=True)
+        return str(self.tokenizers["large_base"].decode(kept, skip_special_tokens=True))
 
     @torch.inference_mode()
     def write(self, prompts: Mapping[str, list[int]], alpha: float, tuned: str, count: int) -> Written:
@@ -214,11 +218,11 @@ def _compare_conversation(
             spec = RunSpec(
                 prompt=question,
                 system=system,
-                turns=[{"question": asked, "answers": answers} for asked, *answers in earlier],
-                columns=[(f"column {index}", recipe) for index, recipe in enumerate(recipes)],
+                turns=tuple(Turn(asked, tuple(answers)) for asked, *answers in earlier),
+                columns=tuple((f"column {index}", parse_recipe(text)) for index, text in enumerate(recipes)),
                 controls={"alpha": alpha},
-                sampling={"temperature": 0},
-                speculation=speculation,
+                sampling=Sampling(temperature=0),
+                speculation=parse_speculation(speculation),
                 length=tokens,
             )
             traces = collect(service.start_run(spec))
