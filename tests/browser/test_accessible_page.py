@@ -191,7 +191,9 @@ def test_no_text_is_cut_off_with_wider_letter_spacing(site: Site, width: int, he
     assert page.evaluate(CUT) == []
     run(page, "gold silver", 20)
     wait_end(page)
-    page.locator(".pane .t").nth(2).click()
+    page.locator(".pane.up .t").nth(2).click()
+    assert page.evaluate(CUT) == []
+    page.keyboard.press("Escape")  # closes the sheet with the card
     for drawer in ("eft-columns", "eft-sampling", "eft-method"):
         page.click(f"[aria-controls={drawer}]")
         assert page.evaluate(CUT) == [], drawer
