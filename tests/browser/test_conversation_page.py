@@ -101,7 +101,7 @@ def test_an_earlier_question_is_edited_and_a_new_conversation_forgets_all(site: 
     page.click("[data-part=new-conversation]")
     assert edits(page) == []
     ask(page, "fresh")
-    assert turns(page) == [[]] * 3 and page.is_visible("[data-part=examples]")
+    assert turns(page) == [[]] * 3
 
 
 def test_a_branch_keeps_the_earlier_turns(site: Site) -> None:

@@ -26,7 +26,7 @@ def site(browser: Any) -> Iterator[Site]:
 
 def wait_step(page: Any, number: int) -> None:
     page.wait_for_function(
-        "text => document.querySelector('[data-part=lesson-at]').textContent === text",
+        "text => document.querySelector('[data-part=lesson-at]')?.textContent === text",
         arg=f"Step {number} of {len(STEPS)}",
     )
 
@@ -81,11 +81,11 @@ def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site)
     assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
     page.wait_for_selector(".pane.up .t.parts")
     page.get_by_role("button", name="All values at once").click()
-    assert page.locator("[data-part=tab-strip]").get_attribute("aria-selected") == "true"
+    page.wait_for_selector("[data-part=tab-strip][aria-selected=true]")
     page.locator("[data-part=lesson-next]").click()  # what the next step does not say is as usual
     wait_step(page, 7)
     page.wait_for_function("document.querySelectorAll('.pane').length === 3")
-    assert page.locator("[data-part=tab-bars]").get_attribute("aria-selected") == "true"
+    page.wait_for_selector("[data-part=tab-bars][aria-selected=true]")
     page.evaluate("location.hash = 'lesson=ten-steps&step=2'")
     wait_step(page, 2)
 

@@ -12,6 +12,7 @@ import { waterfallsOf } from "./waterfall.js";
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
 let howTo = []; // the skeleton's words on how to choose a token
 const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
+const LINE_PX = 22; // the sentence with most letters may have a line less than another
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
@@ -53,6 +54,11 @@ function keepHeight() {
   KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
 }
 
+function spare(name, more) {
+  const { style } = part(name), height = parseFloat(style.minHeight);
+  if (height) style.minHeight = height + more + "px";
+}
+
 // After a run, the longest texts and tables are laid out for a moment to reserve the height of the tallest card.
 function reserveRoom() {
   const count = run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0), { dataset, clientWidth } = part("card");
@@ -73,7 +79,8 @@ function reserveRoom() {
     drawWaterfalls(column, widest, null);
     keepHeight();
   }
-  part("card-table").style.minHeight = parseFloat(part("card-table").style.minHeight) + SPARE_PX + "px";
+  spare("card-table", SPARE_PX);
+  spare("card-besides", LINE_PX);
 }
 
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */

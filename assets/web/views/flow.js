@@ -70,13 +70,14 @@ function onReading(line) {
   const text = readingText(line.done, line.of);
   for (const column of run.columns)
     if (!column.ended && !column.tokens.length) column.view.speed.textContent = text;
+  part("load").hidden = false;
   part("load").textContent = text; // a long prompt may have pushed the columns out of view
 }
 
 function onLoad(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
   part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
-  part("load").hidden = false;
+  part("load").hidden = !line.active && !line.waiting; // of an idle server there is nothing to say
 }
 
 function onError(line) {
