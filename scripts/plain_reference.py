@@ -6,7 +6,7 @@ The loop shares no code with the app: it reads the family file as YAML, lets tra
 models, render the chat templates and encode the prompts, and mixes log-softmaxes in float32. The app writes
 the same texts with several columns at once, drafts off and on, and prefix reuse in the second turn. The
 families' models must be local folders. Where texts differ, the gap between the two likeliest tokens of the
-loop tells a near tie, which rounding decides, from a fault. Exit code 1 if any text differs.
+loop shows whether rounding can have decided or something is wrong. Exit code 1 if any text differs.
 """
 
 from __future__ import annotations

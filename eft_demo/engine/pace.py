@@ -31,7 +31,7 @@ class Pace:
     steps: int = 0  # single tokens still to be written while paused
     held_s: float = 0.0  # how long the run has been held back, when it was last asked
     _since_s: float = 0.0  # since when it is held back now; 0: it is not
-    _tick: int = -1
+    _beat: int = -1  # how many times a run of this rate has been due, counted from the clock's 0
     _level: int = 1  # sequences with fewer tokens are due; the first token never waits
 
     def set(self, rate: object = None, paused: object = None, step: object = None) -> None:
@@ -59,13 +59,13 @@ class Pace:
             if self.steps and least >= self._level:
                 self.steps -= 1
                 self._level = least + 1
-        elif (tick := int(now_s * self.rate)) > self._tick:
-            self._tick, self._level = tick, least + 1
+        elif (beat := int(now_s * self.rate)) > self._beat:
+            self._beat, self._level = beat, least + 1
         return self._level
 
     def rest_s(self, now_s: float) -> float:
         """Seconds until the run may be due."""
-        return POLL_S if self.paused else min(POLL_S, (self._tick + 1) / self.rate - now_s)
+        return POLL_S if self.paused else min(POLL_S, (self._beat + 1) / self.rate - now_s)
 
     def note(self, is_held: bool, now_s: float) -> None:
         """Count the time for which no sequence of the run is due."""

@@ -45,7 +45,7 @@ class PrefixCache:
         model = self._models[role]
         if len(tokens) < MIN_TOKENS or not self._limit_bytes or not isinstance(model, SavesRows):
             return
-        same = [kept for kept in self._kept if (kept.owner, kept.role) == (owner, role)]
+        same = self._of(owner, role)
         if longer := next((kept for kept in same if kept.tokens[: len(tokens)] == tokens), None):
             self._use(longer)
             return
@@ -60,7 +60,7 @@ class PrefixCache:
 
     def restore(self, owner: str, role: str, tokens: tuple[int, ...], slot: Slot) -> int:
         """Let the empty row hold as many of `tokens` as a copy has; how many these are."""
-        same = [kept for kept in self._kept if (kept.owner, kept.role) == (owner, role)]
+        same = self._of(owner, role)
         lengths = [common_length(kept.tokens, tokens) for kept in same]
         longest = max(lengths, default=0)
         if longest < MIN_TOKENS:
@@ -76,6 +76,9 @@ class PrefixCache:
         had = bool(self._kept)
         self._kept.clear()
         return had
+
+    def _of(self, owner: str, role: str) -> list[Kept]:
+        return [kept for kept in self._kept if (kept.owner, kept.role) == (owner, role)]
 
     def _use(self, kept: Kept) -> None:
         self._kept.remove(kept)

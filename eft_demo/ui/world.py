@@ -21,11 +21,10 @@ def world_of(family: Family) -> dict[str, object] | None:
     """For the page's first line: number and kinds of the facts, and the path of the file. None: unknown."""
     if family.name != BUNDLED or not family.roles:
         return None
-    facts = load_facts()
-    version = hashlib.sha256(repr((len(facts), facts[-1])).encode()).hexdigest()[:12]
+    version = hashlib.sha256(askable()).hexdigest()[:12]
     return {
         "family": family.name,
-        "facts": len(facts),
+        "facts": len(load_facts()),
         "kinds": kinds(),
         "path": f"eft/askable.json?{version}",
     }

@@ -56,14 +56,14 @@ def counts(run: Run, seen: list[TokenEvent]) -> list[int]:
     return [sum(event.column == column for event in seen) for column in range(3)]
 
 
-def test_every_tick_gives_every_column_one_token() -> None:
+def test_each_time_a_run_is_due_every_column_gets_one_token() -> None:
     clock, seen = Clock(), list[TokenEvent]()
     engine = make_engine(clock)
     run = engine.submit(request(pace=8))
     idle(engine)
-    for tick in range(5):
+    for turn in range(5):
         first = counts(run, seen)
-        assert len(set(first)) == 1 and first[0] in (tick + 1, tick + 2)
+        assert len(set(first)) == 1 and first[0] in (turn + 1, turn + 2)
         idle(engine)
         assert counts(run, seen) == first  # nothing more until time has passed
         assert 0 < engine.rest_s <= 0.125

@@ -16,7 +16,7 @@ from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.models.hf import TransformersModel
-from eft_demo.models.load import group_models, load_models
+from eft_demo.models.load import group_models
 from eft_demo.models.lora import AdapterGroup, LowRank
 from eft_demo.models.protocol import LanguageModel, SavesRows
 from eft_demo.runs.events import EndEvent
@@ -32,11 +32,6 @@ COLUMNS = three("assistant")
 WARM = Sampling(temperature=0.8, seed=4)
 FOLLOW_UP = (60, 61, 62, 63, 64)
 QUESTION = "What is the capital of Peru? Which river flows through Köln? The capital of Japan is Tokyo."
-
-
-@pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, LanguageModel]:
-    return load_models(tiny_family, torch.float32, ROLES)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from eft_demo.engine import score
 from eft_demo.engine.engine import Engine
@@ -15,7 +14,6 @@ from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
@@ -65,11 +63,6 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
     while engine.step():
         pass
     return [read(run) for run in runs]
-
-
-@pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, LanguageModel]:
-    return load_models(tiny_family, torch.float32, ROLES)
 
 
 @pytest.fixture

@@ -32,6 +32,6 @@ export function summaryText(column) {
   if (!there.length) return who + (plural ? " change" : " changes") + " no likeliest token here: the " + base + " alone prefers the same " + tokens.length + ".";
   if (!elsewhere.length) return head + ".";
   const [at, other] = [there, elsewhere].map((list) => mean(list.map(sureness)));
-  const sure = at < other - ALIKE ? "unsure there" : at > other + ALIKE ? "surer there" : "as sure there as elsewhere";
+  const sure = at < other - ALIKE ? "less confident there" : at > other + ALIKE ? "more confident there" : "as confident there as elsewhere";
   return head + "; the " + (/base/.test(base) ? "base" : base) + " was " + sure + ": " + percentText(at) + " for its first choice, " + percentText(other) + " elsewhere.";
 }

@@ -7,12 +7,12 @@ const column = (...tokens) => ({ roles: ["large_base", "small_tuned", "small_bas
 
 test("how many places, and how sure the base was there and elsewhere", () => {
   assert.equal(summaryText(column(token(1, 2, 0.3), token(3, 4, 0.4), token(5, 5, 0.9))),
-    "Tuning changed the likeliest token at 2 of 3 places; the base was unsure there: 35 % for its first choice, 90 % elsewhere.");
+    "Tuning changed the likeliest token at 2 of 3 places; the base was less confident there: 35 % for its first choice, 90 % elsewhere.");
 });
 
 test("what is not so is not said", () => {
-  assert.match(summaryText(column(token(1, 2, 0.9), token(5, 5, 0.92))), /as sure there as elsewhere/);
-  assert.match(summaryText(column(token(1, 2, 0.9), token(5, 5, 0.3))), /surer there/);
+  assert.match(summaryText(column(token(1, 2, 0.9), token(5, 5, 0.92))), /as confident there as elsewhere/);
+  assert.match(summaryText(column(token(1, 2, 0.9), token(5, 5, 0.3))), /more confident there/);
   assert.equal(summaryText(column(token(5, 5, 0.3))), "Tuning changes no likeliest token here: the large base alone prefers the same 1.");
   assert.equal(summaryText(column(token(1, 2, 0.3))), "Tuning changed the likeliest token at 1 of 1 place.");
   assert.equal(summaryText(column()), "");

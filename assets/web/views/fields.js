@@ -29,8 +29,8 @@ export const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
 // The seed, and whatever is not as usual.
 export function showFieldsSummary() {
-  const telling = fieldInputs().filter(({ dataset: { field }, value }) => field === "seed" || value !== String(config.fields[field].value));
-  part("sampling-summary").textContent = telling.map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
+  const shown = fieldInputs().filter(({ dataset: { field }, value }) => field === "seed" || value !== String(config.fields[field].value));
+  part("sampling-summary").textContent = shown.map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
 }
 
 export function setField(input, value) {

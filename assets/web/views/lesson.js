@@ -2,7 +2,7 @@
 // a question whose answer is hidden. The server reads the file; its texts are shown as text.
 
 import { lessonHash, lessonIn, placeOf, withinSteps } from "../lib/lesson.js";
-import { answerOf, server } from "../api.js";
+import { answerOf, linesOf, server } from "../api.js";
 import { el, element, isOurs, onKeys, part } from "../dom.js";
 import { config, emit, keptLesson, lesson, on, run, running, setLesson } from "../store.js";
 import { setSliders } from "./as-if.js";
@@ -103,7 +103,7 @@ async function openRecorded({ open, run_settings: settings }, mine) {
     if (answer.error) return note(answer.error), false;
     const typed = part("prompt").value, { prompt, ...others } = settings;
     const ours = !typed || typed === run?.prompt;
-    showWhole(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)));
+    showWhole(linesOf(answer));
     opened = { name: open, run };
     if (config.world) fillIn(ours ? settings : others);
   }

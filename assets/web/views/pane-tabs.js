@@ -1,6 +1,6 @@
 // On a phone the columns lie side by side, one at a time: tabs above them, or a swipe. It opens on the column that is steered.
 
-import { el, part } from "../dom.js";
+import { el, part, phoneWidth } from "../dom.js";
 import { on, plotted, run, selected } from "../store.js";
 import { drawSoon } from "./plotting.js";
 
@@ -37,7 +37,7 @@ function noteSwiping({ matches }) {
 }
 
 export function listen() {
-  const narrow = matchMedia("(max-width: 640px)");
+  const narrow = phoneWidth();
   noteSwiping(narrow);
   narrow.addEventListener("change", noteSwiping);
   for (const kind of ["run", "shown"]) on(kind, makeTabs);

@@ -22,7 +22,7 @@ function offerPaces({ pace }) {
   part("player").hidden = false;
 }
 
-// Tells the engine. Without an id the run has not begun; its first line brings the id.
+// Sends a change to the engine. Before the run's first line there is no id to send it for.
 async function send(change) {
   if (!running || !run || run.n !== nonce || run.recorded) return;
   try {

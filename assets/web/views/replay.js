@@ -3,7 +3,7 @@
 
 import { roleName } from "../lib/formats.js";
 import { framesOf, PACES } from "../lib/frames.js";
-import { answerOf, server } from "../api.js";
+import { answerOf, linesOf, server } from "../api.js";
 import { el, element, part, showText } from "../dom.js";
 import {
   advanceTape, config, nonce, passOver, playTape, rewindTape, rollTape, run, running, setTape, tape, wantStop,
@@ -52,7 +52,7 @@ async function openRun(promise, title, about) {
   const answer = await answerOf(promise);
   if (answer.error) return openDialog("open"), showMessage("open-error", answer.error);
   dialogOf("open").close();
-  play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
+  play(linesOf(answer), title, about);
 }
 
 function makeRoom() {

@@ -1,6 +1,6 @@
 // A new page shows a finished, recorded run, so that it is never empty. It costs no model, and nothing of it is stored.
 
-import { answerOf, server } from "../api.js";
+import { answerOf, linesOf, server } from "../api.js";
 import { part } from "../dom.js";
 import { config, conversation, nonce, run } from "../store.js";
 import { setSliders } from "./as-if.js";
@@ -15,7 +15,7 @@ export async function welcome() {
   if (!config.welcome || !isUntouched() || conversation.turns.length) return;
   const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
   if (answer.error || asked !== nonce || !isUntouched()) return; // something else came first
-  const [first, ...lines] = answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  const [first, ...lines] = linesOf(answer);
   part("prompt").value = first.prompt;
   fitPrompt();
   take([{ ...first, n: nonce, recorded: true, welcome: true }]);
