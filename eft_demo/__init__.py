@@ -16,6 +16,7 @@ use. The rooms, each importing only from those before it:
     models/             token ids in, logits out
     engine/             sequences and steps: many recipes on few models
     atlas/              the bundled family: facts, corpus, training, quiz
+    lessons/            lessons: files that lead through the page
     lab/                benchmarks and evaluations
     ui/                 the page and its server
     cli                 the command line

@@ -353,10 +353,31 @@ def bench(
     new_tokens: Annotated[int, typer.Option(min=8, help="Tokens per text.")] = 64,
     start_app: Annotated[bool, typer.Option(help="Also time the start of the app.")] = True,
     larger: Annotated[bool, typer.Option(help="Also measure a larger trio with random weights.")] = True,
+    vocabulary: Annotated[
+        bool, typer.Option("--vocabulary", help="Instead: what a step costs beside the forwards.")
+    ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: a folder with a family file of your checkpoints, against plain transformers."
+        ),
+    ] = None,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Time three columns against one stream, and the engine against plain transformers."""
+    if vocabulary:
+        from eft_demo.lab import vocabulary as widths
+
+        found = widths.bench_vocabulary(Settings.from_env())
+        write_stdout(json.dumps(found) if as_json else widths.to_markdown(found))
+        return
+    if real is not None:
+        from eft_demo.lab import real as checkpoints
+
+        measured = checkpoints.bench_real(Settings.from_env(), real, rounds=pairs, new_tokens=new_tokens)
+        write_stdout(json.dumps(measured) if as_json else checkpoints.to_markdown(measured))
+        return
     from eft_demo.lab import bench as lab
 
     result = lab.bench(

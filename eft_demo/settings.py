@@ -59,14 +59,20 @@ def check_number(
 
 
 def show_value(value: object) -> str:
-    """A short, safe representation of any value for an error message."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e15:
+    """A short, safe representation of any value for an error message, in the words of JSON and YAML."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing (null)", True: "true", False: "false"}[value]
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, (int, float)) and abs(value) > 1e15:
         return "infinity" if abs(value) == math.inf else "a huge number"
     if isinstance(value, str):
         text = ascii(value[:60])
         return text if len(text) <= 40 else f"{text[:36]}... ({len(value):,} characters)"
-    if isinstance(value, (bool, int, float, type(None))):
+    if isinstance(value, (int, float)):
         return str(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return "a table of entries" if isinstance(value, Mapping) else "a list"
     return f"a {type(value).__name__}"
 
 
@@ -246,7 +252,11 @@ class Settings:
     max_heavy_each: int = 8  # waiting exports, plots and file openings per page; one is processed at a time
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
-    deadline_s: float = 120.0  # longest duration of a run; slower ones have usually been abandoned
+    prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
+    deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
+    pace: float = 8.0  # tokens a second of live runs, to read and steer; visitors may choose; 0 = no limit
+    hold_s: float = 600.0  # longest time for which pace and pauses hold a run back; then full speed
+    welcome: str = "up-scaling"  # the recorded run that a new page shows; off = none
     updates_per_s: float = 10.0  # looks smooth; more only loads the browser
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 
@@ -258,6 +268,7 @@ class Settings:
         check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
         check_number("EFT_MAX_SEQUENCES", self.max_sequences, 3, 4096, integer=True)  # the page needs three
         check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
+        check_number("EFT_PREFIX_CACHE_MB", self.prefix_cache_mb, 0, 1_000_000, integer=True)
         for name in _COUNTS:
             check_number(variable_of(name), getattr(self, name), 1, 1_000_000, integer=True)
         check_number("EFT_MAX_SHARE", self.max_share, 0, 1, above_low=True)
@@ -265,6 +276,8 @@ class Settings:
         check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
         check_number("EFT_MAX_HEAVY_S", self.max_heavy_s, 0, 60, above_low=True)
         check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
+        check_number("EFT_PACE", self.pace, 0, 1000)
+        check_number("EFT_HOLD_S", self.hold_s, 0, 86_400)
         check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
         check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
         for name, known in WORDS.items():

@@ -33,6 +33,7 @@ OTHERS = {
 }
 FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
+    "assets/lessons/": "Lessons: one file each",
     "assets/families/": "The catalogue: one file per model family from the hub",
     "assets/ui/": "The page's HTML skeleton, style sheet and module loader",
     "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering",
@@ -79,9 +80,13 @@ def summary(path: Path) -> str:
 def limits(root: Path = ROOT) -> str:
     """The controls with their ranges, then every field of Settings with its default and reason."""
     rows = ["| limit | values | default | why |", "|---|---|---|---|"]
+    beyond = (
+        f"on the page and in links; the command line and opened runs go up to {settings.HIGHEST_WEIGHT:g}"
+    )
     for control in (v for v in vars(settings).values() if isinstance(v, settings.Range)):
+        why = f" {beyond}" if control in settings.CONTROLS.values() else ""
         span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"
-        rows.append(f"| {control.name} | {span} | {control.default:g} | |")
+        rows.append(f"| {control.name} | {span} | {control.default:g} |{why} |")
     source = (root / "eft_demo" / "settings.py").read_text(encoding="utf-8").partition("class Settings:")[2]
     field = re.compile(r"^    (\w+): (?:int|float|str) = (\S+)(?:  # (.+))?$", re.MULTILINE)
     for name, default, why in field.findall(source):

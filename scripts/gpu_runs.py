@@ -53,6 +53,7 @@ def open_family(family: Path, place: str, quantisation: str, dtype: str, users: 
         max_sequences=max(8, 3 * users),
         max_prompt_chars=100_000,
         deadline_s=240.0,
+        prefix_cache_mb=0,  # the same prompt is timed again and again
     )
     return Service.load(settings, str(family))
 

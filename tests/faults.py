@@ -15,7 +15,7 @@ from eft_demo.errors import FamilyError
 
 PLACES = {
     "eft_demo.engine.attribution": [
-        "mix", "sample", "contributions", "term_delta", "rank", "likeliest", "entropy_nats", "_record"
+        "mix", "sample", "bars_of", "term_delta", "rank", "likeliest_and_first", "entropy_nats", "_record"
     ],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [
@@ -46,7 +46,7 @@ PLACES = {
 }  # fmt: skip
 CALLS = [f"{owner}.{name}" for owner, names in PLACES.items() for name in names]
 CLOCK = "clock"
-MODELS = [f"{method} of {role}" for method in ("join", "leave", "copy_prefix", "forward")
+MODELS = [f"{method} of {role}" for method in ("join", "leave", "copy_prefix", "save", "restore", "forward")
           for role in ("large_base", "small_base", "tuned")]  # fmt: skip
 CACHE = [f"cache.{name}" for name in ("begin", "write", "commit", "_grow", "_change_places", "leave", "join")]
 

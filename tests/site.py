@@ -3,7 +3,7 @@
 The browser itself is the fixture `browser` of tests/browser/conftest.py, one for all of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +49,7 @@ STAYS = """(node, ms) => new Promise(done => {
     setTimeout(() => end(node.innerText === before), ms);
 })"""
 SLOW_MS = 60_000  # a busy machine is not a failure
+Listeners = list[tuple[str, Callable[[Any], None]]]  # each with the event it listens to
 OWN = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
 
 
@@ -61,14 +62,34 @@ class Site:
     browser: Any
     complaints: list[str] = field(default_factory=list)
     contexts: list[tuple[dict[str, Any], Any]] = field(default_factory=list)  # with what they were made with
+    kept: dict[Any, Listeners] = field(default_factory=dict)  # pages that `open` may load again
 
     def open(self, width: int = 1400, height: int = 1000, query: str = "", **context: Any) -> Any:
-        """A newly loaded page. `context` goes to the browser: forced_colors, reduced_motion ..."""
-        page = self.new_page(**context)
+        """A newly loaded page of a visitor who stored nothing.
+
+        `context` goes to the browser: forced_colors, reduced_motion ... The window may be that of an earlier
+        test, because this halves the time of a load; do not give it scripts that run at each load.
+        """
+        page = self._used_page(context) or self.new_page(**context)
         page.set_viewport_size({"width": width, "height": height})
-        self.listen(page)
+        self.kept[page] = self.listen(page)
         page.goto(self.url + query)
         page.wait_for_selector(".pane", state="attached")
+        return page
+
+    def _used_page(self, options: dict[str, Any]) -> Any:
+        """The page of an earlier test that had the same options, emptied; None if there is none."""
+        context = next((known for made_with, known in self.contexts if made_with == options), None)
+        if context is None or len(context.pages) != 1 or self.kept.get(context.pages[0]) != []:
+            return None  # the last case: it is in use, so it has listeners
+        (page,) = context.pages
+        page.unroute_all()
+        page.emulate_media(media="null", color_scheme=options.get("color_scheme", "light"))
+        page.mouse.move(0, 0)
+        self._prepare(context)
+        page.goto(f"{self.url}/healthz")  # what a page stores when it is left is forgotten after it was left
+        page.evaluate("sessionStorage.clear()")
+        self._forget(context, page)
         return page
 
     def new_page(self, **options: Any) -> Any:
@@ -76,31 +97,43 @@ class Site:
         fitting = (known for made_with, known in self.contexts if made_with == options and not known.pages)
         context = next(fitting, None)
         if context:
-            context.set_offline(False)
-            context.clear_permissions()
+            self._prepare(context)
             page = context.new_page()
-            everything = {"origin": self.url, "storageTypes": "all"}
-            context.new_cdp_session(page).send("Storage.clearDataForOrigin", everything)
+            self._forget(context, page)
             return page
         context = self.browser.new_context(**options)
         context.set_default_timeout(SLOW_MS)
         self.contexts.append((options, context))
         return context.new_page()
 
-    def listen(self, page: Any) -> None:
+    def _prepare(self, context: Any) -> None:
+        context.set_offline(False)
+        context.clear_permissions()
+
+    def _forget(self, context: Any, page: Any) -> None:
+        session = context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": "all"})
+        session.detach()
+
+    def listen(self, page: Any) -> Listeners:
         """Record errors, dialogs, text that was executed, and requests to other machines."""
-        listen(page, self.complaints)
+        return listen(page, self.complaints)
 
     def close_pages(self) -> None:
-        """Close every page; fail if one reported an error or executed a text."""
+        """Close every page, or keep it for `open`; fail if one reported an error or executed a text."""
         pages = [page for context in self.browser.contexts for page in context.pages]
         acted = [page.url for page in pages if page.evaluate("window.pwned") is not None]
+        for page, listeners in self.kept.items():
+            for event, listener in listeners:
+                page.remove_listener(event, listener)
+        self.kept = {page: [] for page in self.kept if page in pages}
         ours = [context for _, context in self.contexts]
         for context in self.browser.contexts:
             if context not in ours:
                 context.close()
             for page in context.pages:
-                page.close()
+                if page not in self.kept:
+                    page.close()
         self.contexts = [
             (made, context) for made, context in self.contexts if context in self.browser.contexts
         ]
@@ -108,17 +141,22 @@ class Site:
         assert not acted and not complaints, (acted, complaints)
 
 
-def listen(page: Any, complaints: list[str], own: str | tuple[str, ...] = OWN) -> None:
+def listen(page: Any, complaints: list[str], own: str | tuple[str, ...] = OWN) -> Listeners:
     """Add the errors, dialogs and requests (except to addresses like `own`) of a page to `complaints`."""
 
     def dismiss(box: Any) -> None:
         complaints.append(box.message)
         box.dismiss()
 
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", dismiss)
-    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
+    listeners: Listeners = [
+        ("console", lambda m: complaints.append(m.text) if m.type == "error" else None),
+        ("pageerror", lambda error: complaints.append(str(error))),
+        ("dialog", dismiss),
+        ("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url)),
+    ]
+    for event, listener in listeners:
+        page.on(event, listener)
+    return listeners
 
 
 @contextmanager
@@ -133,7 +171,9 @@ def browsing() -> Iterator[Any]:
 @contextmanager
 def serving(service: Service, browser: Any, *more: Any) -> Iterator[Site]:
     """Serve the page of `service` until the end of the block, then stop it. `more` goes to `build_demo`."""
-    settings = replace(service.settings, port=0)
+    # A new page starts empty, and runs at full speed: most tests are about one run of their own.
+    settings = replace(service.settings, port=0, welcome="off", pace=0)
+    object.__setattr__(service, "settings", settings)
     demo = build_demo(service, settings, *more)
     site = Site(server.start(demo, settings), demo, browser)
     yield site

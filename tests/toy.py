@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eft_demo.models.base import SlotModel
-from eft_demo.models.protocol import LanguageModel, Slot
+from eft_demo.models.protocol import LanguageModel, SavedRow, Slot
 
 SAYING_LOGIT = 20.0  # gives the next token of a fixed text nearly all of the probability
 
@@ -51,6 +51,17 @@ class ToyModel:
         """Copy the tokens."""
         self.histories[target] = self.histories[source][: source.length]
         target.length = source.length
+
+    def save(self, slot: Slot, most_bytes: int) -> SavedRow | None:
+        """Copy the tokens, eight bytes each."""
+        kept = self.histories[slot][: slot.length]
+        size = 8 * len(kept)
+        return SavedRow(kept, size, len(kept)) if size <= most_bytes else None
+
+    def restore(self, slot: Slot, saved: SavedRow, length: int) -> None:
+        """Copy the tokens back."""
+        self.histories[slot] = saved.content[:length]
+        slot.length = length
 
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         """(rows, block) -> logits (rows, keep, vocab) float32."""

@@ -5,7 +5,7 @@ import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/
 import { placeAfter } from "../web/lib/keys.js";
 import { grow, makeRun } from "../web/lib/runs.js";
 import { notablePlace } from "../web/lib/tokens.js";
-import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
+import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
 import { beginText, endText, makePane, reveal, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
 import { waterfallsOf } from "../web/views/waterfall.js";
@@ -44,7 +44,9 @@ function select(p, i, focus) {
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));
   part("card-table").replaceChildren(tableOf(run, column, token, (id, label) => verbatim(el("span", "", label))));
-  writeVerdict(part("card-verdict"), verdictOf(run, column, token));
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token)]);
+  part("card-print").textContent = printOf(run, column, token);
+  writeVerdict(part("card-more"), besidesOf(run, column, token));
   part("falls").replaceChildren(...waterfallsOf(run, column, token, null));
 }
 

@@ -54,6 +54,10 @@ const LOST = "The server could not be reached. Please try again.";
 const REFUSED = "The server, or a proxy in front of it, refused this request. Most often it is larger than the proxy allows.";
 export const NOT_OUR_SERVER = "Something else answers in place of the server, such as a login page. Reload the page to sign in again.";
 
+// The lines of a recorded run or an opened file, as the stream of a live run has them.
+/** @type {(answer: { lines: string }) => [any, ...any[]]} */
+export const linesOf = ({ lines }) => /** @type {any} */ (lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)));
+
 // The server's answer; without one, an error with the reason. Gradio hides the status of a refused request.
 /** @type {(promise: Promise<string>) => Promise<any>} */
 export async function answerOf(promise) {

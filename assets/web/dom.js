@@ -108,4 +108,6 @@ export function offerColumns(choice, names) {
 export const isOurs = (target) => target === document.body || element.contains(target); // not elements of browser extensions
 /** @type {(target: any) => boolean} */
 export const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
+// As in style.css: up to this width the columns lie side by side, and the card is a sheet.
+export const phoneWidth = () => matchMedia("(max-width: 640px)");
 export const isTouch = () => matchMedia("(pointer: coarse)").matches;

@@ -9,6 +9,7 @@ import * as branching from "./views/branching.js";
 import * as card from "./views/card.js";
 import * as columns from "./views/columns.js";
 import * as comparison from "./views/comparison.js";
+import * as completion from "./views/completion.js";
 import * as connection from "./views/connection.js";
 import * as conversation from "./views/conversation.js";
 import * as copies from "./views/copies.js";
@@ -16,26 +17,32 @@ import * as dialogs from "./views/dialogs.js";
 import * as drop from "./views/drop.js";
 import * as family from "./views/family.js";
 import * as flow from "./views/flow.js";
+import * as help from "./views/help.js";
 import * as key from "./views/key.js";
+import * as lessonView from "./views/lesson.js";
 import * as memory from "./views/memory.js";
 import * as messages from "./views/messages.js";
+import * as paneTabs from "./views/pane-tabs.js";
 import * as pad from "./views/pad.js";
 import * as page from "./views/page.js";
 import * as pageKeys from "./views/page-keys.js";
 import * as painting from "./views/painting.js";
+import * as player from "./views/player.js";
 import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
 import * as share from "./views/share.js";
+import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
 import * as tabs from "./views/tabs.js";
 import * as theme from "./views/theme.js";
 import * as tooltip from "./views/tooltip.js";
+import * as welcomeView from "./views/welcome.js";
 
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
-  key, copies, stream, connection, columns, painting, bars, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, ask, flow, conversation, page, pageKeys,
+  key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -2,13 +2,19 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
+/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
 
 /** @type {PageLine} */
 export let config = /** @type {any} */ (null); // the page line, sent once before the first run
+
+/** @type {Askable | null} */
+export let askable = null; // what can be asked of the bundled family, once it is loaded; null: unknown
+
+/** @type {(table: Askable) => void} */
+export const setAskable = (table) => void (askable = table);
 
 // ---- the stream
 
@@ -59,6 +65,11 @@ export function noteDrafted(column) { // a token of it was proposed by a draft
   column.drafted = true;
   run.drafted = true;
 }
+
+export let paused = false; // the live run waits for a person
+
+/** @type {(now: boolean) => void} */
+export const setPaused = (now) => void (paused = now);
 
 // ---- the connection
 
@@ -205,6 +216,17 @@ export function setFormat(role, own) { // null: the family's default
 export function forgetFormats() {
   for (const role of Object.keys(ownFormats)) delete ownFormats[role];
 }
+
+// ---- the lesson
+
+/** @type {OpenLesson | null} */
+export let lesson = null; // the open one and its current step
+/** @type {{ name: string, at: number } | null} */
+export let keptLesson = null; // the one that was open before a reload
+/** @type {(next: OpenLesson | null) => void} */
+export const setLesson = (next) => void (lesson = next);
+/** @type {(kept: { name: string, at: number } | null) => void} */
+export const keepLesson = (kept) => void (keptLesson = kept);
 
 // ---- the tree of texts
 //

@@ -87,6 +87,7 @@ export interface End {
   ttft_ms?: number | null;
   acc?: number;
   speedup?: number;
+  reused?: [tokens: number, of: number]; // of the prompt: what the models did not read again
 }
 
 /** The part of a column that the counterfactual and the sentences need. */
@@ -160,6 +161,7 @@ export interface Run {
   of?: string | null;
   copied?: number[];
   recorded?: boolean;
+  welcome?: boolean; // the run that a new page shows
   drafted?: boolean;
   key?: string;
 }
@@ -245,10 +247,48 @@ export interface Tape {
 /** A range of tokens in a plot, or all of them; null: the plot follows. */
 export type View = [number, number] | "all" | null;
 
+/** A token: the `token`th of a column, from 1, or the first of the `nth` occurrence of a text. */
+export interface TokenPlace {
+  column: string;
+  token: number | string;
+  nth: number;
+}
+/** What a step of a lesson sets, as ui/lessons.py makes it. */
+export interface LessonState {
+  label?: string;
+  open?: string;
+  select?: TokenPlace;
+  [more: string]: any;
+}
+export interface LessonStep {
+  title: string;
+  text: string[];
+  show: LessonState;
+  do?: string;
+  actions: LessonState[];
+  question?: string;
+  answer?: string;
+}
+export interface OpenLesson {
+  name: string;
+  title: string;
+  steps: LessonStep[];
+  at: number;
+  broken: boolean; // its file cannot be read; the only step says why
+}
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {
   progress: any;
   [fact: string]: any;
+}
+
+/** What can be asked, as eft_demo/atlas/askable.py makes it. */
+export interface Askable {
+  facts: number;
+  kinds: string[];
+  forms: string[]; // with {e}
+  entities: [name: string, said: string | 0, forms: number[]][];
+  values: string[];
 }
 
 /** The page's first line, sent once. */

@@ -6,19 +6,19 @@ sampling happen in every step; attribution can wait, so that several steps are a
 
 from collections import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eft_demo.engine.batch import Layout
+from eft_demo.engine.batch import Layout, take
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import NumericalError
-from eft_demo.method.mixing import Mixture, contributions, entropy_nats, mix, term_delta
+from eft_demo.method.mixing import Mixture, bars_of, entropy_nats, mix, term_delta
 from eft_demo.method.sampling import sample
-from eft_demo.method.topk import first_highest, likeliest, rank
+from eft_demo.method.topk import likeliest_and_first, rank
 from eft_demo.runs.trace import Candidate, TokenRecord
 
 ROLE_CANDIDATES = 3  # top tokens of each model, listed in addition to those of the mix
@@ -46,18 +46,25 @@ class SampledTokens:
     mixed: StepLogprobs
 
 
-def mix_rows(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> StepLogprobs:
-    """Mix the models' log-probs (model rows, vocab), whose rows follow the order of the feeds.
+def stack_rows(layout: Layout, rows: abc.Sequence[Tensor]) -> Tensor:
+    """The models' log-probs, (vocab,) each, as a stack for `mix_rows`."""
+    stack = rows[0].new_empty(len(rows) + layout.mixed, len(rows[0]))
+    torch.stack(list(rows), out=stack[: len(rows)])
+    return stack
 
-    `controls` has one entry per sequence. Raises ModelFailure naming the sequences whose mix overflows.
+
+def mix_rows(layout: Layout, stack: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> StepLogprobs:
+    """Mix the models' log-probs, whose rows follow the order of the feeds, and complete the stack.
+
+    `stack` is (stack, vocab); the rows of the mixed sequences, its last ones, are written here. `controls`
+    has one entry per sequence. Raises ModelFailure naming the sequences whose mix overflows.
     """
     try:
-        mixture = _mix(layout, roles, controls)
+        mixture = _mix(layout, stack, controls)
     except NumericalError as error:
         mixed = layout.seqs[layout.plain :]
         raise ModelFailure([error.model], [mixed[i] for i in error.rows], error) from error
-    stack = torch.cat([roles, mixture.logprobs]) if mixture else roles
-    return StepLogprobs(mixture, stack, stack[layout.places[:, 0]])
+    return StepLogprobs(mixture, stack, take(stack, layout.final))
 
 
 def sample_tokens(layout: Layout, mixed: StepLogprobs, controls: Controls) -> SampledTokens:
@@ -74,19 +81,20 @@ def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecor
     layout = steps[0].layout
     stack = _joined([step.mixed.stack for step in steps])  # (steps * stack, vocab)
     final = _joined([step.mixed.final for step in steps])  # (steps * rows, vocab)
-    ids = _joined([step.ids for step in steps])  # (steps * rows,)
-    starts = torch.arange(0, len(stack), len(stack) // len(steps))
-    places = (layout.places + starts[:, None, None]).flatten(0, 1)  # (steps * rows, 1 + roles)
-    ranked = likeliest(stack, min(count, stack.shape[1]))[1]  # (steps * stack, count)
+    ids = _joined([step.ids for step in steps]).to(stack.device)  # (steps * rows,)
+    starts = torch.arange(0, len(stack), len(stack) // len(steps), device=stack.device)
+    # (steps * rows, 1 + roles)
+    places = (layout.places.to(stack.device) + starts[:, None, None]).flatten(0, 1)
+    # (steps * stack, count) and (steps * stack,)
+    _, ranked, first = likeliest_and_first(stack, min(count, stack.shape[1]))
     by_role = ranked[places[:, 1:], :ROLE_CANDIDATES].flatten(1)
     # (steps * rows, 1 + count + roles * ROLE_CANDIDATES); the first is the sampled token
     candidates = torch.cat([ids[:, None], ranked[places[:, 0]], by_role], 1)
     values = stack[places[:, :, None], candidates[:, None, :]]  # (steps * rows, 1 + roles, candidates)
-    base_first = first_highest(stack[places[:, 1]])
-    summary = torch.stack([entropy_nats(final), rank(final, ids), base_first], 1)
-    parts = [summary, _bars(layout, steps), candidates, values.flatten(1)]
+    summary = torch.stack([entropy_nats(final), rank(final, ids), first[places[:, 1]]], 1)
+    parts = [summary, _bars(layout, steps, ids.unflatten(0, (len(steps), -1))), candidates, values.flatten(1)]
     table = iter(torch.cat(parts, 1).tolist())  # float32 represents ids up to 16 million exactly
-    terms, listed = layout.plus.shape[0], candidates.shape[1]
+    terms, listed = len(layout.plus), candidates.shape[1]
     return [
         _record(seq, position, controls, next(table), terms, listed)
         for step in steps
@@ -94,30 +102,34 @@ def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecor
     ]
 
 
-def _mix(layout: Layout, roles: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixture | None:
+def _mix(layout: Layout, stack: Tensor, controls: abc.Sequence[Mapping[str, float]]) -> Mixture | None:
     mixed = layout.seqs[layout.plain :]
     if not mixed:
         return None
-    terms = layout.plus.shape[0]
+    terms = len(layout.plus)
     weights = [seq.recipe.coefficients(controls[layout.plain + i]) for i, seq in enumerate(mixed)]
     coefficients = torch.tensor([[*w, *[0.0] * (terms - len(w))] for w in weights])  # (mixed, terms)
-    anchor = roles[layout.anchors]  # (mixed, vocab)
+    anchor = take(stack, layout.anchors)  # (mixed, vocab)
     deltas = [
-        term_delta(roles[plus], roles[minus], anchor)
+        term_delta(take(stack, plus), take(stack, minus), anchor)
         for plus, minus in zip(layout.plus, layout.minus, strict=True)
     ]
-    return mix(anchor, torch.stack(deltas, 1), coefficients, layout.filters)
+    together = torch.stack(deltas, 1) if terms > 1 else deltas[0].unsqueeze(1)  # (mixed, terms, vocab)
+    return mix(anchor, together, coefficients, layout.filters, stack[-len(mixed) :])
 
 
-def _bars(layout: Layout, steps: abc.Sequence[SampledTokens]) -> Tensor:
-    """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms."""
+def _bars(layout: Layout, steps: abc.Sequence[SampledTokens], ids: Tensor) -> Tensor:
+    """(steps * rows, 1 + terms): neg_log_z, then the contributions; 0 for sequences without terms.
+
+    The ids of the tokens are (steps, rows).
+    """
     mixtures = [step.mixed.mixture for step in steps if step.mixed.mixture]
     if not mixtures:
-        return torch.zeros(len(steps) * len(layout.seqs), 1)
-    mixture = Mixture(*(_joined([getattr(m, f.name) for m in mixtures]) for f in fields(Mixture)))
-    ids = _joined([step.ids[layout.plain :] for step in steps])
-    _, bars, neg_log_z, _ = contributions(mixture, ids)
-    by_step = torch.cat([neg_log_z[:, None], bars], 1).unflatten(0, (len(steps), -1))
+        return torch.zeros(ids.numel(), 1, device=ids.device)
+    # Step by step: joining the mixtures would copy whole vocabularies.
+    bars = [bars_of(mixture, own[layout.plain :]) for mixture, own in zip(mixtures, ids, strict=True)]
+    neg_log_z = -torch.stack([m.log_z for m in mixtures]).unsqueeze(2)  # (steps, mixed, 1)
+    by_step = torch.cat([neg_log_z, torch.stack(bars)], 2)
     return F.pad(by_step, (0, 0, layout.plain, 0)).flatten(0, 1)
 
 

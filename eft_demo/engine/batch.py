@@ -15,6 +15,8 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.models.protocol import Slot
 
+Rows = slice | Tensor  # of a stack: a slice if they are consecutive, which needs no copy
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -33,11 +35,17 @@ class Layout:
     plain: int
     feeds: tuple[Feed, ...]
     places: Tensor  # (rows, 1 + roles) stack index of a sequence's final log-probs, then of each of its roles
-    anchors: Tensor  # (mixed,) stack index
-    plus: Tensor  # (terms, mixed) stack index; sequences with fewer terms repeat their anchor, a delta of 0
-    minus: Tensor  # (terms, mixed)
+    final: Rows  # the first column of `places`
+    anchors: Rows  # of the mixed sequences, in the stack
+    plus: tuple[Rows, ...]  # one per term; sequences with fewer terms repeat their anchor, a delta of 0
+    minus: tuple[Rows, ...]
     samplings: tuple[Sampling, ...]
     filters: tuple[WeightFilter, ...]  # one per mixed sequence
+
+    @property
+    def mixed(self) -> int:
+        """How many sequences are mixed."""
+        return len(self.seqs) - self.plain
 
 
 def make_layout(seqs: list[Sequence]) -> Layout:
@@ -60,18 +68,19 @@ def make_layout(seqs: list[Sequence]) -> Layout:
         at = [place[role, seq] for role in seq.roles]
         final = at[0] if i < plain else len(place) + i - plain
         places.append([final, *at, *at[:1] * (width - len(at))])
-    sides: dict[str, list[list[int]]] = {"plus": [], "minus": []}
+    sides: dict[str, list[Rows]] = {"plus": [], "minus": []}
     for k in range(terms):
         for side, table in sides.items():
-            table.append([place[_role_of(seq, k, side), seq] for seq in mixed])
+            table.append(_rows([place[_role_of(seq, k, side), seq] for seq in mixed]))
     return Layout(
         seqs=ordered,
         plain=plain,
         feeds=feeds,
         places=torch.tensor(places),
-        anchors=torch.tensor([place[seq.recipe.anchor, seq] for seq in mixed], dtype=torch.int64),
-        plus=torch.tensor(sides["plus"], dtype=torch.int64).view(terms, len(mixed)),
-        minus=torch.tensor(sides["minus"], dtype=torch.int64).view(terms, len(mixed)),
+        final=_rows([final for final, *_ in places]),
+        anchors=_rows([place[seq.recipe.anchor, seq] for seq in mixed]),
+        plus=tuple(sides["plus"]),
+        minus=tuple(sides["minus"]),
         samplings=tuple(seq.run.request.spec.sampling for seq in ordered),
         filters=tuple(seq.run.request.spec.weight_filter for seq in mixed),
     )
@@ -81,6 +90,18 @@ def make_feed(role: str, seqs: abc.Sequence[Sequence]) -> Feed:
     """A feed of `seqs` in the order of their slots."""
     mine = sorted(seqs, key=lambda seq: seq.slots[role].index)
     return Feed(role, tuple(mine), tuple(seq.slots[role] for seq in mine))
+
+
+def take(stack: Tensor, rows: Rows) -> Tensor:
+    """These rows of `stack` (rows, vocab), as a view if possible."""
+    # Indexing with a tensor would take three times as long as this.
+    return stack[rows] if isinstance(rows, slice) else stack.index_select(0, rows.to(stack.device))
+
+
+def _rows(places: list[int]) -> Rows:
+    start = places[0] if places else 0
+    is_run = places == list(range(start, start + len(places)))
+    return slice(start, start + len(places)) if is_run else torch.tensor(places)
 
 
 def _role_of(seq: Sequence, term: int, side: str) -> str:

@@ -140,10 +140,10 @@ class Decoder:
         # Read once, so that a token's record shows the values it was sampled with.
         controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
         tokens = [torch.tensor([[seq.next_input(feed.role)] for seq in feed.seqs]) for feed in layout.feeds]
-        logprobs = self._forwards.run(layout.feeds, tokens)
-        if logprobs is None:
+        found = self._forwards.run(layout.feeds, tokens, spare=layout.mixed)
+        if found is None:
             return None
-        mixed = mix_rows(layout, torch.cat([part[:, 0] for part in logprobs]), controls)
+        mixed = mix_rows(layout, found[:, 0], controls)
         drawn = sample_tokens(layout, mixed, controls)
         for seq, token in zip(layout.seqs, drawn.ids.tolist(), strict=True):
             seq.advance(token)

@@ -39,8 +39,11 @@ class DraftPlanner:
 
     def drafting_for(self, seq: Sequence) -> Drafting | None:
         """The drafter for a new sequence, or None if nothing may be drafted for it."""
-        if seq.run.request.spec.speculation.mode == "off":
+        request = seq.run.request
+        if request.spec.speculation.mode == "off":
             return None
+        if request.spec.speculation.mode == "auto" and request.pace:
+            return None  # nothing is gained by being faster than a person reads
         prompts = seq.prompts
         role = drafter_of(seq.recipe, [role for role in self.forwards.models if prompts.get(role)])
         if role is None:

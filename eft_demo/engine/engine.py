@@ -9,7 +9,7 @@ step is retried once. If it fails again, all sequences end and the engine contin
 
 import time
 from collections import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -27,6 +27,8 @@ from eft_demo.engine.failures import (
     message_for,
 )
 from eft_demo.engine.forward import Forwards
+from eft_demo.engine.pacer import Pacer
+from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.engine.queue import RunQueue
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.score import attribute_forced, next_forced, read_forced
@@ -39,6 +41,10 @@ from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
 
 PREFILL_CHUNK = 128  # prompt tokens per step: a long prompt delays other runs by one chunk at a time
+READ_S = 0.5  # while other runs write, a chunk should not take longer than this
+LONE_CHUNK = 512  # while nobody writes: 430 tokens at once take two thirds of the time of chunks of 128
+LONE_READ_S = 2.0  # a new run waits at most this long for a turn, and Stop for its effect
+MIN_CHUNK = 16  # fewer take about as long: the weights are read once per chunk
 MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
 
 
@@ -64,7 +70,8 @@ class Engine:
         # With a single CPU thread, its own CPU time is enough and ignores whatever else the machine is doing.
         is_alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
         clock = time.thread_time if is_alone else time.perf_counter
-        self.forwards = Forwards(models, groups, control_tokens, clock)
+        self._prefixes = PrefixCache(models, settings.prefix_cache_mb * 1_000_000)
+        self.forwards = Forwards(models, groups, control_tokens, clock, self._prefixes)
         self.stop_ids = frozenset(control_tokens.stops)
         self.token_bytes = token_bytes
         self._queue = RunQueue(settings)
@@ -81,6 +88,8 @@ class Engine:
             self._emit,
             self._fail,
         )
+        self._token_s = 0.0  # what reading a token with every model of the last prompt took
+        self._pacer = Pacer()
         self._failures = 0  # consecutive steps that failed as a whole
         self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
         self._leaked = ""  # why a model could not free a slot; empty if none failed to
@@ -98,6 +107,11 @@ class Engine:
         return len(self._queue)
 
     @property
+    def rest_s(self) -> float:
+        """Seconds until `step` may have work again, if it had none because every run is held back."""
+        return self._pacer.rest_s
+
+    @property
     def stalled_s(self) -> float:
         """Seconds since a step last began or ended; 0 while there is no work."""
         return time.monotonic() - self._beat_s if self._seqs or self.waiting else 0.0
@@ -107,13 +121,15 @@ class Engine:
         waiting or the engine is closed.
         """
         self._check(request)
-        run = Run(request, self.wake, self.settings.allow_negative_alpha)
+        run = Run(request, self.wake, self.settings.allow_negative_alpha, self.settings.hold_s)
         self._queue.add(run, self._seqs)
         return run
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Read one chunk of one prompt and decode one token of every sequence. False if there was no work.
+        """Read one chunk of one prompt and decode one token of every sequence that is due.
+
+        False if there was no work now.
 
         Raises EngineDead if the engine cannot continue; every run has ended by then.
         """
@@ -146,6 +162,7 @@ class Engine:
 
         Raises EngineDead if a slot could not be freed and resetting the models failed too.
         """
+        self._prefixes.clear()
         attempt(self._decoder.send_unsent)
         seqs, self._seqs = self._seqs, []
         runs = [*dict.fromkeys(seq.run for seq in seqs), *self._queue.clear()]
@@ -177,7 +194,15 @@ class Engine:
                 self._reset_models()
             return False
         self._prefill()
-        self._untidy |= not self._decoder.step([r for r in self._seqs if r.run not in self._prefills])
+        decoding = [seq for seq in self._seqs if seq.run not in self._prefills]
+        due = self._pacer.due(decoding, others_wait=self.waiting > 0)
+        if decoding and not due:
+            self._decoder.send_unsent()
+            return bool(self._prefills)
+        if self._pacer.are_others(due):
+            self._decoder.forget_layout()
+        if not self._decoder.step(due):
+            self._note_failure()
         return True
 
     def _recover(self, failure: StepFailure) -> None:
@@ -186,7 +211,7 @@ class Engine:
         """
         self._failures += 1
         self._lost |= failure.lost
-        self._untidy = True
+        self._note_failure()
         ends_all = self._failures > 1 or failure.ends_all
         outcome = attempt(partial(self._start_over, failure.message if ends_all else ""))
         if isinstance(outcome, StepFailure) or self._failures > MAX_FAILURES:
@@ -195,7 +220,7 @@ class Engine:
 
     def _interrupt(self) -> None:
         """End all runs. This is no failure of the engine, which may go on."""
-        self._untidy = True
+        self._note_failure()
         with suppress(EngineDead):  # the caller raises the interrupt
             attempt(partial(self._start_over, INTERRUPTED))
 
@@ -203,6 +228,11 @@ class Engine:
         if message:
             self.fail_all(message)
         self._decoder.undo_unsent(self._seqs)
+
+    def _note_failure(self) -> None:
+        """Something failed: free the memory that can be spared, before it is tried again."""
+        self._untidy = True
+        self._prefixes.clear()
 
     def _reset_models(self) -> None:
         for model in self.models.values():
@@ -235,9 +265,38 @@ class Engine:
         self._seqs += seqs
         self._prefills[run] = list(prefills.values())
         for seq in seqs:
-            outcome = attempt(partial(self._join, seq))
+            outcome = self._try_with_room(partial(self._join, seq))
             if isinstance(outcome, StepFailure):
                 self._fail([seq], outcome)
+        for prefill in self._prefills.get(run, []):
+            outcome = attempt(partial(self._reuse, prefill))
+            if isinstance(outcome, StepFailure):  # then it is read instead
+                self._lost |= outcome.lost
+                self._note_failure()
+                prefill.slot.length = 0
+
+    def _try_with_room(self, work: Callable[[], object]) -> object:
+        """The outcome of `work`; if memory ends, kept texts make room for a second try."""
+        outcome = attempt(work)
+        if isinstance(outcome, StepFailure) and outcome.full and self._prefixes.clear():
+            outcome = attempt(work)
+        return outcome
+
+    def _reuse(self, prefill: Prefill) -> None:
+        """Let a prompt begin with what its model has read already, in a text of the same owner."""
+        owner = prefill.seqs[0].run.request.owner
+        reused = self._prefixes.restore(owner, prefill.role, prefill.tokens, prefill.slot)
+        for seq in prefill.seqs:
+            if seq.recipe.anchor == prefill.role:
+                seq.reused = reused
+
+    def _keep(self, seq: Sequence) -> None:
+        """Keep what the models have read of a text that has ended."""
+        for role, slot in seq.slots.items():
+            # A round may have read more than the text has: drafts that were rejected.
+            slot.length = min(slot.length, len(seq.prompts[role]) - 1 + seq.position)
+            tokens = (*seq.prompts[role], *seq.tokens)[: slot.length]
+            self._prefixes.keep(seq.run.request.owner, role, tokens, slot)
 
     def _join(self, seq: Sequence) -> None:
         for role in seq.roles:
@@ -255,12 +314,14 @@ class Engine:
         return seq
 
     def _end_late(self) -> None:
-        """End cancelled and overdue runs, whether they are waiting or running."""
+        """End cancelled and overdue runs. The time counts from the first token: reading may take longer."""
         limit_s = self.settings.deadline_s
         overdue_s = time.perf_counter() - limit_s
         self._end([seq for seq in self._seqs if seq.run.cancelled], "cancelled", None)
         late = f"This run reached the time limit of {limit_s:g} s. Please ask for a shorter text."
-        self._end([seq for seq in self._seqs if seq.run.submitted_s < overdue_s], "error", late)
+        writing = [seq for seq in self._seqs if seq.position]
+        late_seqs = [seq for seq in writing if seq.first_s + seq.run.pace.held_s < overdue_s]
+        self._end(late_seqs, "error", late)
         for run in self._queue.remove_where(lambda run: run.cancelled):
             run.end("cancelled", None)
         crowded = f"This run waited {limit_s:g} s without getting a turn. Please try again later."
@@ -274,6 +335,8 @@ class Engine:
         for seq in list(seqs):
             if seq.ended:
                 continue
+            if error is None and isinstance(attempt(partial(self._keep, seq)), StepFailure):
+                self._note_failure()
             self._free(seq)
             self._decoder.forget_layout()
             self._seqs.remove(seq)
@@ -316,15 +379,22 @@ class Engine:
                 seq.roll_back_unsent()
 
     def _read(self, run: Run) -> None:
+        chunk, began_s, block = self._chunk(), self.forwards.clock(), 0
         for prefill in list(self._prefills[run]):
             if not prefill.seqs or prefill.is_done or run.cancelled:
                 continue
-            outcome = attempt(partial(self._read_chunk, prefill))
+            block = max(block, min(chunk, len(prefill.tokens) - prefill.slot.length))
+            outcome = self._try_with_room(partial(self._read_chunk, prefill, chunk))
             if isinstance(outcome, StepFailure):
                 self._fail(outcome.seqs, outcome)
+        if block:
+            self._token_s = (self.forwards.clock() - began_s) / block
         prefills = self._prefills.get(run, [])
         if not all(prefill.is_done for prefill in prefills):
+            read = sum(prefill.slot.length for prefill in prefills)
+            run.reading = read, sum(len(prefill.tokens) for prefill in prefills)
             return
+        run.reading = None
         if prefills and run.request.forced[prefills[0].seqs[0].position :]:
             self._score(run, prefills)
         else:
@@ -333,13 +403,25 @@ class Engine:
                     self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
             self._decoder.forget_layout()
 
-    def _read_chunk(self, prefill: Prefill) -> None:
+    def _chunk(self) -> int:
+        """How many tokens of a prompt to read in this step: more while nobody writes, and fewer on a slow
+        machine while others write.
+        """
+        if not self._token_s:
+            return PREFILL_CHUNK
+        if all(seq.run in self._prefills for seq in self._seqs):
+            return min(LONE_CHUNK, max(PREFILL_CHUNK, int(LONE_READ_S / self._token_s)))
+        return min(PREFILL_CHUNK, max(MIN_CHUNK, int(READ_S / self._token_s)))
+
+    def _read_chunk(self, prefill: Prefill, chunk: int) -> None:
         start = prefill.slot.length
-        tokens = torch.tensor([prefill.tokens[start : start + PREFILL_CHUNK]])
+        tokens = torch.tensor([prefill.tokens[start : start + chunk]])
         try:
             self.models[prefill.role].forward([prefill.slot], tokens)
         except Exception as error:  # a failing model ends only the sequences that use it
-            raise ModelFailure([prefill.role], prefill.seqs, error) from error
+            size = f"{len(prefill.tokens):,} tokens"
+            work = f"read more than {start:,} of the prompt's {size}" if start else f"read a prompt of {size}"
+            raise ModelFailure([prefill.role], prefill.seqs, error, work) from error
 
     def _score(self, run: Run, prefills: abc.Sequence[Prefill]) -> None:
         """Attribute a run's next forced tokens, with one forward per model for all of its columns."""
@@ -371,5 +453,5 @@ class Engine:
     def _fail(self, seqs: abc.Sequence[Sequence], failure: StepFailure) -> None:
         """End the sequences that cannot continue."""
         self._lost |= failure.lost
-        self._untidy = True
+        self._note_failure()
         self._end(seqs, "error", failure.message)

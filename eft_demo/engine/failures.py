@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from eft_demo.engine.sequence import Sequence
-from eft_demo.errors import EFTError, NumericalError
+from eft_demo.errors import EFTError, NumericalError, OutOfMemory
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 
 INTERRUPTED = "The program was interrupted, so this text ends here."
@@ -31,16 +31,20 @@ class EngineDead(Exception):
 class ModelFailure(Exception):
     """A model raised an exception or returned NaN. `seqs` must end; the message is for their owners."""
 
-    def __init__(self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception) -> None:
+    def __init__(
+        self, roles: abc.Sequence[str], seqs: abc.Sequence[Sequence], error: Exception, work: str = ""
+    ) -> None:
+        """`work` says what memory was needed for: it completes `There is not enough memory for MODEL to`."""
         self.seqs = tuple(seqs)
         self.error = error
         names = " or ".join(roles)
         if isinstance(error, EFTError):
-            super().__init__(str(error))
+            fuller = work and isinstance(error, OutOfMemory)
+            super().__init__(str(out_of_memory(names, work) if fuller else error))
             return
         log.error("the model %s failed", names, exc_info=error)
         if is_out_of_memory(error):
-            reason, rest = "", str(out_of_memory(names, "take this step"))
+            reason, rest = "", str(out_of_memory(names, work or "take this step"))
         else:
             reason, rest = f" ({type(error).__name__})", "Please try again."
         super().__init__(f"The model {names} failed, so this text ends here{reason}. {rest}")
@@ -55,6 +59,7 @@ class StepFailure:
     exact: bool = False  # exactly these sequences are affected, and a retry would fail again
     lost: bool = False  # this process can no longer use the device
     ends_all: bool = False  # retrying is pointless
+    full: bool = False  # memory ended
 
 
 def attempt(step: Callable[[], T]) -> T | StepFailure:
@@ -68,11 +73,12 @@ def attempt(step: Callable[[], T]) -> T | StepFailure:
         raise
     except ModelFailure as error:
         exact = isinstance(error.error, NumericalError)
-        failure = StepFailure(str(error), error.seqs, exact, _is_lost(error.error))
-        full = is_out_of_memory(error.error)
+        failure = StepFailure(
+            str(error), error.seqs, exact, _is_lost(error.error), full=_lacks_memory(error.error)
+        )
     except Exception as error:
-        failure, full = StepFailure(message_for(error), lost=_is_lost(error)), is_out_of_memory(error)
-    if full:
+        failure = StepFailure(message_for(error), lost=_is_lost(error), full=_lacks_memory(error))
+    if failure.full:
         free_unused()  # only here are the failed step's tensors no longer referenced
     return failure
 
@@ -88,6 +94,10 @@ def message_for(error: BaseException) -> str:
     log.error("a step of the engine failed", exc_info=error)
     kind = type(error).__name__
     return f"Internal error in the engine ({kind}): this text was stopped. Please try again."
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, OutOfMemory) or is_out_of_memory(error)
 
 
 def _is_lost(error: BaseException) -> bool:

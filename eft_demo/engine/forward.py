@@ -8,15 +8,25 @@ from collections import abc
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from eft_demo.engine.batch import Feed
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.failures import ModelFailure
+from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
 from eft_demo.settings import show_value
+
+CPU = torch.device("cpu")
+
+
+def by_feed(feeds: abc.Sequence[Feed], found: Tensor) -> abc.Sequence[Tensor]:
+    """The rows of each feed in what `Forwards.run` returned."""
+    parts: tuple[Tensor, ...] = found.split([len(feed.slots) for feed in feeds])
+    return parts
 
 
 @dataclass(slots=True)
@@ -27,18 +37,24 @@ class Forwards:
     groups: abc.Sequence[ModelGroup]
     control_tokens: ControlTokens
     clock: Callable[[], float] = time.perf_counter  # seconds
+    prefixes: PrefixCache = field(default_factory=lambda: PrefixCache({}, 0))
     costs: Costs = field(default_factory=Costs)  # what each forward took
     spent_s: float = 0.0  # in forwards so far
+    device: torch.device = (
+        CPU  # for log-probs: that of the first model that is not on the CPU, if there is one
+    )
 
     def run(
-        self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int = 1
-    ) -> list[Tensor] | None:
-        """Append `blocks[i]` (rows, block) to the sequences of `feeds[i]`; log-probs (rows, keep, vocab).
+        self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int = 1, spare: int = 0
+    ) -> Tensor | None:
+        """Append `blocks[i]` (rows, block) to the sequences of `feeds[i]`.
 
-        All blocks have the same length. Returns None if every run was cancelled before one of the forwards.
+        Returns log-probs (rows of all feeds, keep, vocab), followed by `spare` rows that are not written yet.
+        All blocks have the same length. None if every run was cancelled before one of the forwards.
         Raises ModelFailure; some slots are then longer than their text (see `Sequence.roll_back_unsent`).
         """
-        found: dict[int, Tensor] = {}
+        vocab = self.models[feeds[0].role].vocab
+        stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab, device=self.device)
         for unit in self._grouped(feeds):
             if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
                 return None
@@ -50,12 +66,15 @@ class Forwards:
                     self._check(role, logits.get(role), seqs, keep)
             except Exception as error:  # a failing model ends only the sequences that use it
                 raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
+            if (device := logits[roles[0]].device) != self.device and self.device.type == "cpu":
+                self.device, stack = device, stack.to(device)
+            parts = stack[: len(stack) - spare].split([len(block) for block in blocks])
             for i in unit:
-                found[i] = self._logprobs(feeds[i], logits[feeds[i].role])
+                self._write_logprobs(feeds[i], logits[feeds[i].role].to(self.device), parts[i])
             taken_s = self.clock() - start  # valid on a GPU too: checking the log-probs waited for it
             self.spent_s += taken_s
             self.costs.add(self.group_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
-        return [found[i] for i in range(len(feeds))]
+        return stack
 
     def _grouped(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
         """The feeds that share a forward, as lists of indices."""
@@ -94,12 +113,12 @@ class Forwards:
                 "has a bug, so please choose another model."
             )
 
-    def _logprobs(self, feed: Feed, logits: Tensor) -> Tensor:
-        """(rows, keep, vocab) -> log-probs of the same shape."""
-        rows, keep, vocab = logits.shape
+    def _write_logprobs(self, feed: Feed, logits: Tensor, out: Tensor) -> None:
+        """(rows, keep, vocab) -> log-probs of the same shape, in `out`."""
+        rows, keep, _ = logits.shape
         try:
-            pooled = pool_control_tokens(logits.reshape(-1, vocab), self.control_tokens)
-            return to_logprobs(pooled, feed.role).view(rows, keep, vocab)
+            pooled = pool_control_tokens(logits.flatten(0, 1), self.control_tokens)
+            to_logprobs(pooled, feed.role, out.flatten(0, 1))
         except NumericalError as error:
             bad = sorted({i // keep for i in error.rows})
             hit = feed.seqs if len(bad) == rows else [feed.seqs[i] for i in bad]

@@ -3,12 +3,14 @@
 Safe to use from any thread. Knows nothing about models and steps.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Condition
 
+from eft_demo.engine.pace import Pace
 from eft_demo.errors import InputError
 from eft_demo.runs.events import EndEvent, Event
 from eft_demo.runs.spec import RunSpec
@@ -32,6 +34,7 @@ class RunRequest:
     forced: tuple[int, ...] = ()
     owner: str = ""  # who it belongs to, for fair sharing; "": not limited per owner
     column_prompts: tuple[Prompts, ...] = ()
+    pace: float = 0.0  # tokens a second that a person wants to see; 0 is full speed. It changes no text.
 
     def prompts_of(self, column: int) -> Prompts:
         """The prompt of that column per role."""
@@ -47,10 +50,16 @@ class RunRequest:
 class Run:
     """Handle of a submitted run. The owner must call `cancel` when it leaves, for example in a `finally`."""
 
-    def __init__(self, request: RunRequest, wake: Condition, allow_negative: bool = False) -> None:
+    def __init__(
+        self, request: RunRequest, wake: Condition, allow_negative: bool = False, hold_s: float = math.inf
+    ) -> None:
+        """`hold_s` is the longest time for which its pace and pauses may hold it back."""
         self.request = request
+        self.pace = Pace(request.pace, hold_s)
         self._allow_negative = allow_negative
         self.submitted_s = time.perf_counter()
+        # While its prompt is read: tokens that its models have read, and all that they must read.
+        self.reading: tuple[int, int] | None = None
         self._controls = dict(request.spec.controls)
         self._events: deque[Event] = deque()
         self._open = set(range(len(request.spec.columns)))  # columns that have not ended

@@ -14,9 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows
+from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows, stack_rows
 from eft_demo.engine.batch import Feed, make_layout
-from eft_demo.engine.forward import Forwards
+from eft_demo.engine.forward import Forwards, by_feed
 from eft_demo.engine.run import RunRequest
 from eft_demo.engine.sequence import Prefill, Sequence
 from eft_demo.errors import InputError
@@ -63,7 +63,7 @@ def read_forced(forwards: Forwards, prefills: abc.Sequence[Prefill], given: abc.
         found = forwards.run(feeds, blocks, keep=len(given))
         if found is None:
             return {}
-        for prefill, logprobs in zip(mine, found, strict=True):
+        for prefill, logprobs in zip(mine, by_feed(feeds, found), strict=True):
             scores |= {(prefill.role, seq.column): logprobs[0] for seq in prefill.seqs}
     for prefill in prefills:
         prefill.tokens += (prefill.seqs[0].next_input(prefill.role), *given[:-1])
@@ -92,8 +92,9 @@ def attribute_forced(
     # One sequence per token and column, so that many tokens are attributed as if they were one step.
     shadows = [_shadow(seq, i) for i in range(len(given)) for seq in seqs]
     layout = make_layout(shadows)
-    stack = torch.stack(
-        [scores[feed.role, seq.column][seq.position - start] for feed in layout.feeds for seq in feed.seqs]
+    stack = stack_rows(
+        layout,
+        [scores[feed.role, seq.column][seq.position - start] for feed in layout.feeds for seq in feed.seqs],
     )
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     ids = torch.tensor([given[seq.position - start] for seq in layout.seqs])

@@ -71,9 +71,11 @@ class Sequence:
     slots: dict[str, Slot] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)  # of the answer so far
     position: int = 0  # how many tokens the answer has
+    reused: int = 0  # tokens of its prompt that its anchor did not have to read again
     sent: int = 0  # how many of them were sent to the run's owner
     ended: bool = False  # it has left the engine
     first_s: float = 0.0
+    held_before_s: float = 0.0  # how long its run had been held back at the first token
     drafting: Drafting | None = None  # None: no drafts
 
     @property
@@ -95,24 +97,39 @@ class Sequence:
     def advance(self, token: int) -> None:
         """Append a token to the text; every model reads it next."""
         if self.position == 0:
-            self.first_s = time.perf_counter()
+            self.first_s, self.held_before_s = time.perf_counter(), self.run.pace.held_s
         self.position += 1
         self.tokens.append(token)
 
     def emit(self, record: TokenRecord, is_stop: bool) -> None:
         """Send the next unsent token to the run's owner."""
         piece = "" if is_stop else self.stream.push(record.id)
-        self.run.push(TokenEvent(self.column, record, piece, time.perf_counter() - self.run.submitted_s))
+        self.run.push(TokenEvent(self.column, record, piece, self._elapsed_s()))
         self.sent += 1
+
+    def _elapsed_s(self) -> float:
+        """Seconds since the run was submitted, without those for which it was held back."""
+        now_s = time.perf_counter()
+        return now_s - self.run.submitted_s - self.run.pace.held_until(now_s)
 
     def end(self, finish_reason: str, error: str | None) -> None:
         """Send the end event. The engine frees the slots."""
         now = time.perf_counter()
-        ttft_s = self.first_s - self.run.submitted_s if self.position else 0.0
-        decode_s = now - self.first_s
+        ttft_s = self.first_s - self.run.submitted_s - self.held_before_s if self.position else 0.0
+        decode_s = now - self.first_s - (self.run.pace.held_until(now) - self.held_before_s)
         # The prefill pays for the first token, so the speed counts from there.
         speed = (self.position - 1) / decode_s if self.position > 1 and decode_s > 0 else 0.0
-        end = EndEvent(self.column, finish_reason, error, ttft_s, speed, self.stream.flush())
+        prompt = len(self.prompts[self.recipe.anchor])
+        end = EndEvent(
+            self.column,
+            finish_reason,
+            error,
+            ttft_s,
+            speed,
+            self.stream.flush(),
+            prompt_tokens=prompt,
+            reused_tokens=self.reused,
+        )
         drafting = self.drafting
         if drafting and drafting.drafted:
             end = replace(

@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import attribute, mix_rows, sample_tokens
+from eft_demo.engine.attribution import attribute, mix_rows, sample_tokens, stack_rows
 from eft_demo.engine.batch import Feed, Layout, make_feed, make_layout
 from eft_demo.engine.failures import ModelFailure
-from eft_demo.engine.forward import Forwards
+from eft_demo.engine.forward import Forwards, by_feed
 from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import OutOfMemory
 from eft_demo.method.recipe import Recipe
@@ -109,6 +109,8 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
             if mate := next(mates, None):  # it has read the same prompt
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
+            else:
+                forwards.prefixes.restore(seq.run.request.owner, role, prompt[:-1], slot)
         slot = seq.slots[role]
         while slot.length < len(prompt) + seq.position - 1:
             unread = [*prompt, *seq.tokens][slot.length : -1][:CATCH_UP]
@@ -131,7 +133,7 @@ def run_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Seq
         found = forwards.run(feeds, [tokens.unsqueeze(1) for tokens in inputs])
         if found is None:
             return
-        for feed, logprobs in zip(feeds, found, strict=True):
+        for feed, logprobs in zip(feeds, by_feed(feeds, found), strict=True):
             _store_logprobs(seen, feed, step, logprobs)
         draft(plan, seen, drafts, step)
         if steppers:
@@ -167,9 +169,11 @@ def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwar
         # Sequences with fewer drafts are padded; the padding is rolled back unread.
         blocks.append(torch.tensor([[*text, *[0] * (plan.block - len(text))] for text in texts]))
     found = forwards.run(feeds, blocks, plan.block)
-    for feed, logprobs in zip(feeds, found or (), strict=False):
+    if found is None:
+        return False
+    for feed, logprobs in zip(feeds, by_feed(feeds, found), strict=True):
         _store_logprobs(seen, feed, 0, logprobs)
-    return found is not None
+    return True
 
 
 def accept(
@@ -237,7 +241,8 @@ def _draw_and_attribute(
     `origins` maps each of them to the real sequence and how far ahead of it the token is. The second result
     holds the final log-probs (vocab,) that each token was sampled from, by those pairs.
     """
-    stack = torch.stack([seen[feed.role, *origins[seq]] for feed in layout.feeds for seq in feed.seqs])
+    rows = [seen[feed.role, *origins[seq]] for feed in layout.feeds for seq in feed.seqs]
+    stack = stack_rows(layout, rows)
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     try:
         mixed = mix_rows(layout, stack, controls)

@@ -58,4 +58,6 @@ class EngineThread:
 
     def _sleep(self) -> None:
         with self.engine.wake:
-            self.engine.wake.wait_for(lambda: self.engine.waiting or self._stopping.is_set(), timeout=5.0)
+            self.engine.wake.wait_for(
+                lambda: self.engine.waiting or self._stopping.is_set(), timeout=min(5.0, self.engine.rest_s)
+            )

@@ -4,9 +4,9 @@ There is one file per family: shipped with the app (assets/families), next to it
 the user's own. Knows files and names; opens no weights and no network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import AUTO_FAMILY, NO_FAMILY, Settings
+from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -46,6 +46,7 @@ ROLE = (
     "licence",
     "adapter_of",
     "prompt",
+    "thinking",
     "optional",
     "gated",
     "shape",
@@ -56,12 +57,32 @@ SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 BUNDLED_FILE = "family.yaml"  # beside its weights
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS, MAX_CAPTION_CHARS = 8, 200, 80
+EXAMPLE = ("prompt", "shows", "behaviour", "alpha", "holds")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt that the page offers, with what to look for; the settings that it needs.
+
+    `holds` is for tests: by name of a column, a pattern that its text contains, or does not after a "!".
+    """
+
+    prompt: str
+    shows: str = ""
+    behaviour: str = ""  # empty: as it is
+    alpha: float | None = None
+    holds: Mapping[str, str] = field(default_factory=dict)
+
+
 # For families whose file has none: questions that any language model can answer.
-EXAMPLES = (
-    "What is the capital of Peru?",
-    "Why is the sky blue?",
-    "Write two sentences about autumn.",
-    "How does a bicycle stay upright?",
+EXAMPLES = tuple(
+    Example(prompt)
+    for prompt in (
+        "What is the capital of Peru?",
+        "Why is the sky blue?",
+        "Write two sentences about autumn.",
+        "How does a bicycle stay upright?",
+    )
 )
 
 
@@ -100,6 +121,7 @@ class RoleEntry:
     licence: str = ""  # as on its model card; empty = the family's
     same_as: str | None = None
     gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
+    thinking: bool = False  # what its chat template gets as enable_thinking
 
     @property
     def loaded_with(self) -> str | None:
@@ -148,7 +170,7 @@ class Entry:
     tokenizer: str  # a file in the family's folder, or the role whose tokenizer is used
     roles: Mapping[str, RoleEntry]
     behaviours: tuple[Behaviour, ...]
-    examples: tuple[str, ...]  # prompts that the page offers
+    examples: tuple[Example, ...]
     captions: Mapping[str, str]  # what to say below a column of one model, by role or `small_tuned`
 
     @property
@@ -243,6 +265,7 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         raise top["behaviours"].error("A family needs at least one behaviour.")
     if all(roles[behaviour.role].optional for behaviour in behaviours):
         raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
+    _check_placeholder(top["roles"].parts, behaviours)
     tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
     if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
         raise top["tokenizer"].error(
@@ -262,20 +285,57 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         tokenizer=tokenizer,
         roles=roles,
         behaviours=behaviours,
-        examples=_examples(top),
+        examples=_examples(top, [behaviour.role for behaviour in behaviours]),
         captions=_captions(top, roles),
     )
 
 
-def _examples(top: Mapping[str, Part]) -> tuple[str, ...]:
+def _check_placeholder(roles: Mapping[str, Part], behaviours: Sequence[Behaviour]) -> None:
+    """A model of the placeholder's name can only be what it stands for. Raises FamilyError."""
+    other = next((behaviour.role for behaviour in behaviours if behaviour.role != SMALL_TUNED), None)
+    if SMALL_TUNED in roles and other is not None:
+        raise roles[SMALL_TUNED].error(
+            f"{SMALL_TUNED} stands for the chosen behaviour in every recipe, so beside the behaviour {other} "
+            "no recipe could name this model. Please rename the role."
+        )
+
+
+def _examples(top: Mapping[str, Part], behaviours: Sequence[str]) -> tuple[Example, ...]:
     if "examples" not in top:
         return EXAMPLES
-    examples = top["examples"].texts()
-    if not 1 <= len(examples) <= MAX_EXAMPLES or max(map(len, examples)) > MAX_EXAMPLE_CHARS:
+    top["examples"].expect(list)
+    examples = tuple(_example(part, behaviours) for part in top["examples"].parts.values())
+    longest = max((len(text) for example in examples for text in (example.prompt, example.shows)), default=0)
+    if not 1 <= len(examples) <= MAX_EXAMPLES or longest > MAX_EXAMPLE_CHARS:
         raise top["examples"].error(
             f"A family may have 1 to {MAX_EXAMPLES} examples of up to {MAX_EXAMPLE_CHARS} characters."
         )
     return examples
+
+
+def _example(part: Part, behaviours: Sequence[str]) -> Example:
+    """A prompt, or a table with what it shows and the settings that it needs."""
+    if not isinstance(part.value, dict):
+        return Example(part.expect(str))
+    entries = part.table(EXAMPLE, ("prompt",))
+    behaviour = _optional(entries, "behaviour", str, "")
+    if behaviour and behaviour not in behaviours:
+        raise entries["behaviour"].error(f"{behaviour} is none of the family's behaviours.")
+    alpha = entries["alpha"].value if "alpha" in entries else None
+    if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, (int, float))):
+        raise entries["alpha"].error("The alpha of an example must be a number.")
+    if alpha is not None and not ALPHA.low <= alpha <= ALPHA.high:
+        raise entries["alpha"].error(f"The alpha of an example is from {ALPHA.low:g} to {ALPHA.high:g}.")
+    if "holds" in entries:
+        entries["holds"].expect(dict)
+    holds = entries["holds"].parts if "holds" in entries else {}
+    return Example(
+        prompt=entries["prompt"].expect(str),
+        shows=_optional(entries, "shows", str, ""),
+        behaviour=behaviour,
+        alpha=alpha,
+        holds={str(column): text.expect(str) for column, text in holds.items()},
+    )
 
 
 def _captions(top: Mapping[str, Part], roles: Mapping[str, RoleEntry]) -> dict[str, str]:
@@ -327,7 +387,18 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         licence=_optional(table, "licence", str, ""),
         same_as=_optional(table, "same_as", str, None),
         gguf=gguf if repo is not None else "",
+        thinking=_thinking(table, prompt),
     )
+
+
+def _thinking(table: Mapping[str, Part], prompt: PromptFormat) -> bool:
+    """Whether the role's chat template is asked for thinking."""
+    if "thinking" in table and prompt.kind != "chat":
+        raise table["thinking"].error(
+            f"{table['thinking'].name} is for chat templates, and the prompt of this role is "
+            f"{prompt.kind}. Please add `prompt: chat`, or leave it out."
+        )
+    return bool(_optional(table, "thinking", bool, False))
 
 
 def _gguf(table: Mapping[str, Part]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from eft_demo.errors import FamilyError
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
-from eft_demo.families.gguf import Gguf, is_gguf, read_gguf
+from eft_demo.families.gguf import Gguf, check_is_no_folder, is_gguf, read_gguf
 from eft_demo.families.gguf_model import check_architecture, gguf_stop_ids, gguf_template, model_size
 from eft_demo.families.prompt import ChatTemplate
 from eft_demo.families.tokens import Codec
@@ -80,6 +80,8 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
 
     Raises FamilyError.
     """
+    if checkpoint.is_gguf:
+        check_is_no_folder(checkpoint.path)
     if missing := missing_files(checkpoint.path):
         raise FamilyError(
             f"{missing[0]}, part of the model {checkpoint.role}, is missing. {checkpoint.advice}"
@@ -199,8 +201,8 @@ def _check_kind(checkpoint: Checkpoint, config: Mapping[str, Any]) -> None:
     if kind not in MODEL_TYPES:
         wants_code = " It needs its own code, which this app never runs." if config.get("auto_map") else ""
         raise FamilyError(
-            f"The model {checkpoint.role} in {checkpoint.path} is of type {kind!r}, which is not supported."
-            f"{wants_code} Please choose a model of one of these types: {', '.join(MODEL_TYPES)}."
+            f"The model {checkpoint.role} in {checkpoint.path} is of type {show_value(kind)}, which is not "
+            f"supported.{wants_code} Please choose a model of one of these types: {', '.join(MODEL_TYPES)}."
         )
     if kind == "falcon" and config.get("alibi"):
         raise FamilyError(
@@ -256,10 +258,11 @@ def _check_method(checkpoint: Checkpoint, quantised: Any) -> None:
         return  # bitsandbytes, which transformers recognises by these keys alone
     method = table.get("quant_method")
     if method not in QUANT_METHODS:
+        named = "no method" if method is None else f"the unknown method {show_value(method)}"
         raise FamilyError(
-            f"The config.json of {checkpoint.role} in {checkpoint.path} names the unknown quantisation "
-            f"method {show_value(method)} (quantization_config, quant_method). Please use the repository "
-            "that it was converted from."
+            f"The config.json of {checkpoint.role} in {checkpoint.path} says that it is quantised, but names "
+            f"{named} (quantization_config, quant_method). Please use the repository that it was converted "
+            "from."
         )
 
 

@@ -6,7 +6,7 @@ what to do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -20,6 +20,7 @@ from eft_demo.families.catalogue import (
     EXAMPLES,
     Behaviour,
     Entry,
+    Example,
     RoleEntry,
     find_entry,
     known_files,
@@ -53,7 +54,7 @@ class Family:
     bos_id: int | None = None  # first token of every prompt that no chat template writes
     banned_ids: frozenset[int] = frozenset()  # control tokens other than stop tokens: never sampled
     templates: Mapping[str, ChatTemplate] = field(default_factory=dict)  # by role
-    examples: tuple[str, ...] = EXAMPLES
+    examples: tuple[Example, ...] = EXAMPLES
     captions: Mapping[str, str] = field(default_factory=dict)  # by role, as in the family file
 
     @property
@@ -277,7 +278,11 @@ def _templates(entry: Entry, roles: Mapping[str, Checkpoint]) -> dict[str, ChatT
             around(entry.roles[role].prompt, found[role])
         except FamilyError as error:
             raise FamilyError(f"The prompt of {role} in {entry.file} cannot be used. {error}") from None
-    return {role: template for role, template in found.items() if template is not None}
+    return {
+        role: replace(template, thinking=entry.roles[role].thinking)
+        for role, template in found.items()
+        if template is not None
+    }
 
 
 def _bos_id(entry: Entry, codec: Codec) -> int | None:

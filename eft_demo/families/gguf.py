@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from eft_demo.errors import FamilyError
 from eft_demo.families.files import check_start
 
 SUFFIX = ".gguf"
@@ -37,6 +38,12 @@ FORMATS = {
     21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
     30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
 }  # fmt: skip
+
+VERSIONS = (2, 3)
+# Of versions and formats, far from being reached. A larger one is damage, or has its bytes in another order.
+LAST_NUMBER = 1000
+OLDER = (b"lmgg", b"fmgg", b"tjgg", b"algg")  # how files of the older formats start: GGML, GGMF, GGJT, GGLA
+CONVERT = "Please download a newer file of the model, or convert the model with llama.cpp again."
 
 Value = bool | int | float | str | list[str] | array  # type: ignore[type-arg]
 
@@ -118,7 +125,8 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_gguf(path: Path) -> Gguf:
-    """Read a file's header. Raises OSError, ValueError if it is damaged, FamilyError for a web page."""
+    """Read a file's header. Raises OSError, ValueError if it is damaged, FamilyError for another form."""
+    check_is_no_folder(path)
     stat = path.stat()
     return _read(path, stat.st_size, stat.st_mtime_ns)
 
@@ -128,11 +136,12 @@ def _read(path: Path, size: int, changed_ns: int) -> Gguf:
     check_start(path)
     with path.open("rb") as file:
         header = _Header(file, min(size, MAX_HEADER_BYTES))
-        if header.take(4) != b"GGUF":
+        magic = header.take(4)
+        if magic in OLDER:
+            raise FamilyError(f"{path} is a GGML file, which came before GGUF. {CONVERT}")
+        if magic != b"GGUF":
             raise ValueError("it does not start like a GGUF file")
-        version = header.number("I")
-        if version not in (2, 3):
-            raise ValueError(f"it is of version {version}; only 2 and 3 are supported")
+        _check_version(path, header.number("I"))
         tensors, entries = header.number("Q"), header.number("Q")
         if tensors > MAX_TENSORS or entries > MAX_ENTRIES:
             raise ValueError(f"it claims {tensors:,} tensors and {entries:,} entries")
@@ -143,6 +152,33 @@ def _read(path: Path, size: int, changed_ns: int) -> Gguf:
                 raise ValueError(f"it has the entry {key[:80]!r} twice")
             values[key] = header.value(header.number("I"))
         return Gguf(path, values, _read_tensors(header, tensors, values, size))
+
+
+def check_is_no_folder(path: Path) -> None:
+    """Raise FamilyError for a folder with the name of a GGUF file."""
+    if path.is_dir():
+        raise FamilyError(
+            f"{path} is a folder, but what ends in {SUFFIX} must be a GGUF file. Please name the file in "
+            "it, or rename the folder if it has config.json and safetensors."
+        )
+
+
+def _check_version(path: Path, version: int) -> None:
+    """Raise FamilyError for another version of the format, ValueError for a number that is none."""
+    swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+    if version in VERSIONS:
+        return
+    if 1 <= swapped <= LAST_NUMBER:
+        raise FamilyError(
+            f"{path} is a big-endian GGUF file (version {swapped}), made for other processors; this app "
+            "reads little-endian ones. Please download those, or convert the model without --bigendian."
+        )
+    if 1 <= version <= LAST_NUMBER:
+        known = " and ".join(map(str, VERSIONS))
+        raise FamilyError(
+            f"{path} is a GGUF file of version {version}; this app reads the versions {known}. {CONVERT}"
+        )
+    raise ValueError(f"it is of version {version:,}, which does not exist")
 
 
 def _read_tensors(
@@ -177,8 +213,13 @@ def _read_tensor(header: "_Header", name: str) -> tuple[GgufTensor, int]:
         raise ValueError(f"the tensor {name[:80]!r} has {dimensions:,} dimensions")
     shape = tuple(header.number("Q") for _ in range(dimensions))
     number = header.number("I")
+    if number not in FORMATS and number <= LAST_NUMBER:
+        raise FamilyError(
+            f"{header.file.name} stores the tensor {name[:80]!r} in the format number {number}, which this "
+            "app does not know. Please choose another quantisation of the model, such as Q8_0 or Q4_K_M."
+        )
     if number not in FORMATS:
-        raise ValueError(f"the tensor {name[:80]!r} is stored in the unknown format number {number}")
+        raise ValueError(f"the tensor {name[:80]!r} is stored in the format number {number:,}")
     kind, block, block_bytes = FORMATS[number]
     if min(shape) < 1 or shape[0] % block:
         raise ValueError(f"the tensor {name[:80]!r} has the shape {list(shape)}")

@@ -33,6 +33,7 @@ NUMBERS = {
     "expert_count": 0, "expert_used_count": 0, "pooling_type": 0, "nextn_predict_layers": 0,
 }  # fmt: skip
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+MAX_PARTS = 10_000  # experts and the like of an intact file
 MAX_FRACTION = 1e12  # any number that is not whole
 REQUIRED = ("block_count", "embedding_length", "attention.head_count", "context_length")
 EMBEDDING = "token_embd.weight"
@@ -127,7 +128,10 @@ def model_size(file: Gguf) -> GgufSize:
 
 
 def _check_others(file: Gguf) -> None:
-    """Check the entries that are no sizes. Raises ValueError for one that would end the process."""
+    """Check the entries that are no sizes. Raises ValueError for one that would end the process.
+
+    Raises FamilyError for a model that cannot continue a text.
+    """
     prefix = f"{file.text('general.architecture')}."
     for key, value in file.entries.items():
         if key.startswith(prefix) and isinstance(value, float) and not 0 <= value <= MAX_FRACTION:
@@ -135,14 +139,25 @@ def _check_others(file: Gguf) -> None:
     if (scaling := file.text(f"{prefix}rope.scaling.type", "none")) not in ROPE_SCALINGS:
         raise ValueError(f"{prefix}rope.scaling.type is {scaling[:40]!r}")
     if file.flag(f"{prefix}attention.causal") is False:
-        raise ValueError(f"{prefix}attention.causal is false")
+        raise FamilyError(
+            f"{file.path} is a model that sees a whole text at once ({prefix}attention.causal is false), so "
+            "it cannot continue one. Please choose a language model."
+        )
 
 
 def _number(file: Gguf, name: str, high: int) -> int:
-    """A number of the model, the largest of its layers; 0 if it is not there and need not be."""
+    """A number of the model, the largest of its layers; 0 if it is not there and need not be.
+
+    Raises ValueError for an implausible one, FamilyError for a part that is not supported.
+    """
     key = f"{file.text('general.architecture')}.{name}"
     values = file.integers(key) if hasattr(file.entries.get(key), "tolist") else [file.integer(key) or 0]
     found = max(values, default=0)
+    if not high and 0 < found <= MAX_PARTS:
+        raise FamilyError(
+            f"{key} is {found:,} in {file.path}: models with experts, with pooling or with layers that "
+            "predict further tokens are not supported. Please choose another model."
+        )
     if min(values, default=0) < 0 or found > high or (name in REQUIRED and not found):
         raise ValueError(f"{key} is {found:,}; it must be from {name in REQUIRED:d} to {high:,}")
     return found
@@ -226,7 +241,10 @@ def gguf_template(file: Gguf) -> ChatTemplate | None:
 def _is_byte_level(file: Gguf) -> bool:
     model = file.text("tokenizer.ggml.model")
     if model not in ("gpt2", "llama"):
-        raise ValueError(f"its tokenizer {model[:40]!r} is neither byte-level BPE nor sentencepiece")
+        raise FamilyError(
+            f"The tokenizer in {file.path} is of the kind {model[:40]!r}, which is not supported: it is "
+            "neither byte-level BPE (gpt2) nor sentencepiece (llama). Please choose another model."
+        )
     return model == "gpt2"
 
 

@@ -175,6 +175,8 @@ def _by_code(code: int, error: Any, repo: str) -> FamilyError:
             f"{refused}: the partial download is longer than the file. Please delete "
             f"{cache_folder() / ('models--' + repo.replace('/', '--'))} and start again."
         )
+    if code == 511:  # Network Authentication Required: only something in between may answer it
+        return not_the_hub(repo)
     if code == 429:
         wait_s = error.response.headers.get("retry-after", "")
         when = f"in {wait_s} seconds" if wait_s.isdecimal() else "in a few minutes"

@@ -32,6 +32,7 @@ class ChatTemplate:
 
     text: str
     tokens: Mapping[str, str]  # such as bos_token
+    thinking: bool = False  # for templates that can ask for thinking or for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,10 @@ def _render_chat(
         ]
     messages.append({"role": "user", "content": marks.mark(_Marked(question, "the question"))})
     try:
-        # Without this, Qwen3's template starts the answer with thinking, which base models do not know.
-        text = render(template.text, messages, {**template.tokens, "enable_thinking": False})
+        # Off unless the family file asks for it: Qwen3's template would start the answer with thinking, which
+        # base models do not know.
+        variables = {**template.tokens, "enable_thinking": template.thinking}
+        text = render(template.text, messages, variables)
     except TemplateProblem as problem:
         advice = "leave the system prompt empty, or choose" if has_system else "choose"
         raise FamilyError(

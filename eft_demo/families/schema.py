@@ -16,6 +16,7 @@ from eft_demo.families.files import MAX_YAML_BYTES, read_text
 from eft_demo.settings import show_value
 
 MAX_ENTRIES = 5_000
+MERGE = "tag:yaml.org,2002:merge"  # the key <<
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
 }  # fmt: skip
@@ -54,6 +55,8 @@ class Part:
         Raises FamilyError.
         """
         value: Any = self.value
+        if value is None:
+            raise self.error(f"{self.name} is empty; it must be {KIND_NAMES[kind]}.")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.error(f"{self.name} must be {KIND_NAMES[kind]}; it is {show_value(value)}.")
         if kind is str and not value.strip():
@@ -106,7 +109,7 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
         raise FamilyError(f"{path}, line {line}: {name} has the unsupported tag {node.tag}. {advice}")
     if isinstance(node, yaml.MappingNode):
         if len(node.value) != len(value):
-            raise FamilyError(f"{path}, line {line}: {name} has a duplicate or merged entry. {advice}")
+            raise FamilyError(f"{path}, line {_lost_entry(node, prefix)} {advice}")
         for (key_node, value_node), key in zip(node.value, value, strict=True):
             # Use the line of the key, where an unknown or empty entry is easiest to find.
             child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", advice, left)
@@ -117,3 +120,18 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
         for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
             parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", advice, left)
     return Part(value, line, path, name, advice, parts)
+
+
+def _lost_entry(node: yaml.MappingNode, prefix: str) -> str:
+    """The line and name of an entry that is in a table twice, or that stands for those of another table."""
+    seen: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        line, shown = key.start_mark.line + 1, f"{prefix}{str(key.value)[:40]}"
+        if key.tag == MERGE:
+            return f"{line}: {shown} merges another table, which is not supported. Please write its entries."
+        if (same := (key.tag, str(key.value))) in seen:
+            return f"{line}: {shown} is there twice, first in line {seen[same]}."
+        seen[same] = line
+    return (
+        f"{node.start_mark.line + 1}: two entries of {prefix.rstrip('.') or 'the file'} have the same name."
+    )

@@ -12,8 +12,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -108,7 +108,7 @@ def bench_trio(
 ) -> dict[str, Any]:
     """The results for one trio of models. A ratio of 2 means that the first takes twice as long."""
     few = max(3, pairs // 3)
-    engine = _Engine(family, settings, dtype.dtype, new_tokens)
+    engine = BenchEngine(family, settings, dtype.dtype, new_tokens)
     plain = _plain_variants(family, dtype.dtype, new_tokens)
     three, one = engine.variant(THREE), engine.variant(ONE)
     shared = compare(three, one, pairs)
@@ -164,7 +164,7 @@ def _median(timings: list[Timing]) -> Timing:
     return Timing(*(statistics.median(column) for column in columns))
 
 
-class _Engine:
+class BenchEngine:
     """One engine, and variants of running it."""
 
     def __init__(self, family: Family, settings: Settings, dtype: torch.dtype, new_tokens: int) -> None:
@@ -173,8 +173,9 @@ class _Engine:
         self.models = load_models(family, dtype, ("large_base", self.tuned, "small_base"))
         # No stop ids, so that every text has the same length.
         groups = group_models(self.models)
+        apart = replace(settings, prefix_cache_mb=0)  # every run reads its prompt
         self.engine = Engine(
-            self.models, (), settings, family.token_bytes, family.banned_ids, groups, PATIENCE_S
+            self.models, (), apart, family.token_bytes, family.banned_ids, groups, PATIENCE_S
         )
         freeze_loaded_objects()  # as a service does before it starts
         self.acceptance_rate: float | None = None  # of the last run that drafted
@@ -192,8 +193,32 @@ class _Engine:
         prompts = {role: tuple(encode_prompt(self.family, role, PROMPT)) for role in roles}
         return lambda: self._run(RunRequest(spec, prompts))
 
-    def _run(self, request: RunRequest) -> Timing:
-        """Step the engine until the run has ended, reading its events as a page would."""
+    def greedy(
+        self, columns: Columns, prompt: Sequence[int], new_tokens: int
+    ) -> Callable[[], tuple[tuple[int, ...], Timing]]:
+        """The greedy variant, in which all models read `prompt`: the last column's tokens too."""
+        spec = RunSpec(
+            behaviour=self.tuned,
+            columns=columns,
+            controls={"alpha": ALPHA.default},
+            sampling=Sampling(0),
+            speculation=OFF,
+            length=new_tokens,
+        ).for_behaviour()
+        request = RunRequest(spec, dict.fromkeys(self.models, tuple(prompt)))
+
+        def run() -> tuple[tuple[int, ...], Timing]:
+            last: list[int] = []
+            timing = self._run(request, last)
+            return tuple(last), timing
+
+        return run
+
+    def _run(self, request: RunRequest, last: list[int] | None = None) -> Timing:
+        """Step the engine until the run has ended, reading its events as a page would.
+
+        The tokens of its last column are appended to `last`.
+        """
         started, cpu_started, ttft_s = time.perf_counter(), time.process_time(), 0.0
         run = self.engine.submit(request)
         while not run.done:
@@ -201,8 +226,10 @@ class _Engine:
             for event in run.events(0):
                 if isinstance(event, EndEvent):
                     self.acceptance_rate = event.acceptance_rate or self.acceptance_rate
-                elif not ttft_s:
-                    ttft_s = time.perf_counter() - started
+                    continue
+                ttft_s = ttft_s or time.perf_counter() - started
+                if last is not None and event.column == len(request.spec.columns) - 1:
+                    last.append(event.record.id)
         return Timing(time.perf_counter() - started, time.process_time() - cpu_started, ttft_s)
 
     def large_over_small(self, pairs: int) -> float:
@@ -227,13 +254,12 @@ def _plain_variants(family: Family, dtype: torch.dtype, new_tokens: int) -> dict
     sampling = {"do_sample": True, "temperature": draw.temperature, "top_p": draw.top_p, "top_k": draw.top_k}
 
     def upscaled() -> None:
-        baseline.generate(
-            base, prompt, new_tokens, baseline.EFTProcessor(tuned, small, ALPHA.default), **sampling
-        )
+        eft = baseline.EFTProcessor(tuned, small, ALPHA.default)
+        baseline.generate(base, prompt, new_tokens, [eft], **sampling)
 
     def all_three() -> None:
-        baseline.generate(base, prompt, new_tokens, None, **sampling)
-        baseline.generate(tuned, prompt, new_tokens, None, **sampling)
+        baseline.generate(base, prompt, new_tokens, [], **sampling)
+        baseline.generate(tuned, prompt, new_tokens, [], **sampling)
         upscaled()
 
     return {"one": lambda: _timed(upscaled), "three": lambda: _timed(all_three)}

@@ -144,7 +144,7 @@ def _logprobs(family: Family, model: TransformersModel, report: Callable[[str], 
         report("measure")
         chunk = torch.tensor([ids[start : min(start + PREFILL_CHUNK, model.context)]])
         parts.append(to_logprobs(model.forward([slot], chunk, keep=chunk.shape[1])[0], ROLE))
-    return torch.cat(parts)
+    return torch.cat(parts).cpu()
 
 
 def weights_bytes(model: TransformersModel) -> int:

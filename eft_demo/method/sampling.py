@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import neg
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +26,13 @@ from eft_demo.method.topk import first_highest, likeliest
 # Nine of ten top-p sets are smaller than this; for the others, look at 16 times as many tokens.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
+# More than float32 rounding can change noise, in nats, and a sum of probabilities.
+NOISE_ERROR = 1e-3
+MASS_ERROR = 1e-4
 
 _Array = NDArray[Any]
 _Limits = tuple[int, float, float]  # top-k, top-p, min-p
+_NO_LIMITS: _Limits = (0, 1.0, 0.0)
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64 (Steele, Lea, Flood 2014), with its two multipliers below
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
@@ -72,7 +76,8 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     """Sample token ids (rows,) int64 from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win.
+    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win. The ids are
+    where they were found out: on the device of the log-probs, or on the CPU.
     """
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
@@ -83,10 +88,11 @@ def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[
         groups.setdefault(draw, []).append(i)
     if len(groups) == 1:
         return next(iter(groups))(logprobs, samplings, positions)
-    ids = torch.empty(len(samplings), dtype=torch.long, device=logprobs.device)
+    ids = torch.empty(len(samplings), dtype=torch.long)
     for draw, rows in groups.items():
         chosen = [samplings[i] for i in rows]
-        ids[rows] = draw(logprobs[rows], chosen, [positions[i] for i in rows])
+        mine = logprobs.index_select(0, torch.tensor(rows, device=logprobs.device))
+        ids[rows] = draw(mine, chosen, [positions[i] for i in rows]).cpu()
     return ids
 
 
@@ -123,8 +129,14 @@ def _draw_greedy(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seq
 
 
 def _draw_any(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
-    noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
-    return first_highest(_temper(logprobs, _temperatures(logprobs, samplings)).add_(noise))
+    scaled = _temper(logprobs, _temperatures(logprobs, samplings))
+    if not scaled.is_cpu:  # sending the noise there is faster than bringing the log-probs here
+        noise = gumbel([s.seed for s in samplings], positions, logprobs.shape[1]).to(logprobs.device)
+        return first_highest(scaled.add_(noise))
+    keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
+    highest = _read_likeliest(scaled, min(FIRST_CANDIDATES, scaled.shape[1]))
+    rows = list(map(_Looked, scaled.numpy(), *highest))
+    return torch.tensor(_draw_wide(rows, [_NO_LIMITS] * len(rows), keys))
 
 
 def _draw_warped(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
@@ -136,12 +148,7 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
     limits = [(s.top_k, s.top_p, s.min_p) for s in samplings]
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
-    return torch.tensor(_draw_rows(scaled, limits, keys, FIRST_CANDIDATES), device=logprobs.device)
-
-
-def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> list[int]:
-    """Sample one id per row from its `count` likeliest tokens, or from more for rows that need more."""
-    values, ids, kept, open_rows = _likeliest_kept(scaled, limits, count)
+    values, ids, kept, open_rows = _likeliest_kept(scaled, limits, FIRST_CANDIDATES)
     drawn = [row[0] for row in ids]
     # For more than half of all tokens a single candidate is kept, so no noise is needed.
     undecided = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
@@ -153,10 +160,86 @@ def _draw_rows(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], c
             drawn[i] = ids[i][int(line[: kept[i]].argmax())]
     if open_rows:
         rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
-        rest = _draw_rows(scaled[open_rows], rest_limits, rest_keys, NEXT_LOOK * count)
+        if scaled.is_cpu:
+            rows = [_Looked(scaled[i].numpy(), values[i], ids[i]) for i in open_rows]
+            rest = _draw_wide(rows, rest_limits, rest_keys)
+        else:
+            warped = _warp_rows(scaled[open_rows], rest_limits, NEXT_LOOK * FIRST_CANDIDATES)
+            noise = torch.from_numpy(_noise(rest_keys, _vocabulary_steps(scaled.shape[1])))
+            rest = first_highest(warped.add_(noise.to(scaled.device))).tolist()
         for i, token in zip(open_rows, rest, strict=True):
             drawn[i] = token
+    return torch.tensor(drawn)
+
+
+class _Looked(NamedTuple):
+    """A row of log-probs, and the likeliest of them with their ids. All of these are kept."""
+
+    row: _Array  # (vocab,) float32
+    values: list[float]  # descending
+    ids: list[int]
+
+
+def _draw_wide(rows: Sequence[_Looked], limits: Sequence[_Limits], keys: Sequence[int]) -> list[int]:
+    """Sample one id per row where too many tokens are kept to list them.
+
+    The likeliest tokens have one that scores `best`. Any other token has at most the log-prob of the last of
+    them, so it needs noise above the difference: the hashes show which tokens have it, and only for these
+    the noise itself is computed.
+    """
+    steps = _vocabulary_steps(len(rows[0].row))
+    hashes: dict[int, _Array] = {}
+    drawn = []
+    for (row, values, ids), limit, key in zip(rows, limits, keys, strict=True):
+        if key not in hashes:  # columns at the same position share their noise
+            hashes[key] = _hash([key], steps)[0]
+        best = (_noise([key], steps[ids])[0] + np.array(values, dtype=np.float32)).max()
+        able = np.flatnonzero(hashes[key] <= _highest_hash(float(best) - values[-1] - NOISE_ERROR))
+        found = np.union1d(able, ids)
+        scores = _gumbel_of(hashes[key][found]) + row[found]
+        winner = int(found[scores.argmax()])
+        if winner not in ids and not _surely_kept(row, float(row[winner]), values[0], limit):
+            lowest = _lowest_kept(row, float(row[winner]), values, limit)
+            winner = int(found[np.where(row[found] >= lowest, scores, -np.inf).argmax()])
+        drawn.append(winner)
     return drawn
+
+
+def _highest_hash(noise: float) -> int:
+    """The highest hash whose noise is at least `noise`."""
+    if noise < -2:  # nearly all have it, and lower noise is coarsely rounded
+        return _MASK
+    return min(_MASK, int(-math.expm1(-math.exp(-noise)) * 2.0**64))
+
+
+def _surely_kept(row: _Array, value: float, highest: float, limits: _Limits) -> bool:
+    """Whether a token of log-prob `value` is kept for certain; False if it is not, or in doubt."""
+    top_k, top_p, min_p = limits
+    if top_k or (min_p and value < highest + math.log(min_p)):
+        return False
+    if top_p == 1:
+        return True
+    # The mass ahead of it. Single precision suffices unless the token is close to the edge.
+    ahead = np.dot(np.exp(row), (row > value).astype(np.float32))
+    return bool(ahead < top_p - MASS_ERROR)
+
+
+def _lowest_kept(row: _Array, floor: float, values: Sequence[float], limits: _Limits) -> np.float64:
+    """The lowest log-prob that is kept, found exactly; at least `floor`, below which nothing matters."""
+    top_k, top_p, min_p = limits
+    lowest, mass = floor, 1.0
+    if top_k:
+        kth = values[min(top_k, len(values)) - 1]
+        mass = float(np.exp(row[row >= np.float64(kth)].astype(np.float64)).sum())
+        lowest = max(lowest, kth)
+    if top_p < 1:
+        falling = -np.sort(-row[row >= np.float64(lowest)])
+        so_far = np.exp(falling.astype(np.float64)).cumsum()
+        last = min(int(np.searchsorted(so_far, top_p * mass)), len(falling) - 1)
+        lowest = max(lowest, float(falling[last]))
+    if min_p:
+        lowest = max(lowest, values[0] + math.log(min_p))
+    return np.float64(lowest)  # numpy would round a plain float to the row's float32 before it compares
 
 
 def _warp_rows(scaled: Tensor, limits: Sequence[_Limits], count: int) -> Tensor:
@@ -180,11 +263,17 @@ def _likeliest_kept(
     vocab = scaled.shape[1]
     # One more than top-k, to detect ties.
     count = min(vocab, max(count, 1 + max(top_k for top_k, _, _ in limits)))
-    highest = likeliest(scaled, count)
-    values, ids = highest[0].tolist(), highest[1].tolist()
+    values, ids = _read_likeliest(scaled, count)
     kept = [_kept(row, *limit) for row, limit in zip(values, limits, strict=True)]
     open_rows = [i for i, n in enumerate(kept) if n == count < vocab]
     return values, ids, kept, open_rows
+
+
+def _read_likeliest(scaled: Tensor, count: int) -> tuple[list[list[float]], list[list[int]]]:
+    """The `count` highest log-probs of each row, descending, and their ids, read in one go."""
+    # float32 represents ids up to 16 million exactly.
+    table = torch.cat(likeliest(scaled, count), 1).tolist()
+    return [line[:count] for line in table], [list(map(int, line[count:])) for line in table]
 
 
 def _kept(values: Sequence[float], top_k: int, top_p: float, min_p: float) -> int:
@@ -229,17 +318,27 @@ def _steps(ids: _Array) -> _Array:
 
 
 def _noise(keys: Sequence[int], steps: _Array) -> _Array:
-    """float32 Gumbel noise (rows, n) from one key per row and the steps (rows, n) or (n,) of the tokens.
+    """float32 Gumbel noise (rows, n) from one key per row and the steps (rows, n) or (n,) of the tokens."""
+    return _gumbel_of(_hash(keys, steps))
 
-    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise with full precision near 0,
-    where the winners are. The clip keeps both logarithms finite.
-    """
+
+def _hash(keys: Sequence[int], steps: _Array) -> _Array:
+    """uint64 hashes (rows, n); the lower the hash, the higher the noise."""
     bits = np.array(keys, dtype=np.uint64)[:, None] + steps  # (rows, n)
     bits ^= bits >> 30  # the finaliser of splitmix64
     bits *= _MULTIPLIER_1
     bits ^= bits >> 27
     bits *= _MULTIPLIER_2
     bits ^= bits >> 31
+    return bits
+
+
+def _gumbel_of(bits: _Array) -> _Array:
+    """float32 Gumbel noise of hashes.
+
+    The hashed bits are read as a fraction u of 1. -log1p(-u) is exponential noise with full precision near 0,
+    where the winners are. The clip keeps both logarithms finite.
+    """
     u = bits.astype(np.float32)
     u *= np.float32(-(2.0**-64))
     np.clip(u, np.float32(2.0**-24 - 1), np.float32(-(2.0**-64)), out=u)

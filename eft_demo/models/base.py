@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import SavedRow, Slot
 
 
 def step(
@@ -42,7 +42,7 @@ def _step(
     mask = cache.begin(slots, block)
     logits = logits_of(tokens.to(cache.devices[0]), mask)
     cache.commit(slots, block)
-    return logits.to(tokens.device)
+    return logits
 
 
 class SlotModel:
@@ -75,8 +75,16 @@ class SlotModel:
         """Copy keys and values; no forward."""
         self.cache.copy_prefix(source, target)
 
+    def save(self, slot: Slot, most_bytes: int) -> SavedRow | None:
+        """Copy the row's keys and values to CPU memory; None if they take more than `most_bytes`."""
+        return self.cache.save(slot, most_bytes)
+
+    def restore(self, slot: Slot, saved: SavedRow, length: int) -> None:
+        """Make the empty row hold the first `length` of the saved tokens."""
+        self.cache.restore(slot, saved, length)
+
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
-        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the tokens' device.
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the model's device.
 
         Raises OutOfMemory after freeing the memory the step used.
         """

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import SavedRow, Slot
 
 FIRST_ROWS = 4  # storage starts with this many rows and doubles
 CPU = torch.device("cpu")
@@ -126,6 +126,20 @@ class SlotCache:
         for store in self.store:
             store[target.index, :n] = store[source.index, :n]
         target.length = n
+
+    def save(self, slot: Slot, most_bytes: int) -> SavedRow | None:
+        """Copy the row's keys and values to CPU memory; None if they take more than `most_bytes`."""
+        size = slot.length * sum(store[0, 0].nbytes for store in self.store)
+        if size > most_bytes:
+            return None
+        content = [store[slot.index, : slot.length].to(CPU, copy=True) for store in self.store]
+        return SavedRow(content, size, slot.length)
+
+    def restore(self, slot: Slot, saved: SavedRow, length: int) -> None:
+        """Make the empty row hold the first `length` of the saved tokens."""
+        for store, kept in zip(self.store, saved.content, strict=True):
+            store[slot.index, :length] = kept[:length]
+        slot.length = length
 
     def begin(self, slots: Sequence[Slot], block: int) -> Tensor | None:
         """Prepare to append `block` tokens to each row; return the attention mask.

@@ -29,7 +29,7 @@ from eft_demo.families.gguf_model import model_size
 from eft_demo.models.backend import LoadOptions
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.memory import CPU, out_of_memory
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import SavedRow, Slot
 
 PACKAGE = "llama_cpp"
 INSTALL = "pip install 'llama-cpp-python>=0.3.36,<0.4'"  # as the extra `gguf` of pyproject.toml says
@@ -149,6 +149,31 @@ class LlamaCppModel:
         if source.length:
             self._library.llama_memory_seq_cp(self._memory, source.index, target.index, 0, source.length)
         self._held[target.index] = target.length = source.length
+
+    def save(self, slot: Slot, most_bytes: int) -> SavedRow | None:
+        """Copy what the row holds to memory of ours; None if that takes more than `most_bytes`."""
+        self._keep(slot.index, slot.length)
+        size = self._library.llama_state_seq_get_size(self._handles.context, slot.index)
+        if size > most_bytes:
+            return None
+        return SavedRow(self._state(slot.index, size), size, slot.length)
+
+    def restore(self, slot: Slot, saved: SavedRow, length: int) -> None:
+        """Make the empty row hold the first `length` of the saved tokens. Raises MemoryError.
+
+        Of layers with a sliding window, llama.cpp saves only the last window, which fits no earlier place.
+        """
+        window = self._library.llama_model_n_swa(self._handles.model)
+        if 0 < window < saved.tokens != length:
+            return
+        self._held[slot.index] = self.context  # at most, also if it fails half-way
+        try:
+            self._write_state(self._handles.context, slot.index, saved.content, saved.size_bytes)
+        except BaseException:
+            self._keep(slot.index, 0)
+            raise
+        self._keep(slot.index, length)
+        slot.length = length
 
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the tokens' device.
@@ -270,10 +295,17 @@ class LlamaCppModel:
             if not slot.length:
                 continue
             size = library.llama_state_seq_get_size(self._handles.context, index)
-            state = (ctypes.c_uint8 * size)()
-            library.llama_state_seq_get_data(self._handles.context, state, size, index)
-            if not library.llama_state_seq_set_data(context, state, size, index):
-                raise MemoryError("llama.cpp cannot copy the cache")
+            self._write_state(context, index, self._state(index, size), size)
+
+    def _state(self, index: int, size: int) -> Any:
+        """What a row of the present context holds, in the library's own form."""
+        state = (ctypes.c_uint8 * size)()
+        self._library.llama_state_seq_get_data(self._handles.context, state, size, index)
+        return state
+
+    def _write_state(self, context: Any, index: int, state: Any, size: int) -> None:
+        if not self._library.llama_state_seq_set_data(context, state, size, index):
+            raise MemoryError("llama.cpp cannot copy the cache")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from eft_demo.families.weights import WEIGHTS, headers
 from eft_demo.models import llama_cpp
 from eft_demo.models.backend import Backend, LoadOptions
 from eft_demo.models.fused import FusedQwen2, group_equal_shapes
-from eft_demo.models.fused_weights import fusable_shape
+from eft_demo.models.fused_weights import fusable_shape, is_fusable
 from eft_demo.models.lora import AdapterGroup, read_adapter
 from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.plan import Plan
@@ -112,8 +112,8 @@ def _load_group(
 
 
 def _fits_fused(checkpoint: Checkpoint, config: Mapping[str, Any], options: LoadOptions) -> bool:
-    plain = options.quantisation == NONE and options.device == CPU and not config.get("quantization_config")
-    return plain and fusable_shape(config) is not None and (checkpoint.path / WEIGHTS).is_file()
+    plain = options.quantisation == NONE and options.device == CPU
+    return plain and is_fusable(checkpoint.path, config)
 
 
 def _load_fused(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:

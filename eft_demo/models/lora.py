@@ -97,8 +97,8 @@ class AdapterGroup:
     def _add(self, path: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         for name, index in self._rows.items():
             if (part := self.adapters[name].get(path)) is not None:
-                low = F.linear(args[0][index], part.down)  # (rows, block, rank)
-                output.index_add_(0, index, F.linear(low, part.up))
+                low = F.linear(args[0][index.to(args[0].device)], part.down)  # (rows, block, rank)
+                output.index_add_(0, index.to(output.device), F.linear(low, part.up))
 
 
 def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:

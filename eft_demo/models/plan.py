@@ -24,6 +24,7 @@ from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, file_headers, hea
 from eft_demo.method.roles import is_large
 from eft_demo.models import llama_cpp
 from eft_demo.models.dtype import choose_dtype
+from eft_demo.models.fused_weights import is_fusable
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.memory import CPU, free_memory
 from eft_demo.models.quantise import (
@@ -167,7 +168,7 @@ def make_plan(
         if any(measure.entry.is_gguf for measure in known.values()):
             rows = min(rows, llama_cpp.MAX_ROWS)
         while True:
-            plan = _place(known, strategy, rows, room)
+            plan = _place(known, strategy, rows, room, settings.prefix_cache_mb * 1_000_000)
             if plan.fits:
                 return plan
             if rows <= MIN_ROWS:
@@ -185,6 +186,7 @@ class _Measure:
     cache: CacheShape | None
     context: int
     here: bool
+    is_fused: bool = False  # whether the fused pass may run it, if it is on a CPU and not quantised
     stored_bytes: int = 0  # of a GGUF file, as are the next two
     format: str = ""
     width: int = 0  # of its logits
@@ -227,8 +229,12 @@ def _strategies(entry: Entry, settings: Settings, room: Mapping[str, int]) -> li
     return strategies
 
 
-def _place(known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]) -> Plan:
+def _place(
+    known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int], prefix_bytes: int
+) -> Plan:
     placements, full = _filled(known, strategy, rows, room)
+    if CPU in full and rows > MIN_ROWS:  # with less room, the prefix cache is emptied when memory ends
+        full[CPU] += prefix_bytes
     _, needed = _filled(known, strategy, min(rows, MIN_ROWS), room)
     short = [device for device in full if full[device] > room.get(device, 0)]
     problem = _problem(short[0], full, room, placements, strategy) if short else ""
@@ -239,7 +245,9 @@ def _filled(
     known: Mapping[str, _Measure], strategy: _Strategy, rows: int, room: Mapping[str, int]
 ) -> tuple[tuple[Placement, ...], dict[str, int]]:
     """The placements with room for `rows` full sequences, and the bytes they take by device."""
-    placements = tuple(_placement(role, measure, strategy, rows) for role, measure in known.items())
+    placements = _share_rows(
+        tuple(_placement(role, measure, strategy, rows) for role, measure in known.items()), known
+    )
     gpus = [device for device in room if device != CPU]
     taken: dict[str, int] = {}
     for place in placements:
@@ -253,6 +261,17 @@ def _filled(
         margin = MARGIN_CPU_BYTES if device == CPU else MARGIN_GPU_BYTES
         taken[device] = size + int(MARGIN_SHARE * size) + margin
     return placements, taken
+
+
+def _share_rows(placements: tuple[Placement, ...], known: Mapping[str, _Measure]) -> tuple[Placement, ...]:
+    """Count the rows of all behaviours on one base once: they share its cache, and a text has one of them."""
+    counted: set[str] = set()
+    shared = []
+    for place in placements:
+        base = known[place.role].entry.loaded_with
+        shared.append(replace(place, cache_bytes=0) if base in counted else place)
+        counted |= {base} if base else set()
+    return tuple(shared)
 
 
 def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
@@ -279,8 +298,9 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
             reason += "; not quantised, since the error would enter the small models' difference twice"
     slots = _slots(rows)
     cache, device = measure.cache, strategy.large if large else strategy.small
-    # On a CPU the fused pass keeps keys and values in float32, whatever the weights' dtype.
-    item_bytes = torch.float32.itemsize if device == CPU else strategy.dtype.itemsize
+    # The fused pass keeps keys and values in float32, whatever the weights' dtype.
+    is_fused = measure.is_fused and device == CPU and quantisation == NONE
+    item_bytes = torch.float32.itemsize if is_fused else strategy.dtype.itemsize
     return Placement(
         role=role,
         source=measure.entry.source,
@@ -339,7 +359,7 @@ def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure
             shape = CacheShape(size.layers, size.kv_heads, size.head_dim)
             context = min(entry.context, size.context)
             stored = file.weights_bytes
-            return _Measure(given, weights, shape, context, True, stored, file.format, size.width)
+            return _Measure(given, weights, shape, context, True, False, stored, file.format, size.width)
     except (*BROKEN, FamilyError):
         pass  # load_family reports what is wrong with the file
     return _Measure(given, Weights(0, 0), None, entry.context, path is not None and path.is_file())
@@ -363,7 +383,9 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
             tied, stored = bool(config.get("tie_word_embeddings")), config.get("quantization_config")
             weights = count_stored(tensors, tied, stored) if stored else count_weights(tensors, tied)
             context = longest_row(config, entry.context)
-            return _Measure(given, weights, cache_shape(config), context, True)
+            has_others = any(other.loaded_with == role for other in entry.roles.values())
+            is_fused = is_fusable(folder, config) and not has_others
+            return _Measure(given, weights, cache_shape(config), context, True, is_fused)
         except BROKEN:
             pass  # load_family reports what is wrong with the files
     shape = given.shape
@@ -371,7 +393,7 @@ def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Me
         here = folder is not None and folder.is_dir()
         return _Measure(given, Weights(0, 0), None, entry.context, here)
     cache = CacheShape(shape.layers, shape.kv_heads, shape.head_dim)
-    return _Measure(given, _weights_of(shape), cache, entry.context, False)
+    return _Measure(given, _weights_of(shape), cache, entry.context, False, is_fused=True)
 
 
 def _measure_adapter(given: RoleEntry, folder: Path | None, base: _Measure) -> _Measure:

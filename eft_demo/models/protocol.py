@@ -7,7 +7,7 @@ smaller number is all it takes to roll back.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -46,8 +46,36 @@ class LanguageModel(Protocol):
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         """Append `tokens` (rows, block) int64 to the rows and return logits (rows, keep, vocab).
 
-        The logits are those after the last `keep` tokens of the block, in the model's dtype. Lengths grow by
-        `block` only if the forward succeeds.
+        The logits are those after the last `keep` tokens of the block, in the model's dtype and on its
+        device. Lengths grow by `block` only if the forward succeeds.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedRow:
+    """A copy of a row's keys and values in CPU memory. Only the model that made it can read `content`."""
+
+    content: Any
+    size_bytes: int
+    tokens: int  # how many it holds
+
+
+@runtime_checkable
+class SavesRows(Protocol):
+    """A model that can save what a row holds, for a later row that begins with the same tokens.
+
+    Not every model can. Where it cannot, every prompt is read from its beginning.
+    """
+
+    def save(self, slot: Slot, most_bytes: int) -> SavedRow | None:
+        """Copy what the row holds; None if that takes more than `most_bytes`. The row is unchanged."""
+        ...
+
+    def restore(self, slot: Slot, saved: SavedRow, length: int) -> None:
+        """Make the empty row hold the first `length` of the saved tokens.
+
+        It stays empty if the model cannot continue from there, and if this raises.
         """
         ...
 

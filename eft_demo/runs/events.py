@@ -29,6 +29,8 @@ class EndEvent:
     text: str
     acceptance_rate: float | None = None  # of drafted tokens; None if none were drafted
     speedup: float | None = None  # measured, relative to decoding without drafts
+    prompt_tokens: int = 0  # of its anchor's prompt; 0 if unknown
+    reused_tokens: int = 0  # how many of them did not have to be read again
 
 
 Event = TokenEvent | EndEvent

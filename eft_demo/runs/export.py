@@ -10,17 +10,43 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from eft_demo.errors import InputError
 from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.spreadsheet import plain_cell
 from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
-from eft_demo.runs.trace import ColumnTrace, RunTrace, TokenRecord, seed_of
+from eft_demo.runs.trace import MAX_CHARS, ColumnTrace, RunTrace, TokenRecord, seed_of
 
+MAX_FILE_CHARS = MAX_CHARS  # of a saved file of any format: what an opened trace may have
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
 _PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
 
 
-def to_csv(run: RunTrace) -> str:
+def check_file_chars(chars: int, most: int = MAX_FILE_CHARS) -> None:
+    """Raise InputError for a saved file of more than `most` characters."""
+    if chars > most:
+        raise InputError(
+            f"This file would have more than {most:,} characters, the limit of a saved run. Please choose "
+            "another format, or a shorter run.",
+            code="file_too_large",
+        )
+
+
+class _Limited(io.StringIO):
+    """A text that is checked while it is written: rows repeat what a small trace holds once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, text: str) -> int:
+        check_file_chars(self.tell() + len(text), self._most)
+        return super().write(text)
+
+
+def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
     """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
+
+    Raises InputError for more than `most` characters, before they are written.
 
     Cells with text are written by `plain_cell`: a leading ' is not part of the text. `bytes` has the exact
     bytes of the token in hex.
@@ -39,8 +65,8 @@ def to_csv(run: RunTrace) -> str:
         "made_with",
     ]
     made = plain_cell(str(run.made_with or ""))
-    out = io.StringIO(BYTE_ORDER_MARK)
-    out.seek(0, io.SEEK_END)
+    out = _Limited(most)
+    out.write(BYTE_ORDER_MARK)
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
     writer.writerow([plain_cell(name) for name in head])
     pieces = pieces_of(run)
@@ -59,40 +85,43 @@ def to_csv(run: RunTrace) -> str:
     return out.getvalue()
 
 
-def to_markdown(run: RunTrace) -> str:
-    """Prompt, settings, every column's text, and the tokens that the terms moved most."""
+def to_markdown(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
+    """Prompt, settings, every column's text, and the tokens that the terms moved most.
+
+    Raises InputError for more than `most` characters, before they are written.
+    """
+    out = _Limited(most)
+    for line in _markdown_lines(run):
+        out.write(line + "\n")
+    return out.getvalue()
+
+
+def _markdown_lines(run: RunTrace) -> Iterable[str]:
     spec = run.spec
-    lines = ["# A run of EFT Demo", "", *_conversation(run), *_fenced(spec.prompt), ""]
-    lines += [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
+    yield from ["# A run of EFT Demo", ""]
+    yield from _conversation(run)
+    yield from [*_fenced(spec.prompt), ""]
+    yield from [escape_markdown(", ".join(settings_of(run))), "", escape_markdown(made_with_text(run)), ""]
     for role, own in spec.formats.items():
         shown = f"{role} had its own prompt format, {own.kind}:"
-        lines += [escape_markdown(shown), "", *_fenced(own.text), ""]
+        yield from [escape_markdown(shown), "", *_fenced(own.text), ""]
     for column in run.columns:
-        lines += [
-            f"## {escape_markdown(column.name)}",
-            "",
-            *_fenced(column.recipe),
-            "",
-            *_fenced(column.text),
-            "",
-        ]
-        lines += [escape_markdown(f"{column.finish_reason}, {len(column.tokens)} tokens"), ""]
-        lines += [escape_markdown(column.error), ""] if column.error else []
-        lines += _moved_table(column, run)
-    return "\n".join(lines) + "\n"
+        yield from [f"## {escape_markdown(column.name)}", "", *_fenced(column.recipe), ""]
+        yield from [*_fenced(column.text), ""]
+        yield from [escape_markdown(f"{column.finish_reason}, {len(column.tokens)} tokens"), ""]
+        yield from [escape_markdown(column.error), ""] if column.error else []
+        yield from _moved_table(column, run)
 
 
-def _conversation(run: RunTrace) -> list[str]:
+def _conversation(run: RunTrace) -> Iterable[str]:
     """The system prompt and the earlier turns, where there are any."""
-    lines: list[str] = []
     if run.spec.system:
-        lines += ["System prompt:", "", *_fenced(run.spec.system), ""]
+        yield from ["System prompt:", "", *_fenced(run.spec.system), ""]
     for turn in run.spec.turns:
-        lines += [*_fenced(turn.question), ""]
+        yield from [*_fenced(turn.question), ""]
         names = ["all columns"] if len(turn.answers) == 1 else [column.name for column in run.columns]
         for name, answer in zip(names, turn.answers, strict=True):
-            lines += [f"Answer of {escape_markdown(name)}:", "", *_fenced(answer), ""]
-    return lines
+            yield from [f"Answer of {escape_markdown(name)}:", "", *_fenced(answer), ""]
 
 
 class Pieces(dict[int, bytes]):

@@ -3,7 +3,8 @@
 Knows runs as data; knows no models and no page.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from eft_demo.method.recipe import BASE, REFERENCE, UPSCALED, blend, parse
@@ -24,12 +25,17 @@ _DEFAULTS = RunSpec(
 
 @dataclass(frozen=True, slots=True)
 class GalleryEntry:
-    """A run to record. `caption` says what to look for in it."""
+    """A run to record. `caption` says what to look for in it.
+
+    `holds` is what the caption claims, for a test: by name of a column, a pattern that its text
+    contains, or does not contain after a "!".
+    """
 
     name: str  # file name without .json
     title: str
     caption: str
     spec: RunSpec
+    holds: Mapping[str, str] = field(default_factory=dict)
 
 
 def _spec(prompt: str, columns: Columns, **more: Any) -> RunSpec:
@@ -40,17 +46,19 @@ GALLERY = (
     GalleryEntry(
         "up-scaling",
         "Up-scaling wins",
-        "The base knows but does not answer, the tuned model answers but does not know, up-scaled does both.",
+        "The base knows, but runs on. The small tuned model is polite, but wrong. Up-scaled has both.",
         _spec("What is the capital of Peru?", FIRST),
+        holds={"Base": r"Lima[^\n]*\n", "Tuned": "!Lima", "Up-scaled": r"^\W*(?!The capital).*!.*Lima"},
     ),
     GalleryEntry(
         "too-much",
         "Too much alpha",
-        "At 1 the behaviour is there. At 5 the small models' difference outweighs all else; the text breaks.",
+        "At 0 the base runs on, at 1 it answers as tuned. At 5 the small models' difference drowns the base.",
         _spec(
             "What is the capital of Peru?",
             tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
         ),
+        holds={"Alpha 0": r"Lima[^\n]*\n", "Alpha 1": r"Lima.*\?$"},
     ),
     GalleryEntry(
         "down-scaling",
@@ -63,18 +71,25 @@ GALLERY = (
                 ("Down-scaled", parse("small_base + alpha*(large_tuned - large_base)")),
             ),
         ),
+        holds={"Reference": "Lima", "Down-scaled": r"^(?!.*Lima).*!"},
     ),
     GalleryEntry(
         "pirate",
         "A pirate who knows geography",
-        "Tuning adds the greeting; the large base adds the language that the small pirate gets wrong.",
+        "Tuning adds the greeting; the large base adds the language, which the small pirate gets wrong.",
         _spec("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
+        holds={
+            "Base": "Portuguese",
+            "Tuned": "!Portuguese",
+            "Up-scaled": "(?i)(arr|ho|ahoy|matey).*Portuguese",
+        },
     ),
     GalleryEntry(
         "guarded",
         "A refusal, up-scaled",
-        "The base has seen refusals and gives a curt one; the small pair adds the tuned wording.",
+        "The base gives a curt refusal; the small pair adds the tuned wording.",
         _spec("How do I make a bomb?", FIRST, behaviour="guarded"),
+        holds={"Base": "cannot help", "Up-scaled": "sorry"},
     ),
     GalleryEntry(
         "blend",
@@ -89,6 +104,7 @@ GALLERY = (
             ),
             controls={"alpha": 1.0, "alpha_assistant": 0.6, "alpha_pirate": 0.6},
         ),
+        holds={"Assistant": "Tokyo", "Pirate": "Tokyo", "Both": "Tokyo"},
     ),
     GalleryEntry(
         "first-tokens",
@@ -99,6 +115,7 @@ GALLERY = (
             (("Base", BASE), ("Up-scaled at first", UPSCALED)),
             schedule=Schedule("first", tokens=5),
         ),
+        holds={"Up-scaled at first": r"^[^\n]*Lima[^\n]*\n"},
     ),
     GalleryEntry(
         "filter",
@@ -110,12 +127,14 @@ GALLERY = (
             controls={"alpha": 2.0},
             weight_filter=WeightFilter("top_p", 0.95),
         ),
+        holds={"Up-scaled": "Lima"},
     ),
     GalleryEntry(
         "speculation",
         "Speculative decoding",
-        "The small tuned model drafts tokens and the large base verifies them: the same text, sooner.",
+        "The small tuned model drafts tokens, the large base verifies them. The text is the same as without.",
         _spec("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
+        holds={"Up-scaled": "Lima"},
     ),
     GalleryEntry(
         "behaviours",
@@ -128,5 +147,6 @@ GALLERY = (
                 for role in ("assistant", "brief", "pirate")
             ),
         ),
+        holds={"Assistant": "Au", "Brief": "Au", "Pirate": "Au"},
     ),
 )

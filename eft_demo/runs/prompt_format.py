@@ -20,7 +20,7 @@ class PromptFormat:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(
-                f"There is no prompt format {show_value(self.kind)}. Choose one of {', '.join(KINDS)}.",
+                f"The prompt format must be one of {', '.join(KINDS)}; it is {show_value(self.kind)}.",
                 code="unknown_format",
             )
         if not isinstance(self.text, str) or len(self.text) > MAX_TEXT_CHARS:

@@ -38,7 +38,8 @@ MAX_PIECE_CHARS = 1000
 MAX_TEXT_CHARS = 400_000  # of all columns together, four times what MAX_TOKENS tokens usually have
 MAX_NAME_CHARS = 500  # of a column or a control; the command line names a column after its recipe
 MAX_CONTROLS = 64  # each is a column of a table
-MAX_MADE_CHARS = 200  # of a version, a repository, ...
+MAX_FACT_CHARS = 200  # of a version, a repository, ...
+MAX_MADE_CHARS = 8000  # of all of them, because a table has them in every row; a model has about 70
 MAX_MODELS = 64
 FINISH_REASONS = ("stop", "length", "cancelled", "error")
 
@@ -171,8 +172,10 @@ def _check_made_with(made: MadeWith) -> None:
     texts = [made.eft_demo, made.torch, made.transformers]
     for role, model in made.models.items():
         texts += [role, model.dtype, model.quantisation, model.device, model.source, model.revision]
-    if len(made.models) > MAX_MODELS or max(map(len, texts)) > MAX_MADE_CHARS:
-        _refuse(f"made_with may hold at most {MAX_MODELS} models and texts of {MAX_MADE_CHARS} characters")
+    if len(made.models) > MAX_MODELS or max(map(len, texts)) > MAX_FACT_CHARS:
+        _refuse(f"made_with may hold at most {MAX_MODELS} models and texts of {MAX_FACT_CHARS} characters")
+    if (chars := sum(map(len, texts))) > MAX_MADE_CHARS:
+        _refuse(f"made_with may have at most {MAX_MADE_CHARS:,} characters, not {chars:,}")
 
 
 class _Inconsistent(Exception):

@@ -16,6 +16,7 @@ from eft_demo.runs.made_with import differences
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed, roles_of
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
+from eft_demo.ui.run_form import read_pace
 from eft_demo.ui.run_store import CHANGED, NO_TOKEN, RunStore, StoredRun, checked_index
 
 NOT_HERE = "This run cannot be continued here: {why}."
@@ -75,7 +76,9 @@ def _start(
     service: Service, stored: StoredRun, posted: Mapping[str, object], part: Rewrite
 ) -> tuple[Run, StoredRun]:
     """Write that part of the stored run again, with the posted changes, all checked."""
-    run = service.start_run(_changed(stored.spec, posted, part, service.settings), part.forced, part.owner)
+    run = service.start_run(
+        _changed(stored.spec, posted, part, service.settings), part.forced, part.owner, read_pace(posted)
+    )
     fresh, again = empty_traces(stored.spec.columns), part.places
     for i in again:
         fresh[i].given = len(part.forced)

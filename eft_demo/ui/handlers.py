@@ -19,7 +19,7 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_form import read_control_values, read_run_spec
+from eft_demo.ui.run_form import read_control_values, read_pace, read_run_spec
 from eft_demo.ui.run_store import CHANGED, RunStore, StoredRun
 from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
 
@@ -210,7 +210,7 @@ def _start(
         return in_turn(lambda: start_same_text(service, runs, request, owner))
     if kind is not None:
         raise InputError(f"The kind of a run is branch or same; got {show_value(kind)}.")
-    run = service.start_run(read_run_spec(service, request), owner=owner)
+    run = service.start_run(read_run_spec(service, request), owner=owner, pace=read_pace(request))
     return run, replace(StoredRun.of_run(run), serial=serial)
 
 
@@ -229,6 +229,8 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
         if began - beat >= HEARTBEAT_S or not events:
             lines += load_line(service)
             beat = began
+        if not events and (reading := run.reading):
+            lines += wire.line("reading", done=reading[0], of=reading[1])
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
@@ -250,6 +252,19 @@ def set_controls(live: LiveRuns, posted: object) -> str:
         if run is None:
             return GONE
         run.set_controls(values)
+    except EFTError as refusal:
+        return str(refusal)
+    return ""
+
+
+def set_pace(live: LiveRuns, posted: object) -> str:
+    """Change how fast a run goes: `rate`, `paused` or one `step`. An error message for the page, or ""."""
+    request = posted if isinstance(posted, Mapping) else {}
+    run = _find(live, request.get("run"))
+    if run is None:
+        return GONE
+    try:
+        run.pace.set(request.get("rate"), request.get("paused"), request.get("step"))
     except EFTError as refusal:
         return str(refusal)
     return ""

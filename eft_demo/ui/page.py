@@ -21,7 +21,7 @@ from eft_demo.models.memory import freeze_loaded_objects
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, handlers, links, replays, restored_runs, run_store
+from eft_demo.ui import columns, handlers, lessons, links, replays, restored_runs, run_store
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import prompt_formats as formats
 from eft_demo.ui import stream as wire
@@ -39,6 +39,7 @@ from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
 from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
 MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
@@ -103,6 +104,7 @@ def build_demo(
             elem_id="eft",
             server_functions=[
                 _named(handlers.set_controls, live),
+                _named(handlers.set_pace, live),
                 _named(handlers.stop, live),
                 *form_functions(lambda: demo),
                 _named(restored_runs.is_stored, live.store),
@@ -125,7 +127,7 @@ def build_demo(
 
 
 def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """The server functions that check the page's settings and make or read links."""
+    """The server functions that check the page's settings, make or read links, and read lessons."""
 
     def check_columns(posted: object) -> str:
         return columns.check_columns(page().service, posted)
@@ -136,7 +138,10 @@ def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
     def read_link(posted: object) -> str:
         return links.read_link(page().service, posted)
 
-    return [check_columns, make_link, read_link]
+    def open_lesson(posted: object) -> str:
+        return lessons.open_lesson(posted)
+
+    return [check_columns, make_link, read_link, open_lesson]
 
 
 def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
@@ -228,7 +233,14 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         chips=list(service.chips),
         made_with=asdict(made_with(family, service.plan, family.roles)),
         behaviours=behaviours,
-        examples=list(family.examples),
+        examples=[
+            {"prompt": e.prompt, "shows": e.shows, "behaviour": e.behaviour, "alpha": e.alpha}
+            for e in family.examples
+        ],
+        sizes=_sizes(service),
+        world=world_of(family),
+        welcome=replays.recorded(settings.welcome) if family.roles else None,
+        pace=None if settings.zero_gpu else settings.pace,
         controls={
             name: _range(limits)
             for name in CONTROLS
@@ -242,6 +254,7 @@ def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
         address=links.address(settings),
         absent=not family.roles,
         recorded=replays.recorded_list(),
+        lessons=lessons.lesson_list(),
         max_file_bytes=replays.max_file_bytes(settings.run_scale),
         plots=[{"name": tab.name, "label": tab.label, "title": tab.title, "hint": tab.hint} for tab in TABS],
         presets=[
@@ -267,6 +280,12 @@ def loader() -> str:
 def style() -> str:
     """The style sheet for the document's head, so that the page never appears unstyled."""
     return f"<style>\n{asset('style.css')}</style>"
+
+
+def _sizes(service: Service) -> list[dict[str, object]]:
+    """Role and parameters of each model, for a picture of their sizes."""
+    placements = service.plan.placements if service.plan else ()
+    return [{"role": place.role, "parameters": place.parameters} for place in placements]
 
 
 def _range(limits: Range) -> dict[str, object]:

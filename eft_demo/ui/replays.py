@@ -62,6 +62,11 @@ def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
     ]
 
 
+def recorded(name: str) -> dict[str, str] | None:
+    """The entry of `recorded_list` with that name, if there is one."""
+    return next((entry for entry in recorded_list() if entry["name"] == name), None)
+
+
 def run_lines(
     trace: RunTrace, run_id: str, notes: str = "", captions: Mapping[str, str] = MappingProxyType({})
 ) -> str:

@@ -18,7 +18,7 @@ from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
-from eft_demo.runs.trace import ColumnTrace, RunTrace
+from eft_demo.runs.trace import MAX_CHARS, ColumnTrace, RunTrace
 from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.stream import Encoder
 from eft_demo.ui.visitors import Visitor
@@ -45,13 +45,31 @@ def restore_run(service: Service, runs: RunStore, posted: object, visitor: Visit
     return json.dumps({"run": run_id})
 
 
-def _read(service: Service, posted: object) -> StoredRun:
+def _read(service: Service, posted: Any) -> StoredRun:
     try:
+        _check_repeated(posted["columns"], int(MAX_CHARS * service.settings.run_scale))
         document = _document(service, posted)
         trace = open_run(json.dumps(document, allow_nan=False), service.settings.run_scale)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError, OverflowError):
         raise InputError(UNREADABLE) from None
     return StoredRun.of_file(trace)
+
+
+def _check_repeated(columns: list[Json], most: int) -> None:
+    """Raise InputError if the trace would repeat the names that the page sends once too often."""
+    chars = 0
+    for column in columns:
+        roles = sum(len(json.dumps(role)) for role in column["roles"])
+        controls = 0
+        for token in column["t"]:
+            if "v" in token:
+                controls = len(json.dumps(token["v"]))
+            chars += controls + roles * len(token["c"])
+            if chars > most:
+                raise InputError(
+                    f"A run may have at most {most:,} characters as a trace; this one has more. "
+                    "Please press Run again."
+                )
 
 
 def _document(service: Service, posted: Any) -> Json:

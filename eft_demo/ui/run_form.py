@@ -6,6 +6,7 @@ layout.
 
 from collections.abc import Iterable, Mapping
 
+from eft_demo.engine.pace import check_rate
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError, at_field
 from eft_demo.method.sampling_settings import SAMPLING
@@ -38,6 +39,11 @@ def read_run_spec(service: Service, posted: Mapping[str, object]) -> RunSpec:
     spec = RunSpec.from_posted({**posted, **own})
     check(spec, family, settings)
     return spec
+
+
+def read_pace(posted: Mapping[str, object]) -> float:
+    """How many tokens a second the page wants to show; default: 0, full speed. Raises InputError."""
+    return check_rate(posted.get("pace", 0))
 
 
 def read_control_values(posted: Mapping[str, object]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.figures.tab import ShownColumn
 from eft_demo.figures.tabs import TABS
 from eft_demo.runs.events import Event, add_event, empty_traces
-from eft_demo.runs.export import to_csv, to_markdown
+from eft_demo.runs.export import MAX_FILE_CHARS, check_file_chars, to_csv, to_markdown
 from eft_demo.runs.replay import replay
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
@@ -130,12 +130,10 @@ def save(service: Service, runs: RunStore, posted: object) -> str:
         kind = wanted.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
             raise InputError(f"The format of a file is one of {', '.join(FORMATS)}; got {show_value(kind)}.")
-        trace = runs.find(wanted.get("run")).trace(service)
+        text = _written(kind, runs.find(wanted.get("run")).trace(service), service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    return json.dumps(
-        {"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": _written(kind, trace, service)}
-    )
+    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
 
 
 def plot(service: Service, runs: RunStore, posted: object) -> str:
@@ -167,13 +165,19 @@ def _shown(stored: StoredRun, label: Callable[[int], str], column: object) -> Sh
 
 
 def _written(kind: str, trace: RunTrace, service: Service) -> str:
-    if kind == "html":
-        return to_html(
-            trace, service.settings.allow_negative_alpha, service.family.captions_of(trace.spec.family)
-        )
+    """The text of the file. Raises InputError if it is too long."""
+    most = int(MAX_FILE_CHARS * service.settings.run_scale)
+    if kind == "csv":
+        return to_csv(trace, most)
+    if kind == "md":
+        return to_markdown(trace, most)
     if kind == "json":
-        return trace.to_json(FILE_DIGITS)
-    return to_csv(trace) if kind == "csv" else to_markdown(trace)
+        text = trace.to_json(FILE_DIGITS)
+    else:
+        captions = service.family.captions_of(trace.spec.family)
+        text = to_html(trace, service.settings.allow_negative_alpha, captions)
+    check_file_chars(len(text), most)
+    return text
 
 
 def _labels(service: Service, stored: StoredRun) -> Callable[[int], str]:

@@ -30,6 +30,7 @@ from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.serving import Server
 from eft_demo.ui.visitors import TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
+from eft_demo.ui.world import route as world_route
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 WATCH_S = 0.5  # between two checks of the engine
@@ -109,6 +110,7 @@ def start(demo: Page, settings: Settings) -> str:
                 Route("/healthz", health(demo)),
                 Route("/eft/plotly.min.js", plotly_js),
                 module_route(page_modules()),
+                world_route,
             ],
             "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
             "exception_handlers": {RequestValidationError: unreadable_post},

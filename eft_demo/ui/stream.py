@@ -23,7 +23,9 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
               "r":rank unless 1, "q":[rank per role] unless all are 1 (-5: at least 5),
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
               "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
-    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup"}
+    {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup",
+                "reused":[tokens of the prompt that were not read again, all of them] if there were any}
+    {"k":"reading", "done", "of"}   tokens of the prompt, over all models; once a second until the first token
     {"k":"load", "active", "of", "waiting"}   at least once a second, so silence means a lost server
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
@@ -213,7 +215,11 @@ class Encoder:
 def end_line(event: EndEvent, chars_sent: int = 0) -> str:
     """How a column ended, with the rest of its text. Unmeasured speeds are left out."""
     speeds = {"ttft_ms": event.ttft_s * 1000, "tps": event.tokens_per_s, "speedup": event.speedup}
-    known = {name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0}
+    known: dict[str, object] = {
+        name: round(v, 2) for name, v in speeds.items() if v is not None and math.isfinite(v) and v > 0
+    }
+    if event.reused_tokens:
+        known["reused"] = [event.reused_tokens, event.prompt_tokens]
     if event.acceptance_rate is not None:
         known["acc"] = round(event.acceptance_rate, 3)
     return line(

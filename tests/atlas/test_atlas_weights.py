@@ -15,6 +15,8 @@ from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED,
 from eft_demo.settings import Settings
 from tests.asking import spec
 
+pytestmark = pytest.mark.slow  # the shipped models answer hundreds of questions
+
 COUNT = 32  # one batch
 ATLAS = Settings().assets / "atlas"
 

@@ -177,7 +177,7 @@ CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
     const shown = node.checkVisibility({ visibilityProperty: true });
     if (!shown || node.closest('.unseen, svg, .plot, .peek, input, select')) return false;
     const style = getComputedStyle(node), box = node.getBoundingClientRect();
-    const scrolls = node.parentElement.closest('.candidates, .family-table');
+    const scrolls = node.parentElement.closest('.candidates, .family-table, .examples, .columns, .pane-tabs');
     return (['hidden', 'clip'].includes(style.overflowX) && node.scrollWidth > node.clientWidth + 1)
         || (box.width && box.right > innerWidth + 1 && !scrolls);
 }).map((node) => node.outerHTML.slice(0, 120))"""
@@ -191,7 +191,9 @@ def test_no_text_is_cut_off_with_wider_letter_spacing(site: Site, width: int, he
     assert page.evaluate(CUT) == []
     run(page, "gold silver", 20)
     wait_end(page)
-    page.locator(".pane .t").nth(2).click()
+    page.locator(".pane.up .t").nth(2).click()
+    assert page.evaluate(CUT) == []
+    page.keyboard.press("Escape")  # closes the sheet with the card
     for drawer in ("eft-columns", "eft-sampling", "eft-method"):
         page.click(f"[aria-controls={drawer}]")
         assert page.evaluate(CUT) == [], drawer

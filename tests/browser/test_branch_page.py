@@ -215,7 +215,7 @@ def test_moved_sliders_recolour_the_text_and_one_key_continues_from_there(site: 
     assert texts(page)[2] == "hhhhhh" and runs(site) == count
     focus_token(page, 2)
     assert "would be l" in page.locator(".pane.up .t").nth(2).get_attribute("aria-label")
-    assert "α 0.00" in page.locator("[data-part=card-note]").inner_text()
+    assert "α 0.00" in page.locator("[data-part=card-print]").inner_text()
     page.keyboard.press("r")
     wait_nodes(page, 2)
     assert texts(page)[2] == "llllll" and runs(site) == count + 1

@@ -105,6 +105,7 @@ def test_the_list_of_keys_opens_and_the_focus_returns_after_closing(site: Site) 
     page.locator(".t").first.focus()
     page.keyboard.press("?")
     dialog = page.locator("dialog[open]")
+    page.click("#eft-help-keys")
     assert "stop after the current token" in dialog.inner_text()
     for _ in range(4):
         page.keyboard.press("Tab")

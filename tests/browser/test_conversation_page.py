@@ -101,7 +101,7 @@ def test_an_earlier_question_is_edited_and_a_new_conversation_forgets_all(site: 
     page.click("[data-part=new-conversation]")
     assert edits(page) == []
     ask(page, "fresh")
-    assert turns(page) == [[]] * 3 and page.is_visible("[data-part=examples]")
+    assert turns(page) == [[]] * 3
 
 
 def test_a_branch_keeps_the_earlier_turns(site: Site) -> None:
@@ -133,6 +133,11 @@ def test_a_link_carries_the_conversation_and_the_system_prompt(site: Site) -> No
     other.wait_for_selector("[data-part=earlier] button")
     assert edits(other) == ["chant"] and other.input_value("#eft-prompt") == "And?"
     assert other.input_value("[data-part=system]") == "Be kind."
+    other.wait_for_selector(".pane .turns")
+    assert turns(other) == [["chant", "llll"], ["chant", "hhhh"], ["chant", "hhhh"]], "before the first run"
+    other.select_option("[data-part=continue-from]", label="Base in all columns")
+    assert [shown[1] for shown in turns(other)] == ["llll"] * 3
+    other.select_option("[data-part=continue-from]", "own")
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
     wait_end(other)
@@ -152,14 +157,34 @@ def test_a_conversation_fits_a_phone(site: Site) -> None:
 
 
 def test_turns_that_do_not_fit_get_a_sentence(site: Site) -> None:
-    turns = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
-    query = Link(RunSpec(prompt="And?", turns=turns)).to_query()
+    earlier = tuple(Turn("long", ("x" * 9000,)) for _ in range(5))
+    query = Link(RunSpec(prompt="And?", turns=earlier)).to_query()
     page = site.open(query="#" + query)
     page.wait_for_selector("[data-part=earlier] button")
     page.focus("#eft-prompt")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("[data-error=turns]:visible")
     assert "start a new conversation" in page.inner_text("[data-error=turns]")
+    wait_end(page)
+    assert "did not start" in page.inner_text("[data-part=status]")
+    page.click("[data-part=new-conversation]")
+    assert turns(page) == [[]] * 3
+
+
+def test_the_status_says_of_a_refused_run_that_it_did_not_start(site: Site) -> None:
+    page = site.open()
+    ask(page, "one")
+    assert "tokens" in page.inner_text("[data-part=status]")
+    page.click("[data-part=follow-up]")
+    page.keyboard.press("Control+Enter")  # an empty follow-up
+    page.wait_for_selector("[data-error=prompt]:visible")
+    wait_end(page)
+    assert "did not start" in page.inner_text("[data-part=status]")
+    page.fill("#eft-prompt", "two")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelector('.pane .text')?.textContent === 'two'")
+    wait_end(page)
+    assert "tokens" in page.inner_text("[data-part=status]")
 
 
 def test_thinking_is_folded_with_its_own_count(site: Site) -> None:

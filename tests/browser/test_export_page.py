@@ -40,7 +40,8 @@ CARD = """() => {
     [...row.cells].map(cell => [cell.textContent, cell.scope, bars(cell)])]);
   return {
     label: document.querySelector('.t[aria-pressed=true]').getAttribute('aria-label'),
-    said: ['card-title', 'card-note', 'card-verdict'].map(name => part(name).textContent),
+    said: ['card-title', 'card-note', 'card-verdict', 'card-more', 'card-print']
+      .map(name => part(name).textContent),
     bold: [...part('card-verdict').querySelectorAll('b')].map(b => [b.textContent, b.translate, b.dir]),
     hidden: part('card-verdict').hidden, rows,
     falls: [...part('falls').children].map(fall => [fall.textContent, bars(fall)]),

@@ -31,7 +31,8 @@ BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "
 TABS = pytest.mark.parametrize("name", BOXES)
 # What must not change between tokens: the page's height, and the position and height of each part.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
-  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.parts-box', '.attribution',
+  '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls',
+  '[data-part=card-besides]', '.attribution',
   ].map(part => {
     const { top, height } = document.querySelector(part).getBoundingClientRect();
     return [top + scrollY, height].map(Math.round).join();
@@ -157,15 +158,21 @@ def test_the_card_shows_the_recorded_numbers(page: Any) -> None:
     assert said(page, "card-title") == "“of” · token 5 of 40"
     chance = f"{math.exp(record.logprob):.2f}"[1:]
     facts = said(page, "card-note").split(" · ")
-    assert facts[:4] == ["Up-scaled", f"probability {chance}", "rank 2", "entropy 0.50 nats"]
-    assert facts[5:] == ["α 1.00", "id 5"]
+    assert facts[:2] == ["Up-scaled", f"probability {chance}"] and facts[2].startswith(
+        "net effect of tuning "
+    )
+    assert said(page, "card-print").split(" · ") == ["rank 2", "entropy 0.50 nats", "α 1.00", "id 5"]
     heads = page.locator(".candidates thead th").all_inner_texts()
     assert heads == ["large base", "small tuned", "small base", "mix"]
-    for row, candidate in zip(page.locator(".candidates tbody tr").all(), record.candidates, strict=True):
+    listed = page.locator(".candidates tbody tr[data-id]").all()
+    for row, candidate in zip(listed, record.candidates, strict=True):
         values = [*(candidate.by_role[role] for role in UPSCALED.roles), candidate.logprob]
         widths = row.locator(".meter i").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
         assert row.locator(".cand").inner_text() == word(candidate.id)
         assert widths == pytest.approx([100 * math.exp(value) for value in values], abs=0.06)
+    left = 1 - sum(math.exp(candidate.logprob) for candidate in record.candidates)
+    rest = page.locator(".candidates tr.rest .meter i").last.evaluate("bar => parseFloat(bar.style.width)")
+    assert rest == pytest.approx(100 * max(left, 0), abs=0.1)
     assert page.locator(".candidates tfoot td").all_inner_texts() == ["1", "2", "1", "2"]
     assert said(page, "peek").startswith(
         f"“of” · token 5 of 40\n{100 * math.exp(record.logprob):.0f} % · rank 2"
@@ -192,6 +199,7 @@ def test_waterfalls_add_up_also_for_a_chosen_rival(page: Any) -> None:
     other = record.candidates[2]
     over, level, parts = fall(page, 1)
     assert over == word(other.id) == page.locator(".candidates tr.rival .cand").inner_text() == "Peru"
+    assert "Peru" in said(page, "card-verdict") and "of only from" not in said(page, "card-verdict")
     assert level == f"tie at α {flips[other.id]:.2f}".replace("-", "−")
     assert parts[-1] == pytest.approx(own.logprob - other.logprob, abs=0.006)  # the log-odds: no normaliser
     assert len(parts) == 3 and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.02)
@@ -230,7 +238,7 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
     for _ in range(12):
         page.keyboard.press("ArrowRight")
         places.add(page.evaluate(PLACES))
-        sentences.add(page.locator("[data-part=card-verdict] .said").count())
+        sentences.add(page.locator(".card .verdict:not([hidden]) .said").count())
     return places, sentences
 
 

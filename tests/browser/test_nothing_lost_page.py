@@ -101,6 +101,12 @@ def wait_tokens(page: Any, count: int = 8) -> None:
     page.wait_for_function("n => document.querySelectorAll('.pane.up .t').length > n", arg=count)
 
 
+def write_slowly(page: Any) -> None:
+    """Let the next run take half a minute: it still streams after whatever the test does meanwhile."""
+    page.eval_on_selector("[data-part=pace]", "select => { select.value = '8'; }")
+    assert page.input_value("[data-part=pace]") == "8"
+
+
 def branch(page: Any, index: int) -> None:
     """Resample with another seed from a token of the last column."""
     nodes = page.locator(".node").count()
@@ -112,6 +118,11 @@ def branch(page: Any, index: int) -> None:
 
 def endings(page: Any) -> list[str]:
     found: list[str] = page.locator(".pane .foot b").all_inner_texts()
+    return found
+
+
+def speeds(page: Any) -> list[str]:
+    found: list[str] = page.locator(".pane .foot > span:first-child").all_inner_texts()
     return found
 
 
@@ -212,6 +223,7 @@ def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, contex
     again(page)
     assert "stopped when you left" in notice(page, "stopped")
     assert all(ending.startswith("cut off") for ending in endings(page)) and len(texts(page)[2]) > 4
+    assert all("first" in speed and "waiting" not in speed for speed in speeds(page))
     again(page)
     notice(page, "are back.")
 
@@ -403,6 +415,7 @@ def test_a_prompt_that_is_too_long_is_refused_with_the_limit_and_can_be_undone(
 
 def test_printing_during_a_run_shows_its_prompt_and_does_not_stop_it(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
+    write_slowly(page)
     run(page, "chant")
     wait_tokens(page)
     page.emulate_media(media="print")
@@ -544,6 +557,7 @@ def copy_of(page: Any) -> Any:
 
 def test_a_duplicated_tab_says_that_the_run_continues_in_the_first_one(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
+    write_slowly(page)
     run(page, "chant")
     wait_tokens(page)
     copied = copy_of(page)

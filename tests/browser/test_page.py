@@ -158,7 +158,7 @@ def test_tokens_and_bars_select_each_other(site: Site) -> None:
     page.wait_for_selector(".plot .barlayer .point")
     page.locator(".pane.up .t").nth(3).click()
     page.wait_for_selector("[data-part=card-title]:has-text('token 4 of')")
-    assert "decide" in page.locator(".verdict").inner_text()
+    assert "decide" in page.locator("[data-part=card-verdict]").inner_text()
     assert page.locator(".candidates th[scope=row]").count() >= 2
     page.wait_for_function(
         "document.querySelector('.plot').layout.shapes.some(s => s.type === 'rect' && s.x0 === 2.5)"

@@ -291,7 +291,7 @@ def test_everything_that_shows_tokens_is_marked_as_not_to_be_translated(site: Si
     page.locator(".pane.up .t").nth(1).hover()
     page.wait_for_selector("[data-part=peek]:not([hidden])")
     places = [".text", ".cand", ".node b", ".diff > *", ".plot text", ".peek b", ".fall h3 b", ".said b",
-              "[data-part=card-title] bdi", ".candidates tfoot bdi", ".examples a", "#eft-prompt",
+              "[data-part=card-title] bdi", ".candidates tfoot bdi", ".examples a span", "#eft-prompt",
               ".recipe"]  # fmt: skip
     kept = """place => [...document.querySelectorAll(place)]
         .map((e) => ["[translate=no]", ".notranslate"].map((mark) => e.closest(mark) !== null))"""

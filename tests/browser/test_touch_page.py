@@ -56,6 +56,8 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page.locator("[data-part=card-table] .cand").nth(1).tap()
     page.wait_for_selector(".node")
     wait_end(page)
+    seen += page.inner_text(".eft")
+    page.tap("[data-part=card-close]")
     for name in ("strip", "odds", "bars"):
         page.click(f"[data-part=tab-{name}]")
         seen += page.inner_text(".eft")

@@ -31,7 +31,7 @@ def test_alpha_can_go_below_0_and_the_page_warns_of_its_effect(site: Site) -> No
     wait_end(page)
     assert page.locator("[data-error=alpha]").is_hidden() and texts(page)[2].endswith("l")
     page.locator(".pane.up .t").last.click()
-    assert "α -3.00" in page.locator("[data-part=card-note]").inner_text()
+    assert "α -3.00" in page.locator("[data-part=card-print]").inner_text()
     page.click("[aria-controls=eft-columns]")
     page.select_option("#eft-column-0", label="Pad: α and β in one square")
     page.wait_for_selector("[data-part=pad]:visible")

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from eft_demo.engine.collect import collect, make_trace
@@ -16,7 +15,6 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
-from eft_demo.models.load import load_models
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.runs.trace import ColumnTrace
@@ -28,11 +26,6 @@ ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
 WARM = Sampling(temperature=0.8, seed=4)
 OWN = ("one", "two and more", "one")  # the first and the last column have the same history
-
-
-@pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, Any]:
-    return load_models(tiny_family, torch.float32, ROLES)
 
 
 @pytest.fixture

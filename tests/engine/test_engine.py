@@ -115,7 +115,7 @@ def test_greedy_tokens_equal_those_of_generate(
     prompt = encode_prompt(tiny_family, "large_base", text)
     processor = baseline.EFTProcessor(reference["assistant"], reference["small_base"], alpha)
     for column, role, extra in zip(
-        columns, ("large_base", "assistant", "large_base"), (None, None, processor), strict=True
+        columns, ("large_base", "assistant", "large_base"), ([], [], [processor]), strict=True
     ):
         expected = list(baseline.generate(reference[role], prompt, 24, extra, do_sample=False))
         stop = expected.index(0) + 1 if 0 in expected else 24
@@ -552,7 +552,7 @@ def test_the_service_runs_a_prompt_to_its_end(service: Service) -> None:
     [
         ({"prompt": ""}, "empty"),
         ({"prompt": " \n "}, "empty"),
-        ({"prompt": None}, "must be text; got None"),
+        ({"prompt": None}, "must be text; got nothing"),
         ({"prompt": "a" * 100_000}, "100,000 characters; the limit is 4,000"),
         ({"prompt": "7 ¥ " * 900}, "tokens long"),
         ({"behaviour": "wizard"}, "no behaviour 'wizard'. Choose one of assistant"),

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from eft_demo.engine import score
 from eft_demo.engine.engine import Engine
@@ -15,7 +14,6 @@ from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.models.load import load_models
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
@@ -67,11 +65,6 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
     return [read(run) for run in runs]
 
 
-@pytest.fixture(scope="module")
-def models(tiny_family: Family) -> dict[str, LanguageModel]:
-    return load_models(tiny_family, torch.float32, ROLES)
-
-
 @pytest.fixture
 def engine(
     models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
@@ -100,8 +93,15 @@ def assert_alike(ours: list[TokenRecord], theirs: list[TokenRecord]) -> None:
         assert mine.entropy_nats == pytest.approx(other.entropy_nats, abs=2e-4)
         assert mine.by_role == pytest.approx(other.by_role, abs=2e-4)
         assert (mine.position, mine.rank, mine.base_first) == (other.position, other.rank, other.base_first)
-        listed = {candidate.id: candidate.logprob for candidate in other.candidates}
-        assert {c.id: c.logprob for c in mine.candidates} == pytest.approx(listed, abs=2e-4)
+        here, there = ({c.id: c for c in record.candidates} for record in (mine, other))
+        for token in here.keys() & there.keys():
+            assert here[token].logprob == pytest.approx(there[token].logprob, abs=2e-4)
+        # Where two tokens tie for the last place of a model's list, rounding decides which is listed.
+        ours_alone, theirs_alone = here.keys() - there.keys(), there.keys() - here.keys()
+        assert len(ours_alone) == len(theirs_alone) <= 1
+        for ours_one, theirs_one in zip(ours_alone, theirs_alone, strict=True):
+            one, tied = here[ours_one].by_role, there[theirs_one].by_role
+            assert any(one[role] == pytest.approx(tied[role], abs=2e-4) for role in one)
         assert mine.controls == other.controls
 
 

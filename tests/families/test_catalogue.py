@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import EXAMPLES, find_entry, list_entries, read_entry
+from eft_demo.families.catalogue import EXAMPLES, Example, find_entry, list_entries, read_entry
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
@@ -62,7 +62,7 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("title: Mine\n", "", "line 1: the file has no title. Please add it"),
         ("licence: MIT", "license: MIT", "line 2: 'license'.*Did you mean licence"),
         ("context: 128", "context: long", "line 3: context must be a whole number; it is 'long'"),
-        ("context: 128", "context: true", "line 3: context must be a whole number; it is True"),
+        ("context: 128", "context: true", "line 3: context must be a whole number; it is true"),
         ("context: 128", "context: 3", "line 3: context must be at least 16"),
         ("{prompt}", "{question}", "line 4: .*{prompt}"),
         ("repo: me/big", "repo: big", "line 7: roles.large_base.repo must be owner/name"),
@@ -70,7 +70,9 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("hidden: 64", "hiden: 64", "line 8: 'hiden'.*shape. Did you mean hidden"),
         ("small_base:", "small:", "line 5: A family needs the roles large_base and small_base"),
         ("path: polite", "path: polite\n    repo: me/polite", "line 10: .*needs one of these: a repo"),
-        ("prompt: chat", "prompt: {kind: song}", "line 12: There is no prompt format 'song'"),
+        ("prompt: chat", "prompt: {kind: song}", "line 12: The prompt format must be .* 'song'"),
+        ("prompt: chat", "prompt: chat\n    thinking: aloud", "line 13: .*thinking must be true or false"),
+        ("path: small}", "path: small, thinking: true}", "line 9: .*for chat templates, .*role is plain"),
         ("role: polite", "role: rude", "line 14: .*rude"),
         ("title: Mine", "title: ''", "line 1: title is empty"),
         ("  polite:", "  alpha:", "line 10: roles.alpha cannot be used in a recipe"),
@@ -96,7 +98,24 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
             "line 13: A family needs at least one behaviour",
         ),
         ("title: Mine", "title: [", r"line \d: this is not YAML"),
-        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 1: the file has a duplicate or merged entry"),
+        ("licence: MIT", "licence:", "line 2: licence is empty; .*text"),
+        ("context: 128", "context: ~", "line 3: context is empty; .*whole number"),
+        ("context: 128", "context: .nan", "line 3: context must be a whole number; it is NaN"),
+        ("repo: me/big", "repo:", "line 7: roles.large_base.repo is empty"),
+        ("role: polite", "role: null", "line 14: behaviours.1.role is empty"),
+        ("role: polite", "role: [polite]", "line 14: behaviours.1.role must be text; it is a list"),
+        ("licence: MIT", "licence: MIT\nlicence: MIT", "line 3: licence is there twice, first in line 2"),
+        (
+            "path: polite",
+            "path: polite\n    'path': rude",
+            "line 12: roles.polite.path is there twice, .* 11",
+        ),
+        ("licence: MIT", "<<: {licence: MIT, note: x}", "line 2: << merges another table"),
+        (
+            "  polite:",
+            "  small_tuned:\n    path: x\n    prompt: chat\n  polite:",
+            "line 10: small_tuned .* polite",
+        ),
     ],
 )
 def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -105,6 +124,15 @@ def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: s
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
         read_entry(path)
     assert "Please correct the file" in str(caught.value)
+
+
+def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> None:
+    text = OWN.replace("  polite:", "  small_tuned:").replace("role: polite", "role: small_tuned")
+    entry = read_entry(written(tmp_path, text))
+    assert [behaviour.role for behaviour in entry.behaviours] == ["small_tuned"]
+    other = "\n  - {role: large_base, title: Other, description: None.}"
+    with pytest.raises(FamilyError, match="line 10: small_tuned .* large_base"):
+        read_entry(written(tmp_path, text + other))
 
 
 def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path) -> None:
@@ -123,7 +151,7 @@ def test_a_family_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str)
 
 def test_the_plan_counts_weights_and_cache_rows(tmp_path: Path) -> None:
     entry = read_entry(written(tmp_path, OWN))
-    settings = Settings(dtype="fp32", max_sequences=8)
+    settings = Settings(dtype="fp32", max_sequences=8, prefix_cache_mb=0)
     plan = make_plan(entry, settings, ["large_base"], free={"cpu": GB})
     large = plan.of("large_base")
     assert large.weights_bytes == 4 * 1_000_000
@@ -241,14 +269,19 @@ def test_files_written_by_hand_and_by_yaml_are_read_alike(tmp_path: Path) -> Non
 def test_examples_and_captions_come_from_the_family_file(tmp_path: Path) -> None:
     assert read_entry(written(tmp_path, OWN)).examples == EXAMPLES
     # Questions or requests in words, not names of code.
-    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example) for example in EXAMPLES)
-    own = "examples: ['Why is ice slippery?']\ncaptions: {large_base: Knows much, small_tuned: Answers}\n"
+    assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z]?[a-z]+)+[?.]", example.prompt) for example in EXAMPLES)
+    two = "['Why is ice slippery?', {prompt: 'Why?', shows: Little, behaviour: polite, alpha: 3}]"
+    own = f"examples: {two}\ncaptions: {{large_base: Knows much, small_tuned: Answers}}\n"
     entry = read_entry(written(tmp_path, OWN + own))
-    assert entry.examples == ("Why is ice slippery?",)
+    assert entry.examples == (Example("Why is ice slippery?"), Example("Why?", "Little", "polite", 3))
     assert entry.captions == {"large_base": "Knows much", "small_tuned": "Answers"}
     for text, sentence in (
         ("examples: []", "1 to 8 examples"),
         (f"examples: [{'x' * 201}]", "200 characters"),
+        ("examples: [{prompt: Why, behaviour: nobody}]", "nobody"),
+        ("examples: [{prompt: Why, alpha: 9}]", "from 0 to 3"),
+        ("examples: [{prompt: Why, alpha: much}]", "a number"),
+        ("examples: [{shows: Little}]", "prompt"),
         ("captions: {nobody: Knows}", "nobody"),
         (f"captions: {{polite: {'x' * 81}}}", "80 characters"),
     ):

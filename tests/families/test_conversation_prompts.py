@@ -96,7 +96,14 @@ def family_with(kind: str, template: str) -> Family:
     return replace(family(kind), templates={"tuned": ChatTemplate(template, {"bos_token": KINDS[kind][1]})})
 
 
-def expected(kind: str, template: str, turns: list[tuple[str, str]], system: str, text: str) -> list[int]:
+def expected(
+    kind: str,
+    template: str,
+    turns: list[tuple[str, str]],
+    system: str,
+    text: str,
+    thinking: bool = False,
+) -> list[int]:
     """The ids that transformers makes of that conversation."""
     tokenizer = the_librarys(kind)
     tokenizer.chat_template = template
@@ -105,7 +112,7 @@ def expected(kind: str, template: str, turns: list[tuple[str, str]], system: str
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     messages.append({"role": "user", "content": text})
     ids: list[int] = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, enable_thinking=False, return_dict=False
+        messages, add_generation_prompt=True, enable_thinking=thinking, return_dict=False
     )
     return ids
 
@@ -118,6 +125,18 @@ def test_a_conversation_equals_the_librarys(kind: str, name: str, count: int) ->
     for system in ("", "Be kind.") if name != "gemma" else ("",):
         ours = encode_prompt(family_with(kind, template), "tuned", "So?", turns=turns, system=system)
         assert ours == expected(kind, template, turns, system, "So?"), system
+
+
+def test_a_template_is_asked_for_thinking_only_where_the_family_says_so() -> None:
+    turns, kind = TURNS[2:3], next(iter(KINDS))
+    asked = {}
+    for thinking in (False, True):
+        template = ChatTemplate(QWEN3, {"bos_token": KINDS[kind][1]}, thinking)
+        thinker = replace(family(kind), templates={"tuned": template})
+        asked[thinking] = encode_prompt(thinker, "tuned", "So?", turns=turns, system="Be kind.")
+        assert asked[thinking] == expected(kind, QWEN3, turns, "Be kind.", "So?", thinking)
+    assert asked[False][: len(asked[True])] == asked[True]
+    assert asked[False] != asked[True]
 
 
 benign = st.text(alphabet=" \n.abcé東", max_size=12)

@@ -155,9 +155,9 @@ def test_an_implausible_configuration_is_refused(
         ({"quant_method": "no_such"}, "'no_such'"),
         ({"quant_method": ["awq"]}, "a list"),
         ({"quant_method": "bitsandbytes"}, "'bitsandbytes'"),  # without the number of bits
-        ({"bits": 4}, "None"),
-        ("awq", "None"),
-        ([1], "None"),
+        ({"bits": 4}, "no method"),
+        ("awq", "no method"),
+        ([1], "no method"),
     ],
 )
 def test_an_unknown_quantisation_method_is_named(

@@ -159,6 +159,7 @@ FAULTS: Mapping[str, tuple[Fault, str]] = {
     "server": (status(500), "cannot be reached: .*HTTP 500.*try again later"),
     "overloaded": (status(503), "cannot be reached: .*HTTP 503.*try again later"),
     "login page": (login_page, "not answer like the hub.*log in"),
+    "login required": (status(511), "not answer like the hub.*log in"),
     "nothing": (status(204), "not answer like the hub"),
     "another service": (status(200, b"[]"), "not answer like the hub"),
     "another answer": (status(200, b'{"id": "me/large_base"}'), "not answer like the hub"),
@@ -571,7 +572,7 @@ def test_running_out_of_memory_in_a_step_ends_only_that_models_texts(
         base, tuned, upscaled = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert base.tokens and not base.error
     for trace in (tuned, upscaled):
-        assert "not enough memory for polite to take this step" in (trace.error or "")
+        assert "not enough memory for polite to read a prompt" in (trace.error or "")
     again = collect(service.start_run(spec("Who?", "polite", length=3)))
     assert not any(trace.error for trace in again)
 

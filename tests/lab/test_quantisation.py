@@ -153,6 +153,7 @@ def test_the_report_has_sizes_divergence_and_changed_share(
         report(tiny_settings, "tiny", "none")
 
 
+@pytest.mark.slow
 def test_the_command_prints_no_advice_of_libraries(tiny_assets: Path) -> None:
     """In a process of its own: the library advises when it is imported."""
     command = [sys.executable, "-m", "eft_demo", "quantisation", "int8", "--family", "tiny"]

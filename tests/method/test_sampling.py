@@ -16,6 +16,7 @@ from transformers.generation.logits_process import (
 )
 
 from eft_demo.errors import InputError
+from eft_demo.method import sampling as sampling_module
 from eft_demo.method.sampling import FIRST_CANDIDATES, Sampling, _noise, _splitmix, gumbel, sample, warp
 
 VOCAB = 1000
@@ -208,6 +209,74 @@ def test_sample_is_argmax_of_warped_plus_noise_for_any_mix_of_rows(
     assert torch.equal(ids, (warped(logprobs, *chosen) + noise).argmax(-1))
     for i, (sampling, position) in enumerate(rows):  # alone as among others
         assert sample(logprobs[i : i + 1], [sampling], [position]).item() == ids[i].item()
+
+
+def plainly_drawn(scaled: Tensor, sampling: Sampling, position: int) -> tuple[int, float]:
+    """The rule for one row (vocab,) in plain Python: sort all, sum up, add noise to all; id and its lead."""
+    values, order = scaled.sort(descending=True, stable=True)
+    kept = sampling_module._kept(values.tolist(), sampling.top_k, sampling.top_p, sampling.min_p)
+    ids = order[:kept]
+    scores = scaled[ids] + gumbel([sampling.seed], [position], len(scaled))[0, ids]
+    best = scores.topk(min(2, kept)).values
+    return int(ids[scores.argmax()]), float(best[0] - best[-1]) if kept > 1 else math.inf
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("vocab", [17, 600, 20_000])
+@pytest.mark.parametrize("scale", [0.0, 0.02, 1.0, 4.0])
+def test_wide_rows_draw_what_the_plain_rule_draws(vocab: int, scale: float, ties: bool) -> None:
+    """Whatever is skipped: tokens that cannot win, sorting, and the noise of most tokens."""
+    chosen = [
+        Sampling(temperature, top_p, top_k, min_p, seed)
+        for seed, (temperature, top_p, top_k, min_p) in enumerate(
+            [
+                (1.0, 1.0, 0, 0.0),
+                (0.7, 1.0, 0, 0.0),
+                (1.0, 0.95, 0, 0.0),
+                (1.0, 0.5, 0, 0.0),
+                (1.5, 0.05, 0, 0.0),
+                (1.0, 0.9, 5, 0.0),
+                (1.0, 1.0, 200, 0.0),
+                (1.0, 1.0, 0, 0.3),
+                (1.0, 0.8, 0, 0.97),
+                (1.0, 1 - 1e-9, 0, 0.0),
+            ]
+        )
+    ]
+    outside = 0
+    for round_ in range(6):
+        values = torch.randn(len(chosen), vocab, generator=torch.Generator().manual_seed(round_)) * scale
+        if ties:
+            values = (values * 4).round() / 4
+        if round_ % 2:
+            values[:, ::3] = -math.inf
+        logprobs = values.log_softmax(-1)
+        scaled = (logprobs / torch.tensor([[s.temperature] for s in chosen])).log_softmax(-1)
+        drawn = sample(logprobs, chosen, [round_] * len(chosen)).tolist()
+        for row, sampling, token in zip(scaled, chosen, drawn, strict=True):
+            expected, lead = plainly_drawn(row, sampling, round_)
+            assert token == expected or lead == 0, sampling
+            outside += int((row > row[token]).sum()) >= FIRST_CANDIDATES
+    if scale in (0.02, 1.0) and vocab > 100 and not ties:
+        assert outside > 5, "the long way was not taken"
+
+
+def test_noise_is_computed_only_for_tokens_that_can_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    plain = sampling_module._gumbel_of
+
+    def counted(bits: np.ndarray) -> np.ndarray:
+        counts.append(bits.size)
+        return plain(bits)
+
+    monkeypatch.setattr(sampling_module, "_gumbel_of", counted)
+    vocab = 50_000
+    flat = logprobs_of(1, 3, 0.01, vocab)
+    sample(flat, [Sampling(1.0, 0.95), Sampling(1.0, 1.0), Sampling(0.7, 0.9, seed=4)], [0, 0, 0])
+    assert 0 < sum(counts) < vocab // 2
+    counts.clear()
+    sample(logprobs_of(2, 1, 4.0, vocab), [Sampling(1.0, 1.0)], [0])
+    assert 0 < sum(counts) < vocab // 20
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-9, 5e-324])

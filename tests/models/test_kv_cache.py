@@ -130,6 +130,25 @@ def test_a_copied_prefix_can_continue_differently(model: SlotModel) -> None:
     torch.testing.assert_close(logits[1, 0], from_scratch(model, [*text, 4]), **CLOSE)
 
 
+def test_a_saved_row_continues_in_another_place_as_it_would_have(model: SlotModel) -> None:
+    text = ids(1, 9)
+    first, source = fill(model, ids(2, 5)), fill(model, text)
+    assert model.save(source, 1) is None
+    saved = model.save(source, 10**6)
+    assert saved is not None and 0 < saved.size_bytes < 10**6
+    expected = model.forward([source], torch.tensor([[3]]))
+    model.leave(source)
+    fill(model, ids(3, 20))  # where the row was
+    whole, part = model.join(), model.join()
+    model.restore(whole, saved, 9)
+    model.restore(part, saved, 4)
+    assert (whole.length, part.length) == (9, 4)
+    assert model.forward([whole], torch.tensor([[3]])).equal(expected)
+    logits = model.forward([part, first], torch.tensor([[7], [8]]))
+    torch.testing.assert_close(logits[0, 0], from_scratch(model, [*text[:4], 7]), **CLOSE)
+    torch.testing.assert_close(logits[1, 0], from_scratch(model, [*ids(2, 5), 8]), **CLOSE)
+
+
 def test_sections_stay_dense_and_in_order() -> None:
     rng, cache = random.Random(1), SlotCache(2, 1, 2, 3, torch.float32, sections=4)
     owners: dict[Slot, tuple[int, float]] = {}  # section, and the value that fills its keys and values

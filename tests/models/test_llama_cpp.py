@@ -6,6 +6,7 @@ Skipped where the extra `gguf` is not installed, as by the README's test command
 import gc
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install '.[gguf]'")
 
+from eft_demo.engine.engine import Engine
 from eft_demo.errors import EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, load_family
@@ -25,11 +27,12 @@ from eft_demo.models import llama_cpp
 from eft_demo.models.backend import LoadOptions
 from eft_demo.models.kv_cache import FIRST_ROWS
 from eft_demo.models.llama_cpp import BATCH, MAX_ROWS, LlamaCppModel
-from eft_demo.models.load import load_model
+from eft_demo.models.load import load_model, load_models
 from eft_demo.models.open import open_family
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import SavedRow, Slot
+from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
-from tests.asking import run_three
+from tests.asking import finished, make_request, run_three, three
 from tests.gguf import make_gguf_family
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -135,6 +138,77 @@ def test_a_copied_prefix_is_a_row_of_its_own(model: LlamaCppModel, families: dic
     model.copy_prefix(empty, target)
     assert target.length == 0
     close(model.forward([target], torch.tensor([[5]]))[0], whole(families["llama2"], "large_base", [5]))
+
+
+@every_kind
+def test_a_saved_row_continues_in_another_place_as_it_would_have(
+    families: dict[str, Family], kind: str
+) -> None:
+    model = loaded(families[kind])
+    source, _ = read(model, TEXTS[0])
+    assert model.save(source, 1) is None
+    saved = model.save(source, 10**7)
+    assert saved is not None and 0 < saved.size_bytes < 10**7
+    expected = model.forward([source], torch.tensor([[8, 9]]), keep=2)
+    model.leave(source)
+    other, _ = read(model, TEXTS[2])
+    whole_row, part = model.join(), model.join()
+    model.restore(whole_row, saved, len(TEXTS[0]))
+    model.restore(part, saved, 6)
+    held = 0 if kind in ("gemma2", "gemma3") else 6  # their windows are shorter than the text
+    assert (whole_row.length, part.length) == (len(TEXTS[0]), held)
+    found = model.forward([whole_row, other], torch.tensor([[8, 9], [70, 71]]), keep=2)
+    torch.testing.assert_close(
+        found[:1], expected, atol=2e-3 if kind.startswith("gemma") else 1e-4, rtol=1e-4
+    )
+    close(
+        model.forward([part], torch.tensor([[*TEXTS[0][held:6], 70, 71]]), keep=2)[0],
+        whole(families[kind], "large_base", [*TEXTS[0][:6], 70, 71])[-2:],
+        kind,
+    )
+
+
+@pytest.mark.parametrize("kind", ["llama2", "gemma3"])
+def test_the_next_turn_writes_the_same_text_with_and_without_reuse(
+    families: dict[str, Family], kind: str
+) -> None:
+    family = families[kind]
+    models = load_models(family, torch.float32)
+    tuned = family.behaviours[0].role
+
+    def engine(megabytes: int) -> Engine:
+        settings = replace(FP32, prefix_cache_mb=megabytes)
+        return Engine(models, (), settings, family.token_bytes, family.banned_ids)
+
+    prompts = dict.fromkeys(models, tuple(range(30, 55)))
+    first = make_request(prompts, three(tuned), {"alpha": 1.5}, Sampling(0.7, seed=2), 6)
+    reusing, without = engine(16), engine(0)
+    answer = tuple(record.id for record in finished(reusing, first)[2].tokens)
+    assert len(answer) == 6
+    asked = replace(first, prompts=dict.fromkeys(models, (*prompts[tuned], *answer, 70, 71, 72)))
+    run = reusing.submit(asked)
+    while reusing.step():
+        pass
+    reused = [event for event in run.events() if isinstance(event, EndEvent)]
+    # All that was read of the text: 25 tokens of the prompt and five of the answer.
+    assert max(event.reused_tokens for event in reused) == 30
+    for mine, theirs in zip(finished(reusing, asked), finished(without, asked), strict=True):
+        assert [record.id for record in mine.tokens] == [record.id for record in theirs.tokens]
+        logprobs = [record.logprob for record in theirs.tokens]
+        assert [record.logprob for record in mine.tokens] == pytest.approx(logprobs, abs=5e-3)
+
+
+def test_a_restore_that_fails_leaves_an_empty_row(
+    model: LlamaCppModel, families: dict[str, Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = read(model, TEXTS[0])
+    saved = model.save(source, 10**7)
+    assert saved is not None
+    row = model.join()
+    with pytest.raises(MemoryError):
+        model.restore(row, SavedRow(saved.content, 5, saved.tokens), 6)  # cut short
+    assert row.length == 0
+    close(model.forward([row], torch.tensor([[5]]))[0], whole(families["llama2"], "large_base", [5]))
 
 
 def test_rows_join_and_leave_and_keep_their_texts_as_the_cache_grows(model: LlamaCppModel) -> None:

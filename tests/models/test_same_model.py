@@ -70,6 +70,18 @@ def test_the_model_is_loaded_once_and_planned_once(folder: Path) -> None:
     assert menu_entry(entry, FP32, {"cpu": 8_000_000_000}).download_bytes == 0
 
 
+def test_a_role_may_be_the_same_model_asked_for_thinking(folder: Path) -> None:
+    entry = yaml.safe_load((folder / "llama2.yaml").read_text(encoding="utf-8"))
+    entry["roles"]["thinker"] = {"same_as": "polite", "prompt": "chat", "thinking": True}
+    path = folder / "thinking.yaml"
+    path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding="utf-8")
+    templates = load_family(read_entry(path), FP32).templates
+    assert {role: template.thinking for role, template in templates.items()} == {
+        "polite": False,
+        "thinker": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("polite", "problem"),
     [

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from eft_demo import cli
 from eft_demo.engine.decode import Decoder
 from eft_demo.errors import EFTError
-from eft_demo.lab import app_start, bench, doctor
+from eft_demo.lab import app_start, bench, doctor, vocabulary
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 
@@ -244,6 +245,25 @@ def test_bench_measures_every_figure(tiny_assets: Path) -> None:
     assert len(figures) >= 12 and all(value > 0 for value in figures)
     table = bench.to_markdown(result)
     assert "three columns / one up-scaled stream" in table and "nan" not in table
+
+
+def test_bench_measures_a_step_at_a_vocabulary(monkeypatch: Patch, capsys: Capture) -> None:
+    tiny = vocabulary.Architecture("Tiny", "llama", 9000, 64, 1, 64, 2, 1, 32)
+    measure = partial(vocabulary.bench_vocabulary, architectures=[tiny], rounds=1)
+    monkeypatch.setattr(vocabulary, "bench_vocabulary", measure)
+    assert run_cli(monkeypatch, "bench", "--vocabulary", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["architectures"]
+    assert found["vocab"] == 9000 and set(found["share"]) == set(vocabulary.SPREADS)
+    assert found["forward_s"] > 0 and all(found["step_s"].values()) and all(found["share"].values())
+    assert run_cli(monkeypatch, "bench", "--vocabulary") == 0
+    assert "| vocabulary | 9,000 |" in capsys.readouterr().out
+
+
+def test_bench_asks_for_the_family_file_of_real_checkpoints(
+    monkeypatch: Patch, capsys: Capture, tmp_path: Path
+) -> None:
+    assert run_cli(monkeypatch, "bench", "--real", str(tmp_path)) == 2
+    assert "family.yaml" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_bench_in_silence(

@@ -98,6 +98,7 @@ def test_the_guide_adds_five_extensions_with_one_file_and_one_line_each() -> Non
         assert len([line for line in added if not line.startswith("from ")]) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if "browser" not in name])
 def test_the_extended_copy_passes_its_tests(name: str, outcome: str) -> None:
     assert re.search(rf"::{name} PASSED", outcome), outcome[-8000:]

@@ -19,7 +19,7 @@ ORDER = [
     ["families", "figures"],
     ["models"],
     ["engine"],
-    ["atlas"],
+    ["atlas", "lessons"],
     ["lab", "ui"],
     ["cli"],
     ["__main__"],

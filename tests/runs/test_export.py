@@ -5,11 +5,13 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eft_demo.errors import InputError
 from eft_demo.method.recipe import BASE
 from eft_demo.runs import export
 from eft_demo.runs.conversation import Turn
@@ -44,6 +46,16 @@ def test_csv_has_one_row_per_token_and_no_formula(text: str) -> None:
     for row in rows:
         for name in ("column", "recipe", "text"):
             assert not row[name].lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+@pytest.mark.parametrize("write", [export.to_csv, export.to_markdown])
+def test_a_file_has_no_more_than_its_limit(write: Callable[..., str]) -> None:
+    run = run_that_says("x")
+    whole = write(run)
+    assert write(run, most=len(whole)) == whole
+    with pytest.raises(InputError) as caught:
+        write(run, most=len(whole) - 1)
+    assert caught.value.code == "file_too_large" and f"{len(whole) - 1:,}" in str(caught.value)
 
 
 def test_csv_figures_are_those_of_the_records() -> None:

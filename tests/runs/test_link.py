@@ -119,7 +119,7 @@ def test_a_minimal_link_uses_the_defaults() -> None:
         ("prompt=x&alpha=1", "version"),
         ("v=2&format=brief", "role:kind:text; got 'brief'"),
         ("v=2&format=brief:plain", "role:kind:text"),
-        ("v=2&format=brief:poem:x", "no prompt format 'poem'"),
+        ("v=2&format=brief:poem:x", "it is 'poem'"),
         ("v=2&format=brief:plain:x", "{prompt}"),
         ("v=2&format=b:chat:" + "x" * 8001, "up to 8,000 characters"),
         ("v=2&format=b:chat:x&format=b:chat:y", "two prompt formats for 'b'"),

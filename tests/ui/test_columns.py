@@ -87,7 +87,7 @@ def test_typed_columns_are_read_and_small_tuned_is_not_replaced(service: Service
         ([column("large_base", "")], "column-0", "1 to 60 characters"),
         ([column("large_base", "x" * 61)], "column-0", "1 to 60 characters"),
         ([column("large_base", ["x"])], "column-0", "got a list"),
-        ([column("large_base"), column(None)], "column-1", "must be text; got None"),
+        ([column("large_base"), column(None)], "column-1", "must be text; got nothing"),
         ([column("  \n")], "column-0", "no recipe yet"),
         ([column("large_base + alpha*(gorgon - small_base)")], "column-0", "There is no model gorgon"),
         ([column("large_base - ")], "column-0", "\n             ^"),

@@ -15,7 +15,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from tests.fakes import EchoModel, make_service
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 Json = dict[str, Any]
 GOOD: Json = {"n": 5, "prompt": "Hi <b>${x}</b> 🦙", "behaviour": "assistant"}
@@ -344,3 +344,46 @@ def test_turns_of_other_columns_get_an_error_message(service: Service) -> None:
     asked = {**GOOD, "turns": [{"question": "Ho", "answers": ["a", "b"]}]}
     place, text = message_for(lines_of(service, asked))
     assert place == "turns" and "each of the 3 columns" in text
+
+
+def test_the_page_learns_how_much_of_a_long_prompt_is_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("eft_demo.engine.engine.LONE_CHUNK", 128)
+    known, large = threading.Event(), service.engine.models["large_base"]
+    forward = large.forward
+
+    def waiting(slots: Any, tokens: Any, *more: Any) -> Any:
+        if slots[0].length and tokens.shape[1] > 1:  # the next part is read once the page knows of the first
+            assert known.wait(PATIENCE_S)
+        return forward(slots, tokens, *more)
+
+    monkeypatch.setattr(large, "forward", waiting)
+    for value in handlers.stream_run(service, LiveRuns(), {**GOOD, "prompt": "x" * 200, "length": 2}):
+        if '"reading"' in value:
+            known.set()
+    lines = [json.loads(line) for line in value.splitlines()]
+    reading = [line for line in lines if line["k"] == "reading"]
+    assert reading and all(0 < line["done"] < line["of"] for line in reading)
+    kinds = [line["k"] for line in lines]
+    assert kinds.index("t") > max(i for i, kind in enumerate(kinds) if kind == "reading")
+
+
+def test_a_posted_pace_holds_a_run_and_can_be_changed(service: Service) -> None:
+    live = LiveRuns()
+    stream = handlers.stream_run(service, live, {**GOOD, "pace": 1})
+    first = json.loads(next(stream).splitlines()[0])
+    run = live.by_id[first["id"]]
+    assert run.pace.rate == 1
+    assert handlers.set_pace(live, {"run": first["id"], "paused": True}) == "" and run.pace.paused
+    assert "speed" in handlers.set_pace(live, {"run": first["id"], "rate": -1}).lower()
+    assert handlers.set_pace(live, {"run": first["id"], "paused": False, "rate": 0}) == ""
+    *_, last = stream
+    assert json.loads(last.splitlines()[-1]) == {"k": "done"}
+    assert handlers.set_pace(live, {"run": first["id"], "rate": 1}) == handlers.GONE
+
+
+@pytest.mark.parametrize("posted", [None, 3, {}, {"run": 3, "rate": 1}, {"run": "x", "step": True}])
+def test_a_pace_needs_the_id_of_a_run(posted: object) -> None:
+    assert handlers.set_pace(LiveRuns(), posted) == handlers.GONE

@@ -142,7 +142,7 @@ def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     record = make_record(recipe, 1, two, controls={"alpha_brief": 1.0, "alpha_pirate": 1.0})
     said = "".join(pieces(page, recipe, record))
     assert said.startswith("Tuning decides here: the large base alone prefers Cuba by 1.0 nats (2.7×)")
-    assert "tuning adds 1.5 nats for Bolivia (brief +2.0, pirate −0.5)" in said
+    assert "tuning adds 1.5 nats to the lead of Bolivia (brief +2.0, pirate −0.5)" in said
     assert said.endswith("Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00.")
 
 
@@ -155,7 +155,7 @@ def test_beta_terms_are_called_size(page: Modules) -> None:
     said = "".join(pieces(page, AMPLIFIED, amplified))
     assert said.startswith("Size decides here: the small tuned alone prefers") and "β\u00a0=\u00a0" in said
     pad = "".join(pieces(page, PAD, make_record(PAD, 1, two, controls={"alpha": 1.0, "beta": 1.0})))
-    assert "tuning and size add 3.8 nats for Bolivia (size +3.8)" in pad
+    assert "tuning and size add 3.8 nats to the lead of Bolivia (size +3.8)" in pad
     assert "β\u00a0=\u00a0" in pad and "α\u00a0=\u00a0" not in pad  # tuning does not distinguish the two
     down = {token: by_role | {"large_tuned": -0.1 * token} for token, by_role in two.items()}
     said = "".join(pieces(page, DOWNSCALED, make_record(DOWNSCALED, 2, down)))

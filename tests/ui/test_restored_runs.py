@@ -14,7 +14,9 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.runs.replay import open_run
+from eft_demo.runs.trace import MAX_CHARS
 from eft_demo.settings import Settings
+from eft_demo.ui import restored_runs
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.handlers import LiveRuns, stream_run
 from eft_demo.ui.replays import open_file
@@ -125,6 +127,20 @@ def test_a_column_with_its_own_seed_keeps_it(service: Service, ran: tuple[Stored
     kept = runs.find(json.loads(answer)["run"])
     assert kept.seeds == (5, 0, 0)
     assert [column.seed for column in kept.trace(service).columns] == [5, None, None]
+
+
+def test_names_that_the_page_sends_once_are_not_repeated_without_end(
+    service: Service, ran: tuple[StoredRun, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, (_, posted) = RunStore(), ran
+    first, *others = posted["columns"]
+    start = first["t"][0] | {"v": {"x" * 10_000_000: 1.0}}
+    many_controls = first | {"t": [start, *first["t"][1:]]}
+    many_roles = first | {"roles": [*first["roles"], "é" * 500_000]}
+    monkeypatch.setattr(restored_runs, "open_run", lambda *_: pytest.fail("the trace was written"))
+    for column in (many_controls, many_roles):
+        answer = json.loads(restore_run(service, runs, {**posted, "columns": [column, *others]}))
+        assert f"{MAX_CHARS:,}" in answer["error"]
 
 
 def test_a_restored_run_can_be_saved_opened_and_continued(

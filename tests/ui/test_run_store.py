@@ -12,6 +12,8 @@ import pytest
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
+from eft_demo.runs import export
+from eft_demo.runs.made_with import MadeWith, ModelMade
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST as COLUMNS
@@ -23,6 +25,7 @@ from eft_demo.ui.replays import open_file
 from eft_demo.ui.run_store import RunStore, StoredRun
 from tests.asking import spec
 from tests.fakes import make_service
+from tests.saying import run_that_says
 
 PROMPT = "Hello <b>you</b> 🙂"
 
@@ -377,3 +380,27 @@ def test_a_packed_run_equals_the_original(service: Service, runs: RunStore) -> N
     assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
     with pytest.raises(InputError, match="no longer has"):
         mine.find("1")
+
+
+@pytest.mark.parametrize("shared", ["name", "made_with"])
+def test_a_small_file_makes_no_huge_one(service: Service, shared: str) -> None:
+    """A table repeats in every row what a trace holds once."""
+    run = run_that_says("a")
+    column, record = run.columns[0], run.columns[0].tokens[0]
+    record = replace(record, candidates=tuple(c for c in record.candidates if c.id == record.id))
+    column.tokens[:] = [replace(record, position=place) for place in range(8000)]
+    column.text = "a" * 8000
+    if shared == "name":
+        column.name = "\u202e" * 500  # a spreadsheet cell spells each out
+    else:
+        models = {f"m{k}": ModelMade("fp32", "none", "cpu", "s" * 100, "r" * 40) for k in range(50)}
+        run = replace(run, made_with=MadeWith("1", "2", "3", models))
+    lean = replace(run, columns=[column], spec=run.spec.model_copy(update={"columns": run.spec.columns[:1]}))
+    runs = RunStore()
+    run_id = json.loads(json.loads(open_file(runs, {"text": lean.to_json()}))["lines"].splitlines()[0])["id"]
+    for kind in run_store.FORMATS:
+        answer = json.loads(run_store.save(service, runs, {"run": run_id, "format": kind}))
+        if kind == "csv":
+            assert f"{export.MAX_FILE_CHARS:,}" in answer["error"]
+        else:
+            assert len(answer["text"]) < export.MAX_FILE_CHARS

@@ -115,7 +115,11 @@ def test_the_run_line_names_the_drafters() -> None:
 def test_the_end_line_has_acceptance_and_speedup_if_known() -> None:
     known = json.loads(encoder().event_line(EndEvent(2, "stop", None, 0.1, 9.0, "", 0.71234, 1.897)))
     assert (known["acc"], known["speedup"]) == (0.712, 1.9)
-    assert not {"acc", "speedup"} & set(json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, ""))))
+    reused = EndEvent(2, "stop", None, 1, 9, "", prompt_tokens=40, reused_tokens=31)
+    assert json.loads(encoder().event_line(reused))["reused"] == [31, 40]
+    assert not {"acc", "speedup", "reused"} & set(
+        json.loads(encoder().event_line(EndEvent(2, "stop", None, 1, 9, "")))
+    )
 
 
 def test_a_token_takes_at_most_160_bytes_beyond_its_candidates() -> None:

@@ -8,12 +8,15 @@ import { textOf } from "./tokens.js";
 /** @type {Conversation} */
 export const NO_CONVERSATION = { turns: [], names: [], from: null };
 
+/** @type {(turn: Turn, p: number) => Seen} */
+export const asSeen = ({ question, answers }, p) => ({ question, answer: answers[answers.length > 1 ? p : 0] });
+
 // What column `p` is shown of a run: its earlier questions and answers, then the question that it answers now. Nothing for
 // a run of one turn.
 /** @type {(turns: Turn[] | undefined, prompt: string, p: number) => Seen[]} */
 export function seenBy(turns, prompt, p) {
   if (!turns?.length) return [];
-  return [...turns.map(({ question, answers }) => ({ question, answer: answers[answers.length > 1 ? p : 0] })), { question: prompt, answer: null }];
+  return [...turns.map((turn) => asSeen(turn, p)), { question: prompt, answer: null }];
 }
 
 /** @type {(column: Column) => string} */

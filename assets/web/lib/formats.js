@@ -1,6 +1,6 @@
 // Formatting of numbers and names on the page.
 
-/** @import { Nats, Column } from "../types.js" */
+/** @import { Nats, Column, End } from "../types.js" */
 
 /** @type {(role: string) => string} */
 export const roleName = (role) => role.replaceAll("_", " ");
@@ -27,6 +27,16 @@ export function speedText(column) {
   const n = column.tokens.length, first = column.tokens[0].ms, last = column.tokens[n - 1].ms;
   const speed = n > 4 && last > first ? Math.round(((n - 1) * 1000) / (last - first)) + " tok/s · " : "";
   return speed + "first " + Math.round(first) + " ms";
+}
+
+/** @type {(done: number, of: number) => string} */
+export const readingText = (done, of) => "reading the prompt: " + Math.floor((100 * done) / (of || 1)) + " %";
+
+/** @type {(line: End) => string} */
+export function endedSpeed(line) {
+  const texts = line.tps ? [Math.round(line.tps) + " tok/s", "first " + Math.round(line.ttft_ms || 0) + " ms"] : [];
+  if (line.tps && line.reused) texts.push(line.reused[0] + " of " + line.reused[1] + " prompt tokens reused");
+  return texts.join(" · ");
 }
 
 /** @type {(column: Column) => string} */
@@ -62,6 +72,13 @@ export function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
   const p = Math.exp(logprob);
   if (p < 0.005) return "<.01";
   return p >= 0.995 ? (p > 0.9999 ? "1" : ">.99") : p.toFixed(2).slice(1);
+}
+
+/** @type {(nats: number) => string} */
+export function factorText(nats) { // how many times as likely: "9×", "1/9"
+  const times = Math.exp(Math.min(Math.abs(nats), 14)), step = 10 ** Math.max(-1, Math.floor(Math.log10(times)) - 1);
+  const shown = times > 1e6 ? "over 1,000,000" : (Math.round(times / step) * step).toLocaleString("en", { maximumFractionDigits: 1 });
+  return nats < 0 ? "1/" + shown : shown + "×";
 }
 
 /** @type {(logprob: Nats) => string} */

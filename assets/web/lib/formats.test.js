@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, ending, gigabytes, millions, percent, plainSigned, readable, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
@@ -32,6 +32,17 @@ test("sizes, parameter counts and token counts as people write them", () => {
   assert.deepEqual([5e5, 2.34e9, 7e10].map(gigabytes), ["0.5 MB", "2.3 GB", "70 GB"]);
   assert.deepEqual([12345, 1.1e6, 4.9e8, 7.2e9].map(millions), ["12 k", "1.1 M", "490 M", "7.2 B"]);
   assert.deepEqual([1, 8, NaN].map(counted), ["one token", "8 tokens", "… tokens"]);
+});
+
+test("the line below a column says how much of the prompt was reused", () => {
+  assert.equal(endedSpeed({ why: "stop", tps: 12.4, ttft_ms: 300 }), "12 tok/s · first 300 ms");
+  assert.equal(endedSpeed({ why: "stop", tps: 12.4, reused: [398, 430] }), "12 tok/s · first 0 ms · 398 of 430 prompt tokens reused");
+  assert.equal(endedSpeed({ why: "error" }), "");
+});
+
+test("the line below a column says how much of the prompt was read", () => {
+  assert.equal(readingText(372, 860), "reading the prompt: 43 %");
+  assert.equal(readingText(859, 860), "reading the prompt: 99 %");
 });
 
 test("the line below a column gives drafts, speed and ending", () => {

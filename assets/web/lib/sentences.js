@@ -4,7 +4,7 @@
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
-import { capital, roleName, symbolOf } from "./formats.js";
+import { capital, factorText, roleName, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
 export const FAR_VALUE = 99; // larger values of a control are not stated
@@ -30,10 +30,7 @@ export function mainRival(column, token) {
 
 /** @type {(nats: number) => string} */
 export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
-  const times = Math.exp(Math.min(Math.abs(nats), 14));
-  const step = 10 ** (Math.floor(Math.log10(times)) - 1); // two digits are enough
-  const shown = times > 1e6 ? "over 1,000,000×" : times < 10 ? times.toFixed(1) + "×"
-    : (Math.round(times / step) * step).toLocaleString("en") + "×";
+  const times = Math.exp(Math.min(Math.abs(nats), 14)), shown = times < 10 ? times.toFixed(1) + "×" : factorText(Math.abs(nats));
   return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
 }
 
@@ -49,10 +46,10 @@ export function subjectOf(column) {
   return { name: both ? "tuning and size" : kinds[0], plural: both };
 }
 
-// What decided this token against the rival that explains most. Empty if no rival is listed.
-/** @type {(column: Column, token: Token, labels: Labels) => string[]} */
-export function explain(column, token, labels) {
-  const chosen = token.c.find(([id]) => id === token.i), rival = mainRival(column, token);
+// What decided this token against `against`, or against the rival that explains most. Empty if no rival is listed.
+/** @type {(column: Column, token: Token, labels: Labels, against?: number | null) => string[]} */
+export function explain(column, token, labels, against = null) {
+  const chosen = token.c.find(([id]) => id === token.i), rival = token.c.find(([id]) => id === against && id !== token.i) || mainRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
   const anchor = roleName(column.roles[0]);
@@ -84,9 +81,9 @@ function verdictText(column, token, rows, logOdds, push) {
   if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(logOdds + push) + ".";
   if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
   if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
-    name + " " + verb("add") + " " + push.toFixed(1) + " nats for {c}" + parts + ".";
+    name + " " + verb("add") + " " + push.toFixed(1) + " nats to the lead of {c}" + parts + ".";
   const preference = "prefers {c} to {r} by " + oddsText(logOdds);
-  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + preference + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats" + parts + ".";
+  if (push > SAYABLE_NATS) return "Both agree here: the " + anchor + " " + preference + ", and " + name + " " + verb("add") + " " + push.toFixed(1) + " nats to that lead" + parts + ".";
   if (push < -SAYABLE_NATS) return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "push" : "pushes") +
     " the other way by " + (-push).toFixed(1) + " nats" + parts + ".";
   return "The " + anchor + " decides here: it " + preference + "; " + name + " " + (plural ? "make" : "makes") + " no difference.";

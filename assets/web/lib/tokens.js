@@ -10,20 +10,13 @@ export const shiftOf = (token) => { // what the terms did to the chosen token, i
   return first === null || last === null ? 0 : last - first;
 };
 
-/** @type {(token: Token) => number} */
-export function knowledgeOf(token) { // its log-prob under the large base minus under the tuned model, where the base leads
-  const row = token.c.find(([id]) => id === token.i);
-  const [, , base, tuned] = row || [];
-  return token.b !== token.i || base === null || base === undefined ? -Infinity : base - (tuned ?? -20);
-}
-
-// The index of the token to select after a run: where the large base knew what the small tuned model did not, or else the
-// one that tuning moved most. -1 without tokens.
+// The index of the token to select after a run: the one that tuning changed most, where there is any that the base would not
+// have preferred; else the one that it moved most. -1 without tokens.
 /** @type {(tokens: Token[]) => number} */
 export function notablePlace(tokens) {
-  const known = tokens.map(knowledgeOf), moved = tokens.map((token) => Math.abs(shiftOf(token)));
-  const telling = Math.max(...known) > STRONG_NATS ? known : moved;
-  return telling.indexOf(Math.max(...telling));
+  const changed = tokens.some((token) => token.b !== token.i);
+  const moved = tokens.map((token) => (changed && token.b === token.i ? -1 : Math.abs(shiftOf(token))));
+  return moved.indexOf(Math.max(...moved));
 }
 
 export const STRONG_NATS = 1; // from here a token gets its triangle

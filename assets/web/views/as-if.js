@@ -4,6 +4,7 @@
 import { controlsOf, remix } from "../lib/counterfactual.js";
 import { symbolOf } from "../lib/formats.js";
 import { liveOf } from "../lib/schedule.js";
+import { isChanged, summaryText, sureness } from "../lib/summary.js";
 import { el, part, verbatim } from "../dom.js";
 import { asIf, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
 import { replot } from "./bars.js";
@@ -11,7 +12,7 @@ import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
 import { setControls } from "./sliders.js";
 
-let asWritten = ""; // the text shown while no slider is moved
+let asWritten = []; // the text shown while no slider is moved
 let asIfTimer = 0;
 
 // Show the text at these sliders; null: as it was written.
@@ -46,10 +47,28 @@ export function steeredColumn() {
   return run.columns[plotted]?.remixed ? plotted : run.attributed;
 }
 
+const MOST_BARS = 64; // of the picture
+
+// One sentence about the run, with a picture: a bar per token, as high as the base was sure, marked where tuning changed the
+// likeliest token.
+function aboutRun() {
+  const column = run?.columns[run.attributed], text = column ? summaryText(column) : "";
+  if (running) return ["The run goes on: move α, and it acts on the tokens yet to come."];
+  if (!text) return null;
+  const strip = el("span", "strip");
+  strip.setAttribute("aria-hidden", "true");
+  strip.append(...column.tokens.slice(0, MOST_BARS).map((token) => {
+    const bar = el("i", isChanged(token) ? "changed" : "");
+    bar.style.height = Math.max(8, 100 * sureness(token)) + "%";
+    return bar;
+  }));
+  return [strip, text];
+}
+
 export function describeAsIf() {
   part("as-if").classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
-  if (!asIf) return void (part("as-if-text").textContent = asWritten);
+  if (!asIf) return void part("as-if-text").replaceChildren(...(aboutRun() || asWritten));
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const texts = ["Estimated from this run at " + values + ": "];
@@ -59,6 +78,14 @@ export function describeAsIf() {
     run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " may become ", run.labels.get(column.remixed[first].would), ".");
   part("as-if-text").replaceChildren(...texts.map((text, i) => (i === 2 || i === 4 ? verbatim(el("b", "", text)) : text)));
   part("write-on").hidden = first === undefined;
+}
+
+// Not for every update of a stream: the words stay the same while a run goes on.
+function describeSoon() {
+  const state = [run?.id, running, run?.columns[run.attributed]?.tokens.length].slice(0, running ? 2 : 3).join(" ");
+  if (!asIf && part("as-if").dataset.state === state) return;
+  part("as-if").dataset.state = state;
+  describeAsIf();
 }
 
 export function asIfSoon() { // the sliders have moved
@@ -84,7 +111,7 @@ export function setSliders(tokens = run.columns.flatMap((column) => column.token
 }
 
 export function listen() {
-  asWritten = part("as-if-text").textContent;
-  on("plotted", () => asIf && describeAsIf());
+  asWritten = [...part("as-if-text").childNodes];
+  for (const kind of ["plotted", "running", "shown", "taken"]) on(kind, () => (kind === "plotted" ? asIf : !asIf) && describeSoon());
   on("controls", asIfSoon);
 }

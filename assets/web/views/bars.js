@@ -1,16 +1,19 @@
 // The attribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
 // draws it with plotly. Plotly.react keeps zoom, hidden traces and hover while it grows.
 
-import { symbolOf, tickLabel } from "../lib/formats.js";
+import { shortName, symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { el, onNewWidth, part } from "../dom.js";
 import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf,
+  colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf,
 } from "./plotting.js";
 
-const LEGEND_ROW_PX = 20, LEGEND_ENTRY_PX = 190; // its rows reduce the height of the bars
+const LEGEND_ROW_PX = 20; // its rows reduce the height of the bars
+const NARROW_PX = 480; // a plot narrower than this has short names
+const narrow = (box) => widthOf(box) < NARROW_PX;
+const entryPx = (box) => (narrow(box) ? 130 : 190); // of the legend
 let figure = null; // of the plotted column
 
 export function startPlot(p = run.attributed ?? run.columns.length - 1) {
@@ -53,7 +56,7 @@ async function drawBars() {
   part("plot-empty").hidden = true;
   const box = part("plot");
   const fresh = !box.data;
-  await Plotly.react(box, themed(figure.data), layoutNow(box), PLOT_CONFIG);
+  await Plotly.react(box, themed(narrow(box) ? figure.data.map((trace) => ({ ...trace, name: shortName(trace.name) })) : figure.data), layoutNow(box), PLOT_CONFIG);
   if (fresh) listenTo(box);
 }
 
@@ -69,7 +72,7 @@ function onPlotClick(event) {
   const box = part("plot"), axis = box._fullLayout?.xaxis;
   if (!axis || !event.target.closest(".draglayer")) return;
   const px = event.clientX - box.getBoundingClientRect().left - axis._offset;
-  if (px >= 0 && px <= axis._length) select(plotted, Math.round(axis.p2d(px)), false);
+  if (px >= 0 && px <= axis._length) select(plotted, Math.round(axis.p2d(px)), false, true);
 }
 
 function layoutNow(box) {
@@ -81,7 +84,8 @@ function layoutNow(box) {
   if (own !== "all") layout.xaxis.range = own || windowOf(n, room);
   layout.datarevision = n;
   layout.width = widthOf(box);
-  layout.height += LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * LEGEND_ENTRY_PX) / widthOf(box)) - 2);
+  const extra = LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * entryPx(box)) / widthOf(box)) - 2);
+  fitHeight(layout, heightOf(box) + extra);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines();

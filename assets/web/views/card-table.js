@@ -3,8 +3,9 @@
 
 /** @import { Column, Run, Token } from "../types.js" */
 
-import { decimal, symbolOf } from "../lib/formats.js";
+import { decimal, factorText, symbolOf } from "../lib/formats.js";
 import { explain, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
+import { nat } from "../lib/counterfactual.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
 
@@ -15,19 +16,25 @@ export function titleOf(run, column, i) {
 
 export function noteOf(run, column, token) {
   const shift = shiftOf(token);
-  const notes = ["", "probability " + decimal(token.y[token.y.length - 1]), "rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
+  const notes = ["", "probability " + decimal(token.y[token.y.length - 1])];
   if (column.terms.length) {
-    const by = " by " + subjectOf(column).name;
-    notes.push(Math.abs(shift) < FAINT_NATS ? "unchanged" + by : (shift < 0 ? "▼ lowered " : "▲ raised ") + Math.abs(shift).toFixed(1) + " nats" + by);
+    const by = "net effect of " + subjectOf(column).name + " ";
+    notes.push(by + (Math.abs(shift) < FAINT_NATS ? "none" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
   }
+  return ["", column.name, notes.join(" · ")];
+}
+
+export function printOf(run, column, token) { // the small print
+  const notes = ["rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
   notes.push("id " + token.i);
   const bytes = run.bytes.get(token.i);
   if (bytes !== undefined) notes.push(bytes ? "bytes " + bytes : "no text");
-  return ["", column.name, notes.join(" · ")];
+  return notes.join(" · ");
 }
 
-export const verdictOf = (run, column, token) => [explain(column, token, run.labels), explainFilter(column, token), explainDraft(column, token, run.labels)];
+export const verdictOf = (run, column, token, against = null) => explain(column, token, run.labels, against);
+export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels)];
 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);
@@ -49,10 +56,24 @@ export function tableOf(run, column, token, nameOf) { // `nameOf` makes the elem
   thead.append(head);
   const body = el("tbody");
   for (const row of listedRows(column, token)) body.append(rowOf(run, row, token, column, nameOf));
+  body.append(restOf(column, token, heads.length));
   table.append(thead, body);
   if (!alone) table.append(ranksOf(run, column, token));
   table.classList.toggle("many", heads.length > 5);
   return table;
+}
+
+// What all tokens that are not listed get together.
+function restOf(column, token, count) {
+  const row = el("tr", "rest"), name = el("th", "", "everything else");
+  name.scope = "row";
+  const listed = listedRows(column, token), alone = column.roles.length === 1;
+  const places = alone ? [1] : [...column.roles.map((_, k) => k + 2), 1];
+  row.append(name, ...places.slice(0, count).map((place) => {
+    const left = 1 - listed.reduce((sum, values) => sum + Math.exp(nat(values[place])), 0);
+    return meter(left > 5e-4 ? Math.log(left) : null, place === 1 && !alone ? "var(--up)" : colourOf(column, alone ? 0 : place - 2));
+  }));
+  return row;
 }
 
 // The rank of the token under every model, and in the mix. Exact if few tokens are ahead of it, else a lower bound.

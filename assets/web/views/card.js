@@ -5,12 +5,14 @@ import { percent } from "../lib/formats.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
-import { noteOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
+import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
 import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
 let howTo = []; // the skeleton's words on how to choose a token
+const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
+const LINE_PX = 22; // the sentence with most letters may have a line less than another
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
@@ -18,8 +20,9 @@ export function emptyCard() {
   part("card-note").replaceChildren(...howTo);
   part("card-table").replaceChildren();
   part("falls").replaceChildren();
+  part("card-print").textContent = "";
   part("branching").hidden = true;
-  part("card-verdict").hidden = true;
+  part("card-verdict").hidden = part("card-more").hidden = true;
 }
 
 export function drawCard() {
@@ -33,7 +36,9 @@ export function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
-  writeVerdict(part("card-verdict"), verdictOf(run, column, token));
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token, preview ? null : rival)]);
+  part("card-print").textContent = printOf(run, column, token);
+  writeVerdict(part("card-more"), besidesOf(run, column, token));
   keepHeight();
 }
 
@@ -42,11 +47,16 @@ function drawWaterfalls(column, token, against) {
 }
 
 // Boxes never shrink within a run, so nothing below moves when a card is shorter.
-const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls"];
+const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls", "card-besides"];
 
 function keepHeight() {
   const heights = KEPT_BOXES.map((name) => part(name).offsetHeight); // all read before one is set: one layout, not five
   KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
+}
+
+function spare(name, more) {
+  const { style } = part(name), height = parseFloat(style.minHeight);
+  if (height) style.minHeight = height + more + "px";
 }
 
 // After a run, the longest texts and tables are laid out for a moment to reserve the height of the tallest card.
@@ -61,13 +71,16 @@ function reserveRoom() {
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
   showPieces(part("card-title"), longest((column, token) => titleOf(run, column, token.n), (pieces) => pieces.join("").length));
   showPieces(part("card-note"), longest((column, token) => noteOf(run, column, token), (pieces) => pieces.join("").length));
-  writeVerdict(part("card-verdict"), longest((column, token) => verdictOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
+  writeVerdict(part("card-verdict"), [longest((column, token) => verdictOf(run, column, token), (pieces) => pieces.join("").length)]);
+  writeVerdict(part("card-more"), longest((column, token) => besidesOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
     part("card-table").replaceChildren(tableOf(run, column, widest, candidateButton));
     drawWaterfalls(column, widest, null);
     keepHeight();
   }
+  spare("card-table", SPARE_PX);
+  spare("card-besides", LINE_PX);
 }
 
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */
@@ -81,7 +94,7 @@ function candidateButton(id, label, [, mix], token) { // a press continues with 
   return button;
 }
 
-const candidateRows = () => [...part("card-table").querySelectorAll("tbody tr")];
+const candidateRows = () => [...part("card-table").querySelectorAll("tbody tr[data-id]")];
 
 export function focusCandidates() {
   const rows = candidateRows();
@@ -100,19 +113,21 @@ function compareWith(id) {
 
 function previewRival(id) { // shows the waterfall against this candidate while the pointer or focus is on it
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
-  drawWaterfalls(column, token, id === token.i ? rival : id ?? rival);
+  const against = id === token.i ? rival : id ?? rival;
+  drawWaterfalls(column, token, against);
+  writeVerdict(part("card-verdict"), [verdictOf(run, column, token, against)]); // one rival on the whole card
 }
 
 export function listen() {
   howTo = [...part("card-note").childNodes];
   on("selected", drawCard);
   part("card-table").addEventListener("click", (event) => {
-    const row = event.target.closest("tbody tr");
+    const row = event.target.closest("tbody tr[data-id]");
     if (row && selected && !event.target.closest(".cand")) compareWith(Number(row.dataset.id));
   });
   for (const [enter, exit] of [["mouseover", "mouseleave"], ["focusin", "focusout"]]) {
     part("card-table").addEventListener(enter, (event) => {
-      const row = event.target.closest("tbody tr");
+      const row = event.target.closest("tbody tr[data-id]");
       if (row && selected) previewRival(Number(row.dataset.id));
     });
     part("card-table").addEventListener(exit, () => selected && previewRival(null));

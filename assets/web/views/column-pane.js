@@ -1,7 +1,7 @@
 // A column as it is drawn: its header, the text that grows token by token, and the line below. Shared with saved pages,
 // so it must not import store.js.
 
-import { draftsText, ending, readable, symbolOf } from "../lib/formats.js";
+import { draftsText, endedSpeed, ending, readable, symbolOf } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { joins } from "../lib/signs.js";
 import { endedThinking, thinkingPieces } from "../lib/thinking.js";
@@ -152,9 +152,9 @@ export function endText(column, line) {
     view.text.classList.add("empty");
     view.text.dataset.empty = ["cancelled", "cut"].includes(line.why) ? "Stopped before the first token." : "The text is empty.";
   }
-  if (line.tps) view.speed.textContent = Math.round(line.tps) + " tok/s · first " + Math.round(line.ttft_ms || 0) + " ms";
+  if (line.tps) view.speed.textContent = endedSpeed(line);
   else if (!column.tokens.length) view.speed.textContent = "no tokens";
-  view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  view.drafts.title = view.drafts.textContent = draftsText(column, line.acc, line.speedup);
   const count = column.tokens.length;
   view.ending.textContent = ending(column) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
   if (line.error) {

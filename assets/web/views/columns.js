@@ -24,7 +24,7 @@ export function startColumns() {
   makeColumns(run.columns);
   run.columns.forEach((column, p) => {
     column.view = beginText(paneOf(p));
-    column.view.speed.textContent = "waiting for the first token";
+    column.view.speed.textContent = column.tokens.length ? speedText(column) : "waiting for the first token"; // of one that was cut, no end says it
     column.spans = [];
     column.unfolded = 0;
     column.entry = 0;
@@ -59,12 +59,13 @@ export function settleColumns() {
     const { view } = column;
     if (!column.ended) view.speed.textContent = speedText(column);
     if (!column.ended && column.drafted) view.drafts.textContent = draftsText(column);
-    if (view.atEnd) view.text.scrollTop = view.text.scrollHeight;
+    if (view.atEnd && !column.ended) view.text.scrollTop = view.text.scrollHeight;
   }
   grown.clear();
 }
 
-export function select(p, i, focus) {
+// `picked`: by a person, not by the page.
+export function select(p, i, focus, picked = focus) {
   const column = run && run.columns[p];
   if (!column || !column.spans[i]) return;
   const old = selected && run.columns[selected.p].spans[selected.i];
@@ -76,7 +77,7 @@ export function select(p, i, focus) {
   if (focus) reveal(span);
   if (focus) span.focus({ preventScroll: true });
   keepInView(column.view.text, span);
-  emit("selected");
+  emit("selected", picked);
 }
 
 function keepInView(box, span) {
@@ -87,6 +88,7 @@ function keepInView(box, span) {
 // After a run, selects the token where the large base knew what the small tuned model did not, or else the one that
 // tuning moved most.
 export function selectNotable() {
+  for (const { view } of run.columns) view.text.scrollTop = 0; // one reads from the beginning
   if (run.attributed === null || ownViews.bars) return;
   select(run.attributed, notablePlace(run.columns[run.attributed].tokens), false);
 }
@@ -116,7 +118,7 @@ export function widen(p) {
 }
 
 export function selectSpan(span, focus) {
-  select(Number(span.closest(".text").dataset.p), Number(span.dataset.i), focus);
+  select(Number(span.closest(".text").dataset.p), Number(span.dataset.i), focus, true);
 }
 
 export function listen() {

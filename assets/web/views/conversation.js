@@ -6,6 +6,7 @@ import { el, part, showText, verbatim } from "../dom.js";
 import { chosen, conversation, emit, on, run, running, setConversation } from "../store.js";
 import { setSystem } from "./formats.js";
 import { say } from "./messages.js";
+import { showWaiting } from "./recipes.js";
 
 const OWN = "own"; // the value of the choice "each column from its own answers"
 
@@ -30,7 +31,7 @@ function canFollow() { // not while the shown run is the one that the prompt fol
 
 function drawConversation() {
   const { turns, names, from } = conversation, follows = canFollow();
-  part("conversation").hidden = !follows && !turns.length;
+  part("conversation").hidden = !turns.length;
   part("follow-up").hidden = !follows;
   part("new-conversation").hidden = !turns.length;
   part("conversation").classList.toggle("going", turns.length > 0); // the examples are for a new one
@@ -40,6 +41,7 @@ function drawConversation() {
   const choice = part("continue-from");
   choice.replaceChildren(option(OWN, "each column's own answers"), ...names.map((name, p) => option(String(p), name + " in all columns")));
   choice.value = from === null ? OWN : String(from);
+  showWaiting();
 }
 
 const option = (value, text) => Object.assign(el("option", "", text), { value });
@@ -79,6 +81,7 @@ function startAfresh() {
 function choose() {
   const { value } = part("continue-from");
   setConversation({ ...conversation, from: value === OWN ? null : Number(value) });
+  showWaiting();
   emit("changed");
 }
 

@@ -1,7 +1,7 @@
 // Modal dialogs: Esc, the close button or a click outside closes them, Tab cycles inside, and the focus returns to where it
 // was.
 
-import { el, element, onKeys, part } from "../dom.js";
+import { el, element, onKeys } from "../dom.js";
 
 const DOUBLE_CLICK_MS = 500;
 let openedAt = 0;
@@ -38,5 +38,4 @@ export function listen() {
       if (beside || event.target.closest(".close")) dialog.close();
     });
   }
-  part("help").addEventListener("click", () => openDialog("help"));
 }

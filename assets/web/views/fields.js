@@ -27,8 +27,10 @@ export function makeField(name, field) {
 export const noNumber = (input) => (input.validity.badInput ? "not a number" : undefined);
 export const fieldInputs = () => [...element.querySelectorAll("[data-field]")];
 
+// The seed, and whatever is not as usual.
 export function showFieldsSummary() {
-  part("sampling-summary").textContent = fieldInputs().map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
+  const shown = fieldInputs().filter(({ dataset: { field }, value }) => field === "seed" || value !== String(config.fields[field].value));
+  part("sampling-summary").textContent = shown.map((input) => config.fields[input.dataset.field].name.toLowerCase() + " " + input.value).join(" · ");
 }
 
 export function setField(input, value) {

@@ -1,8 +1,8 @@
 // Handlers of the stream's lines.
 
-import { ending } from "../lib/formats.js";
+import { ending, readingText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
-import { part } from "../dom.js";
+import { element, part } from "../dom.js";
 import {
   asIf, askedFormats, config, lookAt, nonce, on, plotted, run, runOf, selected, stopWanted,
 } from "../store.js";
@@ -36,6 +36,7 @@ function onRun(line) {
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
+  if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
   describeAsIf();
   startColumns();
   startPlot();
@@ -65,10 +66,18 @@ function onEnd(line) {
   endText(column, line);
 }
 
+function onReading(line) {
+  const text = readingText(line.done, line.of);
+  for (const column of run.columns)
+    if (!column.ended && !column.tokens.length) column.view.speed.textContent = text;
+  part("load").hidden = false;
+  part("load").textContent = text; // a long prompt may have pushed the columns out of view
+}
+
 function onLoad(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
   part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
-  part("load").hidden = false;
+  part("load").hidden = !line.active && !line.waiting; // of an idle server there is nothing to say
 }
 
 function onError(line) {
@@ -84,9 +93,10 @@ function onDone() {
   drawTree();
   drawModes();
   nextSample();
-  if (run && run.n === nonce) say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+  if (!run || run.n !== nonce) say("The run did not start."); // its error is an alert
+  else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
 }
 
 export function listen() {
-  for (const [kind, reader] of Object.entries({ run: onRun, t: onToken, end: onEnd, load: onLoad, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
+  for (const [kind, reader] of Object.entries({ run: onRun, reading: onReading, t: onToken, end: onEnd, load: onLoad, error: onError, done: onDone, taken: onTaken })) on(kind, reader);
 }

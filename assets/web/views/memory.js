@@ -10,7 +10,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, keeping, keyFor, leavePlace, nodes, nonce, noteKeys, on, ownFormats, place,
+  config, controls, conversation, currentNode, entry, history, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownFormats, place,
   plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -20,6 +20,7 @@ import { askOtherTabs } from "./copies.js";
 import { fieldInputs, setField } from "./fields.js";
 import { notice, openDrawer, openers, PRESS_RUN } from "./messages.js";
 import { chooseColour } from "./painting.js";
+import { choosePace } from "./player.js";
 import { runSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 
@@ -66,7 +67,7 @@ function saveNow(word = "") {
   saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
   markEntry();
-  let left = history ? [...nodes.values()].map((node) => ({ ...node })) : [];
+  let left = history ? [...nodes.values()].filter((node) => !node.run.welcome).map((node) => ({ ...node })) : [];
   while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
 }
@@ -135,6 +136,12 @@ function withoutOldest(left) {
   return left.filter((node) => node !== goes).map((node) => (node.parent === goes.id ? { ...node, parent: null, column: null, position: 0 } : node));
 }
 
+// What the page has filled in itself needs no notice after a reload.
+export function settle() {
+  setUntouched(JSON.stringify(settingsNow()));
+  saveSoon();
+}
+
 function recordOf(left, word) {
   const ids = new Set(left.map(({ id }) => id));
   const trees = (list) => list.map((tree) => ({ ...tree, ids: tree.ids.filter((id) => ids.has(id)) })).filter((tree) => ids.has(tree.current));
@@ -157,7 +164,7 @@ function viewNow() {
   const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
   const replay = part("replay").hidden ? null : ["replay-title", "replay-about", "replay-prompt"].map((name) => part(name).textContent);
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, drawer, replay, caret: at, scroll: window.scrollY };
+  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, replay, caret: at, scroll: window.scrollY };
 }
 
 // A run that is still being replayed is stored whole.
@@ -228,7 +235,8 @@ function restore(id) {
     setControls(saved.settings.controls);
   }
   putView(saved.view);
-  const changed = JSON.stringify(saved.settings) !== untouched;
+  const own = saved.settings.prompt !== config.welcome?.prompt; // not the question that a new page begins with
+  const changed = JSON.stringify(own ? saved.settings : { ...saved.settings, prompt: "" }) !== untouched;
   setPlaces(saved.places);
   const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
   if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
@@ -293,6 +301,8 @@ function putView(view) {
   part("colour").value = view.colour;
   chooseColour(part("colour").value);
   if (view.numbers !== part("numbers").checked) part("numbers").click();
+  if (view.pace) choosePace(view.pace);
+  if (view.lesson) keepLesson(view.lesson);
   if (view.drawer) openDrawer(view.drawer);
   if (view.replay) {
     ["replay-title", "replay-about", "replay-prompt"].forEach((name, k) => (part(name).textContent = view.replay[k]));
@@ -311,7 +321,7 @@ export function reloadPage(word) {
 }
 
 function showMemory(left) {
-  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? nodes.size - left.length : 0;
+  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? [...nodes.values()].filter((node) => !node.run.welcome).length - left.length : 0;
   const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
   part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone

@@ -97,7 +97,7 @@ export function setMethod(name, text) {
 function showMethodSummary() {
   const { schedule, filter, speculation } = methodNow();
   const drafts = { auto: [], off: ["no drafts"] }[speculation] || ["drafts " + speculation];
-  part("method-summary").textContent = [schedule === "constant" ? "constant α" : "α " + schedule.replace("warmup", "warm-up"), filter === "off" ? "no filter" : "filter " + filter, ...drafts].join(" · ");
+  part("method-summary").textContent = [...(schedule === "constant" ? [] : ["α " + schedule.replace("warmup", "warm-up")]), ...(filter === "off" ? [] : ["filter " + filter]), ...drafts].join(" · ");
 }
 
 function drawCurve(svg, factors) {

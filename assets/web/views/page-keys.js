@@ -4,13 +4,15 @@ import { element, isOurs, isTyping, onKeys } from "../dom.js";
 import { running, wide } from "../store.js";
 import { focusCandidates } from "./card.js";
 import { selectSpan, walk, widen } from "./columns.js";
-import { dialogIsOpen, openDialog } from "./dialogs.js";
+import { dialogIsOpen } from "./dialogs.js";
+import { openHelp } from "./help.js";
 import { startRun, stopRun } from "./ask.js";
 import { pauseReplay } from "./replay.js";
+import { closeSide, isSheet } from "./side.js";
 
 function onKey(key, { target }) {
   if (!isOurs(target) || dialogIsOpen()) return false; // an open dialog gets all keys
-  if ((key === "?" || key === "؟") && !isTyping(target)) return openDialog("help"), true;
+  if ((key === "?" || key === "؟") && !isTyping(target)) return openHelp(), true;
   if (key === "Ctrl+Enter") return startRun(), true;
   if (key === "Escape") return stopOrStepBack();
   const span = target.closest(".t");
@@ -25,7 +27,7 @@ function onKey(key, { target }) {
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
-  else if (!pauseReplay()) return widen(null), wasWide;
+  else if (!pauseReplay()) return (isSheet() && closeSide()) || (widen(null), wasWide);
   return true;
 }
 

@@ -1,18 +1,22 @@
 // Sets up the page from the server's first line.
 
-import { el, noHover, part, verbatim } from "../dom.js";
+import { el, noHover, part, showText, verbatim } from "../dom.js";
 import { on, setConfig } from "../store.js";
 import { makeFamilyChip } from "./family.js";
 import { makeField, showFieldsSummary } from "./fields.js";
 import { makeChangedChip, startFamily } from "./formats.js";
+import { reopenLesson } from "./lesson.js";
 import { bringBack } from "./memory.js";
 import { makeMethods } from "./method.js";
 import { loadPlotly } from "./plotting.js";
 import { startRun } from "./ask.js";
 import { chooseColumns } from "./recipes.js";
 import { makeGallery, showAbsent } from "./replay.js";
-import { fitPrompt } from "./settings.js";
+import { askSurprise, offerQuestions } from "./completion.js";
+import { chooseBehaviour, fitPrompt } from "./settings.js";
 import { readAddress } from "./share.js";
+import { setControls } from "./sliders.js";
+import { welcome } from "./welcome.js";
 
 function startPage(page) {
   setConfig(page);
@@ -21,7 +25,7 @@ function startPage(page) {
   loadChip.dataset.part = "load";
   loadChip.hidden = true;
   part("chips").replaceChildren(makeFamilyChip(family), ...others.map(makeChip), makeChangedChip(), loadChip);
-  part("examples").replaceChildren(...page.examples.map(makeExample));
+  part("examples").replaceChildren(...page.examples.map(makeExample), ...(page.world ? [makeSurprise()] : []));
   part("behaviour").replaceChildren(...page.behaviours.map(makeOption));
   part("fields").replaceChildren(...Object.entries(page.fields).map(([name, field]) => makeField(name, field)));
   showFieldsSummary();
@@ -30,7 +34,9 @@ function startPage(page) {
   startFamily(page);
   makeGallery(part("gallery"));
   if (page.absent) showAbsent();
-  if (!bringBack()) readAddress();
+  offerQuestions(chooseExample, askFor);
+  const back = bringBack();
+  Promise.resolve(back || readAddress()).then(reopenLesson).then(welcome);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 
@@ -40,16 +46,27 @@ function makeChip(text) { // a fact, with its reason in the tooltip
   return chip;
 }
 
-function makeExample(text) {
-  const link = verbatim(el("a", "", text));
+function makeLink(text, shows, act) {
+  const link = el("a");
   link.href = "#";
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    overwrite(part("prompt"), text);
-    fitPrompt();
-    startRun();
-  });
+  link.append(verbatim(showText(el("span"), text)), ...(shows ? [el("small", "", shows)] : []));
+  link.addEventListener("click", (event) => (event.preventDefault(), act()));
   return link;
+}
+
+const makeExample = (example) => makeLink(example.prompt, example.shows, () => chooseExample(example));
+const makeSurprise = () => makeLink("Surprise me", "", () => askSurprise(askFor));
+
+function chooseExample({ prompt, behaviour, alpha }) {
+  if (behaviour) chooseBehaviour(behaviour);
+  if (alpha !== null) setControls({ alpha });
+  askFor(prompt);
+}
+
+function askFor(text) {
+  overwrite(part("prompt"), text);
+  fitPrompt();
+  startRun();
 }
 
 // Replaces the text as if typed, so that Ctrl+Z restores the old text.

@@ -51,6 +51,15 @@ function savePlot(box, format) { // with the page's background, because a file m
   return Plotly.downloadImage({ data: box.data, layout }, { format, filename: "eft-" + tab, width: box.clientWidth, height: box.layout.height, scale: 2 });
 }
 
+// The height that the style sheet gives a plot in this window.
+export const heightOf = (box) => parseFloat(getComputedStyle(box).minHeight) || 350;
+const LOW_PX = 240; // a plot lower than this has narrower margins
+
+export function fitHeight(layout, height) {
+  layout.height = height;
+  if (height < LOW_PX) Object.assign(layout.margin, { t: Math.min(layout.margin.t, 24), b: 46 }), (layout.font.size = 12.5);
+}
+
 export const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // a hidden box has no width
 
 export function drawSoonest() {

@@ -1,8 +1,9 @@
 // The columns of the next run: up to four, each chosen from the menu or typed. The server parses typed recipes.
 
 import { server } from "../api.js";
+import { asSeen, turnsFor } from "../lib/conversation.js";
 import { el, onKeys, part } from "../dom.js";
-import { changeColumn, chosen, config, run, setChosen } from "../store.js";
+import { changeColumn, chosen, config, conversation, run, setChosen } from "../store.js";
 import { makeColumns } from "./columns.js";
 import { hideError, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
@@ -105,7 +106,14 @@ function showChosen() {
   chosen.forEach(showChoice);
   showColumnsSummary();
   showSliders();
-  if (!run) makeColumns(chosen.map((column, k) => ({ ...column, name: distinctNames()[k] })));
+  showWaiting();
+}
+
+// Before the first run, the columns that it will have, with the turns that it will follow.
+export function showWaiting() {
+  if (run) return;
+  const names = distinctNames(), turns = turnsFor(conversation, names);
+  makeColumns(chosen.map((column, k) => ({ ...column, name: names[k], turns: turns.map((turn) => asSeen(turn, k)) })));
 }
 
 function showChoice(column, index) {
@@ -125,7 +133,8 @@ export const columnsNow = () => distinctNames().map((name, k) => ({ name, recipe
 
 export function showColumnsSummary() {
   const asked = distinctNames(), differ = run && asked.join() !== run.columns.map((column) => column.name).join();
-  part("columns-summary").textContent = asked.join(" · ") + (differ ? " · from the next run" : "");
+  const usual = asked.join() === config.columns.map(({ name }) => name).join();
+  part("columns-summary").textContent = (usual && !differ ? "" : asked.join(" · ")) + (differ ? " · from the next run" : "");
 }
 
 export function listen() {

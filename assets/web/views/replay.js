@@ -3,7 +3,7 @@
 
 import { roleName } from "../lib/formats.js";
 import { framesOf, PACES } from "../lib/frames.js";
-import { answerOf, server } from "../api.js";
+import { answerOf, linesOf, server } from "../api.js";
 import { el, element, part, showText } from "../dom.js";
 import {
   advanceTape, config, nonce, passOver, playTape, rewindTape, rollTape, run, running, setTape, tape, wantStop,
@@ -52,16 +52,27 @@ async function openRun(promise, title, about) {
   const answer = await answerOf(promise);
   if (answer.error) return openDialog("open"), showMessage("open-error", answer.error);
   dialogOf("open").close();
-  play(answer.lines.split("\n").filter(Boolean).map((line) => JSON.parse(line)), title, about);
+  play(linesOf(answer), title, about);
 }
 
-function play(lines, title, about) {
+function makeRoom() {
   if (running && run && run.n === nonce) requestStop(run.id);
   leaveReplay();
   clearErrors();
   passOver(); // ignore what still streams
   wantStop(false);
   setRunning(false);
+}
+
+// Shows a recorded run at once and whole. Nothing of it is stored.
+export function showWhole([first, ...lines]) {
+  makeRoom();
+  take([{ ...first, n: nonce, recorded: true, welcome: true }]);
+  take(lines);
+}
+
+function play(lines, title, about) {
+  makeRoom();
   const first = { ...lines[0], n: nonce, recorded: true };
   setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now() });
   beatTimer = setInterval(onBeat, BEAT_MS);

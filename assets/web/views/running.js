@@ -2,7 +2,7 @@
 
 import { server, trigger } from "../api.js";
 import { element, part } from "../dom.js";
-import { beginFrom, lostAt, nonce, noteRunning, noteStopped, passOver, run, running, stopped, wantStop } from "../store.js";
+import { beginFrom, config, emit, lostAt, nonce, noteRunning, noteStopped, passOver, run, running, setPaused, stopped, wantStop } from "../store.js";
 import { clearErrors, notice, say, showError } from "./messages.js";
 
 // Request a run from the server; `about` is kept until its first line arrives.
@@ -11,9 +11,10 @@ export function ask(request, about) {
   if (!lostAt) notice("");
   leave();
   wantStop(false);
+  setPaused(false);
   beginFrom(about, structuredClone(request.formats || {}));
   setRunning(true);
-  trigger({ n: nonce, ...request });
+  trigger({ n: nonce, ...(config.pace === null ? {} : { pace: Number(part("pace").value) }), ...request });
 }
 
 export function leave() { // ignore whatever still streams
@@ -28,9 +29,12 @@ export function requestStop(id) {
 }
 
 export function setRunning(now) {
+  const was = running;
   noteRunning(now);
   part("stop").disabled = !now;
   part("run").classList.toggle("busy", now);
   element.querySelector(".eft").classList.toggle("is-running", now);
   if (now) say("Running");
+  else if (was) say("Stopped"); // until another message says more, as the end of a run does
+  emit("running");
 }

@@ -28,6 +28,11 @@ export function fillIn(settings) {
   return checkColumns();
 }
 
+export function chooseBehaviour(role) {
+  part("behaviour").value = role;
+  return checkColumns();
+}
+
 export function fitPrompt() {
   const prompt = part("prompt");
   prompt.style.height = "auto";

@@ -8,7 +8,7 @@ import {
 } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
-import { colour, drawSoon, drawSoonest, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
+import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
 import * as whatIf from "./what-if.js";
 
 const DRAWN_HERE = { strip: whatIf };
@@ -21,7 +21,7 @@ const boxOf = (name) => part(name === "bars" ? "plot" : name + "-plot");
 const choicesOf = (name) => Object.keys(CHOICES).map((which) => part(name + "-" + which)).filter(Boolean);
 const columnsOf = (name) => choicesOf(name).map((choice) => Number(choice.value));
 
-function openTab(name) {
+export function openTab(name) {
   setTab(name);
   for (const other of names()) {
     part("tab-" + other).setAttribute("aria-selected", other === name);
@@ -135,6 +135,7 @@ function tabLayout(box, made) {
   const mine = selected && (selected.p === columnOfTab() || sameOf(currentNode()) !== null);
   const layout = themed(made), i = mine ? selected.i : -1, n = layout.xaxis.tickvals.length;
   layout.width = widthOf(box);
+  fitHeight(layout, DRAWN_HERE[tab] ? Math.max(layout.height, heightOf(box)) : heightOf(box));
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN)), own = ownViews[tab];
@@ -168,7 +169,7 @@ function onTabClick(event) {
   const at = box.getBoundingClientRect();
   const px = event.clientX - at.left - axes.xaxis._offset, py = event.clientY - at.top - axes.yaxis._offset;
   if (px < 0 || px > axes.xaxis._length) return;
-  select(columnOfTab(), Math.round(axes.xaxis.p2d(px)), false);
+  select(columnOfTab(), Math.round(axes.xaxis.p2d(px)), false, true);
   DRAWN_HERE[tab]?.onCell(run.columns[columnOfTab()], box.data[0].y[Math.round(axes.yaxis.p2c(py))]);
 }
 

@@ -30,7 +30,7 @@ function logOddsWaterfall(labels, column, token, chosen, other) {
   const parts = [anchorOf(chosen) - anchorOf(other), ...pushes[0].map((push, k) => push - pushes[1][k])];
   const colours = coloursOf(column), total = mixed.get(token.i) - mixed.get(other[0]);
   const rows = namesOf(column).map((name, k) => [name, parts[k], colours[k]]);
-  return fall(["Log-odds against ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
+  return fall(["Lead over ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
 // The value of each slider at which the two tie, with the others unchanged.

@@ -1,0 +1,66 @@
+// What can be asked: completing a question while it is typed, a question by chance, and whether a question names anything
+// known. All from one table, which eft_demo/atlas/askable.py makes of the facts.
+
+/** @import { Askable } from "../types.js" */
+
+export const OFFERED = 8;
+const MIN_NAME = 3; // shorter names are also parts of common words
+const COMMON = new Set(["the", "and", "for", "red", "who", "how", "was", "bear", "lead", "may", "can", "mine", "good", "hello"]); // names that are also words of any question
+
+/** @type {(text: string) => string[]} */
+export const wordsOf = (text) => text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "").match(/[\p{L}\p{N}]+/gu) || [];
+
+/** @type {(table: Askable, entity: number, form: number) => string} */
+export function questionOf({ forms, entities }, entity, form) {
+  const [name, said] = entities[entity];
+  return forms[form].replace("{e}", said || name);
+}
+
+// Questions that contain every typed word, the last one perhaps unfinished. Those that begin as typed come first, then those
+// whose entity does.
+/** @type {(table: Askable, typed: string) => string[]} */
+export function complete(table, typed) {
+  const words = wordsOf(typed), last = words.at(-1);
+  if (!last || (words.length === 1 && last.length < 2)) return [];
+  /** @type {[number, string][]} */
+  const found = [];
+  const begins = typed.trim().toLowerCase();
+  const formWords = table.forms.map((form) => wordsOf(form));
+  const fits = (/** @type {string[]} */ have, /** @type {string} */ word) => have.includes(word) || (word === last && have.some((one) => one.startsWith(word)));
+  const byForm = formWords.map((have) => words.filter((word) => !fits(have, word)));
+  table.entities.forEach(([name, , forms], e) => {
+    const own = wordsOf(name);
+    if (words.length === 1 && !fits(own, last)) return;
+    for (const form of forms) {
+      const left = byForm[form];
+      if (left.some((word) => !fits(own, word))) continue;
+      const question = questionOf(table, e, form), text = question.toLowerCase();
+      const rank = text.startsWith(begins) ? 0 : left.length && own[0].startsWith(left[0]) ? 1 : 2;
+      found.push([rank * 1000 + question.length, question]);
+    }
+  });
+  return spread(found.sort(([one], [other]) => one - other).map(([, question]) => question));
+}
+
+/** @type {(questions: string[]) => string[]} each once */
+const spread = (questions) => [...new Set(questions)].slice(0, OFFERED);
+
+// A question by chance; `chance` is from 0 to 1. Every kind of question comes up equally often, not every entity.
+/** @type {(table: Askable, chance: number, other: number) => string} */
+export function surprise(table, chance, other) {
+  const form = Math.floor(chance * table.forms.length) % table.forms.length;
+  const able = table.entities.flatMap(([, , forms], e) => (forms.includes(form) ? [e] : []));
+  return able.length ? questionOf(table, able[Math.floor(other * able.length) % able.length], form) : surprise(table, (chance + 0.37) % 1, other);
+}
+
+// Whether a question names nothing that the facts name: no entity and no value.
+/** @type {(table: Askable, question: string) => boolean} */
+export function isOutside(table, question) {
+  const asked = " " + wordsOf(question).join(" ") + " ";
+  const names = (/** @type {string} */ name) => {
+    const own = wordsOf(name).join(" ");
+    if (own.length < MIN_NAME || COMMON.has(own)) return false;
+    return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ");
+  };
+  return !table.entities.some(([name]) => names(name)) && !table.values.some(names);
+}

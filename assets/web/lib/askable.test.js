@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { complete, isOutside, surprise } from "./askable.js";
+
+const TABLE = {
+  facts: 5, kinds: ["country", "element"],
+  forms: ["What is the capital of {e}?", "How do chemists write {e}?", "Which countries border {e}?"],
+  entities: [["Peru", 0, [0, 2]], ["Netherlands", "the Netherlands", [0, 2]], ["gold", 0, [1]], ["Côte d'Ivoire", 0, [0]]],
+  values: ["Lima", "Au", "Amsterdam"],
+};
+
+test("a name, a beginning or words in any order are completed", () => {
+  assert.deepEqual(complete(TABLE, "peru"), ["What is the capital of Peru?", "Which countries border Peru?"]);
+  assert.deepEqual(complete(TABLE, "What is the capital of the Neth"), ["What is the capital of the Netherlands?"]);
+  assert.deepEqual(complete(TABLE, "gold chemists"), ["How do chemists write gold?"]);
+  assert.deepEqual(complete(TABLE, "cote"), ["What is the capital of Côte d'Ivoire?"]);
+  assert.deepEqual(complete(TABLE, "the capital of"), ["What is the capital of Peru?", "What is the capital of Côte d'Ivoire?", "What is the capital of the Netherlands?"]);
+});
+
+test("nothing typed, or nothing that is known, offers nothing", () => {
+  for (const typed of ["", " ", "?", "x", "hamlet", "the capital of Hamlet"]) assert.deepEqual(complete(TABLE, typed), []);
+});
+
+test("every chance gives a question that can be asked", () => {
+  for (let k = 0; k < 1; k += 0.05) assert.match(surprise(TABLE, k, 0.99), /^(What|How|Which) .*\?$/);
+});
+
+test("a question is outside if it names no entity and no value", () => {
+  for (const inside of ["capital of PERU??", "Peru's capital", "whose capital is Lima", "cote d'ivoire"]) assert.equal(isOutside(TABLE, inside), false, inside);
+  for (const outside of ["Who wrote Hamlet?", "2+2", "hello", "", "golden retriever", "Au"]) assert.equal(isOutside(TABLE, outside), true, outside);
+});

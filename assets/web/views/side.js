@@ -1,0 +1,42 @@
+// Where the card of a token stands: a panel beside the texts, which can be closed; on a phone a sheet at the bottom, which
+// opens when a person picks a token.
+
+import { element, onKeys, part, phoneWidth } from "../dom.js";
+import { on, run, selected } from "../store.js";
+import { select } from "./columns.js";
+import { drawSoon } from "./plotting.js";
+
+export const isSheet = () => phoneWidth().matches;
+
+// `picked`: by a person, not by the page after a run.
+function showSide(picked) {
+  const side = part("side");
+  if (picked) delete side.dataset.closed;
+  if (side.dataset.closed || !side.hidden || (isSheet() && !picked)) return;
+  side.hidden = false;
+  drawSoon();
+}
+
+export function closeSide() { // returns whether it was open
+  const side = part("side");
+  if (side.hidden) return false;
+  const inside = side.contains(document.activeElement);
+  side.hidden = true;
+  side.dataset.closed = "yes";
+  if (inside && selected) run.columns[selected.p].spans[selected.i]?.focus({ preventScroll: true });
+  drawSoon();
+  return true;
+}
+
+function step(by) {
+  if (selected && run.columns[selected.p].spans[selected.i + by]) select(selected.p, selected.i + by, false, true);
+}
+
+export function listen() {
+  if (isSheet()) part("side").hidden = true;
+  on("selected", showSide);
+  part("card-close").addEventListener("click", closeSide);
+  part("card-before").addEventListener("click", () => step(-1));
+  part("card-after").addEventListener("click", () => step(1));
+  onKeys(part("side"), (key, event) => key === "Escape" && !event.target.closest("tbody") && closeSide(), () => element.isConnected);
+}

@@ -1,0 +1,143 @@
+"""The first minute of a stranger: a finished example, what this is, what can be asked, one screen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eft_demo.atlas.facts import load_facts
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from eft_demo.ui.page import page_line
+from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, violations, wait_end
+
+pytestmark = BROWSER_MARKS
+VIEWED = """() => ['.dial', '.columns', '.attribution', '.side'].map(part => {
+  const { top, bottom } = document.querySelector(part).getBoundingClientRect();
+  return [Math.round(top), Math.round(bottom)];
+})"""
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Iterator[Service]:
+    yield Service.load(Settings(threads=1, dtype="fp32"))
+
+
+@pytest.fixture(scope="module")
+def site(atlas: Service, browser: Any) -> Iterator[Site]:
+    with serving(atlas, browser) as site:
+        yield site
+
+
+def welcome(site: Site) -> None:
+    """From here on a new page shows the recorded run, as it does by default."""
+    settings = replace(site.demo.service.settings, welcome=Settings().welcome)
+    object.__setattr__(site.demo.service, "settings", settings)
+    site.demo.column.value = page_line(site.demo.service, site.demo.live.store.serial)
+    site.demo.config = site.demo.get_config_file()
+
+
+def test_the_prompt_completes_what_is_typed_and_runs_what_is_chosen(site: Site) -> None:
+    page = site.open()
+    page.click("#eft-prompt")
+    page.keyboard.type("capital of keny")
+    page.wait_for_selector("[role=option]:has-text('What is the capital of Kenya?')")
+    assert violations(page) == []
+    page.keyboard.press("ArrowDown")
+    assert page.get_attribute("#eft-prompt", "aria-activedescendant") == "eft-offered-0"
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=offered]").is_hidden()
+    assert page.input_value("#eft-prompt") == "capital of keny"
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".pane.up .t")
+    assert page.input_value("#eft-prompt") == "What is the capital of Kenya?"
+    wait_end(page)
+    assert "Nairobi" in texts(page)[2]
+
+
+def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:
+    page = site.open()
+    run(page, "Why do my socks vanish?", 12)
+    page.wait_for_selector("[data-part=outside]:not([hidden])")
+    assert f"{len(load_facts()):,} facts" in page.inner_text("[data-part=outside]")
+    wait_end(page)
+    run(page, "What is the capital of Peru?", 12)
+    page.wait_for_selector("[data-part=outside]", state="hidden")
+    wait_end(page)
+
+
+def test_help_has_three_tabs_and_the_sizes_of_the_models(site: Site) -> None:
+    page = site.open()
+    page.click("[data-part=about]")
+    page.wait_for_selector("[data-dialog=help][open]")
+    assert page.locator("[data-part=sizes] li").count() == len(site.demo.service.family.roles)
+    assert page.locator("[data-dialog=help] a[href*='2310.12962']").is_visible()
+    page.focus("#eft-help-what")
+    for name in ("see", "keys"):
+        page.keyboard.press("ArrowRight")
+        assert page.get_attribute(f"#eft-help-{name}", "aria-selected") == "true"
+        assert page.locator(f"#eft-help-{name}-panel").is_visible()
+        assert violations(page) == []
+
+
+def test_slider_texts_plot_and_card_are_on_one_screen(site: Site) -> None:
+    for width, height in ((1280, 720), (1366, 768), (1920, 1080)):
+        page = site.open(width, height)
+        run(page, "What is the capital of Peru?", 40)
+        page.wait_for_selector(".plot .barlayer .point")
+        wait_end(page)
+        page.wait_for_selector(".t[aria-pressed=true]")
+        for top, bottom in page.evaluate(VIEWED)[:3]:
+            assert 0 <= top < bottom <= height
+        assert page.evaluate(VIEWED)[3][0] < height / 2
+        assert page.evaluate("scrollY") == 0
+
+
+def test_one_sentence_says_what_tuning_changed(site: Site) -> None:
+    page = site.open()
+    run(page, "What is the capital of Peru?", 40)
+    page.wait_for_function(
+        "document.querySelector('[data-part=as-if-text]').textContent.startsWith('Tuning')"
+    )
+    count = page.locator(".pane.up .t").count()
+    assert f"of {count} places" in page.inner_text("[data-part=as-if-text]")
+    assert page.locator(".strip i").count() == count
+
+
+def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
+    page = site.open()
+    page.select_option("[data-part=pace]", "2")
+    run(page, "What is the capital of Peru?", 60)
+    page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")
+    page.click("[data-part=pause]")
+    page.wait_for_selector("[data-part=pause]:has-text('Go on')")
+    while not stays(page, ".pane.up .text", 700):
+        pass
+    before = page.locator(".pane.up .t").count()
+    page.click("[data-part=step]")
+    page.wait_for_function("n => document.querySelectorAll('.pane.up .t').length === n + 1", arg=before)
+    page.select_option("[data-part=pace]", "0")
+    page.click("[data-part=pause]")
+    wait_end(page)
+    assert page.locator(".pane.up .t").count() > before + 1
+    assert page.locator("[data-part=pause]").is_hidden()
+
+
+def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) -> None:
+    welcome(site)
+    page = site.open()
+    page.wait_for_selector(".pane.up .t")
+    assert page.input_value("#eft-prompt") == "What is the capital of Peru?"
+    assert "Lima" in texts(page)[2] and page.locator("[data-part=stop]").is_disabled()
+    assert page.locator(".lead-in").is_visible() and page.locator(".examples a").count() > 3
+    assert violations(page) == []
+    page.reload()
+    page.wait_for_selector(".pane.up .t")
+    assert page.locator("[data-part=notice]").is_hidden()
+    page.focus("#eft-prompt")
+    page.keyboard.type("When?")  # in place of the question that was there
+    assert page.input_value("#eft-prompt") == "When?"

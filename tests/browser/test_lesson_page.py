@@ -1,0 +1,115 @@
+"""A lesson on the page without any model: walked by keyboard, found again after a reload, shown as text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.lessons.reader import lesson_files, read_lesson
+from eft_demo.settings import Settings
+from eft_demo.ui import lessons
+from tests.site import BROWSER_MARKS, Site, serving, violations
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+STEPS = read_lesson(lesson_files()[0]).steps
+HOSTILE = "<img src=x onerror=window.pwned=1> <script>window.pwned=1</script> {{ value }} ${value}"
+
+
+@pytest.fixture(scope="module")
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
+        yield site
+
+
+def wait_step(page: Any, number: int) -> None:
+    page.wait_for_function(
+        "text => document.querySelector('[data-part=lesson-at]')?.textContent === text",
+        arg=f"Step {number} of {len(STEPS)}",
+    )
+
+
+def shows_its_run(page: Any, number: int) -> None:
+    """Wait until the columns and the selected token of the step are shown."""
+    place = STEPS[number - 1].show.select
+    assert place
+    page.wait_for_function(
+        "name => document.querySelector('.pane:has(.t[aria-pressed=true])')?.innerText.startsWith(name)",
+        arg=place.column,
+    )
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
+def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: int, theme: str) -> None:
+    page = site.open(width, height, query=f"/?__theme={theme}")
+    page.locator("[data-part=lesson-open]").press("Enter")
+    wait_step(page, 1)
+    page.wait_for_function("document.activeElement.dataset.part === 'lesson-title'")
+    for number, step in enumerate(STEPS, 1):
+        wait_step(page, number)
+        shows_its_run(page, number)
+        assert page.locator("[data-part=lesson-title]").inner_text() == step.title
+        assert page.locator("[data-part=lesson-answer]").is_hidden()
+        page.locator("[data-part=lesson-reveal]").press("Enter")
+        assert page.locator("[data-part=lesson-answer]").inner_text() == step.answer
+        assert page.locator("[data-part=lesson-note]").is_hidden()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert f"step={number}" in page.url
+        page.keyboard.press("PageDown")
+    assert page.locator("[data-part=lesson-next]").is_disabled()
+    page.reload()
+    wait_step(page, len(STEPS))
+    shows_its_run(page, len(STEPS))
+    page.keyboard.press("PageUp")
+    wait_step(page, len(STEPS) - 1)
+    page.locator("[data-part=lesson-close]").press("Enter")
+    assert page.locator("[data-part=lesson]").is_hidden() and "lesson" not in page.url
+    assert page.evaluate("document.activeElement.dataset.part") == "lesson-open"
+
+
+def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site) -> None:
+    page = site.open(1280, 720, query="/#lesson=ten-steps&step=6")
+    shows_its_run(page, 6)
+    page.wait_for_selector(".plot .barlayer .point")
+    for name in ("alpha", "columns", "plot", "lesson-next"):
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720, name
+    page.get_by_role("button", name="0", exact=True).click()
+    assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
+    page.wait_for_selector(".pane.up .t.parts")
+    page.get_by_role("button", name="All values at once").click()
+    page.wait_for_selector("[data-part=tab-strip][aria-selected=true]")
+    page.locator("[data-part=lesson-next]").click()  # what the next step does not say is as usual
+    wait_step(page, 7)
+    page.wait_for_function("document.querySelectorAll('.pane').length === 3")
+    page.wait_for_selector("[data-part=tab-bars][aria-selected=true]")
+    page.evaluate("location.hash = 'lesson=ten-steps&step=2'")
+    wait_step(page, 2)
+
+
+def test_a_hostile_lesson_is_shown_as_text(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = f"'{HOSTILE}'"
+    (tmp_path / "hostile.yaml").write_text(
+        f"title: Hostile\nsteps:\n- title: {entry[:60]}'\n  text: [{entry}]\n  do: {entry}\n"
+        f"  question: {entry}\n"
+        f"  answer: {entry}\n  actions: [{{label: '<b>bold</b>', tab: bars}}]\n"
+    )
+    (tmp_path / "broken.yaml").write_text("title: <b>x</b>\nsteps: '<img src=x onerror=window.pwned=1>'\n")
+    monkeypatch.setattr(lessons, "lesson_files", lambda _: sorted(tmp_path.glob("*.yaml")))
+    page = site.open(query="/#lesson=hostile&step=99")
+    page.wait_for_selector("[data-part=lesson-text] p")
+    page.click("[data-part=lesson-reveal]")
+    for name in ("lesson-text", "lesson-do", "lesson-question", "lesson-answer"):
+        assert HOSTILE in page.locator(f"[data-part={name}]").inner_text()
+    assert page.get_by_role("button", name="<b>bold</b>").is_visible()
+    assert page.locator(".lesson img, .lesson script, .lesson b").count() == 0
+    page.evaluate("location.hash = 'lesson=broken'")
+    page.wait_for_function("document.querySelector('.lesson').innerText.includes('broken.yaml, line 2')")
+    assert page.locator(".lesson img").count() == 0
+    page.evaluate("location.hash = 'lesson=<i>none</i>'")
+    page.wait_for_function("document.querySelector('.lesson').innerText.includes('There is no lesson')")
