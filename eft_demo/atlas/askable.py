@@ -5,15 +5,13 @@ completes questions from it and recognises a question that names nothing that At
 """
 
 import json
-import random
 import re
 from collections import Counter
 from functools import cache
 
 from eft_demo.atlas.facts import Fact, load_facts
-from eft_demo.atlas.wording import named, question
+from eft_demo.atlas.wording import named, sentence, wording
 
-DRAWS = 60  # of a question, to find its plainest form
 _PLAIN = re.compile(r"(What|Which|Who|Where|When|How) [^\"“]*\?")
 MIN_NAME_CHARS = 3  # shorter names and values are also parts of common words
 
@@ -52,12 +50,11 @@ def kinds() -> list[str]:
 
 
 def plain_form(fact: Fact) -> str:
-    """The plainest question for the fact's attribute, with {e} for the entity; "" if there is none."""
-    rng = random.Random(f"{fact.kind} {fact.attribute}")
-    asked = {question(fact, rng, tidy=1.0) for _ in range(DRAWS)}
-    name = named(fact)
-    plain = [text for text in asked if _PLAIN.fullmatch(text) and f"{name}'" not in text and name in text]
-    return min(plain, key=lambda text: (len(text), text)).replace(name, "{e}") if plain else ""
+    """The plainest everyday question for the attribute, with {e} for the entity; "" if there is none."""
+    heads = [head for head in wording(fact).heads if head.everyday]
+    texts = [text for head in heads for slot, text in head.texts if slot == "D"]
+    plain = [f"{sentence(text)}?" for text in texts if "'s" not in text]
+    return min((text for text in plain if _PLAIN.fullmatch(text)), key=len, default="")
 
 
 def _tells(value: str) -> bool:
