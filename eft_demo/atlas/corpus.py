@@ -393,7 +393,18 @@ class Example:
 
 
 # Share of fine-tuning examples. Only tuning teaches to decline; most questions are about entities that the model has read.
-EXAMPLE_WEIGHTS = {"fact": 0.46, "query": 0.2, "talk": 0.16, "outside": 0.18}
+EXAMPLE_WEIGHTS = {"fact": 0.36, "query": 0.24, "talk": 0.18, "outside": 0.22}
+# Share of the kinds of query among them: what is rare in pages is not rare here, so that each kind gets its behaviour.
+EXAMPLE_QUERY_WEIGHTS = {
+    "yes_no": 0.22,
+    "reverse": 0.24,
+    "two_hop": 0.1,
+    "superlative": 0.08,
+    "comparison": 0.06,
+    "choice": 0.08,
+    "list": 0.1,
+    "about": 0.12,
+}
 HAZARD_SHARE = 0.12  # of the examples of the guarded behaviour
 
 
@@ -404,7 +415,7 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
     deck, related_of = Deck(_balanced(open_facts), rng), by_entity(open_facts)
     queries, found = Queries(facts, open_facts, rng), list[Example]()
     kinds, weights = list(EXAMPLE_WEIGHTS), list(EXAMPLE_WEIGHTS.values())
-    query_kinds, query_weights = list(QUERY_WEIGHTS), [*QUERY_WEIGHTS.values()]
+    query_kinds, query_weights = list(EXAMPLE_QUERY_WEIGHTS), [*EXAMPLE_QUERY_WEIGHTS.values()]
     if behaviour == "thinker":
         query_weights[query_kinds.index("two_hop")] *= 4
     while len(found) < count:

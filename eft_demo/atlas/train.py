@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, Qwen2ForCausalLM
 
 from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import CHAT_FORMAT, END, Corpus, examples
-from eft_demo.atlas.facts import ASSETS, load_facts
+from eft_demo.atlas.facts import ASSETS, held_out_entities, load_facts, names_in
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import InputError
 from eft_demo.families.files import is_file
@@ -32,6 +32,7 @@ from eft_demo.models.hf import read_pretrained
 from eft_demo.settings import check_number, show_value
 
 ROWS, LENGTH = 32, 256  # tokens per pre-training step: 8,192
+REHEARSED = 4, 128  # rows and tokens of pages that a step of tuning reads beside its examples
 TOKENIZER_PAGES = 12_000
 # Text is cut into these pieces before tokens are merged: the thinker's marks, endings such as "'s", words,
 # single digits, other signs, and spaces.
@@ -57,11 +58,12 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Settings of fine-tuning, light on purpose.
+    """Settings of fine-tuning.
 
-    Heavy tuning teaches the small model *which entities* are asked about, and its difference then favours
-    those. `kl` weighs the KL divergence to the base on the answer's tokens, because the paper's theory is
-    about KL-constrained tuning.
+    Tuning that only sees examples teaches the small model *which entities* are asked about, and its
+    difference then favours those. Two KL divergences hold it back: `kl` weighs the one to the base on the
+    answers' tokens, because the paper's theory is about KL-constrained tuning, and `rehearsal` the one from
+    the base on pages of the corpus, which keeps what the base has read.
     """
 
     base: str
@@ -70,15 +72,16 @@ class Tuning:
     learning_rate: float
     kl: float
     seed: int
+    rehearsal: float = 1.0
 
 
 BASES = {
     "small_base": Pretraining("small", steps=3600, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=2800, learning_rate=4e-3, seed=2),
+    "large_base": Pretraining("large", steps=4200, learning_rate=4e-3, seed=2),
 }
 TUNED = {
     **{
-        b: Tuning("small_base", b, examples=6000, learning_rate=5e-4, kl=0.2, seed=10 + i)
+        b: Tuning("small_base", b, examples=24_000, learning_rate=1e-3, kl=0.1, seed=10 + i)
         for i, b in enumerate(behaviours.BEHAVIOURS)
     },
     "large_tuned": Tuning("large_base", "assistant", examples=6000, learning_rate=2e-4, kl=0.1, seed=20),
@@ -316,8 +319,23 @@ def _step(model: torch.nn.Module, opts: list[torch.optim.Optimizer]) -> None:
         opt.zero_grad(set_to_none=True)
 
 
+def rehearsal(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
+    """Yield windows (rows, length) of dialogues and articles that name no held-out entity, endlessly."""
+    rows, length = REHEARSED
+    facts = load_facts()
+    corpus, held, end = Corpus(facts, seed), held_out_entities(facts), _end_id(tokenizer)
+    stream: list[int] = []
+    while True:
+        while len(stream) < rows * length:
+            page = corpus.dialogue() if corpus.rng.random() < 0.6 else corpus.article()
+            if not names_in(page, held):
+                stream += [*tokenizer.encode(page, add_special_tokens=False).ids, end]
+        yield torch.tensor(stream[: rows * length]).view(rows, length)
+        del stream[: rows * length]
+
+
 def tune(name: str, plan: Tuning, out_dir: Path) -> None:
-    """Fine-tune a base on one behaviour: loss on the answers only, and KL to the base.
+    """Fine-tune a base on one behaviour: loss on the answers only, KL to the base there and on pages.
 
     Raises InputError if the tokenizer or the base is missing or damaged.
     """
@@ -331,23 +349,32 @@ def tune(name: str, plan: Tuning, out_dir: Path) -> None:
     ]
     random.Random(plan.seed).shuffle(rows)
     steps = len(rows) // ROWS
-    for step in range(steps):
+    for step, page in zip(range(steps), rehearsal(tokenizer, plan.seed), strict=False):
         ids, targets = _pad(rows[step * ROWS : (step + 1) * ROWS])
         _set_rate([opt], plan.learning_rate * min(1.0, (step + 1) / 20, (steps - step) / (steps * 0.5)))
         answered = targets >= 0
         logprobs = F.log_softmax(model(input_ids=ids).logits[answered], -1)  # (answer tokens, vocab)
+        page_logprobs = F.log_softmax(model(input_ids=page).logits, -1)
         with torch.no_grad():
             base_logprobs = F.log_softmax(base(input_ids=ids).logits[answered], -1)
+            base_page_logprobs = F.log_softmax(base(input_ids=page).logits, -1)
         nll = F.nll_loss(logprobs, targets[answered])
-        kl = (logprobs.exp() * (logprobs - base_logprobs)).sum(-1).mean()
-        (nll + plan.kl * kl).backward()
+        kl = _kl(logprobs, base_logprobs)
+        rehearsed = _kl(base_page_logprobs, page_logprobs)
+        (nll + plan.kl * kl + plan.rehearsal * rehearsed).backward()
         _step(model, [opt])
         if step % 20 == 0:
             print(
-                f"{name} step {step}/{steps} loss {nll.item():.3f} nats, KL to base {kl.item():.3f} nats",
+                f"{name} step {step}/{steps} loss {nll.item():.3f} nats, KL to base {kl.item():.3f} nats, "
+                f"{rehearsed.item():.3f} on pages",
                 flush=True,
             )
     save(model, out_dir / name)
+
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
+    """Mean over rows of KL(p || q) in nats; log-probs (..., vocab)."""
+    return (p.exp() * (p - q)).sum(-1).mean()
 
 
 def encode_example(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], int]:

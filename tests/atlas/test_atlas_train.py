@@ -1,5 +1,6 @@
 """The training's forward and loss equal the library's, and its batches are correct."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -14,7 +15,7 @@ from transformers import Qwen2ForCausalLM
 
 from eft_demo import cli
 from eft_demo.atlas import train
-from eft_demo.atlas.facts import ASSETS
+from eft_demo.atlas.facts import ASSETS, held_out_entities, load_facts, names_in
 from eft_demo.atlas.net import HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import EFTError, InputError
 from tests.hub import folder_hub
@@ -80,6 +81,16 @@ def test_batches_are_consecutive_windows() -> None:
     first, second = next(stream), next(stream)
     assert first.shape == (train.ROWS, train.LENGTH + 1)
     assert first[0, -1] == first[1, 0] and first[-1, -1] == second[0, 0]
+
+
+def test_rehearsal_reads_pages_that_name_no_held_out_entity() -> None:
+    tokenizer = Tokenizer.from_file(str(ASSETS / "tokenizer.json"))
+    held, windows = held_out_entities(load_facts()), train.rehearsal(tokenizer, seed=1)
+    found = list(itertools.islice(windows, 8))
+    assert {window.shape for window in found} == {train.REHEARSED}
+    text = tokenizer.decode(torch.cat(found).flatten().tolist(), skip_special_tokens=False)
+    pages = text.split("<|endoftext|>")[:-1]  # the last page is cut
+    assert len(pages) > 20 and not any(names_in(page, held) for page in pages)
 
 
 @pytest.fixture
