@@ -2,7 +2,7 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
+/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Poll, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
@@ -227,6 +227,34 @@ export let keptLesson = null; // the one that was open before a reload
 export const setLesson = (next) => void (lesson = next);
 /** @type {(kept: { name: string, at: number } | null) => void} */
 export const keepLesson = (kept) => void (keptLesson = kept);
+
+// ---- a question to the class; whoever calls these actions emits "poll", or "tally" where only votes have changed
+
+/** @type {Poll | null} */
+export let poll = null; // the open one
+/** @type {Votes} */
+export let tally = {}; // what a class room has counted
+/** @type {Votes} */
+export let hands = {}; // what was entered on this page
+
+/** @type {(next: Poll) => void} */
+export function openPoll(next) {
+  poll = next;
+  tally = {};
+  hands = {};
+}
+
+export const revealPoll = () => void (poll = poll && { ...poll, revealed: true });
+export const closePoll = () => void (poll = null);
+/** @type {(counts: Votes) => void} */
+export const setTally = (counts) => void (tally = counts);
+
+// One more vote, or one less (`by` -1), until the answer is revealed.
+/** @type {(id: string, by?: number) => void} */
+export function addHand(id, by = 1) {
+  if (!poll || poll.revealed || !poll.options.some((option) => option.id === id)) return;
+  hands = { ...hands, [id]: Math.max(0, (hands[id] || 0) + by) };
+}
 
 // ---- the tree of texts
 //

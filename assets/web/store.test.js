@@ -179,3 +179,21 @@ test("a branch joins the tree and is the current text", () => {
   store.plant(node(1), historyAt(1));
   assert.deepEqual([store.nodes.size, store.currentNode().run.id, store.runOf("run 0").id], [2, "run 1", "run 0"]);
 });
+
+test("a question takes votes until it is revealed, and each one starts without votes", () => {
+  const poll = { id: "a", kind: /** @type {const} */ ("token"), title: "Which?", options: [{ id: "7", label: "Lima" }], answer: "7", revealed: false };
+  store.openPoll(poll);
+  for (const id of ["7", "7", "8"]) store.addHand(id);
+  store.addHand("7", -1);
+  store.setTally({ 7: 20 });
+  assert.deepEqual([store.hands, store.tally], [{ 7: 1 }, { 7: 20 }]);
+  store.revealPoll();
+  store.addHand("7");
+  assert.deepEqual([store.poll?.revealed, poll.revealed, store.hands], [true, false, { 7: 1 }]);
+  store.openPoll({ ...poll, id: "b" });
+  assert.deepEqual([store.poll?.revealed, store.hands, store.tally], [false, {}, {}]);
+  store.closePoll();
+  store.revealPoll();
+  store.addHand("7");
+  assert.deepEqual([store.poll, store.hands], [null, {}]);
+});

@@ -276,6 +276,16 @@ export interface OpenLesson {
   at: number;
   broken: boolean; // its file cannot be read; the only step says why
 }
+/** A question to the class. `answer` is an option's id, or null where it is not known here. */
+export interface Poll {
+  id: string;
+  kind: "token" | "column";
+  title: string;
+  options: { id: string; label: string }[];
+  answer: string | null;
+  revealed: boolean;
+}
+export type Votes = Record<string, number>; // by option
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {
   progress: any;
