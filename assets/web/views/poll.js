@@ -1,6 +1,7 @@
 // A question to the class: its options with the votes, by click or by the keys 1 to 9, and the answer when it is revealed.
 // What it hides meanwhile is the business of the view that asks it.
 
+import { nat } from "../lib/counterfactual.js";
 import { roleName, shareText } from "../lib/formats.js";
 import { optionOf, votesOf } from "../lib/poll.js";
 import { oddsOf } from "../lib/predict.js";
@@ -96,7 +97,7 @@ function drawVotes() {
 
 // What is known of an option once the answer is revealed.
 function factsOf(id) {
-  if (cover.place) return oddsOf(cover, id).map(([name, logprob]) => roleName(name) + " " + shareText(logprob)).join(" · ");
+  if (cover.place) return oddsOf(cover, id).map(([name, logprob]) => roleName(name) + " " + shareText(Math.exp(nat(logprob)))).join(" · ");
   return cover.whole.columns[cover.order[poll.options.findIndex((option) => option.id === id)]].name;
 }
 
