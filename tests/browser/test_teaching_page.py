@@ -21,7 +21,8 @@ PERCEIVED = """() => {
     const said = one => names.map(name => one.getAttribute(name) || '');
     const announced = document.querySelector('[data-part=status]').textContent.replace(/ 1: .*/, '');
     const all = seen.flatMap(one => [...words(one), ...said(one)]);
-    return [...all, document.title, location.href, announced].join(' ');
+    const whole = [...all, document.title, location.href, announced];
+    return whole.join(' ') + whole.join('');  // a word may be in several tokens
 }"""
 
 
