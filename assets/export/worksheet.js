@@ -4,7 +4,7 @@
 import { el, mount, part, showText, verbatim } from "../web/dom.js";
 import { roleName, shareText, symbolOf } from "../web/lib/formats.js";
 import { grow, makeRun } from "../web/lib/runs.js";
-import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "../web/lib/worksheet.js";
+import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "./tasks.js";
 
 const { rules, details, lines: [first, ...lines] } = JSON.parse(document.getElementById("run").textContent);
 const run = makeRun(first, rules);
@@ -41,7 +41,7 @@ function table(heads, rows) {
 }
 
 function words(column, blanks, isKey) {
-  return table(["blank", "choose from", "your guess"], blanks.map((i, k) => {
+  return table(["blank", "choose from", isKey ? "answer" : "your guess"], blanks.map((i, k) => {
     const choice = el("span"), own = run.labels.get(column.tokens[i].i);
     choice.append(...wordsFor(run, column, i).flatMap((text, n) => [...(n ? ["  ·  "] : []), word(text)]));
     return ["(" + (k + 1) + ")", choice, isKey ? word(own) : ""];

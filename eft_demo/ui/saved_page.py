@@ -1,7 +1,7 @@
 """A run, or a worksheet made from it, as one HTML page that needs no network: the page's own modules draw it.
 
-It contains the lines that the page gets, with texts from models and people as data, never as markup or script. Knows traces, the wire
-format and the page's assets; knows no models and no Gradio.
+It contains the lines that the page gets, with texts from models and people as data, never as markup or
+script. Knows traces, the wire format and the page's assets; knows no models and no Gradio.
 """
 
 import base64
@@ -35,7 +35,7 @@ def to_html(
 
 
 def to_worksheet(run: RunTrace, captions: Mapping[str, str] = MappingProxyType({})) -> str:
-    """A page to print: the text with blanks and the numbers to find, then the answers on a sheet of its own."""
+    """A page to print: the text with blanks and the numbers to find, then the answers on another sheet."""
     return _filled("worksheet", _read("worksheet.css"), run, False, captions)
 
 

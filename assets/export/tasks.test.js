@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "./worksheet.js";
+import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "./tasks.js";
 
 const labels = /** @type {any} */ (new Map([[1, "of"], [2, "Lima"], [3, "Peru"]]));
 // Two candidates: the base prefers 1 by 2 nats, tuning pushes 2 by 3.

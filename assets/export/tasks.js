@@ -1,12 +1,12 @@
 // A worksheet made from a run: which tokens of a text become blanks, and the numbers to find, with their answers.
 
-/** @import { Column, Labels, Run, Token } from "../types.js" */
+/** @import { Column, Labels, Run, Token } from "../web/types.js" */
 
-import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, nat } from "./counterfactual.js";
-import { shuffled } from "./poll.js";
-import { candidatesOf } from "./predict.js";
-import { FAR_VALUE, mainRival } from "./sentences.js";
-import { finalOf, shiftOf } from "./tokens.js";
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, nat } from "../web/lib/counterfactual.js";
+import { shuffled } from "../web/lib/poll.js";
+import { candidatesOf } from "../web/lib/predict.js";
+import { FAR_VALUE, mainRival } from "../web/lib/sentences.js";
+import { finalOf, shiftOf } from "../web/lib/tokens.js";
 
 const BLANKS = 6;
 const APART = 2; // so many tokens from one blank to the next, so that there is a text to guess from
@@ -29,6 +29,7 @@ export function blanksOf(column, labels) {
 /** @type {(column: Column, blanks: number[]) => (string | number)[]} */
 export function piecesOf({ tokens }, blanks) {
   return tokens.flatMap((token, i) => {
+    if (i === 0) token = { ...token, s: token.s.trimStart() };
     const k = blanks.indexOf(i);
     return k < 0 ? [token.s] : [/** @type {RegExpMatchArray} */ (token.s.match(/^\s*/))[0], k + 1, /** @type {RegExpMatchArray} */ (token.s.match(/\s*$/))[0]];
   });
