@@ -149,6 +149,9 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     assert box["y"] + box["height"] <= 720 and violations(page) == []
     page.keyboard.press("Escape")  # leaves, and the question stays
     assert page.locator("[data-part=presented]").is_hidden() and page.locator("[data-part=poll]").is_visible()
+    page.keyboard.press("PageDown")  # the next step of the lesson is about the whole texts
+    page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 7')")
+    assert page.locator("[data-part=poll]").is_hidden()
 
 
 def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: Site, tmp_path: Path) -> None:

@@ -36,5 +36,6 @@ function writeTexts() {
 export function listen() {
   on("teach", () => allow(part("blind-open"), refusal()));
   on("poll", writeTexts);
+  for (const kind of ["run", "shown", "done", "running"]) on(kind, () => (part("present-blind").disabled = refusal() !== ""));
   part("blind-open").addEventListener("click", goBlind);
 }

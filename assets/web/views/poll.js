@@ -5,7 +5,7 @@ import { nat } from "../lib/counterfactual.js";
 import { roleName, shareText } from "../lib/formats.js";
 import { optionOf, votesOf } from "../lib/poll.js";
 import { oddsOf } from "../lib/predict.js";
-import { el, element, isOurs, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
+import { el, element, isOurs, isTouch, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
 import { addGuess, closePoll, cover, emit, guesses, on, openPoll, poll, revealPoll, run, setCover, takeGuessBack, tally, wholeRun } from "../store.js";
 import { show } from "./branching.js";
 import { dialogIsOpen } from "./dialogs.js";
@@ -92,7 +92,7 @@ function drawVotes() {
   });
   part("poll-back").disabled = !guesses.length;
   const all = votes.reduce((sum, one) => sum + one.votes, 0), hits = votes.find(({ id }) => id === poll.answer)?.votes ?? 0;
-  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") : "Press the number of a guess, once for each.";
+  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") : (isTouch() ? "Tap" : "Press the number of") + " a guess, once for each.";
 }
 
 // What is known of an option once the answer is revealed.
