@@ -292,6 +292,7 @@ export interface Cover {
   after: Run;
   place?: Place;
   order?: number[];
+  at?: Place | null; // the token to select again
 }
 export type Votes = Record<string, number>; // by option
 /** What the family menu shows, as ui/family_menu.py makes it. */
