@@ -27,14 +27,7 @@ function markOf(poll, id, mine) {
   return marks.filter(Boolean).join(", ");
 }
 
-function noteOf({ counts, numbers }, id) {
-  const votes = counts[id] === 1 ? "1 vote" : counts[id] + " votes";
-  const { base, mix } = numbers[id] || {};
-  const shown = [["base", base], ["mix", mix]].filter(([, value]) => value !== undefined).map(([name, value]) => name + " " + percent(value));
-  return [votes, ...shown].join(" · ");
-}
-
-export const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : (100 * share).toFixed(share < 0.1 ? 1 : 0) + " %");
+const noteOf = ({ counts, notes }, id) => [counts[id] === 1 ? "1 vote" : counts[id] + " votes", notes[id]].filter(Boolean).join(" · ");
 
 export function statusOf({ poll, mine }) {
   if (!poll) return "You are in. The next question appears here.";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { optionLines, pauseMs, percent, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const options = [{ id: "7", label: " Lima" }, { id: "9", label: " Peru" }];
 const open = { news: 3, poll: { number: 1, kind: "token", title: "Which?", options, revealed: false }, mine: null, link: "" };
-const revealed = { ...open, mine: "9", poll: { ...open.poll, revealed: true, answer: "7", counts: { 7: 30, 9: 10 }, numbers: { 7: { base: 0.912, mix: 0.98 }, 9: { base: 0.0004, mix: 0 } } } };
+const revealed = { ...open, mine: "9", poll: { ...open.poll, revealed: true, answer: "7", counts: { 7: 30, 9: 10 }, notes: { 7: "large base 91 % · mix 98 %" } } };
 
 test("an address has a code, with or without an invitation; anything else is none", () => {
   assert.deepEqual(readAddress("#BCDFGH"), { code: "BCDFGH", invite: "" });
@@ -25,14 +25,13 @@ test("an open question shows the vote and nothing of the answer", () => {
 
 test("a revealed question shows the answer, the votes, and the probabilities under base and mix", () => {
   const [lima, peru] = optionLines(revealed);
-  assert.deepEqual([lima.right, lima.mark, lima.share, lima.note], [true, "✓ the answer", 0.75, "30 votes · base 91 % · mix 98 %"]);
-  assert.deepEqual([peru.mine, peru.mark, peru.note], [true, "your vote", "10 votes · base under 0.1 % · mix 0.0 %"]);
-  assert.equal(optionLines({ ...revealed, poll: { ...revealed.poll, numbers: {}, counts: { 7: 1, 9: 0 } } })[0].note, "1 vote");
+  assert.deepEqual([lima.right, lima.mark, lima.share, lima.note], [true, "✓ the answer", 0.75, "30 votes · large base 91 % · mix 98 %"]);
+  assert.deepEqual([peru.mine, peru.mark, peru.note], [true, "your vote", "10 votes"]);
+  assert.equal(optionLines({ ...revealed, poll: { ...revealed.poll, notes: {}, counts: { 7: 1, 9: 0 } } })[0].note, "1 vote");
   assert.equal(optionLines({ ...revealed, poll: { ...revealed.poll, counts: { 7: 0, 9: 0 } } })[0].share, 0);
   assert.match(statusOf({ ...revealed, mine: "7" }), /right/);
   assert.match(statusOf(revealed), /marked/);
   assert.match(statusOf({ ...revealed, poll: { ...revealed.poll, answer: null } }), /closed/);
-  assert.equal(percent(0.05), "5.0 %");
 });
 
 test("a phone asks again at once after news, later after a failure, and never all phones together", () => {

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from eft_demo.errors import InputError
-from eft_demo.settings import check_number, show_value
+from eft_demo.settings import show_value
 
 KINDS = ("token", "column")
 MAX_ID_CHARS = 64
 MAX_TITLE_CHARS = 400  # a question, or the text before the hidden token
-MAX_LABEL_CHARS = 200  # a token, or the name of a column
+MAX_LABEL_CHARS = 200  # a token, the name of a column, a note
 MAX_OPTIONS = 12  # more buttons do not fit a phone
 MAX_LINK_CHARS = 16_000  # a prompt of the default length, each character as %xx
 
@@ -29,9 +29,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A question to the class. `answer` and `numbers` are empty until it is revealed.
+    """A question to the class. `answer` and `notes` are empty until it is revealed.
 
-    `numbers` maps the id of an option to its probabilities under "base" and "mix".
+    `notes` are facts by the id of an option, such as its probabilities under base and mix.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Poll:
     options: tuple[Option, ...]
     revealed: bool = False
     answer: str | None = None
-    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def has(self, option: object) -> bool:
         """Whether that is the id of an option."""
@@ -79,8 +79,8 @@ def _read_poll(posted: object) -> Poll:
     answer = posted.get("answer")
     if answer is not None and not (isinstance(answer, str) and poll.has(answer)):
         raise _wrong("answer", "the id of an option", answer)
-    numbers = _read_numbers(posted.get("numbers") or {}, poll)
-    return replace(poll, revealed=True, answer=answer, numbers=numbers)
+    notes = _read_notes(posted.get("notes", {}), poll)
+    return replace(poll, revealed=True, answer=answer, notes=notes)
 
 
 def _read_options(posted: object) -> tuple[Option, ...]:
@@ -101,18 +101,13 @@ def _read_options(posted: object) -> tuple[Option, ...]:
     return tuple(options)
 
 
-def _read_numbers(posted: object, poll: Poll) -> Mapping[str, Mapping[str, float]]:
+def _read_notes(posted: object, poll: Poll) -> Mapping[str, str]:
     if not isinstance(posted, Mapping):
-        raise _wrong("numbers", "an object", posted)
-    read: dict[str, Mapping[str, float]] = {}
-    for option, pair in posted.items():
-        if not poll.has(option) or not isinstance(pair, Mapping) or not set(pair) <= {"base", "mix"}:
-            raise _wrong("numbers", "base and mix of options", option)
-        read[option] = {
-            name: float(check_number("A probability", value, 0, 1, code="poll_form"))
-            for name, value in pair.items()
-        }
-    return read
+        raise _wrong("notes", "an object", posted)
+    for option in posted:
+        if not poll.has(option):
+            raise _wrong("notes", "texts by the id of an option", option)
+    return {option: _text(note, "note", MAX_LABEL_CHARS, empty=True) for option, note in posted.items()}
 
 
 def _text(value: object, name: str, most: int, *, empty: bool = False) -> str:

@@ -150,7 +150,10 @@ class Classroom:
             self._guesses.check(address)
         if room is None:
             self._guesses.note(address)
-            raise _no_room()
+            raise InputError(
+                "There is no room with this code. Check the code on the screen; a room ends with its lesson.",
+                code="no_room",
+            )
         self._make_room(room)
         token = make_secret()
         room.students[token] = Student(self._clock())
@@ -192,13 +195,14 @@ class Classroom:
         room.counts += 1
 
     def view(self, room: Room, token: str) -> dict[str, object]:
-        """What a phone shows. The answer, the numbers and the tally come only once they are revealed."""
+        """What a phone shows. Answer, notes and tally come once they are revealed, and so does the link."""
         poll = room.shown.poll
+        asking = poll is not None and not poll.revealed
         return {
             "news": room.news,
             "poll": _phone_poll(room, poll) if poll else None,
             "mine": room.votes.get(token),
-            "link": room.shown.link,
+            "link": "" if asking else room.shown.link,
         }
 
     # ---- both
@@ -246,13 +250,13 @@ def _phone_poll(room: Room, poll: Poll) -> dict[str, object]:
         "revealed": poll.revealed,
     }
     if poll.revealed:
-        asked |= {"answer": poll.answer, "numbers": {o: dict(pair) for o, pair in poll.numbers.items()}}
+        asked |= {"answer": poll.answer, "notes": dict(poll.notes)}
         asked |= {"counts": _counts(room)}
     return asked
 
 
 def _no_room() -> EFTError:
     return InputError(
-        "There is no such room. Check its code; or it has ended, or this phone has not joined it.",
+        "This room has ended, or its key is wrong.",
         code="no_room",
     )

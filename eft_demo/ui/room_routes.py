@@ -25,7 +25,7 @@ from eft_demo.ui.visitors import network
 ROOM = ASSETS / "room"
 NEWS_S = 20.0  # the longest wait for news: many proxies end a silent request after 30 s
 GATHER_S = 0.1  # votes of this long are one change for the presenter's page, which would redraw 60 times
-STATUS = {"no_room": 404, "poll_closed": 409, "no_option": 400, "poll_form": 400}
+STATUS = {"no_room": 404, "poll_closed": 409}
 
 Posted = Mapping[str, object]
 Answer = dict[str, object]

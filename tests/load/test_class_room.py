@@ -22,7 +22,7 @@ SETTINGS = Settings(port=0, max_wrong_codes=5)
 SCHOOL, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 OPTIONS = [{"id": str(number), "label": f"token {number}"} for number in range(4)]
 ASKED = {"id": "first", "kind": "token", "title": "Which token is next?", "options": OPTIONS, "answer": "2"}
-REVEALED = {**ASKED, "revealed": True, "numbers": {"2": {"base": 0.9, "mix": 0.25}}}
+REVEALED = {**ASKED, "revealed": True, "notes": {"2": "base 90 %"}}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_sixty_phones_vote_at_once_and_each_vote_counts_once(demo: tuple[Page, s
             heard = [asyncio.create_task(news_of(phones, room["code"], one, 0)) for one in joined]
             await teacher.post("show", **mine, poll=ASKED, link="v=1&prompt=x")
             views = await asyncio.gather(*heard)
-            assert all(view["poll"]["options"] == OPTIONS and view["link"] for view in views)
+            assert all(view["poll"]["options"] == OPTIONS and not view["link"] for view in views)
             assert '"answer"' not in str(views).replace("'", '"')
 
             chosen = [str(number % 3) for number in range(PHONES)]
@@ -98,11 +98,11 @@ def test_sixty_phones_vote_at_once_and_each_vote_counts_once(demo: tuple[Page, s
             assert changed["mine"] == "2"
 
             heard = [asyncio.create_task(news_of(phones, room["code"], one, 1)) for one in joined]
-            await teacher.post("show", **mine, poll=REVEALED)
+            await teacher.post("show", **mine, poll=REVEALED, link="v=1&prompt=x")
             views = await asyncio.gather(*heard)
             assert {view["poll"]["answer"] for view in views} == {"2"}
             assert views[0]["poll"]["counts"] == {"0": 19, "1": 20, "2": 21, "3": 0}
-            assert views[0]["poll"]["numbers"] == REVEALED["numbers"]
+            assert views[0]["poll"]["notes"] == REVEALED["notes"] and views[0]["link"] == "v=1&prompt=x"
             late = {"code": room["code"], "token": joined[1]["token"], "poll": 1, "option": "2"}
             assert (await phones.post("vote", 409, **late))["error"] == "poll_closed"
 
@@ -147,7 +147,7 @@ def test_nothing_forged_counts_and_guessing_stops_neither_phones_nor_scanned_cod
                 ("tally", {"code": code, "secret": "", "counted": -1}, "no_room"),
                 ("end", {"code": code}, "no_room"),
                 ("show", {**mine, "poll": {**ASKED, "options": OPTIONS[:1]}}, "poll_form"),
-                ("show", {**mine, "poll": {**REVEALED, "numbers": {"2": {"base": 7}}}}, "poll_form_range"),
+                ("show", {**mine, "poll": {**REVEALED, "notes": {"7": "x"}}}, "poll_form"),
             ]
             status = {"no_room": 404, "poll_closed": 409}
             for act, body, error in forged:
