@@ -2,7 +2,7 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Poll, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
+/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Poll, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
@@ -234,26 +234,34 @@ export const keepLesson = (kept) => void (keptLesson = kept);
 export let poll = null; // the open one
 /** @type {Votes} */
 export let tally = {}; // what a class room has counted
-/** @type {Votes} */
-export let hands = {}; // what was entered on this page
+/** @type {string[]} */
+export let guesses = []; // options chosen on this page, in order
+/** @type {Cover | null} */
+export let cover = null; // what the open question hides, while `run` is what may be seen
+export let polls = 0; // questions so far
 
 /** @type {(next: Poll) => void} */
 export function openPoll(next) {
   poll = next;
+  polls += 1;
   tally = {};
-  hands = {};
+  guesses = [];
 }
 
 export const revealPoll = () => void (poll = poll && { ...poll, revealed: true });
 export const closePoll = () => void (poll = null);
 /** @type {(counts: Votes) => void} */
 export const setTally = (counts) => void (tally = counts);
+/** @type {(next: Cover | null) => void} */
+export const setCover = (next) => void (cover = next);
 
-// One more vote, or one less (`by` -1), until the answer is revealed.
-/** @type {(id: string, by?: number) => void} */
-export function addHand(id, by = 1) {
-  if (!poll || poll.revealed || !poll.options.some((option) => option.id === id)) return;
-  hands = { ...hands, [id]: Math.max(0, (hands[id] || 0) + by) };
+/** @type {(id: string) => void} */
+export function addGuess(id) {
+  if (poll && !poll.revealed && poll.options.some((option) => option.id === id)) guesses = [...guesses, id];
+}
+
+export function takeGuessBack() {
+  if (poll && !poll.revealed) guesses = guesses.slice(0, -1);
 }
 
 // ---- the tree of texts
@@ -353,6 +361,7 @@ export const noteKeys = (keys) => void (lastKey = Math.max(lastKey, ...keys.map(
 
 // ---- derived values
 
+export const wholeRun = () => (cover && [cover.seen, cover.after].includes(run) ? cover.whole : run); // also what a question hides of it
 export const carded = () => preview || selected; // whose card it is
 /** @type {(column: Column, i: number) => Token} */
 export const shown = (column, i) => (asIf && column.remixed?.[i]) || column.tokens[i]; // a token as shown
@@ -363,7 +372,7 @@ export const runsOf = (node) => [node.run, ...node.same.values()];
 /** @type {(id: string) => Run | null} */
 export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) => other.id === id) || null;
 /** @type {(node: TreeNode) => number | null} */
-export const sameOf = (node) => [...node.same].find(([, other]) => other === run)?.[0] ?? null; // whose text is scored; null: own text
+export const sameOf = (node) => [...node.same].find(([, other]) => other === wholeRun())?.[0] ?? null; // whose text is scored; null: own text
 /** @type {() => string[]} */
 export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
 

@@ -285,6 +285,14 @@ export interface Poll {
   answer: string | null;
   revealed: boolean;
 }
+/** A run, what may be seen of it before and after the answer, and what was asked: a token, or the columns in an order. */
+export interface Cover {
+  whole: Run;
+  seen: Run;
+  after: Run;
+  place?: Place;
+  order?: number[];
+}
 export type Votes = Record<string, number>; // by option
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {

@@ -8,11 +8,11 @@ import { splitmix } from "./noise.js";
 /** @type {(poll: Poll) => Poll} */
 export const withoutAnswer = (poll) => (poll.revealed ? poll : { ...poll, answer: null });
 
-// The votes of each option: those that a class room counts, and those entered on this page.
-/** @type {(poll: Poll, ...counts: Votes[]) => { id: string, label: string, votes: number, share: number }[]} */
-export function votesOf({ options }, ...counts) {
+// The votes of each option: those that a class room has counted, and the guesses made on this page.
+/** @type {(poll: Poll, tally: Votes, guesses: string[]) => { id: string, label: string, votes: number, share: number }[]} */
+export function votesOf({ options }, tally, guesses) {
   /** @type {(id: string) => number} */
-  const sum = (id) => counts.reduce((total, votes) => total + countIn(votes, id), 0);
+  const sum = (id) => countIn(tally, id) + guesses.filter((guess) => guess === id).length;
   const all = options.reduce((total, { id }) => total + sum(id), 0);
   return options.map(({ id, label }) => ({ id, label, votes: sum(id), share: all ? sum(id) / all : 0 }));
 }

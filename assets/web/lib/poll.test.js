@@ -10,12 +10,13 @@ test("others see the answer once it is revealed, and not before", () => {
   assert.equal(withoutAnswer({ ...poll, revealed: true }).answer, "7");
 });
 
-test("the votes of the room and of this page add up; what is no option or no count is ignored", () => {
-  const votes = (...counts) => votesOf(poll, ...counts).map((one) => [one.votes, one.share]);
-  assert.deepEqual(votes({}, {}), [[0, 0], [0, 0]]);
-  assert.deepEqual(votes({ 7: 2 }, { 7: 1, 9: 1 }), [[3, 0.75], [1, 0.25]]);
-  assert.deepEqual(votes({ 7: -2, 9: 1.5, 8: 9, toString: 4 }, /** @type {any} */ ({ 9: "3" })), [[0, 0], [0, 0]]);
-  assert.deepEqual(votesOf({ ...poll, options: [{ id: "toString", label: "x" }] }, {})[0].votes, 0);
+test("the votes of the room and the guesses of this page add up; what is no option or no count is ignored", () => {
+  const votes = (tally, guesses) => votesOf(poll, tally, guesses).map((one) => [one.votes, one.share]);
+  assert.deepEqual(votes({}, []), [[0, 0], [0, 0]]);
+  assert.deepEqual(votes({ 7: 2 }, ["9", "7"]), [[3, 0.75], [1, 0.25]]);
+  assert.deepEqual(votes(/** @type {any} */ ({ 7: -2, 9: "3", 8: 9, toString: 4 }), ["8"]), [[0, 0], [0, 0]]);
+  assert.deepEqual(votes({ 7: 1.5 }, []), [[0, 0], [0, 0]]);
+  assert.deepEqual(votesOf({ ...poll, options: [{ id: "toString", label: "x" }] }, {}, [])[0].votes, 0);
 });
 
 test("a key names an option by its place", () => {

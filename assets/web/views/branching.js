@@ -6,7 +6,7 @@ import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
   asIf, asking, back, beginFrom, comeBackTo, config, currentNode, emit, forgetSamples, history, lookAt, nodes, noteSame, plant,
-  plantTree, plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
+  plantTree, plotted, poll, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
 } from "../store.js";
 import { setSliders, steeredColumn, describeAsIf } from "./as-if.js";
 import { startPlot } from "./bars.js";
@@ -41,7 +41,7 @@ export function placeRun() {
 // Requests as many samples as the card says, each with its own seed.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
   const node = currentNode(), column = run.columns[p];
-  if (!node) return;
+  if (!node || poll) return; // a question shows a part of the run only
   endTape();
   if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches, the maximum. Press Run to start over.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.columns.map(({ sampling }) => sampling.seed));

@@ -53,7 +53,7 @@ function closeLesson() {
   setAddress("");
   measure();
   emit("changed");
-  if (inside) part("lesson-open").focus();
+  if (inside) part("teach-open").focus();
 }
 
 function go(by) {
