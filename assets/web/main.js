@@ -34,6 +34,7 @@ import * as predictView from "./views/predict.js";
 import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
+import * as room from "./views/room.js";
 import * as share from "./views/share.js";
 import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
@@ -46,7 +47,7 @@ import * as welcomeView from "./views/welcome.js";
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView, room, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {
