@@ -24,6 +24,7 @@ const CHANGES = "/^(add|clear|delete|pop|push|reverse|set|shift|sort|splice|unsh
 const USE_AN_ACTION = "Change what is in the store through one of its actions.";
 
 export default [
+  { ignores: ["assets/web/vendor/**"] },
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   {

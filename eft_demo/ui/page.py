@@ -39,7 +39,7 @@ from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
-from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.web_modules import LATER, page_modules
 from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
@@ -274,7 +274,7 @@ def asset(name: str) -> str:
 def loader() -> str:
     """The script that Gradio runs with element, trigger, props, server and watch: it imports the modules."""
     modules = page_modules()
-    names = json.dumps(list(modules.files))
+    names = json.dumps([name for name in modules.files if not name.startswith(LATER)])
     text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", names)
     return f'"use strict";\n{text}'
 

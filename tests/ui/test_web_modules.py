@@ -17,7 +17,9 @@ from eft_demo.ui.page import loader
 from eft_demo.ui.web_modules import WEB, Modules, module_route, page_modules, read_modules
 from tests.javascript import find_node
 
-MODULES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
+SERVED = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
+VENDORED = [name for name in SERVED if name.startswith("vendor/")]  # other people's, unchanged
+MODULES = [name for name in SERVED if name not in VENDORED]
 SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
 # addEventListener("keydown", ...), a list of types that contains one, onkeydown = ...
@@ -101,10 +103,18 @@ def test_the_loader_names_the_version_and_the_event() -> None:
     assert all(json.dumps(name) in loader() for name in MODULES) and "NAMES" not in loader()
 
 
+def test_what_others_wrote_has_its_licence_and_is_loaded_only_when_needed() -> None:
+    for name in VENDORED:
+        assert "MIT License" in (WEB / name).with_suffix(".LICENSE").read_text(encoding="utf-8")
+        assert json.dumps(name) not in loader()
+        users = [other for other in MODULES if f'import("../{name}")' in (WEB / other).read_text("utf-8")]
+        assert len(users) == 1
+
+
 def test_the_version_follows_the_contents(tmp_path: Path) -> None:
     shutil.copytree(WEB, tmp_path / "web")
     copied = read_modules(tmp_path / "web")
-    assert copied == page_modules() and set(copied.files) == set(MODULES)
+    assert copied == page_modules() and set(copied.files) == set(SERVED)
     (tmp_path / "web" / "lib" / "keys.test.js").write_text("no part of the page")
     assert read_modules(tmp_path / "web") == copied
     (tmp_path / "web" / "lib" / "keys.js").write_text("export const other = 1;\n")

@@ -139,7 +139,6 @@ export function explainDraft(column, token, labels) {
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
 
-
 /** @type {(overlap: number) => string} */
 function keptText(overlap) {
   const low = Math.round((100 * overlap) / (2 - overlap)), high = Math.round(100 * overlap);
