@@ -14,7 +14,7 @@ function refusal() {
   return canBeBlind(wholeRun()) ? "" : "These columns have the same text";
 }
 
-function begin() {
+export function goBlind() {
   endTape();
   if (refusal()) return;
   const whole = wholeRun(), order = blindOrder(whole);
@@ -28,6 +28,7 @@ function writeTexts() {
     const pane = paneOf(k), box = pane.querySelector(".text"), text = wholeText(cover.whole.columns[p]);
     showText(box, text);
     box.classList.toggle("empty", !text);
+    box.tabIndex = 0; // a long one must be scrolled
     for (const piece of pane.querySelector(".foot").children) piece.textContent = "";
   });
 }
@@ -35,5 +36,5 @@ function writeTexts() {
 export function listen() {
   on("teach", () => allow(part("blind-open"), refusal()));
   on("poll", writeTexts);
-  part("blind-open").addEventListener("click", begin);
+  part("blind-open").addEventListener("click", goBlind);
 }

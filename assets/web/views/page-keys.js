@@ -8,6 +8,7 @@ import { dialogIsOpen } from "./dialogs.js";
 import { openHelp } from "./help.js";
 import { startRun, stopRun } from "./ask.js";
 import { endPoll } from "./poll.js";
+import { leavePresenting } from "./present.js";
 import { pauseReplay } from "./replay.js";
 import { closeSide, isSheet } from "./side.js";
 
@@ -28,7 +29,7 @@ function onKey(key, { target }) {
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
-  else if (!pauseReplay()) return endPoll() || (isSheet() && closeSide()) || (widen(null), wasWide);
+  else if (!pauseReplay()) return leavePresenting() || endPoll() || (isSheet() && closeSide()) || (widen(null), wasWide);
   return true;
 }
 

@@ -25,14 +25,14 @@ function askFor(p, i) {
   askClass(predictionOf(whole, p, i, "token-" + Date.now().toString(36) + "-" + polls), { whole, seen: upTo(whole, p, i), after: upTo(whole, p, i + 1), place: { p, i } });
 }
 
-function begin() {
+export function beginToPredict() {
   endTape();
   const able = columnsToGuess(), p = able.includes(plotted) ? plotted : able.at(-1);
   if (p !== undefined) askFor(p, firstGuess(wholeRun(), p));
 }
 
 // The next token that can be guessed, or the one before.
-export function goOn(by) {
+function goOn(by) {
   if (!asked()) return false;
   const { p, i } = cover.place, to = nextGuess(cover.whole, p, i, by);
   if (to !== null) askFor(p, to);
@@ -65,7 +65,7 @@ function onKey(key, { target }) {
 export function listen() {
   on("teach", () => allow(part("predict-open"), refusal()));
   on("poll", drawPlace);
-  part("predict-open").addEventListener("click", begin);
+  part("predict-open").addEventListener("click", beginToPredict);
   part("poll-before").addEventListener("click", () => goOn(-1));
   part("poll-after").addEventListener("click", () => goOn(1));
   part("poll-column").addEventListener("change", () => askFor(Number(part("poll-column").value), firstGuess(cover.whole, Number(part("poll-column").value))));

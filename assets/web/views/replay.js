@@ -108,9 +108,11 @@ function roll(lines) {
   showTape();
 }
 
-function stepOn() {
+export function stepOn() { // returns whether there was a token to show
+  if (!tape || tape.at === tape.frames.length) return false;
   setPlaying(false);
   roll(advanceTape(1));
+  return true;
 }
 
 function setPlaying(now) {

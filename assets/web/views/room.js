@@ -2,16 +2,14 @@
 // tally. Only this tab has the room's secret.
 
 import { chipOf, countOf, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
-import { lessonHash } from "../lib/lesson.js";
-import { answerOf, pause, server } from "../api.js";
+import { pause } from "../api.js";
 import { element, part } from "../dom.js";
-import { classRoom, emit, lesson, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
+import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { dialogOf, openDialog } from "./dialogs.js";
-import { familySettings } from "./formats.js";
 import { notice } from "./messages.js";
 import { factsOf } from "./poll.js";
 import { drawQr } from "./qr.js";
-import { runSettings } from "./settings.js";
+import { addressNow } from "./share.js";
 
 const KEPT = "eft-class-room";
 const DEAD_MS = 40_000; // the server answers after at most 20 s
@@ -73,12 +71,14 @@ function present({ code, secret, invite }) {
 }
 
 function draw() {
-  part("room-chip").hidden = part("room-box").hidden = !classRoom;
+  for (const name of ["room-chip", "present-room", "room-box"]) part(name).hidden = !classRoom;
   if (!classRoom) return;
   const { short, full } = chipOf(classRoom.code, roomNow, Boolean(poll));
-  part("room-chip").textContent = short;
-  part("room-chip").setAttribute("aria-label", full);
-  part("room-chip").classList.toggle("lost", roomNow.lost);
+  for (const chip of [part("room-chip"), part("present-room")]) {
+    chip.textContent = short;
+    chip.setAttribute("aria-label", full);
+    chip.classList.toggle("lost", roomNow.lost);
+  }
   part("room-address").textContent = typedAddress(link());
   part("room-local").hidden = !isOnlyHere(location.hostname);
   part("room-code").textContent = classRoom.code;
@@ -105,13 +105,8 @@ async function sendShown() {
   sending = 0;
 }
 
-// The end of a share link to the shown run, or to the step of the lesson.
-async function runLink() {
-  if (lesson && !lesson.broken) return lessonHash(lesson.name, lesson.at).slice(1);
-  if (!run) return "";
-  const { query = "" } = await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
-  return query;
-}
+// The end of a link to the shown run, or to the step of the lesson.
+const runLink = async () => (run ? ((await addressNow()).split("#")[1] ?? "") : "");
 
 // Follows the tally for as long as the room is open.
 async function follow() {
@@ -176,7 +171,7 @@ async function copyLink() {
 }
 
 export function listen() {
-  for (const name of ["room-open", "room-chip"]) part(name).addEventListener("click", open);
+  for (const name of ["room-open", "room-chip", "present-room"]) part(name).addEventListener("click", open);
   part("room-end").addEventListener("click", end);
   part("room-copy").addEventListener("click", copyLink);
   on("poll", () => classRoom && (noteRoom({ voted: 0 }), draw(), sendShown()));

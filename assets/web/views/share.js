@@ -1,9 +1,10 @@
 // Share: a link to the settings, and the run as a file. The server makes both from checked data; only the browser keeps the
 // file.
 
+import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
 import { el, element, part } from "../dom.js";
-import { config, run } from "../store.js";
+import { config, lesson, run } from "../store.js";
 import { makeOffer, openDialog } from "./dialogs.js";
 import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
@@ -32,6 +33,14 @@ async function openShare() {
   if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
   else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
   if (answer.note) part("link-note").textContent = answer.note;
+}
+
+// The address of this page as it is: of the lesson's step, or with the settings; the bare one where they do not fit.
+export async function addressNow() {
+  const page = config.address || location.origin + location.pathname;
+  if (lesson) return page + lessonHash(lesson.name, lesson.at);
+  const answer = config.absent ? {} : await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+  return answer.query ? page + "#" + answer.query : page;
 }
 
 async function copyLink() {

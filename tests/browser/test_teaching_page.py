@@ -1,0 +1,145 @@
+"""Teaching without a model: the class guesses a token and a column, and the page is presented."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from tests.site import BROWSER_MARKS, Site, serving, violations
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+LESSON = "#lesson=ten-steps&step=5"
+# What a person or a screen reader can get from the page, but for the options themselves.
+PERCEIVED = """() => {
+    const seen = [...document.querySelectorAll('body *')].filter(one =>
+        one.checkVisibility() && !one.closest('[data-part=poll-options], [data-part=status], script, style'));
+    const words = one => [...one.childNodes].filter(({nodeType}) => nodeType === 3).map(node => node.data);
+    const names = ['aria-label', 'title', 'alt', 'value', 'data-label', 'data-would', 'data-number'];
+    const said = one => names.map(name => one.getAttribute(name) || '');
+    const announced = document.querySelector('[data-part=status]').textContent.replace(/ 1: .*/, '');
+    const all = seen.flatMap(one => [...words(one), ...said(one)]);
+    return [...all, document.title, location.href, announced].join(' ');
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
+        yield site
+
+
+def open_lesson(site: Site, width: int, height: int, theme: str) -> Any:
+    page = site.open(width, height, query=f"/?__theme={theme}{LESSON}")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    return page
+
+
+def choose(page: Any, entry: str) -> None:
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator(f"[data-part={entry}-open]").press("Enter")
+
+
+def column_texts(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .text", "all => all.map(one => one.textContent.trim())"
+    )
+    return found
+
+
+def votes(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(".option > b", "all => all.map(one => one.textContent)")
+    return found
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
+def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: int, theme: str) -> None:
+    page = open_lesson(site, width, height, theme)
+    whole = column_texts(page)
+    assert "Glad" in page.evaluate(PERCEIVED) and "Lima" in page.evaluate(PERCEIVED)
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert violations(page) == [] and page.evaluate("document.activeElement.dataset.part") == "predict-open"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option")
+    perceived = page.evaluate(PERCEIVED)
+    assert not [word for word in ("Glad", "Lima", "28 July", "Lisbon") if word in perceived]
+    assert page.locator(".option").all_inner_texts().count("4\nGlad") == 1  # in a fixed, shuffled order
+    for key in ("1", "4", "4", "2", "Backspace", "7"):
+        page.keyboard.press(key)
+    assert votes(page) == ["1", "", "", "2"]
+    assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= width
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option.right")
+    right = page.locator(".option.right").inner_text()
+    assert "Glad" in right and "large base 4 %" in right and "mix 34 %" in right
+    assert column_texts(page)[-1] == "Glad" and "Lima" not in page.evaluate(PERCEIVED)
+    assert violations(page) == []
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('[data-part=poll-at]').textContent === 'token 9'")
+    assert column_texts(page)[-1] == "Glad you asked! Peru's capital is"
+    assert "Lima" not in page.evaluate(PERCEIVED)
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=lesson]").is_visible()
+    assert column_texts(page) == whole
+
+    choose(page, "blind")
+    page.wait_for_selector(".option")
+    assert sorted(column_texts(page)) == sorted(text.strip() for text in whole)
+    assert column_texts(page) != whole
+    assert page.locator(".t").count() == 0
+    perceived = page.evaluate(PERCEIVED)
+    assert not [
+        word for word in ("Up-scaled", "Tuned", "assistant", "large_base", "behaviour") if word in perceived
+    ]
+    assert violations(page) == []
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option.right")
+    named = dict(zip("ABC", page.locator(".option small").all_inner_texts(), strict=True))
+    assert sorted(named.values()) == ["Base", "Tuned", "Up-scaled"]
+    assert page.locator(".option.right small").inner_text() == "Up-scaled"
+    assert column_texts(page) == whole and violations(page) == []
+    page.reload()  # nothing of a question is kept
+    page.wait_for_selector(".t[aria-pressed=true]")
+    assert page.locator("[data-part=poll]").is_hidden() and column_texts(page) == whole
+
+
+def test_everything_is_presented_on_one_screen(site: Site) -> None:
+    page = open_lesson(site, 1280, 720, "light")
+    choose(page, "present")
+    page.wait_for_selector(".plot .barlayer .point")
+    for name in ("presented", "alpha", "columns", "plot", "lesson-text", "lesson-reveal"):
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["height"] > 20, name
+    for name in (".pane .text", "[data-part=lesson-text]", "[data-part=presented-prompt]"):
+        size = page.eval_on_selector(name, "one => parseFloat(getComputedStyle(one).fontSize)")
+        assert size >= 28, name
+    hidden = ("prompt", "more", "legend", "share", "card-table")
+    assert not [name for name in hidden if page.locator(f"[data-part={name}]").is_visible()]
+    assert violations(page) == []
+    page.keyboard.press("PageDown")
+    page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 6')")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    before = page.locator(".t[aria-pressed=true]").get_attribute("data-i")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        f"document.querySelector('.t[aria-pressed=true]').dataset.i === '{int(before) + 1}'"
+    )
+    page.keyboard.press("q")
+    page.wait_for_selector(".qr svg path")
+    assert page.locator("[data-part=qr-link]").inner_text().endswith("/#lesson=ten-steps&step=6")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.wait_for_selector(".option")
+    assert page.eval_on_selector(".option", "one => parseFloat(getComputedStyle(one).fontSize)") >= 28
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-option=A]")
+    box = page.locator("[data-part=poll-reveal]").bounding_box()
+    assert box["y"] + box["height"] <= 720 and violations(page) == []
+    page.keyboard.press("Escape")  # leaves, and the question stays
+    assert page.locator("[data-part=presented]").is_hidden() and page.locator("[data-part=poll]").is_visible()
