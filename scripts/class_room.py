@@ -33,7 +33,9 @@ SETTLE_S = 0.5  # until all phones wait for the question
 def serving(family: str) -> Iterator[str]:
     """The address of a started server."""
     command = [sys.executable, "-m", "eft_demo", "start", "--port", "0", "--family", family]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert process.stdout is not None
     try:
         for line in process.stdout:
