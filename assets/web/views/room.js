@@ -154,8 +154,6 @@ function close(why) {
   turn += 1;
   setClassRoom(null);
   keep();
-  setTally({});
-  emit("tally");
   dialogOf("room").close();
   draw();
   notice(why);
