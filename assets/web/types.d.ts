@@ -292,6 +292,7 @@ export interface Cover {
   after: Run;
   place?: Place;
   order?: number[];
+  at?: Place | null; // the token to select again
 }
 export type Votes = Record<string, number>; // by option
 /** A class room: its code to type, the presenter's secret, and what a link adds so that opening it is no guess. */

@@ -21,14 +21,20 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.saved_page import to_html
+from eft_demo.ui.saved_page import to_html, to_worksheet
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
 
 CHANGED = "Models were loaded anew ({title}). Please reload the page to use them."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
-FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
+FORMATS = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "md": "text/markdown",
+    "html": "text/html",
+    "worksheet": "text/html",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,8 @@ def save(service: Service, runs: RunStore, posted: object) -> str:
         text = _written(kind, runs.find(wanted.get("run")).trace(service), service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
+    name = "eft-worksheet.html" if kind == "worksheet" else f"eft-run.{kind}"
+    return json.dumps({"name": name, "type": FORMATS[kind], "text": text})
 
 
 def plot(service: Service, runs: RunStore, posted: object) -> str:
@@ -173,6 +180,8 @@ def _written(kind: str, trace: RunTrace, service: Service) -> str:
         return to_markdown(trace, most)
     if kind == "json":
         text = trace.to_json(FILE_DIGITS)
+    elif kind == "worksheet":
+        text = to_worksheet(trace, service.family.captions_of(trace.spec.family))
     else:
         captions = service.family.captions_of(trace.spec.family)
         text = to_html(trace, service.settings.allow_negative_alpha, captions)

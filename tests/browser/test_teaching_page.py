@@ -1,13 +1,18 @@
 """Teaching without a model: the class guesses a token and a column, and the page is presented."""
 
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
-from tests.site import BROWSER_MARKS, Site, serving, violations
+from eft_demo.ui.saved_page import to_worksheet
+from tests.hostile import HOSTILE
+from tests.saying import run_that_says
+from tests.site import BROWSER_MARKS, Site, listen, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -21,7 +26,8 @@ PERCEIVED = """() => {
     const said = one => names.map(name => one.getAttribute(name) || '');
     const announced = document.querySelector('[data-part=status]').textContent.replace(/ 1: .*/, '');
     const all = seen.flatMap(one => [...words(one), ...said(one)]);
-    return [...all, document.title, location.href, announced].join(' ');
+    const whole = [...all, document.title, location.href, announced];
+    return whole.join(' ') + whole.join('');  // a word may be in several tokens
 }"""
 
 
@@ -143,3 +149,43 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     assert box["y"] + box["height"] <= 720 and violations(page) == []
     page.keyboard.press("Escape")  # leaves, and the question stays
     assert page.locator("[data-part=presented]").is_hidden() and page.locator("[data-part=poll]").is_visible()
+    page.keyboard.press("PageDown")  # the next step of the lesson is about the whole texts
+    page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 7')")
+    assert page.locator("[data-part=poll]").is_hidden()
+
+
+def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: Site, tmp_path: Path) -> None:
+    page = open_lesson(site, 1280, 720, "light")
+    page.locator("[data-part=teach-open]").press("Enter")
+    with page.expect_download() as download:
+        page.locator("[data-part=worksheet-save]").press("Enter")
+    assert download.value.suggested_filename == "eft-worksheet.html"
+    download.value.save_as(tmp_path / "sheet.html")
+    (tmp_path / "hostile.html").write_text(to_worksheet(run_that_says(HOSTILE[0])), "utf-8")
+    sheet = site.new_page()
+    listen(sheet, site.complaints, (tmp_path.as_uri(), "data:"))
+    sheet.goto((tmp_path / "sheet.html").as_uri())
+    asked, key = (sheet.locator(f"[data-part={name}]") for name in ("sheet", "key"))
+    assert "Glad" not in asked.locator(".sheet-text").inner_text()
+    assert (
+        "Glad" in key.locator(".sheet-text").inner_text()
+        and "Glad" in asked.locator("table").first.inner_text()
+    )
+    cells = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.replace('−', '-')))"
+    sums = key.locator("table").nth(1).locator("tbody tr").evaluate_all(cells)
+    for _, *numbers, logprob, share in sums:
+        assert abs(sum(map(float, numbers)) - float(logprob)) < 0.021
+        assert abs(math.exp(float(logprob)) - float(share.removesuffix(" %")) / 100) < 0.011
+    assert asked.locator("table").nth(1).locator("tbody tr").evaluate_all(cells)[0][-2:] == ["", ""]
+    (_, *own, change), (_, *rival, other) = (
+        key.locator("table").nth(2).locator("tbody tr").evaluate_all(cells)
+    )
+    alpha = (float(rival[0]) - float(own[0])) / (float(change) - float(other))
+    said = float(key.locator("section").last.inner_text().rsplit("= ", 1)[1].replace("−", "-"))
+    assert abs(alpha - said) < 0.02
+    assert violations(sheet) == []
+    sheet.uncheck("[data-part=with-key]")
+    assert key.is_hidden()
+    sheet.goto((tmp_path / "hostile.html").as_uri())
+    assert HOSTILE[0] in sheet.locator("[data-part=prompt]").inner_text()
+    assert sheet.evaluate("window.pwned") is None and sheet.locator("main img, main script").count() == 0

@@ -20,7 +20,9 @@ from tests.javascript import find_node
 SERVED = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
 VENDORED = [name for name in SERVED if name.startswith("vendor/")]  # other people's, unchanged
 MODULES = [name for name in SERVED if name not in VENDORED]
-SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
+SAVED = [ASSETS / "export" / "page.js", ASSETS / "export" / "worksheet.js"]
+PHONE = ASSETS / "room" / "phone.js"
+SCRIPTS = [*(WEB / name for name in MODULES), *SAVED, PHONE]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
 # addEventListener("keydown", ...), a list of types that contains one, onkeydown = ...
 LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
@@ -146,7 +148,8 @@ def test_only_modules_of_this_version_are_served() -> None:
 
 def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     """A saved page has neither, so what draws both imports dom.js, pure modules and its like alone."""
-    joined = {path.relative_to(WEB).as_posix() for path in modules_of(ASSETS / "export" / "page.js")[:-1]}
+    ours = {path for page in SAVED for path in modules_of(page) if path.is_relative_to(WEB)}
+    joined = {path.relative_to(WEB).as_posix() for path in ours}
     assert {name for name in joined if not name.startswith("lib/")} == {
         "dom.js",
         "views/card-table.js",
@@ -156,8 +159,8 @@ def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     }
 
 
-def test_modules_joined_for_a_saved_page_have_no_name_in_common() -> None:
-    page = ASSETS / "export" / "page.js"
+@pytest.mark.parametrize("page", SAVED, ids=lambda path: path.name)
+def test_modules_joined_for_a_saved_page_have_no_name_in_common(page: Path) -> None:
     names: list[str] = []
     for path in modules_of(page):
         text = path.read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import { blindOrder, blindPoll, canBeBlind, inDisguise, wholeText } from "../lib/blind.js";
 import { part, showText } from "../dom.js";
-import { cover, on, poll, polls, run, running, wholeRun } from "../store.js";
+import { cover, on, poll, polls, run, running, selected, wholeRun } from "../store.js";
 import { paneOf } from "./columns.js";
 import { askClass } from "./poll.js";
 import { endTape } from "./replay.js";
@@ -18,7 +18,7 @@ export function goBlind() {
   endTape();
   if (refusal()) return;
   const whole = wholeRun(), order = blindOrder(whole);
-  askClass(blindPoll(whole, order, "column-" + Date.now().toString(36) + "-" + polls), { whole, seen: inDisguise(whole, order), after: whole, order });
+  askClass(blindPoll(whole, order, "column-" + Date.now().toString(36) + "-" + polls), { whole, seen: inDisguise(whole, order), after: whole, order, at: selected });
 }
 
 // The texts as mere texts: no token can be pressed or hovered.
@@ -36,5 +36,6 @@ function writeTexts() {
 export function listen() {
   on("teach", () => allow(part("blind-open"), refusal()));
   on("poll", writeTexts);
+  for (const kind of ["run", "shown", "done", "running"]) on(kind, () => (part("present-blind").disabled = refusal() !== ""));
   part("blind-open").addEventListener("click", goBlind);
 }

@@ -13,6 +13,7 @@ import { openHelp } from "./help.js";
 import { settle } from "./memory.js";
 import { say } from "./messages.js";
 import { chooseColour } from "./painting.js";
+import { endPoll } from "./poll.js";
 import { showWhole } from "./replay.js";
 import { fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
@@ -28,6 +29,7 @@ const isOwn = () => Boolean(running || (run && !run.welcome && !run.recorded));
 export async function openLesson(name, at = 0, focus = false) {
   const mine = (turn += 1), answer = await answerOf(server.open_lesson({ name }));
   if (mine !== turn) return;
+  endPoll();
   const steps = answer.steps || [{ title: "This lesson cannot be read", text: [answer.error], show: {}, actions: [] }];
   setLesson({ name, title: answer.title || name, steps, at: withinSteps(at, steps.length), broken: !answer.steps });
   element.querySelector(".eft").classList.add("has-run");
@@ -59,6 +61,7 @@ function closeLesson() {
 function go(by) {
   const at = withinSteps(lesson.at + by, lesson.steps.length);
   if (at === lesson.at) return;
+  endPoll(); // the step is about the whole texts
   setLesson({ ...lesson, at });
   arrive();
 }

@@ -5,9 +5,10 @@ import { nat } from "../lib/counterfactual.js";
 import { roleName, shareText } from "../lib/formats.js";
 import { optionOf, votesOf } from "../lib/poll.js";
 import { oddsOf } from "../lib/predict.js";
-import { el, element, isOurs, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
+import { el, element, isOurs, isTouch, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
 import { addGuess, closePoll, cover, emit, guesses, on, openPoll, poll, revealPoll, run, setCover, takeGuessBack, tally, wholeRun } from "../store.js";
 import { show } from "./branching.js";
+import { select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { say } from "./messages.js";
 
@@ -26,11 +27,16 @@ function announce(words) {
   say(words); // nothing that was said of the whole text stays
 }
 
+function showAgain(shown, at) {
+  show(shown);
+  if (at) select(at.p, at.i, false);
+}
+
 export function reveal() {
   if (!poll || poll.revealed) return;
   const inside = part("poll").contains(document.activeElement);
   revealPoll();
-  if (cover) show(cover.after);
+  if (cover) showAgain(cover.after, cover.at);
   const right = poll.options.find(({ id }) => id === poll.answer);
   announce(right ? "The answer: " + right.label : "The answer is shown.");
   if (inside) part("poll-title").focus({ preventScroll: true });
@@ -39,10 +45,10 @@ export function reveal() {
 // Closes the question; what it hid is seen again. Returns whether one was open.
 export function endPoll() {
   if (!poll) return false;
-  const inside = part("poll").contains(document.activeElement), covered = wholeRun() !== run, { whole = null } = cover || {};
+  const inside = part("poll").contains(document.activeElement), covered = wholeRun() !== run, { whole = null, at = null } = cover || {};
   closePoll();
   setCover(null);
-  if (covered) show(whole);
+  if (covered) showAgain(whole, at);
   emit("poll");
   if (inside) part("teach-open").focus({ preventScroll: true });
   return true;
@@ -92,7 +98,7 @@ function drawVotes() {
   });
   part("poll-back").disabled = !guesses.length;
   const all = votes.reduce((sum, one) => sum + one.votes, 0), hits = votes.find(({ id }) => id === poll.answer)?.votes ?? 0;
-  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") : "Press the number of a guess, once for each.";
+  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") : (isTouch() ? "Tap" : "Press the number of") + " a guess, once for each.";
 }
 
 // What is known of an option once the answer is revealed.

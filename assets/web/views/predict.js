@@ -65,6 +65,7 @@ function onKey(key, { target }) {
 export function listen() {
   on("teach", () => allow(part("predict-open"), refusal()));
   on("poll", drawPlace);
+  for (const kind of ["run", "shown", "done", "running"]) on(kind, () => (part("present-predict").disabled = refusal() !== ""));
   part("predict-open").addEventListener("click", beginToPredict);
   part("poll-before").addEventListener("click", () => goOn(-1));
   part("poll-after").addEventListener("click", () => goOn(1));

@@ -4,12 +4,13 @@
 import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
 import { el, element, part } from "../dom.js";
-import { config, lesson, run } from "../store.js";
+import { config, lesson, on, run, running } from "../store.js";
 import { makeOffer, openDialog } from "./dialogs.js";
 import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
 import { hideError, showError, showMessage } from "./messages.js";
 import { runSettings, fillIn } from "./settings.js";
+import { allow } from "./teach.js";
 
 const SAVED_AS = {
   html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
@@ -57,7 +58,7 @@ async function saveRun(format) {
   part("share-error").hidden = true;
   await restoreRun(run);
   const answer = await answerOf(server.save({ run: run.id, format }));
-  if (answer.error) return showMessage("share-error", answer.error);
+  if (answer.error) return openShare(), showMessage("share-error", answer.error);
   const link = el("a");
   link.href = URL.createObjectURL(new Blob([answer.text], { type: answer.type }));
   link.download = answer.name;
@@ -87,6 +88,8 @@ export function listen() {
     return button;
   }));
   part("share").addEventListener("click", openShare);
+  on("teach", () => allow(part("worksheet-save"), running ? "The run is not over yet" : run?.id ? "" : "There is no run to make it from yet"));
+  part("worksheet-save").addEventListener("click", () => saveRun("worksheet"));
   part("copy").addEventListener("click", copyLink);
   part("link").addEventListener("focus", () => part("link").select());
 }
