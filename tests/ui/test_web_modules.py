@@ -159,8 +159,8 @@ def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     }
 
 
-@pytest.mark.parametrize("page", SAVED, ids=lambda path: path.name)
-def test_modules_joined_for_a_saved_page_have_no_name_in_common(page: Path) -> None:
+@pytest.mark.parametrize("page", [*SAVED, PHONE], ids=lambda path: path.name)
+def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> None:
     names: list[str] = []
     for path in modules_of(page):
         text = path.read_text(encoding="utf-8")
