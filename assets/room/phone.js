@@ -12,6 +12,7 @@ let view = null; // what the server sent last
 let waiting = null; // cancels the request for news that is under way
 let turn = 0; // of the loops for news: only the newest goes on
 let wanted = null; // {poll, option}: a vote that the server has not confirmed
+let sending = false; // whether it is under way
 
 function kept() {
   try {
@@ -28,13 +29,16 @@ function keep(value) {
 }
 
 // Returns {status, answer}; status 0: the server could not be reached, or something else answered.
-async function post(act, body, signal = AbortSignal.timeout(DEAD_MS)) {
+async function post(act, body, cancel = new AbortController()) {
   const headers = { "Content-Type": "application/json", "X-EFT-Page": "1" };
+  const timer = setTimeout(() => cancel.abort(), DEAD_MS); // old phones have no AbortSignal.timeout
   try {
-    const answer = await fetch("room/" + act, { method: "POST", headers, body: JSON.stringify(body), signal, cache: "no-store" });
+    const answer = await fetch("room/" + act, { method: "POST", headers, body: JSON.stringify(body), signal: cancel.signal, cache: "no-store" });
     return { status: answer.status, answer: await answer.json() };
   } catch {
     return { status: 0, answer: {} };
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -42,9 +46,10 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (text) => void (part("trouble").textContent === text || (part("trouble").textContent = text));
 
 async function join(code, invite) {
-  const token = kept().tokens[code] ?? null;
+  const token = kept().tokens[code] ?? null, mine = (turn += 1);
   for (let failures = 1; ; failures += 1) {
     const { status, answer } = await post("join", { code, invite, token });
+    if (mine !== turn) return null; // another code was entered meanwhile
     if (status === 200) {
       room = { code: answer.code, token: answer.token };
       keep(withRoom(kept(), room));
@@ -84,18 +89,17 @@ async function listenForNews() {
   const mine = (turn += 1);
   let failures = 0;
   while (mine === turn && room) {
-    const since = performance.now(), before = view.news, own = (waiting = new AbortController());
-    const timer = setTimeout(() => own.abort(), DEAD_MS);
-    const { status, answer } = await post("hear", { ...room, news: before }, own.signal);
-    clearTimeout(timer);
+    const since = performance.now(), before = view.news;
+    waiting = new AbortController();
+    const { status, answer } = await post("hear", { ...room, news: before }, waiting);
     if (mine !== turn || !room) return;
-    if (status === 404 && answer.error === "no_room") return endHere();
-    failures = status === 200 ? 0 : failures + 1;
-    if (!failures) {
-      say("");
+    if (answer.error === "no_room") return endHere();
+    if (status === 200) {
+      if (failures) say("");
+      failures = 0;
       show(answer);
-      await sendWanted();
-    } else if (failures > 1) say("The connection is lost. Your vote is kept, and this page keeps trying.");
+      sendWanted();
+    } else if ((failures += 1) > 1) say("The connection is lost. Your vote is kept, and this page keeps trying.");
     await sleep(pauseMs({ failures, changed: status === 200 && answer.news !== before, tookMs: performance.now() - since, chance: Math.random() }));
   }
 }
@@ -103,21 +107,28 @@ async function listenForNews() {
 function vote(option) {
   wanted = { poll: view.poll.number, option };
   show({ ...view, mine: option });
-  return sendWanted();
+  sendWanted();
 }
 
-// Sends the vote again until the server has it or refuses it; it counts once however often it is sent.
+// Sends the vote again until the server has it or refuses it; it counts once however often it is sent. One at a time, so that
+// of two quick votes the later one stays.
 async function sendWanted() {
-  const now = wanted;
-  if (!now || !room) return;
-  const { status, answer } = await post("vote", { ...room, ...now });
-  if (now !== wanted || !room) return;
-  if (status === 404 && answer.error === "no_room") return endHere();
-  if (status === 0 || status >= 500) {
-    say("Your vote has not arrived yet. This page keeps trying.");
-    await sleep(pauseMs({ failures: 2, chance: Math.random() }));
-    return sendWanted();
+  if (sending) return;
+  sending = true;
+  for (let failures = 1; wanted && room; ) {
+    const now = wanted, there = room, { status, answer } = await post("vote", { ...room, ...now });
+    if (room !== there) continue;
+    if (answer.error === "no_room") endHere();
+    else if (status === 0 || status >= 500) {
+      say("Your vote has not arrived yet. This page keeps trying.");
+      await sleep(pauseMs({ failures, chance: Math.random() }));
+      failures += 1;
+    } else if (now === wanted) settle(status, answer);
   }
+  sending = false;
+}
+
+function settle(status, answer) {
   wanted = null;
   say(status === 200 ? "" : answer.detail || "The vote was refused.");
   if (status === 200) show(answer);
@@ -135,6 +146,7 @@ function show(next) {
   if (view && next.news < view.news) return; // answered before what is shown
   const isNew = next.poll && next.poll.number !== view?.poll?.number;
   view = wanted && next.poll?.number === wanted.poll && !next.poll.revealed ? { ...next, mine: wanted.option } : next;
+  if (isNew) say("");
   part("enter").hidden = true;
   part("code").hidden = part("another").hidden = false;
   part("code").textContent = room.code;

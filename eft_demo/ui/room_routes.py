@@ -7,6 +7,7 @@ any other kind; it takes a connection each, and no thread.
 
 import asyncio
 import base64
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -187,12 +188,18 @@ def _page() -> tuple[bytes, dict[str, str]]:
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return page.encode(), {"Content-Security-Policy": rules, "Cache-Control": "no-cache"}
+    return page.encode(), {
+        "Content-Security-Policy": rules,
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
+    }
 
 
 def phone_page(request: Request) -> Response:
     """The page on which students join a room and vote."""
     page, headers = _page()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        page, headers = gzip.compress(page), {**headers, "Content-Encoding": "gzip"}
     return Response(page, media_type="text/html", headers=headers)
 
 
