@@ -35,6 +35,7 @@ import * as present from "./views/present.js";
 import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
+import * as room from "./views/room.js";
 import * as share from "./views/share.js";
 import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
@@ -47,7 +48,7 @@ import * as welcomeView from "./views/welcome.js";
 // In the order in which they receive events; the key must leave the address bar first.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView, present, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView, room, present, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -2,7 +2,7 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Poll, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
+/** @import { Askable, AsIf, ChosenColumn, ClassRoom, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Poll, RoomNow, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
@@ -264,6 +264,21 @@ export function addGuess(id) {
 export function takeGuessBack() {
   if (poll && !poll.revealed) guesses = guesses.slice(0, -1);
 }
+
+// ---- the class room that this page presents
+
+/** @type {ClassRoom | null} */
+export let classRoom = null; // null: none is open
+/** @type {RoomNow} */
+export let roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" }; // what the server said of it last
+
+/** @type {(next: ClassRoom | null) => void} */
+export function setClassRoom(next) {
+  classRoom = next;
+  roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" };
+}
+/** @type {(news: Partial<RoomNow>) => void} */
+export const noteRoom = (news) => void (roomNow = { ...roomNow, ...news });
 
 // ---- the tree of texts
 //

@@ -295,6 +295,19 @@ export interface Cover {
   at?: Place | null; // the token to select again
 }
 export type Votes = Record<string, number>; // by option
+/** A class room: its code to type, the presenter's secret, and what a link adds so that opening it is no guess. */
+export interface ClassRoom {
+  code: string;
+  secret: string;
+  invite: string;
+}
+export interface RoomNow {
+  joined: number; // phones
+  here: number; // of these, in the last minute
+  voted: number; // in the open poll
+  lost: boolean; // the server does not answer
+  refusal: string; // why it refused what was to be shown
+}
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {
   progress: any;

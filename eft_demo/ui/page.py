@@ -35,6 +35,7 @@ from eft_demo.ui.family_switch import (
     load_chosen,
     load_first,
 )
+from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
@@ -51,6 +52,7 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
     service: Service  # the one in use: read again at each event, because the family can be switched
     live: handlers.LiveRuns
     switch: Switch
+    rooms: Rooms  # once it is served
 
     def switch_service(self, service: Service) -> None:
         """Serve all visitors with another family from now on, and return the old service."""

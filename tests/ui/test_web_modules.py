@@ -21,7 +21,8 @@ SERVED = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") i
 VENDORED = [name for name in SERVED if name.startswith("vendor/")]  # other people's, unchanged
 MODULES = [name for name in SERVED if name not in VENDORED]
 SAVED = [ASSETS / "export" / "page.js", ASSETS / "export" / "worksheet.js"]
-SCRIPTS = [*(WEB / name for name in MODULES), *SAVED]
+PHONE = ASSETS / "room" / "phone.js"
+SCRIPTS = [*(WEB / name for name in MODULES), *SAVED, PHONE]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
 # addEventListener("keydown", ...), a list of types that contains one, onkeydown = ...
 LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
@@ -158,8 +159,8 @@ def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     }
 
 
-@pytest.mark.parametrize("page", SAVED, ids=lambda path: path.name)
-def test_modules_joined_for_a_saved_page_have_no_name_in_common(page: Path) -> None:
+@pytest.mark.parametrize("page", [*SAVED, PHONE], ids=lambda path: path.name)
+def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> None:
     names: list[str] = []
     for path in modules_of(page):
         text = path.read_text(encoding="utf-8")

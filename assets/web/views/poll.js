@@ -102,7 +102,7 @@ function drawVotes() {
 }
 
 // What is known of an option once the answer is revealed.
-function factsOf(id) {
+export function factsOf(id) {
   if (cover.place) return oddsOf(cover, id).map(([name, logprob]) => roleName(name) + " " + shareText(Math.exp(nat(logprob)))).join(" · ");
   return cover.whole.columns[cover.order[poll.options.findIndex((option) => option.id === id)]].name;
 }
