@@ -41,10 +41,10 @@ import * as theme from "./views/theme.js";
 import * as tooltip from "./views/tooltip.js";
 import * as welcomeView from "./views/welcome.js";
 
-// In the order in which they receive events; the key must leave the address bar first.
+// In the order in which they receive events; the key must leave the address bar first. Views after `flow` find a new run in place.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, address, runButton, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, address, runButton, paneTabs, conversation, completion, welcomeView, page, lessonView, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

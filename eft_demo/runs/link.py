@@ -4,7 +4,7 @@
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
     #v=3&prompt=...&system=...&turn=["question","answer"]...   a system prompt; earlier turns, as JSON, with
                                                                one answer for all columns or one each
-    ...&colour=entropy&shared=3&selected=2.14                    what the page shows once the run has ended:
+    ...&colour=entropy&same=3&selected=2.14                      what the page shows once the run has ended:
                                                                colours, the column whose text all score,
                                                                column and token; from 1
 
@@ -112,7 +112,7 @@ class Link:
     def _view_pairs(self) -> list[tuple[str, str]]:
         view = self.view
         pairs = [("colour", view.colour)] if view.colour else []
-        pairs += [] if view.shared is None else [("shared", str(view.shared))]
+        pairs += [] if view.shared is None else [("same", str(view.shared))]
         return pairs + ([("selected", "{}.{}".format(*view.selected))] if view.selected else [])
 
 
@@ -378,7 +378,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "length": ("length", _length),
     "made": ("made", _made),
     "colour": ("colour", _colour),
-    "shared": ("shared", _place),
+    "same": ("shared", _place),
     "selected": ("selected", _token),
 }
 _VERBATIM = {"prompt", "system"}

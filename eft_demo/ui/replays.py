@@ -138,7 +138,10 @@ def _as_asked(trace: RunTrace, service: Service) -> RunSpec:
     """The run as a person would ask for it: its one behaviour chosen, and named small_tuned in recipes."""
     spec = trace.spec
     roles = set(roles_of(spec.columns))
-    if SMALL_TUNED not in roles and len(own := [b.role for b in service.family.behaviours if b.role in roles]) == 1:
+    if (
+        SMALL_TUNED not in roles
+        and len(own := [b.role for b in service.family.behaviours if b.role in roles]) == 1
+    ):
         named = {own[0]: SMALL_TUNED}
         columns = tuple((name, recipe.with_roles(named)) for name, recipe in spec.columns)
         spec = spec.model_copy(update={"behaviour": own[0], "columns": columns})

@@ -19,7 +19,7 @@ const encoded = (text) => [...text].map((sign) => {
 /** @type {(query: string, view: LinkedView) => string} */
 export function withView(query, { colour, shared, selected }) {
   const pairs = query.split("&"), at = pairs.findIndex((pair) => pair.startsWith("column="));
-  const shown = [...(colour ? ["colour=" + colour] : []), ...(shared ? ["shared=" + shared] : []), ...(selected ? ["selected=" + selected.join(".")] : [])];
+  const shown = [...(colour ? ["colour=" + colour] : []), ...(shared ? ["same=" + shared] : []), ...(selected ? ["selected=" + selected.join(".")] : [])];
   return [...pairs.slice(0, at), ...shown, ...pairs.slice(at)].join("&");
 }
 

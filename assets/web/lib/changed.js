@@ -5,7 +5,7 @@
 import { symbolOf } from "./formats.js";
 
 // The prompt shows itself, and sliders act on the shown texts; the rest concerns the next run only.
-const SEEN = new Set(["prompt", "controls", "turns", "serial", "pace"]);
+const SEEN = new Set(["prompt", "controls", "turns", "conversation", "serial", "pace"]);
 /** @type {Record<string, string>} */
 const NAMES = {
   top_p: "top-p", top_k: "top-k", min_p: "min-p", schedule: "α over time", filter: "weight filter", speculation: "speculative decoding", formats: "prompt formats", system: "system prompt",

@@ -18,6 +18,7 @@ import { notice, say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow, drawSoon } from "./plotting.js";
 import { showColumnsSummary } from "./recipes.js";
+import { drawReplay } from "./replay.js";
 import { setRunning, requestStop } from "./running.js";
 import { runSettings } from "./settings.js";
 import { sendControls, showSliders } from "./sliders.js";
@@ -45,6 +46,7 @@ function onRun(line) {
   showSliders();
   showColumnsSummary();
   placeRun();
+  drawReplay();
   if (line.of && line.notes) notice(line.notes); // the models here are not those that wrote what the branch begins with
   if (stopWanted) requestStop(run.id);
   else sendControls(); // moved before the run had an id

@@ -87,13 +87,14 @@ function play(lines, replay) {
 }
 
 // What stands over an opened run and its branches.
-function drawReplay() {
+export function drawReplay() {
   const opened = rootOf(currentNode())?.run, { replay } = opened || {};
   part("replay").hidden = !replay;
   if (!replay) return;
   showText(part("replay-title"), replay.title);
   part("replay-about").textContent = replay.about;
   showText(part("replay-prompt"), opened.prompt);
+  part("replay-prompt").hidden = !config.absent && part("prompt").value === opened.prompt; // it stands in the prompt field
   part("reshown").textContent = "Recorded with a prompt format other than the family's: " + opened.reshown.map(roleName).join(", ") + ". The file contains it.";
   part("reshown").hidden = !opened.reshown.length;
   part("replay-notes").textContent = opened.notes;
@@ -176,7 +177,8 @@ export function listen() {
   part("replay-play").addEventListener("click", playOrPause);
   part("replay-step").addEventListener("click", stepOn);
   part("replay-live").addEventListener("click", runLive);
-  for (const kind of ["run", "shown"]) on(kind, drawReplay);
+  on("shown", drawReplay);
+  part("prompt").addEventListener("input", drawReplay);
   part("file").addEventListener("change", openChosen);
   part("open").addEventListener("click", () => {
     part("open-error").hidden = true;
