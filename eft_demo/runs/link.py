@@ -4,7 +4,7 @@
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
     #v=3&prompt=...&system=...&turn=["question","answer"]...   a system prompt; earlier turns, as JSON, with
                                                                one answer for all columns or one each
-    ...&colour=entropy&same=3&selected=2.14                      what the page shows once the run has ended:
+    ...&colour=entropy&same=3&selected=2.14                    what the page shows once the run has ended:
                                                                colours, the column whose text all score,
                                                                column and token; from 1
 

@@ -1,4 +1,4 @@
-"""The page's address: the link that the page writes reads back as the settings, and no server sees its texts."""
+"""The page's address: the link that the page writes reads back as the settings and what is shown."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,8 @@ def test_the_address_reads_back_as_the_settings_and_what_is_shown(service: Servi
 
 
 def test_the_page_knows_the_limits_of_a_link(page: Modules) -> None:
-    fits = "([chars, system]) => withTexts('v=1&prompt=-', {prompt: 'x'.repeat(chars), system: 'x'.repeat(system)}) !== null"
+    texts = "{prompt: 'x'.repeat(chars), system: 'x'.repeat(system)}"
+    fits = f"([chars, system]) => withTexts('v=1&prompt=-', {texts}) !== null"
     assert page.evaluate(fits, [MAX_PROMPT_CHARS, 0]) and not page.evaluate(fits, [MAX_PROMPT_CHARS + 1, 0])
     rest = len("v=3&prompt=&system=")
     assert page.evaluate(fits, [0, MAX_QUERY_CHARS - rest])

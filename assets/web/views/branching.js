@@ -21,7 +21,7 @@ import { showWaiting } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
 import { allSettings, fillIn } from "./settings.js";
-import { childrenOf, drawTree } from "./tree.js";
+import { childrenOf, drawTree, isRemovable } from "./tree.js";
 
 const MAX_TEXTS = 500; // of all runs and branches: more than anybody needs
 const MAX_RUNS = 50; // then the oldest one goes, because each takes memory
@@ -174,7 +174,7 @@ function walkTree(key, event) {
     if (next) for (const one of items) one.tabIndex = one === next ? 0 : -1;
     next?.focus();
   } else if (key === "Enter" || key === " ") go(lookingAt(history, id));
-  else if (key === "Delete") remove(id);
+  else if (key === "Delete") isRemovable(id) && remove(id);
   else return false;
   return true;
 }

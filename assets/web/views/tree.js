@@ -10,13 +10,15 @@ export const childrenOf = (id) => history.tree.ids.filter((other) => nodes.get(o
 const depthOf = (node) => (node.parent === null ? 0 : 1 + depthOf(nodes.get(node.parent)));
 const inOrder = (id) => [id, ...childrenOf(id).flatMap(inOrder)];
 const roots = () => history.tree.ids.filter((id) => parentOf(id) === null);
+// The only run stays.
+export const isRemovable = (id) => id !== null && (parentOf(id) !== null || roots().length > 1);
 
 export function drawTree() {
   const many = history !== null && history.tree.ids.length > 1;
   part("undo").disabled = !history || !history.past.length;
   part("redo").disabled = !history || !history.future.length;
   part("branches").hidden = !many;
-  part("delete-branch").hidden = !many || history.tree.current === null;
+  part("delete-branch").hidden = !many || !isRemovable(history.tree.current);
   if (!many) return void part("tree").replaceChildren();
   const had = part("tree").contains(document.activeElement);
   part("tree").replaceChildren(...roots().flatMap(inOrder).map((id) => nodeItem(nodes.get(id))));
