@@ -539,9 +539,8 @@ def test_every_run_stays_and_the_address_holds_the_state(demo: Page, context: An
     notice(page, "are back")
     assert len(runs_listed(page)) == 3 and texts(page)[2].startswith("uv") and changed.is_hidden()
 
-    link = page.url + "&same=3&selected=2.3"
     other = context.new_page()
-    other.goto(link)
+    other.goto(demo.url + "#v=1&prompt=uvwxyz&colour=rank&same=3&selected=2.3&seed=3")
     notice(other, "come from a link")
     assert other.input_value("[data-part=colour]") == "rank" and other.locator(".t").count() == 0
     other.focus("#eft-prompt")

@@ -1,5 +1,6 @@
 // Handlers of the stream's lines.
 
+import { changesFrom } from "../lib/changed.js";
 import { ending, readingText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
@@ -20,7 +21,6 @@ import { drawNow, drawSoon } from "./plotting.js";
 import { showColumnsSummary } from "./recipes.js";
 import { drawReplay } from "./replay.js";
 import { setRunning, requestStop } from "./running.js";
-import { runSettings } from "./settings.js";
 import { sendControls, showSliders } from "./sliders.js";
 import { drawTree } from "./tree.js";
 
@@ -101,7 +101,8 @@ function onDone() {
 
 // The token that the link wants, in a text that all columns share if it says so; else one that tells something.
 function selectAfterRun() {
-  const { shared, selected: at } = wanted?.settings === JSON.stringify(runSettings()) ? wanted : {};
+  const asked = wanted?.settings.prompt === run.prompt && !changesFrom(wanted.settings, run.asked || {}).length;
+  const { shared, selected: at } = asked ? wanted : {};
   if (shared && shared <= run.columns.length && sameOf(currentNode()) === null) return showSame(shared - 1);
   want(null);
   if (at) select(at[0] - 1, at[1] - 1, false);

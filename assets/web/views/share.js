@@ -12,7 +12,7 @@ import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
 import { hideError, notice, showError, showMessage } from "./messages.js";
 import { chooseColour } from "./painting.js";
-import { runSettings, fillIn } from "./settings.js";
+import { allSettings, runSettings, fillIn } from "./settings.js";
 
 const SAVED_AS = {
   html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
@@ -80,7 +80,7 @@ export async function readAddress() {
 // The colours apply at once, the rest once these settings have been run.
 function showLinked({ colour, ...rest }) {
   if ([...part("colour").options].some(({ value }) => value === colour)) part("colour").value = colour, chooseColour(colour);
-  want({ ...rest, settings: JSON.stringify(runSettings()) });
+  want({ ...rest, settings: allSettings() });
   if (!config.absent) notice("These settings come from a link. Press Run to see the texts that they give.");
 }
 
