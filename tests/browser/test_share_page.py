@@ -269,7 +269,7 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(site: Site, tmp_pat
     page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # still being replayed
     page.locator(".pane.up .t").nth(1).press("Enter")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('.node').length === 2")
+    page.wait_for_function("document.querySelectorAll('.node').length === 3")
     wait_end(page)
     after = texts(page)
     assert after[:2] == before[:2] and after[2] != before[2] and after[2].startswith("a")
