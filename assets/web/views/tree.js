@@ -37,7 +37,7 @@ function nodeItem(node) {
   item.setAttribute("aria-selected", current);
   item.tabIndex = current ? 0 : -1;
   item.style.setProperty("--depth", depthOf(node));
-  if (node.parent === null) item.append(el("b", "", runName(node)), verbatim(el("span", "asked", clipped(node.run.prompt))), el("span", "facts", factsOf(node)), verbatim(el("span", "next", openingOf(node))));
+  if (node.parent === null) item.append(el("b", "", runName(node)), verbatim(el("span", "asked", clipped(node.run.prompt))), el("span", "facts", factsOf(node)), verbatim(el("span", "opening", openingOf(node))));
   else item.append(verbatim(el("b", "", quote(run0(node, node.position)))), el("span", "", placeOf(node)), verbatim(el("span", "next", openingOf(node))));
   return item;
 }
