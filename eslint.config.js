@@ -10,8 +10,8 @@ const globals = (names) => Object.fromEntries(names.map((name) => [name, "readon
 // can do without: its timers, and these.
 const PRIVATE = [
   "storage", "channel", // what the browser opened: the session's storage, the channel to other tabs
-  "formatFields", "howTo", "asWritten", // elements, and texts that the skeleton came with
-  "written", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
+  "formatFields", "howTo", "primer", "asWritten", // elements, and texts that the skeleton came with
+  "written", "made", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
   "sending", "watching", "waiting", "checks", "turn", // whether, or which, request is under way
   "grown", "openedAt", // the columns of one update; the click that opened a dialog
 ];

@@ -2,6 +2,7 @@
 
 import { connect } from "./api.js";
 import { mount } from "./dom.js";
+import * as address from "./views/address.js";
 import * as asIf from "./views/as-if.js";
 import * as ask from "./views/ask.js";
 import * as bars from "./views/bars.js";
@@ -36,6 +37,7 @@ import * as print from "./views/print.js";
 import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
 import * as room from "./views/room.js";
+import * as runButton from "./views/run-button.js";
 import * as share from "./views/share.js";
 import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
@@ -45,10 +47,11 @@ import * as theme from "./views/theme.js";
 import * as tooltip from "./views/tooltip.js";
 import * as welcomeView from "./views/welcome.js";
 
-// In the order in which they receive events; the key must leave the address bar first.
+// In the order in which they receive events; the key must leave the address bar first. Views after `flow` find a new run in place.
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
-  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView, room, present, pageKeys,
+  family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, address, runButton, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView,
+  room, present, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -158,6 +158,10 @@ export interface Run {
   layout: any; // plotly's
   attributed: number | null; // the column whose attribution is plotted first
   formats?: any;
+  asked?: any; // the settings that it was asked for with
+  replay?: Replay; // if it was opened
+  reshown?: string[]; // the same: roles whose prompt format is not the family's
+  notes?: string;
   of?: string | null;
   copied?: number[];
   recorded?: boolean;
@@ -167,7 +171,7 @@ export interface Run {
 }
 
 /** The first line of a run. */
-export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[]; reshown?: string[]; notes?: string };
+export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[] };
 
 export interface Line {
   k: string;
@@ -203,13 +207,20 @@ export interface AsIf {
 
 export interface Tree {
   ids: number[];
-  current: number;
+  current: number | null; // null: no text is shown
+}
+
+/** A step of undo: `gone` are the texts that it removed. */
+export interface Step {
+  from: number | null;
+  to: number | null;
+  gone: number[];
 }
 
 export interface History {
   tree: Tree;
-  past: Tree[];
-  future: Tree[];
+  past: Step[];
+  future: Step[];
 }
 
 export interface TreeNode {
@@ -242,6 +253,21 @@ export interface Tape {
   playing: boolean;
   due: number;
   last: number;
+}
+
+/** What a link says beside the settings, counted from 1. */
+export interface LinkedView {
+  colour?: string;
+  shared?: number; // the column whose text all score
+  selected?: number[] | null; // column and token
+}
+
+/** What the page says over an opened run; `settings` are those of it that can be filled in here. */
+export interface Replay {
+  title: string;
+  about: string;
+  settings?: any;
+  live?: boolean; // they repeat it
 }
 
 /** A range of tokens in a plot, or all of them; null: the plot follows. */

@@ -33,6 +33,13 @@ export function choosePlot(p) {
   emit("plotted");
 }
 
+export function clearPlot() { // no run is shown
+  figure = null;
+  part("plot-empty").hidden = false;
+  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  drawSoonest();
+}
+
 // Redraw the same column at the current slider values; zoom and pan stay.
 export function replot() {
   figure = structuredClone({ data: run.columns[plotted].bars, layout: run.layout });

@@ -15,7 +15,7 @@ import { say } from "./messages.js";
 import { chooseColour } from "./painting.js";
 import { endPoll } from "./poll.js";
 import { showWhole } from "./replay.js";
-import { fillIn } from "./settings.js";
+import { allSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 import { openTab } from "./tabs.js";
 
@@ -74,9 +74,8 @@ function arrive() {
   return isOwn() ? null : show(false);
 }
 
-// An address with settings stays as it is.
+// In place of a link to the settings, which this browser stores.
 function setAddress(hash) {
-  if (location.hash && !lessonIn(location.hash)) return;
   try {
     window.history.replaceState(window.history.state, "", location.pathname + location.search + hash);
   } catch { /* a browser that forbids it, or has had too much of it */ }
@@ -106,9 +105,9 @@ async function openRecorded({ open, run_settings: settings }, mine) {
     if (answer.error) return note(answer.error), false;
     const typed = part("prompt").value, { prompt, ...others } = settings;
     const ours = !typed || typed === run?.prompt;
-    showWhole(linesOf(answer));
-    opened = { name: open, run };
     if (config.world) fillIn(ours ? settings : others);
+    showWhole(linesOf(answer), config.world ? allSettings() : undefined);
+    opened = { name: open, run };
   }
   setSliders();
   settle();

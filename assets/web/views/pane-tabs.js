@@ -7,7 +7,7 @@ import { drawSoon } from "./plotting.js";
 const buttons = () => [...part("pane-tabs").children];
 
 function makeTabs() {
-  const columns = run.columns;
+  const columns = run?.columns || [];
   part("pane-tabs").replaceChildren(...(columns.length > 1 ? columns.map((column, p) => {
     const button = el("button", column.kind, column.name);
     button.type = "button";
