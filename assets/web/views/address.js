@@ -5,7 +5,7 @@
 import { isReplaceable, NO_PROMPT, withoutSettings, withTexts, withView } from "../lib/address.js";
 import { server } from "../api.js";
 import { element } from "../dom.js";
-import { chosen, colourBy, config, currentNode, on, run, sameOf, selected, setOwnAddress } from "../store.js";
+import { chosen, colourBy, config, currentNode, on, poll, run, sameOf, selected, setOwnAddress } from "../store.js";
 import { familySettings } from "./formats.js";
 import { runSettings } from "./settings.js";
 
@@ -43,7 +43,7 @@ async function linkTo(settings) {
 }
 
 async function writeAddress() {
-  if (!config || config.absent || !element.isConnected || !isReplaceable(location.hash)) return;
+  if (!config || config.absent || poll || !element.isConnected || !isReplaceable(location.hash)) return; // a question shows a part of the run only
   const said = allSaid(), asked = (turn += 1);
   if (said === written || chosen.some(({ error }) => error)) return;
   const { prompt, system, turns, ...settings } = { ...familySettings(), ...runSettings() }, key = JSON.stringify(settings), view = linkedView();
@@ -63,6 +63,6 @@ async function writeAddress() {
 }
 
 export function listen() {
-  for (const kind of ["changed", "selected", "controls", "run", "shown", "done"]) on(kind, addressSoon);
+  for (const kind of ["changed", "selected", "controls", "run", "shown", "done", "poll"]) on(kind, addressSoon);
   for (const kind of ["input", "change", "click"]) element.addEventListener(kind, addressSoon);
 }
