@@ -174,6 +174,7 @@ export const setColourBy = (name) => void (colourBy = name);
 export function lookAt(other) { // another run, with nothing selected
   run = other;
   selected = null;
+  preview = null;
   asIf = null;
 }
 

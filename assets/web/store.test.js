@@ -5,9 +5,10 @@ import * as store from "./store.js";
 test("lookAt clears the selection and the preview", () => {
   store.pick(0, 3);
   store.setRival(7);
+  store.setPreview({ p: 1, i: 2 });
   store.setAsIfState({ sliders: {}, first: {}, counts: {} });
   store.lookAt({ id: "b", columns: [] });
-  assert.deepEqual([store.run.id, store.selected, store.asIf], ["b", null, null]);
+  assert.deepEqual([store.run.id, store.selected, store.preview, store.asIf], ["b", null, null, null]);
   store.pick(0, 1);
   assert.equal(store.rival, null);
 });

@@ -6,7 +6,7 @@ import { decimal, percent, roleName } from "../lib/formats.js";
 import { isBase } from "../lib/sentences.js";
 import { FAINT_NATS, finalOf, shiftOf } from "../lib/tokens.js";
 import { el, part, showPieces, verbatim } from "../dom.js";
-import { preview, run, selected, setPreview, shown } from "../store.js";
+import { on, preview, run, selected, setPreview, shown } from "../store.js";
 import { drawCard, emptyCard } from "./card.js";
 import { colourOf, titleOf } from "./card-table.js";
 import { tokenAt } from "./token-span.js";
@@ -75,5 +75,6 @@ export function listen() {
   part("columns").addEventListener("mouseout", (event) => tokenAt(event) && peekSoon(null));
   part("columns").addEventListener("focusin", (event) => event.target.matches(".t:focus-visible") && peekSoon(event.target));
   part("columns").addEventListener("focusout", (event) => tokenAt(event) && peekSoon(null));
+  for (const kind of ["run", "shown"]) on(kind, () => (clearTimeout(peekTimer), endPeek())); // its token is no longer there
   for (const name of ["scroll", "resize", "pointerdown"]) window.addEventListener(name, () => part("peek")?.hidden === false && peekSoon(null), { capture: true, passive: true });
 }
