@@ -2,12 +2,12 @@
 
 import gc
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import settings as run_with
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from eft_demo.classroom.poll import Option, Poll, Shown
 from eft_demo.classroom.rooms import HERE_S, Classroom, Room
@@ -24,158 +24,185 @@ LIMITS = Settings(
 )
 OPTIONS = (Option("7", "Lima"), Option("9", "Peru"))
 ADDRESSES = st.sampled_from(["school", "elsewhere"])
+# An option, and how many polls too late.
+VOTES = [("7", 0), ("9", 0), ("7", 1), ("8", 0), ("", 0), (None, 0), (7, 0)]
+ANY = st.integers(0, 11)  # one of a list, whatever its length
 
 
+@dataclass(eq=False)
 class Model:
-    """What must be so of one room, kept in the simplest way."""
+    """What must be so of a room, kept in the simplest way."""
 
-    def __init__(self) -> None:
-        self.votes: dict[str, str] = {}
-        self.open = self.revealed = False
-        self.polls = 0
-        self.seen_s = 0.0
+    room: Room
+    seen_s: float
+    asked: str = ""  # the open poll
+    revealed: bool = False
+    polls: int = 0
+    votes: dict[str, str] = field(default_factory=dict)
+    phones: list[str] = field(default_factory=list)  # every token that was given
 
 
 class Rooms(RuleBasedStateMachine):
     """Two kinds of people: presenters with a room, phones with a token."""
 
-    rooms = Bundle("rooms")
-    phones = Bundle("phones")  # (room, token)
-
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 1000.0
         self.classroom = Classroom(LIMITS, lambda: self.now_s)
-        self.models: dict[Room, Model] = {}  # of the rooms that have not ended
+        self.living: list[Model] = []
+        self.ended: list[Model] = []
 
-    def alive(self, room: Room) -> bool:
-        model = self.models.get(room)
-        if model and model.seen_s <= self.now_s - 60 * LIMITS.room_minutes:
-            del self.models[room]
-        return room in self.models
+    @initialize()
+    def begins(self) -> None:
+        """A room with two phones."""
+        self.opens("school")
+        self.joins(0, True)
+        self.joins(0, True)
 
-    def presents(self, room: Room) -> bool:
-        """Whether the room lives; it then has its presenter, else asking for it is refused."""
-        if self.alive(room):
-            assert self.classroom.presented(room.code, room.secret) is room
-            self.models[room].seen_s = self.now_s
-            return True
-        refused(lambda: self.classroom.presented(room.code, room.secret), "no_room")
-        return False
-
-    @rule(target=rooms, address=ADDRESSES)
-    def opens(self, address: str) -> object:
-        living = [room for room in list(self.models) if self.alive(room)]
-        ours = sum(room.address == address for room in living)
-        if len(living) >= LIMITS.max_rooms or ours >= LIMITS.max_rooms_address:
+    @rule(address=ADDRESSES)
+    def opens(self, address: str) -> None:
+        ours = sum(model.room.address == address for model in self.living)
+        if len(self.living) >= LIMITS.max_rooms or ours >= LIMITS.max_rooms_address:
             refused(lambda: self.classroom.open(address), "too_many_rooms")
-            return multiple()
-        room = self.classroom.open(address)
-        self.models[room] = Model()
-        self.models[room].seen_s = self.now_s
-        return room
-
-    @rule(target=phones, room=rooms, invited=st.booleans())
-    def joins(self, room: Room, invited: bool) -> object:
-        if not self.alive(room):
-            refused(lambda: self.classroom.join(room.code, "phone", None, room.invite), "no_room")
-            return multiple()
-        full = len(room.students) >= LIMITS.max_students
-        try:
-            same, token = self.classroom.join(
-                room.code.lower(), "phone", None, room.invite if invited else None
-            )
-        except EFTError as refusal:  # this address may have sent too many wrong codes
-            assert refusal.code == "room_full" and full or refusal.code == "too_many_codes" and not invited
-            return multiple()
-        assert same is room and len(room.students) <= LIMITS.max_students
-        return room, token
-
-    @rule(phone=phones)
-    def rejoins(self, phone: tuple[Room, str]) -> None:
-        room, token = phone
-        if self.alive(room) and token in room.students:
-            before = room.votes.get(token)
-            assert self.classroom.join(room.code, "another address", token) == (room, token)
-            assert room.votes.get(token) == before
         else:
-            refused(lambda: self.classroom.joined(room.code, token), "no_room")
+            self.living.append(Model(self.classroom.open(address), self.now_s))
 
-    @rule(room=rooms, number=st.integers(1, 3), revealed=st.booleans())
-    def shows(self, room: Room, number: int, revealed: bool) -> None:
-        if not self.presents(room):
+    @precondition(lambda self: self.living)
+    @rule(at=ANY, invited=st.booleans())
+    def joins(self, at: int, invited: bool) -> None:
+        model = self.living[at % len(self.living)]
+        room, before = model.room, dict(model.room.students)
+        try:
+            same, token = self.classroom.join(room.code.lower(), "phone", "", room.invite if invited else "")
+        except EFTError as refusal:  # this address may have sent too many wrong codes
+            full = len(before) >= LIMITS.max_students
+            assert (refusal.code == "room_full" and full) or (
+                refusal.code == "too_many_codes" and not invited
+            )
+            return
+        assert same is room and token not in model.phones and len(room.students) <= LIMITS.max_students
+        for gone in set(before) - set(room.students):  # who made room had left without a vote
+            assert before[gone].seen_s <= self.now_s - HERE_S and gone not in model.votes
+        model.phones.append(token)
+
+    @precondition(lambda self: any(model.phones for model in self.living))
+    @rule(at=ANY)
+    def rejoins(self, at: int) -> None:
+        model, token = self.phone(at)
+        if token not in model.room.students:  # it was away, and another took its place
+            refused(lambda: self.classroom.joined(model.room.code, token), "no_room")
+            return
+        assert self.classroom.join(model.room.code, "another address", token) == (model.room, token)
+        assert self.classroom.view(model.room, token)["mine"] == model.votes.get(token)
+
+    @precondition(lambda self: self.living)
+    @rule(at=ANY, number=st.sampled_from([0, 1, 1, 2, 2]), revealed=st.sampled_from([False, False, True]))
+    def shows(self, at: int, number: int, revealed: bool) -> None:
+        model = self.presented(at)
+        if not number:
+            self.classroom.show(model.room, Shown())
+            model.asked, model.votes = "", {}
             return
         poll = Poll(str(number), "token", "Which?", OPTIONS, revealed, "7" if revealed else None)
-        model, old = self.models[room], room.shown.poll
-        new = old is None or old.id != poll.id
+        new = model.asked != poll.id
         if new and model.polls >= LIMITS.max_room_polls:
-            refused(lambda: self.classroom.show(room, Shown(poll)), "too_many_polls")
+            refused(lambda: self.classroom.show(model.room, Shown(poll)), "too_many_polls")
             return
-        self.classroom.show(room, Shown(poll))
+        self.classroom.show(model.room, Shown(poll))
         if new:
-            model.votes, model.revealed = {}, False
+            model.votes, model.revealed, model.asked = {}, False, poll.id
             model.polls += 1
-        model.open, model.revealed = True, model.revealed or revealed
+        model.revealed = model.revealed or revealed
 
-    @rule(room=rooms)
-    def closes(self, room: Room) -> None:
-        if self.presents(room):
-            self.classroom.show(room, Shown())
-            self.models[room].open, self.models[room].votes = False, {}
+    @precondition(lambda self: any(model.room.students for model in self.living))
+    @rule(cast=st.lists(st.tuples(ANY, st.sampled_from(VOTES)), min_size=1, max_size=6))
+    def votes(self, cast: list[tuple[int, tuple[object, int]]]) -> None:
+        for at, (option, late) in cast:
+            here = [model for model in self.living if model.room.students]
+            model = here[at % len(here)]
+            token = list(model.room.students)[at % len(model.room.students)]
+            self.vote(model, token, model.room.polls - late, option)
 
-    @rule(phone=phones, late=st.integers(0, 1), option=st.sampled_from(["7", "9", "8", "", None, 7]))
-    def votes(self, phone: tuple[Room, str], late: int, option: object) -> None:
-        room, token = phone
-        if not self.alive(room) or token not in room.students:
-            refused(lambda: self.classroom.joined(room.code, token), "no_room")
-            return
-        model, number = self.models[room], room.polls - late
-        before = list(room.students[token].voted_s)
+    def vote(self, model: Model, token: str, number: int, option: object) -> None:
+        late, times = number != model.polls, len(model.room.students[token].voted_s)
+        assert self.classroom.joined(model.room.code, token) is model.room
         try:
-            self.classroom.vote(room, token, number, option)
+            self.classroom.vote(model.room, token, number, option)
         except EFTError as refusal:
-            if late or not model.open or model.revealed:
+            if late or not model.asked or model.revealed:
                 assert refusal.code == "poll_closed"
             elif option not in ("7", "9"):
                 assert refusal.code == "no_option"
             else:
-                assert refusal.code == "too_many_votes"
-                assert len(before) == LIMITS.max_votes_per_minute
+                assert refusal.code == "too_many_votes" and times == LIMITS.max_votes_per_minute
             return
-        assert not late and model.open and not model.revealed and isinstance(option, str)
+        assert not late and model.asked and not model.revealed
+        assert isinstance(option, str) and option in ("7", "9")
         model.votes[token] = option
 
-    @rule(room=consumes(rooms))
-    def ends(self, room: Room) -> None:
-        if self.presents(room):
-            self.classroom.end(room)
-            del self.models[room]
-            assert room.code not in self.classroom.rooms
+    @precondition(lambda self: self.living)
+    @rule(at=ANY, surely=st.sampled_from([False, False, False, True]))
+    def ends(self, at: int, surely: bool) -> None:
+        if surely:
+            model = self.presented(at)
+            self.classroom.end(model.room)
+            self.living.remove(model)
+            self.ended.append(model)
 
-    @rule(room=rooms, code=st.text(max_size=8), secret=st.one_of(st.none(), st.text(), st.integers()))
-    def forges(self, room: Room, code: str, secret: object) -> None:
-        refused(lambda: self.classroom.presented(room.code, secret), "no_room")
-        refused(lambda: self.classroom.joined(room.code, secret), "no_room")
+    @precondition(lambda self: self.living)
+    @rule(at=ANY, code=st.text(max_size=8), secret=st.one_of(st.none(), st.text(), st.integers()))
+    def forges(self, at: int, code: str, secret: object) -> None:
+        room = self.living[at % len(self.living)].room
+        for wrong in (secret, room.invite, *room.students):
+            refused(lambda wrong=wrong: self.classroom.presented(room.code, wrong), "no_room")
+        for wrong in (secret, room.invite, room.secret):
+            refused(lambda wrong=wrong: self.classroom.joined(room.code, wrong), "no_room")
         refused(lambda: self.classroom.join(code, "forger", secret), "no_room", "too_many_codes")
 
-    @rule(seconds=st.sampled_from([1.0, 30.0, HERE_S, 600.0, 1200.0]))
+    @precondition(lambda self: self.ended)
+    @rule(at=ANY)
+    def haunts(self, at: int) -> None:
+        """Nobody gets back into a room that has ended."""
+        model = self.ended[at % len(self.ended)]
+        room = model.room
+        refused(lambda: self.classroom.presented(room.code, room.secret), "no_room")
+        refused(
+            lambda: self.classroom.join(room.code, "ghost", None, room.invite), "no_room", "too_many_codes"
+        )
+        for token in model.phones:
+            refused(lambda token=token: self.classroom.joined(room.code, token), "no_room")
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, HERE_S, 599.0, 601.0]))
     def waits(self, seconds: float) -> None:
         self.now_s += seconds
+        past_s = self.now_s - 60 * LIMITS.room_minutes
+        self.ended += [model for model in self.living if model.seen_s <= past_s]
+        self.living = [model for model in self.living if model.seen_s > past_s]
+
+    def phone(self, at: int) -> tuple[Model, str]:
+        phones = [(model, token) for model in self.living for token in model.phones]
+        return phones[at % len(phones)]
+
+    def presented(self, at: int) -> Model:
+        """A room whose presenter is here."""
+        model = self.living[at % len(self.living)]
+        assert self.classroom.presented(model.room.code, model.room.secret) is model.room
+        model.seen_s = self.now_s
+        return model
 
     @invariant()
     def every_vote_counts_once_and_only_for_its_poll(self) -> None:
-        living = {room for room in list(self.models) if self.alive(room)}
         self.classroom.expire()
-        assert set(self.classroom.rooms.values()) == living
-        for room in living:
-            model, tally = self.models[room], self.classroom.tally(room)
-            assert room.votes == model.votes
-            assert tally["voted"] == sum(tally["counts"].values()) == len(model.votes)  # type: ignore[attr-defined]
-            assert set(room.votes) <= set(room.students)
+        assert list(self.classroom.rooms.values()) == [model.room for model in self.living]
+        for model in self.living:
+            room, tally = model.room, self.classroom.tally(model.room)
+            counts = {option.id: list(model.votes.values()).count(option.id) for option in OPTIONS}
+            assert tally["counts"] == (counts if model.asked else {})
+            assert tally["voted"] == len(model.votes) and set(model.votes) <= set(room.students)
             for token in room.students:
                 view = self.classroom.view(room, token)
                 assert view["mine"] == model.votes.get(token)
-                assert ("answer" in (view["poll"] or {})) == (model.open and model.revealed)  # type: ignore[operator]
+                assert ("'answer'" in str(view)) == bool(model.asked and model.revealed)
 
 
 def refused(act: object, *codes: str) -> None:
@@ -185,7 +212,7 @@ def refused(act: object, *codes: str) -> None:
 
 
 TestRooms = Rooms.TestCase
-TestRooms.settings = run_with(max_examples=60, stateful_step_count=40, deadline=None)
+TestRooms.settings = run_with(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_an_ended_room_leaves_no_memory() -> None:
@@ -228,3 +255,18 @@ def test_a_full_room_makes_room_only_for_phones_that_left_without_a_vote() -> No
     late = classroom.join(room.code, "school")[1]
     assert set(room.students) == {voter, late} and idle not in room.students
     assert classroom.tally(room)["counts"] == {"7": 1, "9": 0}
+
+
+def test_a_phone_may_change_its_vote_only_so_often_and_sending_it_again_is_no_change() -> None:
+    now_s = 0.0
+    classroom = Classroom(replace(Settings(), max_votes_per_minute=3), lambda: now_s)
+    room = classroom.open("teacher")
+    classroom.show(room, Shown(Poll("a", "token", "Which?", OPTIONS)))
+    token = classroom.join(room.code, "school")[1]
+    for option in ("7", "9", "9", "9", "7"):
+        classroom.vote(room, token, 1, option)
+    refused(lambda: classroom.vote(room, token, 1, "9"), "too_many_votes")
+    assert room.votes == {token: "7"}
+    now_s = 61.0
+    classroom.vote(room, token, 1, "9")
+    assert classroom.tally(room)["counts"] == {"7": 0, "9": 1}
