@@ -30,6 +30,7 @@ import { drawTree } from "./tree.js";
 const MEMORY_VERSION = 4; // 1 had other names for columns, 2 no ranks where they could be counted, 3 another history
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
+const RUNNING_SAVE_MS = 4000; // while text streams: each save writes its columns whole
 const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
 let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
@@ -61,7 +62,7 @@ export function saveSoon() {
   if (saveTimer || (lateTimer && running)) return;
   clearTimeout(lateTimer); // saves delayed for a run happen when it has ended
   lateTimer = 0;
-  if (running) lateTimer = setTimeout(saveNow, 4 * SAVE_MS);
+  if (running) lateTimer = setTimeout(saveNow, RUNNING_SAVE_MS);
   else saveTimer = setTimeout(saveNow, SAVE_MS);
 }
 
