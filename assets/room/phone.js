@@ -5,6 +5,7 @@ import { NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoo
 
 const KEPT = "eft-rooms"; // {last, tokens}: which phone this is in which room, so that its vote stays its own after a reload
 const DEAD_MS = 40_000; // the server answers after at most 20 s
+const LOST = "The connection is lost. Your vote is kept, and this page keeps trying.";
 const part = (id) => document.getElementById(id);
 
 let room = null; // {code, token} once joined
@@ -13,6 +14,7 @@ let waiting = null; // cancels the request for news that is under way
 let turn = 0; // of the loops for news: only the newest goes on
 let wanted = null; // {poll, option}: a vote that the server has not confirmed
 let sending = false; // whether it is under way
+let wake = () => {}; // ends the pause before the next try to send it
 
 function kept() {
   try {
@@ -43,6 +45,7 @@ async function post(act, body, cancel = new AbortController()) {
 }
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const pauseUntilWoken = (ms) => Promise.race([sleep(ms), new Promise((resolve) => (wake = resolve))]);
 const say = (text) => void (part("trouble").textContent === text || (part("trouble").textContent = text));
 
 async function join(code, invite) {
@@ -95,11 +98,12 @@ async function listenForNews() {
     if (mine !== turn || !room) return;
     if (answer.error === "no_room") return endHere();
     if (status === 200) {
-      if (failures) say("");
+      if (part("trouble").textContent === LOST) say("");
       failures = 0;
       show(answer);
+      wake();
       sendWanted();
-    } else if ((failures += 1) > 1) say("The connection is lost. Your vote is kept, and this page keeps trying.");
+    } else if ((failures += 1) > 1) say(LOST);
     await sleep(pauseMs({ failures, changed: status === 200 && answer.news !== before, tookMs: performance.now() - since, chance: Math.random() }));
   }
 }
@@ -121,7 +125,7 @@ async function sendWanted() {
     if (answer.error === "no_room") endHere();
     else if (status === 0 || status >= 500) {
       say("Your vote has not arrived yet. This page keeps trying.");
-      await sleep(pauseMs({ failures, chance: Math.random() }));
+      await pauseUntilWoken(pauseMs({ failures, chance: Math.random() }));
       failures += 1;
     } else if (now === wanted) settle(status, answer);
   }

@@ -274,7 +274,7 @@ def test_hostile_text_stays_text_in_tree_cards_and_chips(site: Site) -> None:
     finish(page, HOSTILE)
     branch_at(page, 1)
     wait_nodes(page, 2)
-    page.locator(".pane.up .t").nth(4).dispatch_event("mouseover")
+    page.locator(".pane.up .t").nth(4).dispatch_event("pointerover", {"clientX": 9})
     until(page, "!document.querySelector('[data-part=peek]').hidden")
     focus(page, "#eft-alpha")
     page.keyboard.press("Home")

@@ -97,6 +97,11 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     assert first.locator("#options .mine").count() == 1
     first.context.set_offline(False)
     says(page, "room-chip", "1 of 2 voted")
+    second.context.set_offline(True)
+    second.evaluate("dispatchEvent(new Event('online'))")  # asks anew, instead of after 20 s
+    second.wait_for_selector("#trouble:has-text('connection is lost')")
+    second.context.set_offline(False)
+    second.wait_for_selector("#trouble:empty", state="attached")
     page.reload()  # the presenter comes back: the question is over, the room is not
     says(page, "room-chip", "2 phones")
     first.wait_for_selector("#poll", state="hidden")

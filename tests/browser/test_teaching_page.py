@@ -149,11 +149,45 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page.wait_for_selector("[data-option=A]")
     box = page.locator("[data-part=poll-reveal]").bounding_box()
     assert box["y"] + box["height"] <= 720 and violations(page) == []
-    page.keyboard.press("Escape")  # leaves, and the question stays
-    assert page.locator("[data-part=presented]").is_hidden() and page.locator("[data-part=poll]").is_visible()
+    page.reload()  # it still presents, and the question is over
+    page.wait_for_selector("[data-part=presented]")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-option=A]")
+    page.keyboard.press("Escape")  # first the question, then the large screen
+    assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=presented]").is_visible()
+    assert page.evaluate("document.activeElement.dataset.part") == "presented-prompt"
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=presented]").is_hidden()
+    choose(page, "predict")
+    page.wait_for_selector(".option")
     page.keyboard.press("PageDown")  # the next step of the lesson is about the whole texts
     page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 7')")
     assert page.locator("[data-part=poll]").is_hidden()
+
+
+def test_what_a_lesson_points_at_is_seen_on_the_large_screen(site: Site) -> None:
+    page = site.open(1280, 720, query="/#lesson=ten-steps&step=2")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    choose(page, "present")
+    page.click("text='First token'")
+    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('token 1 of')")
+    page.click("text='Name of the capital'")
+    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('in Lima')")
+    assert page.locator("[data-part=peek]").is_visible()
+    page.keyboard.press("PageDown")
+    page.wait_for_selector("[data-part=peek]", state="hidden")
+
+    for _ in range(3):
+        page.keyboard.press("PageDown")
+    page.click("text='All values at once'")
+    page.wait_for_selector("[data-part=strip-plot] .heatmaplayer")
+    for name in ("strip-plot", "lesson-text", "lesson-reveal", "tab-bars"):
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720, name
+    page.click("[data-part=tab-bars]")
+    page.wait_for_selector(".plot .barlayer .point")
+    assert page.locator("[data-part=columns]").is_visible() and page.locator("[data-part=tabs]").is_hidden()
 
 
 def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: Site, tmp_path: Path) -> None:

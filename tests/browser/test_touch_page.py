@@ -53,6 +53,10 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     wait_end(page)
     page.locator(".pane.up .t").first.tap()
     page.locator(".pane.up .t").nth(2).tap()
+    sheet = page.locator("[data-part=side]").bounding_box()
+    token = page.locator(".t[aria-pressed=true]").bounding_box()
+    assert token["y"] + token["height"] <= sheet["y"]  # the sheet does not cover what it is about
+    assert page.locator("[data-part=peek]").is_hidden()
     page.locator("[data-part=card-table] .cand").nth(1).tap()
     page.wait_for_selector(".node")
     wait_end(page)

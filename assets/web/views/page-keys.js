@@ -29,7 +29,7 @@ function onKey(key, { target }) {
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
-  else if (!pauseReplay()) return leavePresenting() || endPoll() || (isSheet() && closeSide()) || (widen(null), wasWide);
+  else if (!pauseReplay()) return endPoll() || leavePresenting() || (isSheet() && closeSide()) || (widen(null), wasWide);
   return true;
 }
 

@@ -50,7 +50,7 @@ export function endPoll() {
   setCover(null);
   if (covered) showAgain(whole, at);
   emit("poll");
-  if (inside) part("teach-open").focus({ preventScroll: true });
+  if (inside) part(part("presented").hidden ? "teach-open" : "presented-prompt").focus({ preventScroll: true });
   return true;
 }
 

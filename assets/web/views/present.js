@@ -16,12 +16,17 @@ import { openTab } from "./tabs.js";
 import { allow } from "./teach.js";
 
 const SHORT_CHARS = 60; // a longer address is not for copying by hand
+const KEPT = "eft-presenting"; // in this tab, so that a reload comes back to it
 const ONLY_HERE = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 const root = () => element.querySelector(".eft").classList;
 const isPresenting = () => root().contains("presenting");
 
 function turn(now) {
+  try {
+    if (now) sessionStorage.setItem(KEPT, "yes");
+    else sessionStorage.removeItem(KEPT);
+  } catch { /* refused: a reload leaves */ }
   root().toggle("presenting", now);
   part("presented").hidden = !now;
   emit("presenting");
@@ -35,6 +40,14 @@ function startPresenting() {
   showPrompt();
   part("presented-prompt").focus({ preventScroll: true });
   say("Presenting. Page Down and Page Up go through a lesson, the arrow keys through the tokens. Escape leaves.");
+}
+
+function wasPresenting() {
+  try {
+    return sessionStorage.getItem(KEPT) === "yes";
+  } catch {
+    return false;
+  }
 }
 
 export function leavePresenting() { // returns whether it was on
@@ -73,7 +86,12 @@ function onKey(key, { target }) {
 
 export function listen() {
   on("teach", () => allow(part("present-open"), run ? "" : "There is nothing to present yet"));
-  for (const kind of ["run", "shown"]) on(kind, () => isPresenting() && showPrompt());
+  let again = wasPresenting();
+  const onRun = () => {
+    if (again && run) again = false, startPresenting();
+    else if (isPresenting()) showPrompt();
+  };
+  for (const kind of ["run", "shown"]) on(kind, onRun);
   part("present-open").addEventListener("click", startPresenting);
   part("present-leave").addEventListener("click", leavePresenting);
   part("present-qr").addEventListener("click", showCode);
