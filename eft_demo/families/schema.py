@@ -4,6 +4,7 @@ Knows files and types; does not know what a family is.
 """
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from eft_demo.families.files import MAX_YAML_BYTES, read_text
 from eft_demo.settings import show_value
 
 MAX_ENTRIES = 5_000
+HALF = re.compile("[\ud800-\udfff]")  # YAML can write one as "\\ud83d"
 MERGE = "tag:yaml.org,2002:merge"  # the key <<
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
@@ -101,6 +103,10 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
         raise FamilyError(
             f"{path}, line {line}: with its aliases (*name) expanded, the file has more than {MAX_ENTRIES:,} "
             f"entries. {advice}"
+        )
+    if isinstance(value, str) and HALF.search(value):
+        raise FamilyError(
+            f"{path}, line {line}: {name} has half of a surrogate pair, which is no text. {advice}"
         )
     parts: dict[Any, Part] = {}
     prefix = "" if name == "the file" else f"{name}."
