@@ -19,6 +19,7 @@ from eft_demo.ui.room_routes import News
 from tests import nginx
 from tests.waiting import PATIENCE_S
 
+JSON = {"Content-Type": "application/json"}
 FOREVER_S = PATIENCE_S  # no test waits for this to pass
 ASKED: dict[str, Any] = {
     "id": "a",
@@ -154,7 +155,7 @@ def test_half_of_a_surrogate_pair_stops_no_phone() -> None:
 
             def post(act: str, body: dict[str, Any]) -> dict[str, Any]:
                 text = json.dumps(body)  # httpx's own `json` refuses half of a pair
-                answer = client.post(f"/room/{act}", content=text, headers={"Content-Type": "application/json"})
+                answer = client.post(f"/room/{act}", content=text, headers=JSON)
                 assert answer.status_code == 200
                 found: dict[str, Any] = answer.json()
                 return found
