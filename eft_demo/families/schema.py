@@ -104,10 +104,6 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
             f"{path}, line {line}: with its aliases (*name) expanded, the file has more than {MAX_ENTRIES:,} "
             f"entries. {advice}"
         )
-    if isinstance(value, str) and HALF.search(value):
-        raise FamilyError(
-            f"{path}, line {line}: {name} has half of a surrogate pair, which is no text. {advice}"
-        )
     parts: dict[Any, Part] = {}
     prefix = "" if name == "the file" else f"{name}."
     kind = {yaml.MappingNode: dict, yaml.SequenceNode: list}.get(type(node))
@@ -117,6 +113,7 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
         if len(node.value) != len(value):
             raise FamilyError(f"{path}, line {_lost_entry(node, prefix)} {advice}")
         for (key_node, value_node), key in zip(node.value, value, strict=True):
+            _check_whole(key, key_node, path, f"a name in {name}", advice)
             # Use the line of the key, where an unknown or empty entry is easiest to find.
             child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", advice, left)
             parts[key] = Part(
@@ -125,7 +122,16 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
     elif isinstance(node, yaml.SequenceNode):
         for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
             parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", advice, left)
+    _check_whole(value, node, path, name, advice)
     return Part(value, line, path, name, advice, parts)
+
+
+def _check_whole(value: Any, node: yaml.Node, path: Path, name: str, advice: str) -> None:
+    if isinstance(value, str) and HALF.search(value):
+        raise FamilyError(
+            f"{path}, line {node.start_mark.line + 1}: {name} has half of a surrogate "
+            f"pair, which is no text. {advice}"
+        )
 
 
 def _lost_entry(node: yaml.MappingNode, prefix: str) -> str:

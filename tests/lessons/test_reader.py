@@ -94,6 +94,7 @@ def test_a_good_lesson_is_read(tmp_path: Path) -> None:
         ("Own: small_base", "Own: small_base +", "line 9: "),
         ('column: ["Base: large_base", "Own: small_base"]', "column: []", "line 9: .*column is empty"),
         ("One paragraph.", '"\\ud83d"', "line 4: steps.1.text has half of a surrogate pair"),
+        ("do: Look.", '"\\udc00": Look.', "line 6: a name in steps.1 has half of a surrogate pair"),
         ("alpha: 2", 'alpha: "\\udc00"', "line 5: .*alpha has half of a surrogate pair"),
         ("tab: strip", "tab: plot", "line 9: steps.1.actions.2.tab must be one of bars"),
         ("colour: rank", "colour: red", "line 9: steps.1.actions.2.colour must be one of"),
