@@ -65,18 +65,21 @@ class Classroom:
     # ---- the presenter
 
     def open(self, address: str) -> Room:
-        """A new room. Raises Overloaded (code too_many_rooms)."""
+        """A new room. Where there are too many, it replaces one that was left before anybody joined.
+
+        Raises Overloaded (code too_many_rooms).
+        """
         self.expire()
-        ours = sum(room.address == address for room in self.rooms.values())
-        for count, most, whose in (
-            (ours, self._settings.max_rooms_address, "your address"),
-            (len(self.rooms), self._settings.max_rooms, "all visitors"),
+        for ours, most, whose in (
+            (True, self._settings.max_rooms_address, "your address"),
+            (False, self._settings.max_rooms, "all visitors"),
         ):
-            if count >= most:
+            rooms = [room for room in self.rooms.values() if room.address == address or not ours]
+            if len(rooms) >= most and not self._end_empty(rooms):
                 raise Overloaded(
-                    f"There are {count} class rooms of {whose}, and at most {most} are allowed. Please end "
-                    f"one, or wait: a room ends {self._settings.room_minutes} minutes after its presenter "
-                    "has left.",
+                    f"There are {len(rooms)} class rooms of {whose}, and at most {most} are allowed. Please "
+                    f"end one, or wait: a room ends {self._settings.room_minutes} minutes after its "
+                    "presenter has left.",
                     code="too_many_rooms",
                 )
         while (code := make_code()) in self.rooms:
@@ -211,6 +214,14 @@ class Classroom:
         """Forget the rooms whose presenter has left for too long. Every other act does this first."""
         past_s = self._clock() - 60 * self._settings.room_minutes
         self.rooms = {code: room for code, room in self.rooms.items() if room.seen_s > past_s}
+
+    def _end_empty(self, rooms: list[Room]) -> bool:
+        """End the one of these that was left first of those without phones. Whether there was one."""
+        past_s = self._clock() - HERE_S
+        left = [room for room in rooms if not room.students and room.seen_s <= past_s]
+        if left:
+            self.end(min(left, key=lambda room: room.seen_s))
+        return bool(left)
 
     def _make_room(self, room: Room) -> None:
         """Where a room is full, a phone that left without a vote makes room for one that comes."""

@@ -9,11 +9,12 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from eft_demo.classroom.poll import read_shown
@@ -168,15 +169,18 @@ def _answering(act: Callable[[Posted, str], Awaitable[Answer]]) -> Callable[[Req
 
     async def answer(request: Request) -> Response:
         address = network(request.client.host) if request.client else ""
-        headers = {"Cache-Control": "no-store"}
         try:
-            return JSONResponse(await act(await request.json(), address), headers=headers)
+            return _json(await act(await request.json(), address), 200)
         except EFTError as refusal:
             status = 429 if isinstance(refusal, Overloaded) else STATUS.get(refusal.code, 400)
-            body = {"error": refusal.code, "detail": str(refusal)}
-            return JSONResponse(body, status_code=status, headers=headers)
+            return _json({"error": refusal.code, "detail": str(refusal)}, status)
 
     return answer
+
+
+def _json(answer: Answer, status: int) -> Response:
+    """In ASCII, because a text may contain half of a surrogate pair, which UTF-8 cannot hold."""
+    return Response(json.dumps(answer), status, {"Cache-Control": "no-store"}, "application/json")
 
 
 @cache

@@ -1,5 +1,6 @@
 """A class room: a presenter and two phones join, vote on a token and on blind columns, and end it."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -44,6 +45,16 @@ def ask(page: Any, what: str) -> None:
     page.click("[data-part=teach-open]")
     page.click(f"[data-part={what}-open]")
     page.wait_for_selector(".option")
+
+
+def copy_of(site: Site, page: Any) -> Any:
+    """A duplicate of this tab, which gets all that its original has stored."""
+    stored = page.evaluate("({...sessionStorage})")
+    copy = page.context.new_page()
+    site.listen(copy)
+    copy.add_init_script(f"Object.assign(sessionStorage, {json.dumps(stored)})")
+    copy.goto(page.url)
+    return copy
 
 
 def looks_right(page: Any, width: int) -> None:
@@ -108,6 +119,12 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     page.wait_for_selector(".pane.up .t")
     ask(page, "blind")
     second.locator("#options button").nth(1).click()
+    says(page, "room-chip", "1 of 2 voted")
+    copy = copy_of(site, page)
+    says(copy, "notice-text", "This tab is a copy")
+    assert copy.locator("[data-part=room-chip]").is_hidden()
+    copy.close()
+    assert first.locator("#options button").count() == 3 and first.locator("#poll").is_visible()
     says(page, "room-chip", "1 of 2 voted")
     page.click("[data-part=poll-reveal]")
     first.wait_for_selector("#options .right")

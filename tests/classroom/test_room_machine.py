@@ -61,11 +61,20 @@ class Rooms(RuleBasedStateMachine):
 
     @rule(address=ADDRESSES)
     def opens(self, address: str) -> None:
-        ours = sum(model.room.address == address for model in self.living)
-        if len(self.living) >= LIMITS.max_rooms or ours >= LIMITS.max_rooms_address:
-            refused(lambda: self.classroom.open(address), "too_many_rooms")
-        else:
-            self.living.append(Model(self.classroom.open(address), self.now_s))
+        """Where there are too many rooms, one without phones and presenter makes room."""
+        for most, full in (
+            (LIMITS.max_rooms_address, [model for model in self.living if model.room.address == address]),
+            (LIMITS.max_rooms, self.living),
+        ):
+            left = [m for m in full if not m.room.students and m.room.seen_s <= self.now_s - HERE_S]
+            if len(full) >= most and not left:
+                return refused(lambda: self.classroom.open(address), "too_many_rooms")
+            if len(full) >= most:
+                first = min(left, key=lambda model: model.room.seen_s)
+                self.living.remove(first)
+                self.ended.append(first)
+        self.living.append(Model(self.classroom.open(address), self.now_s))
+        return None
 
     @precondition(lambda self: self.living)
     @rule(at=ANY, invited=st.booleans())
@@ -241,6 +250,18 @@ def test_guesses_are_counted_per_address_and_stop_no_scanned_code_and_nobody_who
     assert classroom.join(room.code, "elsewhere")[0] is room
     now_s = 61.0
     assert classroom.join(room.code, "school")[0] is room
+
+
+def test_rooms_that_were_left_empty_keep_nobody_from_opening_one() -> None:
+    now_s = 0.0
+    classroom = Classroom(replace(Settings(), max_rooms_address=2), lambda: now_s)
+    taught, empty = classroom.open("school"), classroom.open("school")
+    classroom.join(taught.code, "school")
+    refused(lambda: classroom.open("school"), "too_many_rooms")
+    now_s = HERE_S
+    opened = classroom.open("school")
+    assert set(classroom.rooms) == {taught.code, opened.code} and empty.code not in classroom.rooms
+    refused(lambda: classroom.open("school"), "too_many_rooms")
 
 
 def test_a_full_room_makes_room_only_for_phones_that_left_without_a_vote() -> None:

@@ -1,6 +1,7 @@
 """The routes of class rooms: who waits for news and how it ends, and the page for phones behind a proxy."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from eft_demo.ui.room_routes import News
 from tests import nginx
 from tests.waiting import PATIENCE_S
 
+JSON = {"Content-Type": "application/json"}
 FOREVER_S = PATIENCE_S  # no test waits for this to pass
 ASKED: dict[str, Any] = {
     "id": "a",
@@ -141,6 +143,33 @@ def test_phones_join_under_a_path_of_a_buffering_proxy(proxied: str) -> None:
         heard = client.post(f"{proxied}/room/hear", json={**phone, "news": 0}).json()
         assert heard["poll"]["title"] == ASKED["title"]
         assert client.post(f"{proxied}/room/end", json=mine).status_code == 200
+
+
+def test_half_of_a_surrogate_pair_stops_no_phone() -> None:
+    demo = build_demo(Service.without_models(Settings()), settings := Settings(port=0))
+    url, half = server.start(demo, settings), "\ud83d"
+    options = [{"id": half, "label": half}, {"id": "9", "label": ""}]
+    poll = {"id": half, "kind": "token", "title": half, "options": options}
+    try:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+
+            def post(act: str, body: dict[str, Any]) -> dict[str, Any]:
+                text = json.dumps(body)  # httpx's own `json` refuses half of a pair
+                answer = client.post(f"/room/{act}", content=text, headers=JSON)
+                assert answer.status_code == 200
+                found: dict[str, Any] = answer.json()
+                return found
+
+            room = post("open", {})
+            phone = post("join", {"code": room["code"]})
+            mine = {"code": room["code"], "secret": room["secret"]}
+            assert post("show", {**mine, "poll": poll, "link": half})["poll"] == half
+            heard = post("hear", {**phone, "news": 0})
+            assert heard["poll"]["title"] == heard["poll"]["options"][0]["label"] == half
+            post("vote", {**phone, "poll": heard["poll"]["number"], "option": half})
+            assert post("tally", {**mine, "counted": -1})["counts"] == {half: 1, "9": 0}
+    finally:
+        server.stop(demo)
 
 
 def test_a_closing_server_lets_waiting_phones_go() -> None:

@@ -5,6 +5,7 @@ import { chipOf, countOf, isOnlyHere, roomLink, shownOf, typedAddress } from "..
 import { pause } from "../api.js";
 import { element, part } from "../dom.js";
 import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
+import { askOtherTabs } from "./copies.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { notice } from "./messages.js";
 import { factsOf } from "./poll.js";
@@ -22,13 +23,15 @@ let sureTimer = 0;
 
 // Returns {status, answer}; status 0: the server could not be reached, or something else answered.
 async function post(act, body, cancel = new AbortController()) {
+  const timer = setTimeout(() => cancel.abort(), DEAD_MS); // browsers of 2023 have no AbortSignal.any
   try {
-    const signal = AbortSignal.any([cancel.signal, AbortSignal.timeout(DEAD_MS)]);
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal: cancel.signal };
     const answer = await fetch(new URL("room/" + act, document.baseURI), options);
     return { status: answer.status, answer: await answer.json() };
   } catch {
     return { status: 0, answer: {} };
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -150,8 +153,17 @@ async function end() {
   return follow();
 }
 
+// A copy of the presenter's tab has the room's secret too; from two tabs, each would take the other's question away.
+function presentAgain(room) {
+  askOtherTabs(room.code, (elsewhere) => {
+    if (elsewhere) close("This tab is a copy: the original tab presents the class room.");
+    else if (!classRoom) present(room);
+  });
+}
+
 function close(why) {
   turn += 1;
+  waiting?.abort();
   setClassRoom(null);
   keep();
   dialogOf("room").close();
@@ -175,5 +187,5 @@ export function listen() {
   on("poll", () => classRoom && (noteRoom({ voted: 0 }), draw(), sendShown()));
   for (const kind of ["run", "shown"]) on(kind, () => classRoom && sendShown());
   const room = kept();
-  if (room) on("page", () => classRoom || present(room));
+  if (room) on("page", () => classRoom || presentAgain(room));
 }
