@@ -125,6 +125,8 @@ def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Delete")
     assert page.locator(".node").count() == 0 and texts(page) == first
+    assert page.evaluate("document.activeElement.dataset.part") == "undo", "the list has gone with the focus"
+    assert "Run 1: abcdef" in page.text_content("[data-part=status]")
     page.keyboard.press("Control+z")
     assert page.locator(".node").count() == 3
 
@@ -274,7 +276,7 @@ def test_hostile_text_stays_text_in_tree_cards_and_chips(site: Site) -> None:
     finish(page, HOSTILE)
     branch_at(page, 1)
     wait_nodes(page, 2)
-    page.locator(".pane.up .t").nth(4).dispatch_event("mouseover")
+    page.locator(".pane.up .t").nth(4).dispatch_event("pointerover")
     until(page, "!document.querySelector('[data-part=peek]').hidden")
     focus(page, "#eft-alpha")
     page.keyboard.press("Home")

@@ -170,7 +170,7 @@ def test_plots_images_and_tooltips_show_every_hostile_text_verbatim(site: Site) 
 
 def see_small_cards(page: Any, labels: Sequence[str]) -> None:
     for place, label in enumerate(labels):
-        page.locator(".pane.up .t").nth(place).dispatch_event("mouseover")
+        page.locator(".pane.up .t").nth(place).dispatch_event("pointerover")
         page.wait_for_function(
             "n => document.querySelector('[data-part=peek]').textContent.includes('token ' + n + ' of')",
             arg=place + 1,

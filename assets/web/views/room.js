@@ -154,8 +154,10 @@ function close(why) {
   turn += 1;
   setClassRoom(null);
   keep();
+  const inside = dialogOf("room").open;
   dialogOf("room").close();
   draw();
+  if (inside) part(part("presented").hidden ? "teach-open" : "presented-prompt").focus({ preventScroll: true }); // what had it is hidden
   notice(why);
 }
 

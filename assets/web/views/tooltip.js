@@ -71,8 +71,8 @@ function peekRow(column, token, [id, mix, anchor]) { // the bar of the mix above
 }
 
 export function listen() {
-  part("columns").addEventListener("mouseover", (event) => tokenAt(event) && peekSoon(tokenAt(event)));
-  part("columns").addEventListener("mouseout", (event) => tokenAt(event) && peekSoon(null));
+  part("columns").addEventListener("pointerover", (event) => event.pointerType !== "touch" && tokenAt(event) && peekSoon(tokenAt(event)));
+  part("columns").addEventListener("pointerout", (event) => tokenAt(event) && peekSoon(null));
   part("columns").addEventListener("focusin", (event) => event.target.matches(".t:focus-visible") && peekSoon(event.target));
   part("columns").addEventListener("focusout", (event) => tokenAt(event) && peekSoon(null));
   for (const kind of ["run", "shown"]) on(kind, () => (clearTimeout(peekTimer), endPeek())); // its token is no longer there
