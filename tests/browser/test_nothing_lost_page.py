@@ -532,7 +532,9 @@ def test_every_run_stays_and_the_address_holds_the_state(demo: Page, context: An
     page.fill("#eft-prompt", "half typed")
     page.keyboard.press("Escape")
     page.locator(".node").last.click()
-    assert page.input_value("#eft-prompt") == "half typed" and changed.is_visible(), "unless they were changed"
+    assert page.input_value("#eft-prompt") == "half typed" and changed.is_visible(), (
+        "unless they were changed"
+    )
     page.fill("#eft-prompt", "abcdef")
     page.locator("[data-part=undo]").click()
     assert texts(page)[2] == "abcdef" and changed.is_hidden()
