@@ -125,6 +125,8 @@ def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Delete")
     assert page.locator(".node").count() == 0 and texts(page) == first
+    assert page.evaluate("document.activeElement.dataset.part") == "undo", "the list has gone with the focus"
+    assert "Run 1: abcdef" in page.text_content("[data-part=status]")
     page.keyboard.press("Control+z")
     assert page.locator(".node").count() == 3
 

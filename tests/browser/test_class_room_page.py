@@ -76,6 +76,7 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     second.keyboard.press("Enter")
     says(page, "room-count", "2 phones joined")
     page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 
     ask(page, "predict")
     for one, option in ((first, 0), (second, 1)):

@@ -526,7 +526,18 @@ def test_every_run_stays_and_the_address_holds_the_state(demo: Page, context: An
     wait_end(page)
     address_has(page, "prompt=uvwxyz", "behaviour=pirate", "seed=3", "colour=rank", "same=3", "selected=3.")
     page.keyboard.press("Control+z")
-    assert texts(page)[2] == "abcdef" and len(runs_listed(page)) == 2 and changed.is_visible()
+    assert texts(page)[2] == "abcdef" and len(runs_listed(page)) == 2
+    assert page.input_value("#eft-prompt") == "abcdef" and changed.is_hidden(), "the settings follow"
+    address_has(page, "prompt=abcdef", "behaviour=assistant", "seed=0")
+    page.fill("#eft-prompt", "half typed")
+    page.keyboard.press("Escape")
+    page.locator(".node").last.click()
+    assert page.input_value("#eft-prompt") == "half typed" and changed.is_visible(), (
+        "unless they were changed"
+    )
+    page.fill("#eft-prompt", "abcdef")
+    page.locator("[data-part=undo]").click()
+    assert texts(page)[2] == "abcdef" and changed.is_hidden()
     branch(page, 2)  # and the later run is still there
     assert len(runs_listed(page)) == 3 and page.locator(".node[aria-level='2']").count() == 1
     page.locator(".node").last.click()

@@ -42,6 +42,12 @@ def test_on_a_phone_enter_adds_a_line_and_the_button_runs(site: Site) -> None:
     button.tap()
     wait_end(page)
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
+    assert page.evaluate(
+        "document.querySelector('.pane .text').getBoundingClientRect().top < innerHeight / 2"
+    )
+    page.locator(".pane.up .t").nth(1).tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    assert page.locator("[data-part=peek]").is_hidden(), "the small card would hide the other one"
 
 
 def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:

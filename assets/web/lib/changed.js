@@ -23,6 +23,12 @@ export function changesFrom(asked, now) {
   return Object.keys({ ...asked, ...now }).filter((key) => !SEEN.has(key) && plain(asked[key]) !== plain(now[key]));
 }
 
+// Whether both would ask the same, sliders aside: then nobody has typed or chosen anything since.
+/** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => boolean} */
+export function isSameQuestion(asked, now) {
+  return asked !== undefined && asked.prompt === now.prompt && !changesFrom(asked, now).length && plain(asked.conversation) === plain(now.conversation);
+}
+
 /** @type {(run: Run) => Record<string, number>} */
 const slidersAt = (run) => Object.assign({}, ...run.columns.map(({ tokens }) => tokens.at(-1)?.v || {}));
 

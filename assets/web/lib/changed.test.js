@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changesFrom, runDifferences, settingName } from "./changed.js";
+import { changesFrom, isSameQuestion, runDifferences, settingName } from "./changed.js";
 
 const asked = { prompt: "Hi", behaviour: "assistant", columns: [{ name: "Base", recipe: "large_base" }], controls: { alpha: 1 }, seed: 0, top_p: 0.95, schedule: "constant" };
 
@@ -13,6 +13,14 @@ test("only what concerns the next run alone counts as changed", () => {
   assert.deepEqual(changesFrom({ ...asked, system: "Be brief." }, asked), ["system"]);
   assert.deepEqual(changesFrom(undefined, asked), []);
   assert.equal(settingName("top_p"), "top-p");
+});
+
+test("settings ask the same question until something but a slider changes", () => {
+  const talk = { turns: [{ question: "Hm?" }] };
+  assert.ok(isSameQuestion(asked, structuredClone({ ...asked, controls: { alpha: 2 } })));
+  for (const more of [{ prompt: "Ho" }, { seed: 1 }, { conversation: talk }]) assert.ok(!isSameQuestion(asked, { ...asked, ...more }), JSON.stringify(more));
+  assert.ok(isSameQuestion({ ...asked, conversation: talk }, { ...asked, conversation: structuredClone(talk) }));
+  assert.ok(!isSameQuestion(undefined, asked), "nobody knows");
 });
 
 test("a run is told from the one before it by what differs", () => {

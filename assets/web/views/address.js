@@ -5,7 +5,7 @@
 import { isReplaceable, NO_PROMPT, withoutSettings, withTexts, withView } from "../lib/address.js";
 import { server } from "../api.js";
 import { element } from "../dom.js";
-import { chosen, colourBy, config, currentNode, on, poll, run, sameOf, selected, setOwnAddress } from "../store.js";
+import { chosen, colourBy, config, currentNode, on, ownAddress, poll, run, sameOf, selected, setOwnAddress } from "../store.js";
 import { familySettings } from "./formats.js";
 import { runSettings } from "./settings.js";
 
@@ -31,7 +31,7 @@ export function settleAddress() {
 
 export function addressSoon() {
   clearTimeout(addressTimer);
-  addressTimer = setTimeout(writeAddress, WRITE_MS);
+  addressTimer = setTimeout(writeAddress, WRITE_MS, location.hash);
 }
 
 async function linkTo(settings) {
@@ -42,8 +42,11 @@ async function linkTo(settings) {
   }
 }
 
-async function writeAddress() {
-  if (!config || config.absent || poll || !element.isConnected || !isReplaceable(location.hash)) return; // a question shows a part of the run only
+const isStill = (there) => location.hash === there || location.search + location.hash === ownAddress;
+
+// `there`: the address when the change was made. Another one now is that of a link which has not been read yet.
+async function writeAddress(there) {
+  if (!config || config.absent || poll || !element.isConnected || !isStill(there) || !isReplaceable(location.hash)) return; // a question shows a part of the run only
   const said = allSaid(), asked = (turn += 1);
   if (said === written || chosen.some(({ error }) => error)) return;
   const { prompt, system, turns, ...settings } = { ...familySettings(), ...runSettings() }, key = JSON.stringify(settings), view = linkedView();
@@ -53,7 +56,7 @@ async function writeAddress() {
     made = { key, query };
   }
   const query = made.query && withTexts(made.query, { prompt, system, turns });
-  if (!query || !isReplaceable(location.hash)) return;
+  if (!query || !isStill(there)) return;
   try {
     const address = withoutSettings(location.search) + "#" + withView(query, view);
     window.history.replaceState(window.history.state, "", location.pathname + address);

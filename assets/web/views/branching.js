@@ -2,7 +2,7 @@
 // the page, so going back to it needs no model.
 
 import { grownBy, lookingAt, onlyWith, redone, startHistory, treeOf, undone, without } from "../lib/history.js";
-import { changesFrom } from "../lib/changed.js";
+import { changesFrom, isSameQuestion } from "../lib/changed.js";
 import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
@@ -22,7 +22,7 @@ import { showWaiting } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
 import { allSettings, fillIn } from "./settings.js";
-import { childrenOf, drawTree, isRemovable } from "./tree.js";
+import { childrenOf, drawTree, isRemovable, nameOf } from "./tree.js";
 
 const MAX_TEXTS = 500; // of all runs and branches: more than anybody needs
 const MAX_RUNS = 50; // then the oldest one goes, because each takes memory
@@ -112,9 +112,20 @@ function go(next) {
   if (!history || next === history) return;
   forgetSamples();
   endTape();
+  const focused = element.contains(document.activeElement), before = run?.asked, follows = isSameQuestion(before, allSettings());
   setHistory(next);
-  if (currentNode()) show(currentNode().run);
+  const node = currentNode(), asked = node?.run.asked;
+  if (follows && asked && !isSameQuestion(before, asked)) fillIn(asked);
+  if (node) show(node.run);
   else showNone();
+  say(node ? nameOf(node) : "No run is shown.");
+  if (focused) keepFocus();
+}
+
+// What had the focus may have gone with the text, or be of no use now.
+function keepFocus() {
+  const now = /** @type {HTMLElement} */ (document.activeElement);
+  if (now === document.body || !now.checkVisibility() || now.matches(":disabled")) part(history.past.length ? "undo" : "redo").focus({ preventScroll: true });
 }
 
 export const lookAway = () => go(lookingAt(history, null));

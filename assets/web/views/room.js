@@ -166,8 +166,10 @@ function close(why) {
   waiting?.abort();
   setClassRoom(null);
   keep();
+  const inside = dialogOf("room").open;
   dialogOf("room").close();
   draw();
+  if (inside) part(part("presented").hidden ? "teach-open" : "presented-prompt").focus({ preventScroll: true }); // what had it is hidden
   notice(why);
 }
 

@@ -97,7 +97,7 @@ function showLinked({ colour, ...rest }) {
 function onAddress() {
   if (!element.isConnected) return window.removeEventListener("hashchange", onAddress);
   settleAddress();
-  if (settingsBack()) addressSoon();
+  if (settingsBack()) notice(""), addressSoon(); // they are no longer those of a link
   else readAddress();
 }
 

@@ -14,6 +14,12 @@ function open(now) {
   if (now) entries()[0]?.focus();
 }
 
+// What an entry opens gives the focus back to what had it, so this must not be hidden.
+function leave() {
+  open(false);
+  part("teach-open").focus({ preventScroll: true });
+}
+
 // An entry that cannot be used says why in place of what it does.
 /** @type {(entry: any, refusal: string) => void} */
 export function allow(entry, refusal) {
@@ -25,7 +31,7 @@ export function allow(entry, refusal) {
 
 function onKey(key, { target }) {
   const all = entries(), at = all.indexOf(target), step = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[key];
-  if (key === "Escape") open(false), part("teach-open").focus();
+  if (key === "Escape") leave();
   else if (step !== undefined) all.at(step === all.length ? 0 : step).focus();
   else return false;
   return true;
@@ -34,7 +40,7 @@ function onKey(key, { target }) {
 export function listen() {
   const menu = part("teach-menu");
   part("teach-open").addEventListener("click", () => open(!isOpen()));
-  menu.addEventListener("click", (event) => event.target.closest("button") && open(false));
+  menu.addEventListener("click", ({ target }) => target.closest("button") && leave(), true); // before the entry acts
   menu.addEventListener("focusout", ({ relatedTarget: to }) => to && !menu.contains(to) && to !== part("teach-open") && open(false));
   document.addEventListener("pointerdown", ({ target }) => element.isConnected && isOpen() && !menu.contains(target) && !part("teach-open").contains(target) && open(false));
   onKeys(menu, onKey);

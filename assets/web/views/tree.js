@@ -6,6 +6,9 @@ import { quote, symbolOf } from "../lib/formats.js";
 import { el, part, verbatim } from "../dom.js";
 import { history, nodes, parentOf } from "../store.js";
 
+// What an announcement says of a text that is shown.
+export const nameOf = (node) => (node.parent === null ? runName(node) + ": " + clipped(node.run.prompt) : "Branch " + quote(run0(node, node.position)) + ", " + placeOf(node));
+
 export const childrenOf = (id) => history.tree.ids.filter((other) => nodes.get(other).parent === id);
 const depthOf = (node) => (node.parent === null ? 0 : 1 + depthOf(nodes.get(node.parent)));
 const inOrder = (id) => [id, ...childrenOf(id).flatMap(inOrder)];
