@@ -10,10 +10,10 @@ const globals = (names) => Object.fromEntries(names.map((name) => [name, "readon
 // can do without: its timers, and these.
 const PRIVATE = [
   "storage", "channel", // what the browser opened: the session's storage, the channel to other tabs
-  "formatFields", "howTo", "asWritten", // elements, and texts that the skeleton came with
-  "written", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
+  "formatFields", "howTo", "primer", "asWritten", // elements, and texts that the skeleton came with
+  "written", "made", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
   "sending", "watching", "waiting", "checks", "turn", // whether, or which, request is under way
-  "grown", "openedAt", // the columns of one update; the click that opened a dialog
+  "grown", "openedAt", "mouseAt", // the columns of one update; the click that opened a dialog; where the mouse was last
 ];
 const named = `[id.name=/^(\\w+Timer|${PRIVATE.join("|")})$/]`;
 const ATOP = ":matches(Program, Program > ExportNamedDeclaration) > VariableDeclaration";
@@ -24,10 +24,11 @@ const CHANGES = "/^(add|clear|delete|pop|push|reverse|set|shift|sort|splice|unsh
 const USE_AN_ACTION = "Change what is in the store through one of its actions.";
 
 export default [
+  { ignores: ["assets/web/vendor/**"] },
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   {
-    files: ["assets/web/**/*.js", "assets/export/*.js"],
+    files: ["assets/web/**/*.js", "assets/export/*.js", "assets/room/*.js"],
     languageOptions: { ecmaVersion: 2024, sourceType: "module", globals: globals(BROWSER) },
     rules: {
       eqeqeq: "error",
@@ -41,7 +42,7 @@ export default [
   },
   {
     // Pure modules: neither the page nor the clock nor chance may get in.
-    files: ["assets/web/lib/**/*.js"],
+    files: ["assets/web/lib/**/*.js", "assets/room/state.js"],
     ignores: ["**/*.test.js"],
     languageOptions: { globals: Object.fromEntries(BROWSER.map((name) => [name, "off"])) },
     rules: { "no-restricted-imports": ["error", { patterns: ["../*"] }], "no-restricted-properties": ["error", { object: "Math", property: "random" }] },

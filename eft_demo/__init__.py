@@ -10,6 +10,7 @@ use. The rooms, each importing only from those before it:
     errors, settings    errors shown to users; every limit and switch
     host/               the process and its machine: memory limits, environment, terminal
     method/             recipes, mixing, sampling, schedule, weight filter: log-probs in, token ids out
+    classroom/          rooms in which a class votes: codes, polls, votes
     runs/               a run as data: events, trace, replay of a file, link, export
     families/           which checkpoints belong together; tokenizer; prompt format
     figures/            a trace as plotly figures

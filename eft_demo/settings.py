@@ -206,6 +206,14 @@ _COUNTS = (
     "keep_minutes",
     "max_heavy_each",
     "max_heavy_address",
+    "max_rooms",
+    "max_rooms_address",
+    "max_students",
+    "max_room_polls",
+    "max_poll_kb",
+    "max_votes_per_minute",
+    "max_wrong_codes",
+    "room_minutes",
 )
 _YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
@@ -253,6 +261,14 @@ class Settings:
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
     prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
+    max_rooms: int = 32  # class rooms at once; full ones together take a few MB
+    max_rooms_address: int = 8  # of these for one address: a school whose classes share it
+    max_students: int = 300  # phones per class room: a lecture hall
+    max_room_polls: int = 500  # per class room: one every ten seconds of a double lesson
+    max_poll_kb: int = 32  # a post of a presenter or a phone: twelve long options and a link to a long prompt
+    max_votes_per_minute: int = 30  # per phone, changed minds included: faster is a program
+    max_wrong_codes: int = 60  # per minute and address: a class that mistypes; guessing a code takes months
+    room_minutes: int = 20  # a class room ends this long after its presenter left: a break
     deadline_s: float = 120.0  # longest wait for a turn, and longest writing: more is usually abandoned
     pace: float = 8.0  # tokens a second of live runs, to read and steer; visitors may choose; 0 = no limit
     hold_s: float = 600.0  # longest time for which pace and pauses hold a run back; then full speed

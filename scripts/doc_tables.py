@@ -35,8 +35,10 @@ FOLDERS = {
     "assets/atlas/": "Atlas: facts, tokenizer, weights",
     "assets/lessons/": "Lessons: one file each",
     "assets/families/": "The catalogue: one file per model family from the hub",
+    "assets/room/": "The small page on which students vote: markup, style, script",
     "assets/ui/": "The page's HTML skeleton, style sheet and module loader",
-    "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering",
+    "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering, "
+    "vendor/ what others wrote",
     "tests/<room>/": "The tests of one room",
     "tests/project/": "Command line, settings, packaging, documents, import order of the rooms",
     "tests/browser/": "The page in Chromium",

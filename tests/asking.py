@@ -72,7 +72,7 @@ def finished(engine: Engine, asked: RunRequest) -> list[ColumnTrace]:
 
 def changed(asked: RunRequest, **fields: Any) -> RunRequest:
     """The request with some of its fields, or of its spec's, replaced."""
-    own = {name: fields.pop(name) for name in ("forced", "owner", "prompts") if name in fields}
+    own = {name: fields.pop(name) for name in ("forced", "owner", "prompts", "session") if name in fields}
     assert fields.keys() <= RunSpec.model_fields.keys(), "model_copy would take any name"
     return replace(asked, spec=asked.spec.model_copy(update=fields), **own)
 

@@ -72,8 +72,17 @@ export function showPieces(node, pieces, tag = "bdi") {
   return node;
 }
 
+/** @type {Map<string, Element>} */
+const parts = new Map(); // a search would pass all tokens, for every one that is written
+
 /** @type {(name: string) => any} */
-export const part = (name) => element.querySelector('[data-part="' + name + '"]');
+export function part(name) {
+  const known = parts.get(name);
+  if (known?.isConnected && known.getAttribute("data-part") === name) return known;
+  const found = element.querySelector('[data-part="' + name + '"]');
+  if (found) parts.set(name, found);
+  return found;
+}
 const FIELDS = /^(input|select|textarea)$/; // views/memory.js restores them; browsers and password managers must not fill them
 /** @type {(tag: string, className?: string, text?: string | number | null) => any} */
 export const el = (tag, className, text) => {

@@ -2,7 +2,7 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { Askable, AsIf, ChosenColumn, Column, Controls, Conversation, FamilyMenu, Frame, History, Line, OpenLesson, PageLine, Place, Run, Tape, Token, TreeNode, View } from "./types.js" */
+/** @import { AsIf, Askable, ChosenColumn, ClassRoom, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, LinkedView, OpenLesson, PageLine, Place, Poll, RoomNow, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
@@ -27,6 +27,8 @@ export let lastNews = 0; // when the server last sent something
 export let stopWanted = false;
 /** @type {Record<string, any>} */
 export let askedFormats = {}; // the prompt formats of the run requested last
+/** @type {any} */
+export let askedSettings = null; // all settings of the run requested last
 /** @type {any} */
 export let asking = null; // how the requested run starts from another: {kind, parent, column, position, token, all}
 /** @type {Set<string>} */
@@ -53,6 +55,9 @@ export function noteRunning(now) {
   noteNews();
   if (now) sent = { ...controls };
 }
+
+/** @type {(settings: any) => void} */
+export const noteAsked = (settings) => void (askedSettings = settings);
 
 /** @type {(about: any, formats?: Record<string, any>) => void} */
 export function beginFrom(about, formats = askedFormats) {
@@ -103,6 +108,11 @@ export const setTape = (next) => void (tape = next);
 export function playTape(playing) {
   if (tape) Object.assign(tape, { playing, due: 0 });
 }
+
+/** @type {any} */
+export let settingsBefore = null; // the page's own, in place of those that an opened run filled in
+/** @type {(settings: any) => void} */
+export const keepSettings = (settings) => void (settingsBefore = settings);
 
 export function rewindTape() {
   if (tape) Object.assign(tape, { at: 0, due: 0, playing: true });
@@ -170,10 +180,12 @@ export const setWide = (p) => void (wide = p);
 /** @type {(name: string) => void} */
 export const setColourBy = (name) => void (colourBy = name);
 
-/** @type {(other: Run) => void} */
-export function lookAt(other) { // another run, with nothing selected
-  run = other;
+/** @type {(other: Run | null) => void} */
+export function lookAt(other) { // another run, with nothing selected; null: none
+  for (const column of other && run && run !== other ? run.columns : []) Object.assign(column, { spans: [], view: undefined }); // what drew the old one is free
+  run = /** @type {any} */ (other);
   selected = null;
+  preview = null;
   asIf = null;
 }
 
@@ -228,9 +240,61 @@ export const setLesson = (next) => void (lesson = next);
 /** @type {(kept: { name: string, at: number } | null) => void} */
 export const keepLesson = (kept) => void (keptLesson = kept);
 
+// ---- a question to the class; whoever calls these actions emits "poll", or "tally" where only votes have changed
+
+/** @type {Poll | null} */
+export let poll = null; // the open one
+/** @type {Votes} */
+export let tally = {}; // what a class room has counted
+/** @type {string[]} */
+export let guesses = []; // options chosen on this page, in order
+/** @type {Cover | null} */
+export let cover = null; // what the open question hides, while `run` is what may be seen
+export let polls = 0; // questions so far
+
+/** @type {(next: Poll) => void} */
+export function openPoll(next) {
+  poll = next;
+  polls += 1;
+  tally = {};
+  guesses = [];
+}
+
+export const revealPoll = () => void (poll = poll && { ...poll, revealed: true });
+export const closePoll = () => void (poll = null);
+/** @type {(counts: Votes) => void} */
+export const setTally = (counts) => void (tally = counts);
+/** @type {(next: Cover | null) => void} */
+export const setCover = (next) => void (cover = next);
+
+/** @type {(id: string) => void} */
+export function addGuess(id) {
+  if (poll && !poll.revealed && poll.options.some((option) => option.id === id)) guesses = [...guesses, id];
+}
+
+export function takeGuessBack() {
+  if (poll && !poll.revealed) guesses = guesses.slice(0, -1);
+}
+
+// ---- the class room that this page presents
+
+/** @type {ClassRoom | null} */
+export let classRoom = null; // null: none is open
+/** @type {RoomNow} */
+export let roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" }; // what the server said of it last
+
+/** @type {(next: ClassRoom | null) => void} */
+export function setClassRoom(next) {
+  classRoom = next;
+  roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" };
+}
+/** @type {(news: Partial<RoomNow>) => void} */
+export const noteRoom = (news) => void (roomNow = { ...roomNow, ...news });
+
 // ---- the tree of texts
 //
-//   node     {id, parent, run, column, position, token, all, same: Map of column -> run that scored its text}
+//   node     {id, parent, run, column, position, token, all, same: Map of column -> run that scored its text}; a run that a
+//            person asked for has no parent, and its branches have
 //   history  of the nodes' ids, as in lib/history.js
 
 /** @type {Map<number, TreeNode>} */
@@ -250,10 +314,12 @@ export const forgetSamples = () => setSamples([]);
 export const takeSample = () => void (samples = samples.slice(1)); // the first one is requested now
 /** @type {(node: TreeNode, column: number, scored: Run) => void} */
 export const noteSame = (node, column, scored) => void node.same.set(column, scored);
+/** @type {(node: TreeNode, again: Run) => void} */
+export const noteRun = (node, again) => void Object.assign(node, { run: again }); // the same run, replayed from its beginning
 /** @type {(place: (Place & { focus: boolean }) | null) => void} */
 export const comeBackTo = (place) => void (back = place);
 
-/** @type {(planted: Map<number, TreeNode>, itsHistory: History) => void} */
+/** @type {(planted: Map<number, TreeNode>, itsHistory: History | null) => void} */
 export function plantTree(planted, itsHistory) {
   nodes = planted;
   history = itsHistory;
@@ -301,6 +367,18 @@ export let settingsAt = new Map(); // place -> {family, settings} when it was le
 export let untouched = ""; // the initial settings, which need no notice
 let lastKey = 0;
 
+export let home = ""; // the address at which the page was opened
+export let ownAddress = ""; // the one that the page has written since; "" if it has not
+/** @type {(address: string) => void} */
+export const setHome = (address) => void (home = address);
+/** @type {(address: string) => void} */
+export const setOwnAddress = (address) => void (ownAddress = address);
+
+/** @type {(LinkedView & { settings: any }) | null} */
+export let wanted = null; // what a link wants to be shown after a run with its settings
+/** @type {(next: (LinkedView & { settings: any }) | null) => void} */
+export const want = (next) => void (wanted = next);
+
 export const stopKeeping = () => void (keeping = false);
 /** @type {(name: string) => void} */
 export const setEntry = (name) => void (entry = name);
@@ -325,17 +403,22 @@ export const noteKeys = (keys) => void (lastKey = Math.max(lastKey, ...keys.map(
 
 // ---- derived values
 
+export const wholeRun = () => (cover && [cover.seen, cover.after].includes(run) ? cover.whole : run); // also what a question hides of it
 export const carded = () => preview || selected; // whose card it is
 /** @type {(column: Column, i: number) => Token} */
 export const shown = (column, i) => (asIf && column.remixed?.[i]) || column.tokens[i]; // a token as shown
 /** @type {() => TreeNode | null} */
-export const currentNode = () => (history ? nodes.get(history.tree.current) ?? null : null);
+export const currentNode = () => nodes.get(history?.tree.current ?? -1) ?? null;
+/** @type {(id: number) => number | null} */
+export const parentOf = (id) => nodes.get(id)?.parent ?? null;
+/** @type {(node: TreeNode | null) => TreeNode | null} */
+export const rootOf = (node) => (node && node.parent !== null ? rootOf(nodes.get(node.parent) ?? null) : node); // the run that it is a branch of
 /** @type {(node: TreeNode) => Run[]} */
 export const runsOf = (node) => [node.run, ...node.same.values()];
 /** @type {(id: string) => Run | null} */
 export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) => other.id === id) || null;
 /** @type {(node: TreeNode) => number | null} */
-export const sameOf = (node) => [...node.same].find(([, other]) => other === run)?.[0] ?? null; // whose text is scored; null: own text
+export const sameOf = (node) => [...node.same].find(([, other]) => other === wholeRun())?.[0] ?? null; // whose text is scored; null: own text
 /** @type {() => string[]} */
 export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
 

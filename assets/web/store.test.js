@@ -5,9 +5,10 @@ import * as store from "./store.js";
 test("lookAt clears the selection and the preview", () => {
   store.pick(0, 3);
   store.setRival(7);
+  store.setPreview({ p: 1, i: 2 });
   store.setAsIfState({ sliders: {}, first: {}, counts: {} });
   store.lookAt({ id: "b", columns: [] });
-  assert.deepEqual([store.run.id, store.selected, store.asIf], ["b", null, null]);
+  assert.deepEqual([store.run.id, store.selected, store.preview, store.asIf], ["b", null, null, null]);
   store.pick(0, 1);
   assert.equal(store.rival, null);
 });
@@ -178,4 +179,34 @@ test("a branch joins the tree and is the current text", () => {
   store.plantTree(new Map([[0, node(0)]]), historyAt(0));
   store.plant(node(1), historyAt(1));
   assert.deepEqual([store.nodes.size, store.currentNode().run.id, store.runOf("run 0").id], [2, "run 1", "run 0"]);
+});
+
+test("a question takes guesses until it is revealed, and each one starts without", () => {
+  const poll = { id: "a", kind: /** @type {const} */ ("token"), title: "Which?", options: [{ id: "7", label: "Lima" }], answer: "7", revealed: false };
+  store.openPoll(poll);
+  for (const id of ["7", "7", "8", "7"]) store.addGuess(id);
+  store.takeGuessBack();
+  store.setTally({ 7: 20 });
+  assert.deepEqual([store.guesses, store.tally], [["7", "7"], { 7: 20 }]);
+  store.revealPoll();
+  store.addGuess("7");
+  store.takeGuessBack();
+  assert.deepEqual([store.poll?.revealed, poll.revealed, store.guesses], [true, false, ["7", "7"]]);
+  store.openPoll({ ...poll, id: "b" });
+  assert.deepEqual([store.poll?.revealed, store.guesses, store.tally], [false, [], {}]);
+  store.closePoll();
+  store.revealPoll();
+  store.addGuess("7");
+  assert.deepEqual([store.poll, store.guesses], [null, []]);
+});
+
+test("a covered run is still the one that the tree knows", () => {
+  const whole = { id: "x", columns: [] }, seen = { ...whole }, after = { ...whole }, other = { id: "z", columns: [] };
+  store.plantTree(new Map([[0, { id: 0, parent: null, run: other, same: new Map([[2, whole]]) }]]), { tree: { ids: [0], current: 0 }, past: [], future: [] });
+  store.setCover({ whole, seen, after });
+  store.lookAt(seen);
+  assert.equal(store.sameOf(store.currentNode()), 2);
+  store.lookAt(other);
+  assert.equal(store.sameOf(store.currentNode()), null);
+  store.setCover(null);
 });

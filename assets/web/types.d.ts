@@ -158,6 +158,10 @@ export interface Run {
   layout: any; // plotly's
   attributed: number | null; // the column whose attribution is plotted first
   formats?: any;
+  asked?: any; // the settings that it was asked for with
+  replay?: Replay; // if it was opened
+  reshown?: string[]; // the same: roles whose prompt format is not the family's
+  notes?: string;
   of?: string | null;
   copied?: number[];
   recorded?: boolean;
@@ -167,7 +171,7 @@ export interface Run {
 }
 
 /** The first line of a run. */
-export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[]; reshown?: string[]; notes?: string };
+export type RunLine = Omit<Run, "labels" | "bytes" | "columns"> & { k?: string; given?: number; givens?: number[]; seeds?: number[]; columns: any[] };
 
 export interface Line {
   k: string;
@@ -203,13 +207,20 @@ export interface AsIf {
 
 export interface Tree {
   ids: number[];
-  current: number;
+  current: number | null; // null: no text is shown
+}
+
+/** A step of undo: `gone` are the texts that it removed. */
+export interface Step {
+  from: number | null;
+  to: number | null;
+  gone: number[];
 }
 
 export interface History {
   tree: Tree;
-  past: Tree[];
-  future: Tree[];
+  past: Step[];
+  future: Step[];
 }
 
 export interface TreeNode {
@@ -244,6 +255,21 @@ export interface Tape {
   last: number;
 }
 
+/** What a link says beside the settings, counted from 1. */
+export interface LinkedView {
+  colour?: string;
+  shared?: number; // the column whose text all score
+  selected?: number[] | null; // column and token
+}
+
+/** What the page says over an opened run; `settings` are those of it that can be filled in here. */
+export interface Replay {
+  title: string;
+  about: string;
+  settings?: any;
+  live?: boolean; // they repeat it
+}
+
 /** A range of tokens in a plot, or all of them; null: the plot follows. */
 export type View = [number, number] | "all" | null;
 
@@ -275,6 +301,38 @@ export interface OpenLesson {
   steps: LessonStep[];
   at: number;
   broken: boolean; // its file cannot be read; the only step says why
+}
+/** A question to the class. `answer` is an option's id, or null where it is not known here. */
+export interface Poll {
+  id: string;
+  kind: "token" | "column";
+  title: string;
+  options: { id: string; label: string }[];
+  answer: string | null;
+  revealed: boolean;
+}
+/** A run, what may be seen of it before and after the answer, and what was asked: a token, or the columns in an order. */
+export interface Cover {
+  whole: Run;
+  seen: Run;
+  after: Run;
+  place?: Place;
+  order?: number[];
+  at?: Place | null; // the token to select again
+}
+export type Votes = Record<string, number>; // by option
+/** A class room: its code to type, the presenter's secret, and what a link adds so that opening it is no guess. */
+export interface ClassRoom {
+  code: string;
+  secret: string;
+  invite: string;
+}
+export interface RoomNow {
+  joined: number; // phones
+  here: number; // of these, in the last minute
+  voted: number; // in the open poll
+  lost: boolean; // the server does not answer
+  refusal: string; // why it refused what was to be shown
 }
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {

@@ -283,9 +283,9 @@ class Engine:
         return outcome
 
     def _reuse(self, prefill: Prefill) -> None:
-        """Let a prompt begin with what its model has read already, in a text of the same owner."""
-        owner = prefill.seqs[0].run.request.owner
-        reused = self._prefixes.restore(owner, prefill.role, prefill.tokens, prefill.slot)
+        """Let a prompt begin with what its model has read already, in a text of the same reader."""
+        reader = prefill.seqs[0].run.request.reader
+        reused = self._prefixes.restore(reader, prefill.role, prefill.tokens, prefill.slot)
         for seq in prefill.seqs:
             if seq.recipe.anchor == prefill.role:
                 seq.reused = reused
@@ -296,7 +296,7 @@ class Engine:
             # A round may have read more than the text has: drafts that were rejected.
             slot.length = min(slot.length, len(seq.prompts[role]) - 1 + seq.position)
             tokens = (*seq.prompts[role], *seq.tokens)[: slot.length]
-            self._prefixes.keep(seq.run.request.owner, role, tokens, slot)
+            self._prefixes.keep(seq.run.request.reader, role, tokens, slot)
 
     def _join(self, seq: Sequence) -> None:
         for role in seq.roles:

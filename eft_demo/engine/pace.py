@@ -65,7 +65,8 @@ class Pace:
 
     def rest_s(self, now_s: float) -> float:
         """Seconds until the run may be due."""
-        return POLL_S if self.paused else min(POLL_S, (self._beat + 1) / self.rate - now_s)
+        rate = self.rate  # read once: a person's thread may set it to 0 at any moment
+        return POLL_S if self.paused or not rate else min(POLL_S, (self._beat + 1) / rate - now_s)
 
     def note(self, is_held: bool, now_s: float) -> None:
         """Count the time for which no sequence of the run is due."""

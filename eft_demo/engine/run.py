@@ -35,6 +35,12 @@ class RunRequest:
     owner: str = ""  # who it belongs to, for fair sharing; "": not limited per owner
     column_prompts: tuple[Prompts, ...] = ()
     pace: float = 0.0  # tokens a second that a person wants to see; 0 is full speed. It changes no text.
+    session: str = ""  # whose texts it may reuse, because many may share an owner's address; "": the owner's
+
+    @property
+    def reader(self) -> str:
+        """Who may see how fast the prompt is read, and reuse the text later."""
+        return self.session or self.owner
 
     def prompts_of(self, column: int) -> Prompts:
         """The prompt of that column per role."""

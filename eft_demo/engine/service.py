@@ -105,17 +105,25 @@ class Service:
         """End all runs with this message and stop the engine's thread."""
         self.thread.stop(message)
 
-    def start_run(self, spec: RunSpec, forced: Sequence[int] = (), owner: str = "", pace: float = 0.0) -> Run:
+    def start_run(
+        self,
+        spec: RunSpec,
+        forced: Sequence[int] = (),
+        owner: str = "",
+        pace: float = 0.0,
+        session: str = "",
+    ) -> Run:
         """Check a spec and submit the run. Raises InputError or Overloaded, with a message for the user.
 
-        `forced` are the first tokens of every answer; the run counts towards the share of `owner`.
+        `forced` are the first tokens of every answer; the run counts towards the share of `owner`,
+        and reuses only what has been read for its `session`.
         `pace` is how many tokens a second a person wants to see; 0 is full speed.
         """
         checked = check(spec, self.family, self.settings).for_behaviour()
         own = () if fits(checked.turns, 1) else range(len(checked.columns))
         column_prompts = tuple(self._prompts(checked, column) for column in own)
         prompts = column_prompts[0] if column_prompts else self._prompts(checked, 0)
-        request = RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace)
+        request = RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace, session)
         return self.engine.submit(request)
 
     def _prompts(self, spec: RunSpec, column: int) -> Prompts:

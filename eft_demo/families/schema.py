@@ -4,6 +4,7 @@ Knows files and types; does not know what a family is.
 """
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from eft_demo.families.files import MAX_YAML_BYTES, read_text
 from eft_demo.settings import show_value
 
 MAX_ENTRIES = 5_000
+HALF = re.compile("[\ud800-\udfff]")  # YAML can write one as "\\ud83d"
 MERGE = "tag:yaml.org,2002:merge"  # the key <<
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
@@ -111,6 +113,7 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
         if len(node.value) != len(value):
             raise FamilyError(f"{path}, line {_lost_entry(node, prefix)} {advice}")
         for (key_node, value_node), key in zip(node.value, value, strict=True):
+            _check_whole(key, key_node, path, f"a name in {name}", advice)
             # Use the line of the key, where an unknown or empty entry is easiest to find.
             child = _part(value_node, value[key], path, f"{prefix}{str(key)[:40]}", advice, left)
             parts[key] = Part(
@@ -119,7 +122,16 @@ def _part(node: yaml.Node, value: Any, path: Path, name: str, advice: str, left:
     elif isinstance(node, yaml.SequenceNode):
         for index, (item, inner) in enumerate(zip(node.value, value, strict=True)):
             parts[index] = _part(item, inner, path, f"{prefix}{index + 1}", advice, left)
+    _check_whole(value, node, path, name, advice)
     return Part(value, line, path, name, advice, parts)
+
+
+def _check_whole(value: Any, node: yaml.Node, path: Path, name: str, advice: str) -> None:
+    if isinstance(value, str) and HALF.search(value):
+        raise FamilyError(
+            f"{path}, line {node.start_mark.line + 1}: {name} has half of a surrogate "
+            f"pair, which is no text. {advice}"
+        )
 
 
 def _lost_entry(node: yaml.MappingNode, prefix: str) -> str:

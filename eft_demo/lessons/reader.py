@@ -211,6 +211,8 @@ def _settings(parts: Mapping[str, Part]) -> dict[str, object]:
         if name not in LINK_WORDS and not name.startswith("alpha_"):
             continue
         values = part.texts() if name == "column" else (_scalar(part),)
+        if not values:
+            raise part.error(f"{part.name} is empty.")
         link = from_query(urlencode([("v", "1"), *((name, value) for value in values)]))
         if link is None or link.left_out:
             raise part.error(link.left_out[0] if link else f"{part.name} cannot be read.")

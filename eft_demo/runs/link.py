@@ -4,6 +4,9 @@
     #v=2&prompt=...&format=pirate:plain:Q...                   a role, its kind of prompt format, the text
     #v=3&prompt=...&system=...&turn=["question","answer"]...   a system prompt; earlier turns, as JSON, with
                                                                one answer for all columns or one each
+    ...&colour=entropy&same=3&selected=2.14                    what the page shows once the run has ended:
+                                                               colours, the column whose text all score,
+                                                               column and token; from 1
 
 The settings follow a #, which browsers never send: no server limits their length or logs the prompt. Older
 links use ? and are read too. Anybody can write a link, and many programs edit them, so every value is checked
@@ -51,11 +54,26 @@ MAX_FIELDS = 300  # ten times what a run of the page has; every invalid one adds
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """How the page shows a run. Columns and tokens count from 1; None and "" are left to the page."""
+
+    colour: str = ""  # by what tokens are coloured; the page knows the names
+    shared: int | None = None  # the column whose text all columns score
+    selected: tuple[int, int] | None = None  # the column and place of the selected token
+
+    def as_json(self) -> dict[str, object]:
+        """Only what it sets."""
+        found = {"colour": self.colour, "shared": self.shared, "selected": self.selected}
+        return {name: value for name, value in found.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A run as stored in a link. Raises EFTError for values that no link can hold."""
 
     spec: RunSpec
     made: Facts = ()  # what affects results (versions, formats, ...) where the link was made
+    view: View = View()
     left_out: tuple[str, ...] = field(default=(), compare=False)  # messages about values dropped on reading
 
     def to_query(self) -> str:
@@ -83,12 +101,19 @@ class Link:
         texts = {"filter": spec.weight_filter, "schedule": spec.schedule, "speculation": spec.speculation}
         pairs += [(name, str(value)) for name, value in texts.items()]
         pairs += [("made", facts_to_text(self.made))] if self.made else []
+        pairs += self._view_pairs()
         pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
         pairs += [] if spec.length is None else [("length", str(spec.length))]
         pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
         query = urlencode(pairs, errors="surrogatepass")
         _check_query(query)
         return query
+
+    def _view_pairs(self) -> list[tuple[str, str]]:
+        view = self.view
+        pairs = [("colour", view.colour)] if view.colour else []
+        pairs += [] if view.shared is None else [("same", str(view.shared))]
+        return pairs + ([("selected", "{}.{}".format(*view.selected))] if view.selected else [])
 
 
 def from_query(query: str, allow_negative: bool = False) -> Link | None:
@@ -143,6 +168,7 @@ class _Reader:
                 self.left_out.append(f"It has two prompt formats for {show_value(role)}; the first is used.")
         self._report_misspelt()
         made = found.pop("made", ())
+        view = View(**{name: found.pop(name) for name in ("colour", "shared", "selected") if name in found})
         spec = RunSpec(
             columns=tuple(columns),
             controls=controls,
@@ -151,7 +177,7 @@ class _Reader:
             turns=self._turns(len(columns or FIRST)),
             **found,
         )
-        return Link(spec, made, tuple(self.left_out))
+        return Link(spec, made, view, tuple(self.left_out))
 
     def _turns(self, columns: int) -> tuple[Turn, ...]:
         """The earlier turns: all or none, because an answer makes no sense without its question."""
@@ -248,6 +274,26 @@ def _made(text: str) -> Facts:
     return facts
 
 
+def _colour(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{1,20}", text):
+        raise InputError(f"A colour in a link must be a word; got {show_value(text)}.", code="link_colour")
+    return text
+
+
+def _place(text: str) -> int:
+    return int(_read_number(Range("Column", 1, MAX_COLUMNS, 1, integer=True), text))
+
+
+def _token(text: str) -> tuple[int, int]:
+    column, _, token = text.partition(".")
+    if not (re.fullmatch(r"[0-9]{1,9}", token) and int(token)):
+        raise InputError(
+            f"A token in a link must be a column and a place, such as 2.14; got {show_value(text)}.",
+            code="link_token",
+        )
+    return _place(column), int(token)
+
+
 def _length(text: str) -> int:
     return int(_read_number(Range("Length", 1, MAX_LENGTH, 1, integer=True), text))
 
@@ -331,9 +377,12 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "speculation": ("speculation", parse_speculation),
     "length": ("length", _length),
     "made": ("made", _made),
+    "colour": ("colour", _colour),
+    "same": ("shared", _place),
+    "selected": ("selected", _token),
 }
 _VERBATIM = {"prompt", "system"}
-_WORDS = {*_VERBATIM, "family", "behaviour", "made"}  # texts, not searched for numbers
+_WORDS = {*_VERBATIM, "family", "behaviour", "made", "colour", "selected"}  # texts, not searched for numbers
 _NAMES = {"v", "column", *RENAMED, "format", "turn", *_READERS, *SAMPLING, *CONTROLS}
 _ALIKE = 0.8  # similarity of two names, from 0 to 1: promt and prompt have 0.91, ref is near none
 # Parameters that Gradio, Spaces, trackers and link wrappers add.

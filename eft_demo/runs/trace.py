@@ -121,6 +121,12 @@ class RunTrace:
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
+            if text.lstrip()[:1] == "<":
+                raise InputError(
+                    "This is a web page (HTML), which any browser shows. To open a run here, save it under "
+                    "Share as Trace (JSON) and choose that file.",
+                    code="trace_html",
+                ) from None
             message = "This is not a trace: it is not valid JSON. Please choose another file."
             raise InputError(message, code="trace_json") from None
         version = document.get("version") if isinstance(document, dict) else None

@@ -18,6 +18,7 @@ from eft_demo.runs.trace import ColumnTrace, RunTrace, gather_pieces, other_seed
 from eft_demo.settings import COLUMNS, SEED, Settings, check_control, show_value
 from eft_demo.ui.run_form import read_pace
 from eft_demo.ui.run_store import CHANGED, NO_TOKEN, RunStore, StoredRun, checked_index
+from eft_demo.ui.visitors import NOBODY, Visitor
 
 NOT_HERE = "This run cannot be continued here: {why}."
 NO_TEXT = "That column has no text to score. Please choose another."
@@ -25,17 +26,17 @@ NO_TEXT = "That column has no text to score. Please choose another."
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The part of a stored run to rewrite: the columns at `places`, after `forced` tokens, for `owner`."""
+    """The part of a stored run to rewrite: the columns at `places`, after `forced` tokens, for `visitor`."""
 
     places: tuple[int, ...]
     forced: Sequence[int]
     length: int | None
-    owner: str
+    visitor: Visitor
     seed: int  # unless another is posted
 
 
 def start_branch(
-    service: Service, runs: RunStore, posted: Mapping[str, object], owner: str = ""
+    service: Service, runs: RunStore, posted: Mapping[str, object], visitor: Visitor = NOBODY
 ) -> tuple[Run, StoredRun]:
     """Regenerate a column of a stored run from one of its tokens; the other columns stay as they are.
 
@@ -55,11 +56,11 @@ def start_branch(
         forced.append(token)
     places = tuple(range(len(stored.traces))) if posted.get("all") else (index,)
     length = max(stored.spec.length, len(forced)) if stored.spec.length else None
-    return _start(service, stored, posted, Rewrite(places, forced, length, owner, stored.seeds[index]))
+    return _start(service, stored, posted, Rewrite(places, forced, length, visitor, stored.seeds[index]))
 
 
 def start_same_text(
-    service: Service, runs: RunStore, posted: Mapping[str, object], owner: str = ""
+    service: Service, runs: RunStore, posted: Mapping[str, object], visitor: Visitor = NOBODY
 ) -> tuple[Run, StoredRun]:
     """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
     stored = _continuable_run(service, runs, posted)
@@ -69,7 +70,7 @@ def start_same_text(
         raise InputError(NO_TEXT)
     forced = [record.id for record in tokens]
     places = tuple(range(len(stored.traces)))
-    return _start(service, stored, posted, Rewrite(places, forced, len(forced), owner, stored.seeds[index]))
+    return _start(service, stored, posted, Rewrite(places, forced, len(forced), visitor, stored.seeds[index]))
 
 
 def _start(
@@ -77,7 +78,11 @@ def _start(
 ) -> tuple[Run, StoredRun]:
     """Write that part of the stored run again, with the posted changes, all checked."""
     run = service.start_run(
-        _changed(stored.spec, posted, part, service.settings), part.forced, part.owner, read_pace(posted)
+        _changed(stored.spec, posted, part, service.settings),
+        part.forced,
+        part.visitor.address,
+        read_pace(posted),
+        part.visitor.session,
     )
     fresh, again = empty_traces(stored.spec.columns), part.places
     for i in again:

@@ -34,7 +34,8 @@ READINGS = 2  # of an accepted body: Gradio parses it again
 DRAIN_S = 3.0  # for the rest of a refused body: a proxy that is still sending it would miss the answer
 DRAIN_BYTES = 50_000_000
 # Every path that the page posts to.
-POSTED = re.compile(r"/gradio_api/(queue/join|component_server|cancel|reset)/?")
+ROOM_POST = re.compile(r"/room/(open|show|tally|end|join|hear|vote)")  # routes of room_routes.py
+POSTED = re.compile(rf"/gradio_api/(queue/join|component_server|cancel|reset)/?|{ROOM_POST.pattern}")
 # Gradio's routes that this page does not use: ways around the queue and its checks, a link that would write
 # a visitor's page to disk, a proxy, a code editor.
 CLOSED = re.compile(
@@ -66,6 +67,7 @@ class Rules:
     guessed: bool
     root_path: str
     framed_by: str
+    room_bytes: int  # the largest post of a class room
     run_scale: float  # `Settings.run_scale`: how many times as large an opened file may be
 
 
@@ -79,6 +81,7 @@ def rules(settings: Settings) -> Rules:
         guessed=not allowed,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
+        room_bytes=1000 * settings.max_poll_kb,
         run_scale=settings.run_scale,
     )
 
@@ -156,8 +159,7 @@ class Gate:
         self, scope: Scope, receive: Receive, headers: Mapping[str, str]
     ) -> tuple[Receive, Refusal | None]:
         """`receive` with the whole body, or why it is refused; status 0 if the client has gone."""
-        largest = int(MAX_FILE_BODY_BYTES * self.rules.run_scale)
-        limit = largest if "/component_server" in scope["path"] else MAX_BODY_BYTES
+        limit = self._largest(scope["path"])
         announced = headers.get("content-length", "0")
         if not (announced.isascii() and announced.isdecimal()):
             return receive, Refusal(400, "Content-Length must be a number of bytes.")
@@ -174,6 +176,14 @@ class Gate:
         if not isinstance(posted, dict):
             return rest, Refusal(400, "The request body is not a JSON object.")
         return _replay_body(body, receive), self.unknown(scope["path"], _query(scope), posted)
+
+    def _largest(self, path: str) -> int:
+        """How many bytes a body posted there may have."""
+        if ROOM_POST.fullmatch(path):
+            return self.rules.room_bytes
+        return (
+            int(MAX_FILE_BODY_BYTES * self.rules.run_scale) if "/component_server" in path else MAX_BODY_BYTES
+        )
 
     async def _collected(self, receive: Receive, limit: int) -> bytes:
         """The body, counted while it arrives: a declared length proves nothing."""

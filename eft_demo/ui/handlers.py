@@ -21,7 +21,7 @@ from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.run_form import read_control_values, read_pace, read_run_spec
 from eft_demo.ui.run_store import CHANGED, RunStore, StoredRun
-from eft_demo.ui.visitors import MINUTE_S, Streams, Visitor
+from eft_demo.ui.visitors import MINUTE_S, NOBODY, Streams, Visitor
 
 HEARTBEAT_S = 1.0  # Gradio notices a closed tab only at the next yield
 GONE = "This run has ended. Press Run to start another."
@@ -171,9 +171,7 @@ def _run_lines(
     run_id = live.reserve(visitor, settings, nonce) if visitor else secrets.token_urlsafe(18)
     run = None
     try:
-        run, stored = _start(
-            service, live.store, request, visitor.address if visitor else "", in_turn, serial
-        )
+        run, stored = _start(service, live.store, request, visitor or NOBODY, in_turn, serial)
     finally:
         live.register(run_id, run)
     live.store.keep(run_id, stored, visitor)
@@ -198,19 +196,24 @@ def _start(
     service: Service,
     runs: RunStore,
     request: Mapping[str, object],
-    owner: str,
+    visitor: Visitor,
     in_turn: InTurn,
     serial: int,
 ) -> StartedRun:
     """The requested run: a `branch` of a stored one, a text scored by all columns (`same`), or a new run."""
     kind = request.get("kind")
     if kind == "branch":
-        return in_turn(lambda: start_branch(service, runs, request, owner))
+        return in_turn(lambda: start_branch(service, runs, request, visitor))
     if kind == "same":
-        return in_turn(lambda: start_same_text(service, runs, request, owner))
+        return in_turn(lambda: start_same_text(service, runs, request, visitor))
     if kind is not None:
         raise InputError(f"The kind of a run is branch or same; got {show_value(kind)}.")
-    run = service.start_run(read_run_spec(service, request), owner=owner, pace=read_pace(request))
+    run = service.start_run(
+        read_run_spec(service, request),
+        owner=visitor.address,
+        pace=read_pace(request),
+        session=visitor.session,
+    )
     return run, replace(StoredRun.of_run(run), serial=serial)
 
 

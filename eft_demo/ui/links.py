@@ -5,7 +5,7 @@ Knows the settings of a run and the contents of a link; knows nothing of Gradio.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
@@ -53,7 +53,7 @@ def make_link(service: Service, posted: object) -> str:
 
 
 def read_link(service: Service, posted: object) -> str:
-    """JSON {"settings", "note"} of the page's own address; the note says which settings do not fit here.
+    """JSON {"settings", "view", "note"} of the page's own address; the note says what does not fit here.
 
     `posted` has the `query`: the address from its ? or # on. {} for an address that is not a link; only a
     note for a link that is too long.
@@ -73,17 +73,23 @@ def _facts_here(service: Service, spec: RunSpec) -> Facts:
     return made_with(service.family, service.plan, roles_of(spec.for_behaviour().columns)).facts
 
 
-def _fitting(service: Service, link: Link) -> dict[str, object]:
-    """The settings of the link that fit the loaded models."""
-    spec, family = link.spec, service.family
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Settings that fit the loaded models, sentences on what does not, and roles whose format changes."""
+
+    settings: dict[str, object]
+    lost: list[str]
+    changed: list[str]
+
+
+def fit(service: Service, spec: RunSpec) -> Fit:
+    """What the page can fill in of these settings."""
+    family = service.family
     settings = spec.as_posted()
     settings.pop("family", None)  # the page already has one, or the link is for another one
     if not spec.prompt:
         settings.pop("prompt", None)  # half-typed text stays
-    lost = ["This link is damaged."] if link.left_out else []
-    lost += link.left_out[:MAX_SAID]
-    if len(link.left_out) > MAX_SAID:
-        lost.append(f"And {len(link.left_out) - MAX_SAID} more problems.")
+    lost: list[str] = []
     columns: list[dict[str, str]] = settings.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
     if columns:  # no field of the page could give an empty name another
         settings["columns"] = [
@@ -98,8 +104,7 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     if len(spec.columns) > COLUMNS.high:
         lost.append(f"It has {len(spec.columns)} columns; the page shows the first {COLUMNS.high:.0f}.")
     changed: list[str] = []
-    is_for_us = family.name in (spec.family or family.name, trimmed(spec.family))
-    if not is_for_us:
+    if not _is_for_us(service, spec):
         lost.append(f"This link is for {show_value(spec.family)}, but {family.title} is loaded here.")
         for name in ("columns", "behaviour", "formats"):
             settings.pop(name, None)
@@ -109,13 +114,29 @@ def _fitting(service: Service, link: Link) -> dict[str, object]:
     else:
         changed = _formats_that_fit(service, spec, settings, lost)
         _choose_behaviour(service, settings, lost)
+    return Fit(settings, lost, changed)
+
+
+def _is_for_us(service: Service, spec: RunSpec) -> bool:
+    return service.family.name in (spec.family or service.family.name, trimmed(spec.family))
+
+
+def _fitting(service: Service, link: Link) -> dict[str, object]:
+    """The settings of the link that fit the loaded models, what it shows, and a note on the rest."""
+    fitting = fit(service, link.spec)
+    lost = ["This link is damaged."] if link.left_out else []
+    lost += link.left_out[:MAX_SAID]
+    if len(link.left_out) > MAX_SAID:
+        lost.append(f"And {len(link.left_out) - MAX_SAID} more problems.")
+    lost += fitting.lost
     said = [f"{' '.join(lost)} The rest is filled in."] if lost else []
-    if changed:
+    if changed := fitting.changed:
         said.append(f"This link changes the prompt format of {', '.join(changed)}. The first chip shows it.")
-    if link.made and is_for_us:
-        chosen = spec.model_copy(update={"behaviour": settings.get("behaviour", "")})
+    if link.made and _is_for_us(service, link.spec):
+        chosen = link.spec.model_copy(update={"behaviour": fitting.settings.get("behaviour", "")})
         said.append(differences("link", link.made, _facts_here(service, chosen)))
-    return {"settings": settings, "note": " ".join(filter(None, said))}
+    note = " ".join(filter(None, said))
+    return {"settings": fitting.settings, "view": link.view.as_json(), "note": note}
 
 
 def _choose_behaviour(service: Service, settings: dict[str, object], lost: list[str]) -> None:

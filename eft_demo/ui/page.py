@@ -35,10 +35,11 @@ from eft_demo.ui.family_switch import (
     load_chosen,
     load_first,
 )
+from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
 from eft_demo.ui.visitors import Turns, Visitor, network
-from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.web_modules import LATER, page_modules
 from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
@@ -51,6 +52,7 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
     service: Service  # the one in use: read again at each event, because the family can be switched
     live: handlers.LiveRuns
     switch: Switch
+    rooms: Rooms  # once it is served
 
     def switch_service(self, service: Service) -> None:
         """Serve all visitors with another family from now on, and return the old service."""
@@ -272,7 +274,7 @@ def asset(name: str) -> str:
 def loader() -> str:
     """The script that Gradio runs with element, trigger, props, server and watch: it imports the modules."""
     modules = page_modules()
-    names = json.dumps(list(modules.files))
+    names = json.dumps([name for name in modules.files if not name.startswith(LATER)])
     text = asset("load.js").replace("VERSION", modules.version).replace("NAMES", names)
     return f'"use strict";\n{text}'
 

@@ -13,13 +13,16 @@ from types import MappingProxyType
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.family import bundled_tokens
+from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.made_with import differences
 from eft_demo.runs.replay import lacks_texts, open_run, read_run, with_texts
 from eft_demo.runs.settings_text import other_seeds
+from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
+from eft_demo.ui import links
 from eft_demo.ui import stream as wire
 from eft_demo.ui.run_store import RunStore, StoredRun, record_of
 from eft_demo.ui.visitors import Visitor
@@ -34,9 +37,10 @@ RUNS = ASSETS / "runs"  # they ship with the package, wherever EFT_ASSETS points
 def open_file(
     runs: RunStore, posted: object, service: Service | None = None, visitor: Visitor | None = None
 ) -> str:
-    """JSON {"lines"} of an opened run, or {"error"}: `posted` has the file's `text`.
+    """JSON {"lines", "repeat"} of an opened run, or {"error"}: `posted` has the file's `text`.
 
-    The file is compared with `service`, which the page would use now.
+    The file is compared with `service`, which the page would use now; `repeat` has the settings with which
+    it would repeat the run.
     """
     scale = service.settings.run_scale if service else 1
     return _answer(runs, lambda: _opened(posted, scale), visitor, service)
@@ -49,7 +53,7 @@ def open_recorded(
     service: Service | None = None,
     visitor: Visitor | None = None,
 ) -> str:
-    """JSON {"lines"} of a bundled recorded run, or {"error"}: `posted` has its `name`."""
+    """JSON {"lines", "repeat"} of a bundled recorded run, or {"error"}: `posted` has its `name`."""
     return _answer(runs, lambda: _recorded(posted, folder), visitor, service)
 
 
@@ -116,7 +120,33 @@ def _answer(
     runs.keep(run_id, StoredRun.of_file(trace), visitor)
     runs.pack(run_id)
     captions = service.family.captions_of(trace.spec.family) if service is not None else {}
-    return json.dumps({"lines": run_lines(trace, run_id, _notes(trace, service), captions)})
+    answer: dict[str, object] = {"lines": run_lines(trace, run_id, _notes(trace, service), captions)}
+    if service is not None and service.family.roles:
+        answer["repeat"] = repeat(trace, service)
+    return json.dumps(answer)
+
+
+def repeat(trace: RunTrace, service: Service) -> dict[str, object]:
+    """{"settings": those of the run that the page can fill in, "live": whether they repeat it}."""
+    fitting = links.fit(service, _as_asked(trace, service))
+    wrong_family = trace.spec.family not in ("", service.family.name)
+    settings = {"prompt": trace.spec.prompt} if wrong_family else fitting.settings
+    return {"settings": settings, "live": not fitting.lost}
+
+
+def _as_asked(trace: RunTrace, service: Service) -> RunSpec:
+    """The run as a person would ask for it: its one behaviour chosen, and named small_tuned in recipes."""
+    spec = trace.spec
+    roles = set(roles_of(spec.columns))
+    if (
+        SMALL_TUNED not in roles
+        and len(own := [b.role for b in service.family.behaviours if b.role in roles]) == 1
+    ):
+        named = {own[0]: SMALL_TUNED}
+        columns = tuple((name, recipe.with_roles(named)) for name, recipe in spec.columns)
+        spec = spec.model_copy(update={"behaviour": own[0], "columns": columns})
+    cut = [len(column.tokens) for column in trace.columns if column.finish_reason == "length"]
+    return spec.model_copy(update={"length": max(cut)}) if cut else spec
 
 
 def _tokens_of(family: str, service: Service) -> Sequence[bytes]:

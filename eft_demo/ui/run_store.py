@@ -5,6 +5,8 @@ what it shows; each is looked up here, and an unknown one is answered with an er
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -21,14 +23,21 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
-from eft_demo.ui.saved_page import to_html
+from eft_demo.ui.saved_page import to_html, to_worksheet
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
 
 CHANGED = "Models were loaded anew ({title}). Please reload the page to use them."
 GONE = "The server no longer has that run. Please press Run again."
 NO_TOKEN = "That run has no such token. Please choose a token on the page."
-FORMATS = {"json": "application/json", "csv": "text/csv", "md": "text/markdown", "html": "text/html"}
+MAX_NAME_CHARS = 48  # of a file's name
+FORMATS = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "md": "text/markdown",
+    "html": "text/html",
+    "worksheet": "text/html",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +139,20 @@ def save(service: Service, runs: RunStore, posted: object) -> str:
         kind = wanted.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
             raise InputError(f"The format of a file is one of {', '.join(FORMATS)}; got {show_value(kind)}.")
-        text = _written(kind, runs.find(wanted.get("run")).trace(service), service)
+        trace = runs.find(wanted.get("run")).trace(service)
+        text = _written(kind, trace, service)
     except EFTError as refusal:
         return json.dumps({"error": str(refusal)})
-    return json.dumps({"name": f"eft-run.{kind}", "type": FORMATS[kind], "text": text})
+    return json.dumps({"name": file_name(trace.spec.prompt, kind), "type": FORMATS[kind], "text": text})
+
+
+def file_name(prompt: str, kind: str) -> str:
+    """A name by which a person finds the file again: the prompt's first words, in ASCII."""
+    plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    words = "-".join(re.findall("[a-z0-9]+", plain))[:MAX_NAME_CHARS].strip("-")
+    if kind == "worksheet":
+        return f"eft-{words}-worksheet.html" if words else "eft-worksheet.html"
+    return f"eft-{words or 'run'}.{kind}"
 
 
 def plot(service: Service, runs: RunStore, posted: object) -> str:
@@ -173,6 +192,8 @@ def _written(kind: str, trace: RunTrace, service: Service) -> str:
         return to_markdown(trace, most)
     if kind == "json":
         text = trace.to_json(FILE_DIGITS)
+    elif kind == "worksheet":
+        text = to_worksheet(trace, service.family.captions_of(trace.spec.family))
     else:
         captions = service.family.captions_of(trace.spec.family)
         text = to_html(trace, service.settings.allow_negative_alpha, captions)

@@ -1,7 +1,7 @@
-"""A run as one HTML page that needs no network: the page's own modules draw it, from the lines the page gets.
+"""A run, or a worksheet made from it, as one HTML page that needs no network: the page's own modules draw it.
 
-It contains texts from models and people as data, never as markup or script. Knows traces, the wire
-format and the page's assets; knows no models and no Gradio.
+It contains the lines that the page gets, with texts from models and people as data, never as markup or
+script. Knows traces, the wire format and the page's assets; knows no models and no Gradio.
 """
 
 import base64
@@ -30,15 +30,25 @@ def to_html(
     It contains the run as JSON. `allow_negative_alpha` says whether the page's sliders went below 0; the
     cards depend on it. `captions` are those of the run's family.
     """
+    style = _read("../ui/style.css") + _read("page.css")
+    return _filled("page", style, run, allow_negative_alpha, captions)
+
+
+def to_worksheet(run: RunTrace, captions: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A page to print: the text with blanks and the numbers to find, then the answers on another sheet."""
+    return _filled("worksheet", _read("worksheet.css"), run, False, captions)
+
+
+def _filled(name: str, style: str, run: RunTrace, negative: bool, captions: Mapping[str, str]) -> str:
     data = {
-        "rules": wire.rules(allow_negative_alpha),
+        "rules": wire.rules(negative),
         "details": " · ".join(_details(run)),
         "lines": [json.loads(line) for line in wire.trace_lines(run, captions=captions)],
     }
-    style = _read("../ui/style.css") + _read("page.css")
-    script = bundle(EXPORT / "page.js")
+    script = bundle(EXPORT / f"{name}.js")
+    page = _read(f"{name}.html")
     # Replaced one after the other, the data last: nothing in it is ever looked at again.
-    page = _read("page.html").replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
+    page = page.replace("{style_hash}", _hash(style)).replace("{script_hash}", _hash(script))
     page = page.replace("{style}", style).replace("{script}", script)
     return page.replace("{data}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 

@@ -21,18 +21,20 @@ from starlette.routing import Route
 
 from eft_demo.host.sockets import address, listen, port_of
 from eft_demo.settings import Settings
-from eft_demo.ui.connections import limit_connections
+from eft_demo.ui.connections import connection_limits, limit_connections
 from eft_demo.ui.family_switch import has_key
-from eft_demo.ui.gate import Gate, Refusal, Unknown, rules
+from eft_demo.ui.gate import ROOM_POST, Gate, Refusal, Unknown, rules
 from eft_demo.ui.mailboxes import Mailboxes
 from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
+from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.serving import Server
 from eft_demo.ui.visitors import TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 from eft_demo.ui.world import route as world_route
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+FOR_ROOMS = 0.5  # of all connections may wait for news of class rooms; the others are for pages and runs
 WATCH_S = 0.5  # between two checks of the engine
 GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
@@ -71,6 +73,7 @@ def welcome(url: str, key: str) -> str:
 
 def start(demo: Page, settings: Settings) -> str:
     """Start serving in the background and return the address. Raises InputError if no port is free."""
+    demo.rooms = Rooms(settings, most_waiting=int(FOR_ROOMS * connection_limits()[0]))
     bound = listen(settings.host, settings.port)
     port = port_of(bound)
     if port != settings.port and settings.port:
@@ -111,6 +114,7 @@ def start(demo: Page, settings: Settings) -> str:
                 Route("/eft/plotly.min.js", plotly_js),
                 module_route(page_modules()),
                 world_route,
+                *demo.rooms.routes(),
             ],
             "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
             "exception_handlers": {RequestValidationError: unreadable_post},
@@ -145,6 +149,7 @@ def page_theme() -> gr.themes.Base:
 def stop(demo: Page) -> None:
     """End every run, give the pages a moment to be notified, and close the server."""
     demo.live.close()
+    demo.rooms.news.close()
     waited = threading.Event()
     for _ in range(int(GOODBYE_S / 0.1)):
         if not demo.live.by_id:
@@ -176,6 +181,8 @@ def unknown(demo: Page) -> Unknown:
             lost = path.rstrip("/").endswith("/queue/data") and query.get("session_hash") not in streams
             odd = "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
             return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
+        if ROOM_POST.fullmatch(path):  # a phone has no session
+            return None
         session = posted.get("session_hash")
         if not (isinstance(session, str) and SESSION.fullmatch(session)):
             return Refusal(400, "The request must name its session (session_hash).")

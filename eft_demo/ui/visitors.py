@@ -42,6 +42,9 @@ class Visitor:
     address: str
 
 
+NOBODY = Visitor("", "")  # a caller without limits, such as a test
+
+
 def network(host: str) -> str:
     """The unit of counting: an IPv4 address, or the 64-bit IPv6 prefix of one household."""
     try:

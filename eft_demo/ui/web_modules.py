@@ -16,6 +16,7 @@ from starlette.routing import Route
 from eft_demo.settings import ASSETS
 
 WEB = ASSETS / "web"
+LATER = "vendor/"  # what others wrote, which the page loads when it needs it
 # Different contents have a different path, so no cache ever needs to revalidate.
 FOR_GOOD = "public, max-age=31536000, immutable"
 

@@ -93,7 +93,7 @@ def test_a_candidate_becomes_a_branch_and_undo_and_redo_need_no_model(site: Site
     assert "given, not sampled" in page.locator("[data-part=card-verdict]").inner_text()
     count = runs(site)
     page.keyboard.press("Control+z")
-    assert texts(page) == before and page.locator(".node").count() == 0
+    assert texts(page) == before and page.locator(".node").count() == 2, "undo moves and removes nothing"
     page.keyboard.press("Control+y")
     assert texts(page) == after and page.locator(".node").count() == 2
     page.keyboard.press("Control+z")
@@ -125,6 +125,8 @@ def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Delete")
     assert page.locator(".node").count() == 0 and texts(page) == first
+    assert page.evaluate("document.activeElement.dataset.part") == "undo", "the list has gone with the focus"
+    assert "Run 1: abcdef" in page.text_content("[data-part=status]")
     page.keyboard.press("Control+z")
     assert page.locator(".node").count() == 3
 
@@ -274,7 +276,7 @@ def test_hostile_text_stays_text_in_tree_cards_and_chips(site: Site) -> None:
     finish(page, HOSTILE)
     branch_at(page, 1)
     wait_nodes(page, 2)
-    page.locator(".pane.up .t").nth(4).dispatch_event("mouseover")
+    page.locator(".pane.up .t").nth(4).dispatch_event("pointerover", {"clientX": 9})
     until(page, "!document.querySelector('[data-part=peek]').hidden")
     focus(page, "#eft-alpha")
     page.keyboard.press("Home")

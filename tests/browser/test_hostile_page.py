@@ -170,13 +170,13 @@ def test_plots_images_and_tooltips_show_every_hostile_text_verbatim(site: Site) 
 
 def see_small_cards(page: Any, labels: Sequence[str]) -> None:
     for place, label in enumerate(labels):
-        page.locator(".pane.up .t").nth(place).dispatch_event("mouseover")
+        page.locator(".pane.up .t").nth(place).dispatch_event("pointerover", {"clientX": place + 1})
         page.wait_for_function(
             "n => document.querySelector('[data-part=peek]').textContent.includes('token ' + n + ' of')",
             arg=place + 1,
         )
         assert contents(page, "[data-part=peek] b")[0].startswith(f"“{label}”")
-    page.locator(".pane.up .t").first.dispatch_event("mouseout")
+    page.locator(".pane.up .t").first.dispatch_event("pointerout")
 
 
 def see_plots(page: Any, ticks: set[str]) -> None:

@@ -44,6 +44,7 @@ def shows_its_run(page: Any, number: int) -> None:
 @pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
 def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: int, theme: str) -> None:
     page = site.open(width, height, query=f"/?__theme={theme}")
+    page.locator("[data-part=teach-open]").press("Enter")
     page.locator("[data-part=lesson-open]").press("Enter")
     wait_step(page, 1)
     page.wait_for_function("document.activeElement.dataset.part === 'lesson-title'")
@@ -67,7 +68,7 @@ def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: in
     wait_step(page, len(STEPS) - 1)
     page.locator("[data-part=lesson-close]").press("Enter")
     assert page.locator("[data-part=lesson]").is_hidden() and "lesson" not in page.url
-    assert page.evaluate("document.activeElement.dataset.part") == "lesson-open"
+    assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 
 
 def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site) -> None:

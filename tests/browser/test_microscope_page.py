@@ -34,8 +34,10 @@ PLACES = """() => [document.documentElement.scrollHeight, ...[
   '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls',
   '[data-part=card-besides]', '.attribution',
   ].map(part => {
-    const { top, height } = document.querySelector(part).getBoundingClientRect();
-    return [top + scrollY, height].map(Math.round).join();
+    const node = document.querySelector(part), side = node.closest('[data-part=side]');
+    const moves = !side || getComputedStyle(side).position !== 'fixed';  // not a phone's sheet
+    const { top, height } = node.getBoundingClientRect();
+    return [top + (moves ? scrollY : 0), height].map(Math.round).join();
   })].join(' ')"""
 # Waits until the plot marks the token that the text marks.
 MARKED = """box => {

@@ -216,7 +216,7 @@ def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, contex
     page.keyboard.press("Control+z")
     assert texts(page) != shown and texts(page)[2] == "abcdef"
     branch(page, 2)  # the server continues a restored text
-    assert page.locator(".node").count() == 2  # the first branch was undone
+    assert page.locator(".node").count() == 3  # the first branch is still there
     page.fill("#eft-prompt", "chant")
     page.keyboard.press("Control+Enter")
     wait_tokens(page)
@@ -483,6 +483,122 @@ def test_a_reloaded_page_says_when_other_models_wrote_its_texts(demo: Page, cont
     works(page)
     again(page)
     notice(page, "are back.")
+
+
+def runs_listed(page: Any) -> list[str]:
+    found: list[str] = page.locator(".node").all_inner_texts()
+    return found
+
+
+def address_has(page: Any, *parts: str) -> None:
+    page.wait_for_function("parts => parts.every(part => location.hash.includes(part))", arg=list(parts))
+
+
+def test_every_run_stays_and_the_address_holds_the_state(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    page.fill("#eft-prompt", "half typed")
+    address_has(page, "prompt=half+typed", "seed=0")
+    assert not [body for body in sent if "half" in body], "typed text is not sent before Run"
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    address_has(page, "prompt=abcdef", "selected=3.")
+    changed = page.locator("[data-part=run-changed]")
+    assert changed.is_hidden()
+    page.select_option("[data-part=behaviour]", "pirate")
+    page.eval_on_selector(
+        "#eft-seed", "f => { f.value = '3'; f.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    assert changed.is_visible() and "behaviour, seed" in page.get_attribute("[data-part=run]", "title")
+    page.select_option("[data-part=colour]", "rank")
+    run(page, "uvwxyz", 12)
+    page.wait_for_function("document.querySelector('.pane.up .text').textContent.startsWith('uv')")
+    wait_end(page)
+    assert changed.is_hidden()
+    first, second = runs_listed(page)
+    assert "abcdef" in first and "Run 2" in second and "behaviour pirate" in second and "seed 3" in second
+    page.keyboard.press("Escape")
+    page.locator(".pane.up .t").nth(2).click()
+    page.locator("[data-part=mode-same]").check()
+    page.wait_for_function("document.querySelector('.eft').classList.contains('same-text')")
+    wait_end(page)
+    address_has(page, "prompt=uvwxyz", "behaviour=pirate", "seed=3", "colour=rank", "same=3", "selected=3.")
+    page.keyboard.press("Control+z")
+    assert texts(page)[2] == "abcdef" and len(runs_listed(page)) == 2
+    assert page.input_value("#eft-prompt") == "abcdef" and changed.is_hidden(), "the settings follow"
+    address_has(page, "prompt=abcdef", "behaviour=assistant", "seed=0")
+    page.fill("#eft-prompt", "half typed")
+    page.keyboard.press("Escape")
+    page.locator(".node").last.click()
+    assert page.input_value("#eft-prompt") == "half typed" and changed.is_visible(), (
+        "unless they were changed"
+    )
+    page.fill("#eft-prompt", "abcdef")
+    page.locator("[data-part=undo]").click()
+    assert texts(page)[2] == "abcdef" and changed.is_hidden()
+    branch(page, 2)  # and the later run is still there
+    assert len(runs_listed(page)) == 3 and page.locator(".node[aria-level='2']").count() == 1
+    page.locator(".node").last.click()
+    assert texts(page)[2].startswith("uv")
+    page.keyboard.press("Delete")
+    assert len(runs_listed(page)) == 2 and texts(page)[2] == "abcdef"
+    page.keyboard.press("Control+z")
+    assert len(runs_listed(page)) == 3 and texts(page)[2].startswith("uv")
+    again(page)
+    notice(page, "are back")
+    assert len(runs_listed(page)) == 3 and texts(page)[2].startswith("uv") and changed.is_hidden()
+
+    other = context.new_page()
+    other.goto(demo.url + "#v=1&prompt=uvwxyz&colour=rank&same=3&selected=2.3&seed=3")
+    notice(other, "come from a link")
+    assert other.input_value("[data-part=colour]") == "rank" and other.locator(".t").count() == 0
+    other.focus("#eft-prompt")
+    other.keyboard.press("Control+Enter")
+    other.wait_for_function("document.querySelector('.eft').classList.contains('same-text')")
+    other.wait_for_function("document.querySelector('.t[aria-pressed=true]')?.dataset.i === '2'")
+    assert other.locator(".pane").nth(1).locator(".t[aria-pressed=true]").count() == 1
+    other.evaluate("""location.hash = 'v=3&prompt=And&turn=' + encodeURIComponent('["Hi","Ho"]')""")
+    other.wait_for_function("document.querySelector('#eft-prompt').value === 'And'")
+    other.wait_for_function("document.querySelector('.pane .turns')?.textContent.includes('Ho')")
+    assert other.locator(".t").count() == 0, "the columns show the link's turns, and the run is in the list"
+    other.keyboard.press("Escape")
+    other.locator("[data-part=undo]").click()
+    assert other.locator(".t").count() > 0
+
+
+def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
+    demo: Page, context: Any, tmp_path: Path
+) -> None:
+    page = visit(context, demo.url)
+    page.select_option("[data-part=behaviour]", "pirate")
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    page.click("[data-part=share]")
+    with page.expect_download() as download:
+        page.locator("[data-part=formats] button").nth(1).click()
+    download.value.save_as(tmp_path / "run.json")
+    page.keyboard.press("Escape")
+    page.fill("#eft-prompt", "half typed")
+    page.select_option("[data-part=behaviour]", "assistant")
+    page.click("[data-part=open]")
+    page.set_input_files("[data-part=file]", tmp_path / "run.json")
+    page.wait_for_selector("[data-part=replay]:not([hidden])")
+    assert page.input_value("#eft-prompt") == "abcdef"
+    assert page.input_value("[data-part=behaviour]") == "pirate"
+    page.click("[data-part=replay-close]")
+    assert page.locator("[data-part=replay]").is_hidden() and page.locator(".node").count() == 0
+    assert page.input_value("#eft-prompt") == "half typed" and texts(page)[2] == "abcdef"
+    assert page.input_value("[data-part=behaviour]") == "assistant"
+    page.keyboard.press("Control+z")  # the closed one returns, whole
+    assert page.locator("[data-part=replay]").is_visible() and texts(page)[2] == "abcdef"
+    page.click("[data-part=replay-live]")
+    page.wait_for_selector("[data-part=replay]", state="hidden")
+    wait_end(page)
+    assert [text.split()[0] for text in runs_listed(page)] == ["Run", "Replay", "Run"]
+    assert page.input_value("[data-part=behaviour]") == "pirate" and texts(page)[2] == "abcdef"
 
 
 def test_going_back_after_opening_a_link_restores_the_settings(demo: Page, context: Any) -> None:

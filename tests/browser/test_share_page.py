@@ -177,22 +177,23 @@ def test_a_run_is_saved_in_four_ways_and_opened_again(site: Site, tmp_path: Path
         name = download.value.suggested_filename
         download.value.save_as(tmp_path / name)
         saved[name] = (tmp_path / name).read_text(encoding="utf-8")
-    assert list(saved) == ["eft-run.html", "eft-run.json", "eft-run.csv", "eft-run.md"]
-    assert "Hello <b>Peru</b> 🙂" in saved["eft-run.md"]
+    name = "eft-hello-b-peru-b"
+    assert list(saved) == [f"{name}.{kind}" for kind in ("html", "json", "csv", "md")]
+    assert "Hello <b>Peru</b> 🙂" in saved[f"{name}.md"]
     page.keyboard.press("Escape")
 
     at_once(page)
-    open_file(page, tmp_path / "eft-run.json")
+    open_file(page, tmp_path / f"{name}.json")
     page.wait_for_selector("[data-part=replay]:not([hidden])")
     wait_replay(page)
     assert texts(page) == ["Hello <b>Peru</b> 🙂"] * 3
-    assert page.locator("[data-part=replay-title]").inner_text() == "eft-run.json"
+    assert page.locator("[data-part=replay-title]").inner_text() == f"{name}.json"
     assert page.locator("[data-part=replay-prompt]").inner_text() == "Hello <b>Peru</b> 🙂"
     open_share(page)  # what was opened can be saved again
     with page.expect_download() as download:
         page.locator("[data-part=formats] button").nth(1).press("Enter")
     download.value.save_as(tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_text(encoding="utf-8") == saved["eft-run.json"]
+    assert (tmp_path / "again.json").read_text(encoding="utf-8") == saved[f"{name}.json"]
 
 
 def test_a_column_with_another_seed_is_saved_with_the_others_and_opened_again(
@@ -268,7 +269,7 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(site: Site, tmp_pat
     page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")  # still being replayed
     page.locator(".pane.up .t").nth(1).press("Enter")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('.node').length === 2")
+    page.wait_for_function("document.querySelectorAll('.node').length === 3")
     wait_end(page)
     after = texts(page)
     assert after[:2] == before[:2] and after[2] != before[2] and after[2].startswith("a")

@@ -42,6 +42,12 @@ def test_on_a_phone_enter_adds_a_line_and_the_button_runs(site: Site) -> None:
     button.tap()
     wait_end(page)
     assert page.locator(".pane .text").first.evaluate("t => t.textContent") == "one\ntwo"
+    assert page.evaluate(
+        "document.querySelector('.pane .text').getBoundingClientRect().top < innerHeight / 2"
+    )
+    page.locator(".pane.up .t").nth(1).tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    assert page.locator("[data-part=peek]").is_hidden(), "the small card would hide the other one"
 
 
 def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
@@ -53,6 +59,10 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     wait_end(page)
     page.locator(".pane.up .t").first.tap()
     page.locator(".pane.up .t").nth(2).tap()
+    sheet = page.locator("[data-part=side]").bounding_box()
+    token = page.locator(".t[aria-pressed=true]").bounding_box()
+    assert token["y"] + token["height"] <= sheet["y"]  # the sheet does not cover what it is about
+    assert page.locator("[data-part=peek]").is_hidden()
     page.locator("[data-part=card-table] .cand").nth(1).tap()
     page.wait_for_selector(".node")
     wait_end(page)

@@ -167,6 +167,14 @@ def test_a_run_is_held_back_no_longer_than_the_limit() -> None:
     assert run.done
 
 
+def test_a_pace_may_end_while_it_is_asked() -> None:
+    """A person's thread may set full speed after the engine's thread has found the run held back."""
+    pace = Pace(paused=True)
+    assert pace.acts(1.0)
+    pace.set(paused=False)
+    assert 0 < pace.rest_s(1.0) <= 1
+
+
 def test_what_a_page_posts_is_checked() -> None:
     pace = Pace()
     for rate in (-1, 1e9, math.nan, "8", True, [8]):

@@ -178,19 +178,28 @@ def test_how_much_was_reused_is_reported(make_engine: Callable[..., Engine], fir
     assert ends(asked) == [(size, 0) for size in sizes]
 
 
-def test_only_the_owner_of_a_text_reuses_it(
-    make_engine: Callable[..., Engine], first: RunRequest, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ann", "bob"),
+    [({"owner": "ann"}, {"owner": "bob"}), ({"owner": "a", "session": "1"}, {"owner": "a", "session": "2"})],
+    ids=["owners", "sessions of one address"],
+)
+def test_only_the_reader_of_a_text_reuses_it(
+    make_engine: Callable[..., Engine],
+    first: RunRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    ann: dict[str, str],
+    bob: dict[str, str],
 ) -> None:
     """Otherwise the time to the first token would show what others have asked."""
     engine = make_engine()
-    asked = second_turn(first, finished(engine, changed(first, owner="ann")))
+    asked = second_turn(first, finished(engine, changed(first, **ann)))
     reading = Reading(engine, monkeypatch)
-    finished(engine, changed(asked, owner="bob"))
+    finished(engine, changed(asked, **bob))
     whole = len(asked.prompts_of(1)["assistant"]) - 1
     assert whole in reading.sizes["assistant"]
     for sizes in reading.sizes.values():
         sizes.clear()
-    finished(engine, changed(asked, owner="ann"))
+    finished(engine, changed(asked, **ann))
     assert reading.sizes["assistant"] == [len(FOLLOW_UP)] * 2
 
 

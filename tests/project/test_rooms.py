@@ -16,7 +16,7 @@ ORDER = [
     ["settings"],
     ["method"],
     ["runs"],
-    ["families", "figures"],
+    ["classroom", "families", "figures"],
     ["models"],
     ["engine"],
     ["atlas", "lessons"],

@@ -12,7 +12,7 @@ from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import link as link_module
 from eft_demo.runs.conversation import Turn
-from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, from_query
+from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, View, from_query
 from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
 from tests.specs import specs, texts
@@ -21,6 +21,12 @@ links = st.builds(
     Link,
     spec=specs,
     made=st.sampled_from([(), ("0.1.0", "2.13.0+cpu", "5.23.0", "bf16-nf4", "cuda", "3f2a91c0"), ("",) * 6]),
+    view=st.builds(
+        View,
+        colour=st.sampled_from(["", "entropy"]),
+        shared=st.none() | st.integers(1, 8),
+        selected=st.none() | st.tuples(st.integers(1, 8), st.integers(1, 99_999)),
+    ),
 )
 
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
+from eft_demo.ui.visitors import Visitor
 from tests.fakes import EchoModel, make_service
 from tests.waiting import PATIENCE_S, until
 
@@ -368,6 +370,32 @@ def test_the_page_learns_how_much_of_a_long_prompt_is_read(
     assert reading and all(0 < line["done"] < line["of"] for line in reading)
     kinds = [line["k"] for line in lines]
     assert kinds.index("t") > max(i for i, kind in enumerate(kinds) if kind == "reading")
+
+
+def test_runs_branches_and_scored_texts_are_their_sessions_own(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class shares an address: its runs are counted together, but its texts are not reused."""
+    live, readers = LiveRuns(), []
+    live.streams.opened("ann")
+    submit = service.engine.submit
+
+    def noting(request: RunRequest) -> Run:
+        readers.append((request.owner, request.reader))
+        return submit(request)
+
+    monkeypatch.setattr(service.engine, "submit", noting)
+    number, run_id = 0, ""
+    for posted in (
+        GOOD,
+        {"kind": "branch", "column": 2, "position": 3},
+        {"kind": "same", "column": 2},
+    ):
+        number += 1
+        posted = {**posted, "n": number, **({"run": run_id} if run_id else {})}
+        lines = list(handlers.stream_run(service, live, posted, Visitor("ann", "10.0.0.1")))[-1].splitlines()
+        run_id = json.loads(lines[0])["id"]
+    assert readers == [("10.0.0.1", "ann")] * 3
 
 
 def test_a_posted_pace_holds_a_run_and_can_be_changed(service: Service) -> None:

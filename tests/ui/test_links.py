@@ -187,7 +187,7 @@ def test_custom_prompt_formats_are_in_the_link_and_announced(service: Service) -
 @given(st.text(max_size=60) | st.text(alphabet="v=1&%?panelrompt:+.", max_size=60).map("v=1&".__add__))
 @settings(max_examples=400)
 def test_any_address_gets_an_answer(service: Service, query: str) -> None:
-    assert set(read(service, query)) <= {"settings", "note"}
+    assert set(read(service, query)) <= {"settings", "view", "note"}
     assert json.loads(links.make_link(service, query)).keys() == {"error"}
 
 

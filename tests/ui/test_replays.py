@@ -71,6 +71,7 @@ def test_a_valid_file_streams_like_a_run() -> None:
         (GOOD[: len(GOOD) // 2], "not valid JSON"),
         (GOOD[:-1], "not valid JSON"),
         ("", "not valid JSON"),
+        ("<!doctype html><title>EFT Demo</title>", "Trace (JSON)"),
         ("null", "version"),
         ("[" * 100_000, "not valid JSON"),
         (changed(["prompt"], 5), "prompt"),
@@ -176,3 +177,28 @@ def test_a_run_saved_under_raised_limits_can_be_opened_under_them() -> None:
         assert found._read_json(posted, "here") == {"data": {"text": text}}
     finally:
         service.stop()
+
+
+def test_an_opened_run_comes_with_the_settings_that_repeat_it() -> None:
+    service = make_service(Settings())
+    try:
+        asked = spec("abc", "pirate", columns=FIRST, controls={"alpha": 2.0}, seed=7, length=2)
+        run = service.start_run(asked)
+        kept = StoredRun.of_run(run)
+        while not all(trace.finish_reason for trace in kept.traces):
+            for event in run.events(1.0):
+                kept.add(event)
+        text = kept.trace(service).to_json()
+        answer = json.loads(replays.open_file(RunStore(), {"text": text}, service))
+        repeated = answer["repeat"]["settings"]
+        assert answer["repeat"]["live"] and repeated["behaviour"] == "pirate"
+        assert (
+            repeated["prompt"] == "abc" and repeated["controls"] == {"alpha": 2.0} and repeated["seed"] == 7
+        )
+        assert [column["recipe"] for column in repeated["columns"]] == [str(recipe) for _, recipe in FIRST]
+        assert repeated["length"] == 2, "the run was cut there"
+        other = json.loads(replays.open_recorded(RunStore(), {"name": "blend"}, service=service))["repeat"]
+        assert not other["live"] and list(other["settings"]) == ["prompt"], "of a family that is not loaded"
+    finally:
+        service.stop()
+    assert "repeat" not in json.loads(replays.open_file(RunStore(), {"text": GOOD}))

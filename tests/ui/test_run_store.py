@@ -210,10 +210,23 @@ def test_an_invalid_branch_gives_an_error_message(
     assert str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("What is the capital of Peru?", "eft-what-is-the-capital-of-peru.json"),
+        ("Où est ../../etc/passwd?\n<b>", "eft-ou-est-etc-passwd-b.json"),
+        ("日本", "eft-run.json"),
+        ("x" * 300, "eft-" + "x" * 48 + ".json"),
+    ],
+)
+def test_a_saved_file_is_named_after_its_prompt(prompt: str, name: str) -> None:
+    assert run_store.file_name(prompt, "json") == name
+
+
 def test_a_run_is_saved_in_every_format_and_opened_again(service: Service, runs: RunStore) -> None:
     for kind in ("json", "csv", "md", "html"):
         answer = json.loads(run_store.save(service, runs, {"run": "a", "format": kind}))
-        assert answer["name"] == f"eft-run.{kind}"
+        assert answer["name"] == run_store.file_name(PROMPT, kind)
         assert answer["text"]
     saved = json.loads(run_store.save(service, runs, {"run": "a", "format": "json"}))["text"]
     trace = open_run(saved)

@@ -4,13 +4,15 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eft_demo.runs.text import END_LABEL
 from eft_demo.ui import stream as wire
-from eft_demo.ui.saved_page import to_html
+from eft_demo.ui.saved_page import to_html, to_worksheet
 from tests.hostile import HOSTILE
 from tests.saying import run_that_says, storable
 
@@ -22,12 +24,13 @@ def data_of(page: str) -> tuple[str, str, str]:
     return head, data, tail
 
 
-@given(st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE))
-def test_a_saved_page_contains_texts_as_data_only(text: str) -> None:
-    page = to_html(run_that_says(text))
+@pytest.mark.parametrize("written", [to_html, to_worksheet])
+@given(text=st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(HOSTILE))
+def test_a_saved_page_contains_texts_as_data_only(written: Callable[..., str], text: str) -> None:
+    page = written(run_that_says(text))
     page.encode("utf-8")
     head, data, tail = data_of(page)
-    plain_head, _, plain_tail = data_of(to_html(run_that_says("x")))
+    plain_head, _, plain_tail = data_of(written(run_that_says("x")))
     assert (head, tail) == (plain_head, plain_tail)  # the text changes the data block and nothing else
     assert "<" not in data
     first, *lines = json.loads(data)["lines"]
@@ -37,8 +40,9 @@ def test_a_saved_page_contains_texts_as_data_only(text: str) -> None:
     assert any(line.get("w", {}).get("5") == [END_LABEL, ""] for line in lines)
 
 
-def test_the_policy_of_a_saved_page_allows_only_its_own_script() -> None:
-    page = to_html(run_that_says("x"))
+@pytest.mark.parametrize("written", [to_html, to_worksheet])
+def test_the_policy_of_a_saved_page_allows_only_its_own_script(written: Callable[..., str]) -> None:
+    page = written(run_that_says("x"))
     found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert found
     policy = found.group(1)

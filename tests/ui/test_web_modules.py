@@ -17,8 +17,12 @@ from eft_demo.ui.page import loader
 from eft_demo.ui.web_modules import WEB, Modules, module_route, page_modules, read_modules
 from tests.javascript import find_node
 
-MODULES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
-SCRIPTS = [*(WEB / name for name in MODULES), ASSETS / "export" / "page.js"]
+SERVED = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js") if ".test." not in path.name)
+VENDORED = [name for name in SERVED if name.startswith("vendor/")]  # other people's, unchanged
+MODULES = [name for name in SERVED if name not in VENDORED]
+SAVED = [ASSETS / "export" / "page.js", ASSETS / "export" / "worksheet.js"]
+PHONE = ASSETS / "room" / "phone.js"
+SCRIPTS = [*(WEB / name for name in MODULES), *SAVED, PHONE]
 IMPORT = re.compile(r'^import\s+(?:\{[^}]*\}|\* as \w+)\s+from "(\.[^"]+)";$', re.MULTILINE)
 # addEventListener("keydown", ...), a list of types that contains one, onkeydown = ...
 LISTENING = re.compile(r"""["'`]key(?:down|up|press)["'`]|\bonkey(?:down|up|press)\b""")
@@ -101,10 +105,18 @@ def test_the_loader_names_the_version_and_the_event() -> None:
     assert all(json.dumps(name) in loader() for name in MODULES) and "NAMES" not in loader()
 
 
+def test_what_others_wrote_has_its_licence_and_is_loaded_only_when_needed() -> None:
+    for name in VENDORED:
+        assert "MIT License" in (WEB / name).with_suffix(".LICENSE").read_text(encoding="utf-8")
+        assert json.dumps(name) not in loader()
+        users = [other for other in MODULES if f'import("../{name}")' in (WEB / other).read_text("utf-8")]
+        assert len(users) == 1
+
+
 def test_the_version_follows_the_contents(tmp_path: Path) -> None:
     shutil.copytree(WEB, tmp_path / "web")
     copied = read_modules(tmp_path / "web")
-    assert copied == page_modules() and set(copied.files) == set(MODULES)
+    assert copied == page_modules() and set(copied.files) == set(SERVED)
     (tmp_path / "web" / "lib" / "keys.test.js").write_text("no part of the page")
     assert read_modules(tmp_path / "web") == copied
     (tmp_path / "web" / "lib" / "keys.js").write_text("export const other = 1;\n")
@@ -136,7 +148,8 @@ def test_only_modules_of_this_version_are_served() -> None:
 
 def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     """A saved page has neither, so what draws both imports dom.js, pure modules and its like alone."""
-    joined = {path.relative_to(WEB).as_posix() for path in modules_of(ASSETS / "export" / "page.js")[:-1]}
+    ours = {path for page in SAVED for path in modules_of(page) if path.is_relative_to(WEB)}
+    joined = {path.relative_to(WEB).as_posix() for path in ours}
     assert {name for name in joined if not name.startswith("lib/")} == {
         "dom.js",
         "views/card-table.js",
@@ -146,8 +159,8 @@ def test_modules_shared_with_saved_pages_use_no_state_and_no_server() -> None:
     }
 
 
-def test_modules_joined_for_a_saved_page_have_no_name_in_common() -> None:
-    page = ASSETS / "export" / "page.js"
+@pytest.mark.parametrize("page", [*SAVED, PHONE], ids=lambda path: path.name)
+def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> None:
     names: list[str] = []
     for path in modules_of(page):
         text = path.read_text(encoding="utf-8")

@@ -83,6 +83,8 @@ export function factorText(nats) { // how many times as likely: "9×", "1/9"
 
 /** @type {(logprob: Nats) => string} */
 export const percent = (logprob) => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " percent";
+/** @type {(share: number) => string} */
+export const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
 /** @type {(n: number) => string} */
 export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" : n) + " tokens");
 

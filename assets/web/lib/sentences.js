@@ -4,7 +4,7 @@
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
 import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
-import { capital, factorText, roleName, symbolOf } from "./formats.js";
+import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
 export const FAR_VALUE = 99; // larger values of a control are not stated
@@ -138,9 +138,6 @@ export function explainDraft(column, token, labels) {
   const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same noise the " + mix + " sampled {c} instead.";
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
 }
-
-/** @type {(share: number) => string} */
-const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
 
 /** @type {(overlap: number) => string} */
 function keptText(overlap) {

@@ -1,11 +1,12 @@
 // The prompt, Run and Stop.
 
 import { element, isTouch, onKeys, part, pressOnce } from "../dom.js";
-import { config, forgetSamples, nonce, run, running, wantStop } from "../store.js";
+import { config, forgetSamples, nonce, noteAsked, on, run, running, wantStop } from "../store.js";
 import { familySettings } from "./formats.js";
 import { clearErrors, showError } from "./messages.js";
+import { endTape } from "./replay.js";
 import { ask, requestStop } from "./running.js";
-import { runSettings, fitPrompt } from "./settings.js";
+import { allSettings, runSettings, fitPrompt } from "./settings.js";
 
 export function startRun() {
   clearErrors();
@@ -14,6 +15,8 @@ export function startRun() {
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");
   forgetSamples();
+  endTape(); // an opened run stays in the list whole
+  noteAsked(allSettings());
   ask({ ...familySettings(), ...runSettings() }, null);
 }
 
@@ -27,6 +30,7 @@ export function stopRun() {
 export function listen() {
   part("form").addEventListener("submit", (event) => (event.preventDefault(), startRun()));
   part("stop").addEventListener("click", stopRun);
+  on("ask", startRun);
   part("prompt").addEventListener("input", fitPrompt);
   onKeys(part("prompt"), (key) => {
     if (key !== "Enter" || isTouch()) return false; // on touch keyboards Enter must make a new line, and Run is visible

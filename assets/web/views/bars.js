@@ -7,7 +7,7 @@ import { el, onNewWidth, part } from "../dom.js";
 import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf,
+  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, themed, tokenPx, widthOf,
 } from "./plotting.js";
 
 const LEGEND_ROW_PX = 20; // its rows reduce the height of the bars
@@ -31,6 +31,13 @@ export function choosePlot(p) {
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
   replot();
   emit("plotted");
+}
+
+export function clearPlot() { // no run is shown
+  figure = null;
+  part("plot-empty").hidden = false;
+  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  drawSoonest();
 }
 
 // Redraw the same column at the current slider values; zoom and pan stay.
@@ -78,7 +85,7 @@ function onPlotClick(event) {
 function layoutNow(box) {
   const layout = themed(figure.layout);
   const n = figure.data[0].x.length;
-  const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN));
+  const room = Math.max(6, Math.floor((widthOf(box) - 60) / tokenPx(box)));
   const own = ownViews.bars;
   layout.xaxis.autorange = own === "all";
   if (own !== "all") layout.xaxis.range = own || windowOf(n, room);
@@ -86,6 +93,7 @@ function layoutNow(box) {
   layout.width = widthOf(box);
   const extra = LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * entryPx(box)) / widthOf(box)) - 2);
   fitHeight(layout, heightOf(box) + extra);
+  enlarge(box, layout);
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines();

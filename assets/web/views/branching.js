@@ -1,49 +1,64 @@
-// Branches and moving between texts. A branch keeps the first tokens of its parent; every node of the tree is a run that
-// stays in the page, so going back to it needs no model.
+// Runs, their branches, and moving between them. A branch keeps the first tokens of its parent. Every run and branch stays in
+// the page, so going back to it needs no model.
 
-import { grownBy, lookingAt, redone, startHistory, undone, without } from "../lib/history.js";
+import { grownBy, lookingAt, onlyWith, redone, startHistory, treeOf, undone, without } from "../lib/history.js";
+import { changesFrom, isSameQuestion } from "../lib/changed.js";
 import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
-  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, emit, forgetSamples, history, lookAt, nodes, noteSame, plant,
-  plantTree, plotted, run, running, sameOf, samples, selected, setHistory, setSamples, slidersOf, takeSample,
+  asIf, asking, back, beginFrom, comeBackTo, config, currentNode, emit, forgetSamples, history, keepSettings, lesson, lookAt,
+  nodes, noteRun, noteSame, parentOf, plant, plantTree, plotted, poll, rootOf, run, running, sameOf, samples, selected,
+  setHistory, setSamples, settingsBefore, slidersOf, takeSample,
 } from "../store.js";
 import { setSliders, steeredColumn, describeAsIf } from "./as-if.js";
-import { startPlot } from "./bars.js";
+import { clearPlot, startPlot } from "./bars.js";
 import { emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
 import { select, startColumns } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
+import { showWaiting } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
-import { childrenOf, drawTree } from "./tree.js";
+import { allSettings, fillIn } from "./settings.js";
+import { childrenOf, drawTree, isRemovable, nameOf } from "./tree.js";
 
-const MAX_BRANCHES = 500; // more than anybody needs
+const MAX_TEXTS = 500; // of all runs and branches: more than anybody needs
+const MAX_RUNS = 50; // then the oldest one goes, because each takes memory
 
-// Places a run whose first line has arrived: as a new tree, a new node, or a shared text of its parent node.
+// Places a run whose first line has arrived: as one more run, a branch, or a shared text of its parent node.
 export function placeRun() {
   if (run.recorded) beginFrom(null), forgetSamples();
   const parent = asking && nodes.get(asking.parent);
   if (parent && asking.kind === "same") noteSame(parent, asking.column, run);
   else {
+    const known = [...nodes.values()].find((one) => run.recorded && one.run.id === run.id); // replayed again
+    if (!parent && !known) makeRoom();
     const { column = null, position = 0, token = null, all = false } = parent ? asking : {};
     const node = { id: Math.max(-1, ...nodes.keys()) + 1, parent: parent ? parent.id : null, run, column, position, token, all, same: new Map() };
-    if (parent) plant(node, grownBy(history, node.id));
-    else plantTree(new Map([[0, { ...node, id: 0 }]]), startHistory(0));
+    if (known) noteRun(known, run);
+    else plant(node, history ? grownBy(history, node.id) : startHistory(node.id));
   }
   drawTree();
   drawModes();
+}
+
+// For one more run: the page's own example goes when a person asks for a run, and the oldest run goes if there are too many.
+function makeRoom() {
+  const ids = [...nodes.keys()], roots = ids.filter((id) => parentOf(id) === null);
+  const examples = roots.filter((id) => nodes.get(id).run.welcome && (run.welcome || !run.recorded) && treeOf(ids, id, parentOf).length === 1);
+  const oldest = roots.length < MAX_RUNS ? [] : treeOf(ids, roots[0], parentOf), left = ids.filter((id) => !examples.includes(id) && !oldest.includes(id));
+  if (left.length < ids.length) plantTree(new Map(left.map((id) => [id, nodes.get(id)])), onlyWith(history, new Set(left)));
 }
 
 // Continue column `p` from `position`, with `token` there or with a sampled one; `all`: every column continues from there.
 // Requests as many samples as the card says, each with its own seed.
 function writeOn(p, position, { token = null, all = part("branch-scope").value === "all", fresh = false } = {}) {
   const node = currentNode(), column = run.columns[p];
-  if (!node) return;
+  if (!node || poll) return; // a question shows a part of the run only
   endTape();
-  if (nodes.size + samples.length >= MAX_BRANCHES) return showError("branch", "There are " + MAX_BRANCHES + " branches, the maximum. Press Run to start over.");
+  if (history.tree.ids.length + samples.length >= MAX_TEXTS) return showError("branch", "There are " + MAX_TEXTS + " texts, the maximum. Please delete a run or a branch first.");
   const seeds = [...nodes.values()].flatMap((other) => other.run.columns.map(({ sampling }) => sampling.seed));
   const first = fresh ? Math.max(...seeds) + 1 : column.sampling.seed;
   const every = all || sameOf(node) !== null; // a shared text continues in all columns
@@ -96,15 +111,32 @@ function rewrite(all) {
 function go(next) {
   if (!history || next === history) return;
   forgetSamples();
+  endTape();
+  const focused = element.contains(document.activeElement), before = run?.asked, follows = isSameQuestion(before, allSettings());
   setHistory(next);
-  show(currentNode().run);
+  const node = currentNode(), asked = node?.run.asked;
+  if (follows && asked && !isSameQuestion(before, asked)) fillIn(asked);
+  if (node) show(node.run);
+  else showNone();
+  say(node ? nameOf(node) : "No run is shown.");
+  if (focused) keepFocus();
 }
+
+// What had the focus may have gone with the text, or be of no use now.
+function keepFocus() {
+  const now = /** @type {HTMLElement} */ (document.activeElement);
+  if (now === document.body || !now.checkVisibility() || now.matches(":disabled")) part(history.past.length ? "undo" : "redo").focus({ preventScroll: true });
+}
+
+export const lookAway = () => go(lookingAt(history, null));
+const remove = (id) => go(without(history, id, parentOf));
 
 // Show a run that is in the page.
 export function show(other) {
   if (running) forgetStream();
   const at = selected, p = plotted;
   lookAt(other);
+  if (!other.welcome) element.querySelector(".eft").classList.add("has-run");
   setSliders();
   describeAsIf();
   startColumns();
@@ -114,6 +146,30 @@ export function show(other) {
   drawTree();
   drawModes();
   emit("shown");
+}
+
+// As before the first run: the columns wait for Run. The texts stay in the list.
+function showNone() {
+  if (running) forgetStream();
+  lookAt(null);
+  element.querySelector(".eft").classList.toggle("has-run", lesson !== null);
+  describeAsIf();
+  showWaiting();
+  clearPlot();
+  emptyCard();
+  drawTree();
+  drawModes();
+  emit("shown");
+}
+
+// Closes an opened run: it leaves the list, where undo brings it back, and the page's own settings return.
+function closeReplay() {
+  const { id, run: opened } = rootOf(currentNode()), mine = settingsBefore;
+  endTape();
+  if (mine && !changesFrom(opened.asked, allSettings()).length && part("prompt").value === opened.asked.prompt) fillIn(mine);
+  keepSettings(null);
+  remove(id);
+  part("open").focus();
 }
 
 function walkTree(key, event) {
@@ -130,7 +186,7 @@ function walkTree(key, event) {
     if (next) for (const one of items) one.tabIndex = one === next ? 0 : -1;
     next?.focus();
   } else if (key === "Enter" || key === " ") go(lookingAt(history, id));
-  else if (key === "Delete") go(without(history, id, (other) => nodes.get(other).parent));
+  else if (key === "Delete") isRemovable(id) && remove(id);
   else return false;
   return true;
 }
@@ -144,7 +200,7 @@ function onBranchKey(key, event) {
   return true;
 }
 
-async function showSame(p) {
+export async function showSame(p) {
   const node = currentNode(), there = node.same.get(p);
   if (there) return show(there);
   if (running) forgetStream();
@@ -169,7 +225,8 @@ export function listen() {
     const item = event.target.closest(".node");
     if (item) go(lookingAt(history, Number(item.dataset.id))), part("tree").querySelector("[aria-selected=true]")?.focus();
   });
-  part("delete-branch").addEventListener("click", () => go(without(history, currentNode().id, (other) => nodes.get(other).parent)));
+  part("delete-branch").addEventListener("click", () => remove(currentNode().id));
+  part("replay-close").addEventListener("click", closeReplay);
   part("undo").addEventListener("click", () => go(undone(history)));
   part("redo").addEventListener("click", () => go(redone(history)));
   part("write-on").addEventListener("click", () => rewrite(false));

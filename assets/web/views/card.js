@@ -10,7 +10,7 @@ import { select } from "./columns.js";
 import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
-let howTo = []; // the skeleton's words on how to choose a token
+let howTo = [], primer = []; // the skeleton's words on how to choose a token, and on what the columns are
 const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
 const LINE_PX = 22; // the sentence with most letters may have a line less than another
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
@@ -18,7 +18,7 @@ const LINE_CHARS = 40; // characters that the last line of a sentence may leave 
 export function emptyCard() {
   part("card-title").textContent = "One token, every model";
   part("card-note").replaceChildren(...howTo);
-  part("card-table").replaceChildren();
+  part("card-table").replaceChildren(...primer);
   part("falls").replaceChildren();
   part("card-print").textContent = "";
   part("branching").hidden = true;
@@ -120,6 +120,7 @@ function previewRival(id) { // shows the waterfall against this candidate while 
 
 export function listen() {
   howTo = [...part("card-note").childNodes];
+  primer = [...part("card-table").childNodes];
   on("selected", drawCard);
   part("card-table").addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr[data-id]");

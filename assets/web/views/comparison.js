@@ -3,7 +3,7 @@
 import { sharedWords, wordDiff } from "../lib/diff.js";
 import { textOf } from "../lib/tokens.js";
 import { el, offerColumns, part, showText } from "../dom.js";
-import { run } from "../store.js";
+import { on, run } from "../store.js";
 
 const COMPARE_MS = 400;
 const TOO_LONG = "These texts are too long to compare word by word.";
@@ -57,16 +57,15 @@ function compareNow() {
 
 // The default comparison: the last column with the one before it.
 export function startCompare() {
-  const names = run.columns.map((column) => column.name), last = names.length - 1;
+  const names = run ? run.columns.map((column) => column.name) : [], last = names.length - 1;
   part("compare").hidden = last < 1;
-  for (const [side, p] of Object.entries({ from: last - 1, to: last })) {
-    offerColumns(part("compare-" + side), names);
-    part("compare-" + side).value = Math.max(0, p);
-  }
+  for (const [side, p] of Object.entries({ from: last - 1, to: last }))
+    if (run && offerColumns(part("compare-" + side), names)) part("compare-" + side).value = Math.max(0, p);
   compareSoon();
 }
 
 export function listen() {
+  on("shown", startCompare);
   for (const name of ["compare-from", "compare-to", "differing"]) part(name).addEventListener("change", compareNow);
   part("compare").addEventListener("toggle", compareNow);
 }

@@ -79,7 +79,7 @@ export async function askSurprise(askFor) {
 
 // Above the columns: nothing in this question is known, so what follows is no knowledge.
 async function showOutside() {
-  const shown = run, table = shown.record?.family === config.world?.family ? await loadAskable() : null;
+  const shown = run, table = shown && shown.record?.family === config.world?.family ? await loadAskable() : null;
   if (shown !== run) return;
   const outside = Boolean(table) && !run.turns?.length && isOutside(table, run.prompt);
   part("outside").hidden = !outside;

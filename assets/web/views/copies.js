@@ -1,25 +1,28 @@
-// Duplicated tabs: a copy also gets the stored texts, so it may find a run that continues in the original tab. Tabs of this
-// page ask each other who has a run; nothing leaves the browser.
+// Duplicated tabs: a copy also gets what the original has stored, so it may find a run that continues in the original tab, or
+// a class room that is presented there. Tabs of this page ask each other who has it; nothing leaves the browser.
 
 import { element } from "../dom.js";
-import { nonce, running } from "../store.js";
+import { classRoom, nonce, running } from "../store.js";
 
 const ANSWER_MS = 300; // an open tab answers within a few
 let channel = null; // to the other tabs
-let waiting = null; // {asked, answer}: the question that no tab has answered yet
+const waiting = new Map(); // what was asked -> what an answer does; of the questions that no tab has answered yet
 
-// Whether the run of that number continues in another tab: calls `say`, and once more if an answer comes late.
-export function askOtherTabs(number, say) {
+// Whether the run of that number, or the class room of that code, is in another tab: calls `say`, and once more if an answer
+// comes late.
+export function askOtherTabs(name, say) {
   if (!channel) return say(false);
-  const asked = String(number), late = setTimeout(() => say(false), ANSWER_MS);
-  waiting = { asked, answer: () => (clearTimeout(late), say(true)) };
+  const asked = String(name), late = setTimeout(() => say(false), ANSWER_MS);
+  waiting.set(asked, () => (clearTimeout(late), waiting.delete(asked), say(true)));
   channel.postMessage({ asks: asked });
 }
 
+const isHere = (asked) => (running && asked === String(nonce)) || asked === classRoom?.code;
+
 function onMessage({ data }) {
   if (!element.isConnected) return void channel.close();
-  if (data.asks && running && data.asks === String(nonce)) channel.postMessage({ has: data.asks });
-  if (waiting && data.has === waiting.asked) waiting.answer(), (waiting = null);
+  if (data.asks && isHere(data.asks)) channel.postMessage({ has: data.asks });
+  waiting.get(data.has)?.();
 }
 
 export function listen() {

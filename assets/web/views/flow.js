@@ -1,24 +1,25 @@
 // Handlers of the stream's lines.
 
+import { changesFrom } from "../lib/changed.js";
 import { ending, readingText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
 import {
-  asIf, askedFormats, config, lookAt, nonce, on, plotted, run, runOf, selected, stopWanted,
+  asIf, askedFormats, askedSettings, config, currentNode, lookAt, nonce, on, plotted, run, runOf, sameOf, selected, stopWanted, want, wanted,
 } from "../store.js";
 import { asIfSoon, describeAsIf } from "./as-if.js";
 import { addBars, startPlot } from "./bars.js";
-import { comeBack, nextSample, placeRun } from "./branching.js";
+import { comeBack, nextSample, placeRun, showSame } from "./branching.js";
 import { drawCard, emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
-import { addToken, growColumn, selectNotable, settleColumns, startColumns } from "./columns.js";
+import { addToken, growColumn, select, selectNotable, settleColumns, startColumns } from "./columns.js";
 import { compareSoon, startCompare } from "./comparison.js";
 import { saveSoon } from "./memory.js";
 import { notice, say, showError } from "./messages.js";
 import { drawModes } from "./modes.js";
 import { drawNow, drawSoon } from "./plotting.js";
 import { showColumnsSummary } from "./recipes.js";
-import { leaveReplay } from "./replay.js";
+import { drawReplay } from "./replay.js";
 import { setRunning, requestStop } from "./running.js";
 import { sendControls, showSliders } from "./sliders.js";
 import { drawTree } from "./tree.js";
@@ -32,8 +33,8 @@ function onTaken() {
 }
 
 function onRun(line) {
-  if (!line.recorded && !line.of) leaveReplay(); // a branch of a replay keeps its title and prompt
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
+  if (!line.recorded) made.asked = line.of ? runOf(line.of)?.asked : askedSettings;
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
   if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
@@ -45,6 +46,7 @@ function onRun(line) {
   showSliders();
   showColumnsSummary();
   placeRun();
+  drawReplay();
   if (line.of && line.notes) notice(line.notes); // the models here are not those that wrote what the branch begins with
   if (stopWanted) requestStop(run.id);
   else sendControls(); // moved before the run had an id
@@ -88,13 +90,23 @@ function onDone() {
   setRunning(false);
   drawNow();
   compareSoon();
-  if (run && run.n === nonce && !selected) selectNotable();
+  if (run && run.n === nonce && !selected) selectAfterRun();
   else if (run && selected) drawCard(); // the number of tokens is known now
   drawTree();
   drawModes();
   nextSample();
   if (!run || run.n !== nonce) say("The run did not start."); // its error is an alert
   else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+}
+
+// The token that the link wants, in a text that all columns share if it says so; else one that tells something.
+function selectAfterRun() {
+  const asked = wanted?.settings.prompt === run.prompt && !changesFrom(wanted.settings, run.asked || {}).length;
+  const { shared, selected: at } = asked ? wanted : {};
+  if (shared && shared <= run.columns.length && sameOf(currentNode()) === null) return showSame(shared - 1);
+  want(null);
+  if (at) select(at[0] - 1, at[1] - 1, false);
+  if (!selected) selectNotable();
 }
 
 export function listen() {

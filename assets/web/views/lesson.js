@@ -13,8 +13,9 @@ import { openHelp } from "./help.js";
 import { settle } from "./memory.js";
 import { say } from "./messages.js";
 import { chooseColour } from "./painting.js";
+import { endPoll } from "./poll.js";
 import { showWhole } from "./replay.js";
-import { fillIn } from "./settings.js";
+import { allSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
 import { openTab } from "./tabs.js";
 
@@ -28,6 +29,7 @@ const isOwn = () => Boolean(running || (run && !run.welcome && !run.recorded));
 export async function openLesson(name, at = 0, focus = false) {
   const mine = (turn += 1), answer = await answerOf(server.open_lesson({ name }));
   if (mine !== turn) return;
+  endPoll();
   const steps = answer.steps || [{ title: "This lesson cannot be read", text: [answer.error], show: {}, actions: [] }];
   setLesson({ name, title: answer.title || name, steps, at: withinSteps(at, steps.length), broken: !answer.steps });
   element.querySelector(".eft").classList.add("has-run");
@@ -53,12 +55,13 @@ function closeLesson() {
   setAddress("");
   measure();
   emit("changed");
-  if (inside) part("lesson-open").focus();
+  if (inside) part("teach-open").focus();
 }
 
 function go(by) {
   const at = withinSteps(lesson.at + by, lesson.steps.length);
   if (at === lesson.at) return;
+  endPoll(); // the step is about the whole texts
   setLesson({ ...lesson, at });
   arrive();
 }
@@ -71,9 +74,8 @@ function arrive() {
   return isOwn() ? null : show(false);
 }
 
-// An address with settings stays as it is.
+// In place of a link to the settings, which this browser stores.
 function setAddress(hash) {
-  if (location.hash && !lessonIn(location.hash)) return;
   try {
     window.history.replaceState(window.history.state, "", location.pathname + location.search + hash);
   } catch { /* a browser that forbids it, or has had too much of it */ }
@@ -103,9 +105,9 @@ async function openRecorded({ open, run_settings: settings }, mine) {
     if (answer.error) return note(answer.error), false;
     const typed = part("prompt").value, { prompt, ...others } = settings;
     const ours = !typed || typed === run?.prompt;
-    showWhole(linesOf(answer));
-    opened = { name: open, run };
     if (config.world) fillIn(ours ? settings : others);
+    showWhole(linesOf(answer), config.world ? allSettings() : undefined);
+    opened = { name: open, run };
   }
   setSliders();
   settle();

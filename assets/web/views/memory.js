@@ -6,12 +6,14 @@
 //   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
 //   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares unchanged columns
 
+import { withoutSettings } from "../lib/address.js";
+import { onlyWith } from "../lib/history.js";
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { madeOtherwise, sound, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownFormats, place,
-  plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setPlace, setPlaces, setPlotted, settingsAt,
+  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place,
+  plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
 import { show } from "./branching.js";
@@ -23,10 +25,12 @@ import { chooseColour } from "./painting.js";
 import { choosePace } from "./player.js";
 import { runSettings, fillIn } from "./settings.js";
 import { setControls } from "./sliders.js";
+import { drawTree } from "./tree.js";
 
-const MEMORY_VERSION = 3; // 1 had other names for columns, 2 no ranks where they could be counted
+const MEMORY_VERSION = 4; // 1 had other names for columns, 2 no ranks where they could be counted, 3 another history
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
+const RUNNING_SAVE_MS = 4000; // while text streams: each save writes its columns whole
 const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
 let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
@@ -58,7 +62,7 @@ export function saveSoon() {
   if (saveTimer || (lateTimer && running)) return;
   clearTimeout(lateTimer); // saves delayed for a run happen when it has ended
   lateTimer = 0;
-  if (running) lateTimer = setTimeout(saveNow, 4 * SAVE_MS);
+  if (running) lateTimer = setTimeout(saveNow, RUNNING_SAVE_MS);
   else saveTimer = setTimeout(saveNow, SAVE_MS);
 }
 
@@ -67,9 +71,15 @@ function saveNow(word = "") {
   saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
   markEntry();
-  let left = history ? [...nodes.values()].filter((node) => !node.run.welcome).map((node) => ({ ...node })) : [];
+  let left = keptNodes().map((node) => ({ ...node }));
   while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
+}
+
+// The run that a new page begins with comes back without being stored.
+function keptNodes() {
+  const parents = new Set([...nodes.values()].map(({ parent }) => parent));
+  return history ? [...nodes.values()].filter(({ id, run: own }) => !own.welcome || parents.has(id)) : [];
 }
 
 const newName = () => Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // unique, also among earlier loads
@@ -143,14 +153,11 @@ export function settle() {
 }
 
 function recordOf(left, word) {
-  const ids = new Set(left.map(({ id }) => id));
-  const trees = (list) => list.map((tree) => ({ ...tree, ids: tree.ids.filter((id) => ids.has(id)) })).filter((tree) => ids.has(tree.current));
-  const [tree] = history ? trees([history.tree]) : [];
   return {
-    version: MEMORY_VERSION, at: Date.now(), address: location.search + location.hash, family: config.chips[0], word, running, nonce, places: [...settingsAt].slice(-MAX_PLACES),
+    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, family: config.chips[0], word, running, nonce, places: [...settingsAt].slice(-MAX_PLACES),
     settings: settingsNow(), view: viewNow(),
     nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
-    history: tree ? { tree, past: trees(history.past), future: trees(history.future) } : null,
+    history: history && onlyWith(history, new Set(left.map(({ id }) => id))),
   };
 }
 
@@ -162,9 +169,8 @@ function settingsNow() {
 
 function viewNow() {
   const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
-  const replay = part("replay").hidden ? null : ["replay-title", "replay-about", "replay-prompt"].map((name) => part(name).textContent);
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, replay, caret: at, scroll: window.scrollY };
+  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, caret: at, scroll: window.scrollY };
 }
 
 // A run that is still being replayed is stored whole.
@@ -185,6 +191,7 @@ export function bringBack() {
   setUntouched(JSON.stringify(settingsNow()));
   if (!storage) return showMemory([]), false;
   const id = ownMemory();
+  setHome(location.search + location.hash);
   setEntry(id || newName());
   markEntry(); // a closing page can no longer do this
   try {
@@ -211,9 +218,10 @@ const storedTab = (key) => {
 function ownMemory() {
   const own = window.history.state?.eft;
   if (typeof own === "string" && storage.getItem("eft-tab:" + own)) return own;
-  if (/[?&#]v=/.test(location.search + location.hash)) return "";
   const times = Object.keys(storage).filter((key) => key.startsWith("eft-tab:")).map((key) => [storedTab(key), key.slice(8)]);
-  return times.filter(([{ address }]) => address === location.search + location.hash).sort(([one], [other]) => other.at - one.at)[0]?.[1] || "";
+  const here = location.search + location.hash, newest = (fits) => times.filter(([saved]) => fits(saved)).sort(([one], [other]) => other.at - one.at)[0]?.[1];
+  const copied = newest(({ written: address }) => address === here); // a copy of this tab, opened at the address that the page had
+  return copied || (/[?&#]v=/.test(here) ? "" : newest(({ address }) => address === here)) || "";
 }
 
 function restore(id) {
@@ -223,15 +231,17 @@ function restore(id) {
   const found = saved.nodes.filter((node) => runs.get(node.run));
   const cut = [...runs.values()].some((one) => one?.columns.some((column) => column.ended?.why === "cut" && column.fresh));
   const same = saved.family === config.chips[0];
+  setHome(saved.address);
+  if (saved.written === location.search + location.hash) setOwnAddress(saved.written);
   putSettings(saved.settings, same);
   if (found.length && saved.history) {
     const planted = new Map(found.map((node) => [node.id, { ...node, run: runs.get(node.run), same: new Map(node.same.filter(([, key]) => runs.get(key)).map(([p, key]) => [p, runs.get(key)])) }]));
     noteKeys([...runs.values()].filter(Boolean).flatMap((one) => [one.key, ...one.columns.map(({ tokens }) => tokens.key)]));
-    plantTree(planted, treesFrom(saved.history, planted));
+    plantTree(planted, onlyWith(saved.history, new Set(planted.keys())));
     const node = currentNode();
     setPlotted(saved.view.plotted || 0);
-    element.querySelector(".eft").classList.add("has-run");
-    show(node.same.get(saved.view.of) || node.run);
+    if (node) show(node.same.get(saved.view.of) || node.run);
+    else drawTree();
     setControls(saved.settings.controls);
   }
   putView(saved.view);
@@ -255,16 +265,6 @@ function wordFor(same, texts, ending) {
   const models = same ? "" : "The model family is now " + config.chips[0] + ". ";
   return models + what + ending;
 }
-
-const treeFrom = (tree, planted) => {
-  const ids = tree.ids.filter((id) => planted.has(id));
-  if (!ids.includes(tree.current)) throw new Error("the tree has lost its text");
-  return { ids, current: tree.current };
-};
-const treesFrom = ({ tree, past, future }, planted) => {
-  const whole = (one) => treeFrom(one, planted);
-  return { tree: whole(tree), past: past.map(whole), future: future.map(whole) };
-};
 
 // A stored run, or null if it is incomplete.
 function runFrom(id, key) {
@@ -304,11 +304,6 @@ function putView(view) {
   if (view.pace) choosePace(view.pace);
   if (view.lesson) keepLesson(view.lesson);
   if (view.drawer) openDrawer(view.drawer);
-  if (view.replay) {
-    ["replay-title", "replay-about", "replay-prompt"].forEach((name, k) => (part(name).textContent = view.replay[k]));
-    part("replay").hidden = false;
-    part("replay-tools").hidden = true;
-  }
   if (view.caret) part("prompt").focus({ preventScroll: true }), part("prompt").setSelectionRange(...view.caret);
   if (Number.isFinite(view.scroll)) requestAnimationFrame(() => window.scrollTo(0, view.scroll));
 }
@@ -321,7 +316,7 @@ export function reloadPage(word) {
 }
 
 function showMemory(left) {
-  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = history ? [...nodes.values()].filter((node) => !node.run.welcome).length - left.length : 0;
+  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = keptNodes().length - left.length;
   const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
   part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
@@ -337,6 +332,9 @@ function forget() {
   }
   stopKeeping();
   for (const key of storedKeys()) storage.removeItem(key);
+  try {
+    window.history.replaceState(null, "", location.pathname + withoutSettings(location.search)); // the address holds settings too
+  } catch { /* then it stays */ }
   location.reload();
 }
 

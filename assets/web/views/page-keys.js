@@ -7,6 +7,8 @@ import { selectSpan, walk, widen } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { openHelp } from "./help.js";
 import { startRun, stopRun } from "./ask.js";
+import { endPoll } from "./poll.js";
+import { leavePresenting } from "./present.js";
 import { pauseReplay } from "./replay.js";
 import { closeSide, isSheet } from "./side.js";
 
@@ -27,7 +29,7 @@ function onKey(key, { target }) {
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave
   const wasWide = wide !== null;
   if (running) stopRun();
-  else if (!pauseReplay()) return (isSheet() && closeSide()) || (widen(null), wasWide);
+  else if (!pauseReplay()) return endPoll() || leavePresenting() || (isSheet() && closeSide()) || (widen(null), wasWide);
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 import { el, noHover, part, showText, verbatim } from "../dom.js";
 import { on, setConfig } from "../store.js";
+import { addressSoon, settleAddress } from "./address.js";
 import { makeFamilyChip } from "./family.js";
 import { makeField, showFieldsSummary } from "./fields.js";
 import { makeChangedChip, startFamily } from "./formats.js";
@@ -36,7 +37,7 @@ function startPage(page) {
   if (page.absent) showAbsent();
   offerQuestions(chooseExample, askFor);
   const back = bringBack();
-  Promise.resolve(back || readAddress()).then(reopenLesson).then(welcome);
+  Promise.resolve(back || readAddress()).then(reopenLesson).then(welcome).then(back ? addressSoon : settleAddress);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 

@@ -1,13 +1,13 @@
 // On a phone the columns lie side by side, one at a time: tabs above them, or a swipe. It opens on the column that is steered.
 
 import { el, part, phoneWidth } from "../dom.js";
-import { on, plotted, run, selected } from "../store.js";
+import { lesson, on, plotted, run, selected } from "../store.js";
 import { drawSoon } from "./plotting.js";
 
 const buttons = () => [...part("pane-tabs").children];
 
 function makeTabs() {
-  const columns = run.columns;
+  const columns = run?.columns || [];
   part("pane-tabs").replaceChildren(...(columns.length > 1 ? columns.map((column, p) => {
     const button = el("button", column.kind, column.name);
     button.type = "button";
@@ -36,11 +36,17 @@ function noteSwiping({ matches }) {
   else part("columns").removeAttribute("tabindex");
 }
 
+// The first words of a run that a person asked for: below the controls of a small screen they would be missed.
+function bringIntoSight() {
+  if (phoneWidth().matches && run && !run.recorded && !run.of && !lesson && part("columns").getBoundingClientRect().top > window.innerHeight / 2) part("stage").scrollIntoView();
+}
+
 export function listen() {
   const narrow = phoneWidth();
   noteSwiping(narrow);
   narrow.addEventListener("change", noteSwiping);
   for (const kind of ["run", "shown"]) on(kind, makeTabs);
+  on("run", bringIntoSight);
   on("selected", () => {
     const box = part("columns"), at = selected.p * box.clientWidth;
     if (isSwiped(box) && Math.abs(box.scrollLeft - at) > box.clientWidth / 2) turnTo(selected.p, "instant");

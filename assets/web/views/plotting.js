@@ -55,6 +55,18 @@ function savePlot(box, format) { // with the page's background, because a file m
 export const heightOf = (box) => parseFloat(getComputedStyle(box).minHeight) || 350;
 const LOW_PX = 240; // a plot lower than this has narrower margins
 
+// Presented, the letters of a plot are as large as the style sheet has them, and a token gets more room.
+const presentedPx = (box) => (box.closest(".presenting") ? parseFloat(getComputedStyle(box).fontSize) : 0);
+export const tokenPx = (box) => (presentedPx(box) * 2.6 || PX_PER_TOKEN);
+
+export function enlarge(box, layout) {
+  const px = presentedPx(box);
+  if (!px) return;
+  layout.showlegend = layout.height > 7.5 * px; // else the bars need the room
+  layout.font.size = px;
+  Object.assign(layout.margin, { t: layout.showlegend ? 1.8 * px : 4, b: 3.4 * px, l: 4 * px });
+}
+
 export function fitHeight(layout, height) {
   layout.height = height;
   if (height < LOW_PX) Object.assign(layout.margin, { t: Math.min(layout.margin.t, 24), b: 46 }), (layout.font.size = 12.5);

@@ -6,12 +6,13 @@ import { framesOf, PACES } from "../lib/frames.js";
 import { answerOf, linesOf, server } from "../api.js";
 import { el, element, part, showText } from "../dom.js";
 import {
-  advanceTape, config, nonce, passOver, playTape, rewindTape, rollTape, run, running, setTape, tape, wantStop,
+  advanceTape, config, currentNode, emit, keepSettings, nonce, on, passOver, playTape, rewindTape, rollTape, rootOf, run, running, setTape, tape, wantStop,
 } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { dialogOf, makeOffer, openDialog } from "./dialogs.js";
 import { clearErrors, showMessage } from "./messages.js";
 import { setRunning, requestStop } from "./running.js";
+import { allSettings, fillIn } from "./settings.js";
 import { take } from "./stream.js";
 
 const BEAT_MS = 40;
@@ -52,12 +53,12 @@ async function openRun(promise, title, about) {
   const answer = await answerOf(promise);
   if (answer.error) return openDialog("open"), showMessage("open-error", answer.error);
   dialogOf("open").close();
-  play(linesOf(answer), title, about);
+  play(linesOf(answer), { title, about, ...answer.repeat });
 }
 
 function makeRoom() {
   if (running && run && run.n === nonce) requestStop(run.id);
-  leaveReplay();
+  endTape();
   clearErrors();
   passOver(); // ignore what still streams
   wantStop(false);
@@ -65,36 +66,54 @@ function makeRoom() {
 }
 
 // Shows a recorded run at once and whole. Nothing of it is stored.
-export function showWhole([first, ...lines]) {
+export function showWhole([first, ...lines], asked) {
   makeRoom();
-  take([{ ...first, n: nonce, recorded: true, welcome: true }]);
+  take([{ ...first, n: nonce, recorded: true, welcome: true, asked }]);
   take(lines);
 }
 
-function play(lines, title, about) {
+function play(lines, replay) {
   makeRoom();
-  const first = { ...lines[0], n: nonce, recorded: true };
+  const { settings } = replay;
+  keepSettings(settings ? allSettings() : null);
+  if (settings) fillIn(settings);
+  const first = { ...lines[0], n: nonce, recorded: true, replay, asked: settings && allSettings() };
   setTape({ first, ...framesOf(lines), at: 0, playing: true, due: 0, last: performance.now() });
   beatTimer = setInterval(onBeat, BEAT_MS);
-  part("replay").hidden = false;
-  showText(part("replay-title"), title);
-  part("replay-about").textContent = about;
-  showText(part("replay-prompt"), lines[0].prompt);
-  const { reshown } = lines[0];
-  part("reshown").textContent = "Recorded with a prompt format other than the family's: " + reshown.map(roleName).join(", ") + ". The file contains it.";
-  part("reshown").hidden = !reshown.length;
-  part("replay-notes").textContent = lines[0].notes;
-  part("replay-notes").hidden = !lines[0].notes;
-  part("replay-tools").hidden = false;
-  element.querySelector(".eft").classList.add("has-run");
   rewind();
   part("replay").scrollIntoView();
   part("replay-play").focus({ preventScroll: true });
   showTape();
 }
 
+// What stands over an opened run and its branches.
+export function drawReplay() {
+  const opened = rootOf(currentNode())?.run, { replay } = opened || {};
+  part("replay").hidden = !replay;
+  if (!replay) return;
+  showText(part("replay-title"), replay.title);
+  part("replay-about").textContent = replay.about;
+  showText(part("replay-prompt"), opened.prompt);
+  part("replay-prompt").hidden = !config.absent && part("prompt").value === opened.prompt; // it stands in the prompt field
+  part("reshown").textContent = "Recorded with a prompt format other than the family's: " + opened.reshown.map(roleName).join(", ") + ". The file contains it.";
+  part("reshown").hidden = !opened.reshown.length;
+  part("replay-notes").textContent = opened.notes;
+  part("replay-notes").hidden = !opened.notes;
+  part("replay-live").hidden = !replay.live;
+  for (const tool of part("replay-tools").children) if (tool !== part("replay-live")) tool.hidden = !tape;
+  part("replay-tools").hidden = !tape && !replay.live;
+}
+
+// Runs the prompt of the opened run with its settings.
+function runLive() {
+  const { replay } = rootOf(currentNode()).run;
+  endTape();
+  fillIn(replay.settings);
+  emit("ask");
+}
+
 function onBeat() {
-  if (!element.isConnected) return leaveReplay();
+  if (!element.isConnected) return void clearInterval(beatTimer);
   roll(rollTape(performance.now(), PACES[part("replay-speed").value]));
 }
 
@@ -108,9 +127,11 @@ function roll(lines) {
   showTape();
 }
 
-function stepOn() {
+export function stepOn() { // returns whether there was a token to show
+  if (!tape || tape.at === tape.frames.length) return false;
   setPlaying(false);
   roll(advanceTape(1));
+  return true;
 }
 
 function setPlaying(now) {
@@ -149,13 +170,7 @@ export function endTape() {
   clearInterval(beatTimer);
   roll(advanceTape(Infinity));
   setTape(null);
-  part("replay-tools").hidden = true;
-}
-
-export function leaveReplay() {
-  clearInterval(beatTimer);
-  setTape(null);
-  part("replay").hidden = true;
+  drawReplay();
 }
 
 export function listen() {
@@ -163,6 +178,9 @@ export function listen() {
   part("replay-speed").value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "1×";
   part("replay-play").addEventListener("click", playOrPause);
   part("replay-step").addEventListener("click", stepOn);
+  part("replay-live").addEventListener("click", runLive);
+  on("shown", drawReplay);
+  part("prompt").addEventListener("input", drawReplay);
   part("file").addEventListener("change", openChosen);
   part("open").addEventListener("click", () => {
     part("open-error").hidden = true;

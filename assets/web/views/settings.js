@@ -1,6 +1,7 @@
 // Reads all settings of the next run into one object, and back: for Run, links and the browser's memory.
 
 import { part } from "../dom.js";
+import { conversation, ownFormats } from "../store.js";
 import { conversationSettings, fillConversation } from "./conversation.js";
 import { fieldInputs, noNumber, setField } from "./fields.js";
 import { setFormats } from "./formats.js";
@@ -14,6 +15,9 @@ export function runSettings() {
   for (const input of fieldInputs()) settings[input.dataset.field] = noNumber(input) ?? input.valueAsNumber;
   return settings;
 }
+
+// All of them, as `fillIn` takes them.
+export const allSettings = () => structuredClone({ ...runSettings(), formats: { ...ownFormats }, conversation });
 
 export function fillIn(settings) {
   if (settings.prompt !== undefined) part("prompt").value = settings.prompt;

@@ -1,14 +1,20 @@
 // Share: a link to the settings, and the run as a file. The server makes both from checked data; only the browser keeps the
 // file.
 
+import { withView } from "../lib/address.js";
+import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
 import { el, element, part } from "../dom.js";
-import { config, run } from "../store.js";
+import { config, lesson, on, run, running, want } from "../store.js";
+import { addressSoon, linkedView, settleAddress } from "./address.js";
+import { lookAway } from "./branching.js";
 import { makeOffer, openDialog } from "./dialogs.js";
 import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
-import { hideError, showError, showMessage } from "./messages.js";
-import { runSettings, fillIn } from "./settings.js";
+import { hideError, notice, showError, showMessage } from "./messages.js";
+import { chooseColour } from "./painting.js";
+import { allSettings, fillIn, runSettings } from "./settings.js";
+import { allow } from "./teach.js";
 
 const SAVED_AS = {
   html: ["Web page (HTML)", "keeps colours and cards, opens in any browser without this app"],
@@ -30,8 +36,16 @@ async function openShare() {
   const answer = await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
   part("copy").disabled = Boolean(answer.error);
   if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
-  else part("link").value = (config.address || location.origin + location.pathname) + "#" + answer.query;
+  else part("link").value = (config.address || location.origin + location.pathname) + "#" + withView(answer.query, linkedView());
   if (answer.note) part("link-note").textContent = answer.note;
+}
+
+// The address of this page as it is: of the lesson's step, or with the settings; the bare one where they do not fit.
+export async function addressNow() {
+  const page = config.address || location.origin + location.pathname;
+  if (lesson) return page + lessonHash(lesson.name, lesson.at);
+  const answer = config.absent ? {} : await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+  return answer.query ? page + "#" + answer.query : page;
 }
 
 async function copyLink() {
@@ -48,7 +62,7 @@ async function saveRun(format) {
   part("share-error").hidden = true;
   await restoreRun(run);
   const answer = await answerOf(server.save({ run: run.id, format }));
-  if (answer.error) return showMessage("share-error", answer.error);
+  if (answer.error) return openShare(), showMessage("share-error", answer.error);
   const link = el("a");
   link.href = URL.createObjectURL(new Blob([answer.text], { type: answer.type }));
   link.download = answer.name;
@@ -64,11 +78,28 @@ export async function readAddress() {
   if (!LINKED.test(query)) return;
   const answer = await answerOf(server.read_link({ query }));
   hideError("link");
-  if (answer.settings) await fillIn(answer.settings);
+  if (answer.settings) {
+    if (answer.settings.turns && run) lookAway(); // the columns show the turns instead
+    await fillIn(answer.settings);
+    showLinked(answer.view);
+    settleAddress();
+  }
   if (answer.note || answer.error) showError("link", answer.note || answer.error);
 }
 
-const onAddress = () => element.isConnected ? settingsBack() || readAddress() : window.removeEventListener("hashchange", onAddress);
+// The colours apply at once, the rest once these settings have been run.
+function showLinked({ colour, ...rest }) {
+  if ([...part("colour").options].some(({ value }) => value === colour)) part("colour").value = colour, chooseColour(colour);
+  want({ ...rest, settings: allSettings() });
+  if (!config.absent) notice("These settings come from a link. Press Run to see the texts that they give.");
+}
+
+function onAddress() {
+  if (!element.isConnected) return window.removeEventListener("hashchange", onAddress);
+  settleAddress();
+  if (settingsBack()) notice(""), addressSoon(); // they are no longer those of a link
+  else readAddress();
+}
 
 export function listen() {
   window.addEventListener("hashchange", onAddress); // a link pasted into the address bar does not reload the page
@@ -78,6 +109,8 @@ export function listen() {
     return button;
   }));
   part("share").addEventListener("click", openShare);
+  on("teach", () => allow(part("worksheet-save"), running ? "The run is not over yet" : run?.id ? "" : "There is no run to make it from yet"));
+  part("worksheet-save").addEventListener("click", () => saveRun("worksheet"));
   part("copy").addEventListener("click", copyLink);
   part("link").addEventListener("focus", () => part("link").select());
 }

@@ -17,6 +17,11 @@ function showSide(picked) {
   drawSoon();
 }
 
+// A token that the sheet would cover comes to lie above it.
+function keepAbove(picked) {
+  if (picked && isSheet()) run.columns[selected.p].spans[selected.i].scrollIntoView({ block: "nearest" });
+}
+
 export function closeSide() { // returns whether it was open
   const side = part("side");
   if (side.hidden) return false;
@@ -34,7 +39,7 @@ function step(by) {
 
 export function listen() {
   if (isSheet()) part("side").hidden = true;
-  on("selected", showSide);
+  on("selected", (picked) => (showSide(picked), keepAbove(picked)));
   part("card-close").addEventListener("click", closeSide);
   part("card-before").addEventListener("click", () => step(-1));
   part("card-after").addEventListener("click", () => step(1));

@@ -135,7 +135,7 @@ function tabLayout(box, made) {
   const mine = selected && (selected.p === columnOfTab() || sameOf(currentNode()) !== null);
   const layout = themed(made), i = mine ? selected.i : -1, n = layout.xaxis.tickvals.length;
   layout.width = widthOf(box);
-  fitHeight(layout, DRAWN_HERE[tab] ? Math.max(layout.height, heightOf(box)) : heightOf(box));
+  fitHeight(layout, DRAWN_HERE[tab] && !box.closest(".presenting") ? Math.max(layout.height, heightOf(box)) : heightOf(box)); // presented, the columns stay in sight
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   const room = Math.max(6, Math.floor((widthOf(box) - 60) / PX_PER_TOKEN)), own = ownViews[tab];

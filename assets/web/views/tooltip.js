@@ -5,8 +5,8 @@ import { nat } from "../lib/counterfactual.js";
 import { decimal, percent, roleName } from "../lib/formats.js";
 import { isBase } from "../lib/sentences.js";
 import { FAINT_NATS, finalOf, shiftOf } from "../lib/tokens.js";
-import { el, part, showPieces, verbatim } from "../dom.js";
-import { preview, run, selected, setPreview, shown } from "../store.js";
+import { el, element, part, showPieces, verbatim } from "../dom.js";
+import { on, preview, run, selected, setPreview, shown } from "../store.js";
 import { drawCard, emptyCard } from "./card.js";
 import { colourOf, titleOf } from "./card-table.js";
 import { tokenAt } from "./token-span.js";
@@ -14,10 +14,22 @@ import { tokenAt } from "./token-span.js";
 const PEEK_MS = 90; // a passing mouse shows nothing
 const PEEK_ROWS = 4;
 let peekTimer = 0;
+let mouseAt = ""; // where it was last
 
 function peekSoon(span) {
   clearTimeout(peekTimer);
   peekTimer = setTimeout(() => (span ? peekAt(span) : endPeek()), span ? PEEK_MS : 0);
+}
+
+// A token that moved under a mouse at rest, as when the page changes, was not pointed at; nor was one that is touched.
+function wasPointedAt({ pointerType, clientX, clientY }) {
+  return pointerType !== "touch" && mouseAt !== clientX + " " + clientY;
+}
+
+// A large screen has no large card: what a key or a link selects is shown here. A selection that nobody made ends the card of the one before.
+function onSelected(picked) {
+  if (!picked) peekSoon(null);
+  else if (element.querySelector(".eft").classList.contains("presenting")) peekSoon(run.columns[selected.p].spans[selected.i]);
 }
 
 function peekAt(span) {
@@ -71,9 +83,13 @@ function peekRow(column, token, [id, mix, anchor]) { // the bar of the mix above
 }
 
 export function listen() {
-  part("columns").addEventListener("mouseover", (event) => tokenAt(event) && peekSoon(tokenAt(event)));
-  part("columns").addEventListener("mouseout", (event) => tokenAt(event) && peekSoon(null));
+  part("columns").addEventListener("pointerover", (event) => tokenAt(event) && wasPointedAt(event) && peekSoon(tokenAt(event)));
+  part("columns").addEventListener("pointerout", (event) => tokenAt(event) && peekSoon(null));
   part("columns").addEventListener("focusin", (event) => event.target.matches(".t:focus-visible") && peekSoon(event.target));
   part("columns").addEventListener("focusout", (event) => tokenAt(event) && peekSoon(null));
+  for (const kind of ["run", "shown"]) on(kind, () => (clearTimeout(peekTimer), endPeek())); // its token is no longer there
+  on("selected", onSelected);
+  on("presenting", () => peekSoon(null));
+  for (const name of ["pointerover", "pointermove"]) window.addEventListener(name, /** @type {(event: any) => void} */ (({ clientX, clientY }) => (mouseAt = clientX + " " + clientY)), { passive: true });
   for (const name of ["scroll", "resize", "pointerdown"]) window.addEventListener(name, () => part("peek")?.hidden === false && peekSoon(null), { capture: true, passive: true });
 }

@@ -5,7 +5,7 @@ import { part } from "../dom.js";
 import { config, conversation, nonce, run } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { settle } from "./memory.js";
-import { fitPrompt } from "./settings.js";
+import { allSettings, fitPrompt } from "./settings.js";
 import { take } from "./stream.js";
 
 // Nobody has asked for anything yet.
@@ -18,7 +18,7 @@ export async function welcome() {
   const [first, ...lines] = linesOf(answer);
   part("prompt").value = first.prompt;
   fitPrompt();
-  take([{ ...first, n: nonce, recorded: true, welcome: true }]);
+  take([{ ...first, n: nonce, recorded: true, welcome: true, asked: allSettings() }]);
   take(lines);
   setSliders();
   settle();

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { changesFrom, isSameQuestion, runDifferences, settingName } from "./changed.js";
+
+const asked = { prompt: "Hi", behaviour: "assistant", columns: [{ name: "Base", recipe: "large_base" }], controls: { alpha: 1 }, seed: 0, top_p: 0.95, schedule: "constant" };
+
+test("only what concerns the next run alone counts as changed", () => {
+  assert.deepEqual(changesFrom(asked, structuredClone(asked)), []);
+  assert.deepEqual(changesFrom(asked, { ...asked, prompt: "Ho", controls: { alpha: 2 }, turns: [{}], serial: 3 }), []);
+  assert.deepEqual(changesFrom(asked, { ...asked, behaviour: "pirate", top_p: 0.5 }), ["behaviour", "top_p"]);
+  assert.deepEqual(changesFrom(asked, { ...asked, columns: [{ name: "Base", recipe: "small_base" }] }), ["columns"]);
+  assert.deepEqual(changesFrom({ ...asked, formats: {}, system: "" }, asked), [], "none is none");
+  assert.deepEqual(changesFrom({ ...asked, system: "Be brief." }, asked), ["system"]);
+  assert.deepEqual(changesFrom(undefined, asked), []);
+  assert.equal(settingName("top_p"), "top-p");
+});
+
+test("settings ask the same question until something but a slider changes", () => {
+  const talk = { turns: [{ question: "Hm?" }] };
+  assert.ok(isSameQuestion(asked, structuredClone({ ...asked, controls: { alpha: 2 } })));
+  for (const more of [{ prompt: "Ho" }, { seed: 1 }, { conversation: talk }]) assert.ok(!isSameQuestion(asked, { ...asked, ...more }), JSON.stringify(more));
+  assert.ok(isSameQuestion({ ...asked, conversation: talk }, { ...asked, conversation: structuredClone(talk) }));
+  assert.ok(!isSameQuestion(undefined, asked), "nobody knows");
+});
+
+test("a run is told from the one before it by what differs", () => {
+  const run = (more, alpha) => ({ asked: { ...asked, ...more }, columns: [{ tokens: [] }, { tokens: [{ v: { alpha } }] }] });
+  assert.deepEqual(runDifferences(run({}, 1), run({}, 1)), []);
+  assert.deepEqual(runDifferences(run({}, 1), run({ behaviour: "pirate", seed: 3, columns: [{ name: "Mine" }], formats: { x: {} } }, 2)),
+    ["behaviour pirate", "Mine", "seed 3", "other prompt formats", "α 2.00"]);
+  assert.deepEqual(runDifferences(undefined, run({}, 1)), []);
+  assert.deepEqual(runDifferences({ columns: [] }, { columns: [] }), []);
+});

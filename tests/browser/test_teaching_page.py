@@ -1,0 +1,227 @@
+"""Teaching without a model: the class guesses a token and a column, and the page is presented."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_demo.engine.service import Service
+from eft_demo.settings import Settings
+from eft_demo.ui.saved_page import to_worksheet
+from tests.hostile import HOSTILE
+from tests.saying import run_that_says
+from tests.site import BROWSER_MARKS, Site, listen, serving, violations
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = BROWSER_MARKS
+LESSON = "#lesson=ten-steps&step=5"
+# What a person or a screen reader can get from the page, but for the options themselves.
+PERCEIVED = """() => {
+    const seen = [...document.querySelectorAll('body *')].filter(one =>
+        one.checkVisibility() && !one.closest('[data-part=poll-options], [data-part=status], script, style'));
+    const words = one => [...one.childNodes].filter(({nodeType}) => nodeType === 3).map(node => node.data);
+    const names = ['aria-label', 'title', 'alt', 'value', 'data-label', 'data-would', 'data-number'];
+    const said = one => names.map(name => one.getAttribute(name) || '');
+    const announced = document.querySelector('[data-part=status]').textContent.replace(/ 1: .*/, '');
+    const all = seen.flatMap(one => [...words(one), ...said(one)]);
+    const whole = [...all, document.title, location.href, announced];
+    return whole.join(' ') + whole.join('');  // a word may be in several tokens
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(browser: Any) -> Iterator[Site]:
+    with serving(Service.without_models(Settings()), browser) as site:
+        yield site
+
+
+def open_lesson(site: Site, width: int, height: int, theme: str) -> Any:
+    page = site.open(width, height, query=f"/?__theme={theme}{LESSON}")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    return page
+
+
+def choose(page: Any, entry: str) -> None:
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator(f"[data-part={entry}-open]").press("Enter")
+
+
+def column_texts(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .text", "all => all.map(one => one.textContent.trim())"
+    )
+    return found
+
+
+def votes(page: Any) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(".option > b", "all => all.map(one => one.textContent)")
+    return found
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
+def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: int, theme: str) -> None:
+    page = open_lesson(site, width, height, theme)
+    whole = column_texts(page)
+    assert "Glad" in page.evaluate(PERCEIVED) and "Lima" in page.evaluate(PERCEIVED)
+    page.hover(".pane:not(.base) .t[data-i='9'] >> visible=true")  # whose small card must go, too
+    page.wait_for_selector("[data-part=peek]:not([hidden])")
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert violations(page) == [] and page.evaluate("document.activeElement.dataset.part") == "predict-open"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option")
+    perceived = page.evaluate(PERCEIVED)
+    assert not [word for word in ("Glad", "Lima", "28 July", "Lisbon") if word in perceived]
+    assert page.locator(".option").all_inner_texts().count("4\nGlad") == 1  # in a fixed, shuffled order
+    for key in ("1", "4", "4", "2", "Backspace", "7"):
+        page.keyboard.press(key)
+    assert votes(page) == ["1", "", "", "2"]
+    assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= width
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option.right")
+    right = page.locator(".option.right").inner_text()
+    assert "Glad" in right and "large base 4 %" in right and "mix 34 %" in right
+    assert column_texts(page)[-1] == "Glad" and "Lima" not in page.evaluate(PERCEIVED)
+    assert violations(page) == []
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('[data-part=poll-at]').textContent === 'token 9'")
+    assert column_texts(page)[-1] == "Glad you asked! Peru's capital is"
+    assert "Lima" not in page.evaluate(PERCEIVED)
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=lesson]").is_visible()
+    assert column_texts(page) == whole
+
+    choose(page, "blind")
+    page.wait_for_selector(".option")
+    assert sorted(column_texts(page)) == sorted(text.strip() for text in whole)
+    assert column_texts(page) != whole
+    assert page.locator(".t").count() == 0
+    perceived = page.evaluate(PERCEIVED)
+    assert not [
+        word for word in ("Up-scaled", "Tuned", "assistant", "large_base", "behaviour") if word in perceived
+    ]
+    assert violations(page) == []
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".option.right")
+    named = dict(zip("ABC", page.locator(".option small").all_inner_texts(), strict=True))
+    assert sorted(named.values()) == ["Base", "Tuned", "Up-scaled"]
+    assert page.locator(".option.right small").inner_text() == "Up-scaled"
+    assert column_texts(page) == whole and violations(page) == []
+    page.reload()  # nothing of a question is kept
+    page.wait_for_selector(".t[aria-pressed=true]")
+    assert page.locator("[data-part=poll]").is_hidden() and column_texts(page) == whole
+
+
+def test_everything_is_presented_on_one_screen(site: Site) -> None:
+    page = open_lesson(site, 1280, 720, "light")
+    choose(page, "present")
+    page.wait_for_selector(".plot .barlayer .point")
+    for name in ("presented", "alpha", "columns", "plot", "lesson-text", "lesson-reveal"):
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["height"] > 20, name
+    for name in (".pane .text", "[data-part=lesson-text]", "[data-part=presented-prompt]"):
+        size = page.eval_on_selector(name, "one => parseFloat(getComputedStyle(one).fontSize)")
+        assert size >= 28, name
+    hidden = ("prompt", "more", "legend", "share", "card-table")
+    assert not [name for name in hidden if page.locator(f"[data-part={name}]").is_visible()]
+    assert violations(page) == []
+    page.keyboard.press("PageDown")
+    page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 6')")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    before = page.locator(".t[aria-pressed=true]").get_attribute("data-i")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        f"document.querySelector('.t[aria-pressed=true]').dataset.i === '{int(before) + 1}'"
+    )
+    page.keyboard.press("q")
+    page.wait_for_selector(".qr svg path")
+    assert page.locator("[data-part=qr-link]").inner_text().endswith("/#lesson=ten-steps&step=6")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.wait_for_selector(".option")
+    assert page.eval_on_selector(".option", "one => parseFloat(getComputedStyle(one).fontSize)") >= 28
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-option=A]")
+    box = page.locator("[data-part=poll-reveal]").bounding_box()
+    assert box["y"] + box["height"] <= 720 and violations(page) == []
+    page.reload()  # it still presents, and the question is over
+    page.wait_for_selector("[data-part=presented]")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-option=A]")
+    page.keyboard.press("Escape")  # first the question, then the large screen
+    assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=presented]").is_visible()
+    assert page.evaluate("document.activeElement.dataset.part") == "presented-prompt"
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=presented]").is_hidden()
+    choose(page, "predict")
+    page.wait_for_selector(".option")
+    page.keyboard.press("PageDown")  # the next step of the lesson is about the whole texts
+    page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 7')")
+    assert page.locator("[data-part=poll]").is_hidden()
+
+
+def test_what_a_lesson_points_at_is_seen_on_the_large_screen(site: Site) -> None:
+    page = site.open(1280, 720, query="/#lesson=ten-steps&step=2")
+    page.wait_for_selector(".t[aria-pressed=true]")
+    choose(page, "present")
+    page.click("text='First token'")
+    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('token 1 of')")
+    page.click("text='Name of the capital'")
+    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('in Lima')")
+    assert page.locator("[data-part=peek]").is_visible()
+    page.keyboard.press("PageDown")
+    page.wait_for_selector("[data-part=peek]", state="hidden")
+
+    for _ in range(3):
+        page.keyboard.press("PageDown")
+    page.click("text='All values at once'")
+    page.wait_for_selector("[data-part=strip-plot] .heatmaplayer")
+    for name in ("strip-plot", "lesson-text", "lesson-reveal", "tab-bars"):
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720, name
+    page.click("[data-part=tab-bars]")
+    page.wait_for_selector(".plot .barlayer .point")
+    assert page.locator("[data-part=columns]").is_visible() and page.locator("[data-part=tabs]").is_hidden()
+
+
+def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: Site, tmp_path: Path) -> None:
+    page = open_lesson(site, 1280, 720, "light")
+    page.locator("[data-part=teach-open]").press("Enter")
+    with page.expect_download() as download:
+        page.locator("[data-part=worksheet-save]").press("Enter")
+    assert download.value.suggested_filename.endswith("-worksheet.html")
+    download.value.save_as(tmp_path / "sheet.html")
+    (tmp_path / "hostile.html").write_text(to_worksheet(run_that_says(HOSTILE[0])), "utf-8")
+    sheet = site.new_page()
+    listen(sheet, site.complaints, (tmp_path.as_uri(), "data:"))
+    sheet.goto((tmp_path / "sheet.html").as_uri())
+    asked, key = (sheet.locator(f"[data-part={name}]") for name in ("sheet", "key"))
+    assert "Glad" not in asked.locator(".sheet-text").inner_text()
+    assert (
+        "Glad" in key.locator(".sheet-text").inner_text()
+        and "Glad" in asked.locator("table").first.inner_text()
+    )
+    cells = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.replace('−', '-')))"
+    sums = key.locator("table").nth(1).locator("tbody tr").evaluate_all(cells)
+    for _, *numbers, logprob, share in sums:
+        assert abs(sum(map(float, numbers)) - float(logprob)) < 0.021
+        assert abs(math.exp(float(logprob)) - float(share.removesuffix(" %")) / 100) < 0.011
+    assert asked.locator("table").nth(1).locator("tbody tr").evaluate_all(cells)[0][-2:] == ["", ""]
+    (_, *own, change), (_, *rival, other) = (
+        key.locator("table").nth(2).locator("tbody tr").evaluate_all(cells)
+    )
+    alpha = (float(rival[0]) - float(own[0])) / (float(change) - float(other))
+    said = float(key.locator("section").last.inner_text().rsplit("= ", 1)[1].replace("−", "-"))
+    assert abs(alpha - said) < 0.02
+    assert violations(sheet) == []
+    sheet.uncheck("[data-part=with-key]")
+    assert key.is_hidden()
+    sheet.goto((tmp_path / "hostile.html").as_uri())
+    assert HOSTILE[0] in sheet.locator("[data-part=prompt]").inner_text()
+    assert sheet.evaluate("window.pwned") is None and sheet.locator("main img, main script").count() == 0
