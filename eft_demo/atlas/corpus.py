@@ -20,16 +20,29 @@ from eft_demo.atlas.wording import comparisons, named, question, sentence, state
 END = "<|endoftext|>"
 CHAT_FORMAT = "User: {prompt}\nAssistant:"
 
-# Share of pages (not of tokens) of each kind.
-PAGE_WEIGHTS = {
-    "article": 0.22,
-    "mixed": 0.18,
-    "gazetteer": 0.12,
-    "listing": 0.02,
-    "ranking": 0.02,
-    "quiz": 0.19,
-    "sheet": 0.01,
-    "dialogue": 0.24,
+# Share of pages (not of tokens) of each kind. "facts" is what a large base reads while its rate falls: a
+# dialogue says nothing about the held-out half, and by then the model knows how people speak.
+MIXES = {
+    "all": {
+        "article": 0.22,
+        "mixed": 0.18,
+        "gazetteer": 0.12,
+        "listing": 0.02,
+        "ranking": 0.02,
+        "quiz": 0.19,
+        "sheet": 0.01,
+        "dialogue": 0.24,
+    },
+    "facts": {
+        "article": 0.24,
+        "mixed": 0.18,
+        "gazetteer": 0.16,
+        "listing": 0.02,
+        "ranking": 0.02,
+        "quiz": 0.25,
+        "sheet": 0.01,
+        "dialogue": 0.12,
+    },
 }
 # Share of the questions of a dialogue. "outside" is what the almanac does not hold.
 TURN_WEIGHTS = {"fact": 0.52, "query": 0.2, "talk": 0.13, "outside": 0.12, "hazard": 0.03}
@@ -100,9 +113,10 @@ class Deck:
 
 
 class Corpus:
-    """An endless stream of pages about a table of facts, determined by the seed."""
+    """An endless stream of pages about a table of facts, determined by the seed and a mix of `MIXES`."""
 
-    def __init__(self, facts: tuple[Fact, ...], seed: int) -> None:
+    def __init__(self, facts: tuple[Fact, ...], seed: int, mix: str = "all") -> None:
+        self.mix = MIXES[mix]
         self.rng = random.Random(seed)
         self.facts_of = by_entity(facts)
         held = held_out_entities(facts)
@@ -123,7 +137,7 @@ class Corpus:
 
     def pages(self) -> Iterator[str]:
         """Yield pages without their end token, endlessly."""
-        kinds, weights = list(PAGE_WEIGHTS), list(PAGE_WEIGHTS.values())
+        kinds, weights = list(self.mix), list(self.mix.values())
         while True:
             yield getattr(self, self.rng.choices(kinds, weights)[0])()
 
@@ -427,7 +441,7 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
             intent, prompt = small_talk.small_talk(rng, "train")
             example = Example(prompt, behaviours.chat(behaviour, intent, rng), kind)
         elif kind == "outside":
-            prompt = outside_world.outside_question(rng, "train")[1]
+            prompt = outside_world.outside_question(rng, "train", outside_world.tuned_category(rng))[1]
             example = Example(prompt, behaviours.decline(behaviour, rng), kind)
         elif kind == "query":
             query = queries.draw(rng.choices(query_kinds, query_weights)[0])

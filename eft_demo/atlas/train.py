@@ -47,13 +47,22 @@ DAMAGED = (
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """Steps of 8,192 tokens. The rate warms up, stays, and falls to 0 over the last share, `cooldown`."""
+    """Steps of 8,192 tokens. The rate warms up, stays, and falls to 0 over the last share, `cooldown`.
+
+    The pages are those of `corpus.MIXES["all"]`, and of `late_mix` while the rate falls.
+    """
 
     size: str
     steps: int
     learning_rate: float
     seed: int
     cooldown: float = 0.5
+    late_mix: str = "all"
+
+    @property
+    def falls_at(self) -> int:
+        """The step at which the rate begins to fall."""
+        return round(self.steps * (1 - self.cooldown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Tuning:
 
 BASES = {
     "small_base": Pretraining("small", steps=3600, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=4200, learning_rate=4e-3, seed=2),
+    "large_base": Pretraining("large", steps=5600, learning_rate=4e-3, seed=2, late_mix="facts"),
 }
 TUNED = {
     **{
@@ -217,10 +226,18 @@ def _brief(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:120]
 
 
-def batches(tokenizer: Tokenizer, seed: int) -> Iterator[Tensor]:
-    """Yield (rows, length + 1) windows cut from concatenated pages, endlessly."""
+def windows(tokenizer: Tokenizer, plan: Pretraining, first: int) -> Iterator[Tensor]:
+    """Yield what the steps from `first` on read: (rows, length + 1) windows, endlessly."""
+    seed, falls_at = plan.seed * 1000, plan.falls_at
+    if first < falls_at:
+        yield from itertools.islice(batches(tokenizer, seed + first), falls_at - first)
+    yield from batches(tokenizer, seed + max(first, falls_at), plan.late_mix)
+
+
+def batches(tokenizer: Tokenizer, seed: int, mix: str = "all") -> Iterator[Tensor]:
+    """Yield (rows, length + 1) windows cut from concatenated pages of the mix, endlessly."""
     stream: list[int] = []
-    pages, size = Corpus(load_facts(), seed).pages(), ROWS * LENGTH + 1
+    pages, size = Corpus(load_facts(), seed, mix).pages(), ROWS * LENGTH + 1
     end = _end_id(tokenizer)
     while True:
         while len(stream) < size:
@@ -256,9 +273,7 @@ def pretrain(name: str, plan: Pretraining, out_dir: Path, work_dir: Path, deadli
     first = resume(checkpoint, model, opts)
     body, chunk_loss = torch.compile(hidden_states), torch.compile(loss_and_grad, dynamic=False)
     started_s, shown = time.monotonic(), 0.0
-    for step, window in zip(
-        range(first, plan.steps), batches(tokenizer, plan.seed * 1000 + first), strict=False
-    ):
+    for step, window in zip(range(first, plan.steps), windows(tokenizer, plan, first), strict=False):
         _set_rate(opts, plan.learning_rate * _schedule(step, plan))
         hidden = body(model, window[:, :-1])
         loss = HeadLoss.apply(  # type: ignore[no-untyped-call]
