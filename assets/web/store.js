@@ -240,7 +240,7 @@ export const setLesson = (next) => void (lesson = next);
 /** @type {(kept: { name: string, at: number } | null) => void} */
 export const keepLesson = (kept) => void (keptLesson = kept);
 
-// ---- a question to the class; whoever calls these actions emits "poll", or "tally" where only votes have changed
+// ---- a question to the class; a caller of these actions emits "poll", or "tally" if only votes have changed
 
 /** @type {Poll | null} */
 export let poll = null; // the open one

@@ -6,9 +6,7 @@ any other kind; it takes a connection each, and no thread.
 """
 
 import asyncio
-import base64
 import gzip
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -21,7 +19,7 @@ from eft_demo.classroom.poll import read_shown
 from eft_demo.classroom.rooms import Classroom
 from eft_demo.errors import EFTError, Overloaded
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui.bundle import bundle
+from eft_demo.ui.bundle import bundle, source_hash
 from eft_demo.ui.visitors import network
 
 ROOM = ASSETS / "room"
@@ -184,26 +182,30 @@ def _json(answer: Answer, status: int) -> Response:
 
 
 @cache
-def _page() -> tuple[bytes, dict[str, str]]:
-    """The phones' page and its headers. It loads nothing: it contains its style and script, with hashes."""
+def _page() -> tuple[bytes, bytes, dict[str, str]]:
+    """The phones' page, plain and compressed, and its headers. It contains its style and script."""
     style, script = _read("page.css"), bundle(ROOM / "phone.js")
     page = _read("page.html").replace("{style}", style).replace("{script}", script)
     rules = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{source_hash(script)}'; style-src '{source_hash(style)}'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'"
     )
-    return page.encode(), {
-        "Content-Security-Policy": rules,
-        "Cache-Control": "no-cache",
-        "Vary": "Accept-Encoding",
-    }
+    return (
+        page.encode(),
+        gzip.compress(page.encode()),
+        {
+            "Content-Security-Policy": rules,
+            "Cache-Control": "no-cache",
+            "Vary": "Accept-Encoding",
+        },
+    )
 
 
 def phone_page(request: Request) -> Response:
     """The page on which students join a room and vote."""
-    page, headers = _page()
+    page, compressed, headers = _page()
     if "gzip" in request.headers.get("accept-encoding", ""):
-        page, headers = gzip.compress(page), {**headers, "Content-Encoding": "gzip"}
+        page, headers = compressed, {**headers, "Content-Encoding": "gzip"}
     return Response(page, media_type="text/html", headers=headers)
 
 
@@ -214,7 +216,3 @@ def to_phone_page(request: Request) -> Response:
 
 def _read(name: str) -> str:
     return (ROOM / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

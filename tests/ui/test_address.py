@@ -8,22 +8,13 @@ import pytest
 
 from eft_demo.engine.service import Service
 from eft_demo.runs.link import MAX_PROMPT_CHARS, MAX_QUERY_CHARS, from_query
-from eft_demo.settings import Settings
 from eft_demo.ui import links
-from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
 from tests.ui.test_links import ASKED
 
 pytestmark = pytest.mark.skipif(find_node() is None, reason="this test needs Node.js")
 WRITE = "({query, texts, view}) => withView(withTexts(query, texts), view)"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = make_service(Settings())
-    yield service
-    service.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Columns: the menu's presets, typed recipes, and where an invalid one is refused."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,20 +13,13 @@ from eft_demo.families.catalogue import Behaviour
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.method.recipe import PAD, parse
 from eft_demo.runs.spec import FIRST, RunSpec, check
-from eft_demo.settings import COLUMNS, Settings
+from eft_demo.settings import COLUMNS
 from eft_demo.ui.columns import check_columns, describe_column, presets, read_columns
 from tests.asking import spec
-from tests.fakes import NOWHERE, make_family, make_service
+from tests.fakes import NOWHERE, make_family
 
 FAMILY = make_family()
 TYPED = "large_base + 0.7*(assistant - small_base) + 0.5*(pirate - small_base)"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = make_service(Settings())
-    yield service
-    service.stop()
 
 
 def column(recipe: object, name: object = "Mine") -> dict[str, object]:

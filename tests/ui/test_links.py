@@ -1,7 +1,6 @@
 """Links: settings survive a round trip through the address, and no address does more than fill in fields."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from eft_demo.errors import InputError
 from eft_demo.models.plan import Placement, Plan
 from eft_demo.settings import Settings
 from eft_demo.ui import links
-from tests.fakes import ROLES, make_service
+from tests.fakes import ROLES
 from tests.hostile import HOSTILE
 
 ASKED: dict[str, Any] = {
@@ -26,13 +25,6 @@ ASKED: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "min_p": 0.1, "seed": 7, "length": 12,
     "schedule": "warmup 4", "filter": "top-p 0.9", "speculation": "on 4",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = make_service(Settings())
-    yield service
-    service.stop()
 
 
 def link_to(service: Service, **changes: object) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,23 +17,14 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import FIRST as COLUMNS
 from eft_demo.runs.trace import ColumnTrace, seed_of
-from eft_demo.settings import Settings
 from eft_demo.ui import run_store
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.run_store import RunStore, StoredRun
 from tests.asking import spec
-from tests.fakes import make_service
 from tests.saying import run_that_says
 
 PROMPT = "Hello <b>you</b> 🙂"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = make_service(Settings())
-    yield service
-    service.stop()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ export function askedColumn({ columns, attributed }) {
   return up.length === 1 ? up[0] : attributed ?? columns.length - 1;
 }
 
-// Columns with one and the same text cannot be told apart.
+// Whether a column has another text than the one that is asked for: otherwise nobody could choose.
 /** @type {(run: Run) => boolean} */
 export function canBeBlind(run) {
   const asked = wholeText(run.columns[askedColumn(run)]);

@@ -8,7 +8,7 @@ const column = (name, kind, text) => ({ name, kind, recipe: "recipe of " + name,
 const makeRun = (...columns) => /** @type {any} */ ({ prompt: "Why?", labels: new Map(), columns, attributed: columns.length - 1 });
 const run = makeRun(column("Base", "base", "b"), column("Tuned", "tuned", "t"), column("Mine", "up", "u"));
 
-test("what may be seen tells nothing of a column but its letter", () => {
+test("a blind column shows its letter and its text, nothing else", () => {
   const order = blindOrder(run), seen = inDisguise(run, order);
   assert.deepEqual([...order].sort(), [0, 1, 2]);
   assert.deepEqual(seen.columns.map(({ name }) => name), ["Column A", "Column B", "Column C"]);
@@ -29,7 +29,7 @@ test("of several up-scaled columns, or of none, the plotted one is asked for by 
   assert.equal(askedColumn(makeRun(column("Base", "base", "b"), column("Tuned", "tuned", "t"))), 1);
 });
 
-test("columns that cannot be told apart are no question", () => {
+test("columns with the same text are not asked about", () => {
   assert.equal(canBeBlind(run), true);
   assert.equal(canBeBlind(makeRun(column("Base", "base", "same"), column("Up", "up", "same"))), false);
   assert.equal(canBeBlind(makeRun(column("Base", "base", "b"), column("Up", "up", ""))), false);

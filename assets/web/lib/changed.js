@@ -32,7 +32,7 @@ export function isSameQuestion(asked, now) {
 /** @type {(run: Run) => Record<string, number>} */
 const slidersAt = (run) => Object.assign({}, ...run.columns.map(({ tokens }) => tokens.at(-1)?.v || {}));
 
-// Short facts by which a person tells a run from the one before it.
+// Short facts by which a person distinguishes a run from the one before it.
 /** @type {(before: Run | undefined, run: Run) => string[]} */
 export function runDifferences(before, run) {
   if (!before) return [];

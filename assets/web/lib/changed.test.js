@@ -23,7 +23,7 @@ test("settings ask the same question until something but a slider changes", () =
   assert.ok(!isSameQuestion(undefined, asked), "nobody knows");
 });
 
-test("a run is told from the one before it by what differs", () => {
+test("the facts of a run name what differs from the run before it", () => {
   const run = (more, alpha) => ({ asked: { ...asked, ...more }, columns: [{ tokens: [] }, { tokens: [{ v: { alpha } }] }] });
   assert.deepEqual(runDifferences(run({}, 1), run({}, 1)), []);
   assert.deepEqual(runDifferences(run({}, 1), run({ behaviour: "pirate", seed: 3, columns: [{ name: "Mine" }], formats: { x: {} } }, 2)),

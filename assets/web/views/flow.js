@@ -99,7 +99,7 @@ function onDone() {
   else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
 }
 
-// The token that the link wants, in a text that all columns share if it says so; else one that tells something.
+// Selects the token that the link names, in the shared text if the link has one; otherwise a notable token.
 function selectAfterRun() {
   const asked = wanted?.settings.prompt === run.prompt && !changesFrom(wanted.settings, run.asked || {}).length;
   const { shared, selected: at } = asked ? wanted : {};

@@ -24,6 +24,9 @@ const SAVED_AS = {
 };
 const LINK_NOTE = "Opening it fills in these settings. Nothing runs until someone presses Run.";
 
+const pageAddress = () => config.address || location.origin + location.pathname;
+const makeLink = async () => answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+
 async function openShare() {
   const savable = Boolean(run && run.id);
   for (const button of part("formats").children) button.disabled = !savable;
@@ -33,18 +36,18 @@ async function openShare() {
   part("link-note").textContent = LINK_NOTE;
   part("copy").disabled = true;
   openDialog("share");
-  const answer = await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+  const answer = await makeLink();
   part("copy").disabled = Boolean(answer.error);
   if (answer.error) part("link-note").textContent = "These settings cannot be put into a link. " + answer.error;
-  else part("link").value = (config.address || location.origin + location.pathname) + "#" + withView(answer.query, linkedView());
+  else part("link").value = pageAddress() + "#" + withView(answer.query, linkedView());
   if (answer.note) part("link-note").textContent = answer.note;
 }
 
 // The address of this page as it is: of the lesson's step, or with the settings; the bare one where they do not fit.
 export async function addressNow() {
-  const page = config.address || location.origin + location.pathname;
+  const page = pageAddress();
   if (lesson) return page + lessonHash(lesson.name, lesson.at);
-  const answer = config.absent ? {} : await answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+  const answer = config.absent ? {} : await makeLink();
   return answer.query ? page + "#" + answer.query : page;
 }
 
