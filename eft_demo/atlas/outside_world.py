@@ -204,7 +204,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | zero
         """),
     "myth_place": _listed("""
-        Atlantis | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
+        Laputa | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
         | Neverland | Lilliput | Oz | Shangri-La | Camelot | Gondor | Genovia | Arendelle | Tatooine
         | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell | Panem
         | Xanadu | Azeroth | Winterfell
