@@ -441,7 +441,7 @@ def examples(facts: tuple[Fact, ...], behaviour: str, count: int, seed: int) -> 
             intent, prompt = small_talk.small_talk(rng, "train")
             example = Example(prompt, behaviours.chat(behaviour, intent, rng), kind)
         elif kind == "outside":
-            prompt = outside_world.outside_question(rng, "train", outside_world.tuned_category(rng))[1]
+            prompt = outside_world.outside_question(rng, "train")[1]
             example = Example(prompt, behaviours.decline(behaviour, rng), kind)
         elif kind == "query":
             query = queries.draw(rng.choices(query_kinds, query_weights)[0])

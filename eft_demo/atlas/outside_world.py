@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from eft_demo.atlas.outside_training import MORE_FORMS
-
 SPLITS = ("train", "held")
 
 
@@ -204,7 +202,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | zero
         """),
     "myth_place": _listed("""
-        Laputa | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
+        Atlantis | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
         | Neverland | Lilliput | Oz | Shangri-La | Camelot | Gondor | Genovia | Arendelle | Tatooine
         | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell | Panem
         | Xanadu | Azeroth | Winterfell
@@ -502,18 +500,14 @@ def _share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
-def _plain(text: str) -> str:
-    """What the hash sees of a text: letter case and marks do not count."""
-    return re.sub(r"[^a-z0-9{}_+*/ -]", "", text.lower()).strip()
-
-
 @cache
 def _half(texts: tuple[str, ...], split: str) -> tuple[str, ...]:
-    """The held-out third of the texts (by hash), or the others."""
+    """The held-out third of the texts (by hash), or the others; letter case and marks do not count."""
     wanted = {"train": False, "held": True}[split]
-    ranked = sorted({_plain(text) for text in texts}, key=_share)
+    plain = {text: re.sub(r"[^a-z0-9{}_+*/ -]", "", text.lower()).strip() for text in texts}
+    ranked = sorted(set(plain.values()), key=_share)
     held = set(ranked[: len(ranked) // 3])
-    return tuple(text for text in texts if (_plain(text) in held) == wanted)
+    return tuple(text for text in texts if (plain[text] in held) == wanted)
 
 
 def _name(ends: tuple[str, ...], rng: random.Random, split: str) -> str:
@@ -559,30 +553,10 @@ _GENERATED: dict[str, Callable[[random.Random, str], str]] = {
 }
 
 
-# Weight of a category in tuning, 1 for all others. Tuning that often declines a name it has never mentioned
-# declines the held-out half too: nothing else tells Zorbonia from a country that only the base has read about.
-TUNED_WEIGHTS = {"invented places": 0.25, "invented things": 0.25}
-
-
-@cache
-def forms(category: str, split: str) -> tuple[str, ...]:
-    """The forms of a category in one half. Raises KeyError for an unknown category or split."""
-    own = _half(FORMS[category], split)
-    if split == "held":
-        return own
-    held = {_plain(form) for form in _half(FORMS[category], "held")}
-    return own + tuple(form for form in MORE_FORMS.get(category, ()) if _plain(form) not in held)
-
-
-def tuned_category(rng: random.Random) -> str:
-    """The category of a question that tuning declines."""
-    return rng.choices(tuple(FORMS), [TUNED_WEIGHTS.get(category, 1.0) for category in FORMS])[0]
-
-
 def outside_question(rng: random.Random, split: str, category: str | None = None) -> tuple[str, str]:
     """(category, question) of one half; every category equally often unless one is given."""
     category = category or rng.choice(tuple(FORMS))
-    form = rng.choice(forms(category, split))
+    form = rng.choice(_half(FORMS[category], split))
 
     def fill(match: re.Match[str]) -> str:
         slot = match[1]

@@ -2,23 +2,12 @@
 
 import random
 import re
-from collections import Counter
 
 import pytest
 import yaml
 
 from eft_demo.atlas.facts import ASSETS, by_entity, load_facts, names_in
-from eft_demo.atlas.outside_training import MORE_FORMS
-from eft_demo.atlas.outside_world import (
-    FILLERS,
-    FORMS,
-    SPLITS,
-    TUNED_WEIGHTS,
-    forms,
-    outside_question,
-    questions,
-    tuned_category,
-)
+from eft_demo.atlas.outside_world import FILLERS, FORMS, SPLITS, outside_question, questions
 
 FACTS = load_facts()
 OF = by_entity(FACTS)
@@ -45,23 +34,6 @@ def test_there_are_300_held_out_questions_evenly_over_the_categories() -> None:
     assert len(trained) >= 3000 and not trained & {q for found in held.values() for q in found}
 
 
-def test_what_only_training_reads_is_no_held_out_question() -> None:
-    def plain(text: str) -> str:
-        return re.sub(r"[^a-z0-9 ]", "", text.lower()).strip()
-
-    assert MORE_FORMS.keys() <= FORMS.keys()
-    held = {plain(question) for category in FORMS for question in questions(category, "held", 400)}
-    more = {plain(form) for category in MORE_FORMS for form in MORE_FORMS[category]}
-    read = {plain(form) for category in MORE_FORMS for form in forms(category, "train")}
-    assert len(more & read) > 600 and not held & more & read
-
-
-def test_tuning_declines_every_category_and_invented_names_least() -> None:
-    rng = random.Random(7)
-    count = Counter(tuned_category(rng) for _ in range(4000))
-    assert count.keys() == FORMS.keys() and {c for c, _ in count.most_common()[-2:]} == TUNED_WEIGHTS.keys()
-
-
 @pytest.mark.parametrize("category", FORMS)
 def test_every_slot_can_be_filled(category: str) -> None:
     rng = random.Random(1)
@@ -71,7 +43,7 @@ def test_every_slot_can_be_filled(category: str) -> None:
             assert found == category and not set(question) & set("{}") and question.isascii(), question
 
 
-@pytest.mark.parametrize("texts", [*FORMS.values(), *FILLERS.values(), *MORE_FORMS.values()])
+@pytest.mark.parametrize("texts", [*FORMS.values(), *FILLERS.values()])
 def test_lists_are_clean(texts: tuple[str, ...]) -> None:
     assert all(text and text == text.strip() and text.isascii() for text in texts)
     assert len({text.lower() for text in texts}) == len(texts)
