@@ -11,11 +11,12 @@ embedded one. "which currency [does] {e} _use" is asked as "which currency does 
 currency Peru uses"; "where [is] {e} _ located" becomes "where Peru is located".
 """
 
-import hashlib
 import random
 import re
 from dataclasses import dataclass
 from itertools import accumulate
+
+from eft_demo.atlas.halves import SPLITS, share
 
 # Slots of frames: D a direct clause, E an embedded one, P a noun phrase with its article, F the phrase without
 # article, N a bare noun, K a keyword beside the bare entity, C a sentence to complete, W a whole situation,
@@ -24,7 +25,6 @@ SLOT_SHARE = {
     "D": 0.36, "E": 0.19, "P": 0.15, "F": 0.06, "N": 0.04, "K": 0.08, "C": 0.06, "W": 0.09, "Y": 0.5, "B": 0.5, "A": 1.0,
 }  # fmt: skip
 HELD_HEADS, HELD_FRAMES = 0.2, 0.19  # together about a third of the forms
-SPLITS = ("train", "held")
 _PLURAL = {"is": "are", "was": "were", "does": "do", "has": "have", "lies": "lie"}
 _PAST = {
     "become": "became", "get": "got", "win": "won", "leave": "left", "take": "took", "hold": "held", "begin": "began",
@@ -103,11 +103,6 @@ def put(frame: str, slot: str, text: str) -> str:
     if "{^" in frame:
         return frame.replace(f"{{^{slot}}}", text[:1].upper() + text[1:])
     return frame.replace(f"{{{slot}}}", text)
-
-
-def share(text: str) -> float:
-    """A number in [0, 1) that only the text decides."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 def parse_frame(line: str) -> Frame:

@@ -6,22 +6,16 @@ table (a test compares them). Training questions may name entities of the held-o
 fine-tuning examples of them drops those, as for all examples.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Callable
 from functools import cache
 
-SPLITS = ("train", "held")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(" ".join(form.split()) for form in text.split("|"))
-
+from eft_demo.atlas.halves import listed, lowest
 
 # Words that fill the forms, by slot.
 FILLERS: dict[str, tuple[str, ...]] = {
-    "celebrity": _listed("""
+    "celebrity": listed("""
         Taylor Swift | Cristiano Ronaldo | Lionel Messi | Elon Musk | Beyonce | Rihanna | Tom Cruise
         | Brad Pitt | Angelina Jolie | Leonardo DiCaprio | Emma Watson | Adele | Ed Sheeran | Lady Gaga
         | Madonna | Billie Eilish | Kim Kardashian | Oprah Winfrey | Serena Williams | Roger Federer
@@ -32,7 +26,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | Dua Lipa | George Clooney | Julia Roberts | Margot Robbie | Ryan Gosling | Snoop Dogg
         | Novak Djokovic
         """),
-    "film": _listed("""
+    "film": listed("""
         Titanic | Star Wars | The Matrix | Frozen | Avatar | Inception | Shrek | Toy Story | The Lion King
         | Casablanca | Pulp Fiction | Forrest Gump | Interstellar | Finding Nemo | Home Alone
         | Back to the Future | Gladiator | Breaking Bad | Friends | The Simpsons | Game of Thrones
@@ -41,36 +35,36 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | Oppenheimer the film | Parasite | Rocky | Alien | The Terminator | Jumanji | Moana | Up | Cars
         | Encanto | Black Panther | Spider-Man | Iron Man | Batman
         """),
-    "band": _listed("""
+    "band": listed("""
         the Beatles | Queen the band | Abba | the Rolling Stones | Coldplay | BTS | Metallica | U2 | Nirvana
         | Pink Floyd | Led Zeppelin | the Spice Girls | One Direction | Blackpink | Radiohead | AC/DC
         | Oasis | Daft Punk | Linkin Park | Green Day | the Beach Boys | Fleetwood Mac | the Bee Gees
         | Rammstein | Guns N' Roses | Take That | Imagine Dragons | Maroon 5 | Kiss | Genesis
         """),
-    "club": _listed("""
+    "club": listed("""
         Real Madrid | FC Barcelona | Manchester United | Manchester City | Liverpool | Chelsea | Arsenal
         | Bayern Munich | Juventus | AC Milan | Ajax | Boca Juniors | the Lakers | the Yankees
         | the Patriots | the Red Sox | the Bulls | Celtic | Benfica | PSG | Borussia Dortmund | the Dodgers
         | the Cowboys | the Maple Leafs | Inter Miami | Galatasaray | Flamengo | the Warriors
         """),
-    "sport": _listed("""
+    "sport": listed("""
         football | tennis | basketball | Formula 1 | golf | cricket | rugby | ice hockey | baseball
         | cycling | boxing | chess | darts | snooker | skiing | swimming | badminton | table tennis
         | handball | volleyball | surfing | sumo | judo | fencing
         """),
-    "dish": _listed("""
+    "dish": listed("""
         pancakes | an omelette | lasagne | chocolate cake | bread | pizza dough | scrambled eggs | apple pie
         | a curry | pad thai | rice | spaghetti carbonara | tomato soup | mashed potatoes | a salad
         | banana bread | cheesecake | sushi | fried chicken | brownies | cookies | waffles | a roast
         | guacamole | dumplings | risotto | paella | a burger | muffins | ice cream | gravy | chilli
         | porridge
         """),
-    "language": _listed("""
+    "language": listed("""
         Spanish | French | German | Italian | Portuguese | Dutch | Polish | Russian | Chinese | Japanese
         | Korean | Arabic | Hindi | Turkish | Greek | Swedish | Latin | Hebrew | Swahili | Finnish | Welsh
         | Irish | Danish | Czech | Vietnamese | Thai
         """),
-    "phrase": _listed("""
+    "phrase": listed("""
         good morning | I love you | thank you very much | where is the station | the cat sleeps
         | how are you | see you tomorrow | my name is Tom | I am hungry | happy birthday | what time is it
         | the house is big | I would like a coffee | one two three | good night | excuse me | we are friends
@@ -78,7 +72,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | where do you live | the train is late | have a nice day | I miss you | a glass of milk
         | no problem | happy new year
         """),
-    "topic": _listed("""
+    "topic": listed("""
         love | the sea | autumn | my cat | the moon at night | friendship | a dragon | a lonely robot
         | a brave knight | spring | a lost dog | my grandmother | the rain | a haunted house | two friends
         | a talking tree | winter | a pirate's treasure | freedom | a small village | a magic ring
@@ -86,7 +80,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | time travel | a dream | hope | a fisherman | school | the wind | coffee | a teddy bear
         | a clever fox and a crow | a snowman | a train ride
         """),
-    "code_task": _listed("""
+    "code_task": listed("""
         sort a list | reverse a string | print hello world | read a file | compute prime numbers
         | add two numbers | find the largest number | count words | remove duplicates
         | connect to a database | make a web page | parse JSON | draw a circle | send an email
@@ -95,29 +89,29 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | center a div | write a loop | make a login form | compute Fibonacci numbers | swap two variables
         | split a string | test a function
         """),
-    "code_language": _listed("""
+    "code_language": listed("""
         Python code | JavaScript | C++ | Rust | SQL | HTML | bash | TypeScript | PHP | Ruby code | Go code
         | Kotlin | Swift code | R code | Perl | Haskell | CSS | Excel | Matlab | Scala code | Lua | assembly
         """),
-    "place": _listed("""
+    "place": listed("""
         Peru | Kenya | France | Japan | Brazil | Canada | Egypt | Norway | India | Mexico | Spain | Chile
         | Ghana | Thailand | Poland | Australia | Italy | Germany | Sweden | Morocco | Vietnam | Greece
         | Cuba | Nepal | Iceland | Turkey | Austria | Portugal | Nigeria | Argentina | Finland | Ireland
         | China | Russia | Ethiopia | Bolivia | Denmark | Belgium | Tunisia | Mongolia
         """),
-    "city": _listed("""
+    "city": listed("""
         London | Paris | New York | Tokyo | Berlin | Rome | Madrid | Lima | Nairobi | Sydney | Moscow
         | Vienna | Oslo | Cairo | Toronto | Chicago | Mumbai | Beijing | Lisbon | Athens | Dublin | Seoul
         | Bangkok | Amsterdam | Prague | Zurich | Istanbul | Boston | Barcelona | Munich | Hamburg
         | Stockholm | Helsinki | Warsaw | Budapest | Brussels
         """),
-    "illness": _listed("""
+    "illness": listed("""
         a headache | a fever | a cold | back pain | a sore throat | a cough | a rash | diabetes | asthma
         | high blood pressure | the flu | a broken arm | toothache | insomnia | an allergy
         | a sprained ankle | sunburn | migraine | anxiety | depression | stomach ache | a burn | a bee sting
         | covid | a hangover | acne | hay fever | dizziness | an ear infection | food poisoning
         """),
-    "legal": _listed("""
+    "legal": listed("""
         my neighbour is too loud | my landlord keeps the deposit | I got a speeding ticket
         | I want a divorce | my boss fired me | I lost my passport | somebody copied my photo
         | my shop wants no returns | I signed a bad contract | I inherited a house | a dog bit me
@@ -125,7 +119,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | I found a wallet | my parcel never came | someone stole my bike | my visa ran out
         | I want to write a will
         """),
-    "choice": _listed("""
+    "choice": listed("""
         tea or coffee | cats or dogs | a house or a flat | summer or winter | the beach or the mountains
         | Android or iPhone | Mac or Windows | pizza or pasta | a car or a bike | books or films
         | beer or wine | rent or buy | blue or green for my kitchen | early or late
@@ -133,33 +127,33 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | trains or planes | salad or fries | morning runs or evening runs | a big wedding or a small one
         | cash or card
         """),
-    "matter": _listed("""
+    "matter": listed("""
         my job | my girlfriend | my hair | my diet | my exam | my new flat | my money | my career
         | my garden | my car | my wedding | my holidays | my parents | my weight | my sleep | my boyfriend
         | my studies | my old laptop | my birthday party | my cv | my brother | the gift for my mother
         | my bad habits | my first date | my fear of flying | my noisy kids | my savings | my team
         """),
-    "thing_to_write": _listed("""
+    "thing_to_write": listed("""
         an email to my boss | a birthday card | a cover letter | an essay about dogs | a shopping list
         | a speech | a thank-you note | a love letter | a job advert | a complaint | an invitation
         | a to-do list | a blog post | a tweet | a diary page | a press release | a report for school
         | a slogan | a product review | a sick note | a wedding speech | a song text | a limerick | a CV
         | a packing list | a training plan | a book review | a letter to Santa
         """),
-    "future": _listed("""
+    "future": listed("""
         the next election | the World Cup | the next war | my marriage | the stock market | the lottery
         | the price of gold | Bitcoin | artificial intelligence | the climate | my exam
         | the Champions League | house prices | the next pandemic | space travel | the Oscars
         | the weather this summer | my love life | the economy | the next iPhone | the Super Bowl
         | petrol prices | robots | electric cars | the next James Bond film | the Eurovision Song Contest
         """),
-    "gadget": _listed("""
+    "gadget": listed("""
         my phone | my laptop | my printer | my wifi | my TV | my washing machine | my bike | my headphones
         | my dishwasher | my tablet | my camera | the oven | my router | my keyboard | the heating
         | my fridge | my car engine | my smart watch | my game console | my email account
         | the vacuum cleaner | my password manager
         """),
-    "missing_country": _listed("""
+    "missing_country": listed("""
         president | prime minister | king | GDP | unemployment rate | minimum wage | average salary
         | crime rate | national dish | national football coach | first lady | inflation rate | tax rate
         | richest man | most famous singer | best hotel | best university | tallest building | oldest person
@@ -169,29 +163,29 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | electric plug type | emergency number | top song | school starting age | retirement age
         | speed limit | murder rate | cheapest beer price | visa fee | main TV channel
         """),
-    "missing_element": _listed("""
+    "missing_element": listed("""
         price | taste | smell | melting point | boiling point | colour of the flame | cost per gram
         | half-life | electron affinity | recycling rate | world production | biggest producer
         | danger to children | hardness | speed of sound | best use | stock ticker | thermal conductivity
         | specific heat | number of isotopes | market value | density at sea level
         """),
-    "element": _listed("""
+    "element": listed("""
         gold | silver | iron | copper | oxygen | helium | neon | uranium | tin | lead | zinc | carbon
         | sodium | calcium | nickel | sulfur | lithium | platinum | chlorine | nitrogen | aluminum | cobalt
         | titanium | radium | iodine | argon
         """),
-    "missing_book": _listed("""
+    "missing_book": listed("""
         number of pages | first sentence | last sentence | main character | moral | price | best translation
         | publisher | number of chapters | film version's director | best quote | summary | ending | villain
         | ISBN | cover colour | setting | plot | genre | sales figure
         """),
-    "book": _listed("""
+    "book": listed("""
         Hamlet | Dune | Don Quixote | Animal Farm | The Hobbit | Moby-Dick | Dracula | Jane Eyre
         | War and Peace | The Great Gatsby | Frankenstein | Pride and Prejudice | Treasure Island
         | Oliver Twist | Ulysses | Catch-22 | The Alchemist | The Little Prince | Macbeth | Lolita
         | Twilight | The Odyssey | Faust | Gone Girl | Robinson Crusoe
         """),
-    "maths": _listed("""
+    "maths": listed("""
         the square root of 2 | pi to ten digits | the derivative of x squared | the integral of sine
         | a prime number | the Pythagorean theorem | a logarithm | the quadratic formula
         | an imaginary number | the sum of all numbers to 100 | the area of a circle of radius 3
@@ -201,7 +195,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
         | the cube of 4 | an even number | the median of 1, 2 and 9 | the binary form of 10 | a polynomial
         | zero
         """),
-    "myth_place": _listed("""
+    "myth_place": listed("""
         Atlantis | Wakanda | Narnia | Middle-earth | Hogwarts | Mordor | El Dorado | Westeros | Gotham City
         | Neverland | Lilliput | Oz | Shangri-La | Camelot | Gondor | Genovia | Arendelle | Tatooine
         | Hyrule | Sokovia | Zamunda | Latveria | Ruritania | Asgard | Avalon | Elbonia | Rivendell | Panem
@@ -211,7 +205,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
 
 # Forms by category; {slot} is filled from FILLERS or generated.
 FORMS: dict[str, tuple[str, ...]] = {
-    "arithmetic": _listed("""
+    "arithmetic": listed("""
         What is {n} + {n}? | what is {n} plus {n} | {n}+{n} | {n} + {n} = | {n} times {n}
         | What is {n} times {n}? | {n} * {n} | How much is {n} minus {n}? | {big} - {n} = ?
         | {big} divided by {n} | calculate {n} x {n} | Compute {big} plus {big}. | add {n} and {n}
@@ -223,7 +217,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | is {n} bigger than {n}? | {n} plus {n} plus {n}? | the product of {n} and {n}
         | what is {n} percent of {big}?
         """),
-    "maths": _listed("""
+    "maths": listed("""
         What is {maths}? | what's {maths} | explain {maths} | Please compute {maths}.
         | How do I find {maths}? | can you calculate {maths} | give me {maths} | tell me {maths}
         | I need {maths} for school | prove something about {maths} | solve for {maths}
@@ -231,7 +225,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | maths homework: {maths} | draw {maths} | help me with {maths} | why do we need {maths}?
         | My teacher asks for {maths}. | teach me about {maths}
         """),
-    "jokes": _listed("""
+    "jokes": listed("""
         tell me a joke | Tell me a joke! | tell me a joke about {topic} | Do you know a joke?
         | make me laugh | say something funny | another joke please | a joke about {celebrity}
         | Tell me a riddle. | give me a pun about {topic} | knock knock | Who's there?
@@ -242,7 +236,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | a pun with {dish} please | what do you call a joke about {topic}?
         | tell us something silly about {matter} | Write a funny line about {topic}.
         """),
-    "stories": _listed("""
+    "stories": listed("""
         tell me a story | Tell me a story about {topic}. | write a poem about {topic}
         | Write a story about {topic}. | a poem about {topic} please | can you write a haiku about {topic}?
         | make up a tale of {topic} | sing me a song about {topic} | write a song about {topic}
@@ -253,7 +247,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | start a story with {topic} | write a scene with {celebrity} and {topic}
         | rhyme something with {topic} | Create a ballad of {topic}.
         """),
-    "code": _listed("""
+    "code": listed("""
         Write {code_language} to {code_task}. | how do I {code_task} in {code_language}?
         | {code_language} to {code_task} | write a program to {code_task}
         | can you code something to {code_task}? | fix my {code_language}
@@ -266,7 +260,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | regex to {code_task} | what is the fastest way to {code_task}? | review my {code_language} please
         | convert this to {code_language} | stack overflow: {code_task} with {code_language}
         """),
-    "translation": _listed("""
+    "translation": listed("""
         Translate "{phrase}" into {language}. | translate {phrase} to {language}
         | how do you say {phrase} in {language}? | what is "{phrase}" in {language} | {phrase} in {language}
         | how would I write "{phrase}" in {language}? | say {phrase} in {language}
@@ -278,7 +272,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | what's the {language} word for {phrase}?
         | how do people say "{phrase}" when they speak {language}? | pronounce "{phrase}" in {language}
         """),
-    "other languages": _listed("""
+    "other languages": listed("""
         hola, como estas? | Hola, que tal? | Cual es la capital de {place}? | donde esta {city}?
         | Como te llamas? | Cuantos anos tienes? | quien escribio {book}? | que hora es? | me puedes ayudar?
         | Bonjour! | comment ca va? | quelle est la capitale de {place}? | ou se trouve {city}?
@@ -294,7 +288,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | kak dela? | namaste, aap kaise hain? | shalom, ma shlomcha? | {place} no shuto wa doko desu ka?
         | mi az {place} fovarosa?
         """),
-    "people": _listed("""
+    "people": listed("""
         Who is {celebrity}? | how old is {celebrity}? | who is {celebrity} married to?
         | Is {celebrity} married? | How tall is {celebrity}? | where does {celebrity} live?
         | how rich is {celebrity} | what is {celebrity} doing now? | net worth of {celebrity}
@@ -307,7 +301,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | what is {celebrity}'s real name? | {celebrity} instagram | how can I meet {celebrity}?
         | Which team does {celebrity} play for? | who is my neighbour? | who is my mother?
         """),
-    "news and time": _listed("""
+    "news and time": listed("""
         what time is it? | What time is it in {city}? | what's the date today? | what day is it
         | what year is it? | What is the weather today? | weather in {city}
         | what's the weather like in {city}? | will it rain in {city} tomorrow? | how warm is it in {city}?
@@ -321,7 +315,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | exchange rate today in {place} | how hot will it be in {place}? | next train to {city}
         | flights to {city} today
         """),
-    "opinions": _listed("""
+    "opinions": listed("""
         What do you think about {matter}? | {choice}? | which is better, {choice}? | do you prefer {choice}?
         | should I choose {choice}? | give me advice about {matter} | what should I do about {matter}?
         | Any tips for {matter}? | I worry about {matter}. | help me with {matter}
@@ -335,7 +329,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | plan my trip to {city} | is {place} safe? | where should I go on holiday?
         | what gift fits {matter}?
         """),
-    "health and law": _listed("""
+    "health and law": listed("""
         I have {illness}. What should I do? | how do I treat {illness}? | what helps against {illness}
         | is {illness} dangerous? | which medicine for {illness}? | can I work with {illness}?
         | what causes {illness}? | how long does {illness} last? | do I need a doctor for {illness}?
@@ -347,7 +341,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | is {dish} healthy? | how do I lose weight? | how many hours should I sleep? | {legal}. What now?
         | what are the symptoms of {illness}?
         """),
-    "sports results": _listed("""
+    "sports results": listed("""
         Who won the game last night? | did {club} win? | who won between {club} and {club}?
         | what was the score of {club}? | when does {club} play next? | who is the coach of {club}?
         | Who plays for {club}? | is {club} better than {club}? | last result of {club} | {club} vs {club}
@@ -357,7 +351,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | explain offside | live score {sport} | who won in {sport} yesterday? | is {sport} on TV tonight?
         | Transfer news of {club}? | which player left {club}? | How did {place} do in {sport} yesterday?
         """),
-    "film and music": _listed("""
+    "film and music": listed("""
         Who directed {film}? | who plays the lead in {film}? | what is {film} about?
         | is {film} a good film? | when did {film} come out? | how does {film} end?
         | how many seasons of {film} are there? | where can I watch {film}? | cast of {film}
@@ -370,7 +364,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | how do I beat the last level of {film}? | when is the next concert of {band}?
         | chords for a song by {band}
         """),
-    "cooking": _listed("""
+    "cooking": listed("""
         How do I make {dish}? | recipe for {dish} | how do you cook {dish} | what do I need for {dish}?
         | how long do I cook {dish}? | can you give me a recipe for {dish}? | what goes well with {dish}?
         | what wine fits {dish}? | how many eggs for {dish}? | give me an easy {dish} recipe
@@ -380,7 +374,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | what can I cook with rice and beans? | best {dish} in {city}? | I want to bake {dish} for {matter}
         | how do restaurants make {dish}? | teach me to cook {dish} | ingredients of {dish} please
         """),
-    "invented places": _listed("""
+    "invented places": listed("""
         What is the capital of {nowhere}? | capital of {nowhere} | where is {nowhere}?
         | Which currency is used in {nowhere}? | what language do they speak in {nowhere}?
         | how many people live in {nowhere}? | what is the population of {nowhere}?
@@ -395,7 +389,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | name the capital of {nowhere} please | how do people pay in {nowhere}?
         | what are people from {nowhere} called?
         """),
-    "invented things": _listed("""
+    "invented things": listed("""
         What is the symbol of {stuff}? | chemical symbol for {stuff} | what is the atomic number of {stuff}?
         | is {stuff} a metal? | Who discovered {stuff}? | when was {stuff} discovered?
         | what state is {stuff} in at room temperature? | how do chemists write {stuff}?
@@ -408,7 +402,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | who was {figure} in Greek myth? | what was {figure} known for? | when was {figure} born?
         | in which year was the battle of {nowhere}? | which number has {stuff} among the elements?
         """),
-    "personal": _listed("""
+    "personal": listed("""
         what is my name? | how old am I? | where do I live? | what am I thinking? | do you know me?
         | where are my keys? | what did I do yesterday? | what's my password? | who am I?
         | what is my phone number? | when is my birthday? | do you know where I am? | am I pretty?
@@ -421,7 +415,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | remember that I like {dish} | where did I put {gadget}? | read my mind | guess my age
         | what will I eat today? | is {gadget} still under warranty?
         """),
-    "commands": _listed("""
+    "commands": listed("""
         write {thing_to_write} | Write {thing_to_write} for me. | can you draft {thing_to_write}?
         | I need {thing_to_write} | help me with {thing_to_write} | summarise this text
         | Summarize {book} in three sentences. | draw a picture of {topic} | draw me {topic} | paint {topic}
@@ -435,7 +429,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | Improve {thing_to_write}. | make {thing_to_write} shorter | design a logo with {topic}
         | take a photo of {topic} | book a flight to {city} | navigate to {city}
         """),
-    "future": _listed("""
+    "future": listed("""
         What will happen with {future}? | who will win {future}? | predict {future}
         | when will {future} be over? | Will {future} change everything? | how will {future} end?
         | what is the future of {future}? | will I be rich? | will it rain on my birthday?
@@ -446,7 +440,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         | what comes after {future}? | Give me a forecast for {future}.
         | do you have a prophecy about {future}? | will {city} be under water in 2100? | when do I die?
         """),
-    "missing attributes": _listed("""
+    "missing attributes": listed("""
         Who is the {office} of {place}? | what is the {missing_country} of {place}?
         | {missing_country} of {place} | {place}'s {missing_country}?
         | tell me the {missing_country} of {place} | do you know the {missing_country} of {place}?
@@ -467,37 +461,32 @@ FORMS: dict[str, tuple[str, ...]] = {
         """),
 }  # fmt: skip
 
-_STARTS = _listed("""
+_STARTS = listed("""
         Blor | Zen | Quar | Mor | Vel | Tar | Dru | Fen | Gly | Kra | Lum | Nor | Ost | Pel | Rath | Syl
         | Thal | Ul | Vor | Wex | Xan | Yor | Zil | Bran | Cal | Drev | Elth | Fro | Gron | Hask | Jen | Kel
         | Lor | Mif | Nab | Orb | Pry | Quil | Rov | Snar | Trel | Umb | Vib | Wob
         """)
-_MIDDLES = _listed("o | a | i | e | ova | ari | eni | ulo | ista | ando | ero | ima | upa | ola")
-_COUNTRY_ENDS = _listed(
+_MIDDLES = listed("o | a | i | e | ova | ari | eni | ulo | ista | ando | ero | ima | upa | ola")
+_COUNTRY_ENDS = listed(
     "vania | stan | land | via | donia | nia | garia | lia | rra | zia | mark | quay | dor | bia | topia"
 )
-_ELEMENT_ENDS = _listed("trium | nium | lium | zine | gon | dium | tine | rium | phite | xium | mite | bium")
-_BEAST_ENDS = _listed("saur | fox | wug | mander | bird | loper | fin | bat | grub | dile | moth | snapper")
-_FIGURE_ENDS = _listed("kles | thea | phon | dora | mides | teles | rion | lope | dite | bert | win | gar")
-_ADJECTIVES = _listed("""
+_ELEMENT_ENDS = listed("trium | nium | lium | zine | gon | dium | tine | rium | phite | xium | mite | bium")
+_BEAST_ENDS = listed("saur | fox | wug | mander | bird | loper | fin | bat | grub | dile | moth | snapper")
+_FIGURE_ENDS = listed("kles | thea | phon | dora | mides | teles | rion | lope | dite | bert | win | gar")
+_ADJECTIVES = listed("""
         Glass | Silent | Crooked | Hollow | Golden | Last | Broken | Purple | Forgotten | Sleeping
         | Thirteenth | Paper | Burning | Frozen | Crimson | Marble | Whispering | Lonely | Upside-Down
         | Velvet | Blind | Electric | Wandering | Wooden | Salted | Invisible | Northern | Hungry
         """)
-_NOUNS = _listed("""
+_NOUNS = listed("""
         Ladder | Orchard | Lantern | Staircase | Clockmaker | Harbour | Violinist | Garden | Bridge
         | Umbrella | Kitchen | Postman | Teapot | Tower | Mirror | Gardener | Lighthouse | Carpet | Widow
         | Bakery | Window | Sailor | Suitcase | Beekeeper | Library | Candle | Snowfall | Ferry
         """)
-_GIZMOS = _listed("""
+_GIZMOS = listed("""
         toothbrush | umbrella | kettle | ladder | compass | bicycle | spoon | pencil | mirror | radio
         | hammer | lantern | boat | clock | oven | fork
         """)
-
-
-def _share(text: str) -> float:
-    """A number in [0, 1) that only the text decides."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 @cache
@@ -505,8 +494,8 @@ def _half(texts: tuple[str, ...], split: str) -> tuple[str, ...]:
     """The held-out third of the texts (by hash), or the others; letter case and marks do not count."""
     wanted = {"train": False, "held": True}[split]
     plain = {text: re.sub(r"[^a-z0-9{}_+*/ -]", "", text.lower()).strip() for text in texts}
-    ranked = sorted(set(plain.values()), key=_share)
-    held = set(ranked[: len(ranked) // 3])
+    different = set(plain.values())
+    held = lowest(different, len(different) // 3)
     return tuple(text for text in texts if (plain[text] in held) == wanted)
 
 

@@ -5,20 +5,14 @@ every intent always belongs to training, because an evaluation on "thanks" says 
 never read the plain word.
 """
 
-import hashlib
 import random
 import re
 from functools import cache
 
-SPLITS = ("train", "held")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(" ".join(form.split()) for form in text.split("|"))
-
+from eft_demo.atlas.halves import listed, lowest
 
 INTENTS: dict[str, tuple[str, ...]] = {
-    "greeting": _listed("""
+    "greeting": listed("""
         hello | hi | hey | Hi there! | Hello! | hey there | hiya | howdy | yo | sup | hallo there
         | Good morning | good morning! | good afternoon | Good evening! | good day | greetings | Hello there
         | hi hi | heya | hey you | hello bot | hi computer | helo | hellooo | hii | heyyy | hey :)
@@ -28,7 +22,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | hi, me again | hey mate | g'day | salutations | Hello everybody | hello hello | ahoy
         | Hey, I'm new here | hi I am new here | well hello
         """),
-    "thanks": _listed("""
+    "thanks": listed("""
         thanks | thank you | Thank you! | Thanks a lot! | thx | ty | tysm | many thanks
         | thank you very much | thank you so much | cheers | thanks mate | Thanks, that helps.
         | thanks for your help | thank you for the answer | much appreciated | I appreciate it | thnaks
@@ -38,7 +32,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | Thank you, almanac! | merci, that was useful | how kind, thank you | I owe you one
         | thanks for explaining | cool thanks | thanks, that is all I needed | thank you kindly
         """),
-    "goodbye": _listed("""
+    "goodbye": listed("""
         bye | goodbye | Goodbye! | bye bye | see you | See you later! | cya | see ya | later | take care
         | good night | Good night! | gn | farewell | so long | I have to go now. | gotta go
         | got to run, bye | bye for now | talk to you later | ttyl | until next time | See you tomorrow!
@@ -47,7 +41,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | see you soon | I'm done for today, goodbye | catch you later | night night | toodle-oo
         | We are finished here. Bye! | let's stop here
         """),
-    "how_are_you": _listed("""
+    "how_are_you": listed("""
         how are you? | How are you? | how are you doing | how r u | how are u | How's it going?
         | hows it going | how is your day? | How are you today? | how do you do? | how are things?
         | what's up? | whats up | wassup | what's new? | how have you been? | are you well? | Are you okay?
@@ -57,7 +51,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | I hope you are well | are you having a good day? | all good? | how's everything | what's going on?
         | how is the almanac today? | and how are you? | fine, and you?
         """),
-    "who_are_you": _listed("""
+    "who_are_you": listed("""
         who are you? | Who are you? | what are you? | who is this | who am I talking to?
         | Who am I speaking with? | are you a bot? | Are you a robot? | are you human? | are you a person
         | are you real? | Are you an AI? | what kind of AI are you? | r u a bot | who r u
@@ -69,7 +63,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | explain who you are | what should I know about you? | who do I have the pleasure of talking to?
         | are you alive? | are you a computer? | is this a chatbot | What is Atlas? | who or what is Atlas?
         """),
-    "your_name": _listed("""
+    "your_name": listed("""
         what is your name? | What's your name? | whats your name | what's ur name | do you have a name?
         | Have you got a name? | your name? | your name please | name? | may I ask your name?
         | tell me your name | Tell me your name, please. | how are you called? | what do they call you?
@@ -79,7 +73,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | and you are? | And your name is? | give me your name | what is the name of this bot?
         | what are you called
         """),
-    "your_maker": _listed("""
+    "your_maker": listed("""
         who made you? | Who made you? | who created you? | who built you | who programmed you?
         | Who trained you? | who wrote you? | who is your creator? | who is your maker | who owns you?
         | who is your boss? | who do you work for? | who are your parents? | where do you come from?
@@ -90,7 +84,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | how do you know things? | where do you get your facts? | what were you trained on
         | which company made you? | who developed you
         """),
-    "what_can_you_do": _listed("""
+    "what_can_you_do": listed("""
         what can you do? | What can you do? | what do you do? | what can I ask you? | What can I ask?
         | what do you know? | What do you know about? | what are you good at? | what topics do you know?
         | which questions can you answer? | what kind of questions can I ask? | what should I ask you?
@@ -103,7 +97,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | ask me to ask you something | what are your limits? | what can't you do?
         | which subjects do you cover
         """),
-    "help": _listed("""
+    "help": listed("""
         help | help me | Help! | /help | I need help | i need some help | can somebody help me?
         | please help | pls help | help pls | how do I use this? | how to use this
         | How does one use this page? | what do I type here? | what now? | what do I do now?
@@ -112,7 +106,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | show me the commands | is there a manual? | any hints? | give me a hint | hint please
         | what am I supposed to do here | I'm stuck | ? | ??? | info
         """),
-    "compliment": _listed("""
+    "compliment": listed("""
         you are great | You are great! | you're awesome | you're the best | good bot | good job | Well done!
         | nice work | great answer | wow | Wow! | amazing | awesome! | that was a good answer
         | you are smart | You are very clever. | you are so helpful | I like you | i love you | I love this
@@ -121,7 +115,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | you know a lot! | great stuff | correct! | that's right | you got it | bravo | ur awesome
         | you are my favourite bot | I'm impressed | what a nice answer | 10 out of 10
         """),
-    "insult": _listed("""
+    "insult": listed("""
         you are stupid | You are stupid! | you're dumb | stupid bot | bad bot | you are useless
         | This is useless. | you suck | this sucks | idiot | you idiot | shut up | Shut up! | go away
         | leave me alone | I hate you | i hate this | you are wrong | that's wrong | That is wrong. | wrong!
@@ -131,7 +125,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | are you dumb | my toaster is smarter than you | what a bad program | you made a mistake
         | that can't be right | you're broken | this doesn't work
         """),
-    "apology": _listed("""
+    "apology": listed("""
         sorry | I am sorry | I'm sorry! | so sorry | my bad | my mistake | oops | Oops! | whoops
         | sorry, typo | sorry about that | excuse me | pardon | pardon me | I apologise | i apologize
         | please forgive me | forgive me | didn't mean that | I did not mean it | sorry, I was rude
@@ -140,7 +134,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | forget what I said | ignore that | please ignore my last message | I take it back
         | that was my fault
         """),
-    "test": _listed("""
+    "test": listed("""
         test | testing | Test. | test test | testing 1 2 3 | testing, testing | this is a test | just a test
         | is this thing on? | is this on? | does this work? | can you hear me? | do you read me?
         | can you see this? | are you there? | You there? | hello? are you working? | ping | are you online?
@@ -149,7 +143,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | does it answer? | say something | Say anything. | answer me | respond please | talk to me
         | test message
         """),
-    "nonsense": _listed("""
+    "nonsense": listed("""
         asdf | asdfgh | qwerty | blah blah | bla bla bla | lorem ipsum | aaaa | aaaaaaaa | xxx | zzz | foo
         | foo bar | lol what | hjkl | sdfsdf | ghghgh | dfkjhg | jkl jkl | uiop | mnbvcx | xyzzy
         | wubba wubba | la la la | tralala | boop | beep boop | blub | hmpf | banana banana banana | potato
@@ -157,34 +151,34 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | q | hm hm hm | gibberish | skdjfh skjdfh | the the the | and then but or | yadda yadda
         | wobble wibble | colourless green ideas sleep furiously
         """),
-    "yes": _listed("""
+    "yes": listed("""
         yes | Yes. | Yes! | yes please | yep | yeah | yup | ya | yea | sure | Sure. | of course | certainly
         | absolutely | definitely | indeed | right | exactly | true | I think so | I do | yes I do
         | yes, go on | yes of course | why not | go ahead | please do | y | aye | affirmative | totally
         | you bet | I guess so | I agree | sounds good | yes, tell me more | yes, that one
         """),
-    "no": _listed("""
+    "no": listed("""
         no | No. | No! | nope | nah | no thanks | No, thank you. | no way | not really | never | not at all
         | I don't think so | n | no no no | certainly not | of course not | absolutely not | no I don't
         | no, that's all | nothing | nothing else | not now | not today | maybe later | I'd rather not
         | no need | negative | not interested | I disagree | no, leave it | don't | please don't | stop
         | stop it | enough
         """),
-    "ok": _listed("""
+    "ok": listed("""
         ok | okay | Ok. | Okay! | OK | k | kk | alright | all right | fine | I see | i see now | got it
         | understood | makes sense | good | good to know | interesting | Interesting! | hm | hmm | hmmm
         | aha | ah ok | oh | oh I see | right then | very well | fair enough | so so | noted | roger | great
         | nice | Nice. | well | well well | and? | so? | so what | go on | continue | next | whatever
         | if you say so | I didn't know that | really? | oh really
         """),
-    "laugh": _listed("""
+    "laugh": listed("""
         haha | hahaha | ha ha | Ha! | lol | LOL | lmao | rofl | hehe | hihi | hehehe | xD | :D | :) | ;)
         | :-) | that's funny | That was funny! | so funny | very funny | hilarious | you make me laugh
         | you're making me laugh | I'm laughing so hard | good one | good one haha | hahah ok | lolol
         | lol nice | ha, that is good | bwahaha | teehee | this is hilarious | made me smile
         | i can't stop laughing
         """),
-    "language": _listed("""
+    "language": listed("""
         do you speak Spanish? | Do you speak French? | can you speak German? | do you speak english
         | can you speak Chinese? | do you understand Italian? | do you understand Russian
         | can you talk in Arabic? | Which languages do you speak? | what languages do you know?
@@ -197,7 +191,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | can you translate? | do you know Latin? | could you talk Japanese with me? | change the language
         | another language please | do you speak Klingon
         """),
-    "introduction": _listed("""
+    "introduction": listed("""
         my name is Anna | My name is Ben. | I am Lucy | I'm Tom | i'm maria | hi, I'm Sam
         | hello my name is Alex | call me Kim | You can call me Max. | I am a student | I'm a teacher
         | i am 12 years old | I'm from a small town | I live by the sea | I work in a shop | I am new here
@@ -207,7 +201,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | May I ask a question? | i want to ask something | I've got a question for you | let's talk
         | let's chat | can we talk? | talk with me | let's play | let's have a quiz
         """),
-    "mood": _listed("""
+    "mood": listed("""
         I'm bored | i am bored | I'm so bored! | I'm tired | i am sad | I feel sad | I'm sad today
         | I'm lonely | I am happy | I'm happy! | I had a bad day | today was awful | I am hungry | I'm angry
         | i'm stressed | I can't sleep | I feel great | I'm fine | i'm good | I'm doing well, thanks
@@ -216,7 +210,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | cheer me up | I'm excited | what a day | life is hard | I need a friend
         | do you want to be my friend?
         """),
-    "feelings": _listed("""
+    "feelings": listed("""
         do you have feelings? | can you feel? | Are you happy? | are you sad? | are you bored?
         | do you sleep? | do you eat? | do you dream? | do you love me? | do you like me?
         | do you like humans? | do you get tired? | are you lonely? | do you have friends?
@@ -228,7 +222,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         | do you have hobbies? | do you like music? | do you believe in God? | are you a boy or a girl?
         | do you have a soul
         """),
-    "doubt": _listed("""
+    "doubt": listed("""
         are you sure? | Are you sure? | r u sure | really? are you sure | is that true? | is that right?
         | Is that correct? | how do you know? | how do you know that? | where did you get that?
         | what is your source? | can you prove it? | prove it | I don't believe you | I doubt it
@@ -245,17 +239,12 @@ def _plain(form: str) -> str:
     return " ".join(re.sub(r"[^a-z0-9 ]", "", form.lower()).split()) or form
 
 
-def _share(text: str) -> float:
-    """A number in [0, 1) that only the text decides."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
-
-
 @cache
 def forms(intent: str, split: str) -> tuple[str, ...]:
     """The forms of an intent in one half. Raises KeyError for an unknown intent or split."""
     wanted = {"train": False, "held": True}[split]
     first, *others = dict.fromkeys(_plain(form) for form in INTENTS[intent])
-    held = sorted(others, key=_share)[: (len(others) + 1) // 3]
+    held = lowest(others, (len(others) + 1) // 3)
     return tuple(form for form in INTENTS[intent] if (_plain(form) in held) == wanted)
 
 

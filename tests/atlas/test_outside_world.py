@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from eft_demo.atlas.facts import ASSETS, by_entity, load_facts, names_in
-from eft_demo.atlas.outside_world import FILLERS, FORMS, SPLITS, outside_question, questions
+from eft_demo.atlas.halves import SPLITS
+from eft_demo.atlas.outside_world import FILLERS, FORMS, outside_question, questions
 
 FACTS = load_facts()
 OF = by_entity(FACTS)

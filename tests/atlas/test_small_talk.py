@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from eft_demo.atlas.small_talk import INTENTS, SPLITS, forms, small_talk
+from eft_demo.atlas.halves import SPLITS
+from eft_demo.atlas.small_talk import INTENTS, forms, small_talk
 
 
 @pytest.mark.parametrize("intent", INTENTS)

@@ -16,7 +16,8 @@ from eft_demo.atlas.comparing import (
     superlative_question,
 )
 from eft_demo.atlas.facts import ASSETS, Fact, by_entity, load_facts
-from eft_demo.atlas.grammar import clause, held_frame, held_head, parse_frame, past, share, third_person
+from eft_demo.atlas.grammar import clause, held_frame, held_head, parse_frame, past, third_person
+from eft_demo.atlas.halves import SPLITS, share
 from eft_demo.atlas.wording import (
     about_question,
     forms,
@@ -33,7 +34,6 @@ FACTS = load_facts()
 KEYS = sorted({(f.kind, f.attribute) for f in FACTS})
 PERU = Fact("Peru", "country", "capital", "Lima")
 NETHERLANDS = Fact("Netherlands", "country", "population", "18 million")
-SPLITS = ("train", "held")
 
 
 def test_every_attribute_has_many_forms_and_a_third_of_them_is_held_out() -> None:
