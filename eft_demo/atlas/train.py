@@ -86,7 +86,7 @@ class Tuning:
 
 BASES = {
     "small_base": Pretraining("small", steps=3600, learning_rate=5e-3, seed=1),
-    "large_base": Pretraining("large", steps=5600, learning_rate=4e-3, seed=2, late_mix="facts"),
+    "large_base": Pretraining("large", steps=5200, learning_rate=4e-3, seed=2, late_mix="facts"),
 }
 TUNED = {
     **{
