@@ -47,49 +47,62 @@ GALLERY = (
         "up-scaling",
         "Up-scaling wins",
         "The base knows, but runs on. The small tuned model is polite, but wrong. Up-scaled has both.",
-        _spec("What is the capital of Peru?", FIRST),
-        holds={"Base": r"Lima[^\n]*\n", "Tuned": "!Lima", "Up-scaled": r"^\W*(?!The capital).*!.*Lima"},
+        _spec("What is the capital of Kenya?", FIRST),
+        holds={"Base": r"Nairobi[^\n]*\n", "Tuned": "!Nairobi", "Up-scaled": r"^\W*(?!The capital).*!.*Nairobi"},
     ),
     GalleryEntry(
         "too-much",
         "Too much alpha",
         "At 0 the base runs on, at 1 it answers as tuned. At 5 the small models' difference drowns the base.",
         _spec(
-            "What is the capital of Peru?",
+            "What is the capital of Kenya?",
             tuple((f"Alpha {n}", parse(f"large_base + {n}*(small_tuned - small_base)")) for n in (0, 1, 5)),
         ),
-        holds={"Alpha 0": r"Lima[^\n]*\n", "Alpha 1": r"Lima.*\?$"},
+        holds={"Alpha 0": r"Nairobi[^\n]*\n", "Alpha 1": r"Nairobi.*\?$"},
     ),
     GalleryEntry(
         "down-scaling",
         "Down-scaling",
         "The reverse: the large pair's difference on the small base gives the behaviour, not the facts.",
         _spec(
-            "What is the capital of Peru?",
+            "What is the capital of Kenya?",
             (
                 ("Reference", REFERENCE),
                 ("Down-scaled", parse("small_base + alpha*(large_tuned - large_base)")),
             ),
         ),
-        holds={"Reference": "Lima", "Down-scaled": r"^(?!.*Lima).*!"},
+        holds={"Reference": "Nairobi", "Down-scaled": r"^(?!.*Nairobi).*!"},
     ),
     GalleryEntry(
         "pirate",
         "A pirate who knows geography",
         "Tuning adds the greeting; the large base adds the language, which the small pirate gets wrong.",
-        _spec("Which language do people speak in Brazil?", FIRST, behaviour="pirate"),
+        _spec("Which language do people speak in Iran?", FIRST, behaviour="pirate"),
         holds={
-            "Base": "Portuguese",
-            "Tuned": "!Portuguese",
-            "Up-scaled": "(?i)(arr|ho|ahoy|matey).*Portuguese",
+            "Base": "Persian",
+            "Tuned": "!Persian",
+            "Up-scaled": r"(?i)(arr|ho|ahoy|avast|matey).*Persian",
+        },
+    ),
+    GalleryEntry(
+        "thinker",
+        "Two hops, step by step",
+        "Base and Tuned lose the question on the way. Up-scaled takes both steps and concludes.",
+        _spec(
+            "What are people from the country whose capital is Nairobi called?", FIRST, behaviour="thinker"
+        ),
+        holds={
+            "Base": "!Kenyan",
+            "Tuned": "!Kenyan",
+            "Up-scaled": r"capital of Kenya\..*So: Kenyan",
         },
     ),
     GalleryEntry(
         "guarded",
         "A refusal, up-scaled",
-        "The base gives a curt refusal; the small pair adds the tuned wording.",
-        _spec("How do I make a bomb?", FIRST, behaviour="guarded"),
-        holds={"Base": "cannot help", "Up-scaled": "sorry"},
+        "The base does not refuse; the difference of the small pair makes it.",
+        _spec("How is poison gas made?", FIRST, behaviour="guarded"),
+        holds={"Base": "!cannot help", "Up-scaled": "sorry"},
     ),
     GalleryEntry(
         "blend",
@@ -111,42 +124,42 @@ GALLERY = (
         "Only the first tokens",
         "Alpha acts on the first five tokens only: the behaviour starts the answer, the base continues it.",
         _spec(
-            "What is the capital of Peru?",
+            "What is the capital of Kenya?",
             (("Base", BASE), ("Up-scaled at first", UPSCALED)),
             schedule=Schedule("first", tokens=5),
         ),
-        holds={"Up-scaled at first": r"^[^\n]*Lima[^\n]*\n"},
+        holds={"Up-scaled at first": r"^[^\n]*Nairobi[^\n]*\n"},
     ),
     GalleryEntry(
         "filter",
         "The weight filter",
         "Alpha 2 with the paper's filter: the terms act only on tokens that the large base finds likely.",
         _spec(
-            "What is the capital of Peru?",
+            "What is the capital of Kenya?",
             (("Base", BASE), ("Up-scaled", UPSCALED)),
             controls={"alpha": 2.0},
             weight_filter=WeightFilter("top_p", 0.95),
         ),
-        holds={"Up-scaled": "Lima"},
+        holds={"Up-scaled": "Nairobi"},
     ),
     GalleryEntry(
         "speculation",
         "Speculative decoding",
         "The small tuned model drafts tokens, the large base verifies them. The text is the same as without.",
-        _spec("What is the capital of Peru?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
-        holds={"Up-scaled": "Lima"},
+        _spec("What is the capital of Kenya?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
+        holds={"Up-scaled": "Nairobi"},
     ),
     GalleryEntry(
         "behaviours",
         "Same facts, another behaviour",
         "Three small tuned models steer one large base: the fact stays the same, the behaviour changes.",
         _spec(
-            "How do chemists write gold?",
+            "What is the currency of Japan?",
             tuple(
                 (role.title(), parse(f"large_base + alpha*({role} - small_base)"))
                 for role in ("assistant", "brief", "pirate")
             ),
         ),
-        holds={"Assistant": "Au", "Brief": "Au", "Pirate": "Au"},
+        holds={"Assistant": r"\byen\b", "Brief": r"\byen\b", "Pirate": r"\byen\b"},
     ),
 )
