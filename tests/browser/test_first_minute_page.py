@@ -131,8 +131,8 @@ def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) ->
     welcome(site)
     page = site.open()
     page.wait_for_selector(".pane.up .t")
-    assert page.input_value("#eft-prompt") == "What is the capital of Peru?"
-    assert "Lima" in texts(page)[2] and page.locator("[data-part=stop]").is_disabled()
+    assert page.input_value("#eft-prompt") == "What is the capital of Kenya?"
+    assert "Nairobi" in texts(page)[2] and page.locator("[data-part=stop]").is_disabled()
     assert page.locator(".lead-in").is_visible() and page.locator(".examples a").count() > 3
     assert violations(page) == []
     page.reload()

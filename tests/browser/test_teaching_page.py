@@ -64,7 +64,7 @@ def votes(page: Any) -> list[str]:
 def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: int, theme: str) -> None:
     page = open_lesson(site, width, height, theme)
     whole = column_texts(page)
-    assert "Glad" in page.evaluate(PERCEIVED) and "Lima" in page.evaluate(PERCEIVED)
+    assert "Great" in page.evaluate(PERCEIVED) and "Nairobi" in page.evaluate(PERCEIVED)
     page.hover(".pane:not(.base) .t[data-i='9'] >> visible=true")  # whose small card must go, too
     page.wait_for_selector("[data-part=peek]:not([hidden])")
     page.locator("[data-part=teach-open]").press("Enter")
@@ -73,8 +73,8 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
     page.keyboard.press("Enter")
     page.wait_for_selector(".option")
     perceived = page.evaluate(PERCEIVED)
-    assert not [word for word in ("Glad", "Lima", "28 July", "Lisbon") if word in perceived]
-    assert page.locator(".option").all_inner_texts().count("4\nGlad") == 1  # in a fixed, shuffled order
+    assert not [word for word in ("Great", "Nairobi", "lion", "Nassau") if word in perceived]
+    assert sum(text.endswith("\nGreat") for text in page.locator(".option").all_inner_texts()) == 1
     for key in ("1", "4", "4", "2", "Backspace", "7"):
         page.keyboard.press(key)
     assert votes(page) == ["1", "", "", "2"]
@@ -82,14 +82,14 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
     page.keyboard.press("Enter")
     page.wait_for_selector(".option.right")
     right = page.locator(".option.right").inner_text()
-    assert "Glad" in right and "large base 4 %" in right and "mix 34 %" in right
-    assert column_texts(page)[-1] == "Glad" and "Lima" not in page.evaluate(PERCEIVED)
+    assert "Great" in right and "large base 2 %" in right and "mix 31 %" in right
+    assert column_texts(page)[-1] == "Great" and "Nairobi" not in page.evaluate(PERCEIVED)
     assert violations(page) == []
     for _ in range(8):
         page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('[data-part=poll-at]').textContent === 'token 9'")
-    assert column_texts(page)[-1] == "Glad you asked! Peru's capital is"
-    assert "Lima" not in page.evaluate(PERCEIVED)
+    assert column_texts(page)[-1] == "Great question! The capital of Kenya is"
+    assert "Nairobi" not in page.evaluate(PERCEIVED)
     page.keyboard.press("Escape")
     assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=lesson]").is_visible()
     assert column_texts(page) == whole
@@ -173,7 +173,7 @@ def test_what_a_lesson_points_at_is_seen_on_the_large_screen(site: Site) -> None
     page.click("text='First token'")
     page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('token 1 of')")
     page.click("text='Name of the capital'")
-    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('in Lima')")
+    page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('in Nairobi')")
     assert page.locator("[data-part=peek]").is_visible()
     page.keyboard.press("PageDown")
     page.wait_for_selector("[data-part=peek]", state="hidden")

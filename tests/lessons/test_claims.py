@@ -25,8 +25,8 @@ FIRST = TokenPlace("Up-scaled", 1)
 @pytest.mark.parametrize(
     ("column", "place", "says"),
     [
-        ("Base", None, {"lacks": "Lima"}),
-        ("Tuned", None, {"has": "Lima"}),
+        ("Base", None, {"lacks": "Nairobi"}),
+        ("Tuned", None, {"has": "Nairobi"}),
         ("Tuned", None, {"ends": "length"}),
         ("Base", None, {"same_as": ("pirate", "Base")}),
         ("Up-scaled", None, {"accepted_above": 0.1}),
@@ -37,7 +37,7 @@ FIRST = TokenPlace("Up-scaled", 1)
         ("Up-scaled", FIRST, {"below": 0.01}),
         ("Up-scaled", FIRST, {"at_alpha": 0, "changes": False}),
         ("Up-scaled", FIRST, {"at_alpha": 1, "changes": True}),
-        ("Base", TokenPlace("Base", "Lima"), {"split": False}),
+        ("Base", TokenPlace("Base", "Nairobi"), {"split": False}),
         ("Base", TokenPlace("Base", "Oslo"), {"split": True}),
         ("Base", TokenPlace("Base", 999), {"changed": True}),
         ("Other", None, {"has": "a"}),
@@ -65,7 +65,7 @@ def test_the_page_finds_the_same_tokens() -> None:
         for column in run.columns
     ]
     with modules("lib/lesson.js") as page:
-        for column, token, nth in (("Base", "Lima", 1), ("Tuned", "capital", 2), ("Up-scaled", 3, 1)):
+        for column, token, nth in (("Base", "Nairobi", 1), ("Tuned", "capital", 2), ("Up-scaled", 3, 1)):
             index, _ = find_token(run, TokenPlace(column, token, nth))
             asked = {"columns": columns, "place": {"column": column, "token": token, "nth": nth}}
             assert page.evaluate("({ columns, place }) => placeOf(columns, place)", asked)["i"] == index

@@ -155,7 +155,7 @@ def test_the_page_reads_a_changed_file_again_and_says_what_is_wrong_with_it(tmp_
     assert lesson_list(tmp_path) == [{"name": "mine", "title": "Mine"}]
     sent = json.loads(open_lesson({"name": "mine"}, tmp_path))
     assert [step["title"] for step in sent["steps"]] == ["First", "Last"]
-    assert sent["steps"][0]["show"]["run_settings"]["prompt"] == "What is the capital of Peru?"
+    assert sent["steps"][0]["show"]["run_settings"]["prompt"] == "What is the capital of Kenya?"
     assert "holds" not in sent["steps"][0]
     written(tmp_path, GOOD.replace("do:", "doo:"))
     os.utime(path, ns=(1, 1))

@@ -110,12 +110,19 @@ def from_gallery(service: Service) -> str:
     return record.run_entry(service, GALLERY[-1]).to_json()
 
 
-def shipped(service: Service) -> str:
-    return (ASSETS / "runs" / "blend.json").read_text(encoding="ascii")  # of version 2
+def of_version_2(service: Service) -> str:
+    """A shipped run as the first release wrote it."""
+    run = json.loads((ASSETS / "runs" / "blend.json").read_text(encoding="ascii"))
+    for later in ("formats", "made_with", "system", "turns"):
+        del run[later]
+    for column in run["columns"]:
+        del column["given"], column["seed"]
+    run["panels"] = run.pop("columns")
+    return json.dumps(run | {"version": 2})
 
 
 def of_version_3(service: Service) -> str:
-    return json.dumps(json.loads(shipped(service)) | {"formats": {}, "version": 3})
+    return json.dumps(json.loads(of_version_2(service)) | {"formats": {}, "version": 3})
 
 
 WRITERS: dict[str, Callable[[Service], str]] = {
@@ -126,7 +133,7 @@ WRITERS: dict[str, Callable[[Service], str]] = {
     "opened and saved": opened_and_saved,
     "opened and branched": opened_and_branched,
     "record": from_gallery,
-    "shipped": shipped,
+    "version 2": of_version_2,
     "version 3": of_version_3,
 }
 
@@ -225,8 +232,8 @@ def test_a_run_records_what_it_was_made_with(written: dict[str, RunTrace]) -> No
             role for column in written[name].columns for role in column.recipe.split() if "_base" in role
         }
         assert {role.strip("()") for role in roles} <= set(made.models)
-    assert written["shipped"].made_with is None
-    assert written["version 3"] == written["shipped"]
+    assert written["version 2"].made_with is None
+    assert written["version 3"] == written["version 2"]
 
 
 def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
@@ -241,7 +248,7 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
     assert json.loads(lines[0])["notes"] == ""
     check_readers(open_run(saved(service, runs, next(iter(runs.by_id)))))
     # The bundled family's tokenizer is available whatever family is loaded.
-    shipped_run = json.loads(shipped(service)) | {"pieces": {}}
+    shipped_run = json.loads(of_version_2(service)) | {"pieces": {}}
     other = Service.without_models(Settings())
     lines = json.loads(replays.open_file(RunStore(), {"text": json.dumps(shipped_run)}, other))[
         "lines"
@@ -253,7 +260,7 @@ def test_old_files_of_the_command_line_get_their_texts_from_the_tokenizer(
 @pytest.mark.parametrize("family", ["elsewhere", "tiny", "../atlas", ""])
 def test_tokens_of_an_unknown_tokenizer_are_shown_by_id_with_a_message(service: Service, family: str) -> None:
     """`tiny` is loaded, but its tokens do not reproduce the texts of the file's columns."""
-    document = json.loads(shipped(service)) | {"pieces": {}, "family": family}
+    document = json.loads(of_version_2(service)) | {"pieces": {}, "family": family}
     answer = json.loads(replays.open_file(runs := RunStore(), {"text": json.dumps(document)}, service))
     lines = [*map(json.loads, answer["lines"].splitlines())]
     first = document["panels"][0]["tokens"][0]["id"]
