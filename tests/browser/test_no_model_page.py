@@ -45,7 +45,7 @@ def test_a_recorded_run_has_plots_and_sliders_and_explains_why_it_cannot_continu
     recorded = read_run(replays.RUNS / "filter.json")
     page = site.open()
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = 'instant'; }")
-    page.locator("[data-part=absent-gallery] button").nth(7).press("Enter")
+    page.locator("[data-part=absent-gallery] button").nth(8).press("Enter")
     page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
     before = texts(page)
     assert page.locator("[data-part=alpha-value]").inner_text() == "2.00"  # where it was recorded
