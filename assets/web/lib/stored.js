@@ -6,12 +6,16 @@
 export function storedText({ labels, bytes }, { tokens, ended }) {
   /** @type {Record<number, string | (string | undefined)[]>} */
   const w = {};
-  for (const id of tokens.flatMap((token) => [token.i, token.b, ...(token.d ? [token.d[0]] : []), ...token.c.map(([other]) => other)]))
-    w[id] ??= bytes.has(id) ? [labels.get(id), bytes.get(id)] : labels.get(id);
-  const t = tokens.map(({ k, p, n, w: sent, v, r, b, q, ...token }, i) => ({
+  /** @type {(id: number) => void} */
+  const name = (id) => (w[id] ??= bytes.has(id) ? [labels.get(id), bytes.get(id)] : labels.get(id));
+  for (const token of tokens) {
+    for (const id of token.d ? [token.i, token.b, token.d[0]] : [token.i, token.b]) name(id);
+    for (const [id] of token.c) name(id);
+  }
+  const t = tokens.map(({ k, p, n, w: sent, v, r, b, q, noise, ...token }, i) => ({ // noise is computed again
     ...token, ...(i && v === tokens[i - 1].v ? {} : { v }), ...(r === 1 ? {} : { r }), ...(b === token.i ? {} : { b }), ...(q.every((rank) => rank === 1) ? {} : { q }),
   }));
-  return JSON.stringify({ w, t, end: ended }, (_, value) => (value instanceof Map ? undefined : value)); // derived values are computed again
+  return JSON.stringify({ w, t, end: ended });
 }
 
 /** @type {(token: any, column: Column) => Token} */

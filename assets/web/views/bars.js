@@ -42,7 +42,7 @@ export function clearPlot() { // no run is shown
 
 // Redraw the same column at the current slider values; zoom and pan stay.
 export function replot() {
-  figure = structuredClone({ data: run.columns[plotted].bars, layout: run.layout });
+  figure = { ...structuredClone({ data: run.columns[plotted].bars, layout: run.layout }), extent: [0, 0] };
   run.columns[plotted].tokens.forEach((_, i) => addBars(shown(run.columns[plotted], i)));
   emit("replotted");
   drawSoonest();
@@ -53,6 +53,8 @@ export function addBars(token) {
     trace.x.push(token.n);
     trace.y.push(token.y[t]);
   });
+  const sums = [Math.min, Math.max].map((limit) => token.y.slice(0, -1).reduce((sum, y) => sum + limit(y, 0), 0)); // of the stacked bars
+  figure.extent = [Math.min(figure.extent[0], sums[0], token.y.at(-1)), Math.max(figure.extent[1], sums[1], token.y.at(-1))];
   figure.layout.xaxis.tickvals.push(token.n);
   figure.layout.xaxis.ticktext.push(tickLabel(token.s || run.labels.get(token.i)));
 }
@@ -62,15 +64,31 @@ async function drawBars() {
   if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");
-  const fresh = !box.data;
-  await Plotly.react(box, themed(narrow(box) ? figure.data.map((trace) => ({ ...trace, name: shortName(trace.name) })) : figure.data), layoutNow(box), PLOT_CONFIG);
+  const fresh = !box.data, layout = layoutNow(box);
+  const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
+  if (partly) layout.yaxis.range = wholeHeight();
+  const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
+  await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
   if (fresh) listenTo(box);
+}
+
+// While text streams, plotly gets only the tokens in view, because it styles every bar it has, seen or not.
+function tokensIn([from, to]) {
+  const first = Math.max(0, Math.floor(from)), end = Math.ceil(to) + 1;
+  return figure.data.map((trace) => ({ ...trace, x: trace.x.slice(first, end), y: trace.y.slice(first, end) }));
+}
+
+// The range that plotly would choose for all tokens.
+function wholeHeight() {
+  const [low, high] = figure.extent, pad = 0.055 * (high - low || 1);
+  return [low - (low < 0 ? pad : 0), high + (high > 0 ? pad : 0)];
 }
 
 function listenTo(box) {
   box.on("plotly_relayout", (change) => {
     if (change["xaxis.autorange"]) setOwnView("bars", "all");
     else if ("xaxis.range[0]" in change) setOwnView("bars", [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+    if (running) drawSoonest(); // with all tokens
   });
 }
 

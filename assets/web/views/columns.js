@@ -55,12 +55,12 @@ export function growColumn(column) {
 }
 
 export function settleColumns() {
-  for (const column of grown) {
-    const { view } = column;
-    if (!column.ended) view.speed.textContent = speedText(column);
-    if (!column.ended && column.drafted) view.drafts.textContent = draftsText(column);
-    if (view.atEnd && !column.ended) view.text.scrollTop = view.text.scrollHeight;
+  const growing = [...grown].filter(({ ended }) => !ended);
+  for (const column of growing) {
+    column.view.speed.textContent = speedText(column);
+    if (column.drafted) column.view.drafts.textContent = draftsText(column);
   }
+  for (const { view } of growing) if (view.atEnd) view.text.scrollTop = view.text.scrollHeight; // after all texts: one layout for all
   grown.clear();
 }
 

@@ -21,14 +21,10 @@ export function onValue() {
 
 // Lines of the stream or of a replayed file. Listeners decide what each line does to the page.
 export function take(lines) {
-  lines.forEach(onLine);
-  emit("taken");
-}
-
-function onLine(line) {
   noteNews();
   hideError("server");
-  emit(line.k, line);
+  for (const line of lines) emit(line.k, line);
+  emit("taken");
 }
 
 export function listen() {
