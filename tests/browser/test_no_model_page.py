@@ -30,7 +30,7 @@ def test_a_page_without_a_model_plays_recorded_runs(site: Site, width: int, them
     page.locator("[data-part=absent-gallery] button").nth(3).press("Enter")
     page.select_option("[data-part=replay-speed]", "instant")
     page.wait_for_function("document.querySelector('[data-part=replay-play]').textContent === 'Replay'")
-    assert "Portuguese" in texts(page)[2]
+    assert "Persian" in texts(page)[2]
     page.locator(".pane .t").last.focus()
     page.keyboard.press("Home")
     assert "token 1 of" in page.locator("[data-part=card-title]").inner_text()

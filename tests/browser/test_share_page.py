@@ -283,7 +283,7 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(site: Site, tmp_pat
     assert texts(page) == before[2:] * 3
     at_once(page)
     press(page, "[data-part=open]")
-    page.locator("[data-part=gallery] button").nth(5).press("Enter")  # recorded by Atlas, and Echo is loaded
+    page.locator("[data-part=gallery] button").nth(6).press("Enter")  # recorded by Atlas, and Echo is loaded
     page.wait_for_selector("[data-part=replay-title]:text('Two behaviours at once')")
     wait_replay(page)
     page.locator(".pane.up .t").first.press("r")
