@@ -419,14 +419,15 @@ export const runsOf = (node) => [node.run, ...node.same.values()];
 export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) => other.id === id) || null;
 /** @type {(node: TreeNode) => number | null} */
 export const sameOf = (node) => [...node.same].find(([, other]) => other === wholeRun())?.[0] ?? null; // whose text is scored; null: own text
+/** @type {(columns: Column[]) => string[]} */
+const usedBy = (columns) => [...new Set(columns.flatMap(controlsOf))]; // the controls of these columns
 /** @type {() => string[]} */
-export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
+export const runControls = () => (run ? usedBy(run.columns) : []); // those of the shown run
 
 // The positions of the sliders that affect these columns.
 /** @type {(columns: Column[]) => Controls} */
 export function slidersOf(columns) {
-  const names = [...new Set(columns.flatMap(controlsOf))];
-  return Object.fromEntries(names.map((name) => [name, controls[name]]).filter(([, value]) => Number.isFinite(value)));
+  return Object.fromEntries(usedBy(columns).map((name) => [name, controls[name]]).filter(([, value]) => Number.isFinite(value)));
 }
 
 // ---- events

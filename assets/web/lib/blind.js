@@ -2,13 +2,14 @@
 
 /** @import { Column, Poll, Run } from "../types.js" */
 
+import { writtenText } from "./conversation.js";
 import { shuffled } from "./poll.js";
 import { textOf } from "./tokens.js";
 
 /** @type {(k: number) => string} */
 export const letterOf = (k) => String.fromCharCode(65 + k);
 /** @type {(column: Column) => string} */
-export const wholeText = (column) => (textOf(column) + (column.ended?.s || "")).trim();
+export const wholeText = (column) => writtenText(column).trim();
 
 // The column that is asked for: the up-scaled one; of several, or of none, the one that the page plots first.
 /** @type {(run: Run) => number} */
@@ -28,7 +29,7 @@ export function canBeBlind(run) {
 /** @type {(run: Run) => number[]} */
 export const blindOrder = (run) => shuffled(run.columns.map((_, p) => p), [run.prompt, ...run.columns.map(textOf)].join("\n"));
 
-// The run as it may be seen: letters for names, and no tokens, whose colours, numbers and cards would say it all.
+// The run as it may be seen: letters for names, and no tokens, whose colours, numbers and cards would give the answer away.
 /** @type {(run: Run, order: number[]) => Run} */
 export function inDisguise(run, order) {
   const columns = order.map((p, k) => ({

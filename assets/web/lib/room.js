@@ -3,7 +3,7 @@
 /** @import { ClassRoom, Poll, RoomNow } from "../types.js" */
 
 import { withoutAnswer } from "./poll.js";
-import { HIDDEN } from "./signs.js";
+import { codeLabel, HIDDEN } from "./signs.js";
 
 const MOST_CHARS = { id: 64, title: 400, label: 200 }; // as in eft_demo/classroom/poll.py
 const LINK_CHARS = 16_000;
@@ -11,7 +11,7 @@ const LINK_CHARS = 16_000;
 // A text as a phone shows it: invisible characters by their code points, and not longer than the server takes.
 /** @type {(text: string, most: number) => string} */
 function plain(text, most) {
-  const characters = [...text.replace(HIDDEN, (sign) => "⟨" + sign.codePointAt(0)?.toString(16).toUpperCase() + "⟩")];
+  const characters = [...text.replace(HIDDEN, codeLabel)];
   return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : characters.join("");
 }
 

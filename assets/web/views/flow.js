@@ -96,7 +96,7 @@ function onDone() {
   drawModes();
   nextSample();
   if (!run || run.n !== nonce) say("The run did not start."); // its error is an alert
-  else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+  else say(run.columns.map((column) => column.name + ": " + column.tokens.length + " tokens, " + ending(column)).join(". "));
 }
 
 // Selects the token that the link names, in the shared text if the link has one; otherwise a notable token.

@@ -9,7 +9,7 @@
 import { withoutSettings } from "../lib/address.js";
 import { onlyWith } from "../lib/history.js";
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
-import { madeOtherwise, sound, storedText } from "../lib/stored.js";
+import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
   config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place,
@@ -168,9 +168,14 @@ function settingsNow() {
 }
 
 function viewNow() {
-  const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
+  const prompt = part("prompt"), caret = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, caret: at, scroll: window.scrollY };
+  return {
+    selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null,
+    colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value,
+    lesson: lesson && { name: lesson.name, at: lesson.at },
+    drawer, caret, scroll: window.scrollY,
+  };
 }
 
 // A run that is still being replayed is stored whole.
@@ -276,7 +281,7 @@ function runFrom(id, key) {
   made.columns.forEach((column, p) => {
     const { w, t, end } = texts[p];
     addLabels(made, w);
-    for (const token of t) record(column, sound(token, column));
+    for (const token of t) record(column, checkedToken(token, column));
     column.tokens.key = column.text;
     Object.assign(column, { sampling: first.columns[p].sampling, given: first.columns[p].given, ended: end || { why: "cut", error: null }, fresh: !end });
   });

@@ -1,6 +1,7 @@
 // Present: one screen in large type with the columns, α and one small plot, and with a lesson or a question to the class if
 // one is open. The style sheet does it; here are its keys, and the QR code of the page's address.
 
+import { isOnlyHere } from "../lib/room.js";
 import { element, isOurs, isTyping, onKeys, part, showText } from "../dom.js";
 import { emit, on, poll, run, running } from "../store.js";
 import { goBlind } from "./blind.js";
@@ -17,7 +18,6 @@ import { allow } from "./teach.js";
 
 const SHORT_CHARS = 60; // a longer address is not for copying by hand
 const KEPT = "eft-presenting"; // in this tab, so that a reload comes back to it
-const ONLY_HERE = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 const root = () => element.querySelector(".eft").classList;
 const isPresenting = () => root().contains("presenting");
@@ -66,7 +66,7 @@ async function showCode() {
   const isShort = address.length <= SHORT_CHARS;
   part("qr-link").textContent = (isShort ? address : page).replace(/^https?:\/\//, "");
   const more = isShort ? "" : fits ? "The code also holds the settings of this page. " : "The settings of this page are too long for a code. ";
-  part("qr-note").textContent = more + (ONLY_HERE.test(location.hostname) ? "Phones cannot open this address: it means the machine that shows this page." : "");
+  part("qr-note").textContent = more + (isOnlyHere(location.hostname) ? "Phones cannot open this address: it means the machine that shows this page." : "");
 }
 
 // The next token of what is there: of a live run, of a replay, or of the selection.
