@@ -15,7 +15,7 @@ from eft_demo.families.files import expand_home, is_file
 from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
-from eft_demo.method.roles import SMALL_TUNED
+from eft_demo.method.roles import LARGE_BASE, SMALL_BASE, SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings
 
@@ -254,8 +254,8 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     roles = {
         str(role): _role(str(role), part, default, path.parent) for role, part in top["roles"].parts.items()
     }
-    if not {"large_base", "small_base"} <= set(roles):
-        raise top["roles"].error("A family needs the roles large_base and small_base.")
+    if not {LARGE_BASE, SMALL_BASE} <= set(roles):
+        raise top["roles"].error(f"A family needs the roles {LARGE_BASE} and {SMALL_BASE}.")
     roles |= {
         str(role): _with_base(roles[str(role)], part, roles) for role, part in top["roles"].parts.items()
     }
@@ -413,9 +413,8 @@ def _gguf(table: Mapping[str, Part]) -> str:
 
 
 def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
-    """The role with the tokenizer: the large base, but rather one whose tokenizer need not be rebuilt."""
-    bases = ("large_base", "small_base")
-    return next((role for role in bases if not roles[role].is_gguf), "large_base")
+    """The role whose tokenizer is used: the first base with a tokenizer file, which a GGUF file lacks."""
+    return next((role for role in (LARGE_BASE, SMALL_BASE) if not roles[role].is_gguf), LARGE_BASE)
 
 
 def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:

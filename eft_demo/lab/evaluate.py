@@ -14,19 +14,19 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.method.roles import SMALL_BASE
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import TEMPERATURE, TOP_P, Settings, show_value
 
-SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32
 LENGTH = 96  # tokens; the longest answers of the quiz's behaviours have about 70
 
 # (row of the table, recipe) for the assistant; the other behaviours have no large tuned model.
 ASSISTANT_ROWS = (
-    ("small base", SMALL_BASE),
+    ("small base", Recipe(SMALL_BASE)),
     ("large base", BASE),
     ("small tuned", TUNED),
     ("up-scaled", UPSCALED),

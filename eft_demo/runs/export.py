@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from eft_demo.errors import InputError
 from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.spreadsheet import plain_cell
-from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
+from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label, without_surrogates
 from eft_demo.runs.trace import MAX_CHARS, ColumnTrace, RunTrace, TokenRecord, seed_of
 
 MAX_FILE_CHARS = MAX_CHARS  # of a saved file of any format: what an opened trace may have
@@ -154,19 +154,14 @@ def label_of(token: int, pieces: dict[int, bytes]) -> str:
 
 def escape_markdown(text: str) -> str:
     """One line of plain text: every sign that Markdown knows gets its backslash, the invisible is shown."""
-    return _PUNCTUATION.sub(r"\\\1", token_label(_storable(text).encode()))
+    return _PUNCTUATION.sub(r"\\\1", token_label(without_surrogates(text).encode()))
 
 
 def _fenced(text: str) -> list[str]:
     """A code block that the text cannot leave: its fence is longer than any row of ` in it."""
     longest = max((len(row) for row in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [fence, _storable(text), fence]
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates, which no file can hold, as U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return [fence, without_surrogates(text), fence]
 
 
 def _moved_table(column: ColumnTrace, run: RunTrace, count: int = 8) -> list[str]:

@@ -40,7 +40,7 @@ from eft_demo.runs.link_text import (
 from eft_demo.runs.made_with import Facts, facts_from_text, facts_to_text
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
 from eft_demo.runs.spec import FIRST, MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
-from eft_demo.settings import CONTROLS, Range, check_control, show_value
+from eft_demo.settings import CONTROLS, Range, check_control, number_text, show_value
 
 VERSION = 1
 RENAMED = {"panel": "column"}  # names in older links
@@ -102,9 +102,9 @@ class Link:
         pairs += [(name, str(value)) for name, value in texts.items()]
         pairs += [("made", facts_to_text(self.made))] if self.made else []
         pairs += self._view_pairs()
-        pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
+        pairs += [(name, number_text(value)) for name, value in sorted(spec.controls.items())]
         pairs += [] if spec.length is None else [("length", str(spec.length))]
-        pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
+        pairs += [(name, number_text(getattr(spec.sampling, name))) for name in SAMPLING]
         query = urlencode(pairs, errors="surrogatepass")
         _check_query(query)
         return query
@@ -360,10 +360,6 @@ def _check_text(what: str, text: object, limit: int) -> None:
         raise InputError(
             f"A {what} in a link may have at most {limit:,} characters; got {shown}.", code=f"link_{what}"
         )
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 # Name in a link -> the field of RunSpec and its parser.
