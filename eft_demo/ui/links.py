@@ -4,7 +4,6 @@ Knows the settings of a run and the contents of a link; knows nothing of Gradio.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from eft_demo.engine.service import Service
@@ -19,6 +18,7 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import RunSpec, check_role
 from eft_demo.runs.trace import roles_of
 from eft_demo.settings import COLUMNS, Settings, show_value
+from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.run_form import read_run_spec
 
 DAMAGED = "All other settings have their defaults."
@@ -39,10 +39,10 @@ def make_link(service: Service, posted: object) -> str:
     A long link comes with a "note".
     """
     try:
-        spec = read_run_spec(service, posted if isinstance(posted, Mapping) else {})
+        spec = read_run_spec(service, fields_of(posted))
         query = Link(spec, _facts_here(service, spec)).to_query()
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     if len(query) <= LONG_CHARS:
         return json.dumps({"query": query})
     note = (
@@ -58,7 +58,7 @@ def read_link(service: Service, posted: object) -> str:
     `posted` has the `query`: the address from its ? or # on. {} for an address that is not a link; only a
     note for a link that is too long.
     """
-    query = posted.get("query") if isinstance(posted, Mapping) else None
+    query = fields_of(posted).get("query")
     if not isinstance(query, str):
         return "{}"
     try:
