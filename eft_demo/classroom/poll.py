@@ -1,7 +1,7 @@
 """What a presenter shows to a room, read from posted JSON: a poll, its answer once revealed, and a link.
 
-Knows the form and the length of each field; knows nothing of rooms, votes or pages. Texts are data: nobody
-here interprets them.
+Knows the form and the length of each field; knows nothing of rooms, votes or pages. Texts are data and are
+never interpreted.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Poll:
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def has(self, option: object) -> bool:
-        """Whether that is the id of an option."""
+        """Whether `option` is the id of one of the options."""
         return any(option == one.id for one in self.options)
 
 

@@ -22,7 +22,7 @@ from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.run_form import read_run_spec
 
 DAMAGED = "All other settings have their defaults."
-MAX_SAID = 3  # left-out settings listed; whoever needs more should ask for the link again
+MAX_SAID = 3  # messages on dropped values that are shown; with more, the link is better sent again
 # Some chat and mail programs cut longer links (Discord at 2,000 characters, Excel and old Outlooks at 2,083);
 # browsers accept far more.
 LONG_CHARS = 2000
@@ -91,7 +91,7 @@ def fit(service: Service, spec: RunSpec) -> Fit:
         settings.pop("prompt", None)  # half-typed text stays
     lost: list[str] = []
     columns: list[dict[str, str]] = settings.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
-    if columns:  # no field of the page could give an empty name another
+    if columns:  # an empty name becomes the recipe, because the page has no field to change a name
         settings["columns"] = [
             {**column, "name": column["name"].strip() or column["recipe"]} for column in columns
         ]
@@ -153,15 +153,15 @@ def _formats_that_fit(
     service: Service, spec: RunSpec, settings: dict[str, object], lost: list[str]
 ) -> list[str]:
     """The roles whose prompt format changes; invalid formats move from `settings` to `lost`."""
-    fit: dict[str, PromptFormat] = {}
+    valid: dict[str, PromptFormat] = {}
     for role, own in spec.formats.items():
         try:
             check_role(role, service.family)
             around(own, service.family.templates.get(role))
-            fit[role] = own
+            valid[role] = own
         except EFTError as refusal:
             lost.append(f"This link changes prompt formats, which is not possible here. {refusal}")
     settings.pop("formats", None)
-    if fit:
-        settings["formats"] = {role: asdict(own) for role, own in fit.items()}
-    return list(fit)
+    if valid:
+        settings["formats"] = {role: asdict(own) for role, own in valid.items()}
+    return list(valid)
