@@ -234,12 +234,16 @@ def test_a_prompt_that_was_stopped_while_it_was_read_goes_on_from_there(
     assert [ids_of(column) for column in found] == [ids_of(column) for column in expected]
 
 
+@pytest.mark.parametrize("reader", [{}, {"owner": "a", "session": "1"}], ids=["nobody", "a session"])
 def test_a_drafter_reuses_what_it_has_read(
-    make_engine: Callable[..., Engine], first: RunRequest, monkeypatch: pytest.MonkeyPatch
+    make_engine: Callable[..., Engine],
+    first: RunRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    reader: dict[str, str],
 ) -> None:
     """The small base drafts for the column of the large base, whose history only that column has."""
     engine = make_engine(groups=False)
-    asked = changed(first, columns=(COLUMNS[0],), speculation=Speculation("on", 4))
+    asked = changed(first, columns=(COLUMNS[0],), speculation=Speculation("on", 4), **reader)
     columns = finished(engine, asked)
     reading = Reading(engine, monkeypatch)
     finished(engine, second_turn(asked, columns))
