@@ -83,7 +83,7 @@ def number_text(number: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The allowed values of a control. `check` returns the value as a number or raises InputError.
+    """The allowed values of a control, from `low` to `high`; `above_low` excludes `low` itself.
 
     `code` is the prefix of its error codes; `help` is a short description.
     """
@@ -98,6 +98,7 @@ class Range:
     help: str = ""
 
     def check(self, value: object) -> float | int:
+        """The value as a number. Raises InputError if it is none or outside the range."""
         return check_number(
             self.name,
             value,

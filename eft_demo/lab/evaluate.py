@@ -45,10 +45,12 @@ class Share:
 
     @property
     def value(self) -> float:
+        """The share, from 0 to 1; 0 of an empty count."""
         return self.hits / self.count if self.count else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The interval's lower and upper end, from 0 to 1."""
         if not self.count:
             return 0.0, 1.0
         z, n, p = 1.959964, self.count, self.value

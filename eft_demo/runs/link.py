@@ -125,7 +125,10 @@ def from_query(query: str, allow_negative: bool = False) -> Link | None:
     _check_query(query)
     fields = read_fields(query, _is_ours)
     if (count := sum(map(len, fields.values.values()))) > MAX_FIELDS:
-        raise InputError(f"A link may hold at most {MAX_FIELDS} values; this one has {count:,}.")
+        raise InputError(
+            f"A link may hold at most {MAX_FIELDS} values; this one has {count:,}. Please copy it again.",
+            code="link_fields",
+        )
     others = [name for name in fields.values if _is_ours(name) and name != "v"]
     if "v" in fields.values or ("prompt" in others and len(others) > 1):
         return _Reader(fields, allow_negative).link()
