@@ -249,28 +249,10 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     """Read and check one family file. Raises FamilyError naming the line and what to do."""
     root = read_yaml(path, TRAIN_AGAIN if bundled else CORRECT_IT)
     top = root.table(TOP, ("title", "licence", "context", "roles", "behaviours"))
-    default = _prompt(top["prompt"]) if "prompt" in top else None
-    top["roles"].expect(dict)
-    roles = {
-        str(role): _role(str(role), part, default, path.parent) for role, part in top["roles"].parts.items()
-    }
-    if not {LARGE_BASE, SMALL_BASE} <= set(roles):
-        raise top["roles"].error(f"A family needs the roles {LARGE_BASE} and {SMALL_BASE}.")
-    roles |= {
-        str(role): _with_base(roles[str(role)], part, roles) for role, part in top["roles"].parts.items()
-    }
-    top["behaviours"].expect(list)
-    behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
-    if not behaviours:
-        raise top["behaviours"].error("A family needs at least one behaviour.")
-    if all(roles[behaviour.role].optional for behaviour in behaviours):
-        raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
+    roles = _roles(top["roles"], _prompt(top["prompt"]) if "prompt" in top else None, path.parent)
+    behaviours = _behaviours(top["behaviours"], roles)
     _check_placeholder(top["roles"].parts, behaviours)
-    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
-    if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
-        raise top["tokenizer"].error(
-            f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
-        )
+    tokenizer = _tokenizer(top, roles, path.parent, bundled)
     return Entry(
         name=path.parent.name if bundled else path.stem,
         file=path,
@@ -288,6 +270,36 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         examples=_examples(top, [behaviour.role for behaviour in behaviours]),
         captions=_captions(top, roles),
     )
+
+
+def _roles(part: Part, default: PromptFormat | None, folder: Path) -> dict[str, RoleEntry]:
+    """The roles by name; `default` is the family's prompt, for roles that have none."""
+    part.expect(dict)
+    roles = {str(role): _role(str(role), inner, default, folder) for role, inner in part.parts.items()}
+    if not {LARGE_BASE, SMALL_BASE} <= set(roles):
+        raise part.error(f"A family needs the roles {LARGE_BASE} and {SMALL_BASE}.")
+    return {str(role): _with_base(roles[str(role)], inner, roles) for role, inner in part.parts.items()}
+
+
+def _behaviours(part: Part, roles: Mapping[str, RoleEntry]) -> tuple[Behaviour, ...]:
+    part.expect(list)
+    behaviours = tuple(_behaviour(inner, roles) for inner in part.parts.values())
+    if not behaviours:
+        raise part.error("A family needs at least one behaviour.")
+    if all(roles[behaviour.role].optional for behaviour in behaviours):
+        raise part.error("A family needs a behaviour whose role is not optional.")
+    return behaviours
+
+
+def _tokenizer(top: Mapping[str, Part], roles: Mapping[str, RoleEntry], folder: Path, bundled: bool) -> str:
+    """A file in the family's folder, or the role whose tokenizer is used."""
+    default = "tokenizer.json" if bundled else _tokenizer_role(roles)
+    tokenizer: str = _optional(top, "tokenizer", str, default)
+    if not bundled and tokenizer not in roles and not is_file(folder / tokenizer):
+        raise top["tokenizer"].error(
+            f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
+        )
+    return tokenizer
 
 
 def _check_placeholder(roles: Mapping[str, Part], behaviours: Sequence[Behaviour]) -> None:
