@@ -367,11 +367,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         Recipe(role)
     except RecipeError as error:
         raise part.error(f"{part.name} cannot be used in a recipe. {error}") from None
-    if isinstance(part.value, str):
-        if default is None:
-            raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-        return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
-    table = part.table(ROLE)
+    table: Mapping[str, Part] = {"path": part} if isinstance(part.value, str) else part.table(ROLE)
     gguf = _gguf(table)
     if {"path", "repo", "gguf", "same_as"} & table.keys() not in PLACES:
         raise part.error(

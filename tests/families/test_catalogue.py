@@ -56,6 +56,12 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
     assert entry.roles["polite"].prompt == PromptFormat("chat", "")
 
 
+@pytest.mark.parametrize("role", ["~/small", "{path: ~/small}"])
+def test_the_folder_of_a_role_may_begin_at_the_home(tmp_path: Path, role: str) -> None:
+    entry = read_entry(written(tmp_path, OWN.replace("{path: small}", role)))
+    assert entry.roles["small_base"].path == Path.home() / "small"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
