@@ -156,6 +156,10 @@ def check_control(name: object, value: object, allow_negative: bool = False) -> 
 
 # The engine's limit for alpha and beta: beyond the sliders, to study where the method breaks.
 HIGHEST_WEIGHT = 5.0
+UNDOING = (
+    "A negative weight undoes what tuning did, including safety tuning. To study that, start the app with "
+    "EFT_ALLOW_NEGATIVE_ALPHA=1."
+)
 
 
 def check_weight(name: str, value: object, allow_negative: bool = False) -> float:
@@ -171,11 +175,6 @@ def check_weight(name: str, value: object, allow_negative: bool = False) -> floa
         raise InputError(message, code="undoing", where=name)
     return float(check_number(limits.name, value, low, HIGHEST_WEIGHT, code=limits.code))
 
-
-UNDOING = (
-    "A negative weight undoes what tuning did, including safety tuning. To study that, start the app with "
-    "EFT_ALLOW_NEGATIVE_ALPHA=1."
-)
 
 # Variables that a Hugging Face Space sets for every app; the EFT_ variables take precedence.
 HOSTED_NAMES: Mapping[str, str] = {
