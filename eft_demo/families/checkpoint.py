@@ -134,7 +134,8 @@ def open_gguf(checkpoint: Checkpoint) -> Gguf:
 def damaged(checkpoint: Checkpoint, error: BaseException) -> FamilyError:
     """The error to show for a checkpoint that cannot be read."""
     return FamilyError(
-        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({error_text(error)}). {checkpoint.advice}"
+        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({error_text(error)}). "
+        f"{checkpoint.advice}"
     )
 
 

@@ -187,6 +187,6 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
         raise
     except BaseException as error:  # a Rust panic is not an Exception
         raise FamilyError(
-            f"The family's tokenizer cannot encode this text ({error_text(error)}). Please change the text or "
-            "choose another family."
+            f"The family's tokenizer cannot encode this text ({error_text(error)}). Please change the text "
+            "or choose another family."
         ) from None
