@@ -15,7 +15,7 @@ import pytest
 from eft_demo.settings import Settings
 from eft_demo.ui.page import Page
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, endings, run, serving, texts, wait_end
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -114,11 +114,6 @@ def branch(page: Any, index: int) -> None:
     page.keyboard.press("Enter")
     page.wait_for_function("n => document.querySelectorAll('.node').length > n", arg=nodes)
     wait_end(page)
-
-
-def endings(page: Any) -> list[str]:
-    found: list[str] = page.locator(".pane .foot b").all_inner_texts()
-    return found
 
 
 def speeds(page: Any) -> list[str]:
