@@ -22,6 +22,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.run_store import RunStore, StoredRun
 from tests.asking import ids_of, spec
+from tests.keeping import kept_to_end
 from tests.saying import run_that_says
 
 PROMPT = "Hello <b>you</b> 🙂"
@@ -32,21 +33,13 @@ def runs(service: Service) -> RunStore:
     """One finished run, "a"."""
     runs = RunStore()
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
-    stored = StoredRun.of_run(run)
-    runs.keep("a", stored)
-    while not all(trace.finish_reason for trace in stored.traces):
-        for event in run.events(1.0):
-            stored.add(event)
+    runs.keep("a", kept_to_end(run))
     return runs
 
 
 def finish(begun: tuple[Run, StoredRun]) -> list[ColumnTrace]:
     """All columns of a finished run that started from another."""
-    run, stored = begun
-    while not all(trace.finish_reason for trace in stored.traces):
-        for event in run.events(1.0):
-            stored.add(event)
-    return list(stored.traces)
+    return list(kept_to_end(*begun).traces)
 
 
 def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: RunStore) -> None:
@@ -93,9 +86,7 @@ def warm(service: Service, runs: RunStore) -> list[ColumnTrace]:
     asked = spec(
         "Hi", "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5, temperature=2.0, length=9
     )
-    run = service.start_run(asked)
-    runs.keep("warm", stored := StoredRun.of_run(run))
-    finish((run, stored))
+    runs.keep("warm", kept_to_end(service.start_run(asked)))
     branch = start_branch(service, runs, {"run": "warm", "column": 1, "position": 1, "seed": 9})
     runs.keep("child", branch[1])
     return finish(branch)
