@@ -56,12 +56,6 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
     assert entry.roles["polite"].prompt == PromptFormat("chat", "")
 
 
-@pytest.mark.parametrize("role", ["~/small", "{path: ~/small}"])
-def test_the_folder_of_a_role_may_begin_at_the_home(tmp_path: Path, role: str) -> None:
-    entry = read_entry(written(tmp_path, OWN.replace("{path: small}", role)))
-    assert entry.roles["small_base"].path == Path.home() / "small"
-
-
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -130,6 +124,12 @@ def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: s
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
         read_entry(path)
     assert "Please correct the file" in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["~/small", "{path: ~/small}"])
+def test_the_folder_of_a_role_may_begin_at_the_home(tmp_path: Path, role: str) -> None:
+    entry = read_entry(written(tmp_path, OWN.replace("{path: small}", role)))
+    assert entry.roles["small_base"].path == Path.home() / "small"
 
 
 def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> None:
