@@ -196,7 +196,7 @@ NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
 WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
-# The lowest and the highest value of each number; the whole numbers that are not listed have those of a count.
+# The lowest and the highest value of each number; whole numbers that are not listed are counts.
 _COUNT = (1, 1_000_000)
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "port": (0, 65535),

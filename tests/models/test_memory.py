@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eft_demo.engine.service import Service
-from eft_demo.host.limits import is_memory_error, free_by_limit, shortage
+from eft_demo.host.limits import free_by_limit, is_memory_error, shortage
 from eft_demo.models.memory import free_memory, free_unused, freeze_loaded_objects, out_of_memory
 from eft_demo.settings import Settings
 
