@@ -307,6 +307,8 @@ export interface Poll {
   id: string;
   kind: "token" | "column";
   title: string;
+  prompt: string; // of the run that it is about
+  before: string; // the text before the hidden token, where the title quotes only its end
   options: { id: string; label: string }[];
   answer: string | null;
   revealed: boolean;
