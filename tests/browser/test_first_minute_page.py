@@ -60,7 +60,7 @@ def test_the_prompt_completes_what_is_typed_and_runs_what_is_chosen(site: Site) 
 
 
 def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:
-    page = site.open()
+    page = site.open(1280, 720)
     run(page, "Why do my socks vanish?", 12)
     page.wait_for_selector("[data-part=outside]:not([hidden])")
     assert page.evaluate(VIEWED)[2][1] <= 720, "the line takes its place from the texts"
@@ -130,7 +130,7 @@ def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
 
 def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) -> None:
     welcome(site)
-    page = site.open()
+    page = site.open(1280, 720)
     page.wait_for_selector(".pane.up .t")
     assert page.input_value("#eft-prompt") == "What is the capital of Peru?"
     assert "Lima" in texts(page)[2] and page.locator("[data-part=stop]").is_disabled()
