@@ -56,6 +56,7 @@ async function join(code, invite) {
 
 function askForCode(why) {
   room = view = wanted = null;
+  withdrawn = false;
   part("enter").hidden = false;
   for (const id of ["poll", "code", "inspect", "another"]) part(id).hidden = true;
   part("status").textContent = "";
@@ -190,7 +191,7 @@ function make(tag, text, name = "") {
 
 function fromAddress() {
   const { code, invite } = readAddress(location.hash);
-  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = null), join(code, invite);
+  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = null), (withdrawn = false), join(code, invite);
   return code;
 }
 

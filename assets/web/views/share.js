@@ -54,7 +54,7 @@ export async function addressNow() {
   const page = pageAddress();
   if (lesson) return page + lessonHash(lesson.name, lesson.at);
   const answer = config.absent ? {} : await makeLink();
-  return answer.query ? page + "#" + answer.query : page;
+  return answer.query ? page + "#" + withView(answer.query, { branches: branchesShown().branches }) : page;
 }
 
 async function copyLink() {
