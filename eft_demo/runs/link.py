@@ -61,7 +61,7 @@ MAX_FIELDS = 300  # ten times what a run of the page has; every invalid one adds
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch: column and place count from 1; a `token` of None is sampled; `all` columns continue or one."""
+    """A branch. Column and place count from 1; a `token` of None is sampled; `all` columns or one go on."""
 
     column: int
     place: int
@@ -72,10 +72,8 @@ class Branch:
 
     def as_text(self) -> str:
         """As a link has it."""
-        return json.dumps([*(getattr(self, name) for name in _BRANCH[:4]), int(self.all), dict(self.controls)])
-
-
-_BRANCH = ("column", "place", "token", "seed", "all", "controls")
+        fields = [self.column, self.place, self.token, self.seed, int(self.all), dict(self.controls)]
+        return json.dumps(fields)
 
 
 @dataclass(frozen=True, slots=True)
