@@ -374,9 +374,9 @@ export const setHome = (address) => void (home = address);
 /** @type {(address: string) => void} */
 export const setOwnAddress = (address) => void (ownAddress = address);
 
-/** @type {(LinkedView & { settings: any }) | null} */
+/** @type {(LinkedView & { settings: any, begun?: boolean }) | null} */
 export let wanted = null; // what a link wants to be shown after a run with its settings
-/** @type {(next: (LinkedView & { settings: any }) | null) => void} */
+/** @type {(next: (LinkedView & { settings: any, begun?: boolean }) | null) => void} */
 export const want = (next) => void (wanted = next);
 
 export const stopKeeping = () => void (keeping = false);

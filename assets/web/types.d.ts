@@ -260,6 +260,15 @@ export interface LinkedView {
   colour?: string;
   shared?: number; // the column whose text all score
   selected?: number[] | null; // column and token
+  branches?: LinkedBranch[]; // from the run to the text that is shown
+}
+export interface LinkedBranch {
+  column: number;
+  place: number; // of the first token that it does not keep
+  token: number | null; // what stands there; null: sampled
+  seed: number;
+  all: boolean;
+  controls: Controls;
 }
 
 /** What the page says over an opened run; `settings` are those of it that can be filled in here. */
@@ -307,6 +316,8 @@ export interface Poll {
   id: string;
   kind: "token" | "column";
   title: string;
+  prompt: string; // of the run that it is about
+  before: string; // the text before the hidden token, where the title quotes only its end
   options: { id: string; label: string }[];
   answer: string | null;
   revealed: boolean;

@@ -256,6 +256,8 @@ def _phone_poll(room: Room, poll: Poll) -> dict[str, object]:
         "number": room.polls,
         "kind": poll.kind,
         "title": poll.title,
+        "prompt": poll.prompt,
+        "before": poll.before,
         "options": [{"id": option.id, "label": option.label} for option in poll.options],
         "revealed": poll.revealed,
     }

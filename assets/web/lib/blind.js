@@ -44,5 +44,5 @@ export function blindPoll(run, order, id) {
   const asked = askedColumn(run), only = run.columns.filter(({ kind }) => kind === "up").length === 1;
   const title = only ? "Which column is the up-scaled one?" : "Which column is " + run.columns[asked].name + "?";
   const options = order.map((_, k) => ({ id: letterOf(k), label: "Column " + letterOf(k) }));
-  return { id, kind: "column", title, options, answer: letterOf(order.indexOf(asked)), revealed: false };
+  return { id, kind: "column", title, prompt: run.prompt, before: "", options, answer: letterOf(order.indexOf(asked)), revealed: false };
 }

@@ -13,7 +13,7 @@ import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
   config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place,
-  plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
+  plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
 import { show } from "./branching.js";
@@ -173,7 +173,7 @@ function viewNow() {
   return {
     selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null,
     colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value,
-    lesson: lesson && { name: lesson.name, at: lesson.at },
+    lesson: lesson && { name: lesson.name, at: lesson.at }, asking: Boolean(poll && !poll.revealed),
     drawer, caret, scroll: window.scrollY,
   };
 }
@@ -253,9 +253,10 @@ function restore(id) {
   const own = saved.settings.prompt !== config.welcome?.prompt; // not the question that a new page begins with
   const changed = JSON.stringify(own ? saved.settings : { ...saved.settings, prompt: "" }) !== untouched;
   setPlaces(saved.places);
-  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
+  const closed = saved.view.asking ? " The question to the class was closed; Predict or Blind asks it again." : "";
+  const tellBack = (ending) => notice((saved.word || wordFor(same, found.length, ending)) + closed + (!saved.word && same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
   if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
-  else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
+  else if (found.length || changed || saved.word || closed) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
 

@@ -20,7 +20,8 @@ export function drawTree() {
   const many = history !== null && history.tree.ids.length > 1;
   part("undo").disabled = !history || !history.past.length;
   part("redo").disabled = !history || !history.future.length;
-  part("branches").hidden = !many;
+  part("branches").hidden = part("runs-open").hidden = !many;
+  part("runs-count").textContent = history ? history.tree.ids.length : "";
   part("delete-branch").hidden = !many || !isRemovable(history.tree.current);
   if (!many) return void part("tree").replaceChildren();
   const had = part("tree").contains(document.activeElement);
