@@ -87,8 +87,9 @@ class View:
 
     def as_json(self) -> dict[str, object]:
         """Only what it sets."""
-        found = {"colour": self.colour, "shared": self.shared, "selected": self.selected}
-        found |= {"branches": [asdict(branch) for branch in self.branches]}
+        branches = [asdict(branch) for branch in self.branches]
+        found: dict[str, object] = {"colour": self.colour, "shared": self.shared, "selected": self.selected}
+        found["branches"] = branches
         return {name: value for name, value in found.items() if value}
 
 
