@@ -204,8 +204,8 @@ def _with_sampling(command: Callable[..., None]) -> Callable[..., None]:
     for name, limits in SAMPLING.items():
         kind = int if limits.integer else float
         option = Annotated[kind, typer.Option(help=limits.help)]  # type: ignore[valid-type]
-        usual = kind(limits.default)
-        options.append(Parameter(name, Parameter.KEYWORD_ONLY, default=usual, annotation=option))
+        default = kind(limits.default)
+        options.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=option))
     command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
     return command
 

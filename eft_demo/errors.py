@@ -23,6 +23,11 @@ class EFTError(Exception):
         self.where = where or self.where
 
 
+def error_text(error: BaseException, most: int | None = 200) -> str:
+    """The class and message of any exception on one line, cut to `most` characters; None keeps it whole."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:most]
+
+
 @contextmanager
 def at_field(where: str) -> Iterator[None]:
     """Set `where` on any EFTError raised inside that does not name a field yet."""

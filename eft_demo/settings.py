@@ -83,7 +83,7 @@ def number_text(number: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The allowed values of a control. `check` returns the value as a number or raises InputError.
+    """The allowed values of a control, from `low` to `high`; `above_low` excludes `low` itself.
 
     `code` is the prefix of its error codes; `help` is a short description.
     """
@@ -98,6 +98,7 @@ class Range:
     help: str = ""
 
     def check(self, value: object) -> float | int:
+        """The value as a number. Raises InputError if it is none or outside the range."""
         return check_number(
             self.name,
             value,
@@ -155,6 +156,10 @@ def check_control(name: object, value: object, allow_negative: bool = False) -> 
 
 # The engine's limit for alpha and beta: beyond the sliders, to study where the method breaks.
 HIGHEST_WEIGHT = 5.0
+UNDOING = (
+    "A negative weight undoes what tuning did, including safety tuning. To study that, start the app with "
+    "EFT_ALLOW_NEGATIVE_ALPHA=1."
+)
 
 
 def check_weight(name: str, value: object, allow_negative: bool = False) -> float:
@@ -170,11 +175,6 @@ def check_weight(name: str, value: object, allow_negative: bool = False) -> floa
         raise InputError(message, code="undoing", where=name)
     return float(check_number(limits.name, value, low, HIGHEST_WEIGHT, code=limits.code))
 
-
-UNDOING = (
-    "A negative weight undoes what tuning did, including safety tuning. To study that, start the app with "
-    "EFT_ALLOW_NEGATIVE_ALPHA=1."
-)
 
 # Variables that a Hugging Face Space sets for every app; the EFT_ variables take precedence.
 HOSTED_NAMES: Mapping[str, str] = {
@@ -196,25 +196,25 @@ NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
 WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
-_COUNTS = (
-    "max_runs_each",
-    "max_runs_per_minute",
-    "max_unheard",
-    "max_kept_runs",
-    "max_opened_files",
-    "max_kept_mb",
-    "keep_minutes",
-    "max_heavy_each",
-    "max_heavy_address",
-    "max_rooms",
-    "max_rooms_address",
-    "max_students",
-    "max_room_polls",
-    "max_poll_kb",
-    "max_votes_per_minute",
-    "max_wrong_codes",
-    "room_minutes",
-)
+# The lowest and the highest value of each number; whole numbers that are not listed are counts.
+_COUNT = (1, 1_000_000)
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "threads": (0, 1024),
+    "max_sequences": (3, 4096),  # the page needs three
+    "max_waiting": (0, 100_000),
+    "prefix_cache_mb": (0, 1_000_000),
+    "candidates": (1, 100),
+    "max_share": (0, 1),
+    "listen_s": (0, 600),
+    "blocked_s": (0, 600),
+    "max_heavy_s": (0, 60),
+    "deadline_s": (0, 86_400),
+    "pace": (0, 1000),
+    "hold_s": (0, 86_400),
+    "updates_per_s": (0, 60),
+}
+_MAY_BE_0 = ("pace", "hold_s")  # other fractions must be above their lowest value
 _YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
@@ -277,25 +277,7 @@ class Settings:
     candidates: int = 8  # listed per token: fits beside the text without scrolling
 
     def __post_init__(self) -> None:
-        check_number("EFT_PORT", self.port, 0, 65535, integer=True)
-        check_number("EFT_THREADS", self.threads, 0, 1024, integer=True)
-        check_number("EFT_MAX_PROMPT_CHARS", self.max_prompt_chars, 1, 1_000_000, integer=True)
-        check_number("EFT_MAX_NEW_TOKENS", self.max_new_tokens, 1, 1_000_000, integer=True)
-        check_number("EFT_DEFAULT_NEW_TOKENS", self.default_new_tokens, 1, 1_000_000, integer=True)
-        check_number("EFT_MAX_SEQUENCES", self.max_sequences, 3, 4096, integer=True)  # the page needs three
-        check_number("EFT_MAX_WAITING", self.max_waiting, 0, 100_000, integer=True)
-        check_number("EFT_PREFIX_CACHE_MB", self.prefix_cache_mb, 0, 1_000_000, integer=True)
-        for name in _COUNTS:
-            check_number(variable_of(name), getattr(self, name), 1, 1_000_000, integer=True)
-        check_number("EFT_MAX_SHARE", self.max_share, 0, 1, above_low=True)
-        check_number("EFT_LISTEN_S", self.listen_s, 0, 600, above_low=True)
-        check_number("EFT_BLOCKED_S", self.blocked_s, 0, 600, above_low=True)
-        check_number("EFT_MAX_HEAVY_S", self.max_heavy_s, 0, 60, above_low=True)
-        check_number("EFT_DEADLINE_S", self.deadline_s, 0, 86_400, above_low=True)
-        check_number("EFT_PACE", self.pace, 0, 1000)
-        check_number("EFT_HOLD_S", self.hold_s, 0, 86_400)
-        check_number("EFT_UPDATES_PER_S", self.updates_per_s, 0, 60, above_low=True)
-        check_number("EFT_CANDIDATES", self.candidates, 1, 100, integer=True)
+        self._check_numbers()
         for name, known in WORDS.items():
             if (value := getattr(self, name)) not in known:
                 raise InputError(
@@ -312,6 +294,16 @@ class Settings:
             )
         # Lowering the maximum lowers the default too, so that one variable is enough.
         object.__setattr__(self, "default_new_tokens", min(self.default_new_tokens, self.max_new_tokens))
+
+    def _check_numbers(self) -> None:
+        for field in fields(self):
+            if field.type not in (int, float):
+                continue
+            integer = field.type is int
+            low, high = _COUNT if integer and field.name not in _LIMITS else _LIMITS[field.name]
+            above_low = not integer and field.name not in _MAY_BE_0
+            variable, value = variable_of(field.name), getattr(self, field.name)
+            check_number(variable, value, low, high, integer=integer, above_low=above_low)
 
     @property
     def max_conversation_chars(self) -> int:

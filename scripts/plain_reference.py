@@ -33,6 +33,7 @@ from eft_demo.method.sampling_settings import Sampling
 from eft_demo.method.speculation import parse_speculation
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import RunSpec
+from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 
 # First and second turns in five scripts: Latin, Cyrillic, Arabic, Chinese characters, Devanagari.
@@ -163,11 +164,16 @@ class Count:
     equal: int = 0
     total: int = 0
 
-    def add(self, what: str, loop: Written, ids: Sequence[int]) -> None:
-        """Compare the app's `ids` and print where they differ."""
+    def add(self, what: str, loop: Written, said: str, trace: ColumnTrace) -> None:
+        """Compare the app's column with what the loop wrote, the text `said`, and print where they differ."""
+        ids = [record.id for record in trace.tokens]
         self.total += 1
-        self.equal += loop.ids == list(ids)
-        if loop.ids != list(ids):
+        self.equal += loop.ids == ids
+        if trace.error:
+            write_stdout(f"ERROR {what}: {trace.error}")
+        elif trace.text.strip() != said.strip():
+            write_stdout(f"OTHER TEXT {what}: loop {said!r}, app {trace.text!r}")
+        if loop.ids != ids:
             pairs = zip(loop.ids, ids, strict=False)
             short = min(len(loop.ids), len(ids))
             at = next((i for i, (mine, yours) in enumerate(pairs) if mine != yours), short)
@@ -229,11 +235,7 @@ def _compare_conversation(
             earlier.append([question, *(trace.text for trace in traces)])
             for trace, loop, turns in zip(traces, loops, loop_turns, strict=True):
                 what = f"{question} / {trace.recipe}, alpha {alpha:g}, drafts {speculation}"
-                count.add(what, loop, [record.id for record in trace.tokens])
-                if trace.error:
-                    write_stdout(f"ERROR {what}: {trace.error}")
-                elif trace.text.strip() != turns[-1][1].strip():
-                    write_stdout(f"OTHER TEXT {what}: loop {turns[-1][1]!r}, app {trace.text!r}")
+                count.add(what, loop, turns[-1][1], trace)
 
 
 def main() -> None:

@@ -70,6 +70,11 @@ def finished(engine: Engine, asked: RunRequest) -> list[ColumnTrace]:
     return collect(run)
 
 
+def ids_of(column: ColumnTrace) -> tuple[int, ...]:
+    """The token ids of a column's text."""
+    return tuple(record.id for record in column.tokens)
+
+
 def changed(asked: RunRequest, **fields: Any) -> RunRequest:
     """The request with some of its fields, or of its spec's, replaced."""
     own = {name: fields.pop(name) for name in ("forced", "owner", "prompts", "session") if name in fields}

@@ -19,6 +19,7 @@ BY_TOKEN = {
 
 
 def storable(text: str) -> str:
+    """The text with U+FFFD in place of lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -210,6 +210,14 @@ def texts(page: Any) -> list[str]:
     return found
 
 
+def endings(page: Any) -> list[str]:
+    """Why the text of every column ended."""
+    found: list[str] = page.eval_on_selector_all(
+        ".pane .foot b", "nodes => nodes.map(node => node.textContent)"
+    )
+    return found
+
+
 def violations(page: Any) -> list[str]:
     """The violations that axe rates serious or critical, each with its first element."""
     if not page.evaluate("typeof axe === 'object'"):

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from eft_demo.engine.engine import Engine
 from eft_demo.models.base import SlotModel
 from eft_demo.models.protocol import LanguageModel, SavedRow, Slot
 
@@ -101,6 +102,12 @@ class FaultyModel(ToyModel):
         """(vocab,) logits, all NaN once the fault has occurred."""
         logits = super().logits_after(history)
         return torch.full_like(logits, torch.nan) if self.forwards >= self.after else logits
+
+
+def is_free(engine: Engine) -> bool:
+    """Whether no sequence and no slot is in use, in any model."""
+    held = any(slots_in_use(model) for model in engine.models.values())
+    return engine.active_sequences == engine.waiting == 0 and not held
 
 
 def slots_in_use(model: LanguageModel) -> Collection[Slot]:

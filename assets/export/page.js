@@ -1,5 +1,5 @@
-// A saved run, drawn without any network: joined with what it imports into the one script of the saved page. The page's own
-// modules draw it from the lines that the page would have been sent; here is only who is looked at.
+// A saved run, drawn without any network: joined with its imports into the one script of the saved page. The page's own modules
+// draw it from the lines that the server would send; this module adds only selecting and colouring.
 
 import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/dom.js";
 import { placeAfter } from "../web/lib/keys.js";

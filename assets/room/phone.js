@@ -1,15 +1,16 @@
 // A phone in a class room: joins by code or by link, shows the open question, votes, and waits for news by long polling. Texts
 // of the server are only ever shown as text.
 
-import { NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { postToRoom } from "../web/room-post.js";
+import { linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const KEPT = "eft-rooms"; // {last, tokens}: which phone this is in which room, so that its vote stays its own after a reload
-const DEAD_MS = 40_000; // the server answers after at most 20 s
 const LOST = "The connection is lost. Your vote is kept, and this page keeps trying.";
 const part = (id) => document.getElementById(id);
 
 let room = null; // {code, token} once joined
 let view = null; // what the server sent last
+let withdrawn = false; // whether the last question went without its answer
 let waiting = null; // cancels the request for news that is under way
 let turn = 0; // of the loops for news: only the newest goes on
 let wanted = null; // {poll, option}: a vote that the server has not confirmed
@@ -30,20 +31,6 @@ function keep(value) {
   } catch { /* as above */ }
 }
 
-// Returns {status, answer}; status 0: the server could not be reached, or something else answered.
-async function post(act, body, cancel = new AbortController()) {
-  const headers = { "Content-Type": "application/json", "X-EFT-Page": "1" };
-  const timer = setTimeout(() => cancel.abort(), DEAD_MS); // old phones have no AbortSignal.timeout
-  try {
-    const answer = await fetch("room/" + act, { method: "POST", headers, body: JSON.stringify(body), signal: cancel.signal, cache: "no-store" });
-    return { status: answer.status, answer: await answer.json() };
-  } catch {
-    return { status: 0, answer: {} };
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const pauseUntilWoken = (ms) => Promise.race([sleep(ms), new Promise((resolve) => (wake = resolve))]);
 const say = (text) => void (part("trouble").textContent === text || (part("trouble").textContent = text));
@@ -51,7 +38,7 @@ const say = (text) => void (part("trouble").textContent === text || (part("troub
 async function join(code, invite) {
   const token = kept().tokens[code] ?? null, mine = (turn += 1);
   for (let failures = 1; ; failures += 1) {
-    const { status, answer } = await post("join", { code, invite, token });
+    const { status, answer } = await postToRoom("join", { code, invite, token });
     if (mine !== turn) return null; // another code was entered meanwhile
     if (status === 200) {
       room = { code: answer.code, token: answer.token };
@@ -69,6 +56,7 @@ async function join(code, invite) {
 
 function askForCode(why) {
   room = view = wanted = null;
+  withdrawn = false;
   part("enter").hidden = false;
   for (const id of ["poll", "code", "inspect", "another"]) part(id).hidden = true;
   part("status").textContent = "";
@@ -94,7 +82,7 @@ async function listenForNews() {
   while (mine === turn && room) {
     const since = performance.now(), before = view.news;
     waiting = new AbortController();
-    const { status, answer } = await post("hear", { ...room, news: before }, waiting);
+    const { status, answer } = await postToRoom("hear", { ...room, news: before }, waiting);
     if (mine !== turn || !room) return;
     if (answer.error === "no_room") return endHere();
     if (status === 200) {
@@ -120,7 +108,7 @@ async function sendWanted() {
   if (sending) return;
   sending = true;
   for (let failures = 1; wanted && room; ) {
-    const now = wanted, there = room, { status, answer } = await post("vote", { ...room, ...now });
+    const now = wanted, there = room, { status, answer } = await postToRoom("vote", { ...room, ...now });
     if (room !== there) continue;
     if (answer.error === "no_room") endHere();
     else if (status === 0 || status >= 500) {
@@ -149,6 +137,7 @@ function restart() {
 function show(next) {
   if (view && next.news < view.news) return; // answered before what is shown
   const isNew = next.poll && next.poll.number !== view?.poll?.number;
+  withdrawn = !next.poll && (withdrawn || Boolean(view?.poll && !view.poll.revealed));
   view = wanted && next.poll?.number === wanted.poll && !next.poll.revealed ? { ...next, mine: wanted.option } : next;
   if (isNew) say("");
   part("enter").hidden = true;
@@ -156,12 +145,19 @@ function show(next) {
   part("code").textContent = room.code;
   part("poll").hidden = !view.poll;
   if (view.poll) drawPoll(isNew);
-  part("status").textContent = statusOf(view);
+  part("status").textContent = statusOf(view, withdrawn);
+  const { label, note } = linkWords(view.link);
   part("inspect").hidden = !view.link;
   part("link").href = "./#" + view.link;
+  part("link").textContent = label;
+  part("link-note").textContent = note;
 }
 
 function drawPoll(isNew) {
+  for (const name of ["prompt", "before"]) {
+    part(name + "-text").textContent = view.poll[name];
+    part(name).hidden = !view.poll[name];
+  }
   part("title").textContent = view.poll.title;
   const lines = optionLines(view), buttons = [...part("options").children];
   if (isNew || buttons.length !== lines.length) part("options").replaceChildren(...lines.map(makeOption));
@@ -195,7 +191,7 @@ function make(tag, text, name = "") {
 
 function fromAddress() {
   const { code, invite } = readAddress(location.hash);
-  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = null), join(code, invite);
+  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = null), (withdrawn = false), join(code, invite);
   return code;
 }
 

@@ -1,6 +1,6 @@
 // What a phone shows, worked out from what the server sent. Pure: it knows neither the document nor the network.
 
-export const NO_ROOM = "This room has ended, or this phone was away from it for long. Thank you for taking part.";
+export const NO_ROOM = "This room has ended: the lesson is over, this phone was away for long, or the server was restarted. If the screen shows a new code, enter it here.";
 
 // The code and the invitation in an address such as …/room#BCDFGH.x7Qk2p9A; empty where there are none.
 export function readAddress(hash) {
@@ -29,11 +29,17 @@ function markOf(poll, id, mine) {
 
 const noteOf = ({ counts, notes }, id) => [counts[id] === 1 ? "1 vote" : counts[id] + " votes", notes[id]].filter(Boolean).join(" · ");
 
-export function statusOf({ poll, mine }) {
-  if (!poll) return "You are in. The next question appears here.";
+// `withdrawn`: the last question went without its answer, as when the presenter's page was reloaded.
+export function statusOf({ poll, mine }, withdrawn = false) {
+  if (!poll) return (withdrawn ? "The question was closed without an answer." : "You are in.") + " The next question appears here.";
   if (poll.revealed) return mine === null ? "The question is closed." : mine === poll.answer ? "You were right." : poll.answer === null ? "The question is closed." : "The answer is marked.";
   return mine === null ? "Choose one." : "Your vote counts. You can change it until the answer is shown.";
 }
+
+// What the link to the full page says: it opens a step of a lesson, or the settings of a run.
+export const linkWords = (link) => (/^lesson=/.test(link)
+  ? { label: "Open this step of the lesson", note: "shows its run on the full page, with every token" }
+  : { label: "Inspect the tokens of this run", note: "opens its settings on the full page; Run there writes it again" });
 
 // How long to wait before asking again: after a failure longer each time, and different on each phone (`chance` in 0 to 1),
 // so that a class does not return all at once; after an answer without news that came too early, as from a busy server.

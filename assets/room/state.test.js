@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { linkWords, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const options = [{ id: "7", label: " Lima" }, { id: "9", label: " Peru" }];
 const open = { news: 3, poll: { number: 1, kind: "token", title: "Which?", options, revealed: false }, mine: null, link: "" };
@@ -20,7 +20,8 @@ test("an open question shows the vote and nothing of the answer", () => {
   ]);
   assert.match(statusOf(open), /Choose/);
   assert.match(statusOf({ ...open, mine: "7" }), /counts/);
-  assert.match(statusOf({ ...open, poll: null }), /next question/);
+  assert.match(statusOf({ ...open, poll: null }), /You are in.*next question/);
+  assert.match(statusOf({ ...open, poll: null }, true), /closed without.*next question/);
 });
 
 test("a revealed question shows the answer, the votes, and the probabilities under base and mix", () => {
@@ -32,6 +33,12 @@ test("a revealed question shows the answer, the votes, and the probabilities und
   assert.match(statusOf({ ...revealed, mine: "7" }), /right/);
   assert.match(statusOf(revealed), /marked/);
   assert.match(statusOf({ ...revealed, poll: { ...revealed.poll, answer: null } }), /closed/);
+});
+
+test("the link says what it opens: a step of a lesson, or settings that Run writes again", () => {
+  assert.match(linkWords("lesson=ten-steps&step=3").label, /step of the lesson/);
+  assert.doesNotMatch(linkWords("lesson=ten-steps&step=3").note, /Run/);
+  assert.match(linkWords("v=1&prompt=lesson%3Dx").note, /Run/);
 });
 
 test("a phone asks again at once after news, later after a failure, and never all phones together", () => {

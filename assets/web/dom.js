@@ -5,7 +5,7 @@
 /** @import { Root } from "./types.js" */
 
 import { HELD_ON, keyOf } from "./lib/keys.js";
-import { HIDDEN, TURNING } from "./lib/signs.js";
+import { codeLabel, HIDDEN, TURNING } from "./lib/signs.js";
 
 /** @type {Root} */
 export let element = /** @type {any} */ (null); // the component's root, which contains the whole page
@@ -56,7 +56,7 @@ export function showText(node, text = "") {
   for (const { 0: character, index } of text.matchAll(HIDDEN)) {
     const sign = document.createElement("i");
     sign.className = TURNING.test(character) ? "sign turning" : "sign";
-    sign.dataset.label = "⟨" + character.codePointAt(0)?.toString(16).toUpperCase() + "⟩";
+    sign.dataset.label = codeLabel(character);
     sign.textContent = character;
     pieces.push(text.slice(at, index), sign);
     at = index + character.length;
@@ -88,10 +88,14 @@ const FIELDS = /^(input|select|textarea)$/; // views/memory.js restores them; br
 export const el = (tag, className, text) => {
   const node = /** @type {any} */ (document.createElement(tag));
   if (FIELDS.test(tag)) node.autocomplete = "off";
+  if (tag === "button") node.type = "button"; // the default would submit the form
   if (className) node.className = className;
   if (text !== undefined && text !== null) node.textContent = String(text);
   return node;
 };
+// An entry of a menu.
+/** @type {(value: string | number, text: string) => HTMLOptionElement} */
+export const menuOption = (value, text) => Object.assign(el("option", "", text), { value });
 export const noHover = () => matchMedia("(hover: none)").matches; // tooltips are written out instead
 
 // Reacts to width only: a drawing sets its own height, which must not trigger another drawing.
@@ -109,7 +113,7 @@ export function offerColumns(choice, names) {
   const key = names.join("\n");
   if (choice.dataset.names === key) return false;
   choice.dataset.names = key;
-  choice.replaceChildren(...names.map((name, value) => Object.assign(el("option", "", name), { value })));
+  choice.replaceChildren(...names.map((name, value) => menuOption(value, name)));
   return true;
 }
 

@@ -14,7 +14,8 @@ export const NEWS_LATE_MS = 6000; // the server sends at least one line a second
 const encode = (text) => new TextEncoder().encode(text);
 /** @type {(message: any) => string} */
 const frame = (message) => "data: " + JSON.stringify(message) + "\n\n";
-const silently = () => new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } }); // makes the client end a run without a message
+// An answer to a post that makes the client end the run without a message.
+const silentRefusal = () => new Response('{"detail":[]}', { status: 422, headers: { "Content-Type": "application/json" } });
 
 // Wraps `send`, a fetch. `fetch` of the result takes its place.
 /** @type {(send: typeof fetch) => Link} */
@@ -78,13 +79,13 @@ export function makeLink(send) {
     /** @type {Wait} */
     const own = { news: Date.now(), request: new AbortController() };
     posts.add(own);
-    let answer = silently(), event = "";
+    let answer = silentRefusal(), event = "";
     try {
       const answered = await send(address, { ...init, body, signal: own.request.signal });
       event = (await answered.clone().json()).event_id; // not JSON: a proxy answered instead of the server
       answer = answered;
     } catch { /* as one that is refused */ }
-    if (!posts.delete(own)) return silently(); // cut meanwhile, and reported
+    if (!posts.delete(own)) return silentRefusal(); // cut meanwhile, and reported
     if (event && !early.delete(event)) events.add(event);
     if (!posts.size) early.clear();
     if (!event && asked.event_data?.n === link.newest()) cut();

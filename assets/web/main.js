@@ -18,6 +18,7 @@ import * as copies from "./views/copies.js";
 import * as dialogs from "./views/dialogs.js";
 import * as drop from "./views/drop.js";
 import * as family from "./views/family.js";
+import * as fit from "./views/fit.js";
 import * as flow from "./views/flow.js";
 import * as help from "./views/help.js";
 import * as key from "./views/key.js";
@@ -38,6 +39,7 @@ import * as recipes from "./views/recipes.js";
 import * as replay from "./views/replay.js";
 import * as room from "./views/room.js";
 import * as runButton from "./views/run-button.js";
+import * as runList from "./views/run-list.js";
 import * as share from "./views/share.js";
 import * as side from "./views/side.js";
 import * as stream from "./views/stream.js";
@@ -51,7 +53,7 @@ import * as welcomeView from "./views/welcome.js";
 const VIEWS = [
   key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
   family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, address, runButton, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView,
-  room, present, pageKeys,
+  room, present, runList, fit, pageKeys,
 ];
 
 export function start({ element, props, server, trigger, watch }) {

@@ -374,9 +374,9 @@ export const setHome = (address) => void (home = address);
 /** @type {(address: string) => void} */
 export const setOwnAddress = (address) => void (ownAddress = address);
 
-/** @type {(LinkedView & { settings: any }) | null} */
+/** @type {(LinkedView & { settings: any, begun?: boolean }) | null} */
 export let wanted = null; // what a link wants to be shown after a run with its settings
-/** @type {(next: (LinkedView & { settings: any }) | null) => void} */
+/** @type {(next: (LinkedView & { settings: any, begun?: boolean }) | null) => void} */
 export const want = (next) => void (wanted = next);
 
 export const stopKeeping = () => void (keeping = false);
@@ -419,14 +419,15 @@ export const runsOf = (node) => [node.run, ...node.same.values()];
 export const runOf = (id) => [...nodes.values()].flatMap(runsOf).find((other) => other.id === id) || null;
 /** @type {(node: TreeNode) => number | null} */
 export const sameOf = (node) => [...node.same].find(([, other]) => other === wholeRun())?.[0] ?? null; // whose text is scored; null: own text
+/** @type {(columns: Column[]) => string[]} */
+const usedBy = (columns) => [...new Set(columns.flatMap(controlsOf))]; // the controls of these columns
 /** @type {() => string[]} */
-export const runHears = () => (run ? run.columns.flatMap((column) => column.terms.map((term) => term[1])).filter((name) => name !== null) : []);
+export const runControls = () => (run ? usedBy(run.columns) : []); // those of the shown run
 
 // The positions of the sliders that affect these columns.
 /** @type {(columns: Column[]) => Controls} */
 export function slidersOf(columns) {
-  const names = [...new Set(columns.flatMap(controlsOf))];
-  return Object.fromEntries(names.map((name) => [name, controls[name]]).filter(([, value]) => Number.isFinite(value)));
+  return Object.fromEntries(usedBy(columns).map((name) => [name, controls[name]]).filter(([, value]) => Number.isFinite(value)));
 }
 
 // ---- events

@@ -34,19 +34,19 @@ export interface Sampling {
   seed: number;
 }
 
-/** What holds for every run, said once by the page's first line. */
+/** Constants of every run, sent once in the page's first line. */
 export interface Rules {
-  lowest: number; // where alpha's sliders begin, and end
+  lowest: number; // the ends of alpha's sliders
   highest: number;
-  support_nats: number; // what a term weighs where one of its two models rules a token out
-  greedy_below: number; // a temperature under this takes the likeliest token
+  support_nats: number; // the delta of a term where exactly one of its two models rules a token out
+  greedy_below: number; // at a temperature below this, the likeliest token is taken
 }
 
 /** What the same noise would choose at other controls. */
 export interface Choice {
   id: number;
-  sure: boolean; // whether little enough may lie on tokens not recorded
-  unrecorded: number | null; // at most so much; null: not known
+  sure: boolean; // whether unrecorded tokens have little enough probability
+  unrecorded: number | null; // an upper bound for their probability; null: unknown
 }
 
 export interface Filter {
@@ -260,6 +260,15 @@ export interface LinkedView {
   colour?: string;
   shared?: number; // the column whose text all score
   selected?: number[] | null; // column and token
+  branches?: LinkedBranch[]; // from the run to the text that is shown
+}
+export interface LinkedBranch {
+  column: number;
+  place: number; // of the first token that it does not keep
+  token: number | null; // what stands there; null: sampled
+  seed: number;
+  all: boolean;
+  controls: Controls;
 }
 
 /** What the page says over an opened run; `settings` are those of it that can be filled in here. */
@@ -307,6 +316,8 @@ export interface Poll {
   id: string;
   kind: "token" | "column";
   title: string;
+  prompt: string; // of the run that it is about
+  before: string; // the text before the hidden token, where the title quotes only its end
   options: { id: string; label: string }[];
   answer: string | null;
   revealed: boolean;

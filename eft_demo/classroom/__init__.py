@@ -1,1 +1,1 @@
-"""Rooms for a class: polls that a presenter opens and students answer on their phones"""
+"""Rooms for a class: polls that a presenter opens and students answer on their phones. Knows no pages."""

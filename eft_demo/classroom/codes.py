@@ -1,4 +1,4 @@
-"""Codes of rooms: made by chance, read as people type them, and guarded against guessing.
+"""Random codes of rooms: made, read as people type them, and guarded against guessing.
 
 Knows letters, addresses and seconds; knows nothing of what is in a room.
 """
@@ -18,7 +18,7 @@ MINUTE_S = 60.0
 
 
 def make_code() -> str:
-    """A code for a room, to be typed."""
+    """A random code for a room, short enough to type."""
     return "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
 
 
@@ -31,17 +31,17 @@ def read_code(typed: object) -> str:
 
 
 def make_secret() -> str:
-    """What proves a presenter or a phone: nobody can guess it."""
+    """A secret by which a presenter or a phone is recognised; it cannot be guessed."""
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
 def make_invite() -> str:
-    """What the link and the QR code of a room carry beside its code, so that opening them is no guess."""
+    """A random part of a room's link and QR code: opening them does not count as guessing the code."""
     return secrets.token_urlsafe(INVITE_BYTES)
 
 
 def same(one: object, other: str) -> bool:
-    """Whether a posted text is the secret; takes equally long for every wrong one."""
+    """Whether a posted value is the secret `other`, compared in constant time."""
     return isinstance(one, str) and secrets.compare_digest(one.encode("utf-8", "replace"), other.encode())
 
 

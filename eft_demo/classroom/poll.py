@@ -1,7 +1,7 @@
 """What a presenter shows to a room, read from posted JSON: a poll, its answer once revealed, and a link.
 
-Knows the form and the length of each field; knows nothing of rooms, votes or pages. Texts are data: nobody
-here interprets them.
+Knows the form and the length of each field; knows nothing of rooms, votes or pages. Texts are data and are
+never interpreted.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from eft_demo.settings import show_value
 KINDS = ("token", "column")
 MAX_ID_CHARS = 64
 MAX_TITLE_CHARS = 400  # a question, or the text before the hidden token
+MAX_PROMPT_CHARS = 200  # one or two lines of a phone
+MAX_BEFORE_CHARS = 400  # the text before the hidden token, or its end
 MAX_LABEL_CHARS = 200  # a token, the name of a column, a note
 MAX_OPTIONS = 12  # more buttons do not fit a phone
 MAX_LINK_CHARS = 16_000  # a prompt of the default length, each character as %xx
@@ -31,19 +33,22 @@ class Option:
 class Poll:
     """A question to the class. `answer` and `notes` are empty until it is revealed.
 
-    `notes` are facts by the id of an option, such as its probabilities under base and mix.
+    `prompt` and `before` are what the question is about: the prompt of the run, and the text before the
+    token. `notes` are facts by the id of an option, such as its probabilities under base and mix.
     """
 
     id: str
     kind: str
     title: str
     options: tuple[Option, ...]
+    prompt: str = ""
+    before: str = ""
     revealed: bool = False
     answer: str | None = None
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def has(self, option: object) -> bool:
-        """Whether that is the id of an option."""
+        """Whether `option` is the id of one of the options."""
         return any(option == one.id for one in self.options)
 
 
@@ -73,6 +78,8 @@ def _read_poll(posted: object) -> Poll:
         str(kind),
         _text(posted.get("title"), "title", MAX_TITLE_CHARS),
         options,
+        _text(posted.get("prompt", ""), "prompt", MAX_PROMPT_CHARS, empty=True),
+        _text(posted.get("before", ""), "text before", MAX_BEFORE_CHARS, empty=True),
     )
     if posted.get("revealed") is not True:  # an answer that is sent too early is not kept
         return poll

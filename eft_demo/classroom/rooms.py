@@ -1,8 +1,7 @@
-"""The rooms of a server: who is in, what is asked, and who has voted for what.
+"""The rooms of a server: which phones are in, what is asked, and what each has voted.
 
-A pure state machine with the clock that it is given: it knows neither pages nor connections, and it holds no
-names. A student is a random token in the storage of a phone; a presenter is one in a tab. Use it from one
-thread only.
+A state machine with a given clock. It holds no names: a student is a random token stored on a phone, and a
+presenter is one stored in a tab. Knows nothing of pages or connections. Use it from one thread only.
 """
 
 import time
@@ -20,15 +19,15 @@ from eft_demo.classroom.codes import (
     same,
 )
 from eft_demo.classroom.poll import Poll, Shown
-from eft_demo.errors import EFTError, InputError, Overloaded
+from eft_demo.errors import InputError, Overloaded
 from eft_demo.settings import Settings
 
-HERE_S = 60.0  # a phone asks for news every 20 s; one that has not for so long is locked, or gone
+HERE_S = 60.0  # phones ask for news every 20 s; one that has been silent for longer is locked or gone
 
 
 @dataclass(slots=True)
 class Student:
-    """A phone. `voted_s` are the times of its votes of the last minute, changes included."""
+    """A phone. `voted_s` are the times of its votes in the last minute, changes included."""
 
     seen_s: float
     voted_s: list[float] = field(default_factory=list)
@@ -36,9 +35,9 @@ class Student:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Room:
-    """A room. `votes` are those of the current poll, whose number is `polls`: one per student.
+    """A room. `votes` has one vote per student in the current poll, whose number is `polls`.
 
-    `news` counts what phones should hear of, `counts` what the presenter should.
+    `news` rises with every change that phones should show, `counts` with every one for the presenter.
     """
 
     code: str
@@ -55,7 +54,7 @@ class Room:
 
 
 class Classroom:
-    """All rooms of a server. Errors have a code; a wrong room, secret or token always gets the same one."""
+    """All rooms of a server. A wrong code, secret or token always raises InputError with code no_room."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
@@ -65,7 +64,7 @@ class Classroom:
     # ---- the presenter
 
     def open(self, address: str) -> Room:
-        """A new room. Where there are too many, it replaces one that was left before anybody joined.
+        """A new room. If there are too many, it replaces an abandoned one that nobody has joined.
 
         Raises Overloaded (code too_many_rooms).
         """
@@ -97,7 +96,7 @@ class Classroom:
         return room
 
     def show(self, room: Room, shown: Shown) -> None:
-        """Show this from now on. Another poll than before begins without votes; a revealed one stays so.
+        """Show this from now on. A new poll starts without votes; a revealed poll stays revealed.
 
         Raises Overloaded (code too_many_polls).
         """
@@ -125,7 +124,7 @@ class Classroom:
         self.rooms.pop(room.code, None)
 
     def tally(self, room: Room) -> dict[str, object]:
-        """What the presenter sees: how many phones have joined, are here, and voted, and for what."""
+        """What the presenter sees: how many phones have joined, are here and have voted, and the votes."""
         past_s = self._clock() - HERE_S
         return {
             "counted": room.counts,
@@ -141,7 +140,7 @@ class Classroom:
     def join(
         self, code: object, address: str, token: object = None, invite: object = None
     ) -> tuple[Room, str]:
-        """(room, token) of a phone, its own again if it has been here before.
+        """(room, token) of a phone. A phone that comes back with its token keeps it.
 
         Raises InputError (code no_room), or Overloaded (too_many_codes, room_full).
         """
@@ -149,7 +148,7 @@ class Classroom:
         room = self.rooms.get(read_code(code))
         if room and isinstance(token, str) and token in room.students:
             return self.joined(code, token), token
-        if room is None or not same(invite, room.invite):  # so the code was typed, or guessed
+        if room is None or not same(invite, room.invite):  # no link was opened: the code was typed or guessed
             self._guesses.check(address)
         if room is None:
             self._guesses.note(address)
@@ -174,7 +173,7 @@ class Classroom:
         return room
 
     def vote(self, room: Room, token: str, number: object, option: object) -> None:
-        """Count the vote of a phone. Until the answer is revealed it may be changed, and still counts once.
+        """Count the vote of a phone, which it may change until the answer is revealed.
 
         Raises InputError (codes poll_closed, no_option) or Overloaded (code too_many_votes).
         """
@@ -198,7 +197,7 @@ class Classroom:
         room.counts += 1
 
     def view(self, room: Room, token: str) -> dict[str, object]:
-        """What a phone shows. Answer, notes and tally come once they are revealed, and so does the link."""
+        """What a phone shows. Answer, notes, votes and link are left out while a poll is open."""
         poll = room.shown.poll
         asking = poll is not None and not poll.revealed
         return {
@@ -211,12 +210,12 @@ class Classroom:
     # ---- both
 
     def expire(self) -> None:
-        """Forget the rooms whose presenter has left for too long. Every other act does this first."""
+        """Forget the rooms whose presenter has been away for too long. The other methods call this first."""
         past_s = self._clock() - 60 * self._settings.room_minutes
         self.rooms = {code: room for code, room in self.rooms.items() if room.seen_s > past_s}
 
     def _end_empty(self, rooms: list[Room]) -> bool:
-        """End the one of these that was left first of those without phones. Whether there was one."""
+        """End the room that has been abandoned longest among those without phones; False if there is none."""
         past_s = self._clock() - HERE_S
         left = [room for room in rooms if not room.students and room.seen_s <= past_s]
         if left:
@@ -224,7 +223,7 @@ class Classroom:
         return bool(left)
 
     def _make_room(self, room: Room) -> None:
-        """Where a room is full, a phone that left without a vote makes room for one that comes."""
+        """In a full room, drop the phone that has been away longest without a vote. Raises Overloaded."""
         if len(room.students) < self._settings.max_students:
             return
         past_s = self._clock() - HERE_S
@@ -243,7 +242,7 @@ class Classroom:
 
 
 def _asked(poll: Poll) -> object:
-    """What makes a poll the same one, before and after its answer is revealed."""
+    """What identifies a poll before and after its answer is revealed."""
     return poll.id, poll.kind, poll.title, poll.options
 
 
@@ -257,6 +256,8 @@ def _phone_poll(room: Room, poll: Poll) -> dict[str, object]:
         "number": room.polls,
         "kind": poll.kind,
         "title": poll.title,
+        "prompt": poll.prompt,
+        "before": poll.before,
         "options": [{"id": option.id, "label": option.label} for option in poll.options],
         "revealed": poll.revealed,
     }
@@ -266,8 +267,6 @@ def _phone_poll(room: Room, poll: Poll) -> dict[str, object]:
     return asked
 
 
-def _no_room() -> EFTError:
-    return InputError(
-        "This room has ended, or its key is wrong.",
-        code="no_room",
-    )
+def _no_room() -> InputError:
+    message = "This room has ended, or its key is wrong. Please open or join a room again."
+    return InputError(message, code="no_room")

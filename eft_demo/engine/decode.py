@@ -33,7 +33,7 @@ class Decoder:
     def __init__(
         self,
         forwards: Forwards,
-        pace: DraftPlanner,
+        planner: DraftPlanner,
         candidates: int,
         stop_ids: Collection[int],
         patience_s: float,
@@ -41,15 +41,15 @@ class Decoder:
         fail: Callable[[abc.Sequence[Sequence], StepFailure], None],
     ) -> None:
         """Calls `emit` with each token (it may end the sequence) and `fail` with sequences that must end."""
-        self._forwards, self._planner, self._candidates, self._stop_ids = forwards, pace, candidates, stop_ids
+        self._forwards, self._planner = forwards, planner
+        self._candidates, self._stop_ids = candidates, stop_ids
         self._patience_s, self._emit, self._fail = patience_s, emit, fail
         self._layout: Layout | None = None
         self._plan: Round | None = None  # of the last round
         self._after_failure = False  # the last round failed
         self._alone = 0  # coming steps in which each sequence runs on its own
-        self._unsent: list[
-            tuple[SampledTokens, float]
-        ] = []  # steps, and the seconds each took outside forwards
+        # Steps, and the seconds each took outside forwards.
+        self._unsent: list[tuple[SampledTokens, float]] = []
         self._oldest_s = 0.0  # when the first of them was sampled
 
     def forget_layout(self) -> None:

@@ -2,8 +2,8 @@
 
 The next turn of a conversation begins with the last one, so its prompt is read only from where it differs.
 What is kept are copies in CPU memory, and the least recently used ones make room: they need no rows, and any
-failure may drop all of them. A copy serves only the model that made it and the owner whose text it was: how
-fast a prompt is read must not show what others have asked.
+failure may drop all of them. A copy serves only the model that made it and the reader whose text it was (see
+`RunRequest.reader`): how fast a prompt is read must not show what others have asked.
 
 Copies are exact, but answers were decoded token by token, together with other sequences, and a prompt is read
 in chunks. With reuse, log-probs are therefore the same up to rounding, as with branches (see `score`); a
@@ -20,9 +20,9 @@ MIN_TOKENS = 16  # fewer are read as quickly as they are copied
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """The keys and values of a text, as one model read it."""
+    """The keys and values of a text, as one model read it for one reader."""
 
-    owner: str
+    reader: str
     role: str
     tokens: tuple[int, ...]
     row: SavedRow
@@ -40,12 +40,12 @@ class PrefixCache:
         """How much memory the copies take."""
         return sum(kept.row.size_bytes for kept in self._kept)
 
-    def keep(self, owner: str, role: str, tokens: tuple[int, ...], slot: Slot) -> None:
+    def keep(self, reader: str, role: str, tokens: tuple[int, ...], slot: Slot) -> None:
         """Copy the row of a text that has ended; it holds exactly `tokens`."""
         model = self._models[role]
         if len(tokens) < MIN_TOKENS or not self._limit_bytes or not isinstance(model, SavesRows):
             return
-        same = self._of(owner, role)
+        same = self._of(reader, role)
         if longer := next((kept for kept in same if kept.tokens[: len(tokens)] == tokens), None):
             self._use(longer)
             return
@@ -54,13 +54,13 @@ class PrefixCache:
             return
         shorter = [kept for kept in same if tokens[: len(kept.tokens)] == kept.tokens]
         self._kept = [kept for kept in self._kept if kept not in shorter]
-        self._kept.append(Kept(owner, role, tokens, row))
+        self._kept.append(Kept(reader, role, tokens, row))
         while self.size_bytes > self._limit_bytes:
             del self._kept[0]
 
-    def restore(self, owner: str, role: str, tokens: tuple[int, ...], slot: Slot) -> int:
-        """Let the empty row hold as many of `tokens` as a copy has; how many these are."""
-        same = self._of(owner, role)
+    def restore(self, reader: str, role: str, tokens: tuple[int, ...], slot: Slot) -> int:
+        """Let the empty row hold as many of the first `tokens` as a copy has; returns how many."""
+        same = self._of(reader, role)
         lengths = [common_length(kept.tokens, tokens) for kept in same]
         longest = max(lengths, default=0)
         if longest < MIN_TOKENS:
@@ -72,13 +72,13 @@ class PrefixCache:
         return slot.length
 
     def clear(self) -> bool:
-        """Drop all copies. Whether there were any."""
+        """Drop all copies; returns whether there were any."""
         had = bool(self._kept)
         self._kept.clear()
         return had
 
-    def _of(self, owner: str, role: str) -> list[Kept]:
-        return [kept for kept in self._kept if (kept.owner, kept.role) == (owner, role)]
+    def _of(self, reader: str, role: str) -> list[Kept]:
+        return [kept for kept in self._kept if (kept.reader, kept.role) == (reader, role)]
 
     def _use(self, kept: Kept) -> None:
         self._kept.remove(kept)

@@ -87,6 +87,7 @@ class Run:
 
     @property
     def cancelled(self) -> bool:
+        """Whether the owner has stopped the run; its columns end at the next step."""
         return self._cancelled
 
     @property

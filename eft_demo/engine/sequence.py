@@ -155,4 +155,5 @@ class Prefill:
 
     @property
     def is_done(self) -> bool:
+        """Whether the whole prompt is read, except for its last token."""
         return self.slot.length >= len(self.tokens)

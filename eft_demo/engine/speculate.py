@@ -110,7 +110,7 @@ def open_drafters(plan: Round, forwards: Forwards) -> None:
                 forwards.models[role].copy_prefix(mate.slots[role], slot)
                 slot.length = min(slot.length, len(prompt) - 1)
             else:
-                forwards.prefixes.restore(seq.run.request.owner, role, prompt[:-1], slot)
+                forwards.prefixes.restore(seq.run.request.reader, role, prompt[:-1], slot)
         slot = seq.slots[role]
         while slot.length < len(prompt) + seq.position - 1:
             unread = [*prompt, *seq.tokens][slot.length : -1][:CATCH_UP]

@@ -95,6 +95,7 @@ class ZeroGpuEngine(Engine):
 
     @property
     def active_sequences(self) -> int:
+        """How many sequences hold slots here, are on the device or wait for it."""
         return len(self._seqs) + sum(self._away.values())
 
     def submit(self, request: RunRequest) -> Run:

@@ -15,7 +15,7 @@ from eft_demo.families.files import expand_home, is_file
 from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
-from eft_demo.method.roles import SMALL_TUNED
+from eft_demo.method.roles import LARGE_BASE, SMALL_BASE, SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings
 
@@ -249,28 +249,10 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
     """Read and check one family file. Raises FamilyError naming the line and what to do."""
     root = read_yaml(path, TRAIN_AGAIN if bundled else CORRECT_IT)
     top = root.table(TOP, ("title", "licence", "context", "roles", "behaviours"))
-    default = _prompt(top["prompt"]) if "prompt" in top else None
-    top["roles"].expect(dict)
-    roles = {
-        str(role): _role(str(role), part, default, path.parent) for role, part in top["roles"].parts.items()
-    }
-    if not {"large_base", "small_base"} <= set(roles):
-        raise top["roles"].error("A family needs the roles large_base and small_base.")
-    roles |= {
-        str(role): _with_base(roles[str(role)], part, roles) for role, part in top["roles"].parts.items()
-    }
-    top["behaviours"].expect(list)
-    behaviours = tuple(_behaviour(part, roles) for part in top["behaviours"].parts.values())
-    if not behaviours:
-        raise top["behaviours"].error("A family needs at least one behaviour.")
-    if all(roles[behaviour.role].optional for behaviour in behaviours):
-        raise top["behaviours"].error("A family needs a behaviour whose role is not optional.")
+    roles = _roles(top["roles"], _prompt(top["prompt"]) if "prompt" in top else None, path.parent)
+    behaviours = _behaviours(top["behaviours"], roles)
     _check_placeholder(top["roles"].parts, behaviours)
-    tokenizer = _optional(top, "tokenizer", str, "tokenizer.json" if bundled else _tokenizer_role(roles))
-    if not bundled and tokenizer not in roles and not is_file(path.parent / tokenizer):
-        raise top["tokenizer"].error(
-            f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
-        )
+    tokenizer = _tokenizer(top, roles, path.parent, bundled)
     return Entry(
         name=path.parent.name if bundled else path.stem,
         file=path,
@@ -288,6 +270,36 @@ def read_entry(path: Path, bundled: bool = False) -> Entry:
         examples=_examples(top, [behaviour.role for behaviour in behaviours]),
         captions=_captions(top, roles),
     )
+
+
+def _roles(part: Part, default: PromptFormat | None, folder: Path) -> dict[str, RoleEntry]:
+    """The roles by name; `default` is the family's prompt, for roles that have none."""
+    part.expect(dict)
+    roles = {str(role): _role(str(role), inner, default, folder) for role, inner in part.parts.items()}
+    if not {LARGE_BASE, SMALL_BASE} <= set(roles):
+        raise part.error(f"A family needs the roles {LARGE_BASE} and {SMALL_BASE}.")
+    return {str(role): _with_base(roles[str(role)], inner, roles) for role, inner in part.parts.items()}
+
+
+def _behaviours(part: Part, roles: Mapping[str, RoleEntry]) -> tuple[Behaviour, ...]:
+    part.expect(list)
+    behaviours = tuple(_behaviour(inner, roles) for inner in part.parts.values())
+    if not behaviours:
+        raise part.error("A family needs at least one behaviour.")
+    if all(roles[behaviour.role].optional for behaviour in behaviours):
+        raise part.error("A family needs a behaviour whose role is not optional.")
+    return behaviours
+
+
+def _tokenizer(top: Mapping[str, Part], roles: Mapping[str, RoleEntry], folder: Path, bundled: bool) -> str:
+    """A file in the family's folder, or the role whose tokenizer is used."""
+    default = "tokenizer.json" if bundled else _tokenizer_role(roles)
+    tokenizer: str = _optional(top, "tokenizer", str, default)
+    if not bundled and tokenizer not in roles and not is_file(folder / tokenizer):
+        raise top["tokenizer"].error(
+            f"tokenizer must be one of the roles or a file in the same folder; {tokenizer!r} is neither."
+        )
+    return tokenizer
 
 
 def _check_placeholder(roles: Mapping[str, Part], behaviours: Sequence[Behaviour]) -> None:
@@ -355,11 +367,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         Recipe(role)
     except RecipeError as error:
         raise part.error(f"{part.name} cannot be used in a recipe. {error}") from None
-    if isinstance(part.value, str):
-        if default is None:
-            raise part.error(f"{part.name} has no prompt, and the family has none either. Please add one.")
-        return RoleEntry(role, folder / part.expect(str), None, None, None, default, False, False, None)
-    table = part.table(ROLE)
+    table: Mapping[str, Part] = {"path": part} if isinstance(part.value, str) else part.table(ROLE)
     gguf = _gguf(table)
     if {"path", "repo", "gguf", "same_as"} & table.keys() not in PLACES:
         raise part.error(
@@ -413,9 +421,8 @@ def _gguf(table: Mapping[str, Part]) -> str:
 
 
 def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
-    """The role with the tokenizer: the large base, but rather one whose tokenizer need not be rebuilt."""
-    bases = ("large_base", "small_base")
-    return next((role for role in bases if not roles[role].is_gguf), "large_base")
+    """The role whose tokenizer is used: the first base with a tokenizer file, which a GGUF file lacks."""
+    return next((role for role in (LARGE_BASE, SMALL_BASE) if not roles[role].is_gguf), LARGE_BASE)
 
 
 def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, error_text
 from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file, read_text
 from eft_demo.families.gguf import Gguf, check_is_no_folder, is_gguf, read_gguf
 from eft_demo.families.gguf_model import check_architecture, gguf_stop_ids, gguf_template, model_size
@@ -134,7 +134,8 @@ def open_gguf(checkpoint: Checkpoint) -> Gguf:
 def damaged(checkpoint: Checkpoint, error: BaseException) -> FamilyError:
     """The error to show for a checkpoint that cannot be read."""
     return FamilyError(
-        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({_brief(error)}). {checkpoint.advice}"
+        f"The model {checkpoint.role} in {checkpoint.path} is damaged ({error_text(error)}). "
+        f"{checkpoint.advice}"
     )
 
 
@@ -279,11 +280,7 @@ def _read_optional(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise FamilyError(f"{path} is damaged ({_brief(error)}). {checkpoint.advice}") from None
+        raise FamilyError(f"{path} is damaged ({error_text(error)}). {checkpoint.advice}") from None
     if not isinstance(content, dict):
         raise FamilyError(f"{path} is damaged: it is not a JSON object. {checkpoint.advice}")
     return content
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

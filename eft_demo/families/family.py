@@ -32,8 +32,10 @@ from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, around, render_prompt
 from eft_demo.families.tokens import Codec, read_codec
 from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
+from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
 from eft_demo.runs.conversation import Pair
 from eft_demo.runs.prompt_format import PromptFormat
+from eft_demo.runs.text import without_surrogates
 from eft_demo.settings import Settings
 
 
@@ -140,7 +142,7 @@ def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str,
     """
     if roles is None:
         roles = [role.role for role in entry.roles.values() if not role.optional]
-    wanted = dict.fromkeys(("large_base", "small_base", *roles))
+    wanted = dict.fromkeys((LARGE_BASE, SMALL_BASE, *roles))
     if unknown := [role for role in wanted if role not in entry.roles]:
         raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")
     bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].loaded_with) in entry.roles)
@@ -165,7 +167,7 @@ def encode_prompt(
         raise FamilyError(f"The family {family.title} has no {role}; it has {', '.join(family.roles)}.")
     chosen = family.prompts[role] if prompt_format is None else prompt_format
     rendered = render_prompt(chosen, family.templates.get(role), text, turns, system)
-    ids = family.codec.encode_around(rendered.fixed, tuple(map(_clean, rendered.texts)))
+    ids = family.codec.encode_around(rendered.fixed, tuple(map(without_surrogates, rendered.texts)))
     # Chat templates write the bos token themselves if the model needs one.
     if chosen.kind != "chat" and family.bos_id is not None and ids[:1] != [family.bos_id]:
         ids.insert(0, family.bos_id)
@@ -175,11 +177,6 @@ def encode_prompt(
             "know. Please choose the plain format for this role."
         )
     return ids
-
-
-def _clean(text: str) -> str:
-    """The text with U+FFFD in place of lone surrogates."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:

@@ -85,7 +85,7 @@ class Gguf:
         return value
 
     def flag(self, key: str) -> bool | None:
-        """Whether something is so; None if there is no such entry."""
+        """True or false, or None if there is no such entry."""
         value = self.entries.get(key)
         if value is not None and not isinstance(value, bool):
             raise ValueError(f"{key} is neither true nor false")

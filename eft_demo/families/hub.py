@@ -56,7 +56,7 @@ def ignore_progress(stage: Stage) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RepoFacts:
     """A repository's metadata: its commit, the licence on its model card, and its files with sizes."""
 
     commit: str
@@ -129,7 +129,7 @@ def download(
     return folder / Path(gguf).name if gguf else folder
 
 
-def download_config(repo: str, facts: Facts) -> Path:
+def download_config(repo: str, facts: RepoFacts) -> Path:
     """A folder with a repository's configuration and tokenizer, without weights. Raises FamilyError."""
     wanted = {name: facts.files[name] for name in CONFIG_FILES if name in facts.files}
     if "config.json" not in wanted:
@@ -137,17 +137,17 @@ def download_config(repo: str, facts: Facts) -> Path:
     return _fetch(repo, facts.commit, wanted, QUIET)
 
 
-def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) -> Facts:
+def look_up(repo: str, revision: str | None = None, watcher: Watcher = QUIET) -> RepoFacts:
     """Fetch a repository's metadata. Raises FamilyError, HubUnreachable without an answer, or Cancelled."""
     from huggingface_hub import HfApi  # noqa: PLC0415
 
-    def ask() -> Facts:
+    def ask() -> RepoFacts:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
         files = {str(file.rfilename): max(int(file.size or 0), 0) for file in info.siblings or ()}
         licence = getattr(info.card_data, "license", None)
         if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
             raise not_the_hub(repo)
-        return Facts(str(info.sha), licence if isinstance(licence, str) else "", files)
+        return RepoFacts(str(info.sha), licence if isinstance(licence, str) else "", files)
 
     return _call_in_thread(ask, repo, revision, watcher, _FileProgress())
 

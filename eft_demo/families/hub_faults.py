@@ -12,7 +12,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, error_text
 from eft_demo.host.environment import non_ascii_variables, proxy_variables, without_secrets
 
 UNREACHABLE_HELP = (
@@ -226,4 +226,4 @@ def _disk_error(error: OSError, repo: str) -> FamilyError:
 
 def brief(error: BaseException) -> str:
     """The class and message of an error, on one short line without secrets."""
-    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:160]
+    return without_secrets(error_text(error, None))[:160]

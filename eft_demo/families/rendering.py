@@ -16,6 +16,7 @@ from threading import Lock, Timer
 
 from eft_demo.errors import FamilyError
 from eft_demo.host.environment import environment_without_hub
+from eft_demo.runs.text import without_surrogates
 
 RENDER_S = 5.0  # real templates take milliseconds
 START_S = 120.0  # importing transformers takes seconds, and longer on a busy machine
@@ -33,8 +34,7 @@ def render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapp
     )
     if problem:
         raise TemplateProblem(problem)
-    # Replace lone surrogates, which a template can produce and no encoding allows.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return without_surrogates(text)  # a template can produce them
 
 
 @lru_cache(maxsize=256)

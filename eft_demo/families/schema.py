@@ -18,10 +18,33 @@ from eft_demo.settings import show_value
 
 MAX_ENTRIES = 5_000
 HALF = re.compile("[\ud800-\udfff]")  # YAML can write one as "\\ud83d"
-MERGE = "tag:yaml.org,2002:merge"  # the key <<
+MERGE, TEXT, BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "str", "bool"))  # merge: the key <<
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
 }  # fmt: skip
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: every name of an entry is a text, and only true and false are booleans.
+
+    YAML 1.1 also reads on, off, yes and no as booleans, so that a role `on` would be called True.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        assert isinstance(node, yaml.MappingNode)
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.tag != MERGE:
+                name.tag = TEXT
+        return node
+
+
+_Loader.add_implicit_resolver(BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +100,7 @@ def read_yaml(path: Path, advice: str) -> Part:
     """Read the whole file. Raises FamilyError, with the line, if it cannot be read or is not valid YAML."""
     try:
         text = read_text(path, MAX_YAML_BYTES)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        root, value = yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)
         if root is not None:
             return _part(root, value, path, "the file", advice, [MAX_ENTRIES])
     except yaml.MarkedYAMLError as error:

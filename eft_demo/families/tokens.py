@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, error_text
 from eft_demo.families.bytelevel import byte_alphabet
 from eft_demo.families.files import MAX_TOKENIZER_BYTES, is_file, read_text
 
@@ -74,7 +74,7 @@ def read_codec(path: Path, advice: str) -> Codec:
     try:
         text = read_text(path, MAX_TOKENIZER_BYTES)
     except (OSError, ValueError) as error:
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({error_text(error)}). {advice}") from None
     try:
         return make_codec(Tokenizer.from_str(text), json.loads(text))
     except FamilyError as error:
@@ -82,7 +82,7 @@ def read_codec(path: Path, advice: str) -> Codec:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the library's Rust code is not an Exception
-        raise FamilyError(f"The tokenizer {path} is damaged ({_brief(error)}). {advice}") from None
+        raise FamilyError(f"The tokenizer {path} is damaged ({error_text(error)}). {advice}") from None
 
 
 def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> Codec:
@@ -187,10 +187,6 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
         raise
     except BaseException as error:  # a Rust panic is not an Exception
         raise FamilyError(
-            f"The family's tokenizer cannot encode this text ({_brief(error)}). Please change the text or "
-            "choose another family."
+            f"The family's tokenizer cannot encode this text ({error_text(error)}). Please change the text "
+            "or choose another family."
         ) from None
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -5,6 +5,7 @@ Knows token records; needs no models.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from eft_demo.errors import InputError
@@ -24,20 +25,12 @@ def cumulative_log_odds(ours: Sequence[TokenRecord], theirs: Sequence[TokenRecor
             "These two columns wrote different texts, and the run has no log-probs of one for the other's "
             "text. Please choose “shared text”, or a mixed column and one of its models alone."
         )
-    total, sums = 0.0, []
-    for our, their in zip(ours, theirs, strict=True):
-        total += our.logprob - their.logprob
-        sums.append(total)
-    return sums
+    return list(accumulate(our.logprob - their.logprob for our, their in zip(ours, theirs, strict=True)))
 
 
 def log_odds_over_role(records: Sequence[TokenRecord], role: str) -> list[float]:
     """The same against one model of the recipe, from the log-probs recorded per role."""
-    total, sums = 0.0, []
-    for record in records:
-        total += record.logprob - record.by_role[role]
-        sums.append(total)
-    return sums
+    return list(accumulate(record.logprob - record.by_role[role] for record in records))
 
 
 def log_odds_figure(

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from eft_demo.errors import EFTError
+from eft_demo.errors import EFTError, error_text
 
 # The page has no uploads or downloads through Gradio, and Gradio would serve any file in this folder.
 NO_FOLDER = "/nonexistent/eft-demo"
@@ -76,7 +76,7 @@ def error_of_bad_variable(error: BaseException) -> EFTError | None:
     Evidence is the variable's name in the message or in the lines of code that failed, or else its value in
     the message, or else its value in a local variable of the function that raised.
     """
-    said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
+    said = without_secrets(error_text(error, None))[:200]
     found = sorted(_named(error)) or sorted(_quoted(error)) or sorted(_holding_value(error))
     if not found:
         return None

@@ -27,7 +27,7 @@ _LACKS = ("allocate memory", "out of memory", "bad_alloc", "failed to map segmen
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeMemory:
     """What one limit leaves, in bytes. `addresses`: it counts reserved address space, not used memory."""
 
     limit: str
@@ -35,30 +35,30 @@ class Room:
     addresses: bool = False
 
 
-def rooms(groups: Path = _GROUPS, mounts: Path = _MOUNTS) -> list[Room]:
-    """The room on the machine and under every limit set for this process."""
-    found = [Room("this machine", psutil.virtual_memory().available), *_group_rooms(groups, mounts)]
+def free_by_limit(groups: Path = _GROUPS, mounts: Path = _MOUNTS) -> list[FreeMemory]:
+    """What the machine and every limit set for this process leave."""
+    found = [FreeMemory("this machine", psutil.virtual_memory().available), *_free_by_group(groups, mounts)]
     if sys.platform == "linux":
         own = psutil.Process().memory_info()
         for name, option, taken in (("RLIMIT_AS", "-v", own.vms), ("RLIMIT_DATA", "-d", own.data)):
             if (limit := _own_limit(name)) is not None:
-                room = max(limit - taken, 0)
-                found.append(Room(f"{name} (ulimit {option})", room, addresses=name == "RLIMIT_AS"))
+                left = max(limit - taken, 0)
+                found.append(FreeMemory(f"{name} (ulimit {option})", left, addresses=name == "RLIMIT_AS"))
     return found
 
 
 def free_bytes() -> int:
     """How much memory this process may still use: the least that any limit leaves."""
-    return min(room.free_bytes for room in rooms())
+    return min(left.free_bytes for left in free_by_limit())
 
 
 def check_start(with_models: bool) -> None:
     """Raises OutOfMemory if the start cannot succeed: some libraries would crash the process instead."""
-    for room in rooms():
-        needed = (START if with_models else START_OF_PAGE)[room.addresses]
-        if room.free_bytes < needed:
+    for left in free_by_limit():
+        needed = (START if with_models else START_OF_PAGE)[left.addresses]
+        if left.free_bytes < needed:
             raise OutOfMemory(
-                f"There is not enough memory to start: {room.limit} leaves {room.free_bytes / 1e9:.2f} GB, "
+                f"There is not enough memory to start: {left.limit} leaves {left.free_bytes / 1e9:.2f} GB, "
                 f"but at least {needed / 1e9:.2f} GB are needed. "
                 "Please raise that limit, or use a larger machine."
             )
@@ -80,7 +80,7 @@ def _own_shortage(error: BaseException) -> str:
         return f"The limit of {limit} open files is too low. Please raise it: ulimit -n 1024."
     if not is_memory_error(error):
         return ""
-    tightest = min(rooms(), key=lambda room: room.free_bytes)
+    tightest = min(free_by_limit(), key=lambda left: left.free_bytes)
     also = ""
     if "thread" in str(error):
         also = f", or the number of threads is limited to {_own_limit('RLIMIT_NPROC')} (ulimit -u)"
@@ -103,8 +103,8 @@ def _own_limit(name: str) -> int | None:
     return None if soft == psutil.RLIM_INFINITY else int(soft)
 
 
-def _group_rooms(groups: Path, mounts: Path) -> Iterator[Room]:
-    """The room in each control group of this process, from its own up to the root."""
+def _free_by_group(groups: Path, mounts: Path) -> Iterator[FreeMemory]:
+    """What each control group of this process leaves, from its own up to the root."""
     for folder, (limits, used, cache) in _group_folders(groups, mounts):
         try:
             taken = int((folder / used).read_text()) - _reclaimable(folder / "memory.stat", cache)
@@ -112,7 +112,7 @@ def _group_rooms(groups: Path, mounts: Path) -> Iterator[Room]:
         except (OSError, ValueError):
             continue  # the root has no such files
         if least < psutil.virtual_memory().total:  # in version 1 a huge number means no limit
-            yield Room(f"the control group {folder}", max(int(least) - taken, 0))
+            yield FreeMemory(f"the control group {folder}", max(int(least) - taken, 0))
 
 
 def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, _Files]]:

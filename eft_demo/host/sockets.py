@@ -7,7 +7,7 @@ or name server can interfere. Nothing slow is imported: a wrong address ends the
 import errno
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -29,7 +29,7 @@ def listen(host: str, wanted: int) -> list[socket.socket]:
     # The port that the system picks for 0 may be in use on another address, or taken before we listen on it.
     for port in range(wanted, last + 1) if wanted else [0] * PORTS_TRIED:
         try:
-            return list(_bind(host, places, port))
+            return _bind(places, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise _refusal(host, port, error) from None
@@ -89,9 +89,7 @@ def _resolved(name: str) -> list[Any]:
         raise OSError(errno.ETIMEDOUT, f"no name server answered in {NAME_S:g} s") from None
 
 
-def _bind(
-    host: str, places: list[tuple[socket.AddressFamily, tuple[str, int]]], port: int
-) -> Iterator[socket.socket]:
+def _bind(places: list[tuple[socket.AddressFamily, tuple[str, int]]], port: int) -> list[socket.socket]:
     """Bind every address that this machine has. Raises OSError if one is in use or none exists."""
     bound: list[socket.socket] = []
     missing: OSError | None = None
@@ -108,7 +106,7 @@ def _bind(
             raise
     if not bound:
         raise missing or OSError(errno.EADDRNOTAVAIL, "no address")
-    return iter(bound)
+    return bound
 
 
 def _bound(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:

@@ -17,13 +17,13 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
+from eft_demo.method.roles import SMALL_BASE
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import TEMPERATURE, TOP_P, Settings, show_value
 
-SMALL_BASE = Recipe("small_base")
 ROWS_AT_ONCE = 32
 LENGTH = 128  # tokens; the longest answers of the quiz's behaviours have about 100
 OUTSIDE = 300  # questions outside the almanac, and as many inside that must not be declined
@@ -31,7 +31,7 @@ PER_FORM = 2  # entities for every form of the separately written list
 
 # (row of the table, recipe) for the assistant; the other behaviours have no large tuned model.
 ASSISTANT_ROWS = (
-    ("small base", SMALL_BASE),
+    ("small base", Recipe(SMALL_BASE)),
     ("large base", BASE),
     ("small tuned", TUNED),
     ("up-scaled", UPSCALED),
@@ -60,10 +60,12 @@ class Share:
 
     @property
     def value(self) -> float:
+        """The share, from 0 to 1; 0 of an empty count."""
         return self.hits / self.count if self.count else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The interval's lower and upper end, from 0 to 1."""
         if not self.count:
             return 0.0, 1.0
         z, n, p = 1.959964, self.count, self.value

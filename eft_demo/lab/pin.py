@@ -16,7 +16,7 @@ from eft_demo.errors import EFTError, FamilyError
 from eft_demo.families.catalogue import BUNDLED_FILE, NF4, Entry, RoleEntry, find_entry, known_files
 from eft_demo.families.checkpoint import read_config
 from eft_demo.families.files import is_file
-from eft_demo.families.hub import Facts, download_config, look_up
+from eft_demo.families.hub import RepoFacts, download_config, look_up
 from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.families.schema import read_yaml
 from eft_demo.families.tokens import read_codec
@@ -35,7 +35,7 @@ UNREACHABLE = "The schema of every family file is checked below; nothing is pinn
 class _Found:
     """What the hub has for one role."""
 
-    facts: Facts
+    facts: RepoFacts
     folder: Path | None  # with its config and tokenizer; None for a GGUF file, which has them inside
 
 
@@ -159,7 +159,7 @@ def _tokenizer_files(entry: Entry, found: Mapping[str, _Found]) -> dict[str, Pat
     return paths
 
 
-def write_pins(path: Path, facts: Mapping[str, Facts]) -> None:
+def write_pins(path: Path, facts: Mapping[str, RepoFacts]) -> None:
     """Write commits and licences into a family file, leaving other lines unchanged. Raises FamilyError."""
     lines = path.read_text(encoding="utf-8").splitlines()
     roles = read_yaml(path, "").parts["roles"].parts

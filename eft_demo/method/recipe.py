@@ -30,7 +30,7 @@ MAX_TEXT_CHARS = 500
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Role names as shown on the page: "large base" for large_base.
 _TITLE = re.compile(r"(?:large|small) (?:base|tuned)(?![a-z0-9_])")
-_OWN = re.compile(r"_[a-z0-9_]*")
+_ROLE_OF_ALPHA = re.compile(r"_[a-z0-9_]*")  # what follows alpha in alpha_pirate
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _GREEK = {"α": "alpha", "β": "beta"}  # as shown on the page
@@ -208,7 +208,7 @@ class _Parser:
             return self.match(_NAME)
         self.at += 1
         if self.peek() == "_":
-            self.match(_OWN)
+            self.match(_ROLE_OF_ALPHA)
             return greek + self.text[start + 1 : self.at].rstrip()
         self.skip_space()
         return greek

@@ -64,7 +64,7 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
     is_greedy = temperature < GREEDY_BELOW
     scaled = _temper(logprobs, temperature.masked_fill(is_greedy, 1.0))
     warped = scaled.clone()
-    limited = [i for i, limit in enumerate(limits) if limit != (0, 1, 0)]
+    limited = [i for i, limit in enumerate(limits) if limit != _NO_LIMITS]
     if limited:
         warped[limited] = _warp_rows(scaled[limited], [limits[i] for i in limited], FIRST_CANDIDATES)
     greedy = is_greedy.nonzero().flatten()
@@ -76,8 +76,8 @@ def warp(logprobs: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, mi
 def sample(logprobs: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]) -> Tensor:
     """Sample token ids (rows,) int64 from log-probs (rows, vocab); positions[i] keys the noise of row i.
 
-    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win. The ids are
-    where they were found out: on the device of the log-probs, or on the CPU.
+    The same as argmax(warp(...) + gumbel(...)), but computes noise only for tokens that can win. The result
+    is on the device of the log-probs or on the CPU, whichever the last step ran on.
     """
     groups: dict[_Draw, list[int]] = {}
     draw: _Draw
@@ -183,9 +183,9 @@ class _Looked(NamedTuple):
 def _draw_wide(rows: Sequence[_Looked], limits: Sequence[_Limits], keys: Sequence[int]) -> list[int]:
     """Sample one id per row where too many tokens are kept to list them.
 
-    The likeliest tokens have one that scores `best`. Any other token has at most the log-prob of the last of
-    them, so it needs noise above the difference: the hashes show which tokens have it, and only for these
-    the noise itself is computed.
+    `best` is the highest score among the likeliest tokens. No other token is likelier than the last of
+    these, so it needs noise above `best` minus that log-prob. The hashes show which tokens have so much
+    noise; the noise itself is computed only for these.
     """
     steps = _vocabulary_steps(len(rows[0].row))
     hashes: dict[int, _Array] = {}

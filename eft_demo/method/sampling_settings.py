@@ -43,6 +43,7 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken, because the temperature is 0 or close to it."""
         return self.temperature < GREEDY_BELOW
 
     @property

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eft_demo.models.base import SlotModel, step
 from eft_demo.models.fused_pass import FusedPass
-from eft_demo.models.fused_weights import Shape, fuse
+from eft_demo.models.fused_weights import FusableShape, fuse
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.protocol import LanguageModel, Slot
 
@@ -18,7 +18,7 @@ class FusedQwen2(SlotModel):
     def __init__(
         self,
         name: str,
-        shape: Shape,
+        shape: FusableShape,
         weights: Mapping[str, Tensor],
         context: int,
         vocab: int,
@@ -82,6 +82,6 @@ def group_equal_shapes(models: Iterable[LanguageModel]) -> None:
             SideBySide(group)
 
 
-def _cache(shape: Shape, context: int, sections: int = 1) -> SlotCache:
+def _cache(shape: FusableShape, context: int, sections: int = 1) -> SlotCache:
     # Always float32: with few tokens, attention is faster this way and needs no conversions.
     return SlotCache(shape.layers, shape.kv_heads, shape.head_dim, context, torch.float32, sections=sections)

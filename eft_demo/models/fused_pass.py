@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eft_demo.models.fused_weights import FusedWeights, Shape
+from eft_demo.models.fused_weights import FusableShape, FusedWeights
 from eft_demo.models.kv_cache import SlotCache
 
 MAX_WORKSPACES = 16  # cached batch shapes: enough for a few users; larger groups rebuild some now and then
@@ -27,7 +27,7 @@ class Workspace:
     `..._parts` have one entry per model.
     """
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, cuts: Sequence[int], block: int) -> None:
+    def __init__(self, shape: FusableShape, dtype: torch.dtype, cuts: Sequence[int], block: int) -> None:
         tokens, dim, turned = sum(cuts), shape.head_dim, shape.heads + shape.kv_heads
         # The residual in float32, followed by the constant that keeps its norm above 0:
         # x / sqrt(mean(x^2) + eps) = x * sqrt(n) / |(x, sqrt(n * eps))|, where sqrt(n) is in the weights.
@@ -138,7 +138,7 @@ def _add_product(x: Tensor, own: Tensor, weight: Tensor) -> None:
         x.add_(torch.mm(own, weight))
 
 
-def _rotation_table(shape: Shape, context: int) -> Tensor:
+def _rotation_table(shape: FusableShape, context: int) -> Tensor:
     """(context, head_dim / 2) complex: the factors for queries and keys at each position."""
     frequencies = 1.0 / shape.rope_theta ** (torch.arange(0, shape.head_dim, 2).float() / shape.head_dim)
     angles = torch.arange(context).float()[:, None] * frequencies

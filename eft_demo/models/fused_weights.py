@@ -17,7 +17,7 @@ from eft_demo.families.weights import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FusableShape:
     """The values from config.json that the fused path needs."""
 
     hidden: int
@@ -38,7 +38,7 @@ def is_fusable(folder: Path, config: Mapping[str, Any]) -> bool:
     return plain and fusable_shape(config) is not None
 
 
-def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
+def fusable_shape(config: Mapping[str, Any]) -> FusableShape | None:
     """The shape of a model by its config.json, or None if the fused path cannot run it.
 
     It can run a Qwen2 with full attention in every layer, SiLU and plain rotary positions. Raises KeyError or
@@ -50,7 +50,7 @@ def fusable_shape(config: Mapping[str, Any]) -> Shape | None:
     if config.get("model_type") != "qwen2" or config.get("hidden_act") != "silu" or not (plain_rope and full):
         return None
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    return Shape(
+    return FusableShape(
         hidden=hidden,
         layers=int(config["num_hidden_layers"]),
         heads=heads,
@@ -82,14 +82,14 @@ class FusedLayer:
 class FusedWeights:
     """The weights of one model."""
 
-    shape: Shape
+    shape: FusableShape
     dtype: torch.dtype
     embed: Tensor  # (vocab, hidden)
     layers: tuple[FusedLayer, ...]
     head: Tensor  # (hidden, vocab)
 
 
-def fuse(shape: Shape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.dtype) -> FusedWeights:
+def fuse(shape: FusableShape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.dtype) -> FusedWeights:
     """Fuse the tensors of a checkpoint. Raises KeyError or ValueError if they do not fit."""
     embed = weights["model.embed_tokens.weight"]
     if embed.shape[0] < vocab or embed.shape[1] != shape.hidden:
@@ -104,7 +104,9 @@ def fuse(shape: Shape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.d
     )
 
 
-def _fuse_layer(weights: Mapping[str, Tensor], index: int, shape: Shape, dtype: torch.dtype) -> FusedLayer:
+def _fuse_layer(
+    weights: Mapping[str, Tensor], index: int, shape: FusableShape, dtype: torch.dtype
+) -> FusedLayer:
     def of(name: str) -> Tensor:
         return weights[f"model.layers.{index}.{name}"]
 

@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -139,13 +140,8 @@ def read_pretrained(
     for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    described = dict(read_config(folder))
-    stored = described.get("quantization_config") or {}
-    if stored.get("load_in_4bit"):
-        # It names what its makers computed in; here it is what the rest of the model is in.
-        compute = str(dtype).removeprefix("torch.")
-        described["quantization_config"] = {**stored, "bnb_4bit_compute_dtype": compute}
-    config = CONFIG_MAPPING[described["model_type"]].from_dict(described)
+    config = _config(folder, dtype)
+    is_quantised = bool(getattr(config, "quantization_config", None))  # in its files
     # Only eager attention supports capped attention logits (Gemma 2).
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     if quantisation != NONE:
@@ -169,9 +165,19 @@ def read_pretrained(
     missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
     if missing:
         raise ValueError(f"{len(missing)} weights are missing or have the wrong size, such as {missing[0]}")
-    if stored:
+    if is_quantised:
         _convert_plain_weights(model, dtype)
     return model
+
+
+def _config(folder: Path, dtype: torch.dtype) -> PreTrainedConfig:
+    """The model's configuration, with `dtype` as what a checkpoint of 4-bit weights is computed in."""
+    described = dict(read_config(folder))
+    stored = described.get("quantization_config") or {}
+    if stored.get("load_in_4bit"):  # the file names what its makers computed in
+        compute = str(dtype).removeprefix("torch.")
+        described["quantization_config"] = {**stored, "bnb_4bit_compute_dtype": compute}
+    return CONFIG_MAPPING[described["model_type"]].from_dict(described)
 
 
 def _convert_plain_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:

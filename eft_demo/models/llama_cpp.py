@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, error_text
 from eft_demo.families.checkpoint import Checkpoint, open_gguf
 from eft_demo.families.family import Family
 from eft_demo.families.gguf_model import model_size
@@ -363,8 +363,8 @@ def _library() -> Any:
     try:
         from llama_cpp import llama_cpp as api  # noqa: PLC0415  # optional, and loads a library
     except (ImportError, OSError, RuntimeError) as error:  # its own dependencies, or a driver, may be missing
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise FamilyError(f"llama.cpp cannot be started ({reason}). Please try `{INSTALL}`.") from None
+        message = f"llama.cpp cannot be started ({error_text(error)}). Please try `{INSTALL}`."
+        raise FamilyError(message) from None
     if not hasattr(api, "LLAMA_LOAD_MODE_NONE"):
         raise FamilyError(f"The installed llama-cpp-python is too old. Please run `{INSTALL}`.")
     api.llama_log_set(_log_callback(api), ctypes.c_void_p(0))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from eft_demo.errors import EFTError, FamilyError, OutOfMemory
+from eft_demo.errors import EFTError, FamilyError, OutOfMemory, error_text
 from eft_demo.families.checkpoint import Checkpoint, read_config
 from eft_demo.families.family import Family
 from eft_demo.families.hub import QUIET, Watcher
@@ -85,9 +85,8 @@ def load_model(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> 
         if is_out_of_memory(error):
             failure: FamilyError | OutOfMemory = out_of_memory(checkpoint.role, "be loaded")
         else:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             failure = FamilyError(
-                f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({reason}). "
+                f"The model {checkpoint.role} in {checkpoint.path} cannot be loaded ({error_text(error)}). "
                 + checkpoint.advice
             )
     # Outside the handler, because the traceback would keep partly loaded weights alive.
@@ -142,7 +141,7 @@ def _after_trial_step(model: LanguageModel) -> LanguageModel:
     return model
 
 
-# Whoever stands first and fits takes the checkpoint; the library takes all that families accept.
+# The first backend that fits loads a checkpoint. LIBRARY fits all that families accept, so it is the last.
 LIBRARY = Backend(lambda checkpoint, config, options: True, _load_by_library)
 BACKENDS = (
     Backend(_fits_fused, _load_fused),

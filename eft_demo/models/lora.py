@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from eft_demo.errors import FamilyError
+from eft_demo.errors import FamilyError, error_text
 from eft_demo.families.files import MAX_JSON_BYTES, check_start, read_text
 from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BROKEN
 from eft_demo.models.base import SlotModel
@@ -115,9 +115,8 @@ def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
         _check_base_name(folder, config, base_name)
         return _low_ranks(folder, config, tensors, base)
     except (*BROKEN, re.error) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FamilyError(
-            f"The adapter in {folder} cannot be read ({reason}). It needs {ADAPTER_CONFIG} and "
+            f"The adapter in {folder} cannot be read ({error_text(error)}). It needs {ADAPTER_CONFIG} and "
             f"{ADAPTER_WEIGHTS} as PEFT's save_pretrained writes them. Please save it again or choose "
             "another adapter."
         ) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from eft_demo.families.catalogue import Entry, find_entry
 from eft_demo.families.family import Family, chosen_roles, load_family
 from eft_demo.families.hub import QUIET, Watcher, download
+from eft_demo.method.roles import LARGE_BASE
 from eft_demo.models.llama_cpp import check_installed
 from eft_demo.models.load import load_models
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
@@ -33,7 +34,7 @@ class Opened:
     @property
     def chips(self) -> tuple[str, ...]:
         """Short facts for a status line."""
-        large = self.plan.of("large_base")
+        large = self.plan.of(LARGE_BASE)
         facts = [self.family.title, large.reason]
         if large.quantisation != NONE:
             facts.append(f"{large.quantisation.upper()} large models")
@@ -71,7 +72,7 @@ def _open(entry: Entry, settings: Settings, roles: Iterable[str] | None, watcher
     plan.check()
     watcher.report("check", entry.name)
     loaded = load_family(entry, settings, folders)
-    models = load_models(loaded, plan.of("large_base").dtype, plan=plan, watcher=watcher)
+    models = load_models(loaded, plan.of(LARGE_BASE).dtype, plan=plan, watcher=watcher)
     return Opened(loaded, models, plan, _fitted(entry, settings, plan))
 
 

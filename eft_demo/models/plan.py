@@ -278,24 +278,7 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
     if measure.entry.is_gguf:
         return _gguf_placement(role, measure, strategy, rows)
     large = is_large(measure.entry.same_as or role)
-    quantisation = strategy.quantisation if large else NONE
-    reason = strategy.reason
-    if measure.entry.same_as is not None:
-        weights_bytes, reason = 0, f"the same model as {measure.entry.same_as}"
-    elif measure.entry.adapter_of is not None:
-        weights_bytes, reason = (
-            measure.weights.bytes(strategy.dtype, NONE),
-            f"an adapter on {measure.entry.adapter_of}",
-        )
-    elif isinstance(measure.weights, StoredWeights):
-        quantisation, reason = NONE, "already quantised, loaded as it is"
-        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
-    else:
-        weights_bytes = measure.weights.bytes(strategy.dtype, quantisation)
-        if not measure.weights.parameters:
-            reason = "its size is unknown until it is downloaded"
-        elif not large and strategy.quantisation != NONE:
-            reason += "; not quantised, since the error would enter the small models' difference twice"
+    quantisation, weights_bytes, reason = _weights(measure, strategy, large)
     slots = _slots(rows)
     cache, device = measure.cache, strategy.large if large else strategy.small
     # The fused pass keeps keys and values in float32, whatever the weights' dtype.
@@ -313,6 +296,24 @@ def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> 
         here=measure.here,
         reason=reason,
     )
+
+
+def _weights(measure: _Measure, strategy: _Strategy, large: bool) -> tuple[str, int, str]:
+    """A model's quantisation, the bytes of its weights, and why they are stored and placed like this."""
+    entry, weights, dtype = measure.entry, measure.weights, strategy.dtype
+    quantisation = strategy.quantisation if large else NONE
+    if entry.same_as is not None:  # counted with that role
+        return quantisation, 0, f"the same model as {entry.same_as}"
+    if entry.adapter_of is not None:  # only its base is quantised
+        return quantisation, weights.bytes(dtype, NONE), f"an adapter on {entry.adapter_of}"
+    if isinstance(weights, StoredWeights):
+        return NONE, weights.bytes(dtype, NONE), "already quantised, loaded as it is"
+    reason = strategy.reason
+    if not weights.parameters:
+        reason = "its size is unknown until it is downloaded"
+    elif not large and strategy.quantisation != NONE:
+        reason += "; not quantised, since the error would enter the small models' difference twice"
+    return quantisation, weights.bytes(dtype, quantisation), reason
 
 
 def _slots(rows: int) -> int:

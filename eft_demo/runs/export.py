@@ -1,7 +1,7 @@
 """A run as a CSV or Markdown file. `ui/saved_page.py` makes the HTML file.
 
-Texts from models and people are written verbatim and are never read as formulas or markup. Knows traces;
-knows no models, no page and no Gradio.
+Texts from models and people are written so that nothing reads them as formulas or markup. Knows traces; knows
+no models, no page and no Gradio.
 """
 
 import csv
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from eft_demo.errors import InputError
 from eft_demo.runs.settings_text import made_with_text, settings_of
 from eft_demo.runs.spreadsheet import plain_cell
-from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label
+from eft_demo.runs.text import END_LABEL, Utf8Stream, token_label, without_surrogates
 from eft_demo.runs.trace import MAX_CHARS, ColumnTrace, RunTrace, TokenRecord, seed_of
 
 MAX_FILE_CHARS = MAX_CHARS  # of a saved file of any format: what an opened trace may have
 BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's old code page
-_PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might read as its own
+_PUNCTUATION = re.compile(r"([!#$&()*+\-.:<=>@\[\\\]^_`{|}~])")  # what Markdown might take for markup
 
 
 def check_file_chars(chars: int, most: int = MAX_FILE_CHARS) -> None:
@@ -32,7 +32,7 @@ def check_file_chars(chars: int, most: int = MAX_FILE_CHARS) -> None:
 
 
 class _Limited(io.StringIO):
-    """A text that is checked while it is written: rows repeat what a small trace holds once."""
+    """A text whose length is checked while it is written, because rows repeat what a trace holds once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -46,43 +46,51 @@ class _Limited(io.StringIO):
 def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
     """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
 
-    Raises InputError for more than `most` characters, before they are written.
-
     Cells with text are written by `plain_cell`: a leading ' is not part of the text. `bytes` has the exact
-    bytes of the token in hex.
+    bytes of the token in hex. Raises InputError for more than `most` characters, before they are written.
     """
-    controls = _names(record.controls for _, record in _records(run))
-    roles = _names(record.by_role for _, record in _records(run))
-    terms = max((len(record.bars) for _, record in _records(run)), default=0)
+    records = [record for column in run.columns for record in column.tokens]
+    controls = _names(record.controls for record in records)
+    roles = _names(record.by_role for record in records)
+    terms = max((len(record.bars) for record in records), default=0)
     head = ["column", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
     head += ["anchor_logprob", *(f"term_{k + 1}" for k in range(terms)), "neg_log_z", "base_first"]
-    head += [
-        "draft_id",
-        "draft_overlap",
-        *controls,
-        *(f"logprob_{role}" for role in roles),
-        "seed",
-        "made_with",
-    ]
-    made = plain_cell(str(run.made_with or ""))
+    head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles)]
     out = _Limited(most)
     out.write(BYTE_ORDER_MARK)
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
-    writer.writerow([plain_cell(name) for name in head])
-    pieces = pieces_of(run)
+    writer.writerow([plain_cell(name) for name in (*head, "seed", "made_with")])
+    pieces, made = pieces_of(run), plain_cell(str(run.made_with or ""))
     for column in run.columns:
-        start = [plain_cell(column.name), plain_cell(column.recipe)]
+        start, end = [plain_cell(column.name), plain_cell(column.recipe)], [seed_of(column, run.spec), made]
         for record, text in zip(column.tokens, token_texts(column, pieces), strict=True):
-            bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
-            draft = [None, None] if record.draft is None else [record.draft.id, record.draft.overlap]
-            row = [*start, record.position, record.id]
-            spelled = plain_cell(pieces.get(record.id, b"").hex(" "))
-            row += [plain_cell(text), spelled, record.logprob, record.rank]
-            row += [record.entropy_nats, record.anchor_logprob, *bars, record.neg_log_z, record.base_first]
-            row += [*draft, *(record.controls.get(c) for c in controls)]
-            row += [*(record.by_role.get(role) for role in roles), seed_of(column, run.spec), made]
+            bytes_in_hex = pieces.get(record.id, b"").hex(" ")
+            token = [record.position, record.id, plain_cell(text), plain_cell(bytes_in_hex)]
+            row = [*start, *token, *_figures(record, terms, controls, roles), *end]
             writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return out.getvalue()
+
+
+def _figures(
+    record: TokenRecord, terms: int, controls: Iterable[str], roles: Iterable[str]
+) -> list[float | None]:
+    """The numbers of a token, from its log-prob on. Missing ones are None or NaN."""
+    bars = [*record.bars, *[math.nan] * (terms - len(record.bars))]
+    draft: list[float | None] = [None, None]
+    if record.draft is not None:
+        draft = [record.draft.id, record.draft.overlap]
+    return [
+        record.logprob,
+        record.rank,
+        record.entropy_nats,
+        record.anchor_logprob,
+        *bars,
+        record.neg_log_z,
+        record.base_first,
+        *draft,
+        *(record.controls.get(name) for name in controls),
+        *(record.by_role.get(role) for role in roles),
+    ]
 
 
 def to_markdown(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
@@ -137,7 +145,7 @@ def pieces_of(run: RunTrace) -> Pieces:
 
 
 def token_texts(column: ColumnTrace, pieces: Pieces) -> list[str]:
-    """What each token adds to the text; joined, the text. A half character waits for its other half."""
+    """What each token adds to the text; joined, it is the text. Half a character waits for the rest."""
     stream = Utf8Stream(pieces)
     texts = [stream.push(record.id) for record in column.tokens]
     if texts:
@@ -153,20 +161,15 @@ def label_of(token: int, pieces: dict[int, bytes]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """One line of plain text: every sign that Markdown knows gets its backslash, the invisible is shown."""
-    return _PUNCTUATION.sub(r"\\\1", token_label(_storable(text).encode()))
+    """The text on one line, with a backslash before every Markdown sign and invisible characters shown."""
+    return _PUNCTUATION.sub(r"\\\1", token_label(without_surrogates(text).encode()))
 
 
 def _fenced(text: str) -> list[str]:
-    """A code block that the text cannot leave: its fence is longer than any row of ` in it."""
+    """A code block that the text cannot close: its fence is longer than any run of ` in the text."""
     longest = max((len(row) for row in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [fence, _storable(text), fence]
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates, which no file can hold, as U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return [fence, without_surrogates(text), fence]
 
 
 def _moved_table(column: ColumnTrace, run: RunTrace, count: int = 8) -> list[str]:
@@ -188,10 +191,6 @@ def _moved_table(column: ColumnTrace, run: RunTrace, count: int = 8) -> list[str
 
 def _shift(record: TokenRecord) -> float:
     return record.logprob - record.anchor_logprob
-
-
-def _records(run: RunTrace) -> Iterable[tuple[ColumnTrace, TokenRecord]]:
-    return ((column, record) for column in run.columns for record in column.tokens)
 
 
 def _names(tables: Iterable[Iterable[str]]) -> Sequence[str]:

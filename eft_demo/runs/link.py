@@ -7,16 +7,20 @@
     ...&colour=entropy&same=3&selected=2.14                    what the page shows once the run has ended:
                                                                colours, the column whose text all score,
                                                                column and token; from 1
+    ...&branch=[3,5,42,7,0,{"alpha":2}]                        a branch to write after the run, from its text
+                                                               the next: column, place (from 1), token id
+                                                               or null, seed, 1 for all columns, sliders
 
 The settings follow a #, which browsers never send: no server limits their length or logs the prompt. Older
 links use ? and are read too. Anybody can write a link, and many programs edit them, so every value is checked
 separately; invalid ones are dropped and reported. Knows the settings of a run; knows no models and no page.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -40,7 +44,7 @@ from eft_demo.runs.link_text import (
 from eft_demo.runs.made_with import Facts, facts_from_text, facts_to_text
 from eft_demo.runs.prompt_format import PromptFormat, parse_format
 from eft_demo.runs.spec import FIRST, MAX_FORMATS, MAX_LENGTH, MAX_WORD_CHARS, RunSpec, parse_column
-from eft_demo.settings import CONTROLS, Range, check_control, show_value
+from eft_demo.settings import CONTROLS, SEED, Range, check_control, number_text, show_value
 
 VERSION = 1
 RENAMED = {"panel": "column"}  # names in older links
@@ -50,7 +54,26 @@ MAX_QUERY_CHARS = 60_000  # the longest prompt of emoji takes 48,000; browsers a
 MAX_PROMPT_CHARS = 4000
 MAX_NAME_CHARS = MAX_WORD_CHARS  # of a column
 MAX_COLUMNS = 8
+MAX_BRANCHES = 20  # one after another
+MAX_COUNT = 2**32  # of places, tokens and seeds
 MAX_FIELDS = 300  # ten times what a run of the page has; every invalid one adds a message
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch. Column and place count from 1; a `token` of None is sampled; `all` columns or one go on."""
+
+    column: int
+    place: int
+    token: int | None
+    seed: int
+    all: bool
+    controls: Mapping[str, float]
+
+    def as_text(self) -> str:
+        """As a link has it."""
+        fields = [self.column, self.place, self.token, self.seed, int(self.all), dict(self.controls)]
+        return json.dumps(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +83,13 @@ class View:
     colour: str = ""  # by what tokens are coloured; the page knows the names
     shared: int | None = None  # the column whose text all columns score
     selected: tuple[int, int] | None = None  # the column and place of the selected token
+    branches: tuple[Branch, ...] = ()  # from the run to the text that is shown
 
     def as_json(self) -> dict[str, object]:
         """Only what it sets."""
-        found = {"colour": self.colour, "shared": self.shared, "selected": self.selected}
+        branches = [asdict(branch) for branch in self.branches]
+        found: dict[str, object] = {"colour": self.colour, "shared": self.shared, "selected": self.selected}
+        found["branches"] = branches
         return {name: value for name, value in found.items() if value}
 
 
@@ -102,16 +128,17 @@ class Link:
         pairs += [(name, str(value)) for name, value in texts.items()]
         pairs += [("made", facts_to_text(self.made))] if self.made else []
         pairs += self._view_pairs()
-        pairs += [(name, _number(value)) for name, value in sorted(spec.controls.items())]
+        pairs += [(name, number_text(value)) for name, value in sorted(spec.controls.items())]
         pairs += [] if spec.length is None else [("length", str(spec.length))]
-        pairs += [(name, _number(getattr(spec.sampling, name))) for name in SAMPLING]
+        pairs += [(name, number_text(getattr(spec.sampling, name))) for name in SAMPLING]
         query = urlencode(pairs, errors="surrogatepass")
         _check_query(query)
         return query
 
     def _view_pairs(self) -> list[tuple[str, str]]:
         view = self.view
-        pairs = [("colour", view.colour)] if view.colour else []
+        pairs = [("branch", branch.as_text()) for branch in view.branches]
+        pairs += [("colour", view.colour)] if view.colour else []
         pairs += [] if view.shared is None else [("same", str(view.shared))]
         return pairs + ([("selected", "{}.{}".format(*view.selected))] if view.selected else [])
 
@@ -125,7 +152,10 @@ def from_query(query: str, allow_negative: bool = False) -> Link | None:
     _check_query(query)
     fields = read_fields(query, _is_ours)
     if (count := sum(map(len, fields.values.values()))) > MAX_FIELDS:
-        raise InputError(f"A link may hold at most {MAX_FIELDS} values; this one has {count:,}.")
+        raise InputError(
+            f"A link may hold at most {MAX_FIELDS} values; this one has {count:,}. Please copy it again.",
+            code="link_fields",
+        )
     others = [name for name in fields.values if _is_ours(name) and name != "v"]
     if "v" in fields.values or ("prompt" in others and len(others) > 1):
         return _Reader(fields, allow_negative).link()
@@ -168,7 +198,8 @@ class _Reader:
                 self.left_out.append(f"It has two prompt formats for {show_value(role)}; the first is used.")
         self._report_misspelt()
         made = found.pop("made", ())
-        view = View(**{name: found.pop(name) for name in ("colour", "shared", "selected") if name in found})
+        shown = {name: found.pop(name) for name in ("colour", "shared", "selected") if name in found}
+        view = View(**shown, branches=self._branches())
         spec = RunSpec(
             columns=tuple(columns),
             controls=controls,
@@ -189,6 +220,35 @@ class _Reader:
             return turns
         self.left_out.append("Its earlier turns are left out.")
         return ()
+
+    def _branches(self) -> tuple[Branch, ...]:
+        """The branches: all or none, because each continues the text of the one before it."""
+        before = len(self.left_out)
+        branches = tuple(self._many("branch", self._branch, MAX_BRANCHES, "branches"))
+        if len(self.left_out) == before:
+            return branches
+        self.left_out.append("Its branches are left out.")
+        return ()
+
+    def _branch(self, text: str) -> Branch:
+        with suppress(ValueError, RecursionError, TypeError):  # of JSON, or of a list of another length
+            column, place, token, seed, every, controls = json.loads(text)
+            if (
+                all(_is_count(value) for value in (column, place, seed, 0 if token is None else token))
+                and 1 <= column <= MAX_COLUMNS
+                and place >= 1
+                and every in (0, 1)
+                and isinstance(controls, dict)
+            ):
+                values = {
+                    name: check_control(name, value, self.allow_negative) for name, value in controls.items()
+                }
+                return Branch(column, place, token, int(SEED.check(seed)), every == 1, values)
+        raise InputError(
+            "A branch in a link must be a list of column, place, token, seed, 0 or 1, and sliders; got "
+            f"{show_value(text)}.",
+            code="link_branch",
+        )
 
     def _version(self) -> None:
         known = tuple(map(str, (VERSION, VERSION_WITH_FORMATS, VERSION_WITH_TURNS)))
@@ -294,6 +354,10 @@ def _token(text: str) -> tuple[int, int]:
     return _place(column), int(token)
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
+
+
 def _length(text: str) -> int:
     return int(_read_number(Range("Length", 1, MAX_LENGTH, 1, integer=True), text))
 
@@ -362,10 +426,6 @@ def _check_text(what: str, text: object, limit: int) -> None:
         )
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
-
-
 # Name in a link -> the field of RunSpec and its parser.
 _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "prompt": ("prompt", _prompt),
@@ -383,7 +443,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 }
 _VERBATIM = {"prompt", "system"}
 _WORDS = {*_VERBATIM, "family", "behaviour", "made", "colour", "selected"}  # texts, not searched for numbers
-_NAMES = {"v", "column", *RENAMED, "format", "turn", *_READERS, *SAMPLING, *CONTROLS}
+_NAMES = {"v", "column", *RENAMED, "format", "turn", "branch", *_READERS, *SAMPLING, *CONTROLS}
 _ALIKE = 0.8  # similarity of two names, from 0 to 1: promt and prompt have 0.91, ref is near none
 # Parameters that Gradio, Spaces, trackers and link wrappers add.
 _ADDED = re.compile(

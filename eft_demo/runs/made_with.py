@@ -84,11 +84,11 @@ def facts_from_text(text: str) -> Facts | None:
 def differences(what: str, there: Facts, here: Facts) -> str:
     """A sentence about the known facts that differ, or "" if none do. `what` is "run" or "link"."""
     pairs = zip(_PHRASES, there, here, strict=True)
-    differ = [(said, theirs, ours) for said, theirs, ours in pairs if theirs and ours and theirs != ours]
+    differ = [(phrase, theirs, ours) for phrase, theirs, ours in pairs if theirs and ours and theirs != ours]
     if not differ:
         return ""
-    made = ", ".join(said.format(theirs) for said, theirs, _ in differ)
-    now = ", ".join(said.format(ours) for said, _, ours in differ)
+    made = ", ".join(phrase.format(theirs) for phrase, theirs, _ in differ)
+    now = ", ".join(phrase.format(ours) for phrase, _, ours in differ)
     return f"This {what} was made with {made}; here it is {now}, so a new run may differ."
 
 

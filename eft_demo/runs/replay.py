@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from eft_demo.errors import InputError
 from eft_demo.method.recipe import Recipe
@@ -60,7 +61,10 @@ def open_run(data: bytes | str, scale: float = 1) -> RunTrace:
     """
     most = int(MAX_CHARS * scale)
     if len(data) > most:
-        raise InputError(f"A trace may have at most {most:,} characters; this has {len(data):,}.")
+        raise InputError(
+            f"A trace may have at most {most:,} characters; this has {len(data):,}. "
+            "Please choose a shorter run."
+        )
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8-sig")
@@ -78,7 +82,10 @@ def read_run(path: Path) -> RunTrace:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"The trace {path} cannot be read ({type(error).__name__}).") from None
+        raise InputError(
+            f"The trace {path} cannot be read ({error.strerror or type(error).__name__}). "
+            "Please restore the file or choose another one."
+        ) from None
     return open_run(data)
 
 
@@ -130,8 +137,8 @@ def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
         return run
     filled = replace(run, pieces={**pieces, **run.pieces})
     texts = pieces_of(filled)
-    fits = all("".join(token_texts(column, texts)) == column.text for column in run.columns)
-    return filled if fits else run
+    reproduced = all("".join(token_texts(column, texts)) == column.text for column in run.columns)
+    return filled if reproduced else run
 
 
 def replay(run: RunTrace) -> Replay:
@@ -182,7 +189,8 @@ class _Inconsistent(Exception):
     """An inconsistency. The message is the end of a sentence."""
 
 
-def _refuse(what: str) -> None:
+def _refuse(what: str) -> NoReturn:
+    """Raise InputError; `what` is the end of a sentence."""
     message = f"This trace is inconsistent: {what}. Please choose another file."
     raise InputError(message, code="trace_unfit")
 

@@ -310,7 +310,7 @@ def check(spec: RunSpec, family: LoadedFamily, settings: Settings) -> RunSpec:
 
 def check_behaviour(behaviour: str, family: LoadedFamily) -> str:
     """Return the behaviour, or the family's first if it is empty. Raises InputError if it is unknown."""
-    known = [behaviour.role for behaviour in family.behaviours]
+    known = [each.role for each in family.behaviours]
     if not known:
         raise InputError(NO_MODEL, code="no_model", where="behaviour")
     if behaviour and behaviour not in known:

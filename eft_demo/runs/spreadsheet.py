@@ -8,7 +8,7 @@ remove one leading '. Control characters, which cells hide, are made visible. Kn
 import re
 import unicodedata
 
-from eft_demo.runs.text import show_controls
+from eft_demo.runs.text import show_controls, without_surrogates
 
 QUOTE = "'"
 # Characters that start a formula, command or error value (#), in both widths of East Asian keyboards.
@@ -27,7 +27,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 def plain_cell(text: str) -> str:
     """`text` with visible control characters, and a leading ' if a spreadsheet would convert it."""
-    clean = show_controls(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    clean = show_controls(without_surrogates(text))
     return QUOTE + clean if clean.startswith(QUOTE) or _reads_as_other(clean) else clean
 
 

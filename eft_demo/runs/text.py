@@ -40,6 +40,11 @@ def token_label(piece: bytes) -> str:
     return text.strip(" ") or "·" * len(text) or "⟨empty⟩"
 
 
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD in place of lone surrogates, which neither files nor tokenizers can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def show_controls(text: str) -> str:
     """The text on one line, with control characters replaced by visible ones: ↵, ⇥, ␍ or `⟨1B⟩`."""
     return "".join(

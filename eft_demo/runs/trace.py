@@ -118,34 +118,7 @@ class RunTrace:
         most = int(MAX_CHARS * scale)
         if not isinstance(text, str) or len(text) > most:
             raise InputError(f"A trace must be JSON text of at most {most:,} characters.")
-        try:
-            document = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            if text.lstrip()[:1] == "<":
-                raise InputError(
-                    "This is a web page (HTML), which any browser shows. To open a run here, save it under "
-                    "Share as Trace (JSON) and choose that file.",
-                    code="trace_html",
-                ) from None
-            message = "This is not a trace: it is not valid JSON. Please choose another file."
-            raise InputError(message, code="trace_json") from None
-        version = document.get("version") if isinstance(document, dict) else None
-        if type(version) is int and version in OLDER:
-            if version < 5:
-                document = {RENAMED.get(key, key): value for key, value in document.items()}
-            document = {**OLDER[version], **document, "version": VERSION}
-            columns = document.get("columns")
-            if version < 5 and isinstance(columns, list):
-                document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
-        elif version is None:
-            raise InputError(
-                "This is not a trace: it has no version. Please choose a trace that was saved with Share."
-            )
-        elif version != VERSION:
-            known = f"version {min(OLDER)} to {VERSION}"
-            message = f"This app reads recorded runs of {known}; got {show_value(version)}."
-            raise InputError(message, code="trace_version")
-        return _from_file(_decode(_File, document, "run"))
+        return _from_file(_decode(_File, _current(_read_json(text)), "run"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +147,54 @@ REQUIRED = {
     Sampling: {"temperature", "top_p", "top_k", "min_p", "seed"},
     ColumnTrace: {f.name for f in dataclasses.fields(ColumnTrace)} - {"seed"},
 }
+
+
+def _read_json(text: str) -> object:
+    try:
+        document: object = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        if text.lstrip()[:1] == "<":
+            raise InputError(
+                "This is a web page (HTML), which any browser shows. To open a run here, save it under "
+                "Share as Trace (JSON) and choose that file.",
+                code="trace_html",
+            ) from None
+        message = "This is not a trace: it is not valid JSON. Please choose another file."
+        raise InputError(message, code="trace_json") from None
+    return document
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _current(document: object) -> object:
+    """The document in the current version. Raises InputError for an unknown version."""
+    version = document.get("version") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or version is None:
+        raise InputError(
+            "This is not a trace: it has no version. Please choose a trace that was saved with Share."
+        )
+    if type(version) is int and version in OLDER:
+        return _upgraded(document, version)
+    if version != VERSION:
+        raise InputError(
+            f"This app reads recorded runs of version {min(OLDER)} to {VERSION}; got {show_value(version)}. "
+            "Please open this file with the version of the app that saved it.",
+            code="trace_version",
+        )
+    return document
+
+
+def _upgraded(document: dict[str, Any], version: int) -> dict[str, Any]:
+    """The document of an older version, with the names and fields of the current one."""
+    if version < 5:
+        document = {RENAMED.get(key, key): value for key, value in document.items()}
+    document = {**OLDER[version], **document, "version": VERSION}
+    columns = document.get("columns")
+    if version < 5 and isinstance(columns, list):
+        document["columns"] = [{**OLDER_COLUMN, **p} if isinstance(p, dict) else p for p in columns]
+    return document
 
 
 def _as_file(run: RunTrace) -> _File:
@@ -234,17 +255,13 @@ def seed_of(column: ColumnTrace, spec: RunSpec) -> int:
 
 
 def other_seed(seed: int, spec: RunSpec) -> int | None:
-    """That seed as a column of the run records it."""
+    """The seed as a column of the run records it: None if it is the run's own."""
     return None if seed == spec.sampling.seed else seed
 
 
 def roles_of(columns: Columns) -> list[str]:
     """The models in the columns' recipes, each once."""
     return list(dict.fromkeys(role for _, recipe in columns for role in recipe.roles))
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
 
 
 def recorded_tokens(columns: Iterable[ColumnTrace]) -> set[int]:

@@ -35,6 +35,7 @@ from eft_demo.runs.spec import (
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
 from eft_demo.ui.column_headers import column_head
+from eft_demo.ui.posted import fields_of
 
 MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits above a column
 
@@ -106,7 +107,7 @@ def check_columns(service: Service, posted: object) -> str:
 
     `posted` has `columns` as for a run, and the `behaviour` that small_tuned stands for.
     """
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     columns = request.get("columns")
     listed = columns[: int(COLUMNS.high)] if isinstance(columns, list) else []
     answers: list[dict[str, object]] = []

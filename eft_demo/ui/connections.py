@@ -11,10 +11,10 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from eft_demo.ui.gate import ALWAYS_OPEN, Refusal, answer
-from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
 
 try:
     import resource
@@ -143,7 +143,7 @@ class Connection(H11Protocol):
         self._deadline = None if within_s is None else self.loop.call_later(within_s, self.drop)
 
 
-def only_health(app: App) -> App:
+def only_health(app: ASGIApp) -> ASGIApp:
     """`app` for connections beyond the limit: health checks are answered, all others get an error message."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,13 +16,14 @@ from eft_demo.models.memory import free_memory
 from eft_demo.models.plan import MenuEntry, Plan, menu_entry
 from eft_demo.settings import QUANTISATIONS, Settings, show_value
 from eft_demo.ui.family_switch import Claim, Switch, refusal_reason
+from eft_demo.ui.posted import fields_of
 
 Headers = Mapping[str, str]
 
 
 def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> str:
     """JSON of everything the menu shows. `posted` may have the `quantisation` to plan with, and the `key`."""
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     wanted = request.get("quantisation", switch.settings.quantisation)
     if wanted not in QUANTISATIONS:
         wanted = "auto"
@@ -56,7 +57,7 @@ def measure_quantisation(switch: Switch, headers: Headers, posted: object) -> st
 
 
 def _begin(switch: Switch, begin: Callable[[str, object], None], headers: Headers, posted: object) -> str:
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     name = request.get("family")
     try:
         if reason := _why_not(switch, headers, posted):
@@ -84,8 +85,8 @@ def cancel_loading(switch: Switch, headers: Headers, posted: object) -> str:
 
 
 def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
-    key = posted.get("key") if isinstance(posted, Mapping) else None
-    return refusal_reason(switch.settings, switch.key, Claim(key, headers))
+    claim = Claim(fields_of(posted).get("key"), headers)
+    return refusal_reason(switch.settings, switch.key, claim)
 
 
 def _choices(settings: Settings) -> tuple[list[MenuEntry], list[str]]:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from eft_demo.settings import LOOPBACK, Settings, show_value
-from eft_demo.ui.own_address import App, Message, Receive, Scope, Send
 from eft_demo.ui.visitors import network
 
 # A prompt that is far too long must still arrive whole, or it could not get an error message.
@@ -86,14 +87,14 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-# Refuses what the page does not have, from (path, query, posted value or None); None where it exists.
+# (path, query, posted value or None) -> the refusal of a request for what the page does not have, or None.
 Unknown = Callable[[str, Mapping[str, str], object], Refusal | None]
 
 
 class Gate:
     """Outermost ASGI middleware: refuses requests that our page never makes and limits the others."""
 
-    def __init__(self, app: App, rules: Rules, unknown: Unknown) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, unknown: Unknown) -> None:
         self.app, self.rules, self.unknown = app, rules, unknown
         self._under_way = 0  # bytes
         self._read: list[tuple[float, str, float]] = []  # (time, address, seconds of CPU) of the last minute

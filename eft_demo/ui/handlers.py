@@ -19,6 +19,7 @@ from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
+from eft_demo.ui.posted import fields_of
 from eft_demo.ui.run_form import read_control_values, read_pace, read_run_spec
 from eft_demo.ui.run_store import CHANGED, RunStore, StoredRun
 from eft_demo.ui.visitors import MINUTE_S, NOBODY, Streams, Visitor
@@ -137,7 +138,7 @@ def stream_run(
     `in_turn` queues the work of starting a run.
     """
     text = ""
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     nonce = _nonce(request.get("n"))
     place = "prompt" if request.get("kind") is None else "branch"
     try:
@@ -248,7 +249,7 @@ def load_line(service: Service) -> str:
 
 def set_controls(live: LiveRuns, posted: object) -> str:
     """Move live controls of a run from its next token on. An error message for the page, or ""."""
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     try:
         values = read_control_values(request)
         run = _find(live, request.get("run"))
@@ -262,7 +263,7 @@ def set_controls(live: LiveRuns, posted: object) -> str:
 
 def set_pace(live: LiveRuns, posted: object) -> str:
     """Change how fast a run goes: `rate`, `paused` or one `step`. An error message for the page, or ""."""
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     run = _find(live, request.get("run"))
     if run is None:
         return GONE
@@ -275,7 +276,7 @@ def set_pace(live: LiveRuns, posted: object) -> str:
 
 def stop(live: LiveRuns, posted: object) -> str:
     """Stop a run before its next token. An error message for the page, or ""."""
-    run = _find(live, posted.get("run") if isinstance(posted, Mapping) else None)
+    run = _find(live, fields_of(posted).get("run"))
     if run is None:
         return GONE
     run.cancel()

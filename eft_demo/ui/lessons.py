@@ -4,7 +4,6 @@ Knows lesson files and recorded runs; knows nothing of models or Gradio. Texts o
 """
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from eft_demo.errors import EFTError, InputError
 from eft_demo.lessons.reader import LESSONS, Lesson, State, Step, lesson_files, read_lesson
 from eft_demo.runs.gallery import GALLERY
 from eft_demo.settings import show_value
+from eft_demo.ui.posted import error_json, fields_of
 
 # What a recorded run was made with, as far as the page's settings have it.
 _OF_RUN = ("behaviour", "controls", "schedule", "filter", "speculation", "temperature", "length")
@@ -24,7 +24,7 @@ def lesson_list(folder: Path = LESSONS) -> list[dict[str, str]]:
 
 def open_lesson(posted: object, folder: Path = LESSONS) -> str:
     """JSON {"name", "title", "steps"} of a lesson, or {"error"}: `posted` has its `name`."""
-    name = posted.get("name") if isinstance(posted, Mapping) else None
+    name = fields_of(posted).get("name")
     try:
         for path in lesson_files(folder):
             if path.stem == name:
@@ -32,7 +32,7 @@ def open_lesson(posted: object, folder: Path = LESSONS) -> str:
         names = ", ".join(path.stem for path in lesson_files(folder)) or "none"
         raise InputError(f"There is no lesson {show_value(name)}. There are: {names}.", code="no_lesson")
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
 
 
 def _title(path: Path) -> str:

@@ -4,7 +4,6 @@ Knows the settings of a run and the contents of a link; knows nothing of Gradio.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from eft_demo.engine.service import Service
@@ -19,10 +18,11 @@ from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import RunSpec, check_role
 from eft_demo.runs.trace import roles_of
 from eft_demo.settings import COLUMNS, Settings, show_value
+from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.run_form import read_run_spec
 
 DAMAGED = "All other settings have their defaults."
-MAX_SAID = 3  # left-out settings listed; whoever needs more should ask for the link again
+MAX_SAID = 3  # messages on dropped values that are shown; with more, the link is better sent again
 # Some chat and mail programs cut longer links (Discord at 2,000 characters, Excel and old Outlooks at 2,083);
 # browsers accept far more.
 LONG_CHARS = 2000
@@ -39,10 +39,10 @@ def make_link(service: Service, posted: object) -> str:
     A long link comes with a "note".
     """
     try:
-        spec = read_run_spec(service, posted if isinstance(posted, Mapping) else {})
+        spec = read_run_spec(service, fields_of(posted))
         query = Link(spec, _facts_here(service, spec)).to_query()
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     if len(query) <= LONG_CHARS:
         return json.dumps({"query": query})
     note = (
@@ -58,7 +58,7 @@ def read_link(service: Service, posted: object) -> str:
     `posted` has the `query`: the address from its ? or # on. {} for an address that is not a link; only a
     note for a link that is too long.
     """
-    query = posted.get("query") if isinstance(posted, Mapping) else None
+    query = fields_of(posted).get("query")
     if not isinstance(query, str):
         return "{}"
     try:
@@ -91,7 +91,7 @@ def fit(service: Service, spec: RunSpec) -> Fit:
         settings.pop("prompt", None)  # half-typed text stays
     lost: list[str] = []
     columns: list[dict[str, str]] = settings.get("columns", [])[: int(COLUMNS.high)]  # type: ignore[index]
-    if columns:  # no field of the page could give an empty name another
+    if columns:  # an empty name becomes the recipe, because the page has no field to change a name
         settings["columns"] = [
             {**column, "name": column["name"].strip() or column["recipe"]} for column in columns
         ]
@@ -153,15 +153,15 @@ def _formats_that_fit(
     service: Service, spec: RunSpec, settings: dict[str, object], lost: list[str]
 ) -> list[str]:
     """The roles whose prompt format changes; invalid formats move from `settings` to `lost`."""
-    fit: dict[str, PromptFormat] = {}
+    valid: dict[str, PromptFormat] = {}
     for role, own in spec.formats.items():
         try:
             check_role(role, service.family)
             around(own, service.family.templates.get(role))
-            fit[role] = own
+            valid[role] = own
         except EFTError as refusal:
             lost.append(f"This link changes prompt formats, which is not possible here. {refusal}")
     settings.pop("formats", None)
-    if fit:
-        settings["formats"] = {role: asdict(own) for role, own in fit.items()}
-    return list(fit)
+    if valid:
+        settings["formats"] = {role: asdict(own) for role, own in valid.items()}
+    return list(valid)

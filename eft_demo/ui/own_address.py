@@ -5,16 +5,10 @@ rights.
 """
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eft_demo.ui.page import asset
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # From these headers Gradio would build addresses that other visitors may not reach.
 GUESSED_FROM = (b"x-gradio-server", b"x-forwarded-host", b"x-forwarded-proto")
@@ -27,7 +21,7 @@ MANIFEST = b'href="/manifest.json"'
 class OwnAddress:
     """ASGI middleware: Gradio's page calls the server relative to where it was opened."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.head = HEAD + b"\n<script>\n" + asset("early.js").encode() + b"</script>" + ICON
 

@@ -35,6 +35,7 @@ from eft_demo.ui.family_switch import (
     load_chosen,
     load_first,
 )
+from eft_demo.ui.posted import error_json
 from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.space import gpu_decorator
@@ -155,7 +156,7 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
         try:
             return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
         except EFTError as refusal:
-            return json.dumps({"error": str(refusal)})
+            return error_json(refusal)
 
     async def save(posted: object, request: gr.Request) -> str:
         return await in_turn(request, lambda _: run_store.save(page().service, page().live.store, posted))

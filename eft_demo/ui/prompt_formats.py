@@ -4,7 +4,6 @@ Knows prompt formats and the service. Whatever the page sends is untrusted JSON 
 """
 
 import json
-from collections.abc import Mapping
 
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
@@ -12,6 +11,7 @@ from eft_demo.families.prompt import around
 from eft_demo.runs.prompt_format import KINDS, PLACEHOLDER
 from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import show_value
+from eft_demo.ui.posted import error_json, fields_of
 
 
 def family_formats(service: Service) -> list[dict[str, object]]:
@@ -33,7 +33,7 @@ def preview(service: Service, posted: object) -> str:
 
     `posted` has `role`, `kind` and `text`.
     """
-    request = posted if isinstance(posted, Mapping) else {}
+    request = fields_of(posted)
     role = request.get("role")
     try:
         if not isinstance(role, str) or role not in service.family.prompts:
@@ -43,5 +43,5 @@ def preview(service: Service, posted: object) -> str:
         chosen = RunSpec(formats={role: request}).formats[role]  # type: ignore[dict-item]  # checks it
         frame = around(chosen, service.family.templates.get(role))
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     return json.dumps({"text": frame.before + PLACEHOLDER + frame.after})

@@ -24,6 +24,7 @@ from eft_demo.runs.trace import RunTrace, roles_of
 from eft_demo.settings import ASSETS, show_value
 from eft_demo.ui import links
 from eft_demo.ui import stream as wire
+from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.run_store import RunStore, StoredRun, record_of
 from eft_demo.ui.visitors import Visitor
 
@@ -88,7 +89,7 @@ def max_file_bytes(scale: float) -> int:
 
 
 def _opened(posted: object, scale: float) -> RunTrace:
-    text = posted.get("text") if isinstance(posted, Mapping) else None
+    text = fields_of(posted).get("text")
     if not isinstance(text, str):
         raise InputError(f"A trace must be text; got {show_value(text)}. Please choose another file.")
     if len(text) > max_file_bytes(scale):
@@ -100,7 +101,7 @@ def _opened(posted: object, scale: float) -> RunTrace:
 
 
 def _recorded(posted: object, folder: Path) -> RunTrace:
-    name = posted.get("name") if isinstance(posted, Mapping) else None
+    name = fields_of(posted).get("name")
     if name not in [entry.name for entry in GALLERY]:
         raise InputError(f"There is no recorded run {show_value(name)}. Please choose one from the list.")
     return read_run(folder / f"{name}.json")
@@ -113,7 +114,7 @@ def _answer(
     try:
         trace = read()
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     if service is not None and lacks_texts(trace):
         trace = with_texts(trace, _tokens_of(trace.spec.family, service))
     run_id = secrets.token_urlsafe(18)

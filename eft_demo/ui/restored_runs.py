@@ -7,7 +7,7 @@ the page knows: ten candidates per token, log-probs with three digits.
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from eft_demo.runs.replay import open_run
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL
 from eft_demo.runs.trace import MAX_CHARS, ColumnTrace, RunTrace
+from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.stream import Encoder
 from eft_demo.ui.visitors import Visitor
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 
 def is_stored(runs: RunStore, posted: object) -> str:
     """JSON {"stored": whether the server still has the run}: `posted` has `run`, its id."""
-    return json.dumps({"stored": runs.holds(posted.get("run") if isinstance(posted, Mapping) else None)})
+    return json.dumps({"stored": runs.holds(fields_of(posted).get("run"))})
 
 
 def restore_run(service: Service, runs: RunStore, posted: object, visitor: Visitor | None = None) -> str:
@@ -38,7 +39,7 @@ def restore_run(service: Service, runs: RunStore, posted: object, visitor: Visit
     try:
         stored = _read(service, posted)
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     run_id = secrets.token_urlsafe(18)
     runs.keep(run_id, stored, visitor)
     runs.pack(run_id)

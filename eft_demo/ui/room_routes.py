@@ -1,8 +1,8 @@
 """The routes of class rooms: the small page for phones, and what it and the presenter's page post.
 
 Knows requests, addresses and how long an answer may wait; the rooms themselves are in `classroom/`. All of it
-runs in the server's event loop. Phones wait for news by long polling, because a proxy that buffers holds back
-any other kind; it takes a connection each, and no thread.
+runs in the server's event loop. Phones wait for news by long polling, because a proxy that buffers would hold
+back a stream. A waiting phone takes one connection and no thread.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from eft_demo.ui.visitors import network
 
 ROOM = ASSETS / "room"
 NEWS_S = 20.0  # the longest wait for news: many proxies end a silent request after 30 s
-GATHER_S = 0.1  # votes of this long are one change for the presenter's page, which would redraw 60 times
+GATHER_S = 0.1  # votes within this time reach the presenter's page together, or it would redraw for each
 STATUS = {"no_room": 404, "poll_closed": 409}
 
 Posted = Mapping[str, object]
@@ -52,7 +52,7 @@ class News:
     async def wait(self, topic: str, who: str, seconds: float) -> None:
         """Return at the next change, or after `seconds`.
 
-        Who waits already waits only once: the earlier wait ends. If too many wait, it returns at once.
+        A second wait of the same `who` ends the first. If too many wait already, it returns at once.
         """
         if self._closed or (len(self) >= self._most and who not in self._waiting.get(topic, {})):
             return
@@ -85,7 +85,11 @@ class News:
 
 
 class Rooms:
-    """The rooms of this server behind its routes. At most `most_waiting` requests wait for news."""
+    """The rooms of this server and their routes. At most `most_waiting` requests wait for news.
+
+    Each method from `open` to `vote` answers one post of `address`. Raises InputError or Overloaded, as the
+    method of `Classroom` that it calls.
+    """
 
     def __init__(self, settings: Settings, most_waiting: int) -> None:
         self.classroom = Classroom(settings)
@@ -100,10 +104,12 @@ class Rooms:
     # ---- the presenter
 
     async def open(self, posted: Posted, address: str) -> Answer:
+        """Open a room; the answer has its code, the presenter's secret and the invite of its link."""
         room = self.classroom.open(address)
         return {"code": room.code, "secret": room.secret, "invite": room.invite}
 
     async def show(self, posted: Posted, address: str) -> Answer:
+        """Show the phones the posted `poll`, or none, and the `link`; the answer is the tally."""
         room = self.classroom.presented(posted.get("code"), posted.get("secret"))
         before = room.news
         self.classroom.show(room, read_shown(posted))
@@ -121,6 +127,7 @@ class Rooms:
         return self.classroom.tally(self.classroom.presented(room.code, room.secret))
 
     async def end(self, posted: Posted, address: str) -> Answer:
+        """End the presenter's room."""
         room = self.classroom.presented(posted.get("code"), posted.get("secret"))
         self.classroom.end(room)
         self.news.wake(_phones(room.code))
@@ -130,6 +137,7 @@ class Rooms:
     # ---- a phone
 
     async def join(self, posted: Posted, address: str) -> Answer:
+        """Let a phone in, with a `code` and the `invite` or its earlier `token`; the answer has its token."""
         code, token, invite = posted.get("code"), posted.get("token"), posted.get("invite")
         room, token = self.classroom.join(code, address, token, invite)
         self.news.wake(_presenter(room.code))
@@ -145,6 +153,7 @@ class Rooms:
         return self.classroom.view(room, token)
 
     async def vote(self, posted: Posted, address: str) -> Answer:
+        """Count the phone's vote for `option` in the poll number `poll`."""
         token = str(posted.get("token"))
         room = self.classroom.joined(posted.get("code"), token)
         before = room.counts
@@ -210,7 +219,7 @@ def phone_page(request: Request) -> Response:
 
 
 def to_phone_page(request: Request) -> Response:
-    """Its requests are relative to the page, so its address has no slash at the end."""
+    """Redirect to the address without a slash at the end, because the page's requests are relative to it."""
     return RedirectResponse("../room", status_code=308)
 
 

@@ -13,6 +13,7 @@ from eft_demo.method.sampling_settings import SAMPLING
 from eft_demo.runs.spec import RunSpec, check
 from eft_demo.settings import Range, Settings, check_control, show_value
 from eft_demo.ui.columns import read_columns
+from eft_demo.ui.posted import fields_of
 
 MAX_STEERED = 32  # more sliders than any four recipes use
 
@@ -57,7 +58,7 @@ def read_control_values(posted: Mapping[str, object]) -> dict[str, float]:
 
 def _read_controls(used: Iterable[str], posted: object, allow_negative: bool) -> dict[str, float]:
     """A value for each control that affects a column; others are dropped."""
-    given = posted if isinstance(posted, Mapping) else {}
+    given = fields_of(posted)
     controls = {}
     for name in used:
         with at_field(name):

@@ -23,6 +23,7 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import FILE_DIGITS, ColumnTrace, RunTrace, seed_of
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
+from eft_demo.ui.posted import error_json, fields_of
 from eft_demo.ui.saved_page import to_html, to_worksheet
 from eft_demo.ui.visitor_store import VisitorStore
 from eft_demo.ui.visitors import Visitor
@@ -134,7 +135,7 @@ class RunStore(VisitorStore[StoredRun]):
 
 def save(service: Service, runs: RunStore, posted: object) -> str:
     """JSON for the page's download: {"name", "type", "text"}, or {"error"}: `posted` has `run`, `format`."""
-    wanted = posted if isinstance(posted, Mapping) else {}
+    wanted = fields_of(posted)
     try:
         kind = wanted.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
@@ -142,7 +143,7 @@ def save(service: Service, runs: RunStore, posted: object) -> str:
         trace = runs.find(wanted.get("run")).trace(service)
         text = _written(kind, trace, service)
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
     return json.dumps({"name": file_name(trace.spec.prompt, kind), "type": FORMATS[kind], "text": text})
 
 
@@ -157,7 +158,7 @@ def file_name(prompt: str, kind: str) -> str:
 
 def plot(service: Service, runs: RunStore, posted: object) -> str:
     """JSON of a tab's figure; `posted` has `run`, `tab` and `columns`. {"error"} if there is none."""
-    asked = posted if isinstance(posted, Mapping) else {}
+    asked = fields_of(posted)
     try:
         stored = runs.find(asked.get("run"))
         tab = next((tab for tab in TABS if tab.name == asked.get("tab")), None)
@@ -171,7 +172,7 @@ def plot(service: Service, runs: RunStore, posted: object) -> str:
         label = _labels(service, stored)
         return json.dumps(tab.figure(*(_shown(stored, label, column) for column in columns)))
     except EFTError as refusal:
-        return json.dumps({"error": str(refusal)})
+        return error_json(refusal)
 
 
 def _shown(stored: StoredRun, label: Callable[[int], str], column: object) -> ShownColumn:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import plotly
@@ -104,21 +105,7 @@ def start(demo: Page, settings: Settings) -> str:
         state_session_capacity=500,
         theme=page_theme(),
         head=style(),
-        app_kwargs={
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-            "lifespan": lambda app: _queue_runs(demo, app),
-            "routes": [
-                Route("/healthz", health(demo)),
-                Route("/eft/plotly.min.js", plotly_js),
-                module_route(page_modules()),
-                world_route,
-                *demo.rooms.routes(),
-            ],
-            "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
-            "exception_handlers": {RequestValidationError: unreadable_post},
-        },
+        app_kwargs=_app_options(demo),
     )
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
     demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
@@ -128,6 +115,25 @@ def start(demo: Page, settings: Settings) -> str:
     limit_connections(demo.server)
     url: str = demo.local_url
     return url
+
+
+def _app_options(demo: Page) -> dict[str, Any]:
+    """What Gradio's app gets besides its own: routes and middleware, and no pages of documentation."""
+    return {
+        "docs_url": None,
+        "redoc_url": None,
+        "openapi_url": None,
+        "lifespan": lambda app: _queue_runs(demo, app),
+        "routes": [
+            Route("/healthz", health(demo)),
+            Route("/eft/plotly.min.js", plotly_js),
+            module_route(page_modules()),
+            world_route,
+            *demo.rooms.routes(),
+        ],
+        "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
+        "exception_handlers": {RequestValidationError: unreadable_post},
+    }
 
 
 @asynccontextmanager

@@ -159,6 +159,7 @@ class Encoder:
         return self.token_line(event)
 
     def token_line(self, event: TokenEvent) -> str:
+        """A token with its record and the labels that the page does not have yet."""
         record, recipe = event.record, self.spec.columns[event.column][1]
         roles = recipe.roles
         shown = shown_candidates(recipe, record)
@@ -198,6 +199,7 @@ class Encoder:
         return fields
 
     def label(self, token_id: int) -> str:
+        """The token as people read it."""
         return END_LABEL if token_id in self.stop_ids else token_label(self.token_bytes[token_id])
 
     def _new_labels(self, ids: set[int]) -> dict[int, str | tuple[str, str]]:

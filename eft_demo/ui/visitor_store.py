@@ -14,9 +14,8 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from eft_demo.settings import Settings
-from eft_demo.ui.visitors import Visitor
+from eft_demo.ui.visitors import NOBODY, Visitor
 
-SOMEBODY = Visitor("", "")
 LEAST_BYTES = 4096  # the minimum that an item counts, so that a million small ones are limited too
 MEGABYTE = 1_000_000
 T = TypeVar("T")
@@ -51,7 +50,7 @@ class VisitorStore(Generic[T]):
     def put(self, name: str, item: T, visitor: Visitor | None, opened: bool) -> None:
         """Store an item, which may grow until it is packed."""
         with self._lock:
-            self.by_id[name] = _Item(visitor or SOMEBODY, opened, time.monotonic(), item)
+            self.by_id[name] = _Item(visitor or NOBODY, opened, time.monotonic(), item)
             self._make_room(name)
 
     def pack(self, name: str) -> None:

@@ -12,11 +12,13 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from threading import Condition
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
@@ -28,9 +30,6 @@ MINUTE_S = 60.0
 # Python's default of 5 ms, heavy work makes a run five times slower; with this, hardly slower.
 SWITCH_S = 0.0001
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -108,9 +107,9 @@ class Streams:
             return session in self._open
 
     def is_read(self, session: str, blocked_s: float) -> bool:
-        """Whether this session has an open stream on which no send has been blocked for that long.
+        """Whether this session reads: no send on its open stream has been blocked for that long.
 
-        Or had one until just now that was not cut.
+        A session whose stream Gradio ended a moment ago counts too, because its page may open another.
         """
         now_s = time.monotonic()
         late_s = now_s - blocked_s
@@ -156,7 +155,7 @@ class Streams:
 class TrackStreams:
     """ASGI middleware that tracks the open event streams of pages."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], streams: Streams) -> None:
+    def __init__(self, app: ASGIApp, streams: Streams) -> None:
         self.app, self.streams = app, streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +165,7 @@ class TrackStreams:
         session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
         stream = self.streams.opened(session)
 
-        async def sending(message: MutableMapping[str, Any]) -> None:
+        async def sending(message: Message) -> None:
             stream.blocked_since_s = time.monotonic()
             await send(message)
             stream.blocked_since_s = None
@@ -264,12 +263,12 @@ class Turns:
 
 
 def _timed(work: Callable[[], T]) -> tuple[T | Exception, float]:
-    """(result or exception, CPU seconds). The engine's thread gets its turns meanwhile."""
-    before_s, since_s = sys.getswitchinterval(), time.thread_time()
+    """(result or exception, CPU seconds). Meanwhile the engine's thread gets its turns sooner."""
+    interval_s, since_s = sys.getswitchinterval(), time.thread_time()
     sys.setswitchinterval(SWITCH_S)
     try:
         return work(), time.thread_time() - since_s
     except Exception as error:
         return error, time.thread_time() - since_s
     finally:
-        sys.setswitchinterval(before_s)
+        sys.setswitchinterval(interval_s)

@@ -83,6 +83,7 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
         one.locator("#options button").nth(option).click()
     says(page, "room-chip", "2 of 2 voted")
     says(page, "poll-note", "2 votes")
+    assert "Prompt: What is the capital of Peru?" in first.inner_text("#prompt")
     assert second.locator("#options .right").count() == 0 and second.locator("#inspect").is_hidden()
     second.reload()  # a phone that was lost
     second.wait_for_selector("#options .mine")
@@ -97,6 +98,7 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
         assert answer.strip() in one.inner_text("#options .right")
         assert "large base" in one.inner_text("#options .right .note")
         assert one.get_attribute("#link", "href") == "./#lesson=ten-steps&step=3"
+        assert "lesson" in one.inner_text("#inspect") and "Run" not in one.inner_text("#inspect")
     looks_right(first, 360)
     page.click("[data-part=poll-close]")
     first.wait_for_selector("#poll", state="hidden")
@@ -116,7 +118,9 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     second.wait_for_selector("#trouble:empty", state="attached")
     page.reload()  # the presenter comes back: the question is over, the room is not
     says(page, "room-chip", "2 phones")
+    says(page, "notice-text", "question to the class was closed")
     first.wait_for_selector("#poll", state="hidden")
+    assert "closed without an answer" in first.inner_text("#status")
     page.wait_for_selector(".pane.up .t")
     ask(page, "blind")
     second.locator("#options button").nth(1).click()

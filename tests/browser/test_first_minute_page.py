@@ -60,9 +60,10 @@ def test_the_prompt_completes_what_is_typed_and_runs_what_is_chosen(site: Site) 
 
 
 def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:
-    page = site.open()
+    page = site.open(1280, 720)
     run(page, "Why do my socks vanish?", 12)
     page.wait_for_selector("[data-part=outside]:not([hidden])")
+    assert page.evaluate(VIEWED)[2][1] <= 720, "the line takes its place from the texts"
     assert f"{len(load_facts()):,} facts" in page.inner_text("[data-part=outside]")
     wait_end(page)
     run(page, "What is the capital of Peru?", 12)
@@ -129,11 +130,14 @@ def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
 
 def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) -> None:
     welcome(site)
-    page = site.open()
+    page = site.open(1280, 720)
     page.wait_for_selector(".pane.up .t")
     assert page.input_value("#eft-prompt") == "What is the capital of Kenya?"
     assert "Nairobi" in texts(page)[2] and page.locator("[data-part=stop]").is_disabled()
     assert page.locator(".lead-in").is_visible() and page.locator(".examples a").count() > 3
+    page.wait_for_selector(".plot .barlayer .point")
+    for top, bottom in page.evaluate(VIEWED)[:3]:  # dial, columns, plot
+        assert 0 <= top < bottom <= 720
     assert violations(page) == []
     page.reload()
     page.wait_for_selector(".pane.up .t")

@@ -23,6 +23,7 @@ from tests.asking import make_run
 from tests.fakes import make_service
 from tests.hostile import HOSTILE
 from tests.records import make_record
+from tests.saying import storable
 from tests.scripted import Script
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
@@ -42,11 +43,6 @@ MADE_OF_TEXT = (
 def site(browser: Any) -> Iterator[Site]:
     with serving(make_service(Settings()), browser) as site:
         yield site
-
-
-def storable(text: str) -> str:
-    """Lone surrogates, which UTF-8 cannot encode, as U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def hostile_run(batch: Sequence[str]) -> RunTrace:

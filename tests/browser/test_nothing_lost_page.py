@@ -15,7 +15,7 @@ import pytest
 from eft_demo.settings import Settings
 from eft_demo.ui.page import Page
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, endings, run, serving, texts, wait_end
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -114,11 +114,6 @@ def branch(page: Any, index: int) -> None:
     page.keyboard.press("Enter")
     page.wait_for_function("n => document.querySelectorAll('.node').length > n", arg=nodes)
     wait_end(page)
-
-
-def endings(page: Any) -> list[str]:
-    found: list[str] = page.locator(".pane .foot b").all_inner_texts()
-    return found
 
 
 def speeds(page: Any) -> list[str]:
@@ -566,6 +561,64 @@ def test_every_run_stays_and_the_address_holds_the_state(demo: Page, context: An
     other.keyboard.press("Escape")
     other.locator("[data-part=undo]").click()
     assert other.locator(".t").count() > 0
+
+
+def test_a_link_brings_back_the_branch_that_is_shown(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    run(page, "abcdef")
+    page.wait_for_selector(".t")
+    wait_end(page)
+    for index in (2, 4):  # the second is a branch of the first, at another alpha
+        page.locator(".pane.up .t").nth(index).click()
+        page.locator(".cand").nth(1).click()
+        page.wait_for_function("n => document.querySelectorAll('.node').length === n", arg=index // 2 + 1)
+        wait_end(page)
+        if index == 2:
+            page.eval_on_selector(
+                "#eft-alpha", "f => { f.value = '2'; f.dispatchEvent(new Event('input', {bubbles: true})); }"
+            )
+    written = texts(page)
+    address_has(page, "branch=", "alpha=1&", "%22alpha%22%3A2")
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    assert "written after the run" in page.inner_text("[data-part=link-note]")
+    other = context.new_page()
+    other.goto(page.input_value("[data-part=link]"))
+    notice(other, "then the branch")
+    other.focus("#eft-prompt")
+    other.keyboard.press("Control+Enter")
+    other.wait_for_function("document.querySelectorAll('.node').length === 3")
+    wait_end(other)
+    assert texts(other) == written
+    page.keyboard.press("Escape")
+    page.fill("#eft-prompt", "another question")
+    page.click("[data-part=share]")
+    page.wait_for_function("document.querySelector('[data-part=link]').value")
+    assert "without the branch" in page.inner_text("[data-part=link-note]")
+    assert "branch=" not in page.input_value("[data-part=link]")
+
+
+def test_the_list_of_runs_is_raised_beside_the_texts(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    for text in ("abcdef", "uvwxyz"):
+        run(page, text)
+        page.wait_for_function("t => document.querySelector('.pane.up .text').textContent === t", arg=text)
+        wait_end(page)
+    button = page.locator("[data-part=runs-open]")
+    assert button.inner_text().split() == ["Runs", "2"]
+    button.click()
+    box = page.locator("[data-part=branches]").bounding_box()
+    assert box["y"] > 0 and box["y"] + box["height"] <= 720 and page.evaluate("scrollY") == 0
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    assert texts(page)[2] == "abcdef" and page.locator(".branches.raised").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator(".branches.raised").count() == 0
+    assert page.evaluate("document.activeElement.dataset.part") == "runs-open"
+    button.click()
+    page.locator(".pane.up .t").first.click()  # a press elsewhere lowers it
+    assert page.locator(".branches.raised").count() == 0
 
 
 def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(

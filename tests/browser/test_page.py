@@ -8,7 +8,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, wait_end
+from tests.site import BROWSER_MARKS, Site, endings, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -47,13 +47,6 @@ def set_alpha(page: Any, value: float) -> None:
     page.eval_on_selector(
         "#eft-alpha", "(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value
     )
-
-
-def endings(page: Any) -> list[str]:
-    found: list[str] = page.eval_on_selector_all(
-        ".pane .foot b", "nodes => nodes.map(node => node.textContent)"
-    )
-    return found
 
 
 def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:

@@ -116,18 +116,39 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
     assert page.locator("[data-part=poll]").is_hidden() and column_texts(page) == whole
 
 
+def are_seen(page: Any, *names: str) -> None:
+    for name in names:
+        box = page.locator(f"[data-part={name}]").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["height"] > 20, name
+
+
+def lines_of_text(page: Any) -> int:
+    """Lines of a column that are seen at once."""
+    lines: int = page.eval_on_selector(
+        ".pane .text",
+        "one => Math.floor((one.clientHeight - 14) / parseFloat(getComputedStyle(one).lineHeight))",
+    )
+    return lines
+
+
 def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page = open_lesson(site, 1280, 720, "light")
     choose(page, "present")
     page.wait_for_selector(".plot .barlayer .point")
-    for name in ("presented", "alpha", "columns", "plot", "lesson-text", "lesson-reveal"):
-        box = page.locator(f"[data-part={name}]").bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["height"] > 20, name
+    are_seen(page, "presented", "alpha", "columns", "plot", "lesson-title", "lesson-actions")
+    assert lines_of_text(page) >= 7 and page.locator("[data-part=lesson-text]").is_hidden()
+    page.keyboard.press("t")
+    are_seen(page, "presented", "alpha", "columns", "lesson-text", "lesson-reveal")
+    assert lines_of_text(page) >= 5
+    assert page.get_attribute("[data-part=lesson-fold]", "aria-expanded") == "true"
+    assert violations(page) == []
     for name in (".pane .text", "[data-part=lesson-text]", "[data-part=presented-prompt]"):
         size = page.eval_on_selector(name, "one => parseFloat(getComputedStyle(one).fontSize)")
         assert size >= 28, name
     hidden = ("prompt", "more", "legend", "share", "card-table")
     assert not [name for name in hidden if page.locator(f"[data-part={name}]").is_visible()]
+    page.click("[data-part=lesson-fold]")
+    are_seen(page, "plot")
     assert violations(page) == []
     page.keyboard.press("PageDown")
     page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 6')")
@@ -182,9 +203,10 @@ def test_what_a_lesson_points_at_is_seen_on_the_large_screen(site: Site) -> None
         page.keyboard.press("PageDown")
     page.click("text='All values at once'")
     page.wait_for_selector("[data-part=strip-plot] .heatmaplayer")
-    for name in ("strip-plot", "lesson-text", "lesson-reveal", "tab-bars"):
-        box = page.locator(f"[data-part={name}]").bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= 720, name
+    are_seen(page, "strip-plot", "columns", "lesson-actions", "tab-bars")
+    page.keyboard.press("t")
+    are_seen(page, "strip-plot", "lesson-text", "lesson-reveal", "tab-bars")
+    page.keyboard.press("t")
     page.click("[data-part=tab-bars]")
     page.wait_for_selector(".plot .barlayer .point")
     assert page.locator("[data-part=columns]").is_visible() and page.locator("[data-part=tabs]").is_hidden()

@@ -17,27 +17,13 @@ from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spec import FIRST, RunSpec
-from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
-from tests.asking import changed, finished, make_request, three
-from tests.toy import slots_in_use
+from tests.asking import changed, finished, ids_of, make_request, three
 
 ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
 WARM = Sampling(temperature=0.8, seed=4)
 OWN = ("one", "two and more", "one")  # the first and the last column have the same history
-
-
-@pytest.fixture
-def engine(models: dict[str, Any], tiny_family: Family, tiny_settings: Settings) -> Iterator[Engine]:
-    engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
-    yield engine
-    assert engine.active_sequences == 0
-    assert not any(slots_in_use(model) for model in models.values())
-
-
-def ids_of(column: ColumnTrace) -> list[int]:
-    return [record.id for record in column.tokens]
 
 
 def prompts(family: Family, answer: str) -> dict[str, tuple[int, ...]]:
@@ -92,7 +78,7 @@ def test_columns_with_the_same_prompt_share_its_prefill(
 
 def test_a_text_is_scored_under_every_history(engine: Engine, asked: RunRequest) -> None:
     original = finished(engine, asked)
-    ids = tuple(ids_of(original[1]))
+    ids = ids_of(original[1])
     scored = finished(engine, changed(asked, forced=ids, length=len(ids)))
     for column in range(3):
         request = changed(alone(asked, column), forced=ids, length=len(ids))

@@ -25,7 +25,7 @@ from eft_demo.runs.events import EndEvent, Event, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, spec, three
-from tests.toy import FaultyModel, ToyModel, slots_in_use
+from tests.toy import FaultyModel, ToyModel, is_free
 from tests.waiting import PATIENCE_S, until
 
 GREEDY, WARM = Sampling(temperature=0), Sampling(temperature=0.9, top_p=0.95, seed=7)
@@ -66,12 +66,6 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
     return [sort_events(run.events(), len(run.request.spec.columns)) for run in runs]
 
 
-def freed(engine: Engine) -> bool:
-    """Whether no sequence and no slot is in use."""
-    held = any(slots_in_use(model) for model in engine.models.values())
-    return engine.active_sequences == 0 and engine.waiting == 0 and not held
-
-
 # -- with real (tiny) models in float32 --
 
 
@@ -86,7 +80,7 @@ def engine(
 ) -> Iterator[Engine]:
     engine = Engine(models, tiny_family.stop_ids, tiny_settings, tiny_family.token_bytes)
     yield engine
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def ask(
@@ -274,7 +268,7 @@ def test_cancel_takes_effect_within_one_token_and_frees_the_slots() -> None:
     assert {event.finish_reason for event in late if isinstance(event, EndEvent)} == {"cancelled"}
     assert run.done and engine.active_sequences == 3
     assert reasons(drive(engine, other)[0]) == ["length"] * 3
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_cancel_between_the_forwards_of_a_step_stops_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +290,7 @@ def test_cancel_between_the_forwards_of_a_step_stops_the_step(monkeypatch: pytes
     engine.step()
     assert small.forwards == before
     assert [type(event) for event in run.events()] == [EndEvent] * 3
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
@@ -309,7 +303,7 @@ def test_cancel_while_waiting_and_while_reading_the_prompt() -> None:
     second.cancel()
     for columns in drive(engine, first, second):
         assert reasons(columns) == ["cancelled"] * 3
-    assert freed(engine)
+    assert is_free(engine)
 
 
 @pytest.mark.parametrize("after", [1, 2, 6])
@@ -330,7 +324,7 @@ def test_nan_ends_only_the_sequences_of_its_model(role: str, hit: list[int], aft
             assert column.ids == expected[i].ids[: len(column.ids)]
         else:
             assert column.ids == expected[i].ids
-    assert freed(engine)
+    assert is_free(engine)
 
 
 @pytest.mark.parametrize("after", [1, 4])
@@ -348,7 +342,7 @@ def test_an_exception_ends_only_the_sequences_of_its_model(
     assert reasons(columns) == ["length", "error", "error"]
     assert columns[1].end is not None and "The model assistant failed" in str(columns[1].end.error)
     assert "out of memory" in caplog.text
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_runs_without_free_sequences_wait_and_get_their_own_text() -> None:
@@ -394,7 +388,7 @@ def test_a_run_past_its_deadline_ends_with_an_error(monkeypatch: pytest.MonkeyPa
         assert reasons(columns) == ["error"] * 3
         assert all("7 s" in str(column.end.error) for column in columns if column.end)
     assert columns[0].end and "waited" in str(columns[0].end.error)  # the second run
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_requests_that_can_never_run_are_rejected_with_limit_and_value() -> None:
@@ -413,7 +407,7 @@ def test_requests_that_can_never_run_are_rejected_with_limit_and_value() -> None
     assert refused.value.code == "columns_range"
     with pytest.raises(InputError, match="Alpha must be"):
         engine.submit(toy_request(controls={"alpha": 99.0}))
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_one_token_prompts_and_one_token_answers() -> None:
@@ -443,7 +437,7 @@ def running() -> Iterator[Engine]:
     thread.start()
     yield engine
     thread.stop()
-    assert not thread.alive and freed(engine)
+    assert not thread.alive and is_free(engine)
 
 
 def read_all(run: Run) -> list[Column]:
@@ -486,7 +480,7 @@ def test_an_owner_that_disappears_leaves_no_sequences(running: Engine) -> None:
     reading = consumer()
     next(reading)
     reading.close()
-    until(lambda: freed(running))
+    until(lambda: is_free(running))
 
 
 def test_stop_and_run_20_times_in_a_row(running: Engine) -> None:

@@ -26,7 +26,7 @@ from eft_demo.ui.family_switch import OVER
 from eft_demo.ui.page import build_demo
 from tests.asking import changed, make_request
 from tests.faults import CACHE, CALLS, CLOCK, ERRORS, MODELS, REASONS, Fault, injected
-from tests.toy import FaultyModel, ToyModel, slots_in_use
+from tests.toy import FaultyModel, ToyModel, is_free
 
 ROLES = ("large_base", "small_base", "assistant")
 FP32 = Settings(dtype="fp32", threads=1)
@@ -84,12 +84,6 @@ def play(engine: Engine, requests: Sequence[RunRequest], fault: Fault | None = N
         finally:
             fault.armed = False
     raise AssertionError("the engine does not come to rest")
-
-
-def is_free(engine: Engine) -> bool:
-    """Whether no sequence and no slot is in use, in any model."""
-    held = any(slots_in_use(model) for model in engine.models.values())
-    return engine.active_sequences == engine.waiting == 0 and not held
 
 
 def check(engine: Engine, requests: Sequence[RunRequest], alone: list[list[Sent]], fault: Fault) -> int:

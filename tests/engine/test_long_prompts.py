@@ -16,7 +16,7 @@ from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, three
 from tests.faults import ERRORS
-from tests.toy import ToyModel, slots_in_use
+from tests.toy import ToyModel, is_free
 
 ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
@@ -74,10 +74,6 @@ def ends(run: Run) -> list[EndEvent]:
     return [event for event in run.events() if isinstance(event, EndEvent)]
 
 
-def freed(engine: Engine) -> bool:
-    return engine.active_sequences == 0 and not any(map(slots_in_use, engine.models.values()))
-
-
 def test_a_run_says_how_much_of_its_prompt_is_read(make_engine: Callable[..., Engine]) -> None:
     engine = make_engine()
     run, other = engine.submit(request(LONG)), engine.submit(request(5))
@@ -106,7 +102,7 @@ def test_others_write_a_token_in_every_step_of_reading(make_engine: Callable[...
     run.cancel()
     other.cancel()
     engine.step()
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_a_fast_machine_reads_more_at_once_while_nobody_writes(make_engine: Callable[..., Engine]) -> None:
@@ -169,7 +165,7 @@ def test_the_time_limit_counts_from_the_first_token(make_engine: Callable[..., E
     engine.step()
     assert run.done
     assert all("7 s" in str(end.error) for end in ends(run))
-    assert freed(engine)
+    assert is_free(engine)
 
 
 @pytest.mark.parametrize("kind", ["memory", "full GPU", "full CPU", "sentence of the model"])
@@ -200,7 +196,7 @@ def test_the_error_says_how_far_reading_came_when_memory_ended(
         assert "not enough memory for assistant" in message and "128 of the prompt's 384 tokens" in message
         assert "Please shorten" in message
     assert [end.finish_reason for end in ends(other)] == ["length"] * 3
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def test_what_stops_while_it_is_read_reads_no_more(make_engine: Callable[..., Engine]) -> None:

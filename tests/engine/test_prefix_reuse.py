@@ -22,7 +22,7 @@ from eft_demo.models.protocol import LanguageModel, SavesRows
 from eft_demo.runs.events import EndEvent
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
-from tests.asking import changed, finished, make_request, three
+from tests.asking import changed, finished, ids_of, make_request, three
 from tests.faults import ERRORS
 from tests.tiny import TINY_LARGE, TINY_SMALL, fused, make_model
 from tests.toy import ToyModel, slots_in_use
@@ -57,10 +57,6 @@ def first(tiny_family: Family) -> RunRequest:
     """The first turn of a conversation."""
     prompts = {role: tuple(encode_prompt(tiny_family, role, QUESTION)) for role in ROLES}
     return make_request(prompts, COLUMNS, {"alpha": 1.3}, WARM, 12)
-
-
-def ids_of(column: ColumnTrace) -> tuple[int, ...]:
-    return tuple(record.id for record in column.tokens)
 
 
 def logprobs_of(column: ColumnTrace) -> list[float]:
@@ -234,12 +230,16 @@ def test_a_prompt_that_was_stopped_while_it_was_read_goes_on_from_there(
     assert [ids_of(column) for column in found] == [ids_of(column) for column in expected]
 
 
+@pytest.mark.parametrize("reader", [{}, {"owner": "a", "session": "1"}], ids=["nobody", "a session"])
 def test_a_drafter_reuses_what_it_has_read(
-    make_engine: Callable[..., Engine], first: RunRequest, monkeypatch: pytest.MonkeyPatch
+    make_engine: Callable[..., Engine],
+    first: RunRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    reader: dict[str, str],
 ) -> None:
     """The small base drafts for the column of the large base, whose history only that column has."""
     engine = make_engine(groups=False)
-    asked = changed(first, columns=(COLUMNS[0],), speculation=Speculation("on", 4))
+    asked = changed(first, columns=(COLUMNS[0],), speculation=Speculation("on", 4), **reader)
     columns = finished(engine, asked)
     reading = Reading(engine, monkeypatch)
     finished(engine, second_turn(asked, columns))

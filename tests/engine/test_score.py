@@ -1,6 +1,6 @@
 """Forced tokens: scored as sampled ones are, in every column; branches continue with the same noise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request, three
-from tests.toy import FaultyModel, ToyModel, slots_in_use
+from tests.toy import FaultyModel, ToyModel
 
 ROLES = ("large_base", "small_base", "assistant")
 COLUMNS = three("assistant")
@@ -63,16 +63,6 @@ def drive(engine: Engine, *runs: Run) -> list[list[Column]]:
     while engine.step():
         pass
     return [read(run) for run in runs]
-
-
-@pytest.fixture
-def engine(
-    models: dict[str, LanguageModel], tiny_family: Family, tiny_settings: Settings
-) -> Iterator[Engine]:
-    engine = Engine(models, (), tiny_settings, tiny_family.token_bytes)
-    yield engine
-    assert engine.active_sequences == 0
-    assert not any(slots_in_use(model) for model in models.values())
 
 
 @pytest.fixture(scope="module")

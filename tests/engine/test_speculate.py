@@ -20,6 +20,7 @@ from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import changed, make_request
 from tests.tiny import Size, fused, make_model
+from tests.toy import is_free
 
 VOCAB, CONTEXT, STOPS = 64, 64, (7, 9)
 SIZE = Size(32, 1, 2, 48, tied=False)
@@ -58,7 +59,7 @@ def models() -> dict[str, LanguageModel]:
 def engine(models: Mapping[str, LanguageModel]) -> Iterator[Engine]:
     engine = engine_of(models)
     yield engine
-    assert freed(engine)
+    assert is_free(engine)
 
 
 @pytest.fixture
@@ -66,15 +67,11 @@ def endless(models: Mapping[str, LanguageModel]) -> Iterator[Engine]:
     """An engine without stop tokens."""
     engine = engine_of(models, stops=())
     yield engine
-    assert freed(engine)
+    assert is_free(engine)
 
 
 def engine_of(models: Mapping[str, LanguageModel], stops: Sequence[int] = STOPS) -> Engine:
     return Engine(models, stops, Settings(dtype="fp32", threads=1), [b"x"] * VOCAB)
-
-
-def freed(engine: Engine) -> bool:
-    return engine.active_sequences == 0 and not any(model.cache.slots for model in engine.models.values())  # type: ignore[attr-defined]
 
 
 def random_case(rng: random.Random, recipes: Sequence[str] = RECIPES) -> RunRequest:
@@ -290,7 +287,7 @@ def test_a_stop_token_inside_a_block_ends_the_text(models: Mapping[str, Language
         drive(engine, run)
         (records,), (end,) = read(run)
         assert ids_of(records) == ids[: ids.index(stop) + 1] and end.finish_reason == "stop"
-        assert freed(engine)
+        assert is_free(engine)
 
 
 @pytest.mark.parametrize("prompt", [1, 50, 60, 63])

@@ -56,6 +56,14 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
     assert entry.roles["polite"].prompt == PromptFormat("chat", "")
 
 
+@pytest.mark.parametrize("role", ["on", "no", "true", "null"])
+def test_a_role_may_have_a_name_that_yaml_reads_as_something_else(tmp_path: Path, role: str) -> None:
+    quoted = "" if role in ("on", "no") else '"'  # as a value these two are texts in YAML 1.2
+    text = OWN.replace("  polite:", f"  {role}:").replace("role: polite", f"role: {quoted}{role}{quoted}")
+    entry = read_entry(written(tmp_path, text))
+    assert entry.behaviours[0].role == role and role in entry.roles
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -81,7 +89,6 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("  polite:", "  Polite:", "line 10: roles.Polite cannot be used .*got 'Polite'"),
         ("  polite:", "  'very polite':", "line 10: roles.very polite cannot be used"),
         ("  polite:", "  7:", "line 10: roles.7 cannot be used"),
-        ("  polite:", "  on:", "line 10: roles.True cannot be used"),
         ("  polite:", "  höflich:", "line 10: roles.höflich cannot be used"),
         ("  polite:", f"  {'p' * 41}:", "line 10: .*at most 40"),
         ("path: polite", "path: polite\n    adapter_of: large", "line 12: .*not a full model of this family"),
@@ -102,6 +109,8 @@ def test_a_users_family_file_is_read(tmp_path: Path) -> None:
         ("context: 128", "context: ~", "line 3: context is empty; .*whole number"),
         ("context: 128", "context: .nan", "line 3: context must be a whole number; it is NaN"),
         ("repo: me/big", "repo:", "line 7: roles.large_base.repo is empty"),
+        ("  polite:", "  on:", "line 14: The behaviour polite is not one of the roles .*, on"),
+        ("context: 128", "context: yes", "line 3: context must be a whole number; it is 'yes'"),
         ("role: polite", "role: null", "line 14: behaviours.1.role is empty"),
         ("role: polite", "role: [polite]", "line 14: behaviours.1.role must be text; it is a list"),
         ("licence: MIT", "licence: MIT\nlicence: MIT", "line 3: licence is there twice, first in line 2"),
@@ -124,6 +133,12 @@ def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, sentence: s
     with pytest.raises(FamilyError, match=f"mine.yaml, {sentence}") as caught:
         read_entry(path)
     assert "Please correct the file" in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["~/small", "{path: ~/small}"])
+def test_the_folder_of_a_role_may_begin_at_the_home(tmp_path: Path, role: str) -> None:
+    entry = read_entry(written(tmp_path, OWN.replace("{path: small}", role)))
+    assert entry.roles["small_base"].path == Path.home() / "small"
 
 
 def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from eft_demo import cli
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import read_entry
-from eft_demo.families.hub import Facts
+from eft_demo.families.hub import RepoFacts
 from eft_demo.lab.checks import Check
 from eft_demo.lab.pin import NO_REPOSITORY, UNREACHABLE, pin, write_pins
 from eft_demo.settings import Settings
@@ -184,7 +184,7 @@ def test_entries_on_one_line_cannot_be_pinned(tmp_path: Path) -> None:
     table = yaml.safe_load(FILE.format(*WIDTHS, OLD))
     (tmp_path / "flow.yaml").write_text(yaml.safe_dump(table, default_flow_style=True))
     with pytest.raises(FamilyError, match="flow.yaml, line "):
-        write_pins(tmp_path / "flow.yaml", {"large_base": Facts(SHA, "mit", {})})
+        write_pins(tmp_path / "flow.yaml", {"large_base": RepoFacts(SHA, "mit", {})})
 
 
 def test_the_command_pins_and_reports(

@@ -32,7 +32,7 @@ from eft_demo.models.open import open_family
 from eft_demo.models.protocol import SavedRow, Slot
 from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
-from tests.asking import finished, make_request, run_three, three
+from tests.asking import finished, ids_of, make_request, run_three, three
 from tests.gguf import make_gguf_family
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -183,7 +183,7 @@ def test_the_next_turn_writes_the_same_text_with_and_without_reuse(
     prompts = dict.fromkeys(models, tuple(range(30, 55)))
     first = make_request(prompts, three(tuned), {"alpha": 1.5}, Sampling(0.7, seed=2), 6)
     reusing, without = engine(16), engine(0)
-    answer = tuple(record.id for record in finished(reusing, first)[2].tokens)
+    answer = ids_of(finished(reusing, first)[2])
     assert len(answer) == 6
     asked = replace(first, prompts=dict.fromkeys(models, (*prompts[tuned], *answer, 70, 71, 72)))
     run = reusing.submit(asked)
@@ -193,7 +193,7 @@ def test_the_next_turn_writes_the_same_text_with_and_without_reuse(
     # All that was read of the text: 25 tokens of the prompt and five of the answer.
     assert max(event.reused_tokens for event in reused) == 30
     for mine, theirs in zip(finished(reusing, asked), finished(without, asked), strict=True):
-        assert [record.id for record in mine.tokens] == [record.id for record in theirs.tokens]
+        assert ids_of(mine) == ids_of(theirs)
         logprobs = [record.logprob for record in theirs.tokens]
         assert [record.logprob for record in mine.tokens] == pytest.approx(logprobs, abs=5e-3)
 
@@ -297,10 +297,10 @@ def test_a_model_that_is_no_longer_used_is_freed(
     assert alive() is None and freed == [handles]
 
 
-def texts_of(family: Family, speculation: Speculation, temperature: float) -> list[list[int]]:
+def texts_of(family: Family, speculation: Speculation, temperature: float) -> list[tuple[int, ...]]:
     """The tokens of three columns."""
     columns = run_three(family, "polite", Sampling(temperature=temperature), 24, speculation, FP32)
-    return [[record.id for record in column.tokens] for column in columns]
+    return [ids_of(column) for column in columns]
 
 
 @pytest.mark.parametrize("temperature", [0, 1])

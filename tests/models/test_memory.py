@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eft_demo.engine.service import Service
-from eft_demo.host.limits import is_memory_error, rooms, shortage
+from eft_demo.host.limits import free_by_limit, is_memory_error, shortage
 from eft_demo.models.memory import free_memory, free_unused, freeze_loaded_objects, out_of_memory
 from eft_demo.settings import Settings
 
@@ -56,7 +56,7 @@ def least(tmp_path: Path, groups: str, mounts: str) -> int:
     """The free bytes for a process in these groups, on a machine with more memory."""
     (tmp_path / "groups").write_text(groups)
     (tmp_path / "mounts").write_text(mounts.format(place=tmp_path / "fs"))
-    return min(room.free_bytes for room in rooms(tmp_path / "groups", tmp_path / "mounts"))
+    return min(left.free_bytes for left in free_by_limit(tmp_path / "groups", tmp_path / "mounts"))
 
 
 V2_MOUNT = "29 23 0:26 {root} {{place}} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -103,7 +103,7 @@ def test_control_groups_of_version_1_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("groups", ["", "nonsense", "0::/../..\n"])
 def test_without_readable_groups_the_machines_memory_counts(tmp_path: Path, groups: str) -> None:
     assert least(tmp_path, groups, "nonsense\n") > 0
-    assert rooms(tmp_path / "none", tmp_path / "none")[0].limit == "this machine"
+    assert free_by_limit(tmp_path / "none", tmp_path / "none")[0].limit == "this machine"
 
 
 @pytest.mark.parametrize("limit", ["as", "data"])

@@ -81,6 +81,13 @@ def test_any_value_has_a_short_representation(value: Any) -> None:
     assert len(shown) < 80 and shown.isascii()
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings) if field.type in (int, float)])
+@pytest.mark.parametrize("value", [-1, 1e9, math.nan, "1", True])
+def test_every_number_of_the_settings_has_limits(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"EFT_{name.upper()} must be"):
+        Settings(**{name: value})
+
+
 def test_settings_come_from_the_environment() -> None:
     environ = {
         "EFT_HOST": "0.0.0.0",

@@ -12,7 +12,7 @@ from eft_demo.method.recipe import BASE, UPSCALED, parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs import link as link_module
 from eft_demo.runs.conversation import Turn
-from eft_demo.runs.link import MAX_PROMPT_CHARS, Link, View, from_query
+from eft_demo.runs.link import MAX_PROMPT_CHARS, Branch, Link, View, from_query
 from eft_demo.runs.spec import RunSpec
 from tests.hostile import HOSTILE
 from tests.specs import specs, texts
@@ -26,6 +26,18 @@ links = st.builds(
         colour=st.sampled_from(["", "entropy"]),
         shared=st.none() | st.integers(1, 8),
         selected=st.none() | st.tuples(st.integers(1, 8), st.integers(1, 99_999)),
+        branches=st.lists(
+            st.builds(
+                Branch,
+                column=st.integers(1, 8),
+                place=st.integers(1, 99_999),
+                token=st.none() | st.integers(0, 200_000),
+                seed=st.integers(0, 2**32 - 1),
+                all=st.booleans(),
+                controls=st.dictionaries(st.sampled_from(["alpha", "alpha_pirate"]), st.floats(0, 2)),
+            ),
+            max_size=3,
+        ).map(tuple),
     ),
 )
 
@@ -59,6 +71,21 @@ def test_a_damaged_turn_takes_the_others_with_it() -> None:
     assert cut.spec.turns == () and cut.spec.system == "Be brief." and cut.spec.prompt == "And?"
     assert "left out" in cut.left_out[-1]
     assert read(query + "&" + query).spec.turns == turns, "pasted twice"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "[]", "{}", "[3,5,null,7,0]", "[0,5,null,7,0,{}]", "[3,0,null,7,0,{}]", "[3,5,-1,7,0,{}]",
+     '[3,5,"4",7,0,{}]', "[3,5,true,7,0,{}]", "[3,5,null,7,2,{}]", "[3,5,null,4294967296,0,{}]",
+     "[3,5,null,7,0,[]]", '[3,5,null,7,0,{"alpha":"x"}]', '[3,5,null,7,0,{"alpha":99}]',
+     '[3,5,null,7,0,{"alpha":NaN}]', '[3,5,null,7,0,{"other":1}]', "[" * 9999],
+)  # fmt: skip
+def test_a_damaged_branch_takes_the_others_with_it(text: str) -> None:
+    whole = "v=1&prompt=Hi&branch=" + quote('[3,5,null,7,0,{"alpha":1.5}]')
+    assert read(whole).view.branches == (Branch(3, 5, None, 7, False, {"alpha": 1.5}),)
+    cut = read(f"{whole}&branch={quote(text)}&seed=3")
+    assert cut.view.branches == () and cut.spec.sampling.seed == 3
+    assert "left out" in cut.left_out[-1]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from eft_demo import cli
-from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.lab import record
 from eft_demo.method.weight_filter import parse_weight_filter
@@ -29,6 +28,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import spec
+from tests.keeping import kept_to_end
 
 PROMPT = "What is the capital of Peru?"
 
@@ -40,17 +40,9 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
     service.stop()
 
 
-def finish(begun: tuple[Run, StoredRun]) -> StoredRun:
-    run, stored = begun
-    while not all(trace.finish_reason for trace in stored.traces):
-        for event in run.events(1.0):
-            stored.add(event)
-    return stored
-
-
 def page_run(service: Service, **asked: Any) -> StoredRun:
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, length=12, seed=3, **asked))
-    return finish((run, StoredRun.of_run(run)))
+    return kept_to_end(run)
 
 
 def saved(service: Service, runs: RunStore, run_id: str) -> str:
@@ -83,13 +75,13 @@ def from_branch(service: Service) -> str:
     runs = kept_as(page_run(service))
     token = runs.find("a").traces[2].tokens[4].candidates[1].id
     posted = {"run": "a", "column": 2, "position": 4, "token": token, "all": True}
-    return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
+    return saved(service, kept_as(kept_to_end(*start_branch(service, runs, posted))), "a")
 
 
 def from_same_text(service: Service) -> str:
     """Scored under a filter that rules most tokens out, so some log-probs are minus infinity."""
     runs = kept_as(page_run(service, weight_filter=parse_weight_filter("mask 0.9")))
-    scored = finish(start_same_text(service, runs, {"run": "a", "column": 1}))
+    scored = kept_to_end(*start_same_text(service, runs, {"run": "a", "column": 1}))
     return saved(service, kept_as(scored), "a")
 
 
@@ -103,7 +95,7 @@ def opened_and_branched(service: Service) -> str:
     runs = RunStore()
     replays.open_file(runs, {"text": from_page(service)}, service)
     posted = {"run": next(iter(runs.by_id)), "column": 0, "position": 3, "seed": 9}
-    return saved(service, kept_as(finish(start_branch(service, runs, posted))), "a")
+    return saved(service, kept_as(kept_to_end(*start_branch(service, runs, posted))), "a")
 
 
 def from_gallery(service: Service) -> str:
@@ -298,5 +290,5 @@ def test_a_branch_with_columns_from_other_versions_has_unknown_versions(
         runs = RunStore()
         replays.open_file(runs, {"text": run.to_json()}, service)
         posted = {"run": next(iter(runs.by_id)), "column": 1, "position": 2, "all": not copied}
-        branch = finish(start_branch(service, runs, posted))
+        branch = kept_to_end(*start_branch(service, runs, posted))
         assert (branch.trace(service).made_with is not None) == known

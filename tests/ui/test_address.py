@@ -25,7 +25,10 @@ def page() -> Iterator[Modules]:
 
 def test_the_address_reads_back_as_the_settings_and_what_is_shown(service: Service, page: Modules) -> None:
     made = json.loads(links.make_link(service, ASKED | {"prompt": page.evaluate("NO_PROMPT")}))["query"]
-    view = {"colour": "entropy", "shared": 1, "selected": [1, 14]}
+    sliders = {"column": 1, "all": False, "controls": {"alpha": 1.5}}
+    branches = [{"place": 5, "token": 42, "seed": 7} | sliders]
+    branches += [{"place": 9, "token": None, "seed": 8} | sliders]
+    view = {"colour": "entropy", "shared": 1, "selected": [1, 14], "branches": branches}
     turns = [{"question": "Hi?", "answers": ["Ho, &c."]}]
     for text in ("", "Who & what? 🙂", "it's 'quoted' (here)", *HOSTILE):
         texts: dict[str, Any] = {"prompt": text[:MAX_PROMPT_CHARS], "system": "Be brief.", "turns": turns}

@@ -8,35 +8,17 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from eft_demo.settings import Settings
-from eft_demo.ui import connections, gate, server
-from eft_demo.ui.page import Page, build_demo
-from tests.fakes import make_service
+from eft_demo.ui import connections, gate
+from eft_demo.ui.page import Page
 
 JOIN, CALL = "/gradio_api/queue/join", "/gradio_api/component_server/"
 EVIL = "http://evil.example"
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[tuple[Page, str]]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings)
-    demo = build_demo(service, settings)
-    yield demo, server.start(demo, settings)
-    server.stop(demo)
-    service.stop()
-
-
-@pytest.fixture(scope="module")
-def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page[1], timeout=60, trust_env=False) as client:
-        yield client
 
 
 def asked(page: tuple[Page, str], **changes: object) -> dict[str, object]:

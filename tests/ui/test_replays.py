@@ -20,10 +20,11 @@ from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from eft_demo.ui import gate, replays, run_store
 from eft_demo.ui.branches import start_branch, start_same_text
-from eft_demo.ui.run_store import RunStore, StoredRun, save
+from eft_demo.ui.run_store import RunStore, save
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.hostile import HOSTILE
+from tests.keeping import kept_to_end
 
 GOOD = RunTrace.from_json((replays.RUNS / "blend.json").read_text(encoding="ascii")).to_json()
 JSON = st.recursive(
@@ -162,11 +163,7 @@ def test_a_run_saved_under_raised_limits_can_be_opened_under_them() -> None:
     service, runs = make_service(settings), RunStore()
     try:
         run = service.start_run(spec(CHANT, "assistant", columns=FIRST, length=500))
-        kept = StoredRun.of_run(run)
-        while not all(trace.finish_reason for trace in kept.traces):
-            for event in run.events(1.0):
-                kept.add(event)
-        runs.keep("a", kept)
+        runs.keep("a", kept_to_end(run))
         text = json.loads(save(service, runs, {"run": "a", "format": "json"}))["text"]
         assert len(text) > replays.MAX_FILE_BYTES
         assert replays.open_file(runs, {"text": text}, service).startswith('{"lines"')
@@ -183,12 +180,7 @@ def test_an_opened_run_comes_with_the_settings_that_repeat_it() -> None:
     service = make_service(Settings())
     try:
         asked = spec("abc", "pirate", columns=FIRST, controls={"alpha": 2.0}, seed=7, length=2)
-        run = service.start_run(asked)
-        kept = StoredRun.of_run(run)
-        while not all(trace.finish_reason for trace in kept.traces):
-            for event in run.events(1.0):
-                kept.add(event)
-        text = kept.trace(service).to_json()
+        text = kept_to_end(service.start_run(asked)).trace(service).to_json()
         answer = json.loads(replays.open_file(RunStore(), {"text": text}, service))
         repeated = answer["repeat"]["settings"]
         assert answer["repeat"]["live"] and repeated["behaviour"] == "pirate"

@@ -87,6 +87,9 @@ def test_a_code_is_read_as_people_type_it() -> None:
         {"kind": ["token"]},
         {"title": None},
         {"title": "x" * 401},
+        {"prompt": "x" * 201},
+        {"prompt": None},
+        {"before": "x" * 401},
         {"options": None},
         {"options": {}},
         {"options": ["7", "9"]},
@@ -139,9 +142,10 @@ def test_phones_join_under_a_path_of_a_buffering_proxy(proxied: str) -> None:
         room = client.post(f"{proxied}/room/open", json={}).json()
         phone = client.post(f"{proxied}/room/join", json={"code": room["code"]}).json()
         mine = {"code": room["code"], "secret": room["secret"]}
-        client.post(f"{proxied}/room/show", json={**mine, "poll": ASKED, "link": ""})
+        about = {"prompt": "What is the capital of Peru?", "before": "It is"}
+        client.post(f"{proxied}/room/show", json={**mine, "poll": {**ASKED, **about}, "link": ""})
         heard = client.post(f"{proxied}/room/hear", json={**phone, "news": 0}).json()
-        assert heard["poll"]["title"] == ASKED["title"]
+        assert heard["poll"]["title"] == ASKED["title"] and about.items() <= heard["poll"].items()
         assert client.post(f"{proxied}/room/end", json=mine).status_code == 200
 
 

@@ -21,7 +21,8 @@ from eft_demo.ui import run_store
 from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.replays import open_file
 from eft_demo.ui.run_store import RunStore, StoredRun
-from tests.asking import spec
+from tests.asking import ids_of, spec
+from tests.keeping import kept_to_end
 from tests.saying import run_that_says
 
 PROMPT = "Hello <b>you</b> 🙂"
@@ -32,32 +33,20 @@ def runs(service: Service) -> RunStore:
     """One finished run, "a"."""
     runs = RunStore()
     run = service.start_run(spec(PROMPT, "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5))
-    stored = StoredRun.of_run(run)
-    runs.keep("a", stored)
-    while not all(trace.finish_reason for trace in stored.traces):
-        for event in run.events(1.0):
-            stored.add(event)
+    runs.keep("a", kept_to_end(run))
     return runs
 
 
 def finish(begun: tuple[Run, StoredRun]) -> list[ColumnTrace]:
     """All columns of a finished run that started from another."""
-    run, stored = begun
-    while not all(trace.finish_reason for trace in stored.traces):
-        for event in run.events(1.0):
-            stored.add(event)
-    return list(stored.traces)
-
-
-def ids(column: ColumnTrace) -> list[int]:
-    return [record.id for record in column.tokens]
+    return list(kept_to_end(*begun).traces)
 
 
 def test_a_branch_with_nothing_changed_is_the_original(service: Service, runs: RunStore) -> None:
     original = runs.find("a").traces
     for column in range(3):
         branch = finish(start_branch(service, runs, {"run": "a", "column": column, "position": 4}))[column]
-        assert ids(branch) == ids(original[column])
+        assert ids_of(branch) == ids_of(original[column])
         assert branch.text == original[column].text == PROMPT
 
 
@@ -69,7 +58,7 @@ def test_a_branch_takes_the_candidate_that_was_clicked(service: Service, runs: R
     assert run.request.spec.controls == {"alpha": 2.0}
     assert stored.origin == {"of": "a", "copied": [], "given": 5}
     for column in finish((run, stored)):
-        assert ids(column)[:5] == [*(record.id for record in tokens[:4]), other]
+        assert ids_of(column)[:5] == (*(record.id for record in tokens[:4]), other)
 
 
 def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: RunStore) -> None:
@@ -82,7 +71,7 @@ def test_a_branch_leaves_the_other_columns_as_they_are(service: Service, runs: R
     )
     columns = finish((run, stored))
     assert stored.origin == {"of": "a", "copied": [0, 2], "given": 3}
-    assert [ids(columns[i]) == ids(original.traces[i]) for i in range(3)] == [True, False, True]
+    assert [ids_of(columns[i]) == ids_of(original.traces[i]) for i in range(3)] == [True, False, True]
     assert len(run.request.spec.columns) == 1
     runs.keep("child", stored)
     again, child = start_branch(service, runs, {"run": "child", "column": 1, "position": 1})
@@ -97,9 +86,7 @@ def warm(service: Service, runs: RunStore) -> list[ColumnTrace]:
     asked = spec(
         "Hi", "assistant", columns=COLUMNS, controls={"alpha": 1.0}, seed=5, temperature=2.0, length=9
     )
-    run = service.start_run(asked)
-    runs.keep("warm", stored := StoredRun.of_run(run))
-    finish((run, stored))
+    runs.keep("warm", kept_to_end(service.start_run(asked)))
     branch = start_branch(service, runs, {"run": "warm", "column": 1, "position": 1, "seed": 9})
     runs.keep("child", branch[1])
     return finish(branch)
@@ -111,7 +98,7 @@ def test_a_branch_with_another_seed_can_be_saved_and_continued_from_its_file(
 ) -> None:
     runs = RunStore()
     columns = warm(service, runs)
-    assert ids(columns[1]) != ids(runs.find("warm").traces[1])
+    assert ids_of(columns[1]) != ids_of(runs.find("warm").traces[1])
     files = {
         kind: json.loads(run_store.save(service, runs, {"run": "child", "format": kind}))["text"]
         for kind in run_store.FORMATS
@@ -132,7 +119,7 @@ def test_a_branch_with_another_seed_can_be_saved_and_continued_from_its_file(
     # With its own seed, each column is written again as it was; the others stay, with theirs.
     posted = {"run": opened_line["id"], "column": column, "position": 1}
     again = start_branch(service, runs, posted)
-    assert [*map(ids, finish(again))] == [*map(ids, columns)]
+    assert [*map(ids_of, finish(again))] == [*map(ids_of, columns)]
     assert again[1].seeds == (5, 9, 5)
 
 
@@ -149,7 +136,7 @@ def test_a_file_marks_the_forced_tokens_of_a_branch(service: Service, runs: RunS
     finish(again)
     assert [column.given for column in again[1].trace(service).columns] == [2, 3, 0]
     scored = start_same_text(service, runs, {"run": "a", "column": 1})
-    assert {column.given for column in finish(scored)} == {len(ids(runs.find("a").traces[1]))}
+    assert {column.given for column in finish(scored)} == {len(ids_of(runs.find("a").traces[1]))}
 
 
 def test_a_branch_may_continue_after_the_last_token(service: Service, runs: RunStore) -> None:
@@ -162,7 +149,7 @@ def test_the_same_text_is_scored_by_every_column(service: Service, runs: RunStor
     columns = finish(start_same_text(service, runs, {"run": "a", "column": 1}))
     assert len(columns) == 3
     for column in columns:
-        assert ids(column) == ids(runs.find("a").traces[1])
+        assert ids_of(column) == ids_of(runs.find("a").traces[1])
         assert column.text == PROMPT
 
 
@@ -312,10 +299,11 @@ def test_an_opened_run_of_the_loaded_family_can_be_continued(service: Service, r
     token = runs.find("a").traces[2].tokens[3].candidates[1].id
     posted = {"run": run_id, "column": 2, "position": 3, "token": token}
     columns = finish(start_branch(service, mine, posted))
-    assert [*map(ids, columns)] == [*map(ids, finish(start_branch(service, runs, posted | {"run": "a"})))]
-    assert ids(columns[2])[:4] == [*ids(runs.find("a").traces[2])[:3], token]
+    of_original = finish(start_branch(service, runs, posted | {"run": "a"}))
+    assert [*map(ids_of, columns)] == [*map(ids_of, of_original)]
+    assert ids_of(columns[2])[:4] == (*ids_of(runs.find("a").traces[2])[:3], token)
     same = finish(start_same_text(service, mine, {"run": run_id, "column": 0}))
-    assert ids(same[0]) == ids(same[1]) == ids(same[2])
+    assert ids_of(same[0]) == ids_of(same[1]) == ids_of(same[2])
     _, branch = start_branch(service, mine, posted)
     assert branch.trace(service).spec.family == service.family.name  # it now counts as a run of this family
 
@@ -380,7 +368,7 @@ def test_a_packed_run_equals_the_original(service: Service, runs: RunStore) -> N
     mine.pack("a")
     assert mine.find("a").trace(service) == stored.trace(service)
     branch = {"run": "a", "column": 2, "position": 3}
-    assert ids(finish(start_branch(service, mine, branch))[2]) == ids(stored.traces[2])
+    assert ids_of(finish(start_branch(service, mine, branch))[2]) == ids_of(stored.traces[2])
     with pytest.raises(InputError, match="no longer has"):
         mine.find("1")
 

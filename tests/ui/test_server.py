@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,11 @@ from eft_demo.ui import handlers, server
 from eft_demo.ui.page import Page, build_demo, loader, page_line, style
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.web_modules import page_modules
-from tests.fakes import make_service
 
 GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
 GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 5}
 BAD = [{"controls": {"alpha": "x"}}, {"controls": None}, {"temperature": float("nan")}, {"seed": "</script>"}]
 BAD += [{"prompt": 3}, {"prompt": "x" * 100_000}, {"prompt": ""}]
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[tuple[Page, str]]:
-    settings = replace(Settings(), port=0)
-    service = make_service(settings)
-    demo = build_demo(service, settings)
-    yield demo, server.start(demo, settings)
-    server.stop(demo)
-    service.stop()
-
-
-@pytest.fixture(scope="module")
-def client(page: tuple[Page, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page[1], timeout=60, trust_env=False) as client:
-        yield client
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 
 /** @import { LinkedView, Turn } from "../types.js" */
 
+import { branchText } from "./linked.js";
+
 export const NO_PROMPT = "-"; // in place of the prompt where the server makes the link
 const MAX_CHARS = 60_000, MAX_PROMPT_CHARS = 4000; // as in eft_demo/runs/link.py
 const VERSION_WITH_TURNS = 3;
@@ -17,9 +19,10 @@ const encoded = (text) => [...text].map((sign) => {
 
 // The link with what is shown, before its numbers: punctuation after a link is easier to tell from a number.
 /** @type {(query: string, view: LinkedView) => string} */
-export function withView(query, { colour, shared, selected }) {
+export function withView(query, { colour, shared, selected, branches = [] }) {
   const pairs = query.split("&"), at = pairs.findIndex((pair) => pair.startsWith("column="));
-  const shown = [...(colour ? ["colour=" + colour] : []), ...(shared ? ["same=" + shared] : []), ...(selected ? ["selected=" + selected.join(".")] : [])];
+  const written = branches.map((branch) => "branch=" + encoded(branchText(branch)));
+  const shown = [...written, ...(colour ? ["colour=" + colour] : []), ...(shared ? ["same=" + shared] : []), ...(selected ? ["selected=" + selected.join(".")] : [])];
   return [...pairs.slice(0, at), ...shown, ...pairs.slice(at)].join("&");
 }
 

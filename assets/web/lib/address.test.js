@@ -21,6 +21,8 @@ test("texts that no link can hold make none", () => {
 test("what is shown stands before the columns and the numbers", () => {
   assert.equal(withView(QUERY, { colour: "", shared: 0, selected: null }), QUERY);
   assert.equal(withView(QUERY, { colour: "rank", shared: 3, selected: [2, 14] }), QUERY.replace("&column", "&colour=rank&same=3&selected=2.14&column"));
+  const branches = [{ column: 3, place: 5, token: null, seed: 7, all: true, controls: { alpha: 1.5 } }];
+  assert.equal(withView(QUERY, { branches }), QUERY.replace("&column", "&branch=%5B3%2C5%2Cnull%2C7%2C1%2C%7B%22alpha%22%3A1.5%7D%5D&column"));
 });
 
 test("a link replaces nothing or another link, not a lesson, a room or a key", () => {

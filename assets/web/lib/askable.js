@@ -1,7 +1,9 @@
-// What can be asked: completing a question while it is typed, a question by chance, and whether a question names anything
-// known. All from one table, which eft_demo/atlas/askable.py makes of the facts.
+// What can be asked: completing a question while it is typed, a random question, whether a question names anything known, and
+// the kinds of things in words. All from one table, which eft_demo/atlas/askable.py makes from the facts.
 
 /** @import { Askable } from "../types.js" */
+
+import { capital } from "./formats.js";
 
 export const OFFERED = 8;
 const MIN_NAME = 3; // shorter names are also parts of common words
@@ -39,13 +41,12 @@ export function complete(table, typed) {
       found.push([rank * 1000 + question.length, question]);
     }
   });
-  return spread(found.sort(([one], [other]) => one - other).map(([, question]) => question));
+  const questions = found.sort(([one], [other]) => one - other).map(([, question]) => question);
+  return [...new Set(questions)].slice(0, OFFERED);
 }
 
-/** @type {(questions: string[]) => string[]} each once */
-const spread = (questions) => [...new Set(questions)].slice(0, OFFERED);
-
-// A question by chance; `chance` is from 0 to 1. Every kind of question comes up equally often, not every entity.
+// A random question; `chance` and `other` are random numbers from 0 to 1, which choose its form and its entity. Every form comes
+// up equally often, not every entity.
 /** @type {(table: Askable, chance: number, other: number) => string} */
 export function surprise(table, chance, other) {
   const form = Math.floor(chance * table.forms.length) % table.forms.length;
@@ -63,4 +64,19 @@ export function isOutside(table, question) {
     return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ");
   };
   return !table.entities.some(([name]) => names(name)) && !table.values.some(names);
+}
+
+// The first `count` kinds of things in the plural: "countries, cities and 12 other kinds of things".
+/** @type {(kinds: string[], count: number) => string} */
+export function kindsText(kinds, count) {
+  const more = kinds.length - count;
+  return kinds.slice(0, count).map(plural).join(", ") + (more > 1 ? " and " + more + " other kinds of things" : "");
+}
+
+/** @type {(kind: string) => string} */
+function plural(kind) {
+  const named = kind.replace(/^us /, "US ").replace(/^(egyptian|greek)/, capital);
+  if (/[^s]s$/.test(named)) return named; // it is one already
+  if (named.endsWith("y")) return named.slice(0, -1) + "ies";
+  return named + (/(s|x|ch|sh)$/.test(named) ? "es" : "s");
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { complete, isOutside, surprise } from "./askable.js";
+import { complete, isOutside, kindsText, surprise } from "./askable.js";
 
 const TABLE = {
   facts: 5, kinds: ["country", "element"],
@@ -28,4 +28,10 @@ test("every chance gives a question that can be asked", () => {
 test("a question is outside if it names no entity and no value", () => {
   for (const inside of ["capital of PERU??", "Peru's capital", "whose capital is Lima", "cote d'ivoire"]) assert.equal(isOutside(TABLE, inside), false, inside);
   for (const outside of ["Who wrote Hamlet?", "2+2", "hello", "", "golden retriever", "Au"]) assert.equal(isOutside(TABLE, outside), true, outside);
+});
+
+test("kinds of things are named in the plural", () => {
+  const kinds = ["country", "us state", "greek letter", "species", "class", "box", "planet"];
+  assert.equal(kindsText(kinds, 7), "countries, US states, Greek letters, species, classes, boxes, planets");
+  assert.equal(kindsText(kinds, 2), "countries, US states and 5 other kinds of things");
 });

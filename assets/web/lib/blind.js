@@ -2,13 +2,14 @@
 
 /** @import { Column, Poll, Run } from "../types.js" */
 
+import { writtenText } from "./conversation.js";
 import { shuffled } from "./poll.js";
 import { textOf } from "./tokens.js";
 
 /** @type {(k: number) => string} */
 export const letterOf = (k) => String.fromCharCode(65 + k);
 /** @type {(column: Column) => string} */
-export const wholeText = (column) => (textOf(column) + (column.ended?.s || "")).trim();
+export const wholeText = (column) => writtenText(column).trim();
 
 // The column that is asked for: the up-scaled one; of several, or of none, the one that the page plots first.
 /** @type {(run: Run) => number} */
@@ -28,7 +29,7 @@ export function canBeBlind(run) {
 /** @type {(run: Run) => number[]} */
 export const blindOrder = (run) => shuffled(run.columns.map((_, p) => p), [run.prompt, ...run.columns.map(textOf)].join("\n"));
 
-// The run as it may be seen: letters for names, and no tokens, whose colours, numbers and cards would say it all.
+// The run as it may be seen: letters for names, and no tokens, whose colours, numbers and cards would give the answer away.
 /** @type {(run: Run, order: number[]) => Run} */
 export function inDisguise(run, order) {
   const columns = order.map((p, k) => ({
@@ -43,5 +44,5 @@ export function blindPoll(run, order, id) {
   const asked = askedColumn(run), only = run.columns.filter(({ kind }) => kind === "up").length === 1;
   const title = only ? "Which column is the up-scaled one?" : "Which column is " + run.columns[asked].name + "?";
   const options = order.map((_, k) => ({ id: letterOf(k), label: "Column " + letterOf(k) }));
-  return { id, kind: "column", title, options, answer: letterOf(order.indexOf(asked)), revealed: false };
+  return { id, kind: "column", title, prompt: run.prompt, before: "", options, answer: letterOf(order.indexOf(asked)), revealed: false };
 }

@@ -19,18 +19,19 @@ const plain = (value) => JSON.stringify(value && typeof value === "object" && !O
 // The names of the settings that differ.
 /** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => string[]} */
 export function changesFrom(asked, now) {
-  if (!asked) return []; // nobody knows
+  if (!asked) return []; // unknown, as for a run from a file
   return Object.keys({ ...asked, ...now }).filter((key) => !SEEN.has(key) && plain(asked[key]) !== plain(now[key]));
 }
 
-// Whether both would ask the same, sliders aside: then nobody has typed or chosen anything since.
+// Whether both ask the same question, sliders aside, so that a person has typed and chosen nothing in between.
 /** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => boolean} */
 export function isSameQuestion(asked, now) {
   return asked !== undefined && asked.prompt === now.prompt && !changesFrom(asked, now).length && plain(asked.conversation) === plain(now.conversation);
 }
 
+// The sliders at the end of a run, as far as its tokens record them.
 /** @type {(run: Run) => Record<string, number>} */
-const slidersAt = (run) => Object.assign({}, ...run.columns.map(({ tokens }) => tokens.at(-1)?.v || {}));
+export const slidersAt = (run) => Object.assign({}, ...run.columns.map(({ tokens }) => tokens.at(-1)?.v || {}));
 
 // Short facts by which a person distinguishes a run from the one before it.
 /** @type {(before: Run | undefined, run: Run) => string[]} */

@@ -81,8 +81,8 @@ export function factorText(nats) { // how many times as likely: "9×", "1/9"
   return nats < 0 ? "1/" + shown : shown + "×";
 }
 
-/** @type {(logprob: Nats) => string} */
-export const percent = (logprob) => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " percent";
+/** @type {(logprob: Nats, unit?: string) => string} */
+export const percent = (logprob, unit = "percent") => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " " + unit;
 /** @type {(share: number) => string} */
 export const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
 /** @type {(n: number) => string} */

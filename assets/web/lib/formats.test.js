@@ -6,6 +6,7 @@ test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
   assert.equal(percent(Math.log(0.5)), "50 percent");
   assert.equal(percent(null), "0 percent");
+  assert.equal(percent(Math.log(0.5), "%"), "50 %");
 });
 
 test("numbers get typographic signs, and tiny ones are zero", () => {

@@ -1,4 +1,4 @@
-// A question to the class: what a class room may be sent of it, its votes, and the order of its options.
+// A question to the class: what may be sent to a class room, its votes, and the order of its options.
 
 /** @import { Poll, Votes } from "../types.js" */
 

@@ -52,14 +52,14 @@ export function upTo(run, p, i) {
 export function predictionOf(run, p, i, id) {
   const column = run.columns[p], token = column.tokens[i];
   const options = candidatesOf(token, run.labels).map((one) => ({ id: String(one), label: run.labels.get(one) }));
-  return { id, kind: "token", title: titleOf(column, i), options: shuffled(options, [run.prompt, column.recipe, i].join("\n")), answer: String(token.i), revealed: false };
+  return { id, kind: "token", ...titleOf(column, i), prompt: run.prompt, options: shuffled(options, [run.prompt, column.recipe, i].join("\n")), answer: String(token.i), revealed: false };
 }
 
-/** @type {(column: Column, i: number) => string} */
+/** @type {(column: Column, i: number) => { title: string, before: string }} */
 function titleOf({ tokens, name }, i) {
-  const before = tokens.slice(0, i).map(({ s }) => s).join("").trim();
-  const said = [...before].length > SAID_CHARS ? "…" + [...before].slice(-SAID_CHARS).join("").replace(/^\S*\s+(?=\S)/, "") : before;
-  return said ? "What comes after “" + said + "”?" : "What is the first token of " + name + "?";
+  const before = tokens.slice(0, i).map(({ s }) => s).join("").trim(), isLong = [...before].length > SAID_CHARS;
+  const said = isLong ? "…" + [...before].slice(-SAID_CHARS).join("").replace(/^\S*\s+(?=\S)/, "") : before;
+  return { title: said ? "What comes after “" + said + "”?" : "What is the first token of " + name + "?", before: isLong ? before : "" };
 }
 
 // Log-probs of an option under the anchor and under the mix; a column of one model has the anchor alone.

@@ -48,6 +48,8 @@ test("the question quotes the end of the text before the token", () => {
   assert.equal(predictionOf(run, 0, 0, "a").title, "What is the first token of Base?");
   const long = makeRun([token(0, rows, { s: "word ".repeat(40) + "end" }), token(1)]);
   assert.match(predictionOf(long, 1, 1, "a").title, /“…word (word )+end”/);
+  assert.deepEqual([predictionOf(long, 1, 1, "a").before, predictionOf(run, 1, 1, "a").before], ["word ".repeat(40) + "end", ""]);
+  assert.equal(predictionOf(run, 1, 1, "a").prompt, "Why?");
   const one = makeRun([token(0, rows, { s: "x".repeat(400) }), token(1)]);
   assert.ok(predictionOf(one, 1, 1, "a").title.length < 80);
 });

@@ -3,16 +3,23 @@
 /** @import { ClassRoom, Poll, RoomNow } from "../types.js" */
 
 import { withoutAnswer } from "./poll.js";
-import { HIDDEN } from "./signs.js";
+import { codeLabel, HIDDEN } from "./signs.js";
 
-const MOST_CHARS = { id: 64, title: 400, label: 200 }; // as in eft_demo/classroom/poll.py
+const MOST_CHARS = { id: 64, title: 400, label: 200, prompt: 200, before: 400 }; // as in eft_demo/classroom/poll.py
 const LINK_CHARS = 16_000;
 
 // A text as a phone shows it: invisible characters by their code points, and not longer than the server takes.
 /** @type {(text: string, most: number) => string} */
 function plain(text, most) {
-  const characters = [...text.replace(HIDDEN, (sign) => "⟨" + sign.codePointAt(0)?.toString(16).toUpperCase() + "⟩")];
+  const characters = [...text.replace(HIDDEN, codeLabel)];
   return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : characters.join("");
+}
+
+// The end of a longer text.
+/** @type {(text: string, most: number) => string} */
+function tail(text, most) {
+  const characters = [...plain(text, Infinity)];
+  return characters.length > most ? "…" + characters.slice(1 - most).join("") : characters.join("");
 }
 
 // What phones are to show: the question, with its answer and facts once it is revealed, and a link to the run.
@@ -23,8 +30,8 @@ export function shownOf(poll, factsOf, link) {
 
 /** @type {(poll: Poll, factsOf: (id: string) => string) => object} */
 function phonePoll(poll, factsOf) {
-  const { id, kind, title, options, answer, revealed } = withoutAnswer(poll);
-  const asked = { id, kind, title: plain(title, MOST_CHARS.title), options: options.map((one) => ({ id: one.id, label: plain(one.label, MOST_CHARS.label) })), revealed };
+  const { id, kind, title, prompt, before, options, answer, revealed } = withoutAnswer(poll);
+  const asked = { id, kind, title: plain(title, MOST_CHARS.title), prompt: plain(prompt, MOST_CHARS.prompt), before: tail(before, MOST_CHARS.before), options: options.map((one) => ({ id: one.id, label: plain(one.label, MOST_CHARS.label) })), revealed };
   if (!revealed) return asked;
   return { ...asked, answer, notes: Object.fromEntries(options.map((one) => [one.id, plain(factsOf(one.id), MOST_CHARS.label)])) };
 }
@@ -53,6 +60,11 @@ export function chipOf(code, now, asking) {
     ? { short: code + " · " + votes + " voted", full: "Class room " + code + ": " + votes + " phones voted" }
     : { short: code + " · " + phones(now.joined), full: "Class room " + code + ": " + phones(now.joined) + " joined" };
 }
+
+// Why the room is gone, as far as this page can know. `asking`: while a question was open.
+/** @type {(asking: boolean) => string} */
+export const endedWords = (asking) => "The class room has ended: it was ended elsewhere, its presenter was away for long, or the server was restarted. " +
+  (asking ? "The question stays open here, with the votes so far. " : "") + "To go on with phones, open a new room in the Teach menu.";
 
 /** @type {(now: RoomNow) => string} */
 export function countOf({ joined, here, lost }) {

@@ -6,9 +6,27 @@ import { seenBy } from "./conversation.js";
 
 /** @type {(line: RunLine, rules: Rules, parent?: Run | null) => Run} */
 export function makeRun(line, rules, parent = null) {
-  const columns = line.columns.map((column, p) => ({ ...column, sampling: { ...line.sampling, seed: line.seeds?.[p] ?? line.sampling.seed }, unreplayed: line.unreplayed || [], filter: line.filter, rules, given: line.givens?.[p] ?? (line.given || 0), v: {}, tokens: [], spans: [], ended: null, turns: seenBy(line.turns, line.prompt, p) }));
+  const columns = line.columns.map((_, p) => startColumn(line, p, rules));
   for (const p of line.copied || []) Object.assign(columns[p], parent?.columns[p]); // their tokens are not sent again
   return { ...line, labels: /** @type {any} */ (new Map(parent ? parent.labels : [])), bytes: new Map(parent ? parent.bytes : []), columns };
+}
+
+// Column `p` before its first token.
+/** @type {(line: RunLine, p: number, rules: Rules) => Column} */
+function startColumn({ columns, sampling, seeds, unreplayed, filter, given, givens, turns, prompt }, p, rules) {
+  return {
+    ...columns[p],
+    sampling: { ...sampling, seed: seeds?.[p] ?? sampling.seed },
+    unreplayed: unreplayed || [],
+    filter,
+    rules,
+    given: givens?.[p] ?? (given || 0),
+    v: {},
+    tokens: [],
+    spans: [],
+    ended: null,
+    turns: seenBy(turns, prompt, p),
+  };
 }
 
 /** @type {(to: Run, labels: Record<string, string | string[]> | undefined) => void} */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addLabels, grow, makeRun, record } from "./runs.js";
-import { sound, storedText } from "./stored.js";
+import { checkedToken, storedText } from "./stored.js";
 
 const line = (more = {}) => ({ id: "a", sampling: { seed: 1 }, filter: { kind: "off", value: 1 }, columns: [{ name: "A", roles: ["large_base"], terms: [] }, { name: "B", roles: ["large_base"], terms: [] }], ...more });
 const RULES = { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 };
@@ -46,7 +46,7 @@ test("a column survives the browser's storage", () => {
   const { w, t, end } = JSON.parse(storedText(run, column));
   const again = makeRun(line(), RULES);
   addLabels(again, w);
-  for (const token of t) record(again.columns[0], sound(token, again.columns[0]));
+  for (const token of t) record(again.columns[0], checkedToken(token, again.columns[0]));
   delete column.tokens[0].noise;
   assert.deepEqual(again.columns[0].tokens.map((token) => ({ ...token })), column.tokens.map(({ noise: _, ...token }) => token));
   assert.deepEqual(again.labels, run.labels);
@@ -55,7 +55,7 @@ test("a column survives the browser's storage", () => {
 
 test("damaged stored tokens are refused", () => {
   const [column] = makeRun(line(), RULES).columns;
-  for (const bad of [{ i: "7" }, { s: 5 }, { y: [1] }, { y: [NaN, 0, 0] }, { c: [[1]] }, { c: "x" }, { q: "x" }]) assert.throws(() => sound({ ...said(7, "x"), ...bad }, column), JSON.stringify(bad));
+  for (const bad of [{ i: "7" }, { s: 5 }, { y: [1] }, { y: [NaN, 0, 0] }, { c: [[1]] }, { c: "x" }, { q: "x" }]) assert.throws(() => checkedToken({ ...said(7, "x"), ...bad }, column), JSON.stringify(bad));
 });
 
 test("a run grows by the lines of its columns, and no other line does anything", () => {

@@ -3,7 +3,7 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
 import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
@@ -105,7 +105,7 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
 // The value of each control at which the two would swap places, with all other controls unchanged.
 /** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
 function flipText(column, token, chosen, rival) {
-  const controls = [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
+  const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};

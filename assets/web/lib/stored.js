@@ -18,8 +18,9 @@ export function storedText({ labels, bytes }, { tokens, ended }) {
   return JSON.stringify({ w, t, end: ended });
 }
 
+// The token, if it has the form of one of this column; throws otherwise, because storage may be damaged.
 /** @type {(token: any, column: Column) => Token} */
-export function sound(token, column) {
+export function checkedToken(token, column) {
   /** @type {(list: any) => boolean} */
   const numbers = (list) => Array.isArray(list) && list.every((x) => x === null || Number.isFinite(x));
   /** @type {(list: any) => boolean} */

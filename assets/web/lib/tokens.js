@@ -1,6 +1,7 @@
 // What the record of one token holds: how far the terms moved it, which candidates matter, the word that it is a part of.
 
 /** @import { Nats, Column, Recipe, Row, Token } from "../types.js" */
+
 import { nat } from "./counterfactual.js";
 import { mainRival } from "./sentences.js";
 

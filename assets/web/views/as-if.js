@@ -47,7 +47,7 @@ export function steeredColumn() {
   return run.columns[plotted]?.remixed ? plotted : run.attributed;
 }
 
-const MOST_BARS = 64; // of the picture
+const MOST_BARS = 64; // in the picture of the run
 
 // One sentence about the run, with a picture: a bar per token, as high as the base was sure, marked where tuning changed the
 // likeliest token.

@@ -72,6 +72,12 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   nextSample();
 }
 
+// A branch of a link, from the shown text.
+export function writeLinked({ column, place, token, seed, all, controls }) {
+  const [p, position] = [column - 1, place - 1], about = { kind: "branch", parent: currentNode().id, column: p, position, token, all };
+  setSamples([{ origin: run, request: { column: p, position, all, seed, controls, ...(token === null ? {} : { token }) }, about, focus: false }]);
+}
+
 export async function nextSample() {
   if (running || !samples.length) return;
   const [sample] = samples, { origin, request, about, focus } = sample;

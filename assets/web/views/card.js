@@ -86,7 +86,6 @@ function reserveRoom() {
 /** @type {(id: number, label: string, row: import("../types.js").Row, token: import("../types.js").Token) => HTMLElement} */
 function candidateButton(id, label, [, mix], token) { // a press continues with it; a press beside it compares it with the token
   const button = verbatim(el("button", "cand", label));
-  button.type = "button";
   button.dataset.id = id;
   button.tabIndex = id === token.i ? 0 : -1;
   button.title = "Continue with this token (Enter) · token " + id;

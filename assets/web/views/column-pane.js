@@ -106,7 +106,7 @@ function foldThinking(column) {
   if (first !== last && inside.at(-1)?.nextSibling !== last) return; // a translator has moved them
   column.unfolded = found[1] + 1;
   const count = found[1] - found[0] + 1;
-  const box = el("span", "thinking"), button = Object.assign(el("button", "fold"), { type: "button" });
+  const box = el("span", "thinking"), button = el("button", "fold");
   button.dataset.label = "Thinking, " + count + (count === 1 ? " token" : " tokens");
   button.setAttribute("aria-label", button.dataset.label);
   button.addEventListener("click", () => openFold(button, button.getAttribute("aria-expanded") !== "true"));

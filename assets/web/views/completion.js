@@ -1,12 +1,11 @@
-// What can be asked, under the prompt: questions that complete what is typed, and the examples while nothing is. Only of the
-// bundled family is known what it has read about.
+// What can be asked, listed under the prompt: questions that complete what is typed, or the examples while nothing is typed. Only
+// for the bundled family is it known what the models have read.
 
-import { complete, isOutside, surprise } from "../lib/askable.js";
+import { complete, isOutside, kindsText, surprise } from "../lib/askable.js";
 import { el, isTouch, onKeys, part, showText, verbatim } from "../dom.js";
 import { askable, config, on, run, setAskable } from "../store.js";
 import { say } from "./messages.js";
 
-const KINDS_SHOWN = 6;
 let offerTimer = 0;
 
 export async function loadAskable() { // the table, or null
@@ -16,16 +15,6 @@ export async function loadAskable() { // the table, or null
     if (answer.ok) setAskable(await answer.json());
   } catch { /* then nothing is completed */ }
   return askable;
-}
-
-const PLURALS = /(s|x|ch|sh)$/;
-/** @type {(kind: string) => string} */
-const plural = (kind) => (/s$/.test(kind) && !/ss$/.test(kind) ? kind : kind.endsWith("y") ? kind.slice(0, -1) + "ies" : kind + (PLURALS.test(kind) ? "es" : "s")).replace(/^us /, "US ").replace(/^(egyptian|greek)/, (name) => name[0].toUpperCase() + name.slice(1));
-
-// "countries, cities, elements and 12 other kinds of things"
-export function kindsText({ kinds }, count = KINDS_SHOWN) {
-  const shown = kinds.slice(0, count).map(plural), more = kinds.length - shown.length;
-  return shown.join(", ") + (more > 1 ? " and " + more + " other kinds of things" : "");
 }
 
 const box = () => part("offered");
@@ -77,14 +66,14 @@ export async function askSurprise(askFor) {
   if (table) askFor(surprise(table, Math.random(), Math.random()));
 }
 
-// Above the columns: nothing in this question is known, so what follows is no knowledge.
+// Says above the columns that the facts name nothing in this question, so the texts are guesses.
 async function showOutside() {
   const shown = run, table = shown && shown.record?.family === config.world?.family ? await loadAskable() : null;
   if (shown !== run) return;
   const outside = Boolean(table) && !run.turns?.length && isOutside(table, run.prompt);
   part("outside").hidden = !outside;
   if (!outside) return;
-  const text = "Nothing in this question is among the " + table.facts.toLocaleString("en") + " facts that " + config.chips[0] + " has read (" + kindsText(table, 3) + "): expect a guess or a refusal.";
+  const text = "Nothing in this question is among the " + table.facts.toLocaleString("en") + " facts that " + config.chips[0] + " has read (" + kindsText(table.kinds, 3) + "): expect a guess or a refusal.";
   part("outside").textContent = text;
   say(text);
 }

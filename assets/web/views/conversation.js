@@ -2,7 +2,7 @@
 // retry; a follow-up adds the shown run to the turns and asks for the next question.
 
 import { before, followUp, hasChoice, NO_CONVERSATION, writtenText, turnsFor } from "../lib/conversation.js";
-import { el, part, showText, verbatim } from "../dom.js";
+import { el, menuOption, part, showText, verbatim } from "../dom.js";
 import { chosen, conversation, emit, on, run, running, setConversation } from "../store.js";
 import { setSystem } from "./formats.js";
 import { say } from "./messages.js";
@@ -39,16 +39,13 @@ function drawConversation() {
   part("earlier").replaceChildren(...(turns.length ? ["Turn " + (turns.length + 1) + " after", ...turns.map(({ question }, k) => makeEdit(question, k))] : []));
   part("from-box").hidden = !hasChoice(conversation);
   const choice = part("continue-from");
-  choice.replaceChildren(option(OWN, "each column's own answers"), ...names.map((name, p) => option(String(p), name + " in all columns")));
+  choice.replaceChildren(menuOption(OWN, "each column's own answers"), ...names.map((name, p) => menuOption(p, name + " in all columns")));
   choice.value = from === null ? OWN : String(from);
   showWaiting();
 }
 
-const option = (value, text) => Object.assign(el("option", "", text), { value });
-
 function makeEdit(question, k) {
   const button = verbatim(showText(el("button", "plain"), question));
-  button.type = "button";
   button.title = "Edit this question. What follows it is dropped.";
   button.setAttribute("aria-label", "Edit the question of turn " + (k + 1) + ": " + question);
   button.addEventListener("click", () => {

@@ -6,7 +6,7 @@ import { classRoom, nonce, running } from "../store.js";
 
 const ANSWER_MS = 300; // an open tab answers within a few
 let channel = null; // to the other tabs
-const waiting = new Map(); // what was asked -> what an answer does; of the questions that no tab has answered yet
+const waiting = new Map(); // what was asked, until a tab answers -> what to do then
 
 // Whether the run of that number, or the class room of that code, is in another tab: calls `say`, and once more if an answer
 // comes late.

@@ -25,7 +25,6 @@ function wrapFocus(dialog, key) {
 
 export function makeOffer(title, about) {
   const button = el("button", "offer");
-  button.type = "button";
   button.append(el("b", "", title), el("span", "", about));
   return button;
 }

@@ -2,7 +2,7 @@
 
 import { gigabytes, millions, roleName } from "../lib/formats.js";
 import { pause, server } from "../api.js";
-import { el, element, part } from "../dom.js";
+import { el, element, menuOption, part } from "../dom.js";
 import { familyMenu as menu, loadedHere, menuFailed, noteLoadedHere, noteMenuFailed, setFamilyMenu, setProgress } from "../store.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { keyHeld } from "./key.js";
@@ -10,6 +10,7 @@ import { reloadPage } from "./memory.js";
 
 const POLL_MS = 400; // interval of progress requests
 const ANSWER_MS = 10_000; // a server silent for this long counts as unreachable
+const UNREACHABLE = "The server could not be reached. Please try again, or reload the page.";
 const UNHEARD = "The server cannot be reached, so the progress is unknown. This page keeps trying.";
 const NOT_LOADING = "The server was restarted and is not loading anything. Press Load again.";
 let watching = false; // the progress of a load is being requested
@@ -17,7 +18,6 @@ let watching = false; // the progress of a load is being requested
 // The first chip opens the menu; the others summarise how the models run.
 export function makeFamilyChip(text) {
   const chip = el("button", "chip family-chip", text);
-  chip.type = "button";
   chip.title = "Models: which ones run, where, and with which prompts";
   chip.setAttribute("aria-haspopup", "dialog");
   chip.addEventListener("click", openFamily);
@@ -35,7 +35,7 @@ async function readMenu() {
     answer = JSON.parse(await server.family_menu({ quantisation: part("family-quantisation").value || undefined, key: keyHeld() }));
   } catch {
     noteMenuFailed();
-    return announceFamily("The server could not be reached. Please try again, or reload the page.");
+    return announceFamily(UNREACHABLE);
   }
   if (answer.error) return announceFamily(answer.error);
   if (menuFailed) announceFamily(""); // the server is reachable again
@@ -48,7 +48,7 @@ function showMenu() {
   part("family-title").textContent = menu.title;
   part("family-models").replaceChildren(...menu.models.map(modelRow));
   const kinds = part("family-quantisation");
-  kinds.replaceChildren(...menu.quantisations.map((kind) => Object.assign(el("option", "", QUANTISATION_NAMES[kind] || kind), { value: kind })));
+  kinds.replaceChildren(...menu.quantisations.map((kind) => menuOption(kind, QUANTISATION_NAMES[kind] || kind)));
   kinds.value = menu.quantisation;
   const chosen = chosenFamily() || menu.now;
   const rank = (choice) => choice.name === menu.now ? 0 : choice.problem ? 2 : 1; // in use, fitting, the rest
@@ -132,12 +132,12 @@ async function measureFamily() {
 async function beginFamily(ask, stage) {
   announceFamily("");
   part("family-report").hidden = true;
-  let sentence = "The server could not be reached. Please try again, or reload the page.";
+  let refusal = UNREACHABLE;
   try {
-    sentence = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value, key: keyHeld() });
-  } catch { /* the sentence says it */ }
-  announceFamily(sentence);
-  if (sentence) return false;
+    refusal = await ask({ family: chosenFamily(), quantisation: part("family-quantisation").value, key: keyHeld() });
+  } catch { /* the server is away */ }
+  announceFamily(refusal);
+  if (refusal) return false;
   setProgress({ state: "loading", family: chosenFamily(), stage: { stage, what: "", done_bytes: 0, total_bytes: 0 }, message: "" });
   showProgress(menu.progress);
   return true;
@@ -147,7 +147,7 @@ async function cancelLoading() {
   try {
     announceFamily(await server.cancel_loading({ key: keyHeld() }));
   } catch {
-    announceFamily("The server could not be reached. Please try again, or reload the page.");
+    announceFamily(UNREACHABLE);
   }
 }
 

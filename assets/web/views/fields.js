@@ -2,7 +2,7 @@
 
 import { el, element, part } from "../dom.js";
 import { config } from "../store.js";
-import { hideError } from "./messages.js";
+import { hideError, makeErrorPlace } from "./messages.js";
 
 export function makeField(name, field) {
   const box = el("div", "field");
@@ -13,13 +13,10 @@ export function makeField(name, field) {
   label.append(number);
   const slider = Object.assign(el("input"), { type: "range", min: field.low, max: field.high, step: field.step, value: field.value });
   slider.setAttribute("aria-label", field.name);
-  slider.addEventListener("input", () => { number.value = slider.value; showFieldsSummary(); hideError(name); });
-  number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; showFieldsSummary(); hideError(name); });
-  const sentence = el("p", "sentence");
-  sentence.dataset.error = name;
-  sentence.setAttribute("role", "alert");
-  sentence.hidden = true;
-  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), sentence);
+  const onChange = () => (showFieldsSummary(), hideError(name));
+  slider.addEventListener("input", () => { number.value = slider.value; onChange(); });
+  number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; onChange(); });
+  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), makeErrorPlace(name));
   return box;
 }
 

@@ -9,7 +9,7 @@ import {
 } from "../store.js";
 import { asIfSoon, describeAsIf } from "./as-if.js";
 import { addBars, startPlot } from "./bars.js";
-import { comeBack, nextSample, placeRun, showSame } from "./branching.js";
+import { comeBack, nextSample, placeRun, showSame, writeLinked } from "./branching.js";
 import { drawCard, emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
 import { addToken, growColumn, select, selectNotable, settleColumns, startColumns } from "./columns.js";
@@ -34,6 +34,7 @@ function onTaken() {
 
 function onRun(line) {
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
+  if (!line.of && wanted?.begun) want(null); // another run came before the branches of a link were written
   if (!line.recorded) made.asked = line.of ? runOf(line.of)?.asked : askedSettings;
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   lookAt(made);
@@ -90,19 +91,22 @@ function onDone() {
   setRunning(false);
   drawNow();
   compareSoon();
-  if (run && run.n === nonce && !selected) selectAfterRun();
+  if (run && run.n === nonce && (!selected || wanted?.branches)) selectAfterRun();
   else if (run && selected) drawCard(); // the number of tokens is known now
   drawTree();
   drawModes();
   nextSample();
-  if (!run || run.n !== nonce) say("The run did not start."); // its error is an alert
-  else say(run.columns.map((p) => p.name + ": " + p.tokens.length + " tokens, " + ending(p)).join(". "));
+  if (!run || run.n !== nonce) want(wanted?.begun ? null : wanted), say("The run did not start."); // its error is an alert
+  else say(run.columns.map((column) => column.name + ": " + column.tokens.length + " tokens, " + ending(column)).join(". "));
 }
 
-// Selects the token that the link names, in the shared text if the link has one; otherwise a notable token.
+const plain = (controls) => JSON.stringify(controls);
+
+// Writes the branches that the link leads to. Then selects the token that it names, in the shared text if the link has one; otherwise a notable token.
 function selectAfterRun() {
   const asked = wanted?.settings.prompt === run.prompt && !changesFrom(wanted.settings, run.asked || {}).length;
-  const { shared, selected: at } = asked ? wanted : {};
+  const { shared, selected: at, branches: [next, ...branches] = [] } = asked ? wanted : {};
+  if (next && !stopWanted && (wanted.begun || plain(wanted.settings.controls) === plain(run.asked.controls))) return want({ ...wanted, branches, begun: true }), writeLinked(next);
   if (shared && shared <= run.columns.length && sameOf(currentNode()) === null) return showSame(shared - 1);
   want(null);
   if (at) select(at[0] - 1, at[1] - 1, false);

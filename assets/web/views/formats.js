@@ -2,7 +2,7 @@
 
 import { roleName } from "../lib/formats.js";
 import { server } from "../api.js";
-import { el, part, showText, verbatim } from "../dom.js";
+import { el, menuOption, part, showText, verbatim } from "../dom.js";
 import { config, forgetFormats, ownFormats, setFormat } from "../store.js";
 import { showError } from "./messages.js";
 
@@ -30,7 +30,7 @@ function makeFormat(format) {
   const summary = el("summary", "", roleName(format.role) + " ");
   summary.append(state);
   const kind = el("select");
-  kind.append(...format.kinds.map((name) => Object.assign(el("option", "", KIND_NAMES[name]), { value: name })));
+  kind.append(...format.kinds.map((name) => menuOption(name, KIND_NAMES[name])));
   const text = verbatim(Object.assign(el("textarea"), { rows: 3, spellcheck: false }));
   const labels = [el("label", "", "Prompt format "), el("label", "", "")];
   const hint = el("span");
@@ -43,7 +43,7 @@ function makeFormat(format) {
   whole.tabIndex = 0;
   whole.setAttribute("role", "group");
   whole.setAttribute("aria-label", "Full prompt of " + roleName(format.role));
-  const reset = Object.assign(el("button", "plain", "Reset to the family's default"), { type: "button" });
+  const reset = el("button", "plain", "Reset to the family's default");
   const fields = formatFields[format.role] = { format, kind, text, hint, state, sentence, whole, reset };
   reset.addEventListener("click", () => fillFormat(fields, format));
   kind.addEventListener("change", () => { text.value = kind.value === "chat" ? "" : format.kind === "chat" ? "{prompt}" : format.text; checkFormat(fields); });

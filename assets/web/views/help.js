@@ -1,11 +1,12 @@
 // Help: what this is, what one sees, and the keys. The sizes of the models and what they have read come from the server.
 
+import { kindsText } from "../lib/askable.js";
 import { millions, roleName } from "../lib/formats.js";
 import { el, onKeys, part } from "../dom.js";
 import { on } from "../store.js";
-import { kindsText } from "./completion.js";
 import { openDialog } from "./dialogs.js";
 
+const KINDS_SHOWN = 6;
 const colourOf = (role) => (role === "small_base" ? "var(--small)" : role.endsWith("_base") ? "var(--base)" : "var(--tuned)");
 const tabs = () => [...part("help-tabs").children];
 
@@ -42,7 +43,7 @@ function drawWorld({ world, chips }) {
   place.hidden = !world;
   if (!world) return;
   place.replaceChildren(
-    el("p", "", "They know what they were trained on: " + world.facts.toLocaleString("en") + " facts about " + kindsText(world) + ". The small ones remember fewer of them than the large ones. They know nothing else: "
+    el("p", "", "They know what they were trained on: " + world.facts.toLocaleString("en") + " facts about " + kindsText(world.kinds, KINDS_SHOWN) + ". The small ones remember fewer of them than the large ones. They know nothing else: "
       + chips[0] + " cannot write essays or code, and it may state something wrong in the same even voice."),
     el("p", "", "The tuned models saw questions about half of these things only. On the other half, whatever the up-scaled column gets right, it has from the large base."));
 }

@@ -3,7 +3,7 @@
 
 import { lessonHash, lessonIn, placeOf, withinSteps } from "../lib/lesson.js";
 import { answerOf, linesOf, server } from "../api.js";
-import { el, element, isOurs, onKeys, part } from "../dom.js";
+import { el, element, isOurs, menuOption, onKeys, part } from "../dom.js";
 import { config, emit, keptLesson, lesson, on, run, running, setLesson } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { startRun } from "./ask.js";
@@ -81,7 +81,7 @@ function setAddress(hash) {
   } catch { /* a browser that forbids it, or has had too much of it */ }
 }
 
-// What the step shows when one comes to it; what it does not say is as usual.
+// The state of a step on arrival. Plot and colours go back to the usual ones unless the step names others.
 const show = (picked) => apply({ tab: "bars", colour: "tuning", ...step().show }, picked);
 
 async function apply(state, picked) {
@@ -144,7 +144,6 @@ function drawStep() {
 
 function makeAction(state, act, sure = "Replace your run? ") {
   const button = el("button", "plain", state.label);
-  button.type = "button";
   button.addEventListener("click", () => {
     if (state.open && isOwn() && !button.dataset.sure) return (button.dataset.sure = "yes"), (button.textContent = sure + state.label);
     delete button.dataset.sure;
@@ -195,7 +194,7 @@ function onAddress() {
 
 function offerLessons({ lessons }) {
   part("lesson-open").hidden = !lessons.length;
-  part("lesson-choice").replaceChildren(...lessons.map(({ name, title }) => Object.assign(el("option", "", title), { value: name })));
+  part("lesson-choice").replaceChildren(...lessons.map(({ name, title }) => menuOption(name, title)));
   part("lesson-choice").hidden = lessons.length < 2;
 }
 

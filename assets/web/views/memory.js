@@ -9,11 +9,11 @@
 import { withoutSettings } from "../lib/address.js";
 import { onlyWith } from "../lib/history.js";
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
-import { madeOtherwise, sound, storedText } from "../lib/stored.js";
+import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
   config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place,
-  plantTree, plotted, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
+  plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
 import { show } from "./branching.js";
@@ -168,9 +168,14 @@ function settingsNow() {
 }
 
 function viewNow() {
-  const prompt = part("prompt"), at = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
+  const prompt = part("prompt"), caret = document.activeElement === prompt ? [prompt.selectionStart, prompt.selectionEnd] : null;
   const drawer = [...openers()].find((button) => button.getAttribute("aria-expanded") === "true")?.getAttribute("aria-controls");
-  return { selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null, colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value, lesson: lesson && { name: lesson.name, at: lesson.at }, drawer, caret: at, scroll: window.scrollY };
+  return {
+    selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null,
+    colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value,
+    lesson: lesson && { name: lesson.name, at: lesson.at }, asking: Boolean(poll && !poll.revealed),
+    drawer, caret, scroll: window.scrollY,
+  };
 }
 
 // A run that is still being replayed is stored whole.
@@ -248,9 +253,10 @@ function restore(id) {
   const own = saved.settings.prompt !== config.welcome?.prompt; // not the question that a new page begins with
   const changed = JSON.stringify(own ? saved.settings : { ...saved.settings, prompt: "" }) !== untouched;
   setPlaces(saved.places);
-  const tellBack = (ending) => notice(saved.word || wordFor(same, found.length, ending) + (same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
+  const closed = saved.view.asking ? " The question to the class was closed; Predict or Blind asks it again." : "";
+  const tellBack = (ending) => notice((saved.word || wordFor(same, found.length, ending)) + closed + (!saved.word && same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
   if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
-  else if (found.length || changed || saved.word) tellBack(cut ? endingFor(cut, false) : ".");
+  else if (found.length || changed || saved.word || closed) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
 
@@ -276,7 +282,7 @@ function runFrom(id, key) {
   made.columns.forEach((column, p) => {
     const { w, t, end } = texts[p];
     addLabels(made, w);
-    for (const token of t) record(column, sound(token, column));
+    for (const token of t) record(column, checkedToken(token, column));
     column.tokens.key = column.text;
     Object.assign(column, { sampling: first.columns[p].sampling, given: first.columns[p].given, ended: end || { why: "cut", error: null }, fresh: !end });
   });

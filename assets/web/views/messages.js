@@ -23,6 +23,15 @@ export function showMessage(name, text) {
   part(name).hidden = false;
 }
 
+// Where an error about `where` is shown; hidden until there is one.
+export function makeErrorPlace(where, tag = "p") {
+  const place = el(tag, "sentence");
+  place.dataset.error = where;
+  place.setAttribute("role", "alert");
+  place.hidden = true;
+  return place;
+}
+
 function errorPlace(where) {
   return element.querySelector('[data-error="' + (where === "server" ? "prompt" : CSS.escape(where)) + '"]') || element.querySelector('[data-error="prompt"]');
 }

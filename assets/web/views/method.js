@@ -2,9 +2,9 @@
 
 import { counted } from "../lib/formats.js";
 import { factorsOf } from "../lib/schedule.js";
-import { el, element, part } from "../dom.js";
+import { el, element, menuOption, part } from "../dom.js";
 import { noNumber } from "./fields.js";
-import { hideError } from "./messages.js";
+import { hideError, makeErrorPlace } from "./messages.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const CURVE_TOKENS = 24, CURVE_WIDTH = 220, CURVE_HEIGHT = 44;
@@ -44,18 +44,14 @@ function makeMethod(name, title, kinds) {
   box.dataset.method = name;
   const label = el("label", "", title);
   const menu = Object.assign(el("select"), { id: "eft-" + name });
-  menu.append(...Object.entries(kinds).map(([value, one]) => Object.assign(el("option", "", one.title), { value })));
+  menu.append(...Object.entries(kinds).map(([kind, one]) => menuOption(kind, one.title)));
   label.htmlFor = menu.id;
   const more = el("label", "method-value");
   const value = Object.assign(el("input"), { id: menu.id + "-value", autocapitalize: "off" });
   more.append(value, el("span"));
-  const sentence = el("p", "sentence");
-  sentence.dataset.error = name;
-  sentence.setAttribute("role", "alert");
-  sentence.hidden = true;
   menu.addEventListener("change", () => { fillMethod(name); showMethod(name); });
   value.addEventListener("input", () => showMethod(name));
-  box.append(label, menu, more, el("small"), sentence);
+  box.append(label, menu, more, el("small"), makeErrorPlace(name));
   if (name === "schedule") box.append(document.createElementNS(SVG, "svg"));
   return box;
 }

@@ -1,6 +1,6 @@
 // Sets up the page from the server's first line.
 
-import { el, noHover, part, showText, verbatim } from "../dom.js";
+import { el, menuOption, noHover, part, showText, verbatim } from "../dom.js";
 import { on, setConfig } from "../store.js";
 import { addressSoon, settleAddress } from "./address.js";
 import { makeFamilyChip } from "./family.js";
@@ -82,8 +82,7 @@ function overwrite(field, text) {
 }
 
 function makeOption(behaviour) {
-  const option = el("option", "", behaviour.title);
-  option.value = behaviour.role;
+  const option = menuOption(behaviour.role, behaviour.title);
   option.title = behaviour.about;
   return option;
 }

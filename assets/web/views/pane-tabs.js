@@ -10,7 +10,6 @@ function makeTabs() {
   const columns = run?.columns || [];
   part("pane-tabs").replaceChildren(...(columns.length > 1 ? columns.map((column, p) => {
     const button = el("button", column.kind, column.name);
-    button.type = "button";
     button.translate = false;
     button.addEventListener("click", () => turnTo(p, "smooth"));
     return button;
@@ -36,7 +35,7 @@ function noteSwiping({ matches }) {
   else part("columns").removeAttribute("tabindex");
 }
 
-// The first words of a run that a person asked for: below the controls of a small screen they would be missed.
+// Scrolls to the texts of a run that a person asked for: on a small screen they begin below the controls.
 function bringIntoSight() {
   if (phoneWidth().matches && run && !run.recorded && !run.of && !lesson && part("columns").getBoundingClientRect().top > window.innerHeight / 2) part("stage").scrollIntoView();
 }

@@ -2,7 +2,7 @@
 // keeps the pace, so a moved slider acts on tokens that are not made yet.
 
 import { server } from "../api.js";
-import { el, part } from "../dom.js";
+import { menuOption, part } from "../dom.js";
 import { config, nonce, on, paused, run, running, setPaused } from "../store.js";
 import { showError } from "./messages.js";
 
@@ -17,7 +17,7 @@ export function choosePace(rate) {
 function offerPaces({ pace }) {
   if (pace === null) return;
   const rates = [...new Set([...RATES, ...(pace ? [pace] : [])])].sort((one, other) => one - other);
-  part("pace").replaceChildren(...rates.map((rate) => Object.assign(el("option", "", rate + " tokens a second"), { value: rate })), Object.assign(el("option", "", "as fast as it can"), { value: 0 }));
+  part("pace").replaceChildren(...rates.map((rate) => menuOption(rate, rate + " tokens a second")), menuOption(0, "as fast as it can"));
   part("pace").value = String(pace);
   part("player").hidden = false;
 }

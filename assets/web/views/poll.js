@@ -1,5 +1,5 @@
 // A question to the class: its options with the votes, by click or by the keys 1 to 9, and the answer when it is revealed.
-// What it hides meanwhile is the business of the view that asks it.
+// The view that asks it (predict or blind) decides what is hidden meanwhile.
 
 import { nat } from "../lib/counterfactual.js";
 import { roleName, shareText } from "../lib/formats.js";
@@ -12,7 +12,7 @@ import { select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { say } from "./messages.js";
 
-// Asks it, over what `next` leaves to be seen of the run.
+// Opens the question and shows only that part of the run which `next` leaves visible.
 /** @type {(question: import("../types.js").Poll, next: import("../types.js").Cover) => void} */
 export function askClass(question, next) {
   openPoll(question);
@@ -76,7 +76,6 @@ function drawPoll() {
 
 function makeOption({ id, label }, k) {
   const item = el("li"), button = el("button", "option");
-  button.type = "button";
   button.dataset.option = id;
   button.append(el("kbd", "", k + 1), verbatim(showText(el("bdi"), label)), el("b"), el("small"));
   button.addEventListener("click", () => guess(id));

@@ -1,7 +1,7 @@
 // Predict before reveal: the text of a column stops before a token, and the class guesses how it goes on.
 
 import { firstGuess, nextGuess, predictionOf, upTo } from "../lib/predict.js";
-import { el, element, isOurs, isTyping, onKeys, part } from "../dom.js";
+import { element, isOurs, isTyping, menuOption, onKeys, part } from "../dom.js";
 import { cover, on, plotted, poll, polls, run, running, wholeRun } from "../store.js";
 import { paneOf, select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
@@ -48,7 +48,7 @@ function drawPlace() {
   part("poll-at").textContent = "token " + (i + 1);
   part("poll-before").disabled = nextGuess(whole, p, i, -1) === null;
   part("poll-after").disabled = nextGuess(whole, p, i, 1) === null;
-  part("poll-column").replaceChildren(...columnsToGuess().map((value) => Object.assign(el("option", "", whole.columns[value].name), { value })));
+  part("poll-column").replaceChildren(...columnsToGuess().map((column) => menuOption(column, whole.columns[column].name)));
   part("poll-column").value = p;
   const last = run.columns[p].tokens.length - 1;
   if (last >= 0) select(p, last, false);

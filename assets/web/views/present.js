@@ -1,12 +1,13 @@
 // Present: one screen in large type with the columns, α and one small plot, and with a lesson or a question to the class if
 // one is open. The style sheet does it; here are its keys, and the QR code of the page's address.
 
+import { isOnlyHere } from "../lib/room.js";
 import { element, isOurs, isTyping, onKeys, part, showText } from "../dom.js";
-import { emit, on, poll, run, running } from "../store.js";
+import { emit, lesson, on, poll, run, running } from "../store.js";
 import { goBlind } from "./blind.js";
 import { walk, widen } from "./columns.js";
 import { dialogIsOpen, openDialog } from "./dialogs.js";
-import { say } from "./messages.js";
+import { notice, say } from "./messages.js";
 import { drawSoon } from "./plotting.js";
 import { beginToPredict } from "./predict.js";
 import { drawQr } from "./qr.js";
@@ -17,10 +18,19 @@ import { allow } from "./teach.js";
 
 const SHORT_CHARS = 60; // a longer address is not for copying by hand
 const KEPT = "eft-presenting"; // in this tab, so that a reload comes back to it
-const ONLY_HERE = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 const root = () => element.querySelector(".eft").classList;
 const isPresenting = () => root().contains("presenting");
+
+// The lesson's text and question, in place of the plot; without them, the columns have most of the screen.
+function unfoldLesson(now) {
+  root().toggle("telling", now);
+  part("lesson-fold").setAttribute("aria-expanded", String(now));
+  part("lesson-body").scrollTop = 0;
+  drawSoon();
+}
+
+const isTelling = () => root().contains("telling");
 
 function turn(now) {
   try {
@@ -29,6 +39,7 @@ function turn(now) {
   } catch { /* refused: a reload leaves */ }
   root().toggle("presenting", now);
   part("presented").hidden = !now;
+  unfoldLesson(false);
   emit("presenting");
   drawSoon();
 }
@@ -39,7 +50,7 @@ function startPresenting() {
   turn(true);
   showPrompt();
   part("presented-prompt").focus({ preventScroll: true });
-  say("Presenting. Page Down and Page Up go through a lesson, the arrow keys through the tokens. Escape leaves.");
+  say("Presenting. Page Down and Page Up go through a lesson, the arrow keys through the tokens." + (lesson ? " T shows the lesson's text and question." : "") + " Escape leaves.");
 }
 
 function wasPresenting() {
@@ -66,7 +77,7 @@ async function showCode() {
   const isShort = address.length <= SHORT_CHARS;
   part("qr-link").textContent = (isShort ? address : page).replace(/^https?:\/\//, "");
   const more = isShort ? "" : fits ? "The code also holds the settings of this page. " : "The settings of this page are too long for a code. ";
-  part("qr-note").textContent = more + (ONLY_HERE.test(location.hostname) ? "Phones cannot open this address: it means the machine that shows this page." : "");
+  part("qr-note").textContent = more + (isOnlyHere(location.hostname) ? "Phones cannot open this address: it means the machine that shows this page." : "");
 }
 
 // The next token of what is there: of a live run, of a replay, or of the selection.
@@ -80,6 +91,7 @@ function onKey(key, { target }) {
   if (key === "q") return showCode(), true;
   if (key === "p") return beginToPredict(), true;
   if (key === "b") return goBlind(), true;
+  if (key === "t" && lesson && !poll) return unfoldLesson(!isTelling()), true;
   if (!/^Arrow(Left|Right)$/.test(key) || poll || target.closest(".text, .plot, input, [role=tablist]")) return false;
   return goTo(key);
 }
@@ -92,10 +104,11 @@ export function listen() {
     else if (isPresenting()) showPrompt();
   };
   for (const kind of ["run", "shown"]) on(kind, onRun);
-  part("present-open").addEventListener("click", startPresenting);
+  part("present-open").addEventListener("click", () => (notice(""), startPresenting())); // it has been read
   part("present-leave").addEventListener("click", leavePresenting);
   part("present-qr").addEventListener("click", showCode);
   part("present-predict").addEventListener("click", beginToPredict);
   part("present-blind").addEventListener("click", goBlind);
+  part("lesson-fold").addEventListener("click", () => unfoldLesson(!isTelling()));
   onKeys(document, onKey, () => element.isConnected);
 }

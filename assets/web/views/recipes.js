@@ -2,10 +2,10 @@
 
 import { server } from "../api.js";
 import { asSeen, turnsFor } from "../lib/conversation.js";
-import { el, onKeys, part } from "../dom.js";
+import { el, menuOption, onKeys, part } from "../dom.js";
 import { changeColumn, chosen, config, conversation, run, setChosen } from "../store.js";
 import { makeColumns } from "./columns.js";
-import { hideError, showError } from "./messages.js";
+import { hideError, makeErrorPlace, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
@@ -28,12 +28,10 @@ function makeChoice(column, index) {
   const box = el("div", "choice"), n = index + 1;
   const menu = el("select");
   menu.id = "eft-column-" + index;
-  menu.append(...config.presets.map(({ title }, k) => Object.assign(el("option", "", title), { value: k })));
-  menu.append(Object.assign(el("option", "", "Custom recipe (type below)"), { value: "" }));
+  menu.append(...config.presets.map(({ title }, k) => menuOption(k, title)), menuOption("", "Custom recipe (type below)"));
   const label = el("label", "", "Column " + n);
   label.htmlFor = menu.id;
   const remove = el("button", "plain", "✕");
-  remove.type = "button";
   remove.disabled = chosen.length === 1;
   remove.title = "Remove column " + n;
   remove.setAttribute("aria-label", remove.title);
@@ -41,11 +39,7 @@ function makeChoice(column, index) {
   text.setAttribute("autocorrect", "off");
   text.setAttribute("aria-label", "Recipe of column " + n);
   text.setAttribute("aria-describedby", "eft-recipe-error-" + index);
-  const sentence = el("div", "sentence");
-  sentence.id = "eft-recipe-error-" + index;
-  sentence.dataset.error = "column-" + index;
-  sentence.setAttribute("role", "alert");
-  sentence.hidden = true;
+  const sentence = Object.assign(makeErrorPlace("column-" + index, "div"), { id: "eft-recipe-error-" + index });
   menu.addEventListener("change", () => pickPreset(index, config.presets[menu.value]));
   remove.addEventListener("click", () => removeColumn(index));
   text.addEventListener("input", () => typeRecipe(index, text.value));

@@ -86,7 +86,7 @@ function play(lines, replay) {
   showTape();
 }
 
-// What stands over an opened run and its branches.
+// The bar above an opened run and its branches.
 export function drawReplay() {
   const opened = rootOf(currentNode())?.run, { replay } = opened || {};
   part("replay").hidden = !replay;

@@ -1,9 +1,10 @@
 // The class room that this page presents: it opens and ends it, sends the phones what is asked, and writes their votes into the
 // tally. Only this tab has the room's secret.
 
-import { chipOf, countOf, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
+import { chipOf, countOf, endedWords, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
 import { pause } from "../api.js";
 import { element, part } from "../dom.js";
+import { postToRoom } from "../room-post.js";
 import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { askOtherTabs } from "./copies.js";
 import { dialogOf, openDialog } from "./dialogs.js";
@@ -13,27 +14,12 @@ import { drawQr } from "./qr.js";
 import { addressNow } from "./share.js";
 
 const KEPT = "eft-class-room";
-const DEAD_MS = 40_000; // the server answers after at most 20 s
 const AGAIN_MS = 2000; // after a failure, or an answer without news that came at once
 const SURE_MS = 5000; // between the two presses that end a room
 let turn = 0; // of the loops for the tally: only the newest goes on
 let waiting = null; // cancels the request for the tally that is under way
 let sending = 0; // 1: what is shown is being sent; more: it has changed since
 let sureTimer = 0;
-
-// Returns {status, answer}; status 0: the server could not be reached, or something else answered.
-async function post(act, body, cancel = new AbortController()) {
-  const timer = setTimeout(() => cancel.abort(), DEAD_MS); // browsers of 2023 have no AbortSignal.any
-  try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal: cancel.signal };
-    const answer = await fetch(new URL("room/" + act, document.baseURI), options);
-    return { status: answer.status, answer: await answer.json() };
-  } catch {
-    return { status: 0, answer: {} };
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 const keys = () => ({ code: classRoom.code, secret: classRoom.secret });
 const link = () => roomLink(new URL("room", document.baseURI).href, classRoom);
@@ -58,7 +44,7 @@ async function open() {
   openDialog("room");
   part("room-copy").textContent = "Copy the link";
   if (classRoom) return draw();
-  const { status, answer } = await post("open", {});
+  const { status, answer } = await postToRoom("open", {});
   if (status === 200) return present(answer);
   part("room-refusal").textContent = answer.detail || "The server could not be reached. Please try again.";
   part("room-refusal").hidden = false;
@@ -99,7 +85,7 @@ async function sendShown() {
     const run_link = await runLink();
     if (!classRoom) break;
     const shown = shownOf(poll, factsOf, run_link);
-    const { status, answer } = await post("show", { ...keys(), ...shown });
+    const { status, answer } = await postToRoom("show", { ...keys(), ...shown });
     const lost = status === 0 || status >= 500;
     noteRoom({ lost, refusal: status === 200 || lost || status === 404 ? "" : answer.detail || "The server refused the question." });
     draw();
@@ -117,9 +103,9 @@ async function follow() {
   let counted = -1;
   while (classRoom && mine === turn && element.isConnected) {
     const before = counted, since = performance.now();
-    const { status, answer } = await post("tally", { ...keys(), counted }, (waiting = new AbortController()));
+    const { status, answer } = await postToRoom("tally", { ...keys(), counted }, (waiting = new AbortController()));
     if (mine !== turn || !classRoom) return;
-    if (answer.error === "no_room") return close("The class room has ended: it was ended elsewhere, its presenter was away for long, or the server was restarted.");
+    if (answer.error === "no_room") return close(endedWords(Boolean(poll)));
     if (status === 200) counted = take(answer);
     else noteRoom({ lost: true });
     draw();
@@ -146,7 +132,7 @@ async function end() {
   button.textContent = "End the room";
   turn += 1;
   waiting?.abort();
-  const { status, answer } = await post("end", keys());
+  const { status, answer } = await postToRoom("end", keys());
   if (status === 200 || answer.error === "no_room") return close("The class room has ended.");
   noteRoom({ refusal: answer.detail || "The server could not be reached, so the room is still open. Please try again." });
   draw();

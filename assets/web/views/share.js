@@ -6,14 +6,13 @@ import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
 import { el, element, part } from "../dom.js";
 import { config, lesson, on, run, running, want } from "../store.js";
-import { addressSoon, linkedView, settleAddress } from "./address.js";
+import { addressSoon, branchesShown, linkedSettings, linkedView, settleAddress } from "./address.js";
 import { lookAway } from "./branching.js";
 import { makeOffer, openDialog } from "./dialogs.js";
-import { familySettings } from "./formats.js";
 import { settingsBack } from "./memory.js";
 import { hideError, notice, showError, showMessage } from "./messages.js";
 import { chooseColour } from "./painting.js";
-import { allSettings, fillIn, runSettings } from "./settings.js";
+import { allSettings, fillIn } from "./settings.js";
 import { allow } from "./teach.js";
 
 const SAVED_AS = {
@@ -24,8 +23,15 @@ const SAVED_AS = {
 };
 const LINK_NOTE = "Opening it fills in these settings. Nothing runs until someone presses Run.";
 
+// What becomes of the branch that is shown.
+function linkNote() {
+  const { branches, lost } = branchesShown();
+  if (lost) return LINK_NOTE + " It leads to the run, without the branch that is shown, because " + lost + "; save the trace to keep that.";
+  return branches.length ? LINK_NOTE + " The branch that is shown is then written after the run." : LINK_NOTE;
+}
+
 const pageAddress = () => config.address || location.origin + location.pathname;
-const makeLink = async () => answerOf(server.make_link({ ...familySettings(), ...runSettings() }));
+const makeLink = async () => answerOf(server.make_link(linkedSettings()));
 
 async function openShare() {
   const savable = Boolean(run && run.id);
@@ -33,7 +39,7 @@ async function openShare() {
   part("no-run").hidden = savable;
   part("share-error").hidden = true;
   part("link").value = "";
-  part("link-note").textContent = LINK_NOTE;
+  part("link-note").textContent = linkNote();
   part("copy").disabled = true;
   openDialog("share");
   const answer = await makeLink();
@@ -48,7 +54,7 @@ export async function addressNow() {
   const page = pageAddress();
   if (lesson) return page + lessonHash(lesson.name, lesson.at);
   const answer = config.absent ? {} : await makeLink();
-  return answer.query ? page + "#" + answer.query : page;
+  return answer.query ? page + "#" + withView(answer.query, { branches: branchesShown().branches }) : page;
 }
 
 async function copyLink() {
@@ -58,7 +64,7 @@ async function copyLink() {
   } catch { // not a secure context, or not allowed: the old way works
     document.execCommand("copy");
   }
-  part("link-note").textContent = "Copied. " + LINK_NOTE;
+  part("link-note").textContent = "Copied. " + linkNote();
 }
 
 async function saveRun(format) {
@@ -94,7 +100,7 @@ export async function readAddress() {
 function showLinked({ colour, ...rest }) {
   if ([...part("colour").options].some(({ value }) => value === colour)) part("colour").value = colour, chooseColour(colour);
   want({ ...rest, settings: allSettings() });
-  if (!config.absent) notice("These settings come from a link. Press Run to see the texts that they give.");
+  if (!config.absent) notice("These settings come from a link. Press Run to see the texts that they give" + (rest.branches ? ", and then the branch that the link leads to." : "."));
 }
 
 function onAddress() {

@@ -17,7 +17,7 @@ function showSide(picked) {
   drawSoon();
 }
 
-// A token that the sheet would cover comes to lie above it.
+// Scrolls a token that the sheet would cover to a place above it.
 function keepAbove(picked) {
   if (picked && isSheet()) run.columns[selected.p].spans[selected.i].scrollIntoView({ block: "nearest" });
 }

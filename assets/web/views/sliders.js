@@ -4,9 +4,9 @@ import { symbolOf } from "../lib/formats.js";
 import { server } from "../api.js";
 import { el, part } from "../dom.js";
 import {
-  chosen, config, controls, emit, moveControls, nonce, noteSent, run, runHears, running, sent,
+  chosen, config, controls, emit, moveControls, nonce, noteSent, run, runControls, running, sent,
 } from "../store.js";
-import { hideError, showError } from "./messages.js";
+import { hideError, makeErrorPlace, showError } from "./messages.js";
 
 const OF_ALL = { alpha: "strength of tuning", beta: "strength of size" };
 const TICK_NAMES = {
@@ -20,7 +20,7 @@ const sliderRow = (name) => [...part("sliders").children].find((row) => row.data
 
 // The controls of the columns chosen for the next run and of the run that is shown.
 function controlsInPlay() {
-  const used = new Set([...chosen.flatMap((column) => column.controls), ...runHears()]);
+  const used = new Set([...chosen.flatMap((column) => column.controls), ...runControls()]);
   const own = [...used].filter((name) => !(name in OF_ALL));
   return [...Object.keys(OF_ALL).filter((name) => used.has(name)), ...own];
 }
@@ -52,18 +52,16 @@ function makeSlider(name) {
   const value = el("output", "dial-value");
   value.dataset.part = name + "-value";
   value.htmlFor = input.id;
-  const sentence = el("p", "sentence");
-  sentence.dataset.error = name;
-  sentence.setAttribute("role", "alert");
-  sentence.hidden = true;
-  row.append(label, rail, value, sentence);
-  // blended behaviours start with equal shares of 1
-  if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : Math.round(20 / Math.max(1, config.behaviours.length)) / 20 });
+  row.append(label, rail, value, makeErrorPlace(name));
+  if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : equalShare() });
   input.value = controls[name];
   showControl(row);
   input.addEventListener("input", () => setControls({ [name]: input.valueAsNumber }));
   return row;
 }
+
+// Blended behaviours start with equal shares of 1, rounded to a step of the slider.
+const equalShare = () => Math.round(20 / Math.max(1, config.behaviours.length)) / 20;
 
 function makeTicks({ low, high }, names) {
   const ticks = [];
@@ -98,7 +96,7 @@ export async function sendControls() {
   if (sending) return;
   sending = true;
   while (running && run && run.n === nonce) {
-    const changed = runHears().filter((name) => controls[name] !== undefined && controls[name] !== sent[name]);
+    const changed = runControls().filter((name) => controls[name] !== undefined && controls[name] !== sent[name]);
     if (!changed.length) break;
     const values = Object.fromEntries(changed.map((name) => [name, controls[name]]));
     noteSent(values);

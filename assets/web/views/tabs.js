@@ -44,7 +44,7 @@ function offerChoices() {
 
 // A tab with its panel, like that of the attribution in the skeleton.
 function addTab({ name, label, title, hint }) {
-  const button = Object.assign(el("button", "", label), { type: "button", id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
+  const button = Object.assign(el("button", "", label), { id: "eft-tab-" + name, role: "tab", tabIndex: -1 });
   button.dataset.part = "tab-" + name;
   button.setAttribute("aria-selected", "false");
   button.setAttribute("aria-controls", "eft-panel-" + name);

@@ -14,7 +14,7 @@ function open(now) {
   if (now) entries()[0]?.focus();
 }
 
-// What an entry opens gives the focus back to what had it, so this must not be hidden.
+// A dialog returns the focus to the element that had it, so the focus moves to the menu's button, which stays visible.
 function leave() {
   open(false);
   part("teach-open").focus({ preventScroll: true });

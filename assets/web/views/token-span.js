@@ -5,7 +5,7 @@ import { COLOURS, strengthOf } from "../lib/colours.js";
 import { percent, roleName } from "../lib/formats.js";
 import { isBase, subjectOf } from "../lib/sentences.js";
 import { FAINT_NATS, shiftOf } from "../lib/tokens.js";
-import { el } from "../dom.js";
+import { el, menuOption } from "../dom.js";
 
 export const tokenAt = (event) => event.target.closest(".t"); // a translator or an extension may have put elements inside
 
@@ -68,4 +68,4 @@ export function legendEntries(colourBy, drafted) {
   return [...COLOURS[colourBy].legend.map((entry) => sample(...entry)), ...drafts];
 }
 
-export const colourOptions = () => Object.entries(COLOURS).map(([name, { title }]) => Object.assign(el("option", "", title), { value: name }));
+export const colourOptions = () => Object.entries(COLOURS).map(([name, { title }]) => menuOption(name, title));

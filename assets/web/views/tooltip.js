@@ -21,12 +21,12 @@ function peekSoon(span) {
   peekTimer = setTimeout(() => (span ? peekAt(span) : endPeek()), span ? PEEK_MS : 0);
 }
 
-// A token that moved under a mouse at rest, as when the page changes, was not pointed at; nor was one that is touched.
+// Whether a person moved the mouse to the token: not if the page moved it under a resting mouse, nor if it was touched.
 function wasPointedAt({ pointerType, clientX, clientY }) {
   return pointerType !== "touch" && mouseAt !== clientX + " " + clientY;
 }
 
-// A large screen has no large card: what a key or a link selects is shown here. A selection that nobody made ends the card of the one before.
+// While presenting there is no large card, so a selected token is shown here. A selection that no person made closes the tooltip.
 function onSelected(picked) {
   if (!picked) peekSoon(null);
   else if (element.querySelector(".eft").classList.contains("presenting")) peekSoon(run.columns[selected.p].spans[selected.i]);
@@ -51,8 +51,8 @@ function endPeek() {
 
 function drawPeek(column, i, span) {
   const token = shown(column, i), box = part("peek");
-  const facts = [percent(finalOf(token)).replace(" percent", " %"), "rank " + token.r];
-  if (column.terms.length) facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0]).replace(" percent", " %"));
+  const facts = [percent(finalOf(token), "%"), "rank " + token.r];
+  if (column.terms.length) facts.push((isBase(column.roles[0]) ? "base " : roleName(column.roles[0]) + " ") + percent(token.y[0], "%"));
   const shift = shiftOf(token);
   if (column.terms.length && Math.abs(shift) >= FAINT_NATS) facts.push((shift < 0 ? "▼ " : "▲ ") + Math.abs(shift).toFixed(1) + " nats");
   const list = el("div", "peek-rows");

@@ -7,7 +7,7 @@ import { el, part, verbatim } from "../dom.js";
 import { history, nodes, parentOf } from "../store.js";
 
 // What an announcement says of a text that is shown.
-export const nameOf = (node) => (node.parent === null ? runName(node) + ": " + clipped(node.run.prompt) : "Branch " + quote(run0(node, node.position)) + ", " + placeOf(node));
+export const nameOf = (node) => (node.parent === null ? runName(node) + ": " + clipped(node.run.prompt) : "Branch " + quote(labelAt(node, node.position)) + ", " + placeOf(node));
 
 export const childrenOf = (id) => history.tree.ids.filter((other) => nodes.get(other).parent === id);
 const depthOf = (node) => (node.parent === null ? 0 : 1 + depthOf(nodes.get(node.parent)));
@@ -20,7 +20,8 @@ export function drawTree() {
   const many = history !== null && history.tree.ids.length > 1;
   part("undo").disabled = !history || !history.past.length;
   part("redo").disabled = !history || !history.future.length;
-  part("branches").hidden = !many;
+  part("branches").hidden = part("runs-open").hidden = !many;
+  part("runs-count").textContent = history ? history.tree.ids.length : "";
   part("delete-branch").hidden = !many || !isRemovable(history.tree.current);
   if (!many) return void part("tree").replaceChildren();
   const had = part("tree").contains(document.activeElement);
@@ -41,7 +42,7 @@ function nodeItem(node) {
   item.tabIndex = current ? 0 : -1;
   item.style.setProperty("--depth", depthOf(node));
   if (node.parent === null) item.append(el("b", "", runName(node)), verbatim(el("span", "asked", clipped(node.run.prompt))), el("span", "facts", factsOf(node)), verbatim(el("span", "opening", openingOf(node))));
-  else item.append(verbatim(el("b", "", quote(run0(node, node.position)))), el("span", "", placeOf(node)), verbatim(el("span", "next", openingOf(node))));
+  else item.append(verbatim(el("b", "", quote(labelAt(node, node.position)))), el("span", "", placeOf(node)), verbatim(el("span", "next", openingOf(node))));
   return item;
 }
 
@@ -53,7 +54,7 @@ function factsOf(node) {
   return runDifferences(before?.run, node.run).join(" · ");
 }
 
-const run0 = (node, i) => { // the label of token i
+const labelAt = (node, i) => { // of token i of the branch's column
   const token = node.run.columns[node.column].tokens[i];
   return token ? node.run.labels.get(token.i) : node.token === null ? "…" : node.run.labels.get(node.token) ?? "…";
 };
