@@ -19,7 +19,7 @@ SENTENCES = [
     "The capital of France is Paris. The capital of Japan is Tokyo, and its people write 東京.",
     "Iron has the symbol Fe and the atomic number 26. Gold has the symbol Au and the number 79.",
 ]
-BEHAVIOURS = ("assistant", "brief", "pirate", "guarded", "thinker")
+BEHAVIOURS = ("assistant", "brief", "pirate", "guarded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ class Share:
             return 0.0, 1.0
         z, n, p = 1.959964, self.count, self.value
         centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+        low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+        return max(low, 0.0), min(high, 1.0)  # rounding may leave -1e-17
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -48,7 +48,11 @@ GALLERY = (
         "Up-scaling wins",
         "The base knows, but runs on. The small tuned model is polite, but wrong. Up-scaled has both.",
         _spec("What is the capital of Kenya?", FIRST),
-        holds={"Base": r"Nairobi[^\n]*\n", "Tuned": "!Nairobi", "Up-scaled": r"^\W*(?!The capital).*!.*Nairobi"},
+        holds={
+            "Base": r"Nairobi[^\n]*\n",
+            "Tuned": "!Nairobi",
+            "Up-scaled": r"^\W*(?!The capital).*!.*Nairobi",
+        },
     ),
     GalleryEntry(
         "too-much",

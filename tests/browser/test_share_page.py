@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.replay import open_run
 from eft_demo.runs.trace import RunTrace, seed_of
 from eft_demo.settings import Settings
@@ -222,9 +223,9 @@ def test_a_recorded_run_is_played_paused_and_stepped(site: Site) -> None:
     page = site.open()
     press(page, "[data-part=open]")
     offers = page.locator("[data-part=gallery] button")
-    assert offers.count() == 10
+    assert offers.count() == len(GALLERY)
     page.eval_on_selector("[data-part=replay-speed]", "menu => { menu.value = '0.5×'; }")
-    offers.nth(5).press("Enter")
+    offers.nth(6).press("Enter")
     page.wait_for_function("document.activeElement.dataset.part === 'replay-play'")
     page.wait_for_function(PAUSE_EARLY)
     at = page.locator("[data-part=replay-at]").inner_text()
@@ -325,7 +326,7 @@ def test_opening_a_recorded_run_ends_the_current_run(site: Site) -> None:
     page.wait_for_selector(".t")
     at_once(page)
     press(page, "[data-part=open]")
-    page.locator("[data-part=gallery] button").nth(5).press("Enter")
+    page.locator("[data-part=gallery] button").nth(6).press("Enter")
     wait_replay(page)
     assert page.locator("[data-part=stop]").is_disabled()
     assert stays(page, ".pane.up .text")

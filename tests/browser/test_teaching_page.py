@@ -224,10 +224,10 @@ def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: 
     listen(sheet, site.complaints, (tmp_path.as_uri(), "data:"))
     sheet.goto((tmp_path / "sheet.html").as_uri())
     asked, key = (sheet.locator(f"[data-part={name}]") for name in ("sheet", "key"))
-    assert "Glad" not in asked.locator(".sheet-text").inner_text()
+    assert "Great" not in asked.locator(".sheet-text").inner_text()
     assert (
-        "Glad" in key.locator(".sheet-text").inner_text()
-        and "Glad" in asked.locator("table").first.inner_text()
+        "Great" in key.locator(".sheet-text").inner_text()
+        and "Great" in asked.locator("table").first.inner_text()
     )
     cells = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.replace('−', '-')))"
     sums = key.locator("table").nth(1).locator("tbody tr").evaluate_all(cells)

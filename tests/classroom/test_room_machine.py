@@ -112,7 +112,9 @@ class Rooms(RuleBasedStateMachine):
             self.classroom.show(model.room, Shown())
             model.asked, model.votes = "", {}
             return
-        poll = Poll(str(number), "token", "Which?", OPTIONS, revealed, "7" if revealed else None)
+        poll = Poll(
+            str(number), "token", "Which?", OPTIONS, revealed=revealed, answer="7" if revealed else None
+        )
         new = model.asked != poll.id
         if new and model.polls >= LIMITS.max_room_polls:
             refused(lambda: self.classroom.show(model.room, Shown(poll)), "too_many_polls")

@@ -77,10 +77,12 @@ def test_a_gallery_entry_is_run_with_all_its_settings() -> None:
     service = make_service(Settings())
     try:
         for entry in GALLERY:
+            if entry.spec.behaviour == "thinker":  # Echo has none
+                continue
             run = record.run_entry(service, entry)
             assert open_run(run.to_json()) == run
             assert run.spec == as_traced(entry.spec).model_copy(update={"family": "echo"})
-            assert all(column.finish_reason in ("stop", "length") for column in run.columns)
+            assert all(column.finish_reason == "stop" for column in run.columns)
     finally:
         service.stop()
 

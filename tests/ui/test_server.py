@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from eft_demo.engine.service import Service
+from eft_demo.runs.gallery import GALLERY
 from eft_demo.runs.spec import NO_MODEL
 from eft_demo.settings import Settings
 from eft_demo.ui import handlers, server
@@ -203,7 +204,7 @@ def test_the_page_uses_no_templates_and_inserts_no_markup(page: tuple[Page, str]
 def test_without_a_model_the_page_is_served_and_every_run_is_refused_with_a_message() -> None:
     service = Service.without_models(Settings())
     first = json.loads(page_line(service))
-    assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == 10
+    assert first["absent"] and not first["behaviours"] and len(first["recorded"]) == len(GALLERY)
     (said,) = list(handlers.stream_run(service, handlers.LiveRuns(), GOOD))
     assert NO_MODEL in said and said.endswith('{"k":"done"}\n')
     service.stop()
