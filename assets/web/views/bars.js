@@ -67,6 +67,7 @@ async function drawBars() {
   const fresh = !box.data, layout = layoutNow(box);
   const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
   if (partly) layout.yaxis.range = wholeHeight();
+  layout.datarevision = figure.data[0].x.length + (partly ? " in view" : ""); // else plotly keeps the tokens of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
   await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
   if (fresh) listenTo(box);
@@ -107,7 +108,6 @@ function layoutNow(box) {
   const own = ownViews.bars;
   layout.xaxis.autorange = own === "all";
   if (own !== "all") layout.xaxis.range = own || windowOf(n, room);
-  layout.datarevision = n;
   layout.width = widthOf(box);
   const extra = LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * entryPx(box)) / widthOf(box)) - 2);
   fitHeight(layout, heightOf(box) + extra);
