@@ -109,21 +109,6 @@ def test_one_sentence_says_what_tuning_changed(site: Site) -> None:
     assert page.locator(".strip i").count() == count
 
 
-def test_while_text_streams_the_plot_draws_the_tokens_in_view_and_all_of_them_at_the_end(site: Site) -> None:
-    drawn = "document.querySelectorAll('.plot .barlayer .trace:first-child .point').length"
-    page = site.open()
-    page.select_option("[data-part=pace]", "16")
-    run(page, "What is the capital of Kenya?", 60)
-    page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 30")
-    page.click("[data-part=pause]")
-    page.wait_for_function(f"{drawn} > 0 && {drawn} < 30")
-    page.select_option("[data-part=pace]", "0")
-    page.click("[data-part=pause]")
-    wait_end(page)
-    count = page.locator(".pane.up .t").count()
-    page.wait_for_function(f"n => {drawn} === n", arg=count)
-
-
 def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
     page = site.open()
     page.select_option("[data-part=pace]", "2")
