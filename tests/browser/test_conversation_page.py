@@ -110,7 +110,7 @@ def test_a_branch_keeps_the_earlier_turns(site: Site) -> None:
     follow_up(page, "two")
     page.click(".pane:nth-child(2) .t:nth-of-type(2)")
     page.keyboard.press("r")
-    page.wait_for_selector("[data-part=branches]:visible")
+    page.wait_for_selector("[data-part=tree] [aria-level='2'][aria-selected=true]", state="attached")
     wait_end(page)
     assert turns(page) == [["one", "one", "two"]] * 3 and texts(page)[1] == "two"
     page.keyboard.press("Control+z")
