@@ -15,7 +15,7 @@ from eft_demo.families.hub import Watcher
 from eft_demo.lab.quantisation import what_quantising_changes
 from eft_demo.settings import Settings
 from eft_demo.ui.family_switch import load_chosen
-from tests.site import BROWSER_MARKS, SLOW_MS, Site, serving
+from tests.site import BROWSER_MARKS, SLOW_MS, Site, serving, wait_end
 from tests.tiny import make_family
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -204,6 +204,7 @@ def test_a_prompt_format_can_be_changed_and_reset(page: Any, site: Site) -> None
         page.keyboard.press("Control+Enter")
     asked = request.value.post_data_json["event_data"]
     assert asked["formats"] == {"brief": {"kind": "plain", "text": "<b>${1}</b> {prompt}"}}
+    wait_end(page)
     page.click("[data-part=share]")
     page.wait_for_function("document.querySelector('[data-part=link]').value")
     link = page.input_value("[data-part=link]")
