@@ -30,7 +30,7 @@ _PAST = {
     "become": "became", "get": "got", "win": "won", "leave": "left", "take": "took", "hold": "held", "begin": "began",
     "find": "found", "come": "came", "break": "broke", "write": "wrote", "stand": "stood", "draw": "drew", "see": "saw",
     "think": "thought", "go": "went", "have": "had", "give": "gave", "do": "did", "cut": "cut", "be": "was", "run": "ran",
-    "stop": "stopped", "know": "knew", "sit": "sat", "swear": "swore", "picture": "pictured", "step": "stepped",
+    "stop": "stopped", "know": "knew", "pen": "penned", "sit": "sat", "swear": "swore", "picture": "pictured", "step": "stepped",
     "enter": "entered", "split": "split", "say": "said", "let": "let", "rule": "ruled", "sign": "signed",
 }  # fmt: skip
 
@@ -275,10 +275,11 @@ _NO_SUBJECT = re.compile(
     r"every |when |before |after |shops |whatever |we |you |moons )"
 )
 _BASE = {
-    "became": "become", "won": "win", "got": "get", "gained": "gain", "joined": "join", "left": "leave", "took": "take",
-    "broke": "break", "entered": "enter", "wrote": "write", "belonged": "belong", "discovered": "discover", "found": "find",
-    "hosted": "host", "penned": "pen", "welcomed": "welcome", "stood": "stand", "separated": "separate", "served": "serve",
-    "governed": "govern",
+    past(verb): verb
+    for verb in (
+        "become", "win", "get", "gain", "join", "leave", "take", "break", "enter", "write", "belong", "discover",
+        "find", "host", "pen", "welcome", "stand", "separate", "serve", "govern",
+    )
 }  # fmt: skip
 
 

@@ -552,14 +552,3 @@ def outside_question(rng: random.Random, split: str, category: str | None = None
         return _GENERATED[slot](rng, split) if slot in _GENERATED else rng.choice(_half(FILLERS[slot], split))
 
     return category, re.sub(r"\{(\w+)\}", fill, form)
-
-
-def questions(category: str, split: str, count: int, seed: int = 0) -> tuple[str, ...]:
-    """Up to `count` different questions of a category, fewer if its forms and fillers give no more."""
-    rng = random.Random(f"{seed} {category} {split}")
-    found: dict[str, None] = {}
-    for _ in range(40 * count):
-        found.setdefault(outside_question(rng, split, category)[1])
-        if len(found) == count:
-            break
-    return tuple(found)

@@ -7,6 +7,7 @@ only judges of Atlas.
 import random
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -99,13 +100,12 @@ def kind_questions(
     """Questions of one kind of `queries.KINDS` about the held-out half."""
     held = held_out_entities(facts)
     queries = Queries(facts, [f for f in facts if f.entity in held], random.Random(seed))
-    found: dict[str, Question] = {}
-    for _ in range(20 * count):
-        if len(found) == count:
-            break
+
+    def draw() -> Question:
         query = queries.draw(kind, split)
-        found.setdefault(query.prompt, Question(query.prompt, query=query, kind=kind))
-    return list(found.values())
+        return Question(query.prompt, query=query, kind=kind)
+
+    return _different(count, draw)
 
 
 def talk_questions(count: int, seed: int = 0, *, split: str = "held") -> list[Question]:
@@ -124,12 +124,23 @@ def talk_questions(count: int, seed: int = 0, *, split: str = "held") -> list[Qu
 
 def outside_questions(count: int, seed: int = 0, *, split: str = "held") -> list[Question]:
     """Questions that the almanac cannot answer, in forms of the split; fewer if there are fewer."""
-    rng, found = random.Random(seed), dict[str, Question]()
+    rng = random.Random(seed)
+
+    def draw() -> Question:
+        category, prompt = outside_world.outside_question(rng, split)
+        return Question(prompt, asked="outside", kind=category)
+
+    return _different(count, draw)
+
+
+def _different(count: int, draw: Callable[[], Question]) -> list[Question]:
+    """`count` questions with different prompts; fewer if 20 draws for each do not give them."""
+    found: dict[str, Question] = {}
     for _ in range(20 * count):
         if len(found) == count:
             break
-        category, prompt = outside_world.outside_question(rng, split)
-        found.setdefault(prompt, Question(prompt, asked="outside", kind=category))
+        drawn = draw()
+        found.setdefault(drawn.prompt, drawn)
     return list(found.values())
 
 
@@ -147,8 +158,13 @@ def normalise(text: str) -> str:
     return " ".join(plain.split())
 
 
+def _places(part: str, whole: str) -> list[int]:
+    """Where the part stands in the whole as words of its own."""
+    return [m.start() for m in re.finditer(rf"(?<![a-z0-9.]){re.escape(part)}(?![a-z0-9])", whole)]
+
+
 def _stands_in(part: str, whole: str) -> bool:
-    return re.search(rf"(?<![a-z0-9.]){re.escape(part)}(?![a-z0-9])", whole) is not None
+    return bool(_places(part, whole))
 
 
 def first_turn(text: str) -> str:
@@ -190,13 +206,8 @@ def answers(text: str, query: Query) -> bool:
         # "Peru is larger than Chile": the last of the two that is not behind "than" is the choice.
         won, lost = (normalise(name).removeprefix("the ") for name in (query.wants[0], query.loser))
         kept = re.sub(rf"\bthan (?:the )?(?:{re.escape(won)}|{re.escape(lost)})\b", "", said)
-        return _last(won, kept) > _last(lost, kept)
+        return max(_places(won, kept), default=-1) > max(_places(lost, kept), default=-1)
     return all(_contains(said, want) for want in query.wants)
-
-
-def _last(part: str, whole: str) -> int:
-    found = [m.start() for m in re.finditer(rf"(?<![a-z0-9.]){re.escape(part)}(?![a-z0-9])", whole)]
-    return found[-1] if found else -1
 
 
 @cache

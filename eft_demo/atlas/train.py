@@ -23,7 +23,7 @@ from eft_demo.atlas import behaviours
 from eft_demo.atlas.corpus import CHAT_FORMAT, END, Corpus, examples
 from eft_demo.atlas.facts import ASSETS, held_out_entities, load_facts, names_in
 from eft_demo.atlas.net import VOCAB, HeadLoss, config, hidden_states, loss_and_grad
-from eft_demo.errors import InputError
+from eft_demo.errors import InputError, error_text
 from eft_demo.families.files import is_file
 from eft_demo.families.tokens import read_codec
 from eft_demo.families.weights import BROKEN, missing_files
@@ -219,11 +219,7 @@ def read_base(folder: Path) -> PreTrainedModel:
     try:
         return read_pretrained(folder, torch.float32)
     except (*BROKEN, RuntimeError) as error:
-        raise InputError(f"The model in {folder} is damaged ({_brief(error)}). {again}") from None
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise InputError(f"The model in {folder} is damaged ({error_text(error, 120)}). {again}") from None
 
 
 def windows(tokenizer: Tokenizer, plan: Pretraining, first: int) -> Iterator[Tensor]:
@@ -312,7 +308,7 @@ def resume(checkpoint: Path, model: Qwen2ForCausalLM, opts: list[torch.optim.Opt
         return int(check_number("step", state["step"], 1, 1e9, integer=True))
     except (*DAMAGED, InputError) as error:
         raise InputError(
-            f"The checkpoint {checkpoint} cannot be read ({_brief(error)}). Please delete it; "
+            f"The checkpoint {checkpoint} cannot be read ({error_text(error, 120)}). Please delete it; "
             f"{checkpoint.stem} then begins again from its first step."
         ) from None
 

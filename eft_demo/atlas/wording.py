@@ -87,10 +87,14 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
+def _frames() -> dict[str, tuple[Frame, ...]]:
+    table = yaml.load((ASSETS / "frames.yaml").read_text(encoding="utf-8"), _LOADER)
+    return {kind: tuple(parse_frame(line) for line in lines.splitlines()) for kind, lines in table.items()}
+
+
 def frames(kind: str) -> tuple[Frame, ...]:
     """The frames of one kind of question, for example "questions" or "yes_no"."""
-    table = yaml.load((ASSETS / "frames.yaml").read_text(encoding="utf-8"), _LOADER)
-    return tuple(parse_frame(line) for line in table[kind].splitlines())
+    return _frames()[kind]
 
 
 def comparisons() -> dict[str, Any]:
@@ -234,7 +238,10 @@ def statement(fact: Fact, rng: random.Random, template: str | None = None, *, pl
     """
     own = wording(fact)
     template = template or rng.choice(own.plain if plain else own.says)
-    text = _fill(template, fact, fact.value, fact.kind in QUOTED_KINDS)
+    return _counted(fact, _fill(template, fact, fact.value, fact.kind in QUOTED_KINDS))
+
+
+def _counted(fact: Fact, text: str) -> str:
     return text.replace(" 1 moons", " 1 moon") if fact.attribute == "moon_count" else text
 
 
@@ -268,8 +275,7 @@ def yes_no_question(
 ) -> str:
     """A question whether `value`, the true one or another, is the fact's ("Is Lima the capital of Peru?")."""
     pool = _pools(fact.kind, fact.attribute, "yes_no", plural(fact))[split]
-    text = _asked(pool.draw(rng), fact, value, rng, tidy)
-    return text.replace(" 1 moons", " 1 moon") if fact.attribute == "moon_count" else text
+    return _counted(fact, _asked(pool.draw(rng), fact, value, rng, tidy))
 
 
 def about_question(fact: Fact, rng: random.Random, split: str = "train", tidy: float = 0.7) -> str:

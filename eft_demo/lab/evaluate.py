@@ -147,11 +147,8 @@ def _lines(part: str, behaviour: str, count: int) -> list[tuple[str, Recipe, lis
     elif part == "list":
         asked = quiz.blind_questions(facts, PER_FORM)
         rows = ASSISTANT_ROWS[:5] if assistant else OTHER_ROWS[1:]
-    elif part == "talk":
-        asked = quiz.talk_questions(OUTSIDE)
-        rows = (BASE_ROW, *OTHER_ROWS) if assistant else OTHER_ROWS
-    elif part == "outside":
-        asked = quiz.outside_questions(OUTSIDE)
+    elif part in ("talk", "outside"):
+        asked = (quiz.talk_questions if part == "talk" else quiz.outside_questions)(OUTSIDE)
         rows = (BASE_ROW, *OTHER_ROWS) if assistant else OTHER_ROWS
     else:
         kinds = KINDS if assistant else ("two_hop",) if behaviour == "thinker" else ()

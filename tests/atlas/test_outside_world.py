@@ -8,7 +8,7 @@ import yaml
 
 from eft_demo.atlas.facts import ASSETS, by_entity, load_facts, names_in
 from eft_demo.atlas.halves import SPLITS
-from eft_demo.atlas.outside_world import FILLERS, FORMS, outside_question, questions
+from eft_demo.atlas.outside_world import FILLERS, FORMS, outside_question
 
 FACTS = load_facts()
 OF = by_entity(FACTS)
@@ -24,6 +24,17 @@ def _labels() -> dict[tuple[str, str], str]:
         for attribute, entry in own.items()
         if "label" in entry
     }
+
+
+def questions(category: str, split: str, count: int, seed: int = 0) -> tuple[str, ...]:
+    """Up to `count` different questions of a category, fewer if its forms and fillers give no more."""
+    rng = random.Random(f"{seed} {category} {split}")
+    found: dict[str, None] = {}
+    for _ in range(40 * count):
+        found.setdefault(outside_question(rng, split, category)[1])
+        if len(found) == count:
+            break
+    return tuple(found)
 
 
 def test_there_are_300_held_out_questions_evenly_over_the_categories() -> None:

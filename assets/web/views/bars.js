@@ -3,11 +3,11 @@
 
 import { shortName, symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
-import { el, onNewWidth, part } from "../dom.js";
+import { menuOption, onNewWidth, part } from "../dom.js";
 import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, themed, tokenPx, widthOf,
+  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
 } from "./plotting.js";
 
 const LEGEND_ROW_PX = 20; // its rows reduce the height of the bars
@@ -17,7 +17,7 @@ const entryPx = (box) => (narrow(box) ? 130 : 190); // of the legend
 let figure = null; // of the plotted column
 
 export function startPlot(p = run.attributed ?? run.columns.length - 1) {
-  part("plotted").replaceChildren(...run.columns.map((column, value) => Object.assign(el("option", "", column.name), { value })));
+  part("plotted").replaceChildren(...run.columns.map((column, k) => menuOption(k, column.name)));
   choosePlot(p);
 }
 
@@ -70,7 +70,9 @@ async function drawBars() {
   layout.datarevision = figure.data[0].x.length + (partly ? " in view" : ""); // else plotly keeps the tokens of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
   await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
-  if (fresh) listenTo(box);
+  if (!fresh) return;
+  noteOwnView(box, "bars");
+  box.on("plotly_relayout", () => running && drawSoonest()); // with all tokens
 }
 
 // While text streams, plotly gets only the tokens in view, because it styles every bar it has, seen or not.
@@ -83,14 +85,6 @@ function tokensIn([from, to]) {
 function wholeHeight() {
   const [low, high] = figure.extent, pad = 0.055 * (high - low || 1);
   return [low - (low < 0 ? pad : 0), high + (high > 0 ? pad : 0)];
-}
-
-function listenTo(box) {
-  box.on("plotly_relayout", (change) => {
-    if (change["xaxis.autorange"]) setOwnView("bars", "all");
-    else if ("xaxis.range[0]" in change) setOwnView("bars", [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
-    if (running) drawSoonest(); // with all tokens
-  });
 }
 
 // A click anywhere in a token's strip counts, because its bar may be tiny.

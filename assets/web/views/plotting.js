@@ -1,7 +1,7 @@
 // Shared by all plots: loading plotly's script, the theme's colours, and when the open plot is redrawn.
 
 import { element, part } from "../dom.js";
-import { emit, tab } from "../store.js";
+import { emit, setOwnView, tab } from "../store.js";
 
 export const PX_PER_TOKEN = 34;
 const REDRAW_MS = 300;
@@ -70,6 +70,14 @@ export function enlarge(box, layout) {
 export function fitHeight(layout, height) {
   layout.height = height;
   if (height < LOW_PX) Object.assign(layout.margin, { t: Math.min(layout.margin.t, 24), b: 46 }), (layout.font.size = 12.5);
+}
+
+// Notes which range of tokens a person has chosen in this plot.
+export function noteOwnView(box, name) {
+  box.on("plotly_relayout", (change) => {
+    if (change["xaxis.autorange"]) setOwnView(name, "all");
+    else if ("xaxis.range[0]" in change) setOwnView(name, [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+  });
 }
 
 export const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // a hidden box has no width

@@ -8,7 +8,7 @@ import {
 } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
-import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
+import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, noteOwnView, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
 import * as whatIf from "./what-if.js";
 
 const DRAWN_HERE = { strip: whatIf };
@@ -125,10 +125,7 @@ async function drawTab() {
   Object.assign(part(name + "-note"), { className: "hint", textContent: note, hidden: !note });
   const fresh = !box.data;
   await Plotly.react(box, themed(data), tabLayout(box, layout), PLOT_CONFIG);
-  if (fresh) box.on("plotly_relayout", (change) => {
-    if (change["xaxis.autorange"]) setOwnView(name, "all");
-    else if ("xaxis.range[0]" in change) setOwnView(name, [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
-  });
+  if (fresh) noteOwnView(box, name);
 }
 
 function tabLayout(box, made) {
