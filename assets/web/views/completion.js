@@ -73,7 +73,7 @@ async function showOutside() {
   const outside = Boolean(table) && !run.turns?.length && isOutside(table, run.prompt);
   part("outside").hidden = !outside;
   if (!outside) return;
-  const text = "Nothing in this question is among the " + table.facts.toLocaleString("en") + " facts that " + config.chips[0] + " has read (" + kindsText(table.kinds, 3) + "): expect a guess, small talk, or that it does not know.";
+  const text = "Nothing in this question is among the " + table.facts.toLocaleString("en") + " facts that " + config.chips[0] + " has read (" + kindsText(table.kinds, 3) + "): expect a guess, small talk or “I do not know”.";
   part("outside").textContent = text;
   say(text);
 }
