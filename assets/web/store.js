@@ -362,6 +362,7 @@ export const keepKey = (key) => void (keyInPage = key);
 export let keeping = true; // false: the page is about to reload, and its contents are not stored again
 export let entry = ""; // the history entry of this page; "" where storage is refused
 export let place = ""; // the current one of this page's addresses
+export let placeAddress = ""; // what the address bar held when it became the current one
 /** @type {Map<string, any>} */
 export let settingsAt = new Map(); // place -> {family, settings} when it was left, in the order of leaving
 export let untouched = ""; // the initial settings, which need no notice
@@ -382,8 +383,8 @@ export const want = (next) => void (wanted = next);
 export const stopKeeping = () => void (keeping = false);
 /** @type {(name: string) => void} */
 export const setEntry = (name) => void (entry = name);
-/** @type {(name: string) => void} */
-export const setPlace = (name) => void (place = name);
+/** @type {(name: string, address: string) => void} */
+export const setPlace = (name, address) => void ([place, placeAddress] = [name, address]);
 /** @type {(settings: string) => void} */
 export const setUntouched = (settings) => void (untouched = settings);
 /** @type {(places: [string, any][]) => void} */

@@ -63,7 +63,7 @@ def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:
     page = site.open(1280, 720)
     run(page, "Why do my socks vanish?", 12)
     page.wait_for_selector("[data-part=outside]:not([hidden])")
-    assert page.evaluate(VIEWED)[2][1] <= 720, "the line takes its place from the texts"
+    page.wait_for_function(f"({VIEWED})()[2][1] <= 720")  # the line takes its place from the texts
     assert f"{len(load_facts()):,} facts" in page.inner_text("[data-part=outside]")
     wait_end(page)
     run(page, "What is the capital of Peru?", 12)

@@ -716,6 +716,12 @@ def test_a_link_without_a_prompt_keeps_the_typed_prompt(demo: Page, context: Any
         assert page.input_value("#eft-prompt") == "half typed", link
 
 
+def test_a_link_is_read_though_the_page_is_stored_before_it_notices(demo: Page, context: Any) -> None:
+    page = visit(context, demo.url)
+    page.evaluate("location.hash = '#v=1&temperature=0.5'; dispatchEvent(new Event('pagehide'))")
+    page.wait_for_function("document.querySelector('#eft-temperature').value === '0.5'")
+
+
 def copy_of(page: Any) -> Any:
     """A duplicate of the tab, with everything stored for it."""
     with page.expect_popup() as opened:

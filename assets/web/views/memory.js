@@ -12,7 +12,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place,
+  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
   plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -70,7 +70,7 @@ function saveNow(word = "") {
   for (const timer of [saveTimer, lateTimer]) clearTimeout(timer);
   saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
-  markEntry();
+  if (isRead()) markEntry();
   let left = keptNodes().map((node) => ({ ...node }));
   while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
   showMemory(left);
@@ -82,18 +82,24 @@ function keptNodes() {
   return history ? [...nodes.values()].filter(({ id, run: own }) => !own.welcome || parents.has(id)) : [];
 }
 
+const addressHere = () => location.search + location.hash;
+
 const newName = () => Date.now().toString(36) + Math.random().toString(36).slice(2, 8); // unique, also among earlier loads
 
 // The history entry stores the name of its memory, so that Back finds the page that was left, and the name of the address
 // within it, so that Back from a link opened over this page finds the earlier settings.
 function markEntry() {
   const now = window.history.state;
-  if (now?.eft === entry && now.place) return setPlace(now.place);
-  setPlace(newName());
+  if (now?.eft === entry && now.place) return setPlace(now.place, addressHere());
+  setPlace(newName(), addressHere());
   try {
     window.history.replaceState({ ...now, eft: entry, place }, "");
   } catch { /* a browser that forbids it, or has had too much of it: then Back finds the page by its address */ }
 }
+
+// Whether the address is one that was read or written here. A new one is marked when it is read, at its hashchange: marked
+// earlier, it would look like an entry that was left and come back to.
+const isRead = () => window.history.state?.eft === entry || [placeAddress, ownAddress].includes(addressHere());
 
 // The address of this page has changed. Returns whether its settings there were restored.
 export function settingsBack() {
@@ -102,7 +108,7 @@ export function settingsBack() {
   const { eft, place: now } = window.history.state || {};
   const kept = eft === entry && settingsAt.get(now);
   if (!kept) return markEntry(), saveSoon(), false;
-  setPlace(now);
+  setPlace(now, addressHere());
   putSettings(kept.settings, kept.family === config.chips[0]);
   saveSoon();
   return true;
