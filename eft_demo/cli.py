@@ -24,6 +24,7 @@ from typer.core import TyperCommand
 
 from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
+from eft_demo.host.json_log import log_json
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.sockets import check as check_address
 from eft_demo.host.terminal import (
@@ -146,6 +147,8 @@ def start(
     with LastingOutput():
         try:
             settings = _with_options(Settings.from_env(), given)
+            if settings.log == "json":
+                log_json()
             check_start(with_models=settings.family != NO_FAMILY)
             if settings.family == AUTO_FAMILY:
                 settings = _with_chosen_family(settings)

@@ -195,7 +195,14 @@ AUTO_FAMILY = "auto"  # the largest that fits and writes at reading speed
 NO_FAMILY = "none"  # no models: a page that only replays recorded runs
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCHES = ("auto", "on", "off")
-WORDS = {"dtype": DTYPES, "quantisation": QUANTISATIONS, "device": DEVICES, "switch": SWITCHES}
+LOGS = ("text", "json")
+WORDS = {
+    "dtype": DTYPES,
+    "quantisation": QUANTISATIONS,
+    "device": DEVICES,
+    "switch": SWITCHES,
+    "log": LOGS,
+}
 # The lowest and the highest value of each number; whole numbers that are not listed are counts.
 _COUNT = (1, 1_000_000)
 _LIMITS: Mapping[str, tuple[float, float]] = {
@@ -234,6 +241,7 @@ class Settings:
     assets: Path = ASSETS
     family: str = "atlas"  # the family that the app starts with
     switch: str = "auto"  # who may load another family: auto = users of the link in the terminal; on, off
+    log: str = "text"  # text = warnings and errors on stderr; json = also every run, one object per line
     threads: int = 0  # torch threads; 0 = 1 for the bundled family, else one per CPU
     dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32 (fp16 on a GPU)
     quantisation: str = "auto"  # of the large models; auto = none if they fit, else nf4

@@ -15,6 +15,7 @@ from functools import partial
 
 import torch
 
+from eft_demo.engine.counts import Counts
 from eft_demo.engine.decode import Decoder
 from eft_demo.engine.draft_length import DraftPlanner
 from eft_demo.engine.failures import (
@@ -51,6 +52,8 @@ MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine
 class Engine:
     """Holds waiting runs, runs in prefill and decoding sequences; `step` advances all of them."""
 
+    has_device = True  # its models can run at any moment
+
     def __init__(
         self,
         models: Mapping[str, LanguageModel],
@@ -66,6 +69,7 @@ class Engine:
         # busy one.
         torch.set_num_threads(settings.threads or DEFAULT_THREADS)
         self.models, self.settings = models, settings
+        self.counts = Counts()
         control_tokens = ControlTokens(tuple(sorted(stop_ids)), tuple(sorted(banned_ids)))
         # With a single CPU thread, its own CPU time is enough and ignores whatever else the machine is doing.
         is_alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
@@ -121,7 +125,8 @@ class Engine:
         waiting or the engine is closed.
         """
         self._check(request)
-        run = Run(request, self.wake, self.settings.allow_negative_alpha, self.settings.hold_s)
+        settings = self.settings
+        run = Run(request, self.wake, self.counts.note, settings.allow_negative_alpha, settings.hold_s)
         self._queue.add(run, self._seqs)
         return run
 
@@ -152,9 +157,11 @@ class Engine:
             self._recover(StepFailure(message_for(error), ends_all=True))
             raise
         self._beat_s = time.monotonic()
-        if not isinstance(outcome, StepFailure):
-            self._failures = 0
-        return bool(outcome)
+        if isinstance(outcome, StepFailure):
+            return True
+        self._failures = 0
+        self.counts.steps += outcome
+        return outcome
 
     @torch.inference_mode()
     def fail_all(self, message: str) -> None:
@@ -232,6 +239,7 @@ class Engine:
     def _note_failure(self) -> None:
         """Something failed: free the memory that can be spared, before it is tried again."""
         self._untidy = True
+        self.counts.failed_steps += 1
         self._prefixes.clear()
 
     def _reset_models(self) -> None:
@@ -357,6 +365,9 @@ class Engine:
     def _send_end(self, seq: Sequence, finish_reason: str, error: str | None) -> None:
         """Send the sequence's end event; if building it fails, send one without measurements."""
         seq.ended = True
+        if seq.drafting:
+            self.counts.drafted += seq.drafting.drafted
+            self.counts.accepted += seq.drafting.accepted
         try:
             seq.end(finish_reason, error)
         except BaseException as broken:

@@ -6,7 +6,7 @@ Safe to use from any thread. Knows nothing about models and steps.
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Condition
 
@@ -57,9 +57,17 @@ class Run:
     """Handle of a submitted run. The owner must call `cancel` when it leaves, for example in a `finally`."""
 
     def __init__(
-        self, request: RunRequest, wake: Condition, allow_negative: bool = False, hold_s: float = math.inf
+        self,
+        request: RunRequest,
+        wake: Condition,
+        note: Callable[[Event], None],
+        allow_negative: bool = False,
+        hold_s: float = math.inf,
     ) -> None:
-        """`hold_s` is the longest time for which its pace and pauses may hold it back."""
+        """Calls `note` with every event of the run, when it is sent.
+
+        `hold_s` is the longest time for which its pace and pauses may hold it back.
+        """
         self.request = request
         self.pace = Pace(request.pace, hold_s)
         self._allow_negative = allow_negative
@@ -72,6 +80,7 @@ class Run:
         self._cancelled = False
         self._arrived = Condition()
         self._wake = wake
+        self._note = note
 
     @property
     def controls(self) -> dict[str, float]:
@@ -127,7 +136,7 @@ class Run:
             if event.column in self._open:
                 if isinstance(event, EndEvent):
                     self._open.discard(event.column)
-                self._events.append(event)
+                self._send(event)
                 self._arrived.notify_all()
 
     def end(self, finish_reason: str, error: str | None, columns: Iterable[int] = ()) -> None:
@@ -135,5 +144,9 @@ class Run:
         with self._arrived:
             for column in self._open.intersection(columns or self._open):
                 self._open.discard(column)
-                self._events.append(EndEvent(column, finish_reason, error, 0.0, 0.0, ""))
+                self._send(EndEvent(column, finish_reason, error, 0.0, 0.0, ""))
             self._arrived.notify_all()
+
+    def _send(self, event: Event) -> None:
+        self._events.append(event)
+        self._note(event)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
+from eft_demo.engine.probe import Probe
 from eft_demo.engine.run import Prompts, Run, RunRequest
 from eft_demo.engine.thread import STOPPING, EngineThread
 from eft_demo.engine.zerogpu import GpuDecorator, ZeroGpuEngine
+from eft_demo.errors import EFTError
 from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
@@ -35,9 +37,11 @@ class Service:
     chips: tuple[str, ...] = ()  # short facts about how the models run, for a status line
     plan: Plan | None = None  # where each model is and how much memory it needs
     thread: EngineThread = field(init=False)
+    probe: Probe = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thread", EngineThread(self.engine))
+        object.__setattr__(self, "probe", Probe(self.engine, self.start_run))
 
     @classmethod
     def load(
@@ -119,12 +123,21 @@ class Service:
         and reuses only what has been read for its `session`.
         `pace` is how many tokens a second a person wants to see; 0 is full speed.
         """
+        try:
+            request = self._request(spec, forced, owner, pace, session)
+            return self.engine.submit(request)
+        except EFTError as refusal:
+            self.engine.counts.refuse(refusal.code)
+            raise
+
+    def _request(
+        self, spec: RunSpec, forced: Sequence[int], owner: str, pace: float, session: str
+    ) -> RunRequest:
         checked = check(spec, self.family, self.settings).for_behaviour()
         own = () if fits(checked.turns, 1) else range(len(checked.columns))
         column_prompts = tuple(self._prompts(checked, column) for column in own)
         prompts = column_prompts[0] if column_prompts else self._prompts(checked, 0)
-        request = RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace, session)
-        return self.engine.submit(request)
+        return RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace, session)
 
     def _prompts(self, spec: RunSpec, column: int) -> Prompts:
         """The prompt of a column for every model of the run, as any of them may draft for it."""

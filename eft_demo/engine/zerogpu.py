@@ -87,7 +87,7 @@ class ZeroGpuEngine(Engine):
     def __init__(self, *parts: Any, allocate_gpu: GpuDecorator, needs_device: bool = True) -> None:
         super().__init__(*parts)
         self._parts = parts
-        self._needs_device = needs_device
+        self.has_device = not needs_device
         self._shared = SharedControls(self.settings.max_waiting + 1)
         self._away: dict[Run, int] = {}  # number of columns of each run on the device or waiting for it
         self._inline: Engine | None = None  # in the forked process
@@ -100,7 +100,7 @@ class ZeroGpuEngine(Engine):
 
     def submit(self, request: RunRequest) -> Run:
         """Start the run in the process that has the device. Raises InputError or Overloaded."""
-        if not self._needs_device:
+        if self.has_device:
             return super().submit(request)
         self._check(request)
         if len(request.spec.controls) > MAX_CONTROLS:
@@ -114,7 +114,7 @@ class ZeroGpuEngine(Engine):
                 f"{limit} runs from your address are waiting for the GPU already, which is the limit. "
                 "Please try again in a minute."
             )
-        run = Run(request, self.wake, self.settings.allow_negative_alpha)
+        run = Run(request, self.wake, self.counts.note, self.settings.allow_negative_alpha)
         seat = self._shared.take(run)
         self._away[run] = len(request.spec.columns)
         # The decorator reads from the context whose request this is.

@@ -199,4 +199,5 @@ class Switch:
             state, message = "failed", BUG
         if state in ("cancelled", "failed"):
             free_unused()  # only here does nothing refer to the half-loaded models any more
+        log.info("loading a family ended", extra={"fields": {"state": state}})
         self._progress = Progress(state, settings.family, self._progress.stage, message)

@@ -3,10 +3,11 @@
 Knows ports, routes, headers and signals; knows nothing of models or of the page's contents.
 """
 
+import logging
 import re
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from starlette.routing import Route
 
 from eft_demo.host.sockets import address, listen, port_of
 from eft_demo.settings import Settings
+from eft_demo.ui import operators
 from eft_demo.ui.connections import connection_limits, limit_connections
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import ROOM_POST, Gate, Refusal, Unknown, rules
@@ -41,6 +43,8 @@ GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
 NOT_HERE = "This server has no such {}. Please reload the page."
 
+log = logging.getLogger(__name__)
+
 
 def launch(demo: Page, settings: Settings) -> None:
     """Serve the page until SIGTERM or Ctrl+C, then end the active runs, notify their pages and return.
@@ -51,12 +55,14 @@ def launch(demo: Page, settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
     typer.echo(welcome(start(demo, settings), demo.switch.key if has_key(settings) else ""))
+    log.info("serving", extra={"fields": {"address": demo.local_url, "family": demo.service.family.name}})
     while not (dead := demo.service.dead) and not stopping.wait(WATCH_S):
         pass
     if dead:
         typer.echo("The engine failed and cannot continue. Exiting with status 1.", err=True)
     else:
         typer.echo("Stopping: refusing new runs, ending active ones.")
+    log.info("stopping", extra={"fields": {"sequences": demo.service.engine.active_sequences}})
     stop(demo)
     if dead:
         raise SystemExit(1)
@@ -125,7 +131,7 @@ def _app_options(demo: Page) -> dict[str, Any]:
         "openapi_url": None,
         "lifespan": lambda app: _queue_runs(demo, app),
         "routes": [
-            Route("/healthz", health(demo)),
+            *operators.routes(demo),
             Route("/eft/plotly.min.js", plotly_js),
             module_route(page_modules()),
             world_route,
@@ -163,19 +169,6 @@ def stop(demo: Page) -> None:
         waited.wait(0.1)
     waited.wait(0.2)  # the last lines are being sent
     demo.close(verbose=False)
-
-
-def health(demo: Page) -> Callable[[Request], Response]:
-    """The health route: 200 while the engine works and the server is not closing, else 503."""
-
-    def healthz(request: Request) -> Response:
-        engine = demo.service.engine
-        alive = demo.service.alive and not demo.live.closing
-        status = "down" if not alive else "hangs" if demo.service.hangs else "ok"
-        body = {"status": status, "sequences": engine.active_sequences, "waiting": engine.waiting}
-        return JSONResponse(body, status_code=200 if status == "ok" else 503)
-
-    return healthz
 
 
 def unknown(demo: Page) -> Unknown:

@@ -44,7 +44,7 @@ def test_the_speculation_setting_is_auto_by_default() -> None:
 
 
 def test_the_schedule_scales_the_live_controls() -> None:
-    run = Run(request(parse_schedule("list 0.5 0 1")), Condition())
+    run = Run(request(parse_schedule("list 0.5 0 1")), Condition(), list[object]().append)
     assert run.controls_at(0) == {"alpha": 1.0, "beta": 1.5, "alpha_pirate": 0.5}
     assert run.controls_at(1) == {"alpha": 0.0, "beta": 1.5, "alpha_pirate": 0.0}
     assert run.controls_at(2) == CONTROLS

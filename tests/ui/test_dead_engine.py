@@ -20,8 +20,8 @@ from eft_demo.engine.service import HANG_S, Service
 from eft_demo.errors import Overloaded
 from eft_demo.runs.events import EndEvent
 from eft_demo.settings import Settings
+from eft_demo.ui.operators import health
 from eft_demo.ui.page import build_demo
-from eft_demo.ui.server import health
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.waiting import until
@@ -126,7 +126,7 @@ def test_runs_are_refused_at_once_while_the_engine_is_dead(monkeypatch: pytest.M
     with pytest.raises(Overloaded) as refused:
         service.start_run(spec("Hi", "brief"))
     assert str(refused.value) == DEAD and service.engine.waiting == 0
-    assert json.loads(bytes(health(build_demo(service, Settings()))(REQUEST).body))["status"] == "down"
+    assert json.loads(bytes(health(build_demo(service, Settings()), REQUEST).body))["status"] == "down"
     service.stop()
     assert not service.dead, "an engine that was stopped did not die"
 
@@ -146,16 +146,16 @@ def test_health_notices_a_step_that_does_not_end(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(large, "forward", hanging)
     run = service.start_run(spec("Hi", "brief"))
     assert inside.wait(WAIT_S)
-    assert health(page)(REQUEST).status_code == 200, "a step may take its time"
+    assert health(page, REQUEST).status_code == 200, "a step may take its time"
     now = time.monotonic
     monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", lambda: now() + HANG_S + 1)
-    answer = health(page)(REQUEST)
+    answer = health(page, REQUEST)
     assert answer.status_code == 503 and json.loads(bytes(answer.body))["status"] == "hangs"
     monkeypatch.setattr("eft_demo.engine.engine.time.monotonic", now)
     go_on.set()
     while not run.done:
         run.events(1.0)
-    assert health(page)(REQUEST).status_code == 200
+    assert health(page, REQUEST).status_code == 200
     service.stop()
 
 
