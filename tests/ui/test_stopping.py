@@ -1,4 +1,4 @@
-"""SIGTERM while a run streams: its page is notified, the process exits with 0, the log holds no typed text."""
+"""SIGTERM while a run streams: its page is notified, the process ends with 0, the log holds no typed text."""
 
 import json
 import os
