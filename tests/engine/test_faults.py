@@ -299,7 +299,7 @@ def test_ctrl_c_is_no_failure_of_the_engine(
             with pytest.raises(KeyboardInterrupt):
                 engine.step()
         assert {column.error for column in sent(run)} == {INTERRUPTED}
-    assert not caplog.records
+    assert {record.levelno for record in caplog.records} <= {logging.INFO}  # how columns ended
     assert is_free(engine) and play(engine, toy_requests()[:1]) == toy_alone[:1]
 
 
