@@ -145,7 +145,7 @@ function show(next) {
   part("code").textContent = room.code;
   part("poll").hidden = !view.poll;
   if (view.poll) drawPoll(isNew);
-  part("status").textContent = statusOf(view, withdrawn);
+  part("status").textContent = statusOf(view, { withdrawn, sending: wanted?.poll === view.poll?.number });
   const { label, note } = linkWords(view.link);
   part("inspect").hidden = !view.link;
   part("link").href = "./#" + view.link;

@@ -29,11 +29,13 @@ function markOf(poll, id, mine) {
 
 const noteOf = ({ counts, notes }, id) => [counts[id] === 1 ? "1 vote" : counts[id] + " votes", notes[id]].filter(Boolean).join(" · ");
 
-// `withdrawn`: the last question went without its answer, as when the presenter's page was reloaded.
-export function statusOf({ poll, mine }, withdrawn = false) {
+// `withdrawn`: the last question went without its answer, as when the presenter's page was reloaded. `sending`: the vote has
+// not arrived yet.
+export function statusOf({ poll, mine }, { withdrawn = false, sending = false } = {}) {
   if (!poll) return (withdrawn ? "The question was closed without an answer." : "You are in.") + " The next question appears here.";
   if (poll.revealed) return mine === null ? "The question is closed." : mine === poll.answer ? "You were right." : poll.answer === null ? "The question is closed." : "The answer is marked.";
-  return mine === null ? "Choose one." : "Your vote counts. You can change it until the answer is shown.";
+  if (mine === null) return "Choose one.";
+  return (sending ? "Your vote is on its way." : "Your vote counts.") + " You can change it until the answer is shown.";
 }
 
 // What the link to the full page says: it opens a step of a lesson, or the settings of a run.

@@ -20,8 +20,9 @@ test("an open question shows the vote and nothing of the answer", () => {
   ]);
   assert.match(statusOf(open), /Choose/);
   assert.match(statusOf({ ...open, mine: "7" }), /counts/);
+  assert.doesNotMatch(statusOf({ ...open, mine: "7" }, { sending: true }), /counts/);
   assert.match(statusOf({ ...open, poll: null }), /You are in.*next question/);
-  assert.match(statusOf({ ...open, poll: null }, true), /closed without.*next question/);
+  assert.match(statusOf({ ...open, poll: null }, { withdrawn: true }), /closed without.*next question/);
 });
 
 test("a revealed question shows the answer, the votes, and the probabilities under base and mix", () => {

@@ -69,6 +69,9 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     page.click("[data-part=room-open]")
     page.wait_for_selector("[data-part=room-qr] svg")
     looks_right(page, 1280)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # as under http
+    page.click("[data-part=room-copy]")
+    says(page, "room-copy", "Copied")
     code, address = (page.inner_text(f"[data-part=room-{name}]") for name in ("code", "address"))
     first = phone(site, f"http://{address}#{code}", **NO_LIMITS)
     second = phone(site, f"http://{address}", viewport=PHONE, color_scheme="dark")
@@ -108,6 +111,7 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     first.context.set_offline(True)
     first.locator("#options button").nth(0).click()
     first.wait_for_selector("#trouble:not(:empty)")
+    assert "counts" not in first.inner_text("#status")
     assert first.locator("#options .mine").count() == 1
     first.context.set_offline(False)
     says(page, "room-chip", "1 of 2 voted")

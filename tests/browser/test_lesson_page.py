@@ -10,6 +10,7 @@ from eft_demo.engine.service import Service
 from eft_demo.lessons.reader import lesson_files, read_lesson
 from eft_demo.settings import Settings
 from eft_demo.ui import lessons
+from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -89,6 +90,51 @@ def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site)
     page.wait_for_selector("[data-part=tab-bars][aria-selected=true]")
     page.evaluate("location.hash = 'lesson=ten-steps&step=2'")
     wait_step(page, 2)
+    page.evaluate("location.hash = 'lesson=ten-steps&step=10'")
+    shows_its_run(page, 10)
+    page.wait_for_function(  # the plot's name of the token that the step selects
+        "[...document.querySelectorAll('.plot .xtick text')].some("
+        "one => one.textContent === 'Kenya' && one.innerHTML.includes('bold'))"
+    )
+    page.evaluate("location.hash = 'lesson=ten-steps&step=8'")
+    shows_its_run(page, 8)
+    candidate = page.locator("[data-part=card-table] .cand").nth(6)  # to compare, as the step asks
+    candidate.focus()
+    page.keyboard.press("Space")
+    for seen in (candidate, page.locator("[data-part=card-said]")):
+        assert seen.evaluate(
+            "one => { const at = one.getBoundingClientRect();"
+            " return one.contains(document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2)); }"
+        )
+
+
+def test_a_person_s_own_run_is_named_and_a_recorded_one_stays_after_the_lesson(browser: Any) -> None:
+    with serving(make_service(Settings()), browser) as site:
+        page = site.open(1280, 720)
+        page.fill("[data-part=prompt]", "a question")
+        page.locator("[data-part=prompt]").press("Control+Enter")
+        page.wait_for_selector(".pane .t")
+        page.wait_for_function("document.querySelector('[data-part=stop]').disabled")
+        page.locator("[data-part=teach-open]").press("Enter")
+        page.locator("[data-part=lesson-open]").press("Enter")
+        wait_step(page, 1)
+        page.keyboard.press("PageDown")
+        page.keyboard.press("PageDown")
+        wait_step(page, 3)
+        assert "your own run" in page.inner_text("[data-part=lesson-run]")
+        again, other = page.locator("[data-part=lesson-show]"), page.get_by_text("A second example")
+        again.click()
+        assert "Replace your run?" in again.inner_text()
+        other.click()
+        assert "Replace your run?" in other.inner_text() and "?" not in again.inner_text()
+        other.click()
+        page.wait_for_function("document.querySelector('.pane .text').textContent.includes('Persian')")
+        page.wait_for_selector("[data-part=lesson-show]", state="hidden")
+        assert "Replace" not in page.inner_text("[data-part=lesson-actions]")
+        assert "your own run" not in page.inner_text("[data-part=lesson-body]")
+        page.click("[data-part=lesson-close]")
+        page.reload()
+        page.wait_for_function("document.querySelector('.pane .text')?.textContent.includes('Persian')")
 
 
 def test_a_hostile_lesson_is_shown_as_text(

@@ -142,7 +142,8 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     assert lines_of_text(page) >= 5
     assert page.get_attribute("[data-part=lesson-fold]", "aria-expanded") == "true"
     assert violations(page) == []
-    for name in (".pane .text", "[data-part=lesson-text]", "[data-part=presented-prompt]"):
+    sizes = (".pane .text", ".pane h2", "[data-part=lesson-text]", "[data-part=presented-prompt]")
+    for name in (*sizes, "[data-part=lesson-question]", "[data-part=lesson-answer]"):
         size = page.eval_on_selector(name, "one => parseFloat(getComputedStyle(one).fontSize)")
         assert size >= 28, name
     hidden = ("prompt", "more", "legend", "share", "card-table")

@@ -25,6 +25,15 @@ export const lessonHash = (name, at) => "#lesson=" + encodeURIComponent(name) + 
 /** @type {(at: number, count: number) => number} */
 export const withinSteps = (at, count) => Math.max(0, Math.min(count - 1, at));
 
+// What a step says of a token that is not there, so that whoever wrote the lesson finds the mistake.
+/** @type {(columns: Pick<Column, "name" | "tokens">[], place: TokenPlace) => string} */
+export function lackOf(columns, { column, token, nth }) {
+  const there = columns.find(({ name }) => name === column);
+  if (!there) return "No column “" + column + "” is shown, only " + columns.map(({ name }) => "“" + name + "”").join(", ") + ".";
+  const what = typeof token === "number" ? "token " + token : nth > 1 ? "occurrence " + nth + " of “" + token + "”" : "“" + token + "”";
+  return "The text of “" + column + "” that is shown has no " + what + ".";
+}
+
 // Where the token is: the `token`th of a column, or the first of the `nth` occurrence of a text, as in eft_demo/lessons/claims.py.
 /** @type {(columns: Pick<Column, "name" | "tokens">[], place: TokenPlace) => Place | null} */
 export function placeOf(columns, { column, token, nth }) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lessonHash, lessonIn, placeOf, withinSteps } from "./lesson.js";
+import { lackOf, lessonHash, lessonIn, placeOf, withinSteps } from "./lesson.js";
 
 test("an address names a lesson and a step, which counts from 1", () => {
   assert.deepEqual(lessonIn("#lesson=ten-steps&step=3"), { name: "ten-steps", at: 2 });
@@ -27,6 +27,12 @@ test("a token is found by its number or by a text, of which it is the first toke
   assert.deepEqual(placeOf(columns, { column: "Base", token: "Lima", nth: 1 }), { p: 0, i: 1 });
   assert.deepEqual(placeOf(columns, { column: "Base", token: "Lima", nth: 2 }), { p: 0, i: 4 });
   assert.deepEqual(placeOf(columns, { column: "Base", token: "ima", nth: 1 }), { p: 0, i: 2 });
+});
+
+test("a mistaken column or token is named", () => {
+  assert.match(lackOf(columns, { column: "Tuend", token: "Lima", nth: 1 }), /Tuend.*Base.*Empty/);
+  assert.match(lackOf(columns, { column: "Base", token: "Oslo", nth: 1 }), /Base.*Oslo/);
+  assert.match(lackOf(columns, { column: "Base", token: 40, nth: 1 }), /Base.*token 40/);
 });
 
 test("a token that is not there is none", () => {

@@ -67,7 +67,8 @@ async function drawBars() {
   const fresh = !box.data, layout = layoutNow(box);
   const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
   if (partly) layout.yaxis.range = wholeHeight();
-  layout.datarevision = figure.data[0].x.length + (partly ? " in view" : ""); // else plotly keeps the tokens of the last drawing
+  const bold = selected?.p === plotted ? selected.i : "";
+  layout.datarevision = [figure.data[0].x.length, partly, bold].join(); // else plotly keeps the tokens and names of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
   await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
   if (!fresh) return;
@@ -122,7 +123,7 @@ function layoutNow(box) {
 // Follows the newest token; after the run, the selected one.
 function windowOf(n, room) {
   if (n <= room) return [-0.6, Math.max(n, Math.min(room, 12)) - 0.4];
-  const middle = selected && selected.p === plotted && !running ? selected.i : n;
+  const middle = selected && !running ? selected.i : n; // in another column, the same place
   const start = Math.max(0, Math.min(n - room, Math.round(middle - room / 2)));
   return [start - 0.6, start + room - 0.4];
 }

@@ -1,7 +1,7 @@
 // A lesson: one step after another beside the columns, each with a state of the page that it shows, links that set others, and
 // a question whose answer is hidden. The server reads the file; its texts are shown as text.
 
-import { lessonHash, lessonIn, placeOf, withinSteps } from "../lib/lesson.js";
+import { lackOf, lessonHash, lessonIn, placeOf, withinSteps } from "../lib/lesson.js";
 import { answerOf, linesOf, server } from "../api.js";
 import { el, element, isOurs, menuOption, onKeys, part } from "../dom.js";
 import { config, emit, keptLesson, lesson, on, run, running, setLesson } from "../store.js";
@@ -22,6 +22,7 @@ import { openTab } from "./tabs.js";
 let opened = null; // {name, run}: the recorded run that the lesson has shown last
 let turn = 0; // of the states asked for, so that a late answer does not replace a newer one
 
+const USUAL = { tab: "bars", colour: "tuning" };
 const step = () => lesson.steps[lesson.at];
 // A run that a person made is replaced only if they ask for it.
 const isOwn = () => Boolean(running || (run && !run.welcome && !run.recorded));
@@ -49,6 +50,7 @@ export function reopenLesson() {
 function closeLesson() {
   turn += 1;
   const inside = part("lesson").contains(document.activeElement);
+  if (opened && opened.run === run) run.welcome = false; // it stays, as an opened run does, and is stored from now on
   setLesson(null);
   part("lesson").hidden = true;
   part("lesson-open").setAttribute("aria-expanded", "false");
@@ -71,7 +73,8 @@ function arrive() {
   if (!lesson.broken) setAddress(lessonHash(lesson.name, lesson.at));
   emit("changed");
   say("Step " + (lesson.at + 1) + " of " + lesson.steps.length + ": " + [step().title, ...step().text].join(" "));
-  return isOwn() ? null : show(false);
+  const { tab, colour } = step().show;
+  return isOwn() ? apply({ ...USUAL, ...(tab && { tab }), ...(colour && { colour }) }) : show(false);
 }
 
 // In place of a link to the settings, which this browser stores.
@@ -82,7 +85,7 @@ function setAddress(hash) {
 }
 
 // The state of a step on arrival. Plot and colours go back to the usual ones unless the step names others.
-const show = (picked) => apply({ tab: "bars", colour: "tuning", ...step().show }, picked);
+const show = (picked) => apply({ ...USUAL, ...step().show }, picked);
 
 async function apply(state, picked) {
   const mine = (turn += 1);
@@ -93,7 +96,7 @@ async function apply(state, picked) {
   if (state.colour) part("colour").value = state.colour, chooseColour(state.colour);
   const place = state.select && run && placeOf(run.columns, state.select);
   if (place) select(place.p, place.i, false, picked);
-  else if (state.select) note("The token of this step is not in the text that is shown.");
+  else if (state.select && run) note(lackOf(run.columns, state.select));
   if (state.run) startRun();
 }
 
@@ -145,12 +148,20 @@ function drawStep() {
 function makeAction(state, act, sure = "Replace your run? ") {
   const button = el("button", "plain", state.label);
   button.addEventListener("click", () => {
-    if (state.open && isOwn() && !button.dataset.sure) return (button.dataset.sure = "yes"), (button.textContent = sure + state.label);
-    delete button.dataset.sure;
-    button.textContent = state.label;
-    act();
+    const asks = state.open && isOwn() && !button.dataset.sure;
+    withdraw();
+    if (!asks) return act();
+    button.dataset.sure = state.label;
+    button.textContent = sure + state.label;
   });
   return button;
+}
+
+function withdraw() { // the question of a link whether it may replace the person's run
+  for (const button of part("lesson-actions").querySelectorAll("[data-sure]")) {
+    button.textContent = button.dataset.sure;
+    delete button.dataset.sure;
+  }
 }
 
 function makeShow() {
@@ -159,12 +170,15 @@ function makeShow() {
   return button;
 }
 
-// Which recorded run is shown, because the prompt may have been changed since, or be hidden.
+// Which recorded run is shown, because the prompt may have been changed since, or be hidden; or that it is not the step's.
 function drawRecorded() {
+  const own = Boolean(lesson && isOwn() && part("lesson-show"));
   const now = lesson && opened && opened.run === run && (config.absent || part("prompt").value !== run.prompt);
-  part("lesson-run").textContent = now ? "Recorded run: “" + run.prompt + "”" : "";
-  part("lesson-run").hidden = !now;
-  if (lesson && part("lesson-show")) part("lesson-show").hidden = !isOwn();
+  part("lesson-run").textContent = own ? "This is your own run, not the one of this step." : now ? "Recorded run: “" + run.prompt + "”" : "";
+  part("lesson-run").hidden = !own && !now;
+  part("lesson-run").classList.toggle("own", own);
+  if (!isOwn()) withdraw();
+  if (lesson && part("lesson-show")) part("lesson-show").hidden = !own;
 }
 
 function showAnswer(open) {

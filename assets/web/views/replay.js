@@ -65,7 +65,7 @@ function makeRoom() {
   setRunning(false);
 }
 
-// Shows a recorded run at once and whole. Nothing of it is stored.
+// Shows a recorded run at once and whole. It is not stored while a lesson, which finds it again, shows it.
 export function showWhole([first, ...lines], asked) {
   makeRoom();
   take([{ ...first, n: nonce, recorded: true, welcome: true, asked }]);

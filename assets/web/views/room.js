@@ -3,7 +3,7 @@
 
 import { chipOf, countOf, endedWords, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
 import { pause } from "../api.js";
-import { element, part } from "../dom.js";
+import { el, element, part } from "../dom.js";
 import { postToRoom } from "../room-post.js";
 import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { askOtherTabs } from "./copies.js";
@@ -163,8 +163,13 @@ async function copyLink() {
   try {
     await navigator.clipboard.writeText(link());
     part("room-copy").textContent = "Copied";
-  } catch { // not a secure context, or not allowed
-    part("room-copy").textContent = "This browser does not allow it";
+  } catch { // not a secure context, or not allowed: the old way
+    const field = Object.assign(el("textarea"), { value: link() });
+    part("room-copy").after(field);
+    field.select();
+    part("room-copy").textContent = document.execCommand("copy") ? "Copied" : "This browser does not allow it";
+    field.remove();
+    part("room-copy").focus();
   }
 }
 
