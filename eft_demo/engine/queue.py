@@ -23,21 +23,21 @@ class RunQueue:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, run: Run, seqs: abc.Sequence[Sequence]) -> None:
-        """Queue a run; `seqs` are the sequences in use now.
+    def add(self, run: Run, seqs: abc.Sequence[Sequence], most: int) -> None:
+        """Queue a run; `seqs` are the sequences in use now, of `most` that may be.
 
         Raises Overloaded if the queue or its owner's share of it is full, or if the queue is closed.
         """
         with self.wake:
             self.check_open()
-            check_queue_room(run.request, self._runs, seqs, self._settings)
+            check_queue_room(run.request, self._runs, seqs, most, self._settings)
             self._runs.append(run)
             self.wake.notify_all()
 
-    def take(self, seqs: abc.Sequence[Sequence]) -> Run | None:
+    def take(self, seqs: abc.Sequence[Sequence], most: int) -> Run | None:
         """Remove and return the next run that may start beside these sequences, if any."""
         with self.wake:
-            run = next_run(self._runs, seqs, self._settings)
+            run = next_run(self._runs, seqs, most, self._settings)
             if run is not None:
                 self._runs.remove(run)
             return run

@@ -242,9 +242,7 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
 def load_line(service: Service) -> str:
     """The engine's load: one sequence per column of every active run."""
     engine = service.engine
-    return wire.line(
-        "load", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
-    )
+    return wire.line("load", active=engine.active_sequences, of=engine.max_sequences, waiting=engine.waiting)
 
 
 def set_controls(live: LiveRuns, posted: object) -> str:
