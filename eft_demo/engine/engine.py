@@ -118,6 +118,10 @@ class Engine:
         """How many runs are queued."""
         return len(self._queue)
 
+    def place_of(self, run: Run) -> tuple[int, float]:
+        """The run's place in the queue, 0 if it does not wait, and the likely seconds, 0 if unknown."""
+        return self._queue.place_of(run)
+
     @property
     def rest_s(self) -> float:
         """Seconds until `step` may have work again, if it had none because every run is held back."""

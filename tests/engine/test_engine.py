@@ -373,6 +373,20 @@ def test_more_runs_start_where_a_step_of_many_is_quick(
         assert reasons(columns) == ["length"] * 3
 
 
+def test_a_waiting_run_knows_its_place_and_how_long_turns_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    engine = toy_engine(Settings(max_sequences=3))
+    runs = [engine.submit(toy_request()) for _ in range(4)]
+    engine.step()
+    assert [engine.place_of(run) for run in runs] == [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
+    clock[0] += 6.0
+    while engine.place_of(runs[1])[0]:
+        engine.step()
+    assert [engine.place_of(run) for run in runs] == [(0, 0.0), (0, 0.0), (1, 6.0), (2, 12.0)]
+    drive(engine, *runs)
+
+
 def test_surplus_waiting_runs_are_rejected_and_others_unaffected() -> None:
     engine = toy_engine(Settings(max_sequences=3, max_waiting=2))
     first = engine.submit(toy_request())
