@@ -252,7 +252,7 @@ class Settings:
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
-    max_sequences: int = 48  # one per column; 16 people with three columns each
+    max_sequences: int = 192  # one per column; more than 48 only while steps are quick enough to read along
     max_waiting: int = 32  # further runs are rejected immediately
     # A visitor is one page. A whole class, or everybody behind one proxy, may share an address.
     max_runs_each: int = 3  # concurrent runs per page: the visible one and those still being cancelled

@@ -15,6 +15,7 @@ from functools import partial
 
 import torch
 
+from eft_demo.engine.costs import FOLLOW
 from eft_demo.engine.counts import Counts
 from eft_demo.engine.decode import Decoder
 from eft_demo.engine.draft_length import DraftPlanner
@@ -27,6 +28,7 @@ from eft_demo.engine.failures import (
     attempt,
     message_for,
 )
+from eft_demo.engine.fairness import FEW, max_sequences_at
 from eft_demo.engine.forward import Forwards
 from eft_demo.engine.pacer import Pacer
 from eft_demo.engine.prefix_cache import PrefixCache
@@ -93,6 +95,7 @@ class Engine:
             self._fail,
         )
         self._token_s = 0.0  # what reading a token with every model of the last prompt took
+        self._sequence_s = 0.0  # what a step takes per sequence, while many run
         self._pacer = Pacer()
         self._failures = 0  # consecutive steps that failed as a whole
         self._untidy = False  # something failed, so a model may still hold a slot that no sequence owns
@@ -106,9 +109,18 @@ class Engine:
         return len(self._seqs)
 
     @property
+    def max_sequences(self) -> int:
+        """How many sequences may run at once now."""
+        return max_sequences_at(self._sequence_s, self.settings)
+
+    @property
     def waiting(self) -> int:
         """How many runs are queued."""
         return len(self._queue)
+
+    def place_of(self, run: Run) -> tuple[int, float]:
+        """The run's place in the queue, 0 if it does not wait, and the likely seconds, 0 if unknown."""
+        return self._queue.place_of(run)
 
     @property
     def rest_s(self) -> float:
@@ -127,7 +139,7 @@ class Engine:
         self._check(request)
         settings = self.settings
         run = Run(request, self.wake, self.counts.note, settings.allow_negative_alpha, settings.hold_s)
-        self._queue.add(run, self._seqs)
+        self._queue.add(run, self._seqs, self.max_sequences)
         return run
 
     @torch.inference_mode()
@@ -208,8 +220,12 @@ class Engine:
             return bool(self._prefills)
         if self._pacer.are_others(due):
             self._decoder.forget_layout()
+        began_s = time.perf_counter()
         if not self._decoder.step(due):
             self._note_failure()
+        if len(due) >= FEW // 2:  # fewer say little about the cost of many
+            step_s = (time.perf_counter() - began_s) / len(due)
+            self._sequence_s += FOLLOW * (step_s - self._sequence_s) if self._sequence_s else step_s
         return True
 
     def _recover(self, failure: StepFailure) -> None:
@@ -253,7 +269,7 @@ class Engine:
         check_request(request, self.models, len(self.token_bytes), self.settings)
 
     def _admit(self) -> None:
-        while (run := self._queue.take(self._seqs)) is not None:
+        while (run := self._queue.take(self._seqs, self.max_sequences)) is not None:
             try:
                 outcome = attempt(partial(self._start_prefill, run))
             except BaseException as error:

@@ -13,11 +13,23 @@ from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import Overloaded
 from eft_demo.settings import COLUMNS, Settings
 
+FEW = 48  # sequences that may always run at once: 16 people with three columns each
+STEP_S = 0.125  # a step of more sequences must not take longer: eight tokens a second can be read along
 
-def max_sequences_of_owner(settings: Settings) -> int:
-    """How many sequences one owner may hold: leaves enough for someone else's run if it can."""
-    most = int(COLUMNS.high)
-    return max(most, min(int(settings.max_sequences * settings.max_share), settings.max_sequences - most))
+
+def max_sequences_at(sequence_s: float, settings: Settings) -> int:
+    """How many sequences may run at once where a step takes `sequence_s` seconds for each; 0 if unknown.
+
+    Waiting costs more than sharing only while everybody's text is still quick enough to read along.
+    """
+    readable = int(STEP_S / sequence_s) if sequence_s else 0
+    return min(settings.max_sequences, max(FEW, readable))
+
+
+def max_sequences_of_owner(most: int, settings: Settings) -> int:
+    """How many of `most` sequences one owner may hold: leaves enough for someone else's run if it can."""
+    own = int(COLUMNS.high)
+    return max(own, min(int(most * settings.max_share), most - own))
 
 
 def max_waiting_of_owner(settings: Settings) -> int:
@@ -26,11 +38,14 @@ def max_waiting_of_owner(settings: Settings) -> int:
 
 
 def check_queue_room(
-    request: RunRequest, waiting: Iterable[Run], seqs: Iterable[Sequence], settings: Settings
+    request: RunRequest, waiting: Iterable[Run], seqs: Iterable[Sequence], most: int, settings: Settings
 ) -> None:
-    """Raises Overloaded if this run would have to wait and too many are waiting already."""
+    """Raises Overloaded if this run would have to wait and too many are waiting already.
+
+    `most` sequences may run at once.
+    """
     queue, held = list(waiting), [seq.run.request.owner for seq in list(seqs)]
-    ahead = _ahead([*map(_size, queue), len(request.spec.columns)], settings.max_sequences - len(held))
+    ahead = _ahead([*map(_size, queue), len(request.spec.columns)], most - len(held))
     if ahead >= settings.max_waiting:
         raise Overloaded(
             f"The server is busy and {ahead} others are waiting already. Please try again in a moment."
@@ -39,7 +54,7 @@ def check_queue_room(
         return
     own = [_size(run) for run in queue if run.request.owner == request.owner]
     ahead = _ahead(
-        [*own, len(request.spec.columns)], max_sequences_of_owner(settings) - held.count(request.owner)
+        [*own, len(request.spec.columns)], max_sequences_of_owner(most, settings) - held.count(request.owner)
     )
     if ahead >= (limit := max_waiting_of_owner(settings)):
         raise Overloaded(
@@ -48,14 +63,19 @@ def check_queue_room(
         )
 
 
-def next_run(waiting: Iterable[Run], seqs: abc.Sequence[Sequence], settings: Settings) -> Run | None:
-    """The first waiting run that may start now. Owners who already hold their full share are skipped."""
+def next_run(
+    waiting: Iterable[Run], seqs: abc.Sequence[Sequence], most: int, settings: Settings
+) -> Run | None:
+    """The first waiting run that may start now, where `most` sequences may run at once.
+
+    Owners who already hold their full share are skipped.
+    """
     held = Counter(seq.run.request.owner for seq in seqs)
     for run in waiting:
         owner = run.request.owner
-        if owner and held[owner] + _size(run) > max_sequences_of_owner(settings):
+        if owner and held[owner] + _size(run) > max_sequences_of_owner(most, settings):
             continue
-        return run if len(seqs) + _size(run) <= settings.max_sequences else None
+        return run if len(seqs) + _size(run) <= most else None
     return None
 
 

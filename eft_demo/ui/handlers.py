@@ -186,7 +186,7 @@ def _run_lines(
                 raise EFTError(UNHEARD.format(settings.blocked_s))
         if live.closing:
             yield wire.error_line("prompt", CLOSING)
-        yield load_line(service) + wire.line("done")
+        yield load_line(service, run) + wire.line("done")
     finally:
         run.cancel()
         del live.by_id[run_id]
@@ -231,7 +231,7 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
         open_columns -= sum(isinstance(event, EndEvent) for event in events)
         lines = "".join(encoder.event_line(event) for event in events)
         if began - beat >= HEARTBEAT_S or not events:
-            lines += load_line(service)
+            lines += load_line(service, run)
             beat = began
         if not events and (reading := run.reading):
             lines += wire.line("reading", done=reading[0], of=reading[1])
@@ -239,12 +239,13 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
 
-def load_line(service: Service) -> str:
-    """The engine's load: one sequence per column of every active run."""
+def load_line(service: Service, run: Run) -> str:
+    """The engine's load, one sequence per column of every active run, and the run's place if it waits."""
     engine = service.engine
-    return wire.line(
-        "load", active=engine.active_sequences, of=service.settings.max_sequences, waiting=engine.waiting
-    )
+    place, wait_s = engine.place_of(run)
+    own = {"place": place, **({"wait_s": round(wait_s)} if wait_s else {})} if place else {}
+    busy = {"active": engine.active_sequences, "of": engine.max_sequences, "waiting": engine.waiting}
+    return wire.line("load", **busy, **own)
 
 
 def set_controls(live: LiveRuns, posted: object) -> str:

@@ -85,8 +85,8 @@ class EngineNumbers(Collector):
         healthy = state_of(self._demo) == "ok"
         yield GaugeMetricFamily("eft_healthy", "1 while /healthz answers 200.", value=int(healthy))
         yield GaugeMetricFamily("eft_sequences", "Sequences that run now.", value=engine.active_sequences)
-        limit = service.settings.max_sequences
-        yield GaugeMetricFamily("eft_sequences_limit", "Sequences that may run at once.", value=limit)
+        most = engine.max_sequences
+        yield GaugeMetricFamily("eft_sequences_limit", "Sequences that may run at once now.", value=most)
         yield GaugeMetricFamily("eft_runs_waiting", "Runs that wait for a turn.", value=engine.waiting)
         yield CounterMetricFamily("eft_steps", "Steps of the engine that did something.", value=counts.steps)
         yield CounterMetricFamily("eft_failed_steps", "Steps that failed.", value=counts.failed_steps)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from eft_demo.engine.engine import Engine
+from eft_demo.engine.fairness import FEW
 from eft_demo.engine.run import Run, RunRequest
 from eft_demo.engine.service import Service
 from eft_demo.engine.thread import EngineThread
@@ -356,6 +357,36 @@ def test_runs_without_free_sequences_wait_and_get_their_own_text() -> None:
         assert [column.ids for column in columns] == [column.ids for column in expected]
 
 
+@pytest.mark.parametrize(("step_s", "at_once"), [(1e9, 60), (0.0, FEW)])
+def test_more_runs_start_where_a_step_of_many_is_quick(
+    monkeypatch: pytest.MonkeyPatch, step_s: float, at_once: int
+) -> None:
+    monkeypatch.setattr("eft_demo.engine.fairness.STEP_S", step_s)
+    engine = toy_engine(Settings(max_sequences=60))
+    runs = [engine.submit(toy_request()) for _ in range(20)]
+    engine.step()
+    assert engine.active_sequences == FEW, "nothing was measured yet"
+    while len(runs) * 3 - 3 * engine.waiting < at_once:
+        engine.step()
+    assert engine.max_sequences == at_once
+    for columns in drive(engine, *runs):
+        assert reasons(columns) == ["length"] * 3
+
+
+def test_a_waiting_run_knows_its_place_and_how_long_turns_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    engine = toy_engine(Settings(max_sequences=3))
+    runs = [engine.submit(toy_request()) for _ in range(4)]
+    engine.step()
+    assert [engine.place_of(run) for run in runs] == [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
+    clock[0] += 6.0
+    while engine.place_of(runs[1])[0]:
+        engine.step()
+    assert [engine.place_of(run) for run in runs] == [(0, 0.0), (0, 0.0), (1, 6.0), (2, 12.0)]
+    drive(engine, *runs)
+
+
 def test_surplus_waiting_runs_are_rejected_and_others_unaffected() -> None:
     engine = toy_engine(Settings(max_sequences=3, max_waiting=2))
     first = engine.submit(toy_request())
@@ -402,7 +433,7 @@ def test_requests_that_can_never_run_are_rejected_with_limit_and_value() -> None
     with pytest.raises(InputError, match="large_base") as refused:
         engine.submit(toy_request(prompts=dict.fromkeys(TOY_ROLES, ())))
     assert refused.value.code == "prompt_empty"
-    with pytest.raises(InputError, match="1 to 48 .* 0") as refused:
+    with pytest.raises(InputError, match="1 to 192 .* 0") as refused:
         engine.submit(toy_request(columns=()))
     assert refused.value.code == "columns_range"
     with pytest.raises(InputError, match="Alpha must be"):

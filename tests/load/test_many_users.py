@@ -12,7 +12,7 @@ from tests.asking import spec
 from tests.fakes import make_service
 
 pytestmark = pytest.mark.load
-USERS = 30  # 48 sequences hold 16 of them at a time, the others wait
+USERS = 30  # 48 sequences hold 16 of them at first; the others wait until steps prove quick
 BEHAVIOUR = "assistant"
 
 

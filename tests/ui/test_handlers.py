@@ -16,7 +16,8 @@ from eft_demo.settings import Settings
 from eft_demo.ui import handlers
 from eft_demo.ui.handlers import LiveRuns
 from eft_demo.ui.visitors import Visitor
-from tests.fakes import EchoModel, make_service
+from tests.asking import spec
+from tests.fakes import CHANT, EchoModel, make_service
 from tests.waiting import PATIENCE_S, until
 
 Json = dict[str, Any]
@@ -370,6 +371,21 @@ def test_the_page_learns_how_much_of_a_long_prompt_is_read(
     assert reading and all(0 < line["done"] < line["of"] for line in reading)
     kinds = [line["k"] for line in lines]
     assert kinds.index("t") > max(i for i, kind in enumerate(kinds) if kind == "reading")
+
+
+def test_the_page_learns_its_place_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "HEARTBEAT_S", 0.01)
+    service = make_service(replace(Settings(), max_sequences=3), pause_s=0.05)  # 13 s, if nobody stops it
+    first = service.start_run(spec(CHANT, "assistant", length=250))
+    until(lambda: service.engine.active_sequences == 3)
+    for value in handlers.stream_run(service, LiveRuns(), GOOD):
+        if '"place"' in value:
+            first.cancel()
+    lines = [json.loads(line) for line in value.splitlines()]
+    places = [line.get("place", 0) for line in lines if line["k"] == "load"]
+    assert places[0] == 1 and places[-1] == 0
+    assert {line["why"] for line in lines if line["k"] == "end"} == {"stop"}
+    service.stop()
 
 
 def test_runs_branches_and_scored_texts_are_their_sessions_own(

@@ -32,6 +32,13 @@ export function speedText(column) {
 /** @type {(done: number, of: number) => string} */
 export const readingText = (done, of) => "reading the prompt: " + Math.floor((100 * done) / (of || 1)) + " %";
 
+// Of a run that waits for a turn; the server knows how long only after somebody's turn has come.
+/** @type {(place: number, seconds?: number) => string} */
+export function turnText(place, seconds) {
+  const ahead = place > 1 ? place - 1 + (place > 2 ? " others are" : " other is") + " ahead" : "you are next";
+  return "waiting for a turn: " + ahead + (seconds ? ", about " + Math.max(1, Math.round(seconds)) + " s" : "");
+}
+
 /** @type {(line: End) => string} */
 export function endedSpeed(line) {
   const texts = line.tps ? [Math.round(line.tps) + " tok/s", "first " + Math.round(line.ttft_ms || 0) + " ms"] : [];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, speedText, symbolOf, tickLabel } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
@@ -44,6 +44,12 @@ test("the line below a column says how much of the prompt was reused", () => {
 test("the line below a column says how much of the prompt was read", () => {
   assert.equal(readingText(372, 860), "reading the prompt: 43 %");
   assert.equal(readingText(859, 860), "reading the prompt: 99 %");
+});
+
+test("a run that waits for a turn says how many are ahead and how long it may take", () => {
+  assert.equal(turnText(1), "waiting for a turn: you are next");
+  assert.equal(turnText(2, 0.2), "waiting for a turn: 1 other is ahead, about 1 s");
+  assert.equal(turnText(9, 31.6), "waiting for a turn: 8 others are ahead, about 32 s");
 });
 
 test("the line below a column gives drafts, speed and ending", () => {

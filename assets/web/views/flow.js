@@ -1,7 +1,7 @@
 // Handlers of the stream's lines.
 
 import { changesFrom } from "../lib/changed.js";
-import { ending, readingText } from "../lib/formats.js";
+import { ending, readingText, turnText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
 import {
@@ -69,10 +69,14 @@ function onEnd(line) {
   endText(column, line);
 }
 
-function onReading(line) {
-  const text = readingText(line.done, line.of);
+function showBeforeFirst(text) {
   for (const column of run.columns)
     if (!column.ended && !column.tokens.length) column.view.speed.textContent = text;
+}
+
+function onReading(line) {
+  const text = readingText(line.done, line.of);
+  showBeforeFirst(text);
   part("load").hidden = false;
   part("load").textContent = text; // a long prompt may have pushed the columns out of view
 }
@@ -81,6 +85,7 @@ function onLoad(line) {
   const waiting = line.waiting ? ", " + line.waiting + " waiting" : "";
   part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
   part("load").hidden = !line.active && !line.waiting; // of an idle server there is nothing to say
+  if (line.place) showBeforeFirst(turnText(line.place, line.wait_s));
 }
 
 function onError(line) {
