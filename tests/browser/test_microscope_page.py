@@ -153,6 +153,22 @@ def level_alpha(one: Candidate, other: Candidate) -> float:
     return lead / (pushes[1] - pushes[0])
 
 
+@pytest.mark.parametrize("width", [1120, 1265])  # 1265: a window of 1280 with a scroll bar
+def test_after_a_run_the_header_is_one_row_whatever_its_chips_say(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 720})
+    page.eval_on_selector(
+        ".family-chip",
+        "chip => chip.after(Object.assign(document.createElement('span'), "
+        "{className: 'chip', id: 'long', textContent: 'bf16, because this processor has AVX512_BF16'}))",
+    )
+    boxes = [page.locator(f".top {part}").bounding_box() for part in ("h1", ".equation", "#long", ".tools")]
+    page.eval_on_selector("#long", "chip => chip.remove()")
+    page.set_viewport_size({"width": 1280, "height": 1800})
+    middles = [box["y"] + box["height"] / 2 for box in boxes]
+    assert max(middles) - min(middles) < 8
+    assert boxes[-1]["x"] + boxes[-1]["width"] <= width and boxes[2]["width"] > 20
+
+
 def test_the_card_shows_the_recorded_numbers(page: Any) -> None:
     focus_token(page, 4)
     page.wait_for_selector("[data-part=peek]:not([hidden])")  # the small card beside the token

@@ -99,3 +99,7 @@ export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" 
 export const gigabytes = (bytes) => bytes < 1e8 ? (bytes / 1e6).toFixed(1) + " MB" : (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0) + " GB";
 /** @type {(count: number) => string} */
 export const millions = (count) => count < 99500 ? Math.round(count / 1e3) + " k" : count < 9.995e8 ? (count / 1e6).toFixed(count < 1e7 ? 1 : 0) + " M" : (count / 1e9).toFixed(1) + " B";
+
+const LEAST_SPAN = 0.2; // so that a waterfall whose numbers are all 0.00 shows no long bars
+/** @type {(ends: number[]) => number} */
+export const spanOf = (ends) => Math.max(Math.max(...ends) - Math.min(...ends), LEAST_SPAN); // nats across a waterfall

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, spanOf, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
@@ -61,4 +61,9 @@ test("the line below a column gives drafts, speed and ending", () => {
   assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts accepted · 1.8× as fast as without drafts");
   assert.equal(ending({ ended: { why: "stop" } }), "finished");
   assert.equal(ending({ ended: null }), "");
+});
+
+test("bars of a waterfall are long only for numbers that can be read", () => {
+  assert.equal(spanOf([0, -4, -1.5, -1.7]), 4);
+  assert.ok(0.004 / spanOf([0, 0.004, 0.001]) < 0.05);
 });

@@ -53,6 +53,7 @@ function addTab({ name, label, title, hint }) {
   panel.setAttribute("aria-labelledby", button.id);
   const words = el("p", "hint"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
   words.append(...hint.split(/\{(column|other)\}/).map((piece, i) => (i % 2 ? makeChoice(name, piece) : piece)));
+  words.title = hint.replace(/\{(column|other)\}/g, (_, piece) => (piece === "other" ? "the other column" : "the column")); // a narrow tab cuts the line
   note.dataset.part = name + "-note";
   Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys move between tokens.", hidden: true });
   box.dataset.part = name + "-plot";

@@ -2,7 +2,7 @@
 // starts where the one before it ended. For the page and for a saved run alike.
 
 import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
-import { plainSigned, shortName, symbolOf } from "../lib/formats.js";
+import { plainSigned, shortName, spanOf, symbolOf } from "../lib/formats.js";
 import { FAR_VALUE, mainRival } from "../lib/sentences.js";
 import { finalOf } from "../lib/tokens.js";
 import { el, noHover, verbatim } from "../dom.js";
@@ -49,7 +49,7 @@ function fall([before, bold], rows, unit, total) {
   head.append(before, verbatim(el("b", "", bold)), el("span", "", unit));
   const list = el("dl");
   const ends = rows.reduce((sums, [, value]) => [...sums, sums.at(-1) + (Number.isFinite(value) ? value : 0)], [0]);
-  const low = Math.min(...ends), high = Math.max(...ends), span = high - low || 1;
+  const low = Math.min(...ends), span = spanOf(ends);
   const step = (name, value, from, to, colour, className) => {
     const row = el("div", className), track = el("dd", "track"), bar = el("i");
     bar.style.left = (100 * (Math.min(from, to) - low)) / span + "%";
