@@ -38,6 +38,6 @@ export function speakOfEnd(column) {
 // The run is over: what has not been announced yet. The page's first run was asked for by nobody, so its texts are not read out.
 export function speakOfDone(run) {
   if (run.welcome) return forgetSpoken(), say("A recorded example: " + run.prompt);
-  say("The run has ended.");
+  say("The run has ended, after " + run.columns.reduce((sum, { tokens }) => sum + tokens.length, 0) + " tokens.");
   speak();
 }
