@@ -13,6 +13,7 @@ const PRIVATE = [
   "formatFields", "howTo", "primer", "asWritten", // elements, and texts that the skeleton came with
   "written", "made", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
   "sending", "watching", "waiting", "checks", "turn", // whether, or which, request is under way
+  "ended", "stepped", // what is still to be announced
   "grown", "openedAt", "mouseAt", // the columns of one update; the click that opened a dialog; where the mouse was last
 ];
 const named = `[id.name=/^(\\w+Timer|${PRIVATE.join("|")})$/]`;

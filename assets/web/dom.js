@@ -32,6 +32,13 @@ export function onKeys(place, act, isThere = () => true) {
   place.addEventListener("keydown", listener);
 }
 
+// Moves the focus to `node`, and the page only where the node could not be seen.
+/** @type {(node?: HTMLElement | null) => void} */
+export function focusInView(node) {
+  node?.focus({ preventScroll: true });
+  node?.scrollIntoView({ block: "nearest" });
+}
+
 // While Enter is held, the browser would press a button repeatedly.
 /** @type {(place: HTMLElement) => void} */
 export function pressOnce(place) {

@@ -102,6 +102,65 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page) == []
 
 
+SPOKEN = """() => { const said = window.said = [], status = document.querySelector('[data-part=status]');
+    new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true}); }"""
+
+
+def test_the_end_of_a_column_is_announced_with_its_text(site: Site) -> None:
+    page = site.open()
+    page.evaluate(SPOKEN)
+    run(page, "abcdef", 20)
+    wait_end(page)
+    page.wait_for_function("said.some(words => words.includes('Up-scaled, '))")
+    name, said = page.evaluate(
+        """() => { const pane = document.querySelector('.pane.up'), text = [...pane.querySelectorAll('.t')];
+        return [text.map(t => t.textContent).join('').trim().slice(0, 5), said.join(' ')]; }"""
+    )
+    assert name and name in said.partition("Up-scaled, ")[2]
+    # The slider says its value itself, and the sentence about the question is announced once.
+    assert page.get_attribute("[data-part=alpha-value]", "aria-live") == "off"
+    assert page.get_attribute("[data-part=outside]", "role") is None
+
+
+def test_the_focus_stays_on_a_candidate_when_the_run_ends(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", 200)
+    page.wait_for_selector(".pane.up .t")
+    page.locator(".pane.up .t").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".cand:focus")
+    page.evaluate("document.querySelector('[data-part=stop]').click()")
+    wait_end(page)
+    page.wait_for_selector("[data-part=card][data-room]", state="attached")
+    assert page.evaluate("document.activeElement.matches('.cand')")
+
+
+def test_a_token_that_gets_the_focus_back_is_in_view(site: Site) -> None:
+    page = site.open(800, 437)  # 1600 by 874 at 200 %
+    run(page, "abcdef", 20)
+    wait_end(page)
+    page.locator(".pane.up .t").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".cand:focus")
+    page.evaluate("scrollTo(0, 10000)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".t:focus")
+    page.wait_for_function(
+        """() => { const { top, bottom } = document.activeElement.getBoundingClientRect();
+        return top >= 0 && bottom <= innerHeight; }"""
+    )
+
+
+def test_a_gone_error_no_longer_describes_its_field(site: Site) -> None:
+    page = site.open()
+    page.fill("[data-part=prompt]", "")
+    page.click("[data-part=run]")
+    page.wait_for_selector("#eft-prompt-error:not([hidden])")
+    run(page, "abcdef", 5)
+    wait_end(page)
+    assert page.text_content("#eft-prompt-error") == ""
+
+
 @pytest.mark.parametrize(
     ("width", "theme"), [(360, "light"), (700, "dark"), (3840, "light")]
 )  # 700: 200 % of 1400

@@ -50,6 +50,7 @@ export function tableOf(run, column, token, nameOf) { // `nameOf` makes the elem
   const alone = column.roles.length === 1;
   const heads = alone ? [column.roles[0]] : [...column.roles, "mix"];
   const table = el("table");
+  table.setAttribute("aria-label", "Candidates");
   const head = el("tr");
   head.append(el("td"), ...heads.map((name) => el("th", "", name.replaceAll("_", " "))));
   const thead = el("thead");

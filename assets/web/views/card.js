@@ -7,6 +7,7 @@ import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
 import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
+import { say } from "./messages.js";
 import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
@@ -26,11 +27,12 @@ export function emptyCard() {
 }
 
 export function drawCard() {
+  const had = /** @type {HTMLElement | null} */ (document.activeElement), focused = had?.matches(".cand") && had.dataset.id; // measuring replaces the table
   reserveRoom();
   const { p, i } = carded(), column = run.columns[p], token = shown(column, i);
   showPieces(part("card-title"), titleOf(run, column, i));
   showPieces(part("card-note"), noteOf(run, column, token));
-  const table = tableOf(run, column, token, candidateButton), had = /** @type {HTMLElement | null} */ (document.activeElement), focused = had?.matches(".cand") && had.dataset.id;
+  const table = tableOf(run, column, token, candidateButton);
   part("card-table").replaceChildren(table);
   markRival();
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
@@ -138,7 +140,7 @@ export function listen() {
     const rows = candidateRows(), at = rows.indexOf(row);
     const step = { ArrowDown: 1, ArrowUp: -1, Home: -at, End: rows.length - 1 - at }[key];
     if (step !== undefined) rows[Math.max(0, Math.min(rows.length - 1, at + step))].querySelector(".cand").focus();
-    else if (key === " ") compareWith(Number(row.dataset.id));
+    else if (key === " ") compareWith(Number(row.dataset.id)), say(part("card-verdict").textContent);
     else if (key === "Escape" && !running) select(selected.p, selected.i, true);
     else return false;
     return true;

@@ -39,7 +39,7 @@ function offer(offers) {
   box().replaceChildren(...offers.map(({ text, shows, act }, k) => {
     const option = verbatim(el("li"));
     showText(option, text);
-    if (shows) option.append(el("small", "", shows));
+    if (shows) option.append(" ", el("small", "", shows));
     Object.assign(option, { id: "eft-offered-" + k, role: "option" });
     option.setAttribute("role", "option");
     option.setAttribute("aria-selected", "false");

@@ -1,7 +1,7 @@
 // Handlers of the stream's lines.
 
 import { changesFrom } from "../lib/changed.js";
-import { ending, readingText, turnText } from "../lib/formats.js";
+import { readingText, turnText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
 import {
@@ -22,6 +22,7 @@ import { showColumnsSummary } from "./recipes.js";
 import { drawReplay } from "./replay.js";
 import { setRunning, requestStop } from "./running.js";
 import { sendControls, showSliders } from "./sliders.js";
+import { forgetSpoken, speakOfDone, speakOfEnd, speakOfToken } from "./spoken.js";
 import { drawTree } from "./tree.js";
 
 function onTaken() {
@@ -37,6 +38,7 @@ function onRun(line) {
   if (!line.of && wanted?.begun) want(null); // another run came before the branches of a link were written
   if (!line.recorded) made.asked = line.of ? runOf(line.of)?.asked : askedSettings;
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
+  forgetSpoken();
   lookAt(made);
   if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
   describeAsIf();
@@ -59,6 +61,7 @@ function onToken(token) {
   record(column, token);
   growColumn(column);
   addToken(column, token);
+  speakOfToken(column, token);
   if (token.p === plotted) addBars(token);
   comeBack(token);
 }
@@ -67,6 +70,7 @@ function onEnd(line) {
   const column = run.columns[line.p];
   column.ended = line;
   endText(column, line);
+  speakOfEnd(column);
 }
 
 function showBeforeFirst(text) {
@@ -102,7 +106,7 @@ function onDone() {
   drawModes();
   nextSample();
   if (!run || run.n !== nonce) want(wanted?.begun ? null : wanted), say("The run did not start."); // its error is an alert
-  else say(run.columns.map((column) => column.name + ": " + column.tokens.length + " tokens, " + ending(column)).join(". "));
+  else speakOfDone(run);
 }
 
 const plain = (controls) => JSON.stringify(controls);

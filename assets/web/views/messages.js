@@ -45,13 +45,18 @@ export function showError(where, text) {
   if (drawer) openDrawer(drawer.id);
 }
 
+function hide(place) {
+  place.hidden = true;
+  place.replaceChildren(); // a hidden text still describes the field that names it
+}
+
 export function hideError(where) {
   const place = errorPlace(where);
-  if (place.dataset.from === where) place.hidden = true;
+  if (place.dataset.from === where) hide(place);
 }
 
 export function clearErrors() {
-  for (const place of element.querySelectorAll("[data-error]")) place.hidden = true;
+  element.querySelectorAll("[data-error]").forEach(hide);
 }
 
 export const openers = () => part("more").querySelectorAll(".openers button");

@@ -50,7 +50,7 @@ function makeChip(text) { // a fact, with its reason in the tooltip
 function makeLink(text, shows, act) {
   const link = el("a");
   link.href = "#";
-  link.append(verbatim(showText(el("span"), text)), ...(shows ? [el("small", "", shows)] : []));
+  link.append(verbatim(showText(el("span"), text)), ...(shows ? [" ", el("small", "", shows)] : []));
   link.addEventListener("click", (event) => (event.preventDefault(), act()));
   return link;
 }

@@ -1,7 +1,7 @@
 // The list of runs and branches, below the page: its button raises it beside the texts, so that another run can be chosen
 // without scrolling. `tree` draws it.
 
-import { element, onKeys, part } from "../dom.js";
+import { element, focusInView, onKeys, part } from "../dom.js";
 import { on, poll } from "../store.js";
 
 const list = () => part("branches");
@@ -12,8 +12,8 @@ function raise(now) {
   const inside = list().contains(document.activeElement);
   list().classList.toggle("raised", now);
   part("runs-open").setAttribute("aria-expanded", String(now));
-  if (now) part("tree").querySelector("[aria-selected=true]")?.focus({ preventScroll: true });
-  else if (inside) part("runs-open").focus({ preventScroll: true });
+  if (now) focusInView(part("tree").querySelector("[aria-selected=true]"));
+  else if (inside) focusInView(part("runs-open"));
 }
 
 const leaveFor = (target) => isRaised() && !list().contains(target) && !part("runs-open").contains(target) && raise(false);

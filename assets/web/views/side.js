@@ -1,7 +1,7 @@
 // Where the card of a token stands: a panel beside the texts, which can be closed; on a phone a sheet at the bottom, which
 // opens when a person picks a token.
 
-import { element, onKeys, part, phoneWidth } from "../dom.js";
+import { element, focusInView, onKeys, part, phoneWidth } from "../dom.js";
 import { on, run, selected } from "../store.js";
 import { select } from "./columns.js";
 import { drawSoon } from "./plotting.js";
@@ -17,9 +17,10 @@ function showSide(picked) {
   drawSoon();
 }
 
-// Scrolls a token that the sheet would cover to a place above it.
+// Scrolls a token that has the focus, or that the sheet would cover, into view.
 function keepAbove(picked) {
-  if (picked && isSheet()) run.columns[selected.p].spans[selected.i].scrollIntoView({ block: "nearest" });
+  const span = run.columns[selected.p].spans[selected.i];
+  if (picked && (isSheet() || span === document.activeElement)) span.scrollIntoView({ block: "nearest" });
 }
 
 export function closeSide() { // returns whether it was open
@@ -28,7 +29,7 @@ export function closeSide() { // returns whether it was open
   const inside = side.contains(document.activeElement);
   side.hidden = true;
   side.dataset.closed = "yes";
-  if (inside && selected) run.columns[selected.p].spans[selected.i]?.focus({ preventScroll: true });
+  if (inside && selected) focusInView(run.columns[selected.p].spans[selected.i]);
   drawSoon();
   return true;
 }

@@ -52,6 +52,7 @@ function makeSlider(name) {
   const value = el("output", "dial-value");
   value.dataset.part = name + "-value";
   value.htmlFor = input.id;
+  value.setAttribute("aria-live", "off"); // the slider says its value
   row.append(label, rail, value, makeErrorPlace(name));
   if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : equalShare() });
   input.value = controls[name];
