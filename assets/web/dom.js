@@ -128,6 +128,7 @@ export function offerColumns(choice, names) {
 export const isOurs = (target) => target === document.body || element.contains(target); // not elements of browser extensions
 /** @type {(target: any) => boolean} */
 export const isTyping = (target) => target.matches?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
-// As in style.css: up to this width the columns lie side by side, and the card is a sheet.
+// As in style.css: up to this width one column is seen at a time; there and on a phone on its side the card is a sheet.
 export const phoneWidth = () => matchMedia("(max-width: 640px)");
+export const isSheet = () => matchMedia("(max-width: 640px), (max-width: 1100px) and (max-height: 480px)").matches;
 export const isTouch = () => matchMedia("(pointer: coarse)").matches;

@@ -57,6 +57,13 @@ def test_the_prompt_completes_what_is_typed_and_runs_what_is_chosen(site: Site) 
     assert page.input_value("#eft-prompt") == "What is the capital of Kenya?"
     wait_end(page)
     assert "Nairobi" in texts(page)[2]
+    page.click("#eft-prompt")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("currency of keny")
+    page.click("[role=option]:has-text('What is the currency of Kenya?')")
+    page.wait_for_function("() => document.querySelector('.pane.up').innerText.includes('shilling')")
+    wait_end(page)
+    assert page.locator("[data-part=offered]").is_hidden(), "other questions cover the run that was chosen"
 
 
 def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:

@@ -85,6 +85,41 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     assert not found and "Press a cell" in seen and "Tap a candidate" in seen and "Tap one" in seen
 
 
+def test_on_a_phone_on_its_side_the_card_is_a_sheet_under_the_token(site: Site) -> None:
+    page = site.open(740, 360, **PHONE)
+    run(page, "gold", 20)
+    wait_end(page)
+    assert page.locator("[data-part=side]").is_hidden()
+    page.locator(".pane.up .t").nth(2).tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    sheet = page.locator("[data-part=side]").bounding_box()
+    token = page.locator(".t[aria-pressed=true]").bounding_box()
+    assert 0 <= token["y"] and token["y"] + token["height"] <= sheet["y"]
+    assert sheet["y"] + sheet["height"] == 360
+    assert page.locator("[data-part=card-title]").bounding_box()["y"] < 360
+    assert violations(page) == []
+
+
+def test_a_scroll_that_begins_on_the_slider_leaves_it_where_it_was(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    rail = page.locator("#eft-alpha").bounding_box()
+    before, x, y = page.input_value("#eft-alpha"), rail["x"] + 4, rail["y"] + rail["height"] / 2
+    touches = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *at: float) -> None:
+        points = [{"x": at[0], "y": at[1]}] if at else []
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    page.evaluate("scrolled = 0; addEventListener('scroll', () => (scrolled = scrollY))")
+    touch("touchStart", x, y)
+    assert page.input_value("#eft-alpha") != before
+    for k in range(1, 9):
+        touch("touchMove", x, y - 20 * k)
+    page.wait_for_function("scrolled > 20")
+    touch("touchEnd")
+    assert page.input_value("#eft-alpha") == before
+
+
 def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     run(page, "gold", 20)

@@ -68,7 +68,7 @@ function oneModelText(name, logOdds, isFirst, isGiven) {
   const who = "This column is the " + name + " model alone.";
   if (!Number.isFinite(logOdds)) return who + " It gives {r} zero probability here.";
   if (isFirst) return who + " It prefers {c} to {r} by " + oddsText(logOdds) + ".";
-  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} by " + oddsText(logOdds) + ".";
+  if (isGiven) return who + " This token was given, not sampled: the model prefers {r} to it by " + oddsText(logOdds) + ".";
   return who + " It prefers {r} by " + oddsText(logOdds) + ", but the noise chose {c}.";
 }
 
@@ -78,7 +78,8 @@ function verdictText(column, token, rows, logOdds, push) {
   /** @type {(word: string) => string} */
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
-  if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} by " + oddsText(logOdds + push) + ".";
+  if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} to it by " + oddsText(logOdds + push) + ".";
+  if (logOdds + push < 0 && token.would !== undefined) return "With the sliders as they are now, the mix prefers {r} by " + oddsText(logOdds + push) + "; {c} was written with other values.";
   if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
   if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats to the lead of {c}" + parts + ".";

@@ -1,6 +1,7 @@
 // Every kind of sentence is held by tests/ui/test_page_sentences.py, over the wire.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { remix } from "./counterfactual.js";
 import { explain, subjectOf, oddsText, mainRival } from "./sentences.js";
 
 const column = (more = {}) => ({
@@ -21,6 +22,12 @@ test("token texts stand apart from ours and are never parsed", () => {
   assert.ok(pieces.filter((_, i) => i % 2).includes("{c} <b>"));
   assert.ok(pieces.filter((_, i) => i % 2 === 0).every((piece) => !piece.includes("<b>") && !piece.includes("{")));
   assert.match(pieces.join(""), /^Tuning decides here/);
+});
+
+test("a token seen at values it was not written with is not laid to chance", () => {
+  const seen = remix(column(), { ...token, q: [2, 1, 2], ms: 0 }, { alpha: 0.5 }, [1]);
+  const said = explain(column(), seen, new Map([[1, "Peru"], [2, "Chad"]])).join("");
+  assert.match(said, /^With the sliders as they are now, the mix prefers Peru by 0\.5 nats \(1\.6×\); Chad was written with other values\. The column would prefer Chad only from/);
 });
 
 test("the rival is the base's first choice", () => {

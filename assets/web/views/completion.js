@@ -35,6 +35,13 @@ export function closeOffers() {
   mark(-1);
 }
 
+// Filling in a question counts as typing, which would offer others over the run that has begun.
+async function choose(act) {
+  closeOffers();
+  await act();
+  closeOffers();
+}
+
 function offer(offers) {
   box().replaceChildren(...offers.map(({ text, shows, act }, k) => {
     const option = verbatim(el("li"));
@@ -44,7 +51,7 @@ function offer(offers) {
     option.setAttribute("role", "option");
     option.setAttribute("aria-selected", "false");
     option.addEventListener("pointerdown", (event) => event.preventDefault()); // the prompt keeps the focus
-    option.addEventListener("click", () => (closeOffers(), act()));
+    option.addEventListener("click", () => choose(act));
     return option;
   }));
   box().hidden = !offers.length;

@@ -1,6 +1,6 @@
 // Keys that work wherever the focus is.
 
-import { element, isOurs, isTyping, onKeys } from "../dom.js";
+import { element, isOurs, isSheet, isTyping, onKeys } from "../dom.js";
 import { running, wide } from "../store.js";
 import { focusCandidates } from "./card.js";
 import { selectSpan, walk, widen } from "./columns.js";
@@ -10,7 +10,7 @@ import { startRun, stopRun } from "./ask.js";
 import { endPoll } from "./poll.js";
 import { leavePresenting } from "./present.js";
 import { pauseReplay } from "./replay.js";
-import { closeSide, isSheet } from "./side.js";
+import { closeSide } from "./side.js";
 
 function onKey(key, { target }) {
   if (!isOurs(target) || dialogIsOpen()) return false; // an open dialog gets all keys

@@ -14,7 +14,7 @@ import { startRun } from "./ask.js";
 import { chooseColumns } from "./recipes.js";
 import { makeGallery, showAbsent } from "./replay.js";
 import { askSurprise, offerQuestions } from "./completion.js";
-import { chooseBehaviour, fitPrompt } from "./settings.js";
+import { allSettings, chooseBehaviour, fitPrompt } from "./settings.js";
 import { readAddress } from "./share.js";
 import { setControls } from "./sliders.js";
 import { welcome } from "./welcome.js";
@@ -36,8 +36,8 @@ function startPage(page) {
   makeGallery(part("gallery"));
   if (page.absent) showAbsent();
   offerQuestions(chooseExample, askFor);
-  const back = bringBack();
-  Promise.resolve(back || readAddress()).then(reopenLesson).then(welcome).then(back ? addressSoon : settleAddress);
+  const fresh = allSettings(), back = bringBack();
+  Promise.resolve(back || readAddress()).then(reopenLesson).then(() => welcome(fresh)).then(back ? addressSoon : settleAddress);
   (window.requestIdleCallback || setTimeout)(loadPlotly);
 }
 

@@ -1,12 +1,10 @@
 // Where the card of a token stands: a panel beside the texts, which can be closed; on a phone a sheet at the bottom, which
 // opens when a person picks a token.
 
-import { element, focusInView, onKeys, part, phoneWidth } from "../dom.js";
+import { element, focusInView, isSheet, onKeys, part } from "../dom.js";
 import { on, run, selected } from "../store.js";
 import { select } from "./columns.js";
 import { drawSoon } from "./plotting.js";
-
-export const isSheet = () => phoneWidth().matches;
 
 // `picked`: by a person, not by the page after a run.
 function showSide(picked) {

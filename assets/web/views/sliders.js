@@ -58,7 +58,15 @@ function makeSlider(name) {
   input.value = controls[name];
   showControl(row);
   input.addEventListener("input", () => setControls({ [name]: input.valueAsNumber }));
+  keepWhileScrolling(input, name);
   return row;
+}
+
+// A finger that begins a scroll of the page on the slider has already moved it: back to where it was.
+function keepWhileScrolling(input, name) {
+  let before = null;
+  input.addEventListener("pointerdown", () => (before = controls[name]));
+  input.addEventListener("pointercancel", () => setControls({ [name]: before ?? controls[name] }));
 }
 
 // Blended behaviours start with equal shares of 1, rounded to a step of the slider.

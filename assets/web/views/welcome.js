@@ -1,8 +1,9 @@
 // A new page shows a finished, recorded run, so that it is never empty. It costs no model, and nothing of it is stored.
 
+import { changesFrom } from "../lib/changed.js";
 import { answerOf, linesOf, server } from "../api.js";
 import { part } from "../dom.js";
-import { config, conversation, nonce, run } from "../store.js";
+import { config, conversation, nonce, run, wanted } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { settle } from "./memory.js";
 import { allSettings, fitPrompt } from "./settings.js";
@@ -11,8 +12,11 @@ import { take } from "./stream.js";
 // Nobody has asked for anything yet.
 const isUntouched = () => !run && ["", config.welcome.prompt].includes(part("prompt").value);
 
-export async function welcome() {
-  if (!config.welcome || !isUntouched() || conversation.turns.length) return;
+const isSame = (fresh, now) => !changesFrom(fresh, now).length && JSON.stringify(fresh.controls) === JSON.stringify(now.controls);
+
+// `fresh` are the settings that the page began with. A link with others is about other texts than the recorded ones.
+export async function welcome(fresh) {
+  if (!config.welcome || !isUntouched() || conversation.turns.length || (wanted && !isSame(fresh, allSettings()))) return;
   const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
   if (answer.error || asked !== nonce || !isUntouched()) return; // something else came first
   const [first, ...lines] = linesOf(answer);
