@@ -4,13 +4,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typer import Typer
-
 # With -P, -I or PYTHONSAFEPATH, Python does not add the script's folder to the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from eft_demo import cli  # noqa: E402
-from eft_demo.settings import Settings  # noqa: E402
+from eft_demo.host.interrupts import end_quietly  # noqa: E402
+
+with end_quietly():
+    from typer import Typer
+
+    from eft_demo import cli
+    from eft_demo.settings import Settings
 
 if TYPE_CHECKING:
     from eft_demo.ui.page import Page

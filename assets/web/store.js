@@ -281,12 +281,12 @@ export function takeGuessBack() {
 /** @type {ClassRoom | null} */
 export let classRoom = null; // null: none is open
 /** @type {RoomNow} */
-export let roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" }; // what the server said of it last
+export let roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "", kept: true }; // what the server said of it last
 
 /** @type {(next: ClassRoom | null) => void} */
 export function setClassRoom(next) {
   classRoom = next;
-  roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "" };
+  roomNow = { joined: 0, here: 0, voted: 0, lost: false, refusal: "", kept: true };
 }
 /** @type {(news: Partial<RoomNow>) => void} */
 export const noteRoom = (news) => void (roomNow = { ...roomNow, ...news });

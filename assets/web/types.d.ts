@@ -344,6 +344,7 @@ export interface RoomNow {
   voted: number; // in the open poll
   lost: boolean; // the server does not answer
   refusal: string; // why it refused what was to be shown
+  kept: boolean; // a reload of this page finds the room again
 }
 /** What the family menu shows, as ui/family_menu.py makes it. */
 export interface FamilyMenu {

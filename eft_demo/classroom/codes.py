@@ -5,6 +5,7 @@ Knows letters, addresses and seconds; knows nothing of what is in a room.
 
 import secrets
 from collections.abc import Callable
+from unicodedata import normalize
 
 from eft_demo.errors import Overloaded
 from eft_demo.settings import Settings
@@ -23,10 +24,13 @@ def make_code() -> str:
 
 
 def read_code(typed: object) -> str:
-    """The code in a text that a person typed; "" if there is none. Case, spaces and hyphens do not matter."""
+    """The code in a text that a person typed or pasted; "" if there is none.
+
+    Case, width (as Japanese keyboards write it), spaces, dashes and invisible characters do not matter.
+    """
     if not isinstance(typed, str) or len(typed) > 4 * LENGTH:
         return ""
-    code = "".join(letter for letter in typed.upper() if letter not in " -\t\u00a0")
+    code = "".join(filter(str.isalnum, normalize("NFKC", typed).upper()))
     return code if len(code) == LENGTH and set(code) <= set(LETTERS) else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
-from eft_demo.families.files import expand_home, is_file
+from eft_demo.families.files import expand_home, is_file, yaml_files
 from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.method.recipe import Recipe, blend
@@ -206,7 +206,7 @@ def readable_entries(settings: Settings) -> tuple[Entry, ...]:
 def known_files(settings: Settings) -> dict[str, Path]:
     """The family files in the assets, by family name."""
     bundled = {path.parent.name: path for path in sorted(settings.assets.glob(f"*/{BUNDLED_FILE}"))}
-    others = {path.stem: path for path in sorted((settings.assets / "families").glob("*.yaml"))}
+    others = {path.stem: path for path in yaml_files(settings.assets / "families")}
     return {**bundled, **others}
 
 

@@ -15,6 +15,11 @@ MAX_TEMPLATE_BYTES = 1_000_000
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
+def yaml_files(folder: Path) -> list[Path]:
+    """The YAML files of a folder, by name. Hidden ones are left out: macOS puts a ._name beside each name."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(".") and path.is_file())
+
+
 def is_file(path: Path) -> bool:
     """Whether the path is a regular file. Raises FamilyError if its folder may not be read."""
     try:
@@ -49,7 +54,7 @@ def read_text(path: Path, max_bytes: int) -> str:
     if len(content) > max_bytes:
         raise FamilyError(
             f"{path} is longer than the limit of {max_bytes:,} bytes. Please restore the original file or "
-            "choose another family."
+            "choose another one."
         )
     check_start(path, content)
     try:

@@ -18,7 +18,9 @@ from eft_demo.settings import show_value
 
 MAX_ENTRIES = 5_000
 HALF = re.compile("[\ud800-\udfff]")  # YAML can write one as "\\ud83d"
-MERGE, TEXT, BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "str", "bool"))  # merge: the key <<
+MERGE, TEXT, BOOL, INT, FLOAT = (  # merge: the key <<
+    f"tag:yaml.org,2002:{kind}" for kind in ("merge", "str", "bool", "int", "float")
+)
 KIND_NAMES: Mapping[type[Any], str] = {
     str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table of entries"
 }  # fmt: skip
@@ -27,11 +29,12 @@ KIND_NAMES: Mapping[type[Any], str] = {
 class _Loader(yaml.SafeLoader):
     """YAML as people write it: every name of an entry is a text, and only true and false are booleans.
 
-    YAML 1.1 also reads on, off, yes and no as booleans, so that a role `on` would be called True.
+    YAML 1.1 also reads on, off, yes and no as booleans, so that a role `on` would be called True, and numbers
+    in what people write as text: 12:30 would be 750, and 007 or 0x7 would be 7.
     """
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (BOOL, INT, FLOAT)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -45,6 +48,15 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(INT, re.compile("[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    FLOAT,
+    re.compile(
+        r"(?:[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,12 @@ def read_yaml(path: Path, advice: str) -> Part:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise FamilyError(f"{path}, line {line}: this is not YAML ({error.problem}). {advice}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise FamilyError(
+            f"{path}, line {line}: it contains the invisible character U+{int(error.character):04X}, "
+            f"which no YAML file may have. {advice}"
+        ) from None
     except RecursionError:
         raise FamilyError(
             f"{path} has an entry that contains itself or is nested too deeply. {advice}"

@@ -20,6 +20,7 @@ import torch
 from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.catalogue import read_entry
 from eft_demo.families.family import Family, encode_prompt, load_family
+from eft_demo.families.files import yaml_files
 from eft_demo.lab import baseline
 from eft_demo.lab.bench import ONE, PROMPT, THREE, BenchEngine, machine
 from eft_demo.models.dtype import choose_dtype
@@ -95,7 +96,10 @@ def family_file(folder: Path) -> Path:
     if folder.is_file():
         return folder
     named = [folder / name for name in NAMES if (folder / name).is_file()]
-    files = named[:1] or sorted(path for ending in ("*.yaml", "*.yml") for path in folder.glob(ending))
+    files = named[:1] or [
+        *yaml_files(folder),
+        *sorted(path for path in folder.glob("*.yml") if not path.name.startswith(".")),
+    ]
     if len(files) != 1:
         found = f"there are {len(files)}" if files else "there is none"
         raise FamilyError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from eft_demo.errors import EFTError
+from eft_demo.families.files import yaml_files
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.sampling_settings import SAMPLING
@@ -110,7 +111,7 @@ class Lesson:
 
 def lesson_files(folder: Path = LESSONS) -> list[Path]:
     """The lesson files, in the order of their names."""
-    return sorted(path for path in folder.glob("*.yaml") if path.is_file())
+    return yaml_files(folder)
 
 
 def read_lesson(path: Path) -> Lesson:
@@ -230,6 +231,8 @@ def _scalar(part: Part) -> str:
     value = part.value
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         raise part.error(f"{part.name} must be a text or a number; it is {show_value(value)}.")
+    if isinstance(value, float) and part.name.endswith((".prompt", ".system")):  # 1.50 would become 1.5
+        raise part.error(f"{part.name} is a number. Please put it in quotes, so that it stays as it is.")
     return str(value)
 
 

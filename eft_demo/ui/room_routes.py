@@ -8,6 +8,7 @@ back a stream. A waiting phone takes one connection and no thread.
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 
@@ -26,6 +27,7 @@ ROOM = ASSETS / "room"
 NEWS_S = 20.0  # the longest wait for news: many proxies end a silent request after 30 s
 GATHER_S = 0.1  # votes within this time reach the presenter's page together, or it would redraw for each
 STATUS = {"no_room": 404, "poll_closed": 409}
+GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)  # unless it is refused
 
 Posted = Mapping[str, object]
 Answer = dict[str, object]
@@ -213,7 +215,7 @@ def _page() -> tuple[bytes, bytes, dict[str, str]]:
 def phone_page(request: Request) -> Response:
     """The page on which students join a room and vote."""
     page, compressed, headers = _page()
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if GZIP.search(request.headers.get("accept-encoding", "")):
         page, headers = compressed, {**headers, "Content-Encoding": "gzip"}
     return Response(page, media_type="text/html", headers=headers)
 

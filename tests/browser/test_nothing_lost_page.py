@@ -22,6 +22,9 @@ from tests.wire_cutter import wire_to
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
 NOTICE = "[data-part=notice-text]"
+FILL = """name => {
+    for (let n = 1 << 23; n; n >>= 1) try { sessionStorage[name + n] = 'y'.repeat(n); } catch { /* full */ }
+}"""
 REFUSED = """for (const name of 'sessionStorage localStorage caches BroadcastChannel cookie'.split(' '))
     Object.defineProperty(name === 'cookie' ? document : window, name, {
         get() { throw new DOMException('refused', 'SecurityError'); } })"""
@@ -338,12 +341,19 @@ def test_the_page_works_when_browser_storage_is_missing_or_full(
     demo: Page, context: Any, browser: Any
 ) -> None:
     page = visit(context, demo.url)
-    page.evaluate(
-        "for (let n = 1 << 23; n; n >>= 1) try { sessionStorage['x' + n] = 'y'.repeat(n); } catch {}"
-    )
+    page.evaluate(FILL, "a")
     works(page)
+    page.wait_for_function("location.hash.includes('Hello')")
     again(page)
+    assert page.input_value("#eft-prompt") == "Hello"  # as the address says; what was stored is older
+    assert "did not start" not in page.locator("[data-part=notice]").inner_text()
     works(page)
+    assert "full" in page.locator("[data-part=memory-note]").text_content()
+    page.click("[data-part=teach-open]")
+    page.click("[data-part=room-open]")
+    page.wait_for_function(
+        "document.querySelector('[data-part=room-refusal]').textContent.includes('reload')"
+    )
     refused = browser.new_context()
     refused.add_init_script(REFUSED)
     page = visit(refused, demo.url)

@@ -46,8 +46,10 @@ def test_one_checkpoint_in_every_role_is_measured_with_an_assistant_too(folder: 
 def test_the_family_file_is_found_or_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"there is none.*family\.yaml"):
         family_file(tmp_path)
-    for name in ("a.yaml", "b.yml"):
+    for name in ("a.yaml", "._a.yaml"):  # macOS adds the second one on other systems' disks
         (tmp_path / name).touch()
+    assert family_file(tmp_path) == tmp_path / "a.yaml"
+    (tmp_path / "b.yml").touch()
     with pytest.raises(FamilyError, match="there are 2"):
         family_file(tmp_path)
     assert family_file(tmp_path / "a.yaml") == tmp_path / "a.yaml"

@@ -118,6 +118,8 @@ def test_a_good_lesson_is_read(tmp_path: Path) -> None:
         ("{title: Last", "{title: [Last", "this is not YAML"),
         ("title: Mine", "title: &a [*a]", "contains itself|title"),
         ("title: Mine", "title: Mine\ntitle: Yours", "title is there twice"),
+        ("    do: Look.", "    do: Lo\x07ok.", r"line 6: .*invisible character U\+0007"),
+        ('prompt: "What is the capital of Chile?"', "prompt: 1.50", "line 8: .*prompt.* in quotes"),
     ],
 )
 def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -161,6 +163,18 @@ def test_the_page_reads_a_changed_file_again_and_says_what_is_wrong_with_it(tmp_
     os.utime(path, ns=(1, 1))
     assert "mine.yaml, line 6: 'doo'" in json.loads(open_lesson({"name": "mine"}, tmp_path))["error"]
     assert lesson_list(tmp_path) == [{"name": "mine", "title": "mine"}]
+
+
+@pytest.mark.parametrize("prompt", ["12:30", "007", "0x7f", "1_000", "1:30.5", "0b11", "1e3", "no", "7"])
+def test_a_prompt_without_quotes_stays_as_it_is_written(tmp_path: Path, prompt: str) -> None:
+    text = GOOD.replace('prompt: "What is the capital of Chile?"', f"prompt: {prompt}")
+    assert read_lesson(written(tmp_path, text)).steps[0].actions[0].settings["prompt"] == prompt
+
+
+def test_hidden_files_are_no_lessons(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    (tmp_path / "._mine.yaml").write_bytes(b"\0\5\x16\7")  # as macOS adds on other systems' disks
+    assert lesson_list(tmp_path) == [{"name": "mine", "title": "Mine"}]
 
 
 @pytest.mark.parametrize("posted", [None, {}, {"name": 3}, {"name": "../atlas/family"}, {"name": "x" * 9000}])

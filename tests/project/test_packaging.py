@@ -127,9 +127,9 @@ def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
     assert "main.js" in modules and not [name for name in modules if ".test." in name or ".d." in name]
     shutil.rmtree(source)
     (commands,) = site.glob("*.dist-info/entry_points.txt")
-    assert "eft-demo = eft_demo.cli:main" in commands.read_text()
+    assert "eft-demo = eft_demo.__main__:main" in commands.read_text()
     elsewhere.mkdir()
-    code = "from eft_demo.cli import main; main()"  # the code of the script that pip generates
+    code = "from eft_demo.__main__ import main; main()"  # the code of the script that pip generates
     app = subprocess.Popen(
         [sys.executable, "-c", code, "start", "--port", "0", "--family", "none"],
         cwd=elsewhere,

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from eft_demo.classroom.codes import LETTERS, make_code, read_code
 from eft_demo.classroom.poll import MAX_LABEL_CHARS, MAX_LINK_CHARS, MAX_OPTIONS, read_shown
@@ -15,7 +16,7 @@ from eft_demo.errors import InputError
 from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import build_demo
-from eft_demo.ui.room_routes import News
+from eft_demo.ui.room_routes import News, phone_page
 from tests import nginx
 from tests.waiting import PATIENCE_S
 
@@ -74,6 +75,14 @@ def test_a_code_is_read_as_people_type_it() -> None:
     code = make_code()
     assert len(code) == 6 and set(code) <= set(LETTERS) and not set(LETTERS) & set("AEIOULQSW0158")
     assert read_code(f" {code[:3].lower()}-{code[3:]} ") == code
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in code)
+    for typed in (
+        f"\u200e{code}\u202c",
+        f"{code[:3]}\u2013{code[3:]}",
+        f"{code[:2]}\u200b\u3000{code[2:]}",
+        wide,
+    ):
+        assert read_code(typed) == code
     for wrong in ("", code[:5], code + "B", "ABCDEF", "BCDFG0", "\u0392CDFGH", 7, None, [code], "B" * 10_000):
         assert read_code(wrong) == ""
 
@@ -147,6 +156,22 @@ def test_phones_join_under_a_path_of_a_buffering_proxy(proxied: str) -> None:
         heard = client.post(f"{proxied}/room/hear", json={**phone, "news": 0}).json()
         assert heard["poll"]["title"] == ASKED["title"] and about.items() <= heard["poll"].items()
         assert client.post(f"{proxied}/room/end", json=mine).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("accepts", "compressed"),
+    [
+        ("gzip, br", True),
+        ("br;q=1, GZIP;q=0.5", True),
+        ("", False),
+        ("gzip;q=0", False),
+        ("br, gzip ; q=0.0, x", False),
+    ],
+)
+def test_the_phones_page_is_compressed_if_the_client_accepts_it(accepts: str, compressed: bool) -> None:
+    page = phone_page(Request({"type": "http", "headers": [(b"accept-encoding", accepts.encode())]}))
+    assert (page.headers.get("content-encoding") == "gzip") == compressed
+    assert (b"The code on the screen" in page.body) != compressed
 
 
 def test_half_of_a_surrogate_pair_stops_no_phone() -> None:

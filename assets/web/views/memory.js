@@ -71,9 +71,10 @@ function saveNow(word = "") {
   saveTimer = lateTimer = 0;
   if (!storage || !keeping || !config || !element.isConnected) return;
   if (isRead()) markEntry();
-  let left = keptNodes().map((node) => ({ ...node }));
-  while (!writeNodes(left, word) && left.length) left = withoutOldest(left);
-  showMemory(left);
+  let left = keptNodes().map((node) => ({ ...node })), stored = writeNodes(left, word);
+  while (!stored && left.length) stored = writeNodes((left = withoutOldest(left)), word);
+  if (!stored) removeOwn(); // an older page would come back in place of the address, which is newer
+  showMemory(left, stored);
 }
 
 // The run that a new page begins with comes back without being stored.
@@ -138,8 +139,12 @@ function writeNodes(left, word) {
   return true;
 }
 
-function dropOthers() { // the memories of other history entries of this tab
-  const others = storedKeys().filter((key) => key.split(":")[1] !== entry);
+function removeOwn() {
+  for (const key of storedKeys(entry)) storage.removeItem(key), written.delete(key);
+}
+
+export function dropOthers() { // the memories of other history entries of this tab
+  const others = storage ? storedKeys().filter((key) => key.split(":")[1] !== entry) : [];
   for (const key of others) storage.removeItem(key);
   return others.length > 0;
 }
@@ -160,7 +165,7 @@ export function settle() {
 
 function recordOf(left, word) {
   return {
-    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, family: config.chips[0], word, running, nonce, places: [...settingsAt].slice(-MAX_PLACES),
+    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, family: config.chips[0], word, running, nonce, lost: keptNodes().length - left.length, places: [...settingsAt].slice(-MAX_PLACES),
     settings: settingsNow(), view: viewNow(),
     nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
     history: history && onlyWith(history, new Set(left.map(({ id }) => id))),
@@ -260,17 +265,19 @@ function restore(id) {
   const changed = JSON.stringify(own ? saved.settings : { ...saved.settings, prompt: "" }) !== untouched;
   setPlaces(saved.places);
   const closed = saved.view.asking ? " The question to the class was closed; Predict or Blind asks it again." : "";
-  const tellBack = (ending) => notice((saved.word || wordFor(same, found.length, ending)) + closed + (!saved.word && same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
-  if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere)));
-  else if (found.length || changed || saved.word || closed) tellBack(cut ? endingFor(cut, false) : ".");
+  const tellBack = (ending) => notice((saved.word || wordFor(same, found.length, ending)) + lostWords(saved.lost) + closed + (!saved.word && same && [...runs.values()].some((one) => one && madeOtherwise(one.record?.made_with, config.made_with)) ? MADE_OTHERWISE : ""));
+  if (saved.running && !saved.word) askOtherTabs(saved.nonce, (elsewhere) => tellBack(endingFor(cut, elsewhere, saved.lost)));
+  else if (found.length || changed || saved.word || closed || saved.lost) tellBack(cut ? endingFor(cut, false) : ".");
   return true;
 }
 
 // What happened to the run that was active when this was stored.
-function endingFor(cut, elsewhere) {
+function endingFor(cut, elsewhere, lost = 0) {
   if (elsewhere) return ". This tab is a copy: the run continues in the original tab, and this one shows what it had " + (cut ? "written by then." : "then.");
-  return cut ? ". The run stopped when you left the page. " + PRESS_RUN : ". The run you asked for did not start. " + PRESS_RUN;
+  return cut || lost ? ". The run stopped when you left the page. " + PRESS_RUN : ". The run you asked for did not start. " + PRESS_RUN;
 }
+
+const lostWords = (lost) => (lost ? (lost === 1 ? " A text" : " " + lost + " texts") + " did not fit into this browser's storage." : "");
 
 function wordFor(same, texts, ending) {
   const what = texts ? "Your texts and settings are back" : "Your settings are back";
@@ -327,10 +334,11 @@ export function reloadPage(word) {
   location.reload();
 }
 
-function showMemory(left) {
+function showMemory(left, stored = true) {
   const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = keptNodes().length - left.length;
   const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
-  part("memory-note").textContent = storage
+  if (storage && !stored) part("memory-note").textContent = "This browser's storage for this page is full, so reloading it loses your texts.";
+  else part("memory-note").textContent = storage
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
     : "This browser does not let the page store anything, so reloading it loses your texts.";
   part("forget").hidden = !storage;

@@ -8,6 +8,7 @@ import { postToRoom } from "../room-post.js";
 import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { askOtherTabs } from "./copies.js";
 import { dialogOf, openDialog } from "./dialogs.js";
+import { dropOthers } from "./memory.js";
 import { notice } from "./messages.js";
 import { factsOf } from "./poll.js";
 import { drawQr } from "./qr.js";
@@ -20,15 +21,29 @@ let turn = 0; // of the loops for the tally: only the newest goes on
 let waiting = null; // cancels the request for the tally that is under way
 let sending = 0; // 1: what is shown is being sent; more: it has changed since
 let sureTimer = 0;
+const NOT_KEPT = "This browser cannot store the key of this room. If you reload or close this page, you lose the room.";
 
 const keys = () => ({ code: classRoom.code, secret: classRoom.secret });
 const link = () => roomLink(new URL("room", document.baseURI).href, classRoom);
 
 function keep() {
+  if (classRoom) noteRoom({ kept: store() || (dropOthers() && store()) });
+  else forgetKept();
+}
+
+function store() {
   try {
-    if (classRoom) sessionStorage.setItem(KEPT, JSON.stringify(classRoom));
-    else sessionStorage.removeItem(KEPT);
-  } catch { /* refused: the room ends with this page */ }
+    sessionStorage.setItem(KEPT, JSON.stringify(classRoom));
+    return true;
+  } catch {
+    return false; // refused, or full
+  }
+}
+
+function forgetKept() {
+  try {
+    sessionStorage.removeItem(KEPT);
+  } catch { /* refused: it was not stored either */ }
 }
 
 function kept() {
@@ -72,8 +87,9 @@ function draw() {
   part("room-local").hidden = !isOnlyHere(location.hostname);
   part("room-code").textContent = classRoom.code;
   part("room-count").textContent = countOf(roomNow);
-  part("room-refusal").textContent = roomNow.refusal;
-  part("room-refusal").hidden = !roomNow.refusal;
+  const refusal = [roomNow.refusal, roomNow.kept ? "" : NOT_KEPT].filter(Boolean).join(" ");
+  part("room-refusal").textContent = refusal;
+  part("room-refusal").hidden = !refusal;
 }
 
 // Sends the phones what is shown now; what changes meanwhile is sent next.
