@@ -6,23 +6,20 @@ modules use textContent only.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import partial
 
 import anyio.from_thread
 import gradio as gr
 
 from eft_demo.engine.service import Service
-from eft_demo.errors import EFTError
 from eft_demo.figures.tabs import TABS
 from eft_demo.method.roles import SMALL_TUNED
 from eft_demo.models.memory import freeze_loaded_objects
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import columns, handlers, lessons, links, replays, restored_runs, run_store
-from eft_demo.ui import family_menu as menu
+from eft_demo.ui import handlers, lessons, links, replays, run_store
 from eft_demo.ui import prompt_formats as formats
 from eft_demo.ui import stream as wire
 from eft_demo.ui.columns import describe_column, presets
@@ -35,11 +32,11 @@ from eft_demo.ui.family_switch import (
     load_chosen,
     load_first,
 )
-from eft_demo.ui.posted import error_json
 from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
+from eft_demo.ui.server_functions import Served, address_of, server_functions
 from eft_demo.ui.space import gpu_decorator
-from eft_demo.ui.visitors import Turns, Visitor, network
+from eft_demo.ui.visitors import Turns, Visitor
 from eft_demo.ui.web_modules import LATER, page_modules
 from eft_demo.ui.world import world_of
 
@@ -87,7 +84,7 @@ def build_demo(
     turns = Turns(settings)
 
     def run_eft(event: gr.EventData, request: gr.Request) -> Iterator[str]:
-        visitor = Visitor(request.session_hash or "", _address(request))
+        visitor = Visitor(request.session_hash or "", address_of(request))
 
         async def has_gone() -> bool:
             return not live.streams.is_read(visitor.session, settings.blocked_s)
@@ -105,15 +102,7 @@ def build_demo(
             js_on_load=loader(),
             apply_default_css=False,
             elem_id="eft",
-            server_functions=[
-                _named(handlers.set_controls, live),
-                _named(handlers.set_pace, live),
-                _named(handlers.stop, live),
-                *form_functions(lambda: demo),
-                _named(restored_runs.is_stored, live.store),
-                *heavy_functions(lambda: demo, turns),
-                *family_functions(lambda: demo),
-            ],
+            server_functions=server_functions(Served(lambda: demo.service, lambda: demo.switch, live, turns)),
         )
         column.eft_run(
             run_eft,
@@ -129,97 +118,11 @@ def build_demo(
     return built
 
 
-def form_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """The server functions that check the page's settings, make or read links, and read lessons."""
-
-    def check_columns(posted: object) -> str:
-        return columns.check_columns(page().service, posted)
-
-    def make_link(posted: object) -> str:
-        return links.make_link(page().service, posted)
-
-    def read_link(posted: object) -> str:
-        return links.read_link(page().service, posted)
-
-    def open_lesson(posted: object) -> str:
-        return lessons.open_lesson(posted)
-
-    return [check_columns, make_link, read_link, open_lesson]
-
-
-def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[..., Awaitable[str]]]:
-    """The server functions that are slow enough to delay others: one at a time, in fair turns."""
-
-    async def in_turn(request: gr.Request, work: Callable[[Visitor], str]) -> str:
-        body = await request.json()  # already read; Gradio does not pass the session here
-        visitor = Visitor(str(body.get("session_hash")), _address(request))
-        try:
-            return await turns.take(visitor, partial(work, visitor), request.is_disconnected)
-        except EFTError as refusal:
-            return error_json(refusal)
-
-    async def save(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: run_store.save(page().service, page().live.store, posted))
-
-    async def plot(posted: object, request: gr.Request) -> str:
-        return await in_turn(request, lambda _: run_store.plot(page().service, page().live.store, posted))
-
-    async def open_file(posted: object, request: gr.Request) -> str:
-        return await in_turn(
-            request, lambda visitor: replays.open_file(page().live.store, posted, page().service, visitor)
-        )
-
-    async def open_recorded(posted: object, request: gr.Request) -> str:
-        return await in_turn(
-            request,
-            lambda visitor: replays.open_recorded(
-                page().live.store, posted, service=page().service, visitor=visitor
-            ),
-        )
-
-    async def family_menu(posted: object, request: gr.Request) -> str:
-        headers = request.headers
-        return await in_turn(request, lambda _: menu.menu(page().service, page().switch, headers, posted))
-
-    async def restore_run(posted: object, request: gr.Request) -> str:
-        return await in_turn(
-            request,
-            lambda visitor: restored_runs.restore_run(page().service, page().live.store, posted, visitor),
-        )
-
-    return [save, plot, open_file, open_recorded, restore_run, family_menu]
-
-
 def forget(page: Page, sessions: Iterable[str]) -> None:
     """Free what Gradio keeps for sessions until they listen, which is for ever if they never do."""
     for session in sessions:
         page._queue.pending_messages_per_session.pop(session, None)
         page._queue.pending_event_ids_session.pop(session, None)
-
-
-def _address(request: gr.Request) -> str:
-    return network(request.client.host) if request.client else ""
-
-
-def family_functions(page: Callable[[], Page]) -> list[Callable[..., str]]:
-    """The server functions of the family menu, by the names that the page uses."""
-
-    def load_family(posted: object, request: gr.Request) -> str:
-        return menu.load_family(page().switch, request.headers, posted)
-
-    def measure_quantisation(posted: object, request: gr.Request) -> str:
-        return menu.measure_quantisation(page().switch, request.headers, posted)
-
-    def cancel_loading(posted: object, request: gr.Request) -> str:
-        return menu.cancel_loading(page().switch, request.headers, posted)
-
-    def loading(posted: object) -> str:
-        return menu.loading(page().switch)
-
-    def show_format(posted: object) -> str:
-        return formats.preview(page().service, posted)
-
-    return [load_family, measure_quantisation, cancel_loading, loading, show_format]
 
 
 def page_line(service: Service, serial: int = 0, notice: str = "") -> str:
@@ -299,10 +202,3 @@ def _range(limits: Range) -> dict[str, object]:
         "value": limits.default,
         "step": 1 if limits.integer else 0.05,
     }
-
-
-def _named(function: Callable[..., str], live: handlers.LiveRuns | run_store.RunStore) -> Callable[..., str]:
-    """`function` with its runs filled in, under its own name, by which the page calls it."""
-    bound = partial(function, live)
-    bound.__name__ = function.__name__  # type: ignore[attr-defined]
-    return bound
