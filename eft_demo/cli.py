@@ -365,10 +365,19 @@ def bench(
             help="Instead: a folder with a family file of your checkpoints, against plain transformers."
         ),
     ] = None,
+    users: Annotated[
+        int, typer.Option(min=0, max=1000, help="Instead: this many users at once, over HTTP.")
+    ] = 0,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Time three columns against one stream, and the engine against plain transformers."""
+    if users:
+        from eft_demo.lab import many_users
+
+        crowd = many_users.bench_users(Settings.from_env(), users)
+        write_stdout(json.dumps(crowd) if as_json else many_users.to_markdown(crowd))
+        return
     if vocabulary:
         from eft_demo.lab import vocabulary as widths
 

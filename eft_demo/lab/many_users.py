@@ -1,0 +1,213 @@
+"""A class at once: many users over HTTP, against plain transformers that serves them one after the other.
+
+The app runs in a process of its own. Every user asks the bundled family a question in three columns, with a
+seed, and reads the stream as the page does. Users, server and the models in turn share one machine, and the
+two ways alternate, so that other load slows both alike. Knows the wire format; does not know how the server
+makes tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from eft_demo.atlas.facts import load_facts
+from eft_demo.atlas.quiz import questions
+from eft_demo.errors import EFTError
+from eft_demo.families.catalogue import find_entry
+from eft_demo.families.family import encode_prompt, load_family
+from eft_demo.lab import baseline
+from eft_demo.lab.app_start import START
+from eft_demo.lab.bench import machine
+from eft_demo.models.dtype import choose_dtype
+from eft_demo.settings import Settings
+
+BEHAVIOUR = "assistant"
+LENGTH = 64
+ALPHA = 1.0
+SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 0, "min_p": 0.0}
+STARTED_S = 120.0
+PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one user got: seconds to the first token, token ids and finish reason of every column."""
+
+    first_s: float
+    ids: tuple[tuple[int, ...], ...] = ()
+    reasons: tuple[str, ...] = ()
+    refused: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Of all columns."""
+        return sum(map(len, self.ids))
+
+
+def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict[str, Any]:
+    """All results as plain numbers under names with units. Raises EFTError if the app does not start."""
+    prompts = [question.prompt for question in questions(load_facts(), users, seed=1)]
+    in_turn = InTurn(settings)
+    together, turns = [], []
+    with serving() as url:
+        asyncio.run(ask(url, prompts[:1], [0]))  # warm up
+        alone = [asyncio.run(ask(url, [prompt], [seed]))[0][0] for seed, prompt in enumerate(prompts)]
+        for _ in range(rounds):
+            together.append(asyncio.run(ask(url, prompts, range(users))))
+            turns.append(in_turn.tokens_per_s(prompts, alone))
+    heard = [one for found, _ in together for one in found]
+    served = [one for one in heard if not one.refused]
+    rates = [sum(one.tokens for one in found) / whole_s for found, whole_s in together]
+    first = sorted(one.first_s for one in served)
+    equal = [one.ids == alone[n % users].ids for n, one in enumerate(heard) if not one.refused]
+    return {
+        "users": users,
+        "rounds": rounds,
+        "refused": len(heard) - len(served),
+        "unfinished": sum(reason not in ("stop", "length") for one in served for reason in one.reasons),
+        "equal_to_alone": sum(equal) / len(equal),
+        "first_token_p50_s": statistics.median(first),
+        "first_token_p95_s": first[math.ceil(0.95 * len(first)) - 1],
+        "first_token_alone_s": statistics.median(one.first_s for one in alone),
+        "tokens_per_s": statistics.median(rates),
+        "in_turn_tokens_per_s": statistics.median(turns),
+        "ratio": statistics.median(a / b for a, b in zip(rates, turns, strict=True)),
+        "dtype": choose_dtype(settings).reason,
+        "machine": machine(),
+    }
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The address of the app, once its models answer. Raises EFTError if it does not start."""
+    process = subprocess.Popen(
+        [*START, "--port", "0", "--family", "atlas"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if found := re.search(r"EFT Demo is at (http://[^/\s#]+)", line):
+                httpx.get(found[1] + "/readyz", timeout=STARTED_S, trust_env=False)
+                yield found[1]
+                return
+        raise EFTError("The app did not start. Start it by hand to see why: python -m eft_demo start")
+    finally:
+        process.terminate()
+        process.wait(STARTED_S)
+
+
+async def ask(url: str, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[list[Heard], float]:
+    """What all users heard who ask at the same moment, and the seconds until the last one had everything."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False, limits=limits) as client:
+        (event,) = (await client.get("/config")).json()["dependencies"]
+        began_s = time.perf_counter()
+        found = await asyncio.gather(
+            *(_one(client, event, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True))
+        )
+        return found, time.perf_counter() - began_s
+
+
+async def _one(client: httpx.AsyncClient, event: Mapping[str, Any], prompt: str, seed: int) -> Heard:
+    session = f"user{seed}-{time.monotonic_ns()}"
+    asked = {"n": 1, "prompt": prompt, "behaviour": BEHAVIOUR, "controls": {"alpha": ALPHA}, "pace": 0}
+    body = {
+        "data": [],
+        "event_data": {**asked, **SAMPLING, "seed": seed, "length": LENGTH},
+        "fn_index": event["id"],
+        "trigger_id": event["outputs"][0],
+        "session_hash": session,
+    }
+    began_s = time.perf_counter()
+    posted = await client.post("/gradio_api/queue/join", json=body)
+    if posted.status_code != 200:
+        return Heard(0.0, refused=posted.text)
+    first_s, text = 0.0, ""
+    async with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
+        async for line in stream.aiter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            for piece in message.get("output", {}).get("data") or []:
+                text = piece if isinstance(piece, str) else text + "".join(part[2] for part in piece)
+            if not first_s and '{"k":"t"' in text:
+                first_s = time.perf_counter() - began_s
+            if message.get("msg") == "process_completed":
+                break
+    return heard_in(text, first_s)
+
+
+def heard_in(text: str, first_s: float) -> Heard:
+    """A run from its NDJSON lines."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    ends = {line["p"]: line["why"] for line in lines if line["k"] == "end"}
+    errors = [line["text"] for line in lines if line["k"] == "error"]
+    if not ends:
+        return Heard(0.0, refused=errors[0] if errors else "no answer")
+    ids = [tuple(line["i"] for line in lines if line["k"] == "t" and line["p"] == p) for p in sorted(ends)]
+    return Heard(first_s, tuple(ids), tuple(ends[p] for p in sorted(ends)))
+
+
+class InTurn:
+    """Plain transformers with a logits processor, one text after the other, as behind a lock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.family = load_family(find_entry("atlas", settings), settings)
+        dtype = choose_dtype(settings).dtype
+        self.large, self.small, self.tuned = baseline.load_roles(
+            self.family, ("large_base", "small_base", BEHAVIOUR), dtype
+        )
+
+    def tokens_per_s(self, prompts: Sequence[str], wanted: Sequence[Heard]) -> float:
+        """Generate as many tokens per column as each of `wanted` has, with the page's sampling."""
+        began_s = time.perf_counter()
+        for prompt, heard in zip(prompts, wanted, strict=True):
+            base, tuned, upscaled = map(len, heard.ids)
+            self._text(self.large, "large_base", prompt, base)
+            self._text(self.tuned, BEHAVIOUR, prompt, tuned)
+            self._text(self.large, "large_base", prompt, upscaled, self.tuned, self.small)
+        return sum(heard.tokens for heard in wanted) / (time.perf_counter() - began_s)
+
+    def _text(self, model: Any, role: str, prompt: str, length: int, *pair: Any) -> None:
+        processors = [baseline.EFTProcessor(*pair, alpha=ALPHA)] if pair else []
+        ids = list(encode_prompt(self.family, role, prompt))
+        sampling = {"temperature": SAMPLING["temperature"], "top_p": SAMPLING["top_p"], "top_k": 0}
+        baseline.generate(model, ids, length, processors, do_sample=True, **sampling)
+
+
+def to_markdown(r: Mapping[str, Any]) -> str:
+    """A result of `bench_users` as a table for docs/results.md."""
+    rows = {
+        "tokens a second, all users": f"{r['tokens_per_s']:.0f}",
+        "the same one after the other, `generate`": f"{r['in_turn_tokens_per_s']:.0f}",
+        "ratio": f"{r['ratio']:.1f}",
+        "first token, p50": f"{r['first_token_p50_s']:.2f} s",
+        "first token, p95": f"{r['first_token_p95_s']:.2f} s",
+        "first token of a user alone": f"{r['first_token_alone_s']:.2f} s",
+        "runs refused": str(r["refused"]),
+        "columns without their end": str(r["unfinished"]),
+        "texts equal to the same seed alone": f"{100 * r['equal_to_alone']:.0f} %",
+    }
+    lines = [f"| {r['users']} users, three columns each | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in rows.items()]
+    m = r["machine"]
+    note = (
+        f"{r['rounds']} rounds, {LENGTH} tokens a column at most, {m['cpus']} CPUs that users, server and "
+        f"`generate` share, load {m['load_1min']:.1f}, torch {m['torch']}, {r['dtype']}."
+    )
+    return "\n".join([*lines, "", note])
