@@ -25,6 +25,7 @@ from eft_demo.ui import columns, handlers, lessons, links, replays, restored_run
 from eft_demo.ui import family_menu as menu
 from eft_demo.ui import prompt_formats as formats
 from eft_demo.ui import stream as wire
+from eft_demo.ui import what_if as scoring
 from eft_demo.ui.columns import describe_column, presets
 from eft_demo.ui.family_switch import (
     OVER,
@@ -187,7 +188,17 @@ def heavy_functions(page: Callable[[], Page], turns: Turns) -> list[Callable[...
             lambda visitor: restored_runs.restore_run(page().service, page().live.store, posted, visitor),
         )
 
-    return [save, plot, open_file, open_recorded, restore_run, family_menu]
+    async def what_if(posted: object, request: gr.Request) -> str:
+        begun: list[scoring.Scoring] = []  # the engine scores after the turn, so that others need not wait
+
+        def begin(visitor: Visitor) -> str:
+            begun.append(scoring.begin(page().service, page().live.store, posted, visitor))
+            return ""
+
+        refusal = await in_turn(request, begin)
+        return refusal or await scoring.answer(begun[0], page().service, request.is_disconnected)
+
+    return [save, plot, what_if, open_file, open_recorded, restore_run, family_menu]
 
 
 def forget(page: Page, sessions: Iterable[str]) -> None:
