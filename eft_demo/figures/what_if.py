@@ -1,4 +1,4 @@
-"""The tab of what every slider value would choose. The page draws it from what the server scored, if it did."""
+"""The tab of what every slider value would choose. The page draws it from what the server has scored."""
 
 from eft_demo.figures.tab import PlotTab
 
