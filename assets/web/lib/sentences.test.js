@@ -32,3 +32,11 @@ test("the subject of a sentence names tuning, size or both", () => {
   assert.equal(subjectOf(column()).name, "tuning");
   assert.equal(subjectOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");
 });
+test("at other slider values it says what the same noise chooses, not that it chose the written token", () => {
+  const labels = new Map([[1, "one"], [2, "two"], [9, "nine"]]);
+  const moved = { ...token, v: { alpha: 0 }, would: 9, sure: true };
+  const said = explain(column(), moved, labels).join("");
+  assert.match(said, /^The mix prefers one to two by .* here\. At these slider values the same noise chooses nine\.$/);
+  assert.match(explain(column(), { ...moved, sure: false }, labels).join(""), /probably chooses nine/);
+  assert.match(explain(column(), { ...moved, would: 2 }, labels).join(""), /^Chance decided here/);
+});
