@@ -268,6 +268,7 @@ class Settings:
     max_heavy_each: int = 8  # waiting exports, plots and file openings per page; one is processed at a time
     max_heavy_address: int = 40  # the same per address: a whole class saving at the end of a lesson
     max_heavy_s: float = 30.0  # processor seconds per minute and address for these: half of one processor
+    max_what_if_scores: int = 200  # million log-probs to score other slider values of a text: about 2 s
     prefix_cache_mb: int = 512  # of texts that models have read, for next turns: 9,000 tokens of a 7B model
     max_rooms: int = 32  # class rooms at once; full ones together take a few MB
     max_rooms_address: int = 8  # of these for one address: a school whose classes share it

@@ -2,7 +2,7 @@
 // every change can be found; eslint holds the views to it. At the end: values derived from the state, and events by which a
 // view reports what happened without knowing who listens.
 
-/** @import { AsIf, Askable, ChosenColumn, ClassRoom, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, LinkedView, OpenLesson, PageLine, Place, Poll, RoomNow, Run, Tape, Token, TreeNode, View, Votes } from "./types.js" */
+/** @import { AsIf, Askable, ChosenColumn, ClassRoom, Column, Controls, Conversation, Cover, FamilyMenu, Frame, History, Line, LinkedView, OpenLesson, PageLine, Place, Poll, RoomNow, Run, Scored, Tape, Token, TreeNode, View, Votes } from "./types.js" */
 
 import { NO_CONVERSATION } from "./lib/conversation.js";
 import { controlsOf } from "./lib/counterfactual.js";
@@ -70,6 +70,10 @@ export function noteDrafted(column) { // a token of it was proposed by a draft
   column.drafted = true;
   run.drafted = true;
 }
+
+// What the server scored of a column; null: it was asked, and has not answered or has refused.
+/** @type {(column: Column, scored: Scored | null) => void} */
+export const noteScored = (column, scored) => void (column.scored = scored);
 
 export let paused = false; // the live run waits for a person
 

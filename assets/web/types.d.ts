@@ -47,6 +47,13 @@ export interface Choice {
   id: number;
   sure: boolean; // whether unrecorded tokens have little enough probability
   unrecorded: number | null; // an upper bound for their probability; null: unknown
+  exact?: boolean; // the server scored it
+}
+
+/** What the server scored of a column: by slider value (as text), the positions where it draws another token. */
+export interface Scored {
+  control: string;
+  changes: Map<string, Map<number, number>>;
 }
 
 export interface Filter {
@@ -75,6 +82,7 @@ export interface Token {
   noise?: Known<number>; // its noise, once computed
   would?: number; // counterfactual: what the noise would choose
   sure?: boolean;
+  exact?: boolean;
 }
 
 export interface End {
@@ -99,6 +107,7 @@ export interface Recipe {
   filter: Filter;
   rules: Rules;
   given: number; // so many tokens were given, not drawn
+  scored?: Scored | null; // once the server has scored it
 }
 
 export interface Column extends Recipe {

@@ -17,6 +17,7 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import check_weight
 
 Prompts = Mapping[str, tuple[int, ...]]
+WhatIf = tuple[tuple[Mapping[str, float], ...], ...]  # per forced token, other values of all controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class RunRequest:
     `prompts` has the prompt's token ids per role, each in its own prompt format; where the columns have their
     own earlier answers, `column_prompts` has those of each column, and `prompts` those of the first.
     `forced` is the beginning of every answer, given instead of sampled: the part that a branch keeps, or a
-    text to score.
+    text to score. `what_if` has, for each forced token, equally many other values of all controls, for which
+    the run finds what would have been drawn in its place; they are effective values, not scaled again.
     """
 
     spec: RunSpec
@@ -36,6 +38,7 @@ class RunRequest:
     column_prompts: tuple[Prompts, ...] = ()
     pace: float = 0.0  # tokens a second that a person wants to see; 0 is full speed. It changes no text.
     session: str = ""  # whose texts it may reuse, because many may share an owner's address; "": the owner's
+    what_if: WhatIf = ()
 
     @property
     def reader(self) -> str:
@@ -74,6 +77,8 @@ class Run:
         self.submitted_s = time.perf_counter()
         # While its prompt is read: tokens that its models have read, and all that they must read.
         self.reading: tuple[int, int] | None = None
+        # (column, position) -> what each of the request's `what_if` would have drawn; complete at the end.
+        self.choices: dict[tuple[int, int], tuple[int, ...]] = {}
         self._controls = dict(request.spec.controls)
         self._events: deque[Event] = deque()
         self._open = set(range(len(request.spec.columns)))  # columns that have not ended

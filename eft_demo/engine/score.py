@@ -3,8 +3,9 @@
 One forward per model and chunk scores a finished text, or the part of it that a branch keeps, for every
 column. In float32 a branch with the same controls and seed continues as the original did. In bfloat16, tokens
 read in chunks are rounded differently from tokens read one by one, so a near-tie may occasionally be resolved
-the other way. The same holds for drafts, whose use depends on the machine's load. Knows sequences, slots and
-models; knows nothing about the queue and steps.
+the other way. The same holds for drafts, whose use depends on the machine's load. A run may also ask what
+other controls would have drawn in place of its forced tokens. Knows sequences, slots and models; knows
+nothing about the queue and steps.
 """
 
 from collections import abc
@@ -14,12 +15,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows, stack_rows
-from eft_demo.engine.batch import Feed, make_layout
+from eft_demo.engine.attribution import SampledTokens, StepLogprobs, attribute, mix_rows, stack_rows
+from eft_demo.engine.batch import Feed, Layout, make_layout
 from eft_demo.engine.forward import Forwards, by_feed
 from eft_demo.engine.run import RunRequest
 from eft_demo.engine.sequence import Prefill, Sequence
 from eft_demo.errors import InputError
+from eft_demo.method.counterfactual import choices_at
 from eft_demo.models.protocol import Slot
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import show_value
@@ -86,7 +88,8 @@ def attribute_forced(
 ) -> list[tuple[Sequence, TokenRecord]]:
     """(sequence, record) for each forced token and sequence, ordered by token. Raises ModelFailure.
 
-    All sequences belong to one run and are at the same position.
+    All sequences belong to one run and are at the same position. What it asks of its `what_if` is written to
+    its `choices`.
     """
     start = seqs[0].position
     # One sequence per token and column, so that many tokens are attributed as if they were one step.
@@ -99,9 +102,9 @@ def attribute_forced(
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     ids = torch.tensor([given[seq.position - start] for seq in layout.seqs])
     positions = [seq.position for seq in layout.seqs]
-    records = attribute(
-        [SampledTokens(layout, ids, positions, controls, mix_rows(layout, stack, controls))], count
-    )
+    mixed = mix_rows(layout, stack, controls)
+    records = attribute([SampledTokens(layout, ids, positions, controls, mixed)], count)
+    _note_choices(layout, mixed)
     by_column = {seq.column: seq for seq in seqs}
     found = [(by_column[shadow.column], record) for shadow, record in zip(layout.seqs, records, strict=True)]
     return sorted(found, key=lambda pair: (pair[1].position, pair[0].column))
@@ -109,3 +112,28 @@ def attribute_forced(
 
 def _shadow(seq: Sequence, ahead: int) -> Sequence:
     return replace(seq, position=seq.position + ahead, slots={role: Slot(ahead) for role in seq.roles})
+
+
+def _note_choices(layout: Layout, mixed: StepLogprobs) -> None:
+    """Note what other controls would have drawn in place of the layout's tokens, if the run asks for it."""
+    seqs = layout.seqs[layout.plain :]
+    if mixed.mixture is None or not seqs[0].run.request.what_if:
+        return
+    run, terms = seqs[0].run, mixed.mixture.deltas.shape[1]
+    weights = [
+        [
+            [*(own := seq.recipe.coefficients(values)), *[0.0] * (terms - len(own))]
+            for values in run.request.what_if[seq.position]
+        ]
+        for seq in seqs
+    ]
+    ids = choices_at(
+        mixed.mixture.anchor,
+        mixed.mixture.deltas,
+        torch.tensor(weights),
+        layout.filters,
+        layout.samplings[layout.plain :],
+        [seq.position for seq in seqs],
+    )
+    for seq, drawn in zip(seqs, ids.tolist(), strict=True):
+        run.choices[seq.column, seq.position] = tuple(drawn)

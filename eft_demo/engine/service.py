@@ -4,12 +4,12 @@ Knows family and engine; knows no page and no command line.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.probe import Probe
-from eft_demo.engine.run import Prompts, Run, RunRequest
+from eft_demo.engine.run import Prompts, Run, RunRequest, WhatIf
 from eft_demo.engine.thread import STOPPING, EngineThread
 from eft_demo.engine.zerogpu import GpuDecorator, ZeroGpuEngine
 from eft_demo.errors import EFTError
@@ -116,16 +116,18 @@ class Service:
         owner: str = "",
         pace: float = 0.0,
         session: str = "",
+        what_if: WhatIf = (),
     ) -> Run:
         """Check a spec and submit the run. Raises InputError or Overloaded, with a message for the user.
 
         `forced` are the first tokens of every answer; the run counts towards the share of `owner`,
         and reuses only what has been read for its `session`.
-        `pace` is how many tokens a second a person wants to see; 0 is full speed.
+        `pace` is how many tokens a second a person wants to see; 0 is full speed. `what_if` is as in
+        RunRequest.
         """
         try:
             request = self._request(spec, forced, owner, pace, session)
-            return self.engine.submit(request)
+            return self.engine.submit(replace(request, what_if=what_if) if what_if else request)
         except EFTError as refusal:
             self.engine.counts.refuse(refusal.code)
             raise

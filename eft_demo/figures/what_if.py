@@ -1,4 +1,4 @@
-"""The tab of what every slider value would choose. The page draws it: it needs only what a run records."""
+"""The tab of what every slider value would choose. The page draws it from what the server has scored."""
 
 from eft_demo.figures.tab import PlotTab
 
@@ -8,9 +8,9 @@ WHAT_IF = PlotTab(
     title="What other slider values would choose",
     hint=(
         "What {column} would choose at every value of the slider, with the same noise and the same text "
-        "before. A cell names the token where it changes. Shaded cells are uncertain, because too much "
-        "probability lies on tokens that were not recorded: an empty one probably keeps its token, one with "
-        "“?” probably does not. Press a cell to select that token and move the slider there."
+        "before. A cell names the token where it changes. In rows that no model has scored, shaded cells are "
+        "uncertain: an empty one probably keeps its token, one with “?” probably does not. Press a cell to "
+        "select that token and move the slider there."
     ),
     figure=None,
 )

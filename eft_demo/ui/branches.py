@@ -44,7 +44,7 @@ def start_branch(
     candidate; sampled if absent), `controls` (changed live values), `seed` and `all` (continue every column
     from there, not only this one). Raises EFTError.
     """
-    stored = _continuable_run(service, runs, posted)
+    stored = continuable_run(service, runs, posted)
     index = checked_index(posted.get("column"), len(stored.traces))
     tokens = stored.traces[index].tokens
     token = posted.get("token")
@@ -63,7 +63,7 @@ def start_same_text(
     service: Service, runs: RunStore, posted: Mapping[str, object], visitor: Visitor = NOBODY
 ) -> tuple[Run, StoredRun]:
     """Score the text of one column under every column of a stored run: `posted` has `run` and `column`."""
-    stored = _continuable_run(service, runs, posted)
+    stored = continuable_run(service, runs, posted)
     index = checked_index(posted.get("column"), len(stored.traces))
     tokens = stored.traces[index].tokens
     if not tokens:
@@ -124,7 +124,7 @@ def _changed(spec: RunSpec, posted: Mapping[str, object], part: Rewrite, setting
     )
 
 
-def _continuable_run(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
+def continuable_run(service: Service, runs: RunStore, posted: Mapping[str, object]) -> StoredRun:
     """The stored run, if the loaded models can continue it. Raises InputError.
 
     A run that was generated here continues only with its family. A run from a file continues with the prompts

@@ -15,6 +15,7 @@ from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.ui import columns, handlers, lessons, links, prompt_formats, replays, restored_runs, run_store
 from eft_demo.ui import family_menu as menu
+from eft_demo.ui import what_if as scoring
 from eft_demo.ui.family_switch import Switch
 from eft_demo.ui.posted import error_json
 from eft_demo.ui.visitors import Turns, Visitor, network
@@ -78,7 +79,8 @@ HEAVY: Mapping[str, Heavy] = MappingProxyType(
 def server_functions(served: Served) -> list[Callable[..., str | Awaitable[str]]]:
     """All functions, each under its name, by which Gradio offers it to the page."""
     light = [_light(served, name, act) for name, act in LIGHT.items()]
-    return [*light, *(_heavy(served, name, act) for name, act in HEAVY.items())]
+    heavy = [_heavy(served, name, act) for name, act in HEAVY.items()]
+    return [*light, *heavy, _what_if(served)]
 
 
 def address_of(request: gr.Request) -> str:
@@ -96,13 +98,32 @@ def _light(served: Served, name: str, act: Light) -> Callable[..., str]:
 
 def _heavy(served: Served, name: str, act: Heavy) -> Callable[..., Awaitable[str]]:
     async def call(posted: object, request: gr.Request) -> str:
-        body = await request.json()  # already read; Gradio does not pass the session here
-        visitor = Visitor(str(body.get("session_hash")), address_of(request))
-        work = partial(act, served, posted, request.headers, visitor)
-        try:
-            return await served.turns.take(visitor, work, request.is_disconnected)
-        except EFTError as refusal:
-            return error_json(refusal)
+        return await _in_turn(served, request, partial(act, served, posted, request.headers))
 
     call.__name__ = name
     return call
+
+
+async def _in_turn(served: Served, request: gr.Request, work: Callable[[Visitor], str]) -> str:
+    body = await request.json()  # already read; Gradio does not pass the session here
+    visitor = Visitor(str(body.get("session_hash")), address_of(request))
+    try:
+        return await served.turns.take(visitor, partial(work, visitor), request.is_disconnected)
+    except EFTError as refusal:
+        return error_json(refusal)
+
+
+def _what_if(served: Served) -> Callable[..., Awaitable[str]]:
+    """Begins in turn; the engine scores after the turn, so that others need not wait for it."""
+
+    async def what_if(posted: object, request: gr.Request) -> str:
+        begun: list[scoring.Scoring] = []
+
+        def begin(visitor: Visitor) -> str:
+            begun.append(scoring.begin(served.service(), served.live.store, posted, visitor))
+            return ""
+
+        refusal = await _in_turn(served, request, begin)
+        return refusal or await scoring.answer(begun[0], served.service(), request.is_disconnected)
+
+    return what_if

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from eft_demo.settings import Settings
+from eft_demo.ui import what_if
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
@@ -248,6 +249,41 @@ def test_the_strip_and_the_text_select_each_others_tokens(site: Site) -> None:
     until(page, "document.querySelector('.pane.up .t.parts') !== null")
     assert page.locator(".pane.up .t[aria-pressed=true]").get_attribute("data-i") == "2"
     assert page.locator("[data-part=alpha-value]").inner_text() == "0.00"
+
+
+def note_of_strip(page: Any, words: str) -> None:
+    until(
+        page, "words => document.querySelector('[data-part=strip-note]').textContent.includes(words)", words
+    )
+
+
+def test_the_strip_is_exact_once_the_models_have_scored_the_text(site: Site) -> None:
+    page = opened(site)
+    finish(page, "chant", length=6)
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    page.click("[data-part=tab-strip]")
+    note_of_strip(page, "Every row is exact")
+    grades = page.evaluate("document.querySelector('[data-part=strip-plot]').data[0].z.flat()")
+    assert set(grades) == {0, 3}  # the same token or another one; none is uncertain
+    focus(page, "#eft-alpha")
+    page.keyboard.press("Home")
+    until(page, "document.querySelector('[data-part=as-if-text]').textContent.startsWith('At α 0.00')")
+    page.keyboard.press("End")
+    until(page, "document.querySelector('[data-part=as-if-text]').textContent.startsWith('At α 3.00')")
+    assert sum('"what_if"' in body for body in asked) == 1  # once per run and column
+
+
+def test_where_the_server_refuses_the_estimate_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(what_if, "STEP_SCORES", 1)
+    page = opened(site)
+    finish(page, "chant", length=6)
+    focus(page, "#eft-alpha")
+    page.keyboard.press("Home")
+    until(page, "document.querySelector('[data-part=as-if-text]').textContent.startsWith('Estimated')")
+    page.click("[data-part=tab-strip]")
+    note_of_strip(page, "estimated from the recorded candidates")
+    assert "Estimated" in page.locator("[data-part=as-if-text]").inner_text()
 
 
 def test_typed_text_triggers_no_shortcut(site: Site) -> None:

@@ -13,7 +13,9 @@ from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import parse_schedule
 from eft_demo.method.speculation import Speculation
+from eft_demo.method.weight_filter import WeightFilter
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.trace import TokenRecord
@@ -259,3 +261,74 @@ def test_too_many_forced_tokens_are_rejected(tiny_settings: Settings) -> None:
     engine = toy_engine(toys(), tiny_settings)
     with pytest.raises(InputError, match="5 tokens .* 4[.]"):
         engine.submit(toy_request((1,) * 5, length=4))
+
+
+# -- what other controls would have drawn --
+
+ALPHAS = (0.0, 0.4, 1.0, 1.3, 2.0)
+BLEND = (("Blend", parse("large_base + alpha*(assistant - small_base) + beta*(large_base - small_base)")),)
+
+
+def with_alternatives(asked: RunRequest, records: list[TokenRecord], values: tuple[float, ...]) -> RunRequest:
+    """The request that scores these records' text at their own controls, then at other alphas."""
+    schedule = asked.spec.schedule
+    own_and_others = tuple(
+        (
+            record.controls,
+            *({**record.controls, "alpha": value * schedule.factor(record.position)} for value in values),
+        )
+        for record in records
+    )
+    return replace(same_text(asked, tuple(record.id for record in records)), what_if=own_and_others)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sampling": WARM},
+        {"sampling": COLD},
+        {"sampling": Sampling(temperature=1.4, seed=3)},
+        {"sampling": Sampling(temperature=1, top_k=5, min_p=0.02, seed=4)},
+        {"weight_filter": WeightFilter("top_p", 0.8)},
+        {"weight_filter": WeightFilter("mask", 0.05)},
+        {"schedule": parse_schedule("warmup 8")},
+        {"columns": BLEND, "controls": {"alpha": 1.3, "beta": 0.5}},
+    ],
+)
+def test_other_controls_draw_what_a_run_with_them_draws(
+    engine: Engine, asked: RunRequest, fields: dict[str, Any]
+) -> None:
+    """Until its first other token, a run at another alpha has the same text before each token."""
+    alone = changed(asked, **{"columns": (COLUMNS[2],), **fields})
+    ((original,),) = drive(engine, engine.submit(alone))
+    run = engine.submit(with_alternatives(alone, original.records, ALPHAS))
+    drive(engine, run)
+    own, *others = zip(*(run.choices[0, n] for n in range(LENGTH)), strict=True)
+    assert own == original.ids
+    assert others[ALPHAS.index(1.3)] == original.ids
+    for alpha, scored in zip(ALPHAS, others, strict=True):
+        controls = {**alone.spec.controls, "alpha": alpha}
+        ((rerun,),) = drive(engine, engine.submit(changed(alone, controls=controls)))
+        same = next((n for n in range(LENGTH) if rerun.ids[n] != original.ids[n]), LENGTH)
+        assert scored[: same + 1] == rerun.ids[: same + 1]
+
+
+def test_at_alpha_0_every_token_is_the_one_that_the_base_column_draws(
+    engine: Engine, asked: RunRequest
+) -> None:
+    hot = changed(asked, columns=(COLUMNS[2],), sampling=Sampling(temperature=1.2, seed=11))
+    ((original,),) = drive(engine, engine.submit(hot))
+    run = engine.submit(with_alternatives(hot, original.records, (0.0,)))
+    drive(engine, run)
+    base = changed(hot, columns=(COLUMNS[0],), controls={})
+    forced = [changed(base, forced=original.ids[:n], length=n + 1) for n in range(LENGTH)]
+    drawn = [drive(engine, engine.submit(one))[0][0].ids[-1] for one in forced]
+    assert [run.choices[0, n][1] for n in range(LENGTH)] == drawn
+    assert tuple(drawn) != original.ids
+
+
+def test_a_run_that_asks_for_no_other_controls_finds_none(engine: Engine, asked: RunRequest) -> None:
+    (original,) = drive(engine, engine.submit(asked))
+    run = engine.submit(same_text(asked, original[2].ids))
+    drive(engine, run)
+    assert not run.choices

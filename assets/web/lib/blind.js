@@ -34,7 +34,7 @@ export const blindOrder = (run) => shuffled(run.columns.map((_, p) => p), [run.p
 export function inDisguise(run, order) {
   const columns = order.map((p, k) => ({
     ...run.columns[p], name: "Column " + letterOf(k), kind: "blind", recipe: "", about: "", terms: [], roles: [], drafter: null, v: {},
-    tokens: [], spans: [], ended: null, bars: [{ x: [], y: [] }], remixed: null, drafted: false, view: null, entry: 0, unfolded: 0,
+    tokens: [], spans: [], ended: null, bars: [{ x: [], y: [] }], remixed: null, scored: null, drafted: false, view: null, entry: 0, unfolded: 0,
   }));
   return { ...run, columns, attributed: null, drafted: false };
 }

@@ -1,10 +1,12 @@
-// What another alpha would have chosen, worked out from the recorded candidates: no model runs. A token lists the likeliest
-// candidates only, so every answer has an upper bound for the probability of the others, or says that there is none.
+// What another alpha would have chosen: as the server scored it, or else worked out from the recorded candidates, without a
+// model. A token lists the likeliest candidates only, so an estimate has an upper bound for the probability of the others, or
+// says that there is none.
 // tests/ui/test_counterfactual.py compares it with the real mixture and the real noise.
 //
 //   column  {terms: [[scale, control or null, plus, minus]...], sampling: {temperature, top_p, top_k, min_p, seed},
 //           filter: {kind: "off" | "top_p" | "mask", value}, rules: constants from Python,
-//           unreplayed: [names of active warpers that only Python has]}
+//           unreplayed: [names of active warpers that only Python has],
+//           scored: {control, changes: Map of a slider value -> Map of position -> id that it draws instead}, once known}
 //           plus and minus are places in `roles`, the anchor is 0
 //   token  {i: id, n: position, v: {control: effective value}, y: [anchor, bars..., normaliser, log p],
 //           c: [[id, mix, one per role...]...]}                   nats; null is minus infinity
@@ -98,6 +100,24 @@ function shareOf(logMass, values) {
   return mass / (mass + values.reduce((sum, value) => sum + Math.exp(value - top), 0));
 }
 
+export const keyOfValue = (/** @type {number} */ value) => value.toFixed(6); // of a slider's value in `scored.changes`
+
+// What the server found for these slider values, if it scored them with the other values as recorded. null: not scored.
+/** @type {(column: Recipe, token: Token, sliders: Controls, factor: number) => Choice | null} */
+function scoredAt({ scored }, token, sliders, factor) {
+  if (!scored || sliders[scored.control] === undefined) return null;
+  const { [scored.control]: value, ...others } = sliders, changes = scored.changes.get(keyOfValue(value));
+  const moved = Object.entries(effectiveAt(others, factor)).some(([name, now]) => name in token.v && Math.abs(now - token.v[name]) > 1e-6); // the recorded ones are rounded
+  return changes && !moved ? { id: changes.get(token.n) ?? token.i, sure: true, unrecorded: 0, exact: true } : null;
+}
+
+// The same as `choiceAt` for slider positions: exact where the server scored them.
+/** @type {(column: Recipe, token: Token, sliders: Controls, factors: number[]) => Choice} */
+export function choiceOf(column, token, sliders, factors) {
+  const factor = factorAt(factors, token.n);
+  return scoredAt(column, token, sliders, factor) ?? choiceAt(column, token, effectiveAt(sliders, factor));
+}
+
 // {id, sure, unrecorded}: what the same noise chooses among the recorded tokens if all tokens before it stay the same.
 // `unrecorded` is an upper bound for the probability of all other tokens, null if there is none. A forced token stays
 // as long as the noise chooses the same token as it would at the recorded values.
@@ -148,14 +168,14 @@ export const effectiveAt = (controls, factor) => Object.fromEntries(Object.entri
 export const controlsOf = (column) => [...new Set(column.terms.map((term) => term[1]).filter((name) => name !== null))];
 
 // The token as it would be recorded at these values: with the same fields, so that the same code draws both.
-// `would` is the token that the same noise would choose, `sure` whether that is certain.
+// `would` is the token that the same noise would choose, `sure` whether that is certain, `exact` whether the server scored it.
 /** @type {(column: Recipe, token: Token, sliders: Controls, factors: number[]) => Token} */
 export function remix(column, token, sliders, factors) {
   const factor = factorAt(factors, token.n);
   const mine = Object.fromEntries(Object.entries(sliders).filter(([name]) => name in token.v));
   const v = { ...token.v, ...effectiveAt(mine, factor) };
   if (wayOf(column, token, v) === 1) return token;
-  const { id, sure } = choiceAt(column, token, v);
+  const { id, sure, exact = false } = choiceOf(column, token, mine, factors);
   const mixed = mixedAt(column, token, v);
   const rest = restAt(column, token, v);
   const top = Math.max(...mixed.values(), rest);
@@ -177,6 +197,7 @@ export function remix(column, token, sliders, factors) {
     r: 1 + c.filter((other) => nat(other[1]) > final).length,
     would: id,
     sure,
+    exact,
   };
 }
 

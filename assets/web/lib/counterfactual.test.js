@@ -1,7 +1,7 @@
 // That it equals the real mixture and the real noise is held by tests/ui/test_counterfactual.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { choiceAt, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
+import { choiceAt, choiceOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, remix } from "./counterfactual.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0,
@@ -59,4 +59,14 @@ test("with a warper that only Python knows, the token stays and the choice count
   assert.deepEqual(choiceAt(unknown, token(), { alpha: 1 }), { id: 2, sure: true, unrecorded: 0 });
   const { would, sure } = remix(unknown, token(), { alpha: 0 }, [1], 0.05);
   assert.deepEqual([would, sure], [2, false]);
+});
+
+test("what the server scored replaces the estimate, unless another slider has moved too", () => {
+  const twice = { ...column(), terms: [[1, "alpha", 1, 2], [1, "beta", 1, 2]], scored: { control: "alpha", changes: new Map([["0.500000", new Map([[0, 9]])], ["2.000000", new Map()]]) } };
+  const here = { ...token(), v: { alpha: 1, beta: 1 } };
+  assert.deepEqual(choiceOf(twice, here, { alpha: 0.5 }, [1]), { id: 9, sure: true, unrecorded: 0, exact: true });
+  assert.deepEqual(choiceOf(twice, here, { alpha: 2, beta: 1 }, [1]), { id: here.i, sure: true, unrecorded: 0, exact: true });
+  assert.equal(choiceOf(twice, here, { alpha: 0.5, beta: 2 }, [1]).exact, undefined);
+  assert.equal(choiceOf(twice, here, { alpha: 0.55 }, [1]).exact, undefined);
+  assert.deepEqual([remix(twice, here, { alpha: 0.5, beta: 1 }, [1]).would, remix(twice, here, { alpha: 0.5, beta: 1 }, [1]).exact], [9, true]);
 });

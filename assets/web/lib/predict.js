@@ -44,7 +44,7 @@ export function firstGuess(run, p) {
 /** @type {(run: Run, p: number, i: number) => Run} */
 export function upTo(run, p, i) {
   /** @type {(column: Column, k: number) => Column} */
-  const cut = (column, k) => ({ ...column, tokens: k === p ? column.tokens.slice(0, i) : [], spans: [], ended: null, remixed: null, view: null, entry: 0, unfolded: 0 });
+  const cut = (column, k) => ({ ...column, tokens: k === p ? column.tokens.slice(0, i) : [], spans: [], ended: null, remixed: null, scored: null, view: null, entry: 0, unfolded: 0 });
   return { ...run, columns: run.columns.map(cut), attributed: p };
 }
 

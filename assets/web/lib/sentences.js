@@ -60,8 +60,12 @@ export function explain(column, token, labels, against = null) {
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, chosen, rival);
-  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + flips.text, { ...bold, ...flips.bold });
+  const would = token.would !== undefined && token.would !== token.i ? labels.get(token.would) : ""; // at other slider values
+  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
 }
+
+/** @type {(token: Token) => string} */
+const wouldText = ({ sure }) => " At these slider values the same noise " + (sure ? "chooses" : "probably chooses") + " {w}.";
 
 /** @type {(name: string, logOdds: number, isFirst: boolean, isGiven: boolean) => string} */
 function oneModelText(name, logOdds, isFirst, isGiven) {
@@ -79,7 +83,7 @@ function verdictText(column, token, rows, logOdds, push) {
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
   if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} to it by " + oddsText(logOdds + push) + ".";
-  if (logOdds + push < 0 && token.would !== undefined) return "With the sliders as they are now, the mix prefers {r} by " + oddsText(logOdds + push) + "; {c} was written with other values.";
+  if (logOdds + push < 0 && token.would !== undefined && token.would !== token.i) return "With the sliders as they are now, the mix prefers {r} by " + oddsText(logOdds + push) + "; {c} was written with other values.";
   if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
   if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats to the lead of {c}" + parts + ".";

@@ -1,7 +1,7 @@
 // That it says what the choices say is held by tests/ui/test_counterfactual.py, with plotly.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { STRIP_ROWS, stripFigure } from "./strip.js";
+import { readScored, STRIP_ROWS, stripFigure, valuesToScore } from "./strip.js";
 
 const layout = { height: 350, font: { size: 14 }, xaxis: { tickangle: -40 }, yaxis: { color: "var(--soft)" } };
 const token = { i: 2, n: 0, v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c: [[2, -0.1, -2.5, -1, -4], [1, -1.1, -0.5, -3, -3]] };
@@ -17,7 +17,7 @@ test("a row per value, a cell per token; a change is written into its cell as te
   assert.equal(heat.y.length, STRIP_ROWS);
   assert.deepEqual([heat.y[1], heat.y[12]], ["0.25", "3"]);
   assert.deepEqual(heat.text.slice(0, 4).map(([text]) => text.replace("?", "")), ["&lt;b&gt;", "&lt;b&gt;", "&lt;b&gt;", ""]); // they draw level at 2/3
-  assert.deepEqual([made.xaxis.ticktext, made.xaxis.tickangle, made.yaxis.title.text, note], [["Lima"], -40, "α", ""]);
+  assert.deepEqual([made.xaxis.ticktext, made.xaxis.tickangle, made.yaxis.title.text, note], [["Lima"], -40, "α", "The rows are estimated from the recorded candidates: in some cells it is unknown how much was not recorded."]);
   assert.match(heat.customdata[0][0], /^α 0: &lt;b&gt; \(another/);
 });
 
@@ -28,4 +28,25 @@ test("the layout of the run is left as it is", () => {
 
 test("a warper that only Python knows is named", () => {
   assert.match(stripFigure(run, { ...column, unreplayed: ["Epsilon"] }, "alpha", { low: 0, high: 3 }).note, /Epsilon/);
+});
+
+test("a row that the models have scored is exact, and shows a token that was not recorded", () => {
+  const range = { low: 0, high: 3, step: 0.05 }, values = valuesToScore(range);
+  const labels = new Map([...run.labels, [7, "Cusco"]]);
+  const scored = (asked) => ({ ...column, scored: readScored({ control: "alpha", values: asked, changed: asked.map((value) => (value === 0 ? [[0, 7]] : [])) }) });
+  const { data: [whole], note } = stripFigure({ ...run, labels }, scored(values), "alpha", range);
+  assert.deepEqual(whole.text.flat(), ["Cusco", ...Array(STRIP_ROWS - 1).fill("")]);
+  assert.equal(whole.z.flat().filter((grade) => grade === 1 || grade === 2).length, 0);
+  assert.match(note, /^Every row is exact/);
+  const { data: [some], note: mixed } = stripFigure({ ...run, labels }, scored([0, 1]), "alpha", range);
+  assert.equal(some.text[0][0], "Cusco");
+  assert.match(some.text[1][0], /^&lt;b&gt;/); // estimated, as before
+  assert.match(mixed, /at α 0, 1: these rows are exact\. The other rows are estimated/);
+});
+
+test("the server is asked for 0 and 1, the strip's rows, then every step of the slider, each once", () => {
+  const values = valuesToScore({ low: -3, high: 3, step: 0.05 });
+  assert.deepEqual(values.slice(0, 4), [0, 1, -3, -2.5]);
+  assert.equal(values.length, 121);
+  assert.equal(new Set(values).size, 121);
 });

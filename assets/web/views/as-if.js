@@ -1,5 +1,5 @@
 // The preview of a finished text at other slider values: the numbers of every token, and which tokens the same noise would
-// change. Computed in the page from the recorded candidates, without a model call.
+// change. Computed in the page from the recorded candidates, and exact where the server has scored these values.
 
 import { controlsOf, remix } from "../lib/counterfactual.js";
 import { symbolOf } from "../lib/formats.js";
@@ -10,6 +10,7 @@ import { asIf, on, plotted, run, running, selected, setAsIfState, slidersOf } fr
 import { replot } from "./bars.js";
 import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
+import { scoreColumn } from "./scoring.js";
 import { setControls } from "./sliders.js";
 
 let asWritten = []; // the text shown while no slider is moved
@@ -29,6 +30,7 @@ function setAsIf(sliders) {
     });
     const moved = run.columns.some((column) => column.remixed && column.remixed.some((token, i) => token !== column.tokens[i]));
     if (moved) setAsIfState({ sliders, first, counts });
+    if (moved) run.columns.forEach((column, p) => column.remixed && scoreColumn(p));
   }
   if (!asIf && !before) return;
   if (run) repaint();
@@ -71,8 +73,9 @@ export function describeAsIf() {
   if (!asIf) return void part("as-if-text").replaceChildren(...(aboutRun() || asWritten));
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
-  const texts = ["Estimated from this run at " + values + ": "];
-  if (column.unreplayed.length) texts.push("which tokens would change is unknown: " + column.unreplayed.join(", ") + " needs every token's probability, and the page has only the likeliest.");
+  const exact = column.remixed.every((token, i) => token.exact || token === column.tokens[i]);
+  const texts = [(exact ? "At " : "Estimated from this run at ") + values + ": "];
+  if (column.unreplayed.length && !exact) texts.push("which tokens would change is unknown: " + column.unreplayed.join(", ") + " needs every token's probability, and the page has only the likeliest.");
   else if (first === undefined) texts.push("no token of " + column.name + " would change.");
   else texts.push(asIf.counts[p] + " of " + n + " tokens of " + column.name + " would change, each judged on the text as written; the first is token " + (first + 1) + ": ",
     run.labels.get(column.tokens[first].i), column.remixed[first].sure ? " becomes " : " may become ", run.labels.get(column.remixed[first].would), ".");
@@ -114,4 +117,5 @@ export function listen() {
   asWritten = [...part("as-if-text").childNodes];
   for (const kind of ["plotted", "running", "shown", "taken"]) on(kind, () => (kind === "plotted" ? asIf : !asIf) && describeSoon());
   on("controls", asIfSoon);
+  on("scored", () => asIf && asIfSoon());
 }

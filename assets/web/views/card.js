@@ -4,14 +4,16 @@
 import { percent } from "../lib/formats.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
-import { carded, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
+import { carded, cover, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
 import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
 import { say } from "./messages.js";
 import { waterfallsOf } from "./waterfall.js";
 
 const MEASURED = 800; // at most this many tokens of a run are measured for the height of the card
-let howTo = [], primer = []; // the skeleton's words on how to choose a token, and on what the columns are
+let howTo = [], primer = null; // the skeleton's words on how to choose a token, and its list of what the columns are
+// The recipes that each entry of that list is true of.
+const PRIMED = { Base: /^large_base$/, Tuned: /^(?!large_|.*_base$)\w+$/, "Up-scaled": /^large_base \+ alpha\*\([^+]*- small_base\)$/ };
 const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
 const LINE_PX = 22; // the sentence with most letters may have a line less than another
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
@@ -19,11 +21,23 @@ const LINE_CHARS = 40; // characters that the last line of a sentence may leave 
 export function emptyCard() {
   part("card-title").textContent = "One token, every model";
   part("card-note").replaceChildren(...howTo);
-  part("card-table").replaceChildren(...primer);
+  part("card-table").replaceChildren(primerOf(run ? run.columns : []));
   part("falls").replaceChildren();
   part("card-print").textContent = "";
   part("branching").hidden = true;
   part("card-verdict").hidden = part("card-more").hidden = true;
+}
+
+// What the columns on the page are: in the skeleton's words where these are true of them.
+function primerOf(columns) {
+  if (!columns.length || cover) return primer; // who guesses which column is which needs all of it
+  const list = primer.cloneNode(false);
+  list.append(...columns.flatMap(({ name, recipe, about }) => {
+    const known = PRIMED[name]?.test(recipe) && [...primer.children].find((item) => item.firstElementChild.textContent === name);
+    if (known) return [known.cloneNode(true)];
+    return about ? [showPieces(el("li"), ["", name, ": " + about + "."], "b")] : [];
+  }));
+  return list;
 }
 
 export function drawCard() {
@@ -121,7 +135,7 @@ function previewRival(id) { // shows the waterfall against this candidate while 
 
 export function listen() {
   howTo = [...part("card-note").childNodes];
-  primer = [...part("card-table").childNodes];
+  primer = part("card-table").querySelector(".primer");
   on("selected", drawCard);
   part("card-table").addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr[data-id]");

@@ -197,7 +197,7 @@ function wholeOf(one) {
 }
 
 function storedHead({ labels, bytes, columns, ...first }) {
-  const heads = columns.map(({ tokens, spans, view, remixed, ended, v, entry: _, turns, unfolded, drafted, bars, rules, ...head }) => ({ ...head, bars, text: keyFor(tokens) }));
+  const heads = columns.map(({ tokens, spans, view, remixed, scored, ended, v, entry: _, turns, unfolded, drafted, bars, rules, ...head }) => ({ ...head, bars, text: keyFor(tokens) }));
   return JSON.stringify({ ...first, columns: heads });
 }
 

@@ -93,7 +93,10 @@ async function figureFor(request) {
 }
 
 // A figure that is drawn here grows while a run is replayed; the server has all of the run.
-const keyOf = (request) => JSON.stringify([request, DRAWN_HERE[request.tab] ? run.columns[request.columns[0]].tokens.length : "all"]);
+function keyOf(request) {
+  const here = DRAWN_HERE[request.tab], column = run.columns[request.columns[0]];
+  return JSON.stringify([request, here ? [column.tokens.length, here.stateOf(column)] : "all"]);
+}
 
 function sayOver(name, sentence) { // in the place of the plot
   part(name + "-note").className = "plot-empty";
@@ -174,6 +177,7 @@ function onTabClick(event) {
 export function listen() {
   on("replotted", offerChoices);
   on("draw", () => tab !== "bars" && drawTab());
+  on("scored", () => DRAWN_HERE[tab] && drawSoon());
   on("selected", followSelection);
   on("page", ({ plots }) => plots.forEach(addTab));
   part("tab-bars").addEventListener("click", () => openTab("bars"));

@@ -3,7 +3,7 @@
 
 import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt } from "../lib/counterfactual.js";
 import { plainSigned, shortName, spanOf, symbolOf } from "../lib/formats.js";
-import { FAR_VALUE, mainRival } from "../lib/sentences.js";
+import { mainRival } from "../lib/sentences.js";
 import { finalOf } from "../lib/tokens.js";
 import { el, noHover, verbatim } from "../dom.js";
 
@@ -33,15 +33,16 @@ function logOddsWaterfall(labels, column, token, chosen, other) {
   return fall(["Lead over ", labels.get(other[0])], rows, levelText(column, token, other[0]), Number.isFinite(total) ? total : null);
 }
 
-// The value of each slider at which the two tie, with the others unchanged.
+// The value of each slider at which the two tie, with the others unchanged, if it is on the slider.
 function levelText(column, token, id) {
-  const texts = controlsOf(column).flatMap((control) => {
-    const level = flipsOf(column, token, control).find(([other]) => other === id);
-    if (!level) return [];
-    const value = level[1];
-    return [symbolOf(control) + " " + (Math.abs(value) > FAR_VALUE ? "beyond " + (value < 0 ? "−" : "") + FAR_VALUE : value.toFixed(2).replace("-", "−"))];
+  const controls = controlsOf(column);
+  const texts = controls.flatMap((control) => {
+    const level = flipsOf(column, token, control).find(([other]) => other === id), { lowest, highest } = column.rules;
+    const isOn = level && level[1] >= (control === "beta" ? 0 : lowest) && level[1] <= highest;
+    return isOn ? [symbolOf(control) + " " + level[1].toFixed(2).replace("-", "−")] : [];
   });
-  return texts.length ? "tie at " + texts.join(" or ") : "nats";
+  if (texts.length) return "tie at " + texts.join(" or ");
+  return controls.length === 1 ? "no " + symbolOf(controls[0]) + " on the slider makes them tie" : controls.length ? "no single slider makes them tie" : "nats";
 }
 
 function fall([before, bold], rows, unit, total) {
