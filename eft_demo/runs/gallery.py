@@ -38,7 +38,7 @@ class GalleryEntry:
     holds: Mapping[str, str] = field(default_factory=dict)
 
 
-# A new page shows `up-scaling`: its settings are those of a new page, so that Run there writes the same texts again.
+# A new page shows `up-scaling`, with the settings that it has itself: so Run writes the same texts again.
 _AS_ON_A_NEW_PAGE: dict[str, Any] = {"sampling": Sampling(), "length": None}
 
 

@@ -111,7 +111,8 @@ def test_a_turned_phone_shows_the_legend_above_the_bars(site: Site) -> None:
             """([width]) => {
               const [plot, legend, bars] = ['.main-svg', '.legend', '.nsewdrag']
                 .map((name) => document.querySelector('.plot ' + name).getBoundingClientRect());
-              return width - plot.width < 90 && plot.width < width && legend.top > plot.top + 4 && legend.bottom <= bars.top;
+              const fits = width - plot.width < 90 && plot.width < width;
+              return fits && legend.top > plot.top + 4 && legend.bottom <= bars.top;
             }""",
             arg=[width],
         )
