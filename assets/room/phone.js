@@ -2,7 +2,7 @@
 // of the server are only ever shown as text.
 
 import { postToRoom } from "../web/room-post.js";
-import { linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { lateWords, linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const KEPT = "eft-rooms"; // {last, tokens}: which phone this is in which room, so that its vote stays its own after a reload
 const LOST = "The connection is lost. Your vote is kept, and this page keeps trying.";
@@ -14,6 +14,7 @@ let withdrawn = false; // whether the last question went without its answer
 let waiting = null; // cancels the request for news that is under way
 let turn = 0; // of the loops for news: only the newest goes on
 let wanted = null; // {poll, option}: a vote that the server has not confirmed
+let late = null; // number of the poll that was closed before a vote arrived, until the next vote
 let sending = false; // whether it is under way
 let wake = () => {}; // ends the pause before the next try to send it
 
@@ -55,7 +56,7 @@ async function join(code, invite) {
 }
 
 function askForCode(why) {
-  room = view = wanted = null;
+  room = view = wanted = late = null;
   withdrawn = false;
   part("enter").hidden = false;
   for (const id of ["poll", "code", "inspect", "another"]) part(id).hidden = true;
@@ -98,6 +99,7 @@ async function listenForNews() {
 
 function vote(option) {
   wanted = { poll: view.poll.number, option };
+  late = null;
   show({ ...view, mine: option });
   sendWanted();
 }
@@ -121,10 +123,11 @@ async function sendWanted() {
 }
 
 function settle(status, answer) {
+  if (answer.error === "poll_closed") late = wanted.poll;
   wanted = null;
-  say(status === 200 ? "" : answer.detail || "The vote was refused.");
-  if (status === 200) show(answer);
-  else restart();
+  if (!late) say(status === 200 ? "" : answer.detail || "The vote was refused.");
+  if (status === 200) show(answer.news < view.news ? view : answer); // no longer on its way
+  else restart(); // which also knows whether an earlier vote counts
 }
 
 // Asks for everything again, as after a vote that came too late.
@@ -139,7 +142,9 @@ function show(next) {
   const isNew = next.poll && next.poll.number !== view?.poll?.number;
   withdrawn = !next.poll && (withdrawn || Boolean(view?.poll && !view.poll.revealed));
   view = wanted && next.poll?.number === wanted.poll && !next.poll.revealed ? { ...next, mine: wanted.option } : next;
-  if (isNew) say("");
+  if (isNew && next.poll.number > late + 1) late = null; // that was long ago
+  if (late) say(lateWords(view, late));
+  else if (isNew) say("");
   part("enter").hidden = true;
   part("code").hidden = part("another").hidden = false;
   part("code").textContent = room.code;
@@ -191,7 +196,7 @@ function make(tag, text, name = "") {
 
 function fromAddress() {
   const { code, invite } = readAddress(location.hash);
-  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = null), (withdrawn = false), join(code, invite);
+  if (code && code !== room?.code) turn += 1, waiting?.abort(), (room = view = wanted = late = null), (withdrawn = false), join(code, invite);
   return code;
 }
 

@@ -38,6 +38,12 @@ export function statusOf({ poll, mine }, { withdrawn = false, sending = false } 
   return (sending ? "Your vote is on its way." : "Your vote counts.") + " You can change it until the answer is shown.";
 }
 
+// What became of a vote for the question of this number that came when it was closed already.
+export function lateWords({ poll, mine }, number) {
+  if (poll?.number !== number) return "The last question was closed before your latest vote arrived, so that one did not count.";
+  return "The question was closed before your vote arrived" + (mine === null ? ", so it did not count." : ": the one before it counts.");
+}
+
 // What the link to the full page says: it opens a step of a lesson, or the settings of a run.
 export const linkWords = (link) => (/^lesson=/.test(link)
   ? { label: "Open this step of the lesson", note: "shows its run on the full page, with every token" }

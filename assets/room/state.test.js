@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { linkWords, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { lateWords, linkWords, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const options = [{ id: "7", label: " Lima" }, { id: "9", label: " Peru" }];
 const open = { news: 3, poll: { number: 1, kind: "token", title: "Which?", options, revealed: false }, mine: null, link: "" };
@@ -34,6 +34,12 @@ test("a revealed question shows the answer, the votes, and the probabilities und
   assert.match(statusOf({ ...revealed, mine: "7" }), /right/);
   assert.match(statusOf(revealed), /marked/);
   assert.match(statusOf({ ...revealed, poll: { ...revealed.poll, answer: null } }), /closed/);
+});
+
+test("a vote that came too late is never passed over: whether an earlier one counts, and of which question it was", () => {
+  assert.match(lateWords({ ...revealed, mine: null }, 1), /^The question was closed.*did not count/);
+  assert.match(lateWords(revealed, 1), /the one before it counts/);
+  for (const later of [{ ...open, poll: { ...open.poll, number: 2 } }, { ...open, poll: null }]) assert.match(lateWords(later, 1), /^The last question.*did not count/);
 });
 
 test("the link says what it opens: a step of a lesson, or settings that Run writes again", () => {

@@ -38,6 +38,10 @@ class GalleryEntry:
     holds: Mapping[str, str] = field(default_factory=dict)
 
 
+# A new page shows `up-scaling`, with the settings that it has itself: so Run writes the same texts again.
+_AS_ON_A_NEW_PAGE: dict[str, Any] = {"sampling": Sampling(), "length": None}
+
+
 def _spec(prompt: str, columns: Columns, **more: Any) -> RunSpec:
     return _DEFAULTS.model_copy(update={"prompt": prompt, "columns": columns, **more})
 
@@ -47,7 +51,7 @@ GALLERY = (
         "up-scaling",
         "Up-scaling wins",
         "The base knows, but runs on. The small tuned model is polite, but wrong. Up-scaled has both.",
-        _spec("What is the capital of Kenya?", FIRST),
+        _spec("What is the capital of Kenya?", FIRST, **_AS_ON_A_NEW_PAGE),
         holds={
             "Base": r"Nairobi[^\n]*\n",
             "Tuned": "!Nairobi",
@@ -150,7 +154,12 @@ GALLERY = (
         "speculation",
         "Speculative decoding",
         "The small tuned model drafts tokens, the large base verifies them. The text is the same as without.",
-        _spec("What is the capital of Kenya?", (("Up-scaled", UPSCALED),), speculation=Speculation("on", 4)),
+        _spec(
+            "What is the capital of Kenya?",
+            (("Up-scaled", UPSCALED),),
+            speculation=Speculation("on", 4),
+            **_AS_ON_A_NEW_PAGE,
+        ),
         holds={"Up-scaled": "Nairobi"},
     ),
     GalleryEntry(

@@ -152,3 +152,42 @@ def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) ->
     page.focus("#eft-prompt")
     page.keyboard.type("When?")  # in place of the question that was there
     assert page.input_value("#eft-prompt") == "When?"
+
+
+def test_run_on_a_new_page_writes_the_texts_of_the_recorded_run(site: Site) -> None:
+    welcome(site)
+    page = site.open(1280, 720)
+    page.wait_for_selector(".pane.up .t")
+    recorded = texts(page)
+    page.select_option("[data-part=pace]", "0")
+    page.click("[data-part=run]")
+    page.wait_for_selector(".has-run")
+    wait_end(page)
+    assert texts(page) == recorded
+    page.click("[data-part=teach-open]")
+    menu = page.locator("[data-part=teach-menu]").bounding_box()
+    for item in page.locator("[data-part=teach-menu] .offer:visible").all():
+        assert item.evaluate("b => b.scrollWidth <= b.clientWidth")
+        assert item.bounding_box()["width"] < menu["width"]
+
+
+def test_a_link_with_the_question_of_the_recorded_run_keeps_its_settings(site: Site) -> None:
+    welcome(site)
+    page = site.open(1280, 720)
+    page.wait_for_selector(".pane.up .t")
+    page.locator(".pane").nth(1).locator(".t").nth(2).click()
+    page.wait_for_function("location.hash.includes('selected=2.3')")
+    fresh = page.evaluate("location.hash")
+    page.focus("#eft-alpha")
+    page.keyboard.press("End")
+    page.wait_for_function("location.hash.includes('alpha=3')")
+    linked = page.evaluate("location.hash")
+    page = site.open(1280, 720, query="/" + linked)
+    page.wait_for_selector("[data-part=notice]:visible")
+    assert stays(page, "[data-part=columns]"), "other texts than those of the link"
+    assert page.input_value("#eft-alpha") == "3" and page.locator(".pane .t").count() == 0
+    assert "Run" in page.inner_text("[data-part=notice]")
+    page = site.open(1280, 720, query="/" + fresh)
+    page.wait_for_selector(".pane .t[aria-pressed=true]")
+    assert page.locator(".pane").nth(1).locator(".t").nth(2).get_attribute("aria-pressed") == "true"
+    assert "recorded" in page.inner_text("[data-part=notice]")

@@ -54,7 +54,7 @@ def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)
     seen = page.inner_text(".eft")
-    assert "Tap a token" in seen
+    assert "Once a text is there, tap a token" in seen
     run(page, "gold", 20)
     wait_end(page)
     page.locator(".pane.up .t").first.tap()
@@ -98,6 +98,24 @@ def test_on_a_phone_on_its_side_the_card_is_a_sheet_under_the_token(site: Site) 
     assert sheet["y"] + sheet["height"] == 360
     assert page.locator("[data-part=card-title]").bounding_box()["y"] < 360
     assert violations(page) == []
+
+
+def test_a_turned_phone_shows_the_legend_above_the_bars(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    run(page, "gold silver tin", 20)
+    wait_end(page)
+    page.wait_for_selector(".plot .legend")
+    for width, height in ((740, 360), (360, 740)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            """([width]) => {
+              const [plot, legend, bars] = ['.main-svg', '.legend', '.nsewdrag']
+                .map((name) => document.querySelector('.plot ' + name).getBoundingClientRect());
+              const fits = width - plot.width < 90 && plot.width < width;
+              return fits && legend.top > plot.top + 4 && legend.bottom <= bars.top;
+            }""",
+            arg=[width],
+        )
 
 
 def test_a_scroll_that_begins_on_the_slider_leaves_it_where_it_was(site: Site) -> None:

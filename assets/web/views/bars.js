@@ -59,18 +59,22 @@ export function addBars(token) {
   figure.layout.xaxis.ticktext.push(tickLabel(token.s || run.labels.get(token.i)));
 }
 
+const sizesOf = (layout) => [layout?.width, layout?.height, layout?.font.size].join();
+
 async function drawBars() {
   if (!figure || !figure.data[0].x.length) return;
   if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");
-  const fresh = !box.data, layout = layoutNow(box);
+  const fresh = !box.data, layout = layoutNow(box), before = sizesOf(box.layout);
   const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
   if (partly) layout.yaxis.range = wholeHeight();
   const bold = selected?.p === plotted ? selected.i : "";
   layout.datarevision = [figure.data[0].x.length, partly, bold].join(); // else plotly keeps the tokens and names of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
   await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
+  // Plotly puts the legend where it fitted at the last size, that is over the bars; drawn once more, it is above them.
+  if (!fresh && before !== sizesOf(layout)) await Plotly.redraw(box);
   if (!fresh) return;
   noteOwnView(box, "bars");
   box.on("plotly_relayout", () => running && drawSoonest()); // with all tokens

@@ -6,6 +6,7 @@ import { part } from "../dom.js";
 import { config, conversation, nonce, run, wanted } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { settle } from "./memory.js";
+import { notice } from "./messages.js";
 import { allSettings, fitPrompt } from "./settings.js";
 import { take } from "./stream.js";
 
@@ -14,10 +15,13 @@ const isUntouched = () => !run && ["", config.welcome.prompt].includes(part("pro
 
 const isSame = (fresh, now) => !changesFrom(fresh, now).length && JSON.stringify(fresh.controls) === JSON.stringify(now.controls);
 
-// `fresh` are the settings that the page began with. A link with others is about other texts than the recorded ones.
+// A link with other settings than a new page's is about other texts than the recorded ones, and branches must be written.
+const isOfOthers = (fresh) => wanted && (wanted.branches?.length || !isSame(fresh, allSettings()));
+
+// `fresh` are the settings that the page began with, which are also those of the recorded run.
 export async function welcome(fresh) {
-  if (!config.welcome || !isUntouched() || conversation.turns.length || (wanted && !isSame(fresh, allSettings()))) return;
-  const asked = nonce, answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
+  if (!config.welcome || !isUntouched() || conversation.turns.length || isOfOthers(fresh)) return;
+  const asked = nonce, linked = Boolean(wanted), answer = await answerOf(server.open_recorded({ name: config.welcome.name }));
   if (answer.error || asked !== nonce || !isUntouched()) return; // something else came first
   const [first, ...lines] = linesOf(answer);
   part("prompt").value = first.prompt;
@@ -26,6 +30,7 @@ export async function welcome(fresh) {
   take(lines);
   setSliders();
   settle();
+  if (linked) notice("These settings come from a link. Here are the texts that they give, as they were recorded.");
 }
 
 // Typing replaces the question that the page began with.
