@@ -39,6 +39,10 @@ export function piecesOf({ tokens }, blanks) {
 /** @type {(run: Run, column: Column, i: number) => string[]} */
 export const wordsFor = (run, column, i) => shuffled(candidatesOf(column.tokens[i], run.labels).map((id) => run.labels.get(id)), [run.prompt, column.recipe, i].join("\n"));
 
+// What the sliders of a column were at each blank: they may move within a text.
+/** @type {(column: Column, blanks: number[]) => { control: string, values: number[] }[]} */
+export const slidersAt = (column, blanks) => controlsOf(column).map((control) => ({ control, values: blanks.map((i) => column.tokens[i].v[control]) }));
+
 // A sum to do for each blank: the parts of its log-prob, which are given, and what they make.
 /** @type {(column: Column, i: number) => { parts: number[], logprob: number, probability: number }} */
 export function sumOf(column, i) {

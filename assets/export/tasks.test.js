@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "./tasks.js";
+import { blanksOf, piecesOf, slidersAt, sumOf, tieOf, wordsFor } from "./tasks.js";
 
 const labels = /** @type {any} */ (new Map([[1, "of"], [2, "Lima"], [3, "Peru"]]));
 // Two candidates: the base prefers 1 by 2 nats, tuning pushes 2 by 3.
@@ -41,6 +41,12 @@ test("the parts that are given add up to the number to find", () => {
   assert.ok(Math.abs(parts.reduce((sum, part) => sum + part, 0) - logprob) < 1e-9);
   assert.equal(probability, Math.exp(logprob));
   assert.deepEqual(sumOf(makeColumn([token(0, 1)], { terms: [] }), 0).parts, [-2.5]);
+});
+
+test("the sheet states the sliders of the recipe at every blank", () => {
+  const column = makeColumn([token(0, 1), token(1, 2, { v: { alpha: 2, beta: 1 } })]);
+  assert.deepEqual(slidersAt(column, [0, 1]), [{ control: "alpha", values: [1, 2] }]);
+  assert.deepEqual(slidersAt(makeColumn([token(0, 1)], { terms: [] }), [0]), []);
 });
 
 test("the alpha to find is the difference of the log-probs over that of the changes", () => {

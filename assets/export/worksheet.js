@@ -4,13 +4,14 @@
 import { el, mount, part, showText, verbatim } from "../web/dom.js";
 import { roleName, shareText, symbolOf } from "../web/lib/formats.js";
 import { grow, makeRun } from "../web/lib/runs.js";
-import { blanksOf, piecesOf, sumOf, tieOf, wordsFor } from "./tasks.js";
+import { blanksOf, piecesOf, slidersAt, sumOf, tieOf, wordsFor } from "./tasks.js";
 
 const { rules, details, lines: [first, ...lines] } = JSON.parse(document.getElementById("run").textContent);
 const run = makeRun(first, rules);
 const GAP = "________";
 
 const number = (value) => (Number.isFinite(value) ? (value < -0.005 ? "−" : "") + Math.abs(value).toFixed(2) : "−∞");
+const difference = (value, less) => number(value) + (less < 0 ? " + " : " − ") + number(Math.abs(less));
 const word = (text) => verbatim(showText(el("bdi", "word"), text));
 
 // The text with numbered blanks, or, in the key, with the words in them.
@@ -21,6 +22,14 @@ function textWith(column, blanks, isKey) {
     else box.append(el("b", "blank", "(" + piece + ")"), isKey ? word(column.tokens[blanks[piece - 1]].s.trim()) : GAP);
   }
   return box;
+}
+
+// The sum says nothing without α, which the recipe leaves open: one value, or one for each blank if it moved.
+function slidersText(column, blanks) {
+  return slidersAt(column, blanks).map(({ control, values }) => {
+    const texts = values.map(number), same = texts.every((text) => text === texts[0]);
+    return ", " + symbolOf(control) + " = " + (same ? texts[0] : texts.map((text, k) => text + " at (" + (k + 1) + ")").join(", "));
+  }).join("");
 }
 
 function table(heads, rows) {
@@ -64,8 +73,9 @@ function tie(column, blanks, { i, rows, scale, value }, isKey) {
   what.append("At blank (" + (blanks.indexOf(i) + 1) + "), compare ", word(labels[0]), " with ", word(labels[1]), ". Δ is what tuning changed, the difference of the last two columns. Find the " + control + " at which both are equally likely.");
   const heads = ["token", "log p, " + roleName(column.roles[0]), roleName(column.roles[plus]), roleName(column.roles[minus]), "Δ"];
   box.append(what, table(heads, rows.map((row, k) => [word(labels[k]), ...[row.anchor, row.plus, row.minus].map(number), isKey ? number(row.delta) : ""])));
-  const answer = el("p", "", isKey ? control + " = (difference of the log p) / (difference of the Δ" + (scale === 1 ? "" : ", times " + number(scale)) + ") = " + number(value) : control + " = " + GAP);
-  box.append(answer);
+  const [own, other] = rows, ratio = "(" + difference(other.anchor, own.anchor) + ") / (" + (scale === 1 ? "" : number(scale) + " · (") + difference(own.delta, other.delta) + (scale === 1 ? "" : ")") + ")";
+  if (isKey) box.append(el("p", "", "The log p of the second token minus that of the first, over the Δ of the first minus that of the second" + (scale === 1 ? "" : ", times " + number(scale)) + ":"));
+  box.append(el("p", "", control + " = " + (isKey ? ratio + " = " + number(value) : GAP)));
   return box;
 }
 
@@ -102,7 +112,7 @@ else {
   const column = run.columns[shown], blanks = blanksOf(column, run.labels);
   for (const [name, isKey] of [["sheet", false], ["key", true]]) {
     const who = el("p", "who");
-    who.append("Written by ", word(column.name), ": ", verbatim(el("code", "", column.recipe)));
+    who.append("Written by ", word(column.name), ": ", verbatim(el("code", "", column.recipe)), slidersText(column, blanks));
     part(name).append(who, textWith(column, blanks, isKey), ...sheet(column, blanks, isKey));
   }
 }

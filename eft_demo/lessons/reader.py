@@ -115,7 +115,10 @@ def lesson_files(folder: Path = LESSONS) -> list[Path]:
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read and check a lesson. Raises LessonError, which names file, line and entry."""
+    """Read and check a lesson.
+
+    Raises LessonError, which names file, line and entry, but not the folder, because visitors read it.
+    """
     try:
         top = read_yaml(path, ADVICE)
         parts = top.table(LESSON, required=LESSON)
@@ -126,7 +129,7 @@ def read_lesson(path: Path) -> Lesson:
     except LessonError:
         raise
     except EFTError as error:  # of the YAML file, where it is called a family's
-        raise LessonError(str(error)) from None
+        raise LessonError(str(error).replace(str(path), path.name)) from None
     return Lesson(path.stem, title, steps)
 
 

@@ -160,3 +160,9 @@ def test_a_hostile_lesson_is_shown_as_text(
     assert page.locator(".lesson img").count() == 0
     page.evaluate("location.hash = 'lesson=<i>none</i>'")
     page.wait_for_function("document.querySelector('.lesson').innerText.includes('There is no lesson')")
+    page.evaluate("history.replaceState(null, '', '/')")
+    page.reload()
+    page.locator("[data-part=lesson-choice] option").first.wait_for(state="attached")
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator("[data-part=lesson-open]").press("Enter")  # not again the one that cannot be read
+    page.wait_for_function("document.querySelector('.lesson').innerText.includes(\"no lesson 'ten-steps'\")")

@@ -176,6 +176,7 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page.wait_for_selector(".t[aria-pressed=true]")
     page.keyboard.press("b")
     page.wait_for_selector("[data-option=A]")
+    assert page.locator("[data-part=notice]").is_hidden()  # its place belongs to the texts
     page.keyboard.press("Escape")  # first the question, then the large screen
     assert page.locator("[data-part=poll]").is_hidden() and page.locator("[data-part=presented]").is_visible()
     assert page.evaluate("document.activeElement.dataset.part") == "presented-prompt"
@@ -186,12 +187,19 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page.keyboard.press("PageDown")  # the next step of the lesson is about the whole texts
     page.wait_for_function("document.querySelector('[data-part=lesson-at]').textContent.startsWith('Step 7')")
     assert page.locator("[data-part=poll]").is_hidden()
+    page.wait_for_selector(".pane h2 >> text='Alpha 5'")
+    page.wait_for_selector("[data-part=no-sliders]")
+    assert page.get_by_text("move α").count() == 0 or page.get_by_text("move α").is_hidden()
 
 
 def test_what_a_lesson_points_at_is_seen_on_the_large_screen(site: Site) -> None:
     page = site.open(1280, 720, query="/#lesson=ten-steps&step=2")
     page.wait_for_selector(".t[aria-pressed=true]")
     choose(page, "present")
+    page.wait_for_selector(".plot .legendtext >> text='α · (assistant − small base)'")
+    legend = page.locator(".plot .legend")
+    assert "Up-scaled" in legend.text_content()
+    assert legend.locator(".scrollbar").get_attribute("height") == "0"
     page.click("text='First token'")
     page.wait_for_function("document.querySelector('[data-part=peek]').textContent.includes('token 1 of')")
     page.click("text='Name of the capital'")
@@ -226,6 +234,7 @@ def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: 
     sheet.goto((tmp_path / "sheet.html").as_uri())
     asked, key = (sheet.locator(f"[data-part={name}]") for name in ("sheet", "key"))
     assert "Great" not in asked.locator(".sheet-text").inner_text()
+    assert "α = 1.00" in asked.locator(".who").inner_text()  # without it the sums say nothing
     assert (
         "Great" in key.locator(".sheet-text").inner_text()
         and "Great" in asked.locator("table").first.inner_text()

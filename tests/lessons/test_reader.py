@@ -127,14 +127,16 @@ def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, old: str, new: st
     with pytest.raises(LessonError, match=message) as refusal:
         read_lesson(written(tmp_path, GOOD.replace(old, new)))
     assert "mine.yaml" in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"title: x\n" * 30_000, b"<html>", b"- 1\n"])
 def test_a_file_that_is_no_lesson_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
-    with pytest.raises(LessonError, match=r"mine\.yaml"):
+    with pytest.raises(LessonError, match=r"mine\.yaml") as refusal:
         read_lesson(path)
+    assert str(tmp_path) not in str(refusal.value)  # every visitor may read it
     with pytest.raises(LessonError):
         read_lesson(tmp_path / "absent.yaml")
 

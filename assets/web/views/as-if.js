@@ -67,10 +67,17 @@ function aboutRun() {
   return [strip, text];
 }
 
+function describeRun() {
+  const steered = !run || run.columns.some((column) => controlsOf(column).length);
+  part("as-if-text").replaceChildren(...((steered || !running) && aboutRun() || asWritten));
+  const hint = part("as-if-text").querySelector(".by-slider");
+  if (hint) hint.hidden = !steered;
+}
+
 export function describeAsIf() {
   part("as-if").classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
-  if (!asIf) return void part("as-if-text").replaceChildren(...(aboutRun() || asWritten));
+  if (!asIf) return describeRun();
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], n = column.tokens.length;
   const values = Object.entries(asIf.sliders).map(([name, value]) => symbolOf(name) + " " + value.toFixed(2)).join(", ");
   const exact = column.remixed.every((token, i) => token.exact || token === column.tokens[i]);

@@ -7,7 +7,7 @@ import { menuOption, onNewWidth, part } from "../dom.js";
 import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
+  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
 } from "./plotting.js";
 
 const LEGEND_ROW_PX = 20; // its rows reduce the height of the bars
@@ -103,14 +103,14 @@ function onPlotClick(event) {
 function layoutNow(box) {
   const layout = themed(figure.layout);
   const n = figure.data[0].x.length;
-  const room = Math.max(6, Math.floor((widthOf(box) - 60) / tokenPx(box)));
+  const room = Math.max(6, Math.floor((widthOf(box) - 60 - legendPx(box)) / tokenPx(box)));
   const own = ownViews.bars;
   layout.xaxis.autorange = own === "all";
   if (own !== "all") layout.xaxis.range = own || windowOf(n, room);
   layout.width = widthOf(box);
-  const extra = LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * entryPx(box)) / widthOf(box)) - 2);
+  const extra = legendPx(box) ? 0 : LEGEND_ROW_PX * Math.max(0, Math.ceil((figure.data.length * entryPx(box)) / widthOf(box)) - 2);
   fitHeight(layout, heightOf(box) + extra);
-  enlarge(box, layout);
+  enlarge(box, layout, tickLabel(run.columns[plotted].name, 20));
   box.style.height = layout.height + "px";
   layout.font.family = getComputedStyle(box).fontFamily;
   layout.shapes = turnLines();

@@ -184,7 +184,7 @@ function viewNow() {
   return {
     selected, plotted, of: run && currentNode() ? sameOf(currentNode()) : null,
     colour: part("colour").value, numbers: part("numbers").checked, pace: part("pace").value,
-    lesson: lesson && { name: lesson.name, at: lesson.at }, asking: Boolean(poll && !poll.revealed),
+    lesson: lesson && !lesson.broken ? { name: lesson.name, at: lesson.at } : null, asking: Boolean(poll && !poll.revealed),
     drawer, caret, scroll: window.scrollY,
   };
 }

@@ -59,12 +59,20 @@ const LOW_PX = 240; // a plot lower than this has narrower margins
 const presentedPx = (box) => (box.closest(".presenting") ? parseFloat(getComputedStyle(box).fontSize) : 0);
 export const tokenPx = (box) => (presentedPx(box) * 2.6 || PX_PER_TOKEN);
 
-export function enlarge(box, layout) {
-  const px = presentedPx(box);
+// On a wide screen the legend is beside the bars, which need the height, and names the plotted column.
+const LEGEND_EM = 15;
+export const legendPx = (box) => (widthOf(box) > 50 * presentedPx(box) ? LEGEND_EM * presentedPx(box) : 0);
+
+export function enlarge(box, layout, name) {
+  const px = presentedPx(box), beside = legendPx(box);
   if (!px) return;
-  layout.showlegend = layout.height > 7.5 * px; // else the bars need the room
+  layout.showlegend = Boolean(beside) || layout.height > 7.5 * px;
   layout.font.size = px;
-  Object.assign(layout.margin, { t: layout.showlegend ? 1.8 * px : 4, b: 3.4 * px, l: 4 * px });
+  Object.assign(layout.margin, { t: beside || !layout.showlegend ? 4 : 1.8 * px, b: 3.4 * px, l: 4 * px });
+  if (!beside) return;
+  Object.assign(layout.margin, { r: beside, autoexpand: false }); // else plotly adds the legend's size once more
+  Object.assign(layout.legend, { orientation: "v", x: 1.01, xanchor: "left", y: 1, yanchor: "top", maxheight: layout.height, title: { text: "<b>" + name + "</b>" } });
+  layout.legend.font.size = 0.82 * px;
 }
 
 export function fitHeight(layout, height) {

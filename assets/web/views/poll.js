@@ -10,11 +10,12 @@ import { addGuess, closePoll, cover, emit, guesses, on, openPoll, poll, revealPo
 import { show } from "./branching.js";
 import { select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
-import { say } from "./messages.js";
+import { notice, say } from "./messages.js";
 
 // Opens the question and shows only that part of the run which `next` leaves visible.
 /** @type {(question: import("../types.js").Poll, next: import("../types.js").Cover) => void} */
 export function askClass(question, next) {
+  if (!part("presented").hidden) notice(""); // it has been read, and the texts need its place
   openPoll(question);
   setCover(next);
   show(next.seen);
