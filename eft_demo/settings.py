@@ -350,7 +350,7 @@ class Settings:
             object.__setattr__(self, "base_url", server_url("EFT_BASE_URL", self.base_url))
             if self.family == AUTO_FAMILY:
                 raise InputError(
-                    "EFT_BASE_URL needs a family by its name, not auto, for the server's model decides which one "
+                    "EFT_BASE_URL needs a family by its name, not auto: the server's model decides which one "
                     "fits."
                 )
         if not (self.base_key.isascii() and self.base_key.isprintable()) or " " in self.base_key:
