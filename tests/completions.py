@@ -1,6 +1,7 @@
-"""A completion server on this machine, with vLLM's wire format, that serves a small torch model and any fault."""
+"""A completion server with vLLM's wire format, for small torch models and any fault."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,7 @@ class Completions:
         self.max_model_len: int | None = 129
         self.tokenize: Callable[[str], object] | None = None
         self.answer_on = threading.Event()  # ends what hangs
+        self.open: list[socket.socket] = []
         self.port = 0
         self.start()
 
@@ -68,6 +70,10 @@ class Completions:
         self.http.shutdown()
         self.http.server_close()
         self.thread.join()
+        for connection in self.open:
+            with suppress(OSError):  # the client has closed it
+                connection.shutdown(socket.SHUT_RDWR)
+        self.open.clear()
 
     def strike(self, fault: str, times: int = 10**9) -> None:
         self.fault, self.strikes = fault, times
@@ -79,6 +85,7 @@ class Completions:
             self.start()
         self.answer_on.set()
         self.fault, self.strikes = "", 0
+        self.answer_on = threading.Event()
 
     @torch.inference_mode()
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +100,10 @@ class Completions:
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                server.open.append(self.connection)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -138,7 +149,7 @@ class Completions:
         fault = self.fault if self.strikes > 0 else ""
         self.strikes -= 1
         if fault == "hang":
-            self.answer_on.wait()
+            self.answer_on.wait(60)
             handler.close_connection = True
         elif fault.isdecimal():
             handler.send({"error": {"message": "too hot"}}, int(fault), "http://127.0.0.2:1/elsewhere")

@@ -174,7 +174,8 @@ def _row(server: CompletionServer, table: Mapping[str, Any]) -> Any:
     if not all(key.startswith(KEY) for key in table):
         raise ValueError("a key is not a token id")
     ids = np.fromiter((int(key.removeprefix(KEY)) for key in table), np.int64, len(table))
-    values = np.array(list(table.values()), dtype=np.float32)
+    # A NaN comes as null where JSON has no NaN.
+    values = np.array([math.nan if value is None else value for value in table.values()], np.float32)
     if not len(ids) or ids.min() < 0 or len(np.unique(ids)) < len(ids):
         raise ValueError("an id is missing or occurs twice")
     if ids.max() >= len(ids):
@@ -182,8 +183,8 @@ def _row(server: CompletionServer, table: Mapping[str, Any]) -> Any:
     if np.isnan(values).any() or np.isposinf(values).any():
         raise server.fault(
             "sent log-probs that are not numbers (NaN or infinity)",
-            "The usual causes are damaged weights and half-precision overflow: please start it with --dtype "
-            "bfloat16 or float32.",
+            "Please check its weights, and start it with --dtype bfloat16 or float32: half precision may "
+            "overflow.",
         )
     row = np.empty(len(ids), np.float32)
     row[ids] = np.where(values <= LOWEST, -np.inf, values)

@@ -1,12 +1,13 @@
-"""A model on a completion server: the texts of the same model here, and every fault of the server in a sentence.
+"""A model on a completion server: the texts of the same model here, and every fault in a sentence.
 
-The server is real HTTP on this machine with vLLM's wire format (`tests/completions.py`). With `--remote URL`, a
-real one that serves the bundled large base is asked too (docs/deploying.md says how to start it).
+The server is real HTTP on this machine with vLLM's wire format (`tests/completions.py`). With `--remote URL`,
+a real one that serves the bundled large base is asked too (docs/deploying.md says how to start it).
 """
 
 import json
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ def prompts_of(family: Family) -> dict[str, tuple[int, ...]]:
     return {role: tuple(encode_prompt(family, role, QUESTION)) for role in family.roles}
 
 
+def own_file(tiny_assets: Path, folder: Path, roles: Mapping[str, Mapping[str, str]]) -> Path:
+    """A family file of one's own with the tiny models, except for these roles."""
+    tiny = tiny_assets / "tiny"
+    table = yaml.safe_load((tiny / "family.yaml").read_text())
+    table["roles"] = {role: str(tiny / role) for role in table["roles"]} | roles
+    shutil.copy(tiny / "tokenizer.json", folder)
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump({**table, "bos": None, "tokenizer": "tokenizer.json"}))
+    return file
+
+
 def ask(family: Family, engine: Engine, **fields: Any) -> list[ColumnTrace]:
     fields = {"columns": three("assistant"), "sampling": WARM, "length": LENGTH, **fields}
     return finished(engine, make_request(prompts_of(family), controls={"alpha": 1.5}, **fields))
@@ -113,17 +125,14 @@ def test_two_models_of_one_server_in_every_kind_of_recipe(
     )
     here = ask(tiny_family, engine_of(tiny_family, tiny_settings), columns=columns)
     with serving(tiny_assets / "tiny", {"base": "large_base", "tuned": "large_tuned"}) as server:
-        table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-        table["roles"] = {role: str(tiny_assets / "tiny" / role) for role in table["roles"]}
-        table["roles"]["large_base"] = {"url": server.url, "model": "base"}
-        table["roles"]["large_tuned"] = {"url": server.url, "model": "tuned"}
-        file = tmp_path / "far.yaml"
-        file.write_text(yaml.safe_dump({**table, "bos": None}))
-        family = load_family(read_entry(file), tiny_settings)
+        roles = {
+            "large_base": {"url": server.url, "model": "base"},
+            "large_tuned": {"url": server.url, "model": "tuned"},
+        }
+        family = load_family(read_entry(own_file(tiny_assets, tmp_path, roles)), tiny_settings)
         assert family.vocab == tiny_family.vocab
-        assert_same(
-            ask(family, engine_of(family, tiny_settings), columns=columns, speculation=speculation), here
-        )
+        engine = engine_of(family, tiny_settings)
+        assert_same(ask(family, engine, columns=columns, speculation=speculation), here)
 
 
 def test_a_given_text_is_read_and_continued_as_here(tiny_family: Family, settings: Settings) -> None:
@@ -379,11 +388,8 @@ def test_a_family_files_own_server_does_not_get_the_key(
     tiny_assets: Path, settings: Settings, tmp_path: Path
 ) -> None:
     with serving(tiny_assets / "tiny", {MODEL: "large_base"}) as other:
-        table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-        table["roles"] = {role: str(tiny_assets / "tiny" / role) for role in table["roles"]}
-        table["roles"]["large_tuned"] = {"url": other.url}
-        (tmp_path / "own.yaml").write_text(yaml.safe_dump({**table, "bos": None}))
-        opened = open_family(str(tmp_path / "own.yaml"), replace(settings, base_key=KEY))
+        file = own_file(tiny_assets, tmp_path, {"large_tuned": {"url": other.url}})
+        opened = open_family(str(file), replace(settings, base_key=KEY))
         assert isinstance(opened.models["large_tuned"], RemoteModel)
         assert other.keys and set(other.keys) == {None}
 
@@ -398,11 +404,8 @@ def test_a_url_that_cannot_be_used_is_refused_unseen(url: str, tmp_path: Path, t
     with pytest.raises(InputError, match="--base-url") as caught:
         Settings().changed({"base_url": url}, {"base_url": "--base-url"})
     assert "hunter2" not in str(caught.value)
-    table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-    table["roles"]["large_base"] = {"url": url}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(FamilyError, match=r"large_base\.url") as refused:
-        read_entry(tmp_path / "own.yaml")
+        read_entry(own_file(tiny_assets, tmp_path, {"large_base": {"url": url}}))
     assert "hunter2" not in str(refused.value)
 
 
@@ -428,33 +431,23 @@ def test_urls_are_written_alike() -> None:
 def test_family_files_that_make_no_sense_are_refused(
     tiny_assets: Path, tmp_path: Path, role: str, change: dict[str, str], names: str
 ) -> None:
-    table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-    table["roles"][role] = change
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(FamilyError, match=names):
-        read_entry(tmp_path / "own.yaml")
+        read_entry(own_file(tiny_assets, tmp_path, {role: change}))
 
 
 def test_an_adapter_needs_its_base_here(tiny_assets: Path, tmp_path: Path) -> None:
-    table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-    table["roles"]["large_tuned"] = {"path": "large_tuned", "adapter_of": "large_base"}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**table, "tokenizer": "small_base"}))
-    with pytest.raises(FamilyError, match="large_tuned.*EFT_BASE_URL"):
-        find_entry(str(tmp_path / "own.yaml"), Settings(base_url="http://h/v1"))
-    table["roles"]["large_base"] = {"url": "http://h/v1"}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**table, "tokenizer": "small_base"}))
+    roles = {"large_tuned": {"path": "large_tuned", "adapter_of": "large_base"}}
+    with pytest.raises(FamilyError, match="EFT_BASE_URL.*large_tuned"):
+        find_entry(str(own_file(tiny_assets, tmp_path, roles)), Settings(base_url="http://h/v1"))
     with pytest.raises(FamilyError, match="large_tuned.*server"):
-        read_entry(tmp_path / "own.yaml")
+        read_entry(own_file(tiny_assets, tmp_path, {**roles, "large_base": {"url": "http://h/v1"}}))
 
 
 def test_a_role_that_is_the_same_model_has_rows_of_its_own_on_the_server(
     tiny_assets: Path, settings: Settings, tmp_path: Path, server: Completions
 ) -> None:
-    table = yaml.safe_load((tiny_assets / "tiny" / "family.yaml").read_text())
-    table["roles"] = {role: str(tiny_assets / "tiny" / role) for role in table["roles"]}
-    table["roles"]["large_tuned"] = {"same_as": "large_base", "prompt": "Be brief. {prompt}"}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**table, "bos": None}))
-    models = open_family(str(tmp_path / "own.yaml"), settings).models
+    same = {"same_as": "large_base", "prompt": "Be brief. {prompt}"}
+    models = open_family(str(own_file(tiny_assets, tmp_path, {"large_tuned": same})), settings).models
     one, other = models["large_base"], models["large_tuned"]
     assert isinstance(other, RemoteModel) and other is not one
     assert torch.equal(first_row(one), first_row(other))
@@ -504,9 +497,7 @@ def test_a_real_server_writes_the_texts_of_the_bundled_large_base(
         try:
             asked = [
                 spec(prompt, columns=columns, seed=seed, length=40, speculation=speculation)
-                for seed, prompt in enumerate(
-                    ("What is the capital of Kenya?", "What is the currency of Japan?")
-                )
+                for seed, prompt in enumerate(("What is the capital of Kenya?", "What is 2+2?"))
             ]
             runs = [service.start_run(one) for one in asked]
             traces.append([column for run in runs for column in collect(run)])
