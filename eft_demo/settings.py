@@ -3,7 +3,6 @@
 Knows names and numbers; knows nothing about models, text or pages.
 """
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -225,6 +224,15 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII | re.IGNOR
 _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
+class Secret(str):
+    """A text that no representation of what holds it shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options of the app, set when it starts. Every option has a working default."""
@@ -244,9 +252,7 @@ class Settings:
     device: str = "auto"  # auto = a GPU if there is one (the bundled family stays on the CPU); or cpu
     base_url: str = ""  # the large base runs on this completion server, such as http://host:8000/v1
     base_model: str = ""  # its name on that server; empty = the only one that the server has
-    base_key: str = dataclasses.field(
-        default="", repr=False
-    )  # sent to EFT_BASE_URL alone; never shown or logged
+    base_key: str = ""  # sent to EFT_BASE_URL alone; never shown, logged or saved
     base_connect_s: float = 3.0  # until that server accepts a connection: a network answers within 1 s
     base_answer_s: float = 20.0  # for all tries of a step: as long, the columns without it wait too
     base_tries: int = 3  # of a request that was cut off or got HTTP 429 or 500: over within half a second
@@ -354,7 +360,10 @@ class Settings:
                     "fits."
                 )
         if not (self.base_key.isascii() and self.base_key.isprintable()) or " " in self.base_key:
-            raise InputError("EFT_BASE_KEY contains a character that no request can carry.")  # never show it
+            raise InputError(
+                "EFT_BASE_KEY contains a character that no request can have. Please correct it."
+            )
+        object.__setattr__(self, "base_key", Secret(self.base_key))
 
     @property
     def run_scale(self) -> float:
