@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -188,18 +189,22 @@ def _spoil(answer: dict[str, Any], fault: str) -> None:
             table[likeliest[0]] = None if fault == "nan" else float("inf")
 
 
-def serve_roles(folder: Path, roles: Mapping[str, str]) -> Completions:
-    """A server of these models: name -> role, whose weights are in the family's folder."""
-    models: dict[str, Callable[[Tensor], Tensor]] = {}
-    for name, role in roles.items():
-        model = AutoModelForCausalLM.from_pretrained(folder / role, dtype=torch.float32).eval()
-        models[name] = lambda tokens, model=model: model(input_ids=tokens, use_cache=False).logits  # type: ignore[misc]
-    return Completions(models)
+@cache
+def loaded(folder: Path) -> Callable[[Tensor], Tensor]:
+    """The logits of the weights in this folder: (1, tokens) -> (1, tokens, width)."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def logits(tokens: Tensor) -> Tensor:
+        found: Tensor = model(input_ids=tokens, use_cache=False).logits
+        return found
+
+    return logits
 
 
 @contextmanager
 def serving(folder: Path, roles: Mapping[str, str]) -> Iterator[Completions]:
-    server = serve_roles(folder, roles)
+    """A server of these models: name -> role, whose weights are in the family's folder."""
+    server = Completions({name: loaded(folder / role) for name, role in roles.items()})
     yield server
     server.heal()
     server.stop()
