@@ -360,9 +360,7 @@ class Settings:
                     "fits."
                 )
         if not (self.base_key.isascii() and self.base_key.isprintable()) or " " in self.base_key:
-            raise InputError(
-                "EFT_BASE_KEY contains a character that no request can have. Please correct it."
-            )
+            raise InputError("EFT_BASE_KEY contains a character that no request can have. Please correct it.")
         object.__setattr__(self, "base_key", Secret(self.base_key))
 
     @property

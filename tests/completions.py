@@ -30,6 +30,7 @@ FAULTS: Mapping[str, str] = {  # -> what the error must name
     "other json": "docs/deploying.md",
     "cut": "broke off",
     "few": "--max-logprobs -1",
+    "limit": "--max-logprobs -1",
     "unequal": "--max-logprobs -1",
     "text keys": "docs/deploying.md",
     "more": "model has changed",
@@ -101,6 +102,7 @@ class Completions:
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or a body waits 40 ms for what follows its headers
 
             def setup(self) -> None:
                 super().setup()
@@ -152,6 +154,9 @@ class Completions:
         if fault == "hang":
             self.answer_on.wait(60)
             handler.close_connection = True
+        elif fault == "limit":  # as vLLM says it
+            message = "Requested sample logprobs of 384, which is greater than max allowed: 20"
+            handler.send({"error": {"message": message, "code": 400}}, 400)
         elif fault.isdecimal():
             handler.send({"error": {"message": "too hot"}}, int(fault), "http://127.0.0.2:1/elsewhere")
         elif fault in ("garbage", "deep"):

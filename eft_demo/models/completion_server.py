@@ -29,6 +29,9 @@ REST_SHARE, REST_S = 0.25, 0.2
 MAX_SMALL_BYTES = 4_000_000  # of an answer that is not log-probs
 PASSING = (429, 500, 502, 503, 504)  # may be over at the next try
 CHECK_ADDRESS = "Please check that its address leads to a completion server such as vLLM, and try again."
+FULL = (
+    "Please start it with --max-logprobs -1 (vLLM), which lets it send the log-probs of the whole vocabulary."
+)
 START_AGAIN = "Please look at its log, and try again."
 
 
@@ -185,9 +188,9 @@ class CompletionServer:
             return self.fault(
                 f"sends requests to another address (HTTP {code}), which is not followed", remedy
             )
-        return self.fault(
-            f"refused a request (HTTP {code}{self._reason(content)})", "Please look at its log."
-        )
+        reason = self._reason(content)
+        remedy = FULL if "logprobs" in reason else "Please look at its log."
+        return self.fault(f"refused a request (HTTP {code}{reason})", remedy)
 
     def _reason(self, content: bytes) -> str:
         """What the server says about a refusal, with a colon before it, or ""."""

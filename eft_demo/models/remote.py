@@ -18,7 +18,7 @@ from torch import Tensor
 from eft_demo.errors import RemoteError
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
-from eft_demo.models.completion_server import CompletionServer
+from eft_demo.models.completion_server import FULL, CompletionServer
 from eft_demo.models.protocol import SavedRow, Slot
 from eft_demo.settings import Settings, show_value
 
@@ -32,9 +32,6 @@ MIN_CONTEXT = 16  # as the least that a family file may have
 ID_BYTES = 8  # of a token id that is kept
 PROBE = "Zürich, 東京: def f(x):\n    return 2**10 - x  # don't"
 SET_MODEL = "Please set EFT_BASE_MODEL, or `model` in the family file, to one of them."
-FULL = (
-    "Please start it with --max-logprobs -1 (vLLM), which lets it send the log-probs of the whole vocabulary."
-)
 
 
 class RemoteModel:
