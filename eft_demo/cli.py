@@ -70,6 +70,10 @@ Quantisation = Annotated[
 SystemPrompt = Annotated[
     str, typer.Option("--system", help="System prompt, for models whose prompt format is a chat template.")
 ]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="Completion server that runs the large base, such as http://host:8000/v1."),
+]
 EarlierTurns = Annotated[
     list[str] | None,
     typer.Option(
@@ -138,11 +142,12 @@ def start(
     ] = None,
     family_file: Annotated[Path | None, typer.Option(help="Path of a family file.")] = None,
     quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
 ) -> None:
     """Serve the web app until Ctrl+C."""
     options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
-    options |= {"family": str(family_file or family or "")}
+    options |= {"family": str(family_file or family or ""), "base_url": base_url}
     given = {name: value for name, value in options.items() if value not in (None, "")}
     with LastingOutput():
         try:
@@ -244,6 +249,7 @@ def generate(
     turn: EarlierTurns = None,
     family: FamilyName = "atlas",
     quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
     as_json: AsJson = False,
     **sampling: float,
 ) -> None:
@@ -252,7 +258,7 @@ def generate(
     from eft_demo.runs.spec import RunSpec, parse_column
     from eft_demo.runs.trace import FILE_DIGITS
 
-    settings = _settings(quantisation)
+    settings = _settings(quantisation, base_url)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
     asked: dict[str, Any] = {
         "prompt": prompt,
@@ -449,6 +455,7 @@ def doctor(
         str | None, typer.Option("--family", "--family-file", help="Default: atlas; with --pin, all.")
     ] = None,
     quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
     pin: Annotated[bool, typer.Option("--pin", help="Pin the catalogue to commits (network).")] = False,
     estimate: Annotated[
         bool,
@@ -465,7 +472,7 @@ def doctor(
     from eft_demo.lab import doctor as lab
     from eft_demo.lab.pin import pin as pin_catalogue
 
-    settings = _settings(quantisation)
+    settings = _settings(quantisation, base_url)
     if pin and estimate:
         raise InputError("--pin and --estimate are two different commands. Please give one of them.")
     if estimate:
@@ -481,9 +488,9 @@ def doctor(
         raise SystemExit(1)
 
 
-def _settings(quantisation: str | None) -> Settings:
-    given = {} if quantisation is None else {"quantisation": quantisation}
-    return _with_options(Settings.from_env(), given)
+def _settings(quantisation: str | None, base_url: str | None) -> Settings:
+    options = {"quantisation": quantisation, "base_url": base_url}
+    return _with_options(Settings.from_env(), {name: v for name, v in options.items() if v is not None})
 
 
 def _with_options(settings: Settings, given: Mapping[str, object]) -> Settings:

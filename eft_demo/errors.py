@@ -56,6 +56,12 @@ class FamilyError(EFTError):
     code = "family"
 
 
+class RemoteError(EFTError):
+    """The server that runs a model does not answer, or not as it must; the message names both."""
+
+    code = "remote"
+
+
 class Cancelled(EFTError):
     """A download, load or measurement was cancelled."""
 

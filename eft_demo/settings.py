@@ -216,6 +216,9 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "listen_s": (0, 600),
     "blocked_s": (0, 600),
     "max_heavy_s": (0, 60),
+    "base_connect_s": (0, 60),
+    "base_answer_s": (0, 120),
+    "base_tries": (1, 10),
     "deadline_s": (0, 86_400),
     "pace": (0, 1000),
     "hold_s": (0, 86_400),
@@ -226,6 +229,15 @@ _YES, _NO = ("1", "t", "true", "yes", "on"), ("0", "f", "false", "no", "off")
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
 _SPACE_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+class Secret(str):
+    """A text that no representation of what holds it shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,12 @@ class Settings:
     dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32 (fp16 on a GPU)
     quantisation: str = "auto"  # of the large models; auto = none if they fit, else nf4
     device: str = "auto"  # auto = a GPU if there is one (the bundled family stays on the CPU); or cpu
+    base_url: str = ""  # the large base runs on this completion server, such as http://host:8000/v1
+    base_model: str = ""  # its name on that server; empty = the only one that the server has
+    base_key: str = ""  # sent to EFT_BASE_URL alone; never shown, logged or saved
+    base_connect_s: float = 3.0  # until that server accepts a connection: a network answers within 1 s
+    base_answer_s: float = 20.0  # for all tries of a step: as long, the columns without it wait too
+    base_tries: int = 3  # of a request that was cut off or got HTTP 429 or 500: over within half a second
 
     allow_negative_alpha: bool = False  # undoes tuning, including safety tuning: only to study that
 
@@ -340,6 +358,19 @@ class Settings:
                     "EFT_ALLOWED_HOSTS must list names such as eft.example.org, without http:// or a port; "
                     f"got {show_value(name)}."
                 )
+        self._check_base()
+
+    def _check_base(self) -> None:
+        if self.base_url:
+            object.__setattr__(self, "base_url", server_url("EFT_BASE_URL", self.base_url))
+            if self.family == AUTO_FAMILY:
+                raise InputError(
+                    "EFT_BASE_URL needs a family by its name, not auto: the server's model decides which one "
+                    "fits."
+                )
+        if not (self.base_key.isascii() and self.base_key.isprintable()) or " " in self.base_key:
+            raise InputError("EFT_BASE_KEY contains a character that no request can have. Please correct it.")
+        object.__setattr__(self, "base_key", Secret(self.base_key))
 
     @property
     def run_scale(self) -> float:
@@ -399,6 +430,28 @@ def _note_on(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name.upper(), known, 1, cutoff=0.8)
     meant = f" Did you mean {close[0]}?" if close else ""
     return f"{name[:60]} is not a setting of this app and is ignored.{meant}"
+
+
+def server_url(name: str, text: str) -> str:
+    """The address of a completion server, with its path and without a slash at the end.
+
+    Raises InputError, which never shows the text: it may contain a password.
+    """
+    wanted = f"{name} must be an address such as http://host:8000/v1"
+    try:
+        parts = urlsplit(text.strip())
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        known = False
+    if "@" in text:
+        raise InputError(
+            f"{wanted}, without a name or password. Please set EFT_BASE_KEY to the server's key."
+        )
+    if not known or not text.isascii() or not text.strip().isprintable() or " " in text.strip():
+        raise InputError(f"{wanted}. Please correct it.")
+    if parts.query or parts.fragment:
+        raise InputError(f"{wanted}, without a ? or #. Please correct it.")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/') or '/v1'}"
 
 
 def _from_text(variable: str, text: str, kind: type) -> object:

@@ -25,12 +25,15 @@ LONG = {"load": 0, "browser": 1, "slow": 2}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exhaustive", action="store_true", help="also every place with every kind of fault")
+    parser.addoption("--remote", metavar="URL", help="also the completion server of the bundled large base")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--exhaustive"):
         items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
+    if not config.getoption("--remote"):
+        items[:] = [item for item in items if item.get_closest_marker("remote") is None]
     ranks: dict[Path, int] = {}
     counts = Counter(item.path for item in items)
     for item in items:

@@ -38,7 +38,7 @@ from eft_demo.engine.score import attribute_forced, next_forced, read_forced
 from eft_demo.engine.sequence import Prefill, Sequence
 from eft_demo.engine.validate import check_request
 from eft_demo.method.mixing import ControlTokens
-from eft_demo.models.protocol import LanguageModel, ModelGroup
+from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup
 from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import TokenRecord
 from eft_demo.settings import DEFAULT_THREADS, Settings
@@ -74,7 +74,9 @@ class Engine:
         self.counts = Counts()
         control_tokens = ControlTokens(tuple(sorted(stop_ids)), tuple(sorted(banned_ids)))
         # With a single CPU thread, its own CPU time is enough and ignores whatever else the machine is doing.
-        is_alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+        # Waiting for a GPU or a server is not in it.
+        waits = torch.cuda.is_available() or any(isinstance(model, Elsewhere) for model in models.values())
+        is_alone = torch.get_num_threads() == 1 and not waits
         clock = time.thread_time if is_alone else time.perf_counter
         self._prefixes = PrefixCache(models, settings.prefix_cache_mb * 1_000_000)
         self.forwards = Forwards(models, groups, control_tokens, clock, self._prefixes)

@@ -17,7 +17,7 @@ from eft_demo.families.catalogue import Entry
 from eft_demo.families.family import Family, encode_prompt, no_family
 from eft_demo.families.hub import QUIET, Watcher
 from eft_demo.models.load import group_models
-from eft_demo.models.memory import CPU, freeze_loaded_objects
+from eft_demo.models.memory import CPU, REMOTE, freeze_loaded_objects
 from eft_demo.models.open import open_family
 from eft_demo.models.plan import Plan
 from eft_demo.runs.conversation import fits, seen_by
@@ -52,7 +52,8 @@ class Service:
         watcher: Watcher = QUIET,
         allocate_gpu: GpuDecorator | None = None,
     ) -> "Service":
-        """Load a family and its models and start an engine. Raises FamilyError, OutOfMemory or Cancelled.
+        """Load a family and its models and start an engine. Raises FamilyError, RemoteError, OutOfMemory or
+        Cancelled.
 
         `allocate_gpu` is the host's decorator if the GPU is allocated to one run at a time.
         """
@@ -67,7 +68,7 @@ class Service:
             group_models(opened.models),
             PATIENCE_S,
         )
-        on_gpu = any(place.device != CPU for place in opened.plan.placements)
+        on_gpu = any(place.device not in (CPU, REMOTE) for place in opened.plan.placements)
         engine = (
             Engine(*parts)
             if allocate_gpu is None

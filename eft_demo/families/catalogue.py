@@ -14,10 +14,11 @@ from eft_demo.errors import FamilyError, InputError, RecipeError
 from eft_demo.families.files import expand_home, is_file, yaml_files
 from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
+from eft_demo.families.server import Server
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE, SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings
+from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings, server_url
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -42,6 +43,8 @@ ROLE = (
     "repo",
     "same_as",
     "gguf",
+    "url",
+    "model",
     "revision",
     "licence",
     "adapter_of",
@@ -52,7 +55,8 @@ ROLE = (
     "shape",
 )
 NF4 = "nf4"  # the only format of stored weights whose size is known before the download
-PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"}, {"same_as"})  # where a role's weights may be
+# Where a role's weights may be.
+PLACES = ({"path"}, {"repo"}, {"gguf"}, {"repo", "gguf"}, {"same_as"}, {"url"})
 SHAPE = ("parameters", "width", "hidden", "layers", "kv_heads", "head_dim")
 AUTO_BOS = "auto"
 BUNDLED_FILE = "family.yaml"  # beside its weights
@@ -103,7 +107,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role's checkpoint: in a folder, a GGUF file or a repository of the hub, or that of another role.
+    """One role's checkpoint: in a folder, a GGUF file or a repository of the hub, that of another role, or
+    one that a server runs.
 
     With `same_as`, one model plays both roles and only the prompts differ: a difference of two prompts can be
     a term of a recipe.
@@ -122,6 +127,7 @@ class RoleEntry:
     same_as: str | None = None
     gguf: str = ""  # the GGUF file in its repository; empty = safetensors, or a local path
     thinking: bool = False  # what its chat template gets as enable_thinking
+    server: Server | None = None  # runs the model, which then has no files here
 
     @property
     def loaded_with(self) -> str | None:
@@ -135,7 +141,11 @@ class RoleEntry:
 
     @property
     def source(self) -> str:
-        """The repository with its short revision, the folder or file, or the role that has the same model."""
+        """The repository with its short revision, the folder or file, the role that has the same model, or
+        the server.
+        """
+        if self.server is not None:
+            return f"{self.server.model or 'a model'} at {self.server.address}"
         if self.same_as is not None:
             return f"same as {self.same_as}"
         if self.repo is None:
@@ -214,16 +224,41 @@ def find_entry(name: str, settings: Settings) -> Entry:
     """Find a family by name or by the path of its file, whatever that is called. Raises FamilyError."""
     files = known_files(settings)
     if name in files:
-        return _read_known(files[name])
+        return _on_server(_read_known(files[name]), settings)
     path = expand_home(name)
     if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
-        return replace(read_entry(path), name=_own_name(path, files))
+        return _on_server(replace(read_entry(path), name=_own_name(path, files)), settings)
     if name == AUTO_FAMILY:
         raise FamilyError("Only the start of the app takes --family auto. Please name a family instead.")
     raise FamilyError(
         f"There is no family {name!r} in {settings.assets}; found: {', '.join(files) or 'none'}. "
         "Choose one of these with --family, or pass your own file with --family-file."
     )
+
+
+def _on_server(entry: Entry, settings: Settings) -> Entry:
+    """The family with its large base on the server of EFT_BASE_URL, if that is set. Raises FamilyError.
+
+    Its own files are then not used, so the small base gives the tokenizer.
+    """
+    if not settings.base_url:
+        return entry
+    adapters = [role.role for role in entry.roles.values() if role.adapter_of == LARGE_BASE]
+    if adapters:
+        raise FamilyError(
+            f"EFT_BASE_URL is set, but {adapters[0]} of {entry.title} is an adapter on {LARGE_BASE}, which "
+            "must then be on this machine. Please choose another family, or unset EFT_BASE_URL."
+        )
+    server = Server(settings.base_url, settings.base_model)
+    nowhere = {"path": None, "repo": None, "revision": None, "shape": None, "gguf": "", "gated": False}
+    moved = {
+        name: replace(role, server=server, **nowhere)  # type: ignore[arg-type]
+        for name, role in entry.roles.items()
+        if LARGE_BASE in (name, role.same_as)
+    }
+    roles = {**entry.roles, **moved}
+    tokenizer = _tokenizer_role(roles) if entry.tokenizer in moved else entry.tokenizer
+    return replace(entry, roles=roles, tokenizer=tokenizer)
 
 
 def names(settings: Settings) -> dict[str, str]:
@@ -369,10 +404,10 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         raise part.error(f"{part.name} cannot be used in a recipe. {error}") from None
     table: Mapping[str, Part] = {"path": part} if isinstance(part.value, str) else part.table(ROLE)
     gguf = _gguf(table)
-    if {"path", "repo", "gguf", "same_as"} & table.keys() not in PLACES:
+    if {"path", "repo", "gguf", "same_as", "url"} & table.keys() not in PLACES:
         raise part.error(
             f"{part.name} needs one of these: a repo (owner/name), the path of a folder, a gguf file (alone "
-            "or with its repo), or same_as (a role)."
+            "or with its repo), the url of a server, or same_as (a role)."
         )
     prompt = _prompt(table["prompt"]) if "prompt" in table else default
     if prompt is None:
@@ -396,7 +431,23 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
         same_as=_optional(table, "same_as", str, None),
         gguf=gguf if repo is not None else "",
         thinking=_thinking(table, prompt),
+        server=_server(table),
     )
+
+
+def _server(table: Mapping[str, Part]) -> Server | None:
+    """The server that runs a role's model, if one does."""
+    model = _optional(table, "model", str, "")
+    if "url" not in table:
+        if model:
+            raise table["model"].error(f"{table['model'].name} is a name on a server. Please add its url.")
+        return None
+    if "adapter_of" in table:
+        raise table["adapter_of"].error("A model on a server cannot be an adapter of one that is here.")
+    try:
+        return Server(server_url(table["url"].name, table["url"].expect(str)), model)
+    except InputError as error:
+        raise table["url"].error(str(error)) from None
 
 
 def _thinking(table: Mapping[str, Part], prompt: PromptFormat) -> bool:
@@ -421,8 +472,12 @@ def _gguf(table: Mapping[str, Part]) -> str:
 
 
 def _tokenizer_role(roles: Mapping[str, RoleEntry]) -> str:
-    """The role whose tokenizer is used: the first base with a tokenizer file, which a GGUF file lacks."""
-    return next((role for role in (LARGE_BASE, SMALL_BASE) if not roles[role].is_gguf), LARGE_BASE)
+    """The role whose tokenizer is used: the first base with a tokenizer file, which a GGUF file lacks.
+
+    Or else the first whose files are here.
+    """
+    here = [role for role in (LARGE_BASE, SMALL_BASE) if roles[role].server is None]
+    return next((role for role in here if not roles[role].is_gguf), [*here, LARGE_BASE][0])
 
 
 def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> RoleEntry:
@@ -439,6 +494,11 @@ def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> R
             f"The {key} of {role.role} is {role.loaded_with!r}, which is not a full model of this "
             f"family. Please choose one of {models}."
         )
+    if base.server is not None and role.adapter_of is not None:
+        raise part.parts[key].error(
+            f"{role.role} cannot be an adapter of {base.role}, which runs on a server. Please let the server "
+            "apply the adapter, and give this role its url and model."
+        )
     if base.is_gguf or role.is_gguf:
         raise part.parts[key].error(
             f"{role.role} cannot share a model with {base.role}, because adapters, their bases and models in "
@@ -450,7 +510,7 @@ def _with_base(role: RoleEntry, part: Part, roles: Mapping[str, RoleEntry]) -> R
     if role.adapter_of is not None:
         raise part.parts["same_as"].error(f"{role.role} cannot be both an adapter and the same as a model.")
     same = {"path": base.path, "repo": base.repo, "revision": base.revision, "licence": base.licence}
-    return replace(role, **same, shape=base.shape, gated=base.gated)  # type: ignore[arg-type]
+    return replace(role, **same, shape=base.shape, gated=base.gated, server=base.server)  # type: ignore[arg-type]
 
 
 def _shape(part: Part) -> Shape:

@@ -12,6 +12,7 @@ from eft_demo.families.files import MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, is_file,
 from eft_demo.families.gguf import Gguf, check_is_no_folder, is_gguf, read_gguf
 from eft_demo.families.gguf_model import check_architecture, gguf_stop_ids, gguf_template, model_size
 from eft_demo.families.prompt import ChatTemplate
+from eft_demo.families.server import Server
 from eft_demo.families.tokens import Codec
 from eft_demo.families.weights import (
     ADAPTER_CONFIG,
@@ -54,7 +55,7 @@ class Checkpoint:
 
     Or a GGUF file, which has all in one. An adapter's folder has adapter_config.json and
     adapter_model.safetensors; `adapter_of` is its base's role. With `same_as`, the folder is that of another
-    role, whose model also plays this one.
+    role, whose model also plays this one. Of a model on a server, there are no files.
     """
 
     role: str
@@ -63,6 +64,7 @@ class Checkpoint:
     advice: str = ""  # what to do if its files are damaged
     repo: str = ""  # its repository, if it is from the hub
     same_as: str | None = None
+    server: Server | None = None
 
     @property
     def loaded_with(self) -> str | None:
@@ -80,6 +82,8 @@ def check(checkpoint: Checkpoint, vocab: int) -> None:
 
     Raises FamilyError.
     """
+    if checkpoint.server is not None:
+        return  # it is checked when connecting
     if checkpoint.is_gguf:
         check_is_no_folder(checkpoint.path)
     if missing := missing_files(checkpoint.path):

@@ -30,6 +30,7 @@ from eft_demo.families.files import is_file
 from eft_demo.families.gguf_model import gguf_codec, gguf_token_bytes, gguf_vocabulary
 from eft_demo.families.hub import cached_folder
 from eft_demo.families.prompt import ChatTemplate, around, render_prompt
+from eft_demo.families.server import NO_FILES
 from eft_demo.families.tokens import Codec, read_codec
 from eft_demo.families.vocabulary import compare_bytes, compare_vocabularies
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
@@ -191,10 +192,12 @@ def _checkpoint(role: RoleEntry, folder: Path, entry: Entry) -> Checkpoint:
     else:
         what = "file" if role.is_gguf else "folder"
         advice = f"Please restore the file, or set another {what} in {entry.file}."
-    return Checkpoint(role.role, folder, role.adapter_of, advice, role.repo or "", role.same_as)
+    return Checkpoint(role.role, folder, role.adapter_of, advice, role.repo or "", role.same_as, role.server)
 
 
 def _local_folder(role: RoleEntry) -> Path:
+    if role.server is not None:
+        return NO_FILES
     if role.path is not None:
         return role.path
     folder = cached_folder(str(role.repo), role.revision, role.adapter_of is not None, role.gguf)

@@ -30,8 +30,8 @@ from eft_demo.families.weights import ADAPTER_WEIGHTS, weight_files
 from eft_demo.lab.checks import Check, check
 from eft_demo.models.dtype import choose_dtype, compare_speed
 from eft_demo.models.estimate import choose_here, estimate, read_speed
-from eft_demo.models.memory import free_memory
-from eft_demo.models.plan import engine_threads, make_plan
+from eft_demo.models.memory import REMOTE, free_memory
+from eft_demo.models.plan import Placement, engine_threads, make_plan
 from eft_demo.models.quantise import NONE
 from eft_demo.runs.prompt_format import PLACEHOLDER, PromptFormat
 from eft_demo.runs.spec import RunSpec
@@ -141,13 +141,17 @@ def _plan(entry: Entry, settings: Settings) -> str:
     plan = make_plan(entry, settings)
     plan.check()
     needed, full = (_by_device(sizes) for sizes in (plan.needed_bytes, plan.full_bytes))
-    places = "; ".join(
-        f"{place.role} {place.weights_bytes / 1e6:,.1f} MB, {str(place.dtype).removeprefix('torch.')}"
-        f"{'' if place.quantisation == NONE else ' ' + place.quantisation} on {place.device}"
-        for place in plan.placements
-    )
+    places = "; ".join(map(_placement, plan.placements))
     warning = f" {plan.warning}" if plan.warning else ""
     return f"needs {needed}; room for {plan.rows} full sequences, which take {full}: {places}.{warning}"
+
+
+def _placement(place: Placement) -> str:
+    if place.device == REMOTE:
+        return f"{place.role} {place.reason}"
+    dtype = str(place.dtype).removeprefix("torch.")
+    stored = dtype if place.quantisation == NONE else f"{dtype} {place.quantisation}"
+    return f"{place.role} {place.weights_bytes / 1e6:,.1f} MB, {stored} on {place.device}"
 
 
 def _by_device(sizes: Mapping[str, int]) -> str:
@@ -162,7 +166,7 @@ def _family(family: Family, entry: Entry) -> str:
 
 
 def _weights(checkpoint: Checkpoint) -> Sequence[Path]:
-    if checkpoint.same_as is not None:
+    if checkpoint.same_as is not None or checkpoint.server is not None:
         return []
     if checkpoint.adapter_of is not None:
         return [checkpoint.path / ADAPTER_WEIGHTS]
@@ -193,4 +197,7 @@ def _one_token(settings: Settings, entry: Entry) -> str:
     broken = [trace.error for trace in traces if trace.error]
     if broken:
         raise FamilyError(broken[0])
-    return ", ".join(f"{t.name}: {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)
+    answers = ", ".join(f"{t.name}: {t.text!r} after {1000 * t.ttft_s:.0f} ms" for t in traces)
+    places = service.plan.placements if service.plan else ()
+    servers = [f"{place.role} {place.reason}" for place in places if place.device == REMOTE]
+    return "; ".join([answers, *servers])

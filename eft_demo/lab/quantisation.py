@@ -80,6 +80,11 @@ def report(settings: Settings, family_name: str, quantisation: str, watcher: Wat
             f"The {ROLE} of {entry.title} is a GGUF file, which is loaded as it is. To measure what "
             "quantising changes, please choose a family with safetensors."
         )
+    if entry.roles[ROLE].server is not None:
+        raise InputError(
+            f"The {ROLE} of {entry.title} runs on a server. To measure what quantising changes, please "
+            "choose a family whose models are here."
+        )
     plan = make_plan(entry, replace(settings, quantisation=NONE))
     plan.check()
     place = plan.of(ROLE)

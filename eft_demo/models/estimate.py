@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from eft_demo.errors import FamilyError
 from eft_demo.families.catalogue import Entry, readable_entries
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE
-from eft_demo.models.memory import CPU
+from eft_demo.models.memory import CPU, REMOTE
 from eft_demo.models.plan import Plan, engine_threads, menu_entry
 from eft_demo.settings import BUNDLED, Settings
 
@@ -61,6 +61,8 @@ def estimate(
     tuned = next(b.role for b in entry.behaviours if not entry.roles[b.role].optional)
     roles = (LARGE_BASE, SMALL_BASE, tuned)
     places = [choice.plan.of(role) for role in roles]
+    if remote := [place.role for place in places if place.device == REMOTE]:
+        raise FamilyError(f"{remote[0]} of {entry.title} runs on a server, whose speed is not known here.")
     if unknown := [place.role for place in places[:2] if not place.weights_bytes]:
         raise FamilyError(f"The size of {unknown[0]} of {entry.title} is unknown until it is downloaded.")
     threads = engine_threads(entry, settings)

@@ -23,6 +23,7 @@ from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
 from eft_demo.models.shape import longest_row
+from eft_demo.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,12 @@ def load_models(
     roles: Iterable[str] | None = None,
     plan: Plan | None = None,
     watcher: Watcher = QUIET,
+    settings: Settings | None = None,
 ) -> dict[str, LanguageModel]:
     """Load one model per role (default: all roles of the family), placed by the plan or else on the CPU.
 
-    Raises FamilyError for weights that do not fit, OutOfMemory, and Cancelled.
+    `settings` say how to reach servers. Raises FamilyError for weights that do not fit, OutOfMemory,
+    Cancelled, and RemoteError.
     """
     chosen = [family.roles[role] for role in (family.roles if roles is None else roles)]
     options_by_role = {
@@ -45,14 +48,16 @@ def load_models(
     total = sum(p.weights_bytes for p in plan.placements) if plan else 0
     others: dict[str, list[Checkpoint]] = {}  # adapters and same_as, by the role of their base
     for checkpoint in chosen:
-        if checkpoint.loaded_with is not None:
+        if checkpoint.loaded_with is not None and checkpoint.server is None:
             others.setdefault(checkpoint.loaded_with, []).append(checkpoint)
     models: dict[str, LanguageModel] = {}
     done = 0
-    for role in dict.fromkeys(checkpoint.loaded_with or checkpoint.role for checkpoint in chosen):
+    for role in dict.fromkeys(_loading(checkpoint) for checkpoint in chosen):
         watcher.report("load", role, done, total)
         options = options_by_role.get(role, LoadOptions(dtype))
-        if role in others:
+        if family.roles[role].server is not None:
+            models[role] = _connect(family, family.roles[role], settings or Settings())
+        elif role in others:
             models |= _load_group(family, family.roles[role], others[role], options)
         else:
             models[role] = load_model(family, family.roles[role], options)
@@ -60,6 +65,18 @@ def load_models(
     watcher.report("load", family.name, done, total)
     group_equal_shapes(models.values())
     return {checkpoint.role: models[checkpoint.role] for checkpoint in chosen}
+
+
+def _loading(checkpoint: Checkpoint) -> str:
+    """The role that is loaded for this one. A server needs no sharing: each role has its own connection."""
+    return checkpoint.role if checkpoint.server else checkpoint.loaded_with or checkpoint.role
+
+
+def _connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> LanguageModel:
+    # Only few families need an HTTP client.
+    from eft_demo.models.remote import connect  # noqa: PLC0415
+
+    return connect(family, checkpoint, settings)
 
 
 def group_models(models: Mapping[str, LanguageModel]) -> tuple[ModelGroup, ...]:

@@ -10,6 +10,7 @@ from eft_demo.errors import OutOfMemory
 from eft_demo.host.limits import free_bytes, is_memory_error
 
 CPU = "cpu"
+REMOTE = "remote"  # as a device: a server has it
 
 
 def free_memory() -> dict[str, int]:

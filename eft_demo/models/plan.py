@@ -26,7 +26,7 @@ from eft_demo.models import llama_cpp
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.models.fused_weights import is_fusable
 from eft_demo.models.kv_cache import FIRST_ROWS
-from eft_demo.models.memory import CPU, free_memory
+from eft_demo.models.memory import CPU, REMOTE, free_memory
 from eft_demo.models.quantise import (
     BYTES_PER_WEIGHT,
     NF4,
@@ -52,7 +52,7 @@ class Placement:
     source: str  # repository or folder
     dtype: torch.dtype
     quantisation: str
-    device: str  # cpu, cuda:0, or `auto` = spread over several by accelerate
+    device: str  # cpu, cuda:0, `auto` = spread over several by accelerate, or remote = of a server
     parameters: int
     weights_bytes: int
     cache_bytes: int
@@ -251,6 +251,8 @@ def _filled(
     gpus = [device for device in room if device != CPU]
     taken: dict[str, int] = {}
     for place in placements:
+        if place.device == REMOTE:
+            continue
         # accelerate fills the GPUs about evenly.
         # Apple's GPUs, which only llama.cpp uses here, have no memory of their own.
         devices = gpus if place.device == "auto" else [place.device.replace(llama_cpp.GPU, CPU)]
@@ -275,6 +277,8 @@ def _share_rows(placements: tuple[Placement, ...], known: Mapping[str, _Measure]
 
 
 def _placement(role: str, measure: _Measure, strategy: _Strategy, rows: int) -> Placement:
+    if measure.entry.server is not None:
+        return _remote_placement(role, measure.entry)
     if measure.entry.is_gguf:
         return _gguf_placement(role, measure, strategy, rows)
     large = is_large(measure.entry.same_as or role)
@@ -349,6 +353,14 @@ def _gguf_placement(role: str, measure: _Measure, strategy: _Strategy, rows: int
     )
 
 
+def _remote_placement(role: str, entry: RoleEntry) -> Placement:
+    """A model on a server takes no memory here. How it is stored there is not known."""
+    assert entry.server is not None
+    dtype = torch.float32  # of the log-probs
+    reason = f"remote, on the server {entry.server.address}"
+    return Placement(role, entry.source, dtype, NONE, REMOTE, 0, 0, 0, True, reason)
+
+
 def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure:
     """Measure a role by its GGUF file's header; nothing is known of one that is not downloaded."""
     path = path or cached_folder(str(given.repo), given.revision, gguf=given.gguf)
@@ -369,6 +381,8 @@ def _measure_gguf(entry: Entry, given: RoleEntry, path: Path | None) -> _Measure
 def _measure(entry: Entry, role: str, folders: Mapping[str, Path] | None) -> _Measure:
     """Measure a role by its local files, or else by the catalogue."""
     given = entry.roles[role]
+    if given.server is not None:
+        return _Measure(given, Weights(0, 0), None, entry.context, True)
     if given.is_gguf:
         return _measure_gguf(entry, given, (folders or {}).get(role) or given.path)
     is_adapter = given.adapter_of is not None

@@ -80,6 +80,13 @@ class SavesRows(Protocol):
         ...
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A model that runs in another process: waiting for it takes no time of this one's processor."""
+
+    where: str  # a short fact for people, such as "remote, vLLM 0.32.0 at host:8000"
+
+
 class ModelGroup(Protocol):
     """Models that can share one forward: small ones side by side, or a base and its adapters."""
 

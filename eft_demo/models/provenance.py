@@ -16,8 +16,9 @@ from eft_demo import __version__
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
 from eft_demo.families.weights import ADAPTER_WEIGHTS, BROKEN, weight_files
+from eft_demo.models.memory import REMOTE
 from eft_demo.models.plan import Plan
-from eft_demo.runs.made_with import MadeWith, ModelMade
+from eft_demo.runs.made_with import MAX_FACT_CHARS, MadeWith, ModelMade
 
 # Retraining changes nearly every number, so hashing a few blocks distinguishes weights within milliseconds.
 BLOCKS, BLOCK_BYTES = 64, 4096
@@ -32,6 +33,9 @@ def made_with(family: Family, plan: Plan | None, roles: Iterable[str]) -> MadeWi
         if role not in places:
             continue
         place, checkpoint = places[role], family.roles.get(role)
+        if place.device == REMOTE:  # how the server stores which weights is not known
+            models[role] = ModelMade("", place.quantisation, REMOTE, place.source[:MAX_FACT_CHARS])
+            continue
         models[role] = ModelMade(
             dtype=SHORT.get(place.dtype, str(place.dtype).removeprefix("torch.")),
             quantisation=place.quantisation,

@@ -24,7 +24,7 @@ class ModelMade:
 
     dtype: str  # of its weights, or of the computation if they are quantised: bf16, fp16 or fp32
     quantisation: str  # none, int8, nf4 or fp4
-    device: str  # cpu or cuda
+    device: str  # cpu, cuda or remote
     source: str = ""  # its repository; empty for a folder
     revision: str = ""  # a commit, or a hash of a folder's weights
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.catalogue import Entry, find_entry, names
-from eft_demo.models.memory import free_memory
+from eft_demo.models.memory import REMOTE, free_memory
 from eft_demo.models.plan import MenuEntry, Plan, menu_entry
 from eft_demo.settings import QUANTISATIONS, Settings, show_value
 from eft_demo.ui.family_switch import Claim, Switch, refusal_reason
@@ -129,7 +129,8 @@ def _models(plan: Plan | None) -> list[dict[str, object]]:
         {
             "role": place.role,
             "source": Path(place.source).name if Path(place.source).is_absolute() else place.source,
-            "dtype": str(place.dtype).removeprefix("torch."),
+            # How a server stores its model is not known.
+            "dtype": "?" if place.device == REMOTE else str(place.dtype).removeprefix("torch."),
             "quantisation": place.quantisation,
             "device": place.device,
             "parameters": place.parameters,
