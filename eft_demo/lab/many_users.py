@@ -184,7 +184,7 @@ class InTurn:
         return sum(heard.tokens for heard in wanted) / (time.perf_counter() - began_s)
 
     def _text(self, model: Any, role: str, prompt: str, length: int, *pair: Any) -> None:
-        processors = [baseline.EFTProcessor(*pair, alpha=ALPHA)] if pair else []
+        processors = [baseline.EFTProcessor(pair[0], pair[1], ALPHA)] if pair else []
         ids = list(encode_prompt(self.family, role, prompt))
         sampling = {"temperature": SAMPLING["temperature"], "top_p": SAMPLING["top_p"], "top_k": 0}
         baseline.generate(model, ids, length, processors, do_sample=True, **sampling)
