@@ -30,7 +30,7 @@ from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui import run_store, stream
+from eft_demo.ui import run_store, stream, what_if
 from eft_demo.ui.columns import presets
 from eft_demo.ui.page import page_line
 from eft_demo.ui.run_form import read_run_spec
@@ -207,13 +207,14 @@ def test_the_family_is_found_and_answers(mine: Service) -> None:
     assert all(column.finish_reason in ("stop", "length") for column in trace.columns)
 
 
-def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
+def test_the_browser_shows_the_tab_and_marks_unknown_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("playwright.sync_api", reason="this needs playwright")
     pytest.importorskip("axe_playwright_python", reason="this needs axe")
     from tests.site import CHROMIUM, browsing, run, serving, violations, wait_end  # noqa: PLC0415  # may skip
 
     if CHROMIUM is None:
         pytest.skip("this needs Debian's chromium in /usr/bin")
+    monkeypatch.setattr(what_if, "STEP_SCORES", 1)  # nothing can be scored, so the page is left to itself
     with browsing() as browser, serving(make_service(Settings()), browser) as site:
         page = site.open()
         page.eval_on_selector("#eft-epsilon", "(field) => { field.value = 0.01; }")
@@ -231,13 +232,16 @@ def test_the_browser_shows_the_tab_and_marks_unknown_choices() -> None:
         page.select_option("[data-part=uncertainty-column]", label="Base")
         assert page.input_value("[data-part=plotted]") == "0"
         page.locator("[data-part=as-if]").scroll_into_view_if_needed()
-        page.eval_on_selector(
-            "[data-control=alpha] input[type=range]",
-            "(slider) => { slider.value = 2.5; slider.dispatchEvent(new Event('input', {bubbles: true})); }",
-        )
-        page.wait_for_function(
-            "document.querySelector('[data-part=as-if-text]').textContent.includes('Epsilon')"
-        )
+        said = "words => document.querySelector('[data-part=as-if-text]').textContent.includes(words)"
+        slider = "[data-control=alpha] input[type=range]"
+        move = "(it, to) => { it.value = to; it.dispatchEvent(new Event('input', {bubbles: true})); }"
+        page.eval_on_selector(slider, move, 2.5)
+        page.wait_for_function(said, arg="Epsilon")
         assert page.locator(".would").count() == 0
         assert violations(page) == []
+        monkeypatch.undo()
+        run(page, "Lima it is", 12)
+        wait_end(page)
+        page.eval_on_selector(slider, move, 2)
+        page.wait_for_function(said, arg="At α 2.00")  # the server has the whole distribution
         site.close_pages()
