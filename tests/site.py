@@ -48,6 +48,9 @@ STAYS = """(node, ms) => new Promise(done => {
     watch.observe(node, {subtree: true, childList: true, characterData: true});
     setTimeout(() => end(node.innerText === before), ms);
 })"""
+# Records the announcements of the page in the list `said`.
+SPOKEN = """() => { const said = window.said = [], status = document.querySelector('[data-part=status]');
+    new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true}); }"""
 SLOW_MS = 60_000  # a busy machine is not a failure
 Listeners = list[tuple[str, Callable[[Any], None]]]  # each with the event it listens to
 OWN = ("http://127.0.0.1", "http://localhost", "data:", "blob:")

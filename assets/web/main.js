@@ -30,6 +30,7 @@ import * as pad from "./views/pad.js";
 import * as page from "./views/page.js";
 import * as pageKeys from "./views/page-keys.js";
 import * as painting from "./views/painting.js";
+import * as plotTable from "./views/plot-table.js";
 import * as player from "./views/player.js";
 import * as pollView from "./views/poll.js";
 import * as predictView from "./views/predict.js";
@@ -51,7 +52,7 @@ import * as welcomeView from "./views/welcome.js";
 
 // In the order in which they receive events; the key must leave the address bar first. Views after `flow` find a new run in place.
 const VIEWS = [
-  key, copies, stream, connection, columns, painting, bars, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
+  key, copies, stream, connection, columns, painting, bars, plotTable, side, card, tooltip, recipes, pad, asIf, branching, tabs, comparison, dialogs,
   family, share, replay, memory, drop, print, theme, messages, help, ask, player, flow, address, runButton, paneTabs, conversation, completion, welcomeView, page, lessonView, teach, pollView, predictView, blindView,
   room, present, runList, fit, pageKeys,
 ];

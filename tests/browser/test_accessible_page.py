@@ -7,7 +7,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, run, serving, violations, wait_end
+from tests.site import BROWSER_MARKS, SPOKEN, Site, run, serving, violations, wait_end
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -100,10 +100,6 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     page.click(".format summary")
     page.wait_for_function("document.querySelector('.format[open] .whole').textContent")
     assert violations(page) == []
-
-
-SPOKEN = """() => { const said = window.said = [], status = document.querySelector('[data-part=status]');
-    new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true}); }"""
 
 
 def test_the_end_of_a_column_is_announced_with_its_text(site: Site) -> None:

@@ -64,6 +64,16 @@ def test_the_prompt_completes_what_is_typed_and_runs_what_is_chosen(site: Site) 
     page.wait_for_function("() => document.querySelector('.pane.up').innerText.includes('shilling')")
     wait_end(page)
     assert page.locator("[data-part=offered]").is_hidden(), "other questions cover the run that was chosen"
+    page.evaluate(  # Enter right after the last letter
+        """() => { const prompt = document.querySelector('#eft-prompt');
+        prompt.focus();
+        prompt.value = 'What is the capital of Kenya?';
+        prompt.dispatchEvent(new Event('input', {bubbles: true}));
+        prompt.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', code: 'Enter', bubbles: true})); }"""
+    )
+    page.wait_for_function("() => document.querySelector('.pane.up').innerText.includes('Nairobi')")
+    wait_end(page)
+    assert page.locator("[data-part=offered]").is_hidden(), "other questions cover the run"
 
 
 def test_a_question_outside_what_was_read_gets_a_calm_line(site: Site) -> None:

@@ -19,7 +19,7 @@ from eft_demo.runs.trace import Candidate, ColumnTrace, Draft, TokenRecord
 from eft_demo.settings import Settings
 from tests.asking import make_run
 from tests.records import make_record
-from tests.site import BROWSER_MARKS, Site, serving
+from tests.site import BROWSER_MARKS, Site, serving, violations
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -321,6 +321,29 @@ def test_the_zoom_of_a_plot_survives_other_actions(page: Any, name: str) -> None
     page.wait_for_function(MARKED, arg=BOXES[name])
     low, high = view(page, name)
     assert low < 39 < high
+
+
+@TABS
+def test_every_plot_has_its_numbers_in_a_table(page: Any, name: str) -> None:
+    focus_token(page, 4)
+    open_tab(page, name)
+    page.wait_for_selector("[data-part=plot-table] summary")
+    page.locator("[data-part=plot-table] summary").press("Enter")
+    page.wait_for_selector("[data-part=plot-rows] tbody td")
+    rows = page.locator("[data-part=plot-rows] tbody tr")
+    names = rows.locator("th").all_text_contents()
+    assert names == page.locator(".pane.up .t").all_text_contents() and "<b>" in names
+    cells = rows.nth(4).locator("td").all_text_contents()
+    data = page.eval_on_selector(BOXES[name], "box => box.data.map(one => [...one.y])")
+    if name == "strip":
+        assert len(cells) == 1 + len(data[0]) and "same" in cells
+    else:
+        assert [float(cell.replace("−", "-")) for cell in cells] == pytest.approx(
+            [5, *(one[4] for one in data)], abs=0.006
+        )
+    page.locator("[data-part=theme]").press("Enter")  # drawn again, the table stays as it is
+    assert rows.count() == COUNT and violations(page) == []
+    page.locator("[data-part=plot-table] summary").press("Enter")
 
 
 @TABS

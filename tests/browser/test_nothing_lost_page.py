@@ -237,6 +237,20 @@ def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, contex
     assert page.input_value("#eft-prompt") == "" and page.locator("[data-part=notice]").is_hidden()
 
 
+def test_a_reload_while_the_address_changes_loses_nothing(demo: Page, context: Any) -> None:
+    """Chromium may then come back at the address before, and the history entry has lost its state."""
+    page = visit(context, demo.local_url)
+    run(page, "abcdef", 20)
+    wait_end(page)
+    address_has(page, "prompt=abcdef")
+    before = page.evaluate("location.hash")
+    page.select_option("[data-part=colour]", "rank")
+    address_has(page, "rank")
+    page.add_init_script(f"history.replaceState(null, '', location.pathname + {json.dumps(before)})")
+    again(page)
+    assert "settings are back" in notice(page, "are back") and texts(page) == ["abcdef"] * 3
+
+
 @contextmanager
 def served(port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A separate server process, killed at the end."""

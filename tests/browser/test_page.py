@@ -8,7 +8,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from tests.fakes import make_service
-from tests.site import BROWSER_MARKS, Site, endings, run, serving, stays, texts, wait_end
+from tests.site import BROWSER_MARKS, SPOKEN, Site, endings, run, serving, stays, texts, wait_end
 from tests.waiting import until
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -214,11 +214,14 @@ def test_hostile_text_is_shown_verbatim_and_never_runs(site: Site) -> None:
 
 def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site) -> None:
     page = site.open()
+    page.evaluate(SPOKEN)
     for prompt, words in (("   ", "empty"), ("x" * 100_000, "100,000"), ("x" * 400_000, "400,000")):
         page.eval_on_selector("#eft-prompt", "(box, text) => { box.value = text; }", prompt)
         page.click("[data-part=run]")
         page.wait_for_function("!document.querySelector('[data-error=prompt]').hidden")
         assert words in page.locator("[data-error=prompt]").inner_text()
+        assert page.get_attribute("#eft-prompt", "aria-invalid") == "true"
+        assert "Running" not in page.evaluate("said")
         wait_end(page)
         fine = f"fine after {words}"
         run(page, fine)
@@ -227,10 +230,13 @@ def test_an_invalid_prompt_gets_an_error_message_under_the_prompt(site: Site) ->
         )
         wait_end(page)
         assert texts(page) == [fine] * 3 and page.locator("[data-error=prompt]").is_hidden()
+        assert page.get_attribute("#eft-prompt", "aria-invalid") == "false"
+        assert "Running" in page.evaluate("said.splice(0)")
 
 
 def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site) -> None:
     page = site.open()
+    page.fill("#eft-prompt", "x")
     page.click("[aria-controls=eft-sampling]")
     page.fill("#eft-temperature", "99")
     page.click("[data-part=run]")
@@ -239,8 +245,13 @@ def test_an_invalid_number_gets_an_error_message_beside_its_field(site: Site) ->
         "Temperature must be a number from 0 to 2; got 99"
         in page.locator("[data-error=temperature]").inner_text()
     )
+    assert (
+        page.get_attribute("#eft-temperature", "aria-describedby")
+        == page.get_attribute("[data-error=temperature]", "id")
+        and page.get_attribute("#eft-temperature", "aria-invalid") == "true"
+    )
     page.fill("#eft-temperature", "")
-    page.fill("#eft-prompt", "x")
+    assert page.get_attribute("#eft-temperature", "aria-invalid") == "false"
     page.click("[data-part=run]")
     page.wait_for_function(
         "document.querySelector('[data-error=temperature]').textContent.includes('is empty')"

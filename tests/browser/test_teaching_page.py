@@ -78,6 +78,10 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
     for key in ("1", "4", "4", "2", "Backspace", "7"):
         page.keyboard.press(key)
     assert votes(page) == ["1", "", "", "2"]
+    assert "0 votes" in page.text_content("[data-part=status]")  # the one that was taken back
+    page.keyboard.press("4")
+    assert "3 votes" in page.text_content("[data-part=status]")
+    page.keyboard.press("Backspace")
     assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= width
     page.keyboard.press("Enter")
     page.wait_for_selector(".option.right")

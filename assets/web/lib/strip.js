@@ -36,10 +36,12 @@ export function stripFigure({ factors, labels, layout }, column, control, range)
   const rows = values.map((value) => tokens.map((token) => choiceOf(column, token, { [control]: value }, factors)));
   const grades = rows.map((row) => row.map((choice, i) => gradeOf(choice, tokens[i])));
   const name = symbolOf(control);
+  const words = (/** @type {number} */ id, /** @type {number} */ grade) => (grade < 2 ? "same" : "“" + labels.get(id) + "”") + (grade === 1 || grade === 2 ? "?" : "");
   const heat = {
     type: "heatmap", x: tokens.map((_, i) => i), y: values.map(String), z: grades,
     text: rows.map((row, k) => row.map(({ id }, i) => (grades[k][i] < 2 ? "" : tickLabel(labels.get(id), CELL_CHARS) + (grades[k][i] === 2 ? "?" : "")))),
     customdata: rows.map((row, k) => row.map((_, i) => name + " " + values[k] + ": " + tickLabel(labels.get(rows[k][i].id), 40) + " (" + GRADES[grades[k][i]] + restText(rows[k][i]) + ")")),
+    meta: rows.map((row, k) => row.map(({ id }, i) => words(id, grades[k][i]))), // the plot's table
     texttemplate: "%{text}", textfont: { size: 11 }, hovertemplate: "%{customdata}<extra></extra>",
     zmin: 0, zmax: GRADES.length - 1, showscale: false, xgap: 1, ygap: 1,
     colorscale: SHADES.flatMap((shade, k) => [[k / 4, shade], [(k + 1) / 4, shade]]),

@@ -6,7 +6,7 @@ import { symbolOf } from "../lib/formats.js";
 import { liveOf } from "../lib/schedule.js";
 import { isChanged, summaryText, sureness } from "../lib/summary.js";
 import { el, part, verbatim } from "../dom.js";
-import { asIf, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
+import { asIf, nonce, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
 import { replot } from "./bars.js";
 import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
@@ -92,6 +92,7 @@ export function describeAsIf() {
 
 // Not for every update of a stream: the words stay the same while a run goes on.
 function describeSoon() {
+  if (running && run?.n !== nonce) return; // the server may refuse what was asked for
   const state = [run?.id, running, run?.columns[run.attributed]?.tokens.length].slice(0, running ? 2 : 3).join(" ");
   if (!asIf && part("as-if").dataset.state === state) return;
   part("as-if").dataset.state = state;

@@ -11,6 +11,7 @@ import { allSettings, runSettings, fitPrompt } from "./settings.js";
 export function startRun() {
   clearErrors();
   const prompt = part("prompt").value;
+  if (!prompt.trim()) return showError("prompt", "The prompt is empty. Please enter a question or choose an example.");
   if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server checks shorter ones
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");

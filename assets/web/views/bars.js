@@ -9,6 +9,7 @@ import { select } from "./columns.js";
 import {
   colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
 } from "./plotting.js";
+import { offerTable } from "./plot-table.js";
 
 const LEGEND_ROW_PX = 20; // its rows reduce the height of the bars
 const NARROW_PX = 480; // a plot narrower than this has short names
@@ -35,6 +36,7 @@ export function choosePlot(p) {
 
 export function clearPlot() { // no run is shown
   figure = null;
+  offerTable(null);
   part("plot-empty").hidden = false;
   if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
   drawSoonest();
@@ -62,7 +64,8 @@ export function addBars(token) {
 const sizesOf = (layout) => [layout?.width, layout?.height, layout?.font.size].join();
 
 async function drawBars() {
-  if (!figure || !figure.data[0].x.length) return;
+  if (!figure || !figure.data[0].x.length) return offerTable(null);
+  offerTable(figure, run.columns[plotted].tokens);
   if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
   part("plot-empty").hidden = true;
   const box = part("plot");

@@ -30,6 +30,7 @@ function mark(k) {
 
 export function closeOffers() {
   clearTimeout(offerTimer);
+  offerTimer = 0;
   box().hidden = true;
   part("prompt").setAttribute("aria-expanded", "false");
   mark(-1);
@@ -60,8 +61,8 @@ function offer(offers) {
 }
 
 async function offerNow(chooseExample, askFor) {
-  const typed = part("prompt").value, table = await loadAskable();
-  if (document.activeElement !== part("prompt") || typed !== part("prompt").value) return;
+  const mine = offerTimer, typed = part("prompt").value, table = await loadAskable();
+  if (mine !== offerTimer || document.activeElement !== part("prompt")) return; // closed meanwhile, or more was typed
   const isNew = typed.trim() && typed !== run?.prompt;
   if (isNew) return offer(table && !typed.includes("\n") ? complete(table, typed).filter((text) => text !== typed.trim()).map((text) => ({ text, act: () => askFor(text) })) : []);
   const examples = config.examples.map((example) => ({ text: example.prompt, shows: example.shows, act: () => chooseExample(example) }));
@@ -96,7 +97,7 @@ export function offerQuestions(chooseExample, askFor) {
   onKeys(prompt, (key) => {
     const open = !box().hidden, k = marked(), n = options().length;
     if (key === "ArrowDown" && !open && !prompt.value.includes("\n")) return soon(), true;
-    if (!open) return false;
+    if (!open) return /Enter$/.test(key) && closeOffers(), false; // none may open over the run
     if (key === "ArrowDown" || key === "ArrowUp") return mark((k + (key === "ArrowDown" ? 1 : k < 0 ? 0 : -1) + n) % n), true;
     if (key === "Escape") return closeOffers(), true;
     if (key === "Enter" && k >= 0 && !isTouch()) return options()[k].click(), true;

@@ -16,7 +16,7 @@ export function makeField(name, field) {
   const onChange = () => (showFieldsSummary(), hideError(name));
   slider.addEventListener("input", () => { number.value = slider.value; onChange(); });
   number.addEventListener("input", () => { if (number.value !== "") slider.value = number.value; onChange(); });
-  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), makeErrorPlace(name));
+  box.append(label, el("small", "", field.help), ...(name === "seed" ? [] : [slider]), makeErrorPlace(name, [number]));
   return box;
 }
 

@@ -5,7 +5,7 @@ import { readingText, turnText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
 import {
-  asIf, askedFormats, askedSettings, config, currentNode, lookAt, nonce, on, plotted, run, runOf, sameOf, selected, stopWanted, want, wanted,
+  asIf, askedFormats, askedSettings, config, currentNode, lookAt, nonce, on, plotted, run, runOf, running, sameOf, selected, stopWanted, want, wanted,
 } from "../store.js";
 import { asIfSoon, describeAsIf } from "./as-if.js";
 import { addBars, startPlot } from "./bars.js";
@@ -39,6 +39,7 @@ function onRun(line) {
   if (!line.recorded) made.asked = line.of ? runOf(line.of)?.asked : askedSettings;
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   forgetSpoken();
+  if (running) say("Running"); // not before: the server may refuse the settings
   lookAt(made);
   if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
   describeAsIf();

@@ -12,7 +12,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
+  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, lastAddress, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
   plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -165,7 +165,7 @@ export function settle() {
 
 function recordOf(left, word) {
   return {
-    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, family: config.chips[0], word, running, nonce, lost: keptNodes().length - left.length, places: [...settingsAt].slice(-MAX_PLACES),
+    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, before: lastAddress, family: config.chips[0], word, running, nonce, lost: keptNodes().length - left.length, places: [...settingsAt].slice(-MAX_PLACES),
     settings: settingsNow(), view: viewNow(),
     nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
     history: history && onlyWith(history, new Set(left.map(({ id }) => id))),
@@ -236,7 +236,10 @@ function ownMemory() {
   if (typeof own === "string" && storage.getItem("eft-tab:" + own)) return own;
   const times = Object.keys(storage).filter((key) => key.startsWith("eft-tab:")).map((key) => [storedTab(key), key.slice(8)]);
   const here = location.search + location.hash, newest = (fits) => times.filter(([saved]) => fits(saved)).sort(([one], [other]) => other.at - one.at)[0]?.[1];
-  const copied = newest(({ written: address }) => address === here); // a copy of this tab, opened at the address that the page had
+  // A copy of this tab, opened at the address that the page had; or a reload of a page that was just changing its address: browsers
+  // may then come back to the one before, without the entry's state.
+  const reloaded = performance.getEntriesByType("navigation").some((one) => /** @type {any} */ (one).type === "reload");
+  const copied = newest(({ written: address, before }) => address === here || (reloaded && here && before === here));
   return copied || (/[?&#]v=/.test(here) ? "" : newest(({ address }) => address === here)) || "";
 }
 

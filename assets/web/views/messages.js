@@ -23,10 +23,11 @@ export function showMessage(name, text) {
   part(name).hidden = false;
 }
 
-// Where an error about `where` is shown; hidden until there is one.
-export function makeErrorPlace(where, tag = "p") {
-  const place = el(tag, "sentence");
+// Where an error about `where` is shown; hidden until there is one. It describes its fields.
+export function makeErrorPlace(where, fields, tag = "p") {
+  const place = Object.assign(el(tag, "sentence"), { id: "eft-error-" + where });
   place.dataset.error = where;
+  for (const field of fields) field.setAttribute("aria-describedby", place.id);
   place.setAttribute("role", "alert");
   place.hidden = true;
   return place;
@@ -36,8 +37,13 @@ function errorPlace(where) {
   return element.querySelector('[data-error="' + (where === "server" ? "prompt" : CSS.escape(where)) + '"]') || element.querySelector('[data-error="prompt"]');
 }
 
+const markFields = (place, invalid) => {
+  if (place.id) element.querySelectorAll('[aria-describedby~="' + place.id + '"]').forEach((field) => field.setAttribute("aria-invalid", invalid));
+};
+
 export function showError(where, text) {
   const place = errorPlace(where);
+  markFields(place, where === place.dataset.error); // others are shown at the prompt, which is not at fault
   place.replaceChildren(...sentenceParts(text));
   place.dataset.from = where;
   place.hidden = false;
@@ -46,6 +52,7 @@ export function showError(where, text) {
 }
 
 function hide(place) {
+  markFields(place, false);
   place.hidden = true;
   place.replaceChildren(); // a hidden text still describes the field that names it
 }

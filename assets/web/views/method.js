@@ -51,7 +51,7 @@ function makeMethod(name, title, kinds) {
   more.append(value, el("span"));
   menu.addEventListener("change", () => { fillMethod(name); showMethod(name); });
   value.addEventListener("input", () => showMethod(name));
-  box.append(label, menu, more, el("small"), makeErrorPlace(name));
+  box.append(label, menu, more, el("small"), makeErrorPlace(name, [value]));
   if (name === "schedule") box.append(document.createElementNS(SVG, "svg"));
   return box;
 }

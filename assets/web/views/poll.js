@@ -110,6 +110,20 @@ export function factsOf(id) {
 function guess(id) {
   addGuess(id);
   emit("tally");
+  sayGuesses(id, "");
+}
+
+function takeBack() {
+  const id = guesses.at(-1);
+  takeGuessBack();
+  emit("tally");
+  sayGuesses(id, "Taken back. ");
+}
+
+function sayGuesses(id, before) { // the same guess twice has two numbers, so both are announced
+  if (poll.revealed || id === undefined) return;
+  const { label, votes } = votesOf(poll, tally, guesses).find((option) => option.id === id);
+  say(before + label + ": " + (votes === 1 ? "1 vote" : votes + " votes"));
 }
 
 function onKey(key, { target }) {
@@ -117,7 +131,7 @@ function onKey(key, { target }) {
   const option = optionOf(poll, key);
   if (option) guess(option);
   else if (key === "Enter" && !poll.revealed && !target.closest("button, a, input, summary, .t")) reveal();
-  else if (key === "Backspace") takeGuessBack(), emit("tally");
+  else if (key === "Backspace") takeBack();
   else return false;
   return true;
 }
@@ -128,6 +142,6 @@ export function listen() {
   for (const kind of ["run", "shown"]) on(kind, onOther);
   part("poll-reveal").addEventListener("click", reveal);
   part("poll-close").addEventListener("click", endPoll);
-  part("poll-back").addEventListener("click", () => (takeGuessBack(), emit("tally")));
+  part("poll-back").addEventListener("click", takeBack);
   onKeys(document, onKey, () => element.isConnected);
 }

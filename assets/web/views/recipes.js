@@ -38,8 +38,7 @@ function makeChoice(column, index) {
   const text = Object.assign(el("textarea"), { id: "eft-recipe-" + index, rows: 2, spellcheck: false, autocapitalize: "off", value: column.text });
   text.setAttribute("autocorrect", "off");
   text.setAttribute("aria-label", "Recipe of column " + n);
-  text.setAttribute("aria-describedby", "eft-recipe-error-" + index);
-  const sentence = Object.assign(makeErrorPlace("column-" + index, "div"), { id: "eft-recipe-error-" + index });
+  const sentence = makeErrorPlace("column-" + index, [text], "div");
   menu.addEventListener("change", () => pickPreset(index, config.presets[menu.value]));
   remove.addEventListener("click", () => removeColumn(index));
   text.addEventListener("input", () => typeRecipe(index, text.value));
@@ -114,7 +113,6 @@ function showChoice(column, index) {
   const box = choiceBox(index), preset = presetOf(column.text.trim());
   box.querySelector("select").value = preset ? config.presets.indexOf(preset) : "";
   box.querySelector("small").textContent = column.error ? "" : column.about;
-  box.querySelector("textarea").setAttribute("aria-invalid", column.error ? "true" : "false");
   if (column.error) showError("column-" + index, column.error);
   else hideError("column-" + index);
 }

@@ -34,7 +34,6 @@ export function setRunning(now) {
   part("stop").disabled = !now;
   part("run").classList.toggle("busy", now);
   element.querySelector(".eft").classList.toggle("is-running", now);
-  if (now) say("Running");
-  else if (was) say("Stopped"); // until another message says more, as the end of a run does
+  if (was && !now) say("Stopped"); // until another message says more, as the end of a run does
   emit("running");
 }

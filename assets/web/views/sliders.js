@@ -53,7 +53,7 @@ function makeSlider(name) {
   value.dataset.part = name + "-value";
   value.htmlFor = input.id;
   value.setAttribute("aria-live", "off"); // the slider says its value
-  row.append(label, rail, value, makeErrorPlace(name));
+  row.append(label, rail, value, makeErrorPlace(name, [input]));
   if (controls[name] === undefined) moveControls({ [name]: name in OF_ALL ? range.value : equalShare() });
   input.value = controls[name];
   showControl(row);

@@ -9,6 +9,7 @@ import {
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
 import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, noteOwnView, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
+import { offerTable } from "./plot-table.js";
 import * as whatIf from "./what-if.js";
 
 const DRAWN_HERE = { strip: whatIf };
@@ -108,6 +109,7 @@ function sayOver(name, sentence) { // in the place of the plot
 async function drawTab() {
   const name = tab, [request, sentence] = tabRequest(), box = boxOf(name);
   sayOver(name, sentence);
+  if (!request || drawn[name]?.key !== keyOf(request)) offerTable(null);
   if (!request) return;
   const key = keyOf(request);
   if (drawn[name]?.key !== key) {
@@ -124,7 +126,9 @@ async function drawTab() {
       return sayOver(name, "The server could not be reached for this plot.");
     }
   }
-  if (!drawn[name]?.figure || tab !== name || !(await loadPlotly())) return;
+  if (!drawn[name]?.figure || tab !== name) return;
+  offerTable(drawn[name].figure, run.columns[columnOfTab()].tokens);
+  if (!(await loadPlotly())) return;
   const { data, layout, note = "" } = drawn[name].figure;
   Object.assign(part(name + "-note"), { className: "hint", textContent: note, hidden: !note });
   const fresh = !box.data;
