@@ -260,7 +260,7 @@ def test_errors_quote_hostile_recipes_verbatim(site: Site) -> None:
     for text in (*HOSTILE[:3], HOSTILE[29], HOSTILE[31], HOSTILE[33]):
         page.fill("#eft-recipe-0", text)
         page.wait_for_function(
-            "start => document.querySelector('#eft-recipe-error-0 code')?.textContent.startsWith(start)",
+            "start => document.querySelector('#eft-error-column-0 code')?.textContent.startsWith(start)",
             arg=text[:9],
         )
     assert made_of_text(page) == 0

@@ -3,7 +3,7 @@
 import { element, isTouch, onKeys, part, pressOnce } from "../dom.js";
 import { config, forgetSamples, nonce, noteAsked, on, run, running, wantStop } from "../store.js";
 import { familySettings } from "./formats.js";
-import { clearErrors, showError } from "./messages.js";
+import { clearErrors, say, showError } from "./messages.js";
 import { endTape } from "./replay.js";
 import { ask, requestStop } from "./running.js";
 import { allSettings, runSettings, fitPrompt } from "./settings.js";
@@ -11,7 +11,7 @@ import { allSettings, runSettings, fitPrompt } from "./settings.js";
 export function startRun() {
   clearErrors();
   const prompt = part("prompt").value;
-  if (!prompt.trim()) return showError("prompt", "The prompt is empty. Please enter a question or choose an example.");
+  if (!prompt.trim()) return showError("prompt", "The prompt is empty. Please enter a question or choose an example."), say("The run did not start.");
   if (prompt.length > config.max_prompt_chars * 50) // too long even to send; the server checks shorter ones
     return showError("prompt", "A prompt may have at most " + config.max_prompt_chars.toLocaleString("en") + " characters; this one has " +
       prompt.length.toLocaleString("en") + ". Please shorten it.");

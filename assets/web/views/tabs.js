@@ -30,6 +30,7 @@ export function openTab(name) {
     part("panel-" + other).hidden = other !== name;
   }
   part("attribution-title").textContent = config.plots.find((one) => one.name === name)?.title ?? BARS_TITLE;
+  offerTable(null); // that of the other tab
   drawSoonest();
 }
 
