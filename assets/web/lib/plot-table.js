@@ -14,11 +14,11 @@ const cellOf = (value) => (value === undefined ? "" : value === null ? "infinite
 /** @type {(trace: any, x: number) => any} */
 const valueAt = (trace, x) => trace.y[trace.x.indexOf(x)];
 
-/** @type {(figure: { data: any[], layout: any }) => { head: string[], rows: string[][] }} */
-export function tableOf({ data, layout }) {
+/** @type {(figure: { data: any[], layout: any, cells?: any[][] }) => { head: string[], rows: string[][] }} */
+export function tableOf({ data, layout, cells: given }) {
   const title = layout.yaxis?.title?.text || "value", [heat] = data;
   if (heat.type === "heatmap") {
-    const cells = heat.meta || heat.text || heat.z; // by row, then by token
+    const cells = given || heat.text || heat.z; // by row, then by token
     return {
       head: heat.y.map((/** @type {string} */ value) => title + " " + value),
       rows: heat.x.map((/** @type {number} */ _, /** @type {number} */ i) => cells.map((/** @type {any[]} */ row) => String(row[i]))),

@@ -18,8 +18,8 @@ test("a trace without a name has that of its axis", () => {
 });
 
 test("of a heat map, a column per row of cells, with the words of its cells", () => {
-  const heat = { type: "heatmap", x: [0, 1], y: ["0", "3"], z: [[0, 3], [1, 0]], meta: [["same", "“Lima”"], ["same?", "same"]] };
+  const heat = { type: "heatmap", x: [0, 1], y: ["0", "3"], z: [[0, 3], [1, 0]] }, cells = [["same", "“Lima”"], ["same?", "same"]];
   const made = { ...layout, yaxis: { title: { text: "α" } } };
-  assert.deepEqual(tableOf({ data: [heat], layout: made }), { head: ["α 0", "α 3"], rows: [["same", "same?"], ["“Lima”", "same"]] });
-  assert.deepEqual(tableOf({ data: [{ ...heat, meta: undefined }], layout: made }).rows[1], ["3", "0"]);
+  assert.deepEqual(tableOf({ data: [heat], layout: made, cells }), { head: ["α 0", "α 3"], rows: [["same", "same?"], ["“Lima”", "same"]] });
+  assert.deepEqual(tableOf({ data: [heat], layout: made }).rows[1], ["3", "0"]);
 });

@@ -29,7 +29,7 @@ export function valuesToScore({ low, high, step }) {
 /** @type {(answer: { control: string, values: number[], changed: [number, number][][] }) => Scored} the server's answer */
 export const readScored = ({ control, values, changed }) => ({ control, changes: new Map(values.map((value, k) => [keyOfValue(value), new Map(changed[k])])) });
 
-/** @type {(run: Run, column: Column, control: string, range: { low: number, high: number }) => { data: any[], layout: any, note: string }} */
+/** @type {(run: Run, column: Column, control: string, range: { low: number, high: number }) => { data: any[], layout: any, cells: string[][], note: string }} */
 export function stripFigure({ factors, labels, layout }, column, control, range) {
   const tokens = column.tokens.slice(0, MOST_TOKENS), count = column.tokens.length;
   const values = stripValues(range);
@@ -41,13 +41,13 @@ export function stripFigure({ factors, labels, layout }, column, control, range)
     type: "heatmap", x: tokens.map((_, i) => i), y: values.map(String), z: grades,
     text: rows.map((row, k) => row.map(({ id }, i) => (grades[k][i] < 2 ? "" : tickLabel(labels.get(id), CELL_CHARS) + (grades[k][i] === 2 ? "?" : "")))),
     customdata: rows.map((row, k) => row.map((_, i) => name + " " + values[k] + ": " + tickLabel(labels.get(rows[k][i].id), 40) + " (" + GRADES[grades[k][i]] + restText(rows[k][i]) + ")")),
-    meta: rows.map((row, k) => row.map(({ id }, i) => words(id, grades[k][i]))), // the plot's table
     texttemplate: "%{text}", textfont: { size: 11 }, hovertemplate: "%{customdata}<extra></extra>",
     zmin: 0, zmax: GRADES.length - 1, showscale: false, xgap: 1, ygap: 1,
     colorscale: SHADES.flatMap((shade, k) => [[k / 4, shade], [(k + 1) / 4, shade]]),
   };
   return {
     data: [heat],
+    cells: rows.map((row, k) => row.map(({ id }, i) => words(id, grades[k][i]))), // of the plot's table, which plotly never sees
     layout: {
       ...layout, height: 300, margin: { l: 56, r: 8, t: 20, b: 60 }, hovermode: "closest", showlegend: false,
       xaxis: { ...layout.xaxis, tickvals: heat.x, ticktext: tokens.map((token) => tickLabel(labels.get(token.i))) },
