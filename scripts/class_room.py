@@ -9,43 +9,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package is usually not installed here
+
+from eft_demo.lab.app_start import serving  # noqa: E402
+
 OPTIONS = [{"id": str(number), "label": f"token {number}"} for number in range(4)]
 PROMPT = "Tell me everything about the largest country in South America."
-STARTED_S = 120.0
 SETTLE_S = 0.5  # until all phones wait for the question
-
-
-@contextmanager
-def serving(family: str) -> Iterator[str]:
-    """The address of a started server."""
-    command = [sys.executable, "-m", "eft_demo", "start", "--port", "0", "--family", family]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if found := re.search(r"EFT Demo is at (http://[^/\s]+)", line):
-                yield found.group(1)
-                return
-        raise SystemExit(f"The server did not start. See: {' '.join(command)}")
-    finally:
-        process.terminate()
-        process.wait(STARTED_S)
 
 
 async def call(url: str, path: str, body: dict[str, object]) -> dict[str, Any]:

@@ -100,6 +100,22 @@ export const el = (tag, className, text) => {
   if (text !== undefined && text !== null) node.textContent = String(text);
   return node;
 };
+// Copies a text; `near` is where on the page it was asked for. Returns whether the browser allowed it.
+/** @type {(text: string, near: HTMLElement) => Promise<boolean>} */
+export async function copyText(text, near) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // not a secure context, or not allowed: the old way
+    const field = Object.assign(el("textarea"), { value: text });
+    near.after(field); // an open dialog lets nothing outside it be selected
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}
+
 // An entry of a menu.
 /** @type {(value: string | number, text: string) => HTMLOptionElement} */
 export const menuOption = (value, text) => Object.assign(el("option", "", text), { value });

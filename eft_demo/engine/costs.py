@@ -7,6 +7,11 @@ FORGET = 1.01  # growth of the minimum per measurement, so a machine that slowed
 FOLLOW = 0.1  # weight of each measurement in the moving average
 
 
+def follow(usual: float, measured: float) -> float:
+    """The moving average after one more measurement; 0 stands for none so far."""
+    return usual + FOLLOW * (measured - usual) if usual else measured
+
+
 class Costs:
     """Seconds by (kind, tokens): the least and the usual.
 
@@ -20,8 +25,8 @@ class Costs:
     def add(self, kind: object, tokens: int, seconds: float) -> None:
         """Record that work of this kind took `seconds` for `tokens` tokens."""
         known = self._known.setdefault(kind, {})
-        least, usual = known.get(tokens, (seconds, seconds))
-        known[tokens] = min(seconds, least * FORGET), usual + FOLLOW * (seconds - usual)
+        least, usual = known.get(tokens, (seconds, 0.0))
+        known[tokens] = min(seconds, least * FORGET), follow(usual, seconds)
 
     def least(self, kind: object, tokens: int) -> float | None:
         """The least seconds for this many tokens: measured, or interpolated between the nearest counts.

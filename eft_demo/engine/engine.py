@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.costs import FOLLOW
+from eft_demo.engine.costs import follow
 from eft_demo.engine.counts import Counts
 from eft_demo.engine.decode import Decoder
 from eft_demo.engine.draft_length import DraftPlanner
@@ -226,8 +226,7 @@ class Engine:
         if not self._decoder.step(due):
             self._note_failure()
         if len(due) >= FEW // 2:  # fewer say little about the cost of many
-            step_s = (time.perf_counter() - began_s) / len(due)
-            self._sequence_s += FOLLOW * (step_s - self._sequence_s) if self._sequence_s else step_s
+            self._sequence_s = follow(self._sequence_s, (time.perf_counter() - began_s) / len(due))
         return True
 
     def _recover(self, failure: StepFailure) -> None:

@@ -5,7 +5,7 @@ from collections import abc, deque
 from collections.abc import Callable
 from threading import Condition
 
-from eft_demo.engine.costs import FOLLOW
+from eft_demo.engine.costs import follow
 from eft_demo.engine.fairness import check_queue_room, next_run
 from eft_demo.engine.run import Run
 from eft_demo.engine.sequence import Sequence
@@ -49,9 +49,8 @@ class RunQueue:
 
     def _note_turn(self, run: Run) -> None:
         now_s = time.perf_counter()
-        turn_s = now_s - max(self._taken_s, run.submitted_s)
-        if self._runs[0] is not run or len(self._runs) > 1:
-            self._turn_s += FOLLOW * (turn_s - self._turn_s) if self._turn_s else turn_s
+        if len(self._runs) > 1:
+            self._turn_s = follow(self._turn_s, now_s - max(self._taken_s, run.submitted_s))
         self._taken_s = now_s
 
     def place_of(self, run: Run) -> tuple[int, float]:

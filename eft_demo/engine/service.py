@@ -4,7 +4,7 @@ Knows family and engine; knows no page and no command line.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from eft_demo.engine.decode import PATIENCE_S
 from eft_demo.engine.engine import Engine
@@ -127,20 +127,19 @@ class Service:
         RunRequest.
         """
         try:
-            request = self._request(spec, forced, owner, pace, session)
-            return self.engine.submit(replace(request, what_if=what_if) if what_if else request)
+            return self.engine.submit(self._request(spec, forced, owner, pace, session, what_if))
         except EFTError as refusal:
             self.engine.counts.refuse(refusal.code)
             raise
 
     def _request(
-        self, spec: RunSpec, forced: Sequence[int], owner: str, pace: float, session: str
+        self, spec: RunSpec, forced: Sequence[int], owner: str, pace: float, session: str, what_if: WhatIf
     ) -> RunRequest:
         checked = check(spec, self.family, self.settings).for_behaviour()
         own = () if fits(checked.turns, 1) else range(len(checked.columns))
         column_prompts = tuple(self._prompts(checked, column) for column in own)
         prompts = column_prompts[0] if column_prompts else self._prompts(checked, 0)
-        return RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace, session)
+        return RunRequest(checked, prompts, tuple(forced), owner, column_prompts, pace, session, what_if)
 
     def _prompts(self, spec: RunSpec, column: int) -> Prompts:
         """The prompt of a column for every model of the run, as any of them may draft for it."""

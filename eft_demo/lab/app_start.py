@@ -1,7 +1,11 @@
-"""Measures how long the app takes to start until the page answers. Uses only the command line and HTTP."""
+"""Starts the app as its users do, to time its start, or to measure it from outside.
+
+Knows only the command line and HTTP.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
 import subprocess
@@ -9,12 +13,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from eft_demo.errors import EFTError
 
 START = (sys.executable, "-m", "eft_demo", "start")
 LIMIT_S = 60.0  # six times the promised start time
+END_S = 120.0  # to end, on a busy machine
 POLL_S = 0.05
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores proxies in the environment
 
@@ -45,6 +51,23 @@ def app_start_s(command: Sequence[str] = START) -> float:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@contextmanager
+def serving(family: str) -> Iterator[str]:
+    """The address of the app, which runs in a process of its own. Raises EFTError if it does not start."""
+    command = [*START, "--port", "0", "--family", family]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if found := re.search(r"EFT Demo is at (http://[^/\s#]+)", line):
+                yield found[1]
+                return
+        raise EFTError(f"The app did not start. Start it by hand to see why: {shlex.join(command)}")
+    finally:
+        process.terminate()
+        process.wait(END_S)
 
 
 def _free_port() -> int:

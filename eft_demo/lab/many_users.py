@@ -11,12 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import statistics
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +21,10 @@ import httpx
 
 from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.quiz import questions
-from eft_demo.errors import EFTError
 from eft_demo.families.catalogue import find_entry
 from eft_demo.families.family import encode_prompt, load_family
 from eft_demo.lab import baseline
-from eft_demo.lab.app_start import START
+from eft_demo.lab.app_start import serving
 from eft_demo.lab.bench import machine
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.settings import Settings
@@ -37,7 +33,6 @@ BEHAVIOUR = "assistant"
 LENGTH = 64
 ALPHA = 1.0
 SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 0, "min_p": 0.0}
-STARTED_S = 120.0
 PATIENCE_S = 600.0
 
 
@@ -61,7 +56,7 @@ def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict
     prompts = [question.prompt for question in questions(load_facts(), users, seed=1)]
     in_turn = InTurn(settings)
     together, turns = [], []
-    with serving() as url:
+    with serving("atlas") as url:
         asyncio.run(ask(url, prompts[:1], [0]))  # warm up
         alone = [asyncio.run(ask(url, [prompt], [seed]))[0][0] for seed, prompt in enumerate(prompts)]
         for _ in range(rounds):
@@ -87,28 +82,6 @@ def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict
         "dtype": choose_dtype(settings).reason,
         "machine": machine(),
     }
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """The address of the app, once its models answer. Raises EFTError if it does not start."""
-    process = subprocess.Popen(
-        [*START, "--port", "0", "--family", "atlas"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if found := re.search(r"EFT Demo is at (http://[^/\s#]+)", line):
-                httpx.get(found[1] + "/readyz", timeout=STARTED_S, trust_env=False)
-                yield found[1]
-                return
-        raise EFTError("The app did not start. Start it by hand to see why: python -m eft_demo start")
-    finally:
-        process.terminate()
-        process.wait(STARTED_S)
 
 
 async def ask(url: str, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[list[Heard], float]:

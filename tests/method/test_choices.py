@@ -9,23 +9,15 @@ from hypothesis import strategies as st
 from eft_demo.method.counterfactual import choices_at
 from eft_demo.method.mixing import mix, term_delta
 from eft_demo.method.sampling import Sampling, gumbel, sample, warp
-from eft_demo.method.weight_filter import OFF, WeightFilter
+from eft_demo.method.weight_filter import WeightFilter
+from tests.drawing import FILTERS, samplings
 
 VOCAB = 50
-samplings = st.builds(
-    Sampling,
-    temperature=st.sampled_from([0.0, 0.5, 1.0, 1.7]),
-    top_p=st.sampled_from([0.3, 0.9, 1.0]),
-    top_k=st.sampled_from([0, 1, 5]),
-    min_p=st.sampled_from([0.0, 0.2]),
-    seed=st.integers(0, 2**32 - 1),
-)
-filters = st.sampled_from([OFF, WeightFilter("mask", 0.1), WeightFilter("top_p", 0.9)])
 
 
 @given(
     st.integers(0, 10_000),
-    st.lists(st.tuples(samplings, filters, st.integers(0, 500)), min_size=1, max_size=5),
+    st.lists(st.tuples(samplings(0, 1, 5), FILTERS, st.integers(0, 500)), min_size=1, max_size=5),
     st.lists(st.tuples(st.floats(-3, 5), st.floats(0, 3)), min_size=1, max_size=4),
 )
 def test_each_row_and_value_draws_as_it_would_alone(

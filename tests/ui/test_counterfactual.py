@@ -25,6 +25,7 @@ from eft_demo.method.weight_filter import OFF, WeightFilter
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import token_label
 from eft_demo.ui import stream as wire
+from tests.drawing import FILTERS, samplings
 from tests.hostile import HOSTILE
 from tests.javascript import Modules, find_node, modules
 
@@ -36,15 +37,6 @@ VOCAB = 12
 Json = dict[str, Any]
 seeds = st.integers(0, 10_000)
 alphas = st.floats(0, 3)
-filters = st.sampled_from([OFF, WeightFilter("mask", 0.1), WeightFilter("top_p", 0.9)])
-samplings = st.builds(
-    Sampling,
-    temperature=st.sampled_from([0.0, 0.5, 1.0, 1.7]),
-    top_p=st.sampled_from([0.3, 0.9, 1.0]),
-    top_k=st.sampled_from([0, 1, 3]),
-    min_p=st.sampled_from([0.0, 0.2]),
-    seed=st.integers(0, 2**32 - 1),
-)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +116,7 @@ def choice(page: Modules, column: Json, token: Json, alpha: float) -> Json:
 
 
 @example(0, 1.0, 1e-300, Sampling(1.0, 1.0, seed=3), WeightFilter("mask", 0.1), 0, False)  # 0 in float32
-@given(seeds, alphas, alphas, samplings, filters, st.integers(0, 50), st.booleans())
+@given(seeds, alphas, alphas, samplings(0, 1, 3), FILTERS, st.integers(0, 50), st.booleans())
 def test_the_page_chooses_like_the_real_mixture_and_noise(
     page: Modules,
     seed: int,
@@ -143,7 +135,7 @@ def test_the_page_chooses_like_the_real_mixture_and_noise(
         assert choice(page, column, token, after)["id"] == int(sample(real, [sampling], [position]))
 
 
-@given(seeds, st.floats(1, 3), alphas, samplings)
+@given(seeds, st.floats(1, 3), alphas, samplings(0, 1, 3))
 def test_a_token_shown_at_other_sliders_has_the_numbers_of_the_real_mixture(
     page: Modules, seed: int, before: float, after: float, sampling: Sampling
 ) -> None:
@@ -176,7 +168,7 @@ def test_the_unrecorded_mass_is_an_upper_bound(
             assert bound == pytest.approx(missing, abs=1e-4)
 
 
-@given(seeds, st.floats(0.1, 2.9), samplings, st.integers(1, 6), st.floats(0, 1))
+@given(seeds, st.floats(0.1, 2.9), samplings(0, 1, 3), st.integers(1, 6), st.floats(0, 1))
 def test_sure_choices_are_correct(
     page: Modules, seed: int, alpha: float, sampling: Sampling, count: int, part: float
 ) -> None:
@@ -217,7 +209,7 @@ def test_a_forced_token_stays_while_the_noise_would_choose_the_same(page: Module
     assert choice(page, free, token, 0.999)["id"] == drawn
 
 
-@given(seeds, alphas, st.booleans(), filters)
+@given(seeds, alphas, st.booleans(), FILTERS)
 def test_at_a_flip_both_tokens_are_equally_likely(
     page: Modules, seed: int, alpha: float, forbidden: bool, weight_filter: WeightFilter
 ) -> None:

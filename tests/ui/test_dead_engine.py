@@ -24,6 +24,7 @@ from eft_demo.ui.operators import health
 from eft_demo.ui.page import build_demo
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
+from tests.posting import STREAM, post_run
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,13 +78,9 @@ def dying_app() -> Iterator[tuple[subprocess.Popen[str], str]]:
 def run_lines(url: str) -> list[dict[str, Any]]:
     """The NDJSON lines of one run, requested like the page does."""
     with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
-        (dependency,) = client.get("/config").json()["dependencies"]
-        body = {"data": [], "event_data": ASKED, "fn_index": dependency["id"], "session_hash": "s"}
-        body["trigger_id"] = dependency["outputs"][0]
-        posted = client.post("/gradio_api/queue/join", json=body)
-        assert posted.status_code == 200, posted.text
+        post_run(client, ASKED)
         value = ""
-        with client.stream("GET", "/gradio_api/queue/data?session_hash=s") as stream:
+        with client.stream("GET", STREAM) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
                 for piece in message.get("output", {}).get("data") or []:

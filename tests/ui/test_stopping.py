@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.posting import STREAM, post_run
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,11 +32,8 @@ def test_sigterm_ends_runs_with_a_message_and_the_process_with_0() -> None:
     url = next(word for word in app.stdout.readline().split() if word.startswith("http")).split("#")[0]
     said = ""
     with httpx.Client(base_url=url.rstrip("/"), timeout=PATIENCE_S, trust_env=False) as client:
-        (dependency,) = client.get("/config").json()["dependencies"]
-        body = {"data": [], "event_data": ASKED, "fn_index": dependency["id"], "session_hash": "s"}
-        body["trigger_id"] = dependency["outputs"][0]
-        assert client.post("/gradio_api/queue/join", json=body).status_code == 200
-        with client.stream("GET", "/gradio_api/queue/data?session_hash=s") as stream:
+        post_run(client, ASKED)
+        with client.stream("GET", STREAM) as stream:
             for line in stream.iter_lines():
                 if '\\"k\\":\\"t\\"' in line and app.poll() is None:
                     app.terminate()

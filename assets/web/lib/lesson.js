@@ -25,7 +25,7 @@ export const lessonHash = (name, at) => "#lesson=" + encodeURIComponent(name) + 
 /** @type {(at: number, count: number) => number} */
 export const withinSteps = (at, count) => Math.max(0, Math.min(count - 1, at));
 
-// What a step says of a token that is not there, so that whoever wrote the lesson finds the mistake.
+// What a step says of a token that is not there, so that the lesson's author finds the mistake.
 /** @type {(columns: Pick<Column, "name" | "tokens">[], place: TokenPlace) => string} */
 export function lackOf(columns, { column, token, nth }) {
   const there = columns.find(({ name }) => name === column);

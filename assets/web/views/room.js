@@ -3,7 +3,7 @@
 
 import { chipOf, countOf, endedWords, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
 import { pause } from "../api.js";
-import { el, element, part } from "../dom.js";
+import { copyText, element, part } from "../dom.js";
 import { postToRoom } from "../room-post.js";
 import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { askOtherTabs } from "./copies.js";
@@ -176,17 +176,9 @@ function close(why) {
 }
 
 async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(link());
-    part("room-copy").textContent = "Copied";
-  } catch { // not a secure context, or not allowed: the old way
-    const field = Object.assign(el("textarea"), { value: link() });
-    part("room-copy").after(field);
-    field.select();
-    part("room-copy").textContent = document.execCommand("copy") ? "Copied" : "This browser does not allow it";
-    field.remove();
-    part("room-copy").focus();
-  }
+  const button = part("room-copy");
+  button.textContent = (await copyText(link(), button)) ? "Copied" : "This browser does not allow it";
+  button.focus();
 }
 
 export function listen() {

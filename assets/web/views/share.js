@@ -4,7 +4,7 @@
 import { withView } from "../lib/address.js";
 import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
-import { el, element, part } from "../dom.js";
+import { copyText, el, element, part } from "../dom.js";
 import { config, lesson, on, run, running, want } from "../store.js";
 import { addressSoon, branchesShown, linkedSettings, linkedView, settleAddress } from "./address.js";
 import { lookAway } from "./branching.js";
@@ -58,12 +58,8 @@ export async function addressNow() {
 }
 
 async function copyLink() {
+  await copyText(part("link").value, part("link"));
   part("link").select();
-  try {
-    await navigator.clipboard.writeText(part("link").value);
-  } catch { // not a secure context, or not allowed: the old way works
-    document.execCommand("copy");
-  }
   part("link-note").textContent = "Copied. " + linkNote();
 }
 
