@@ -335,6 +335,8 @@ def test_every_plot_has_its_numbers_in_a_table(page: Any, name: str) -> None:
     assert names == page.locator(".pane.up .t").all_text_contents() and "<b>" in names
     cells = rows.nth(4).locator("td").all_text_contents()
     data = page.eval_on_selector(BOXES[name], "box => box.data.map(one => [...one.y])")
+    plot, table = (page.locator(part).bounding_box() for part in (BOXES[name], "[data-part=plot-rows]"))
+    assert plot["y"] + plot["height"] <= table["y"], "the table stands below its plot"
     if name == "strip":
         assert len(cells) == 1 + len(data[0]) and "same" in cells
     else:

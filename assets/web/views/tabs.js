@@ -61,7 +61,7 @@ function addTab({ name, label, title, hint }) {
   box.dataset.part = name + "-plot";
   panel.append(words, note, box);
   part("tabs").append(button);
-  part("panel-bars").parentElement.append(panel);
+  part("plot-table").before(panel);
   const choices = choicesOf(name);
   for (const choice of choices) choice.addEventListener("change", () => (choices.length > 1 ? drawSoonest() : choosePlot(Number(choice.value))));
   button.addEventListener("click", () => openTab(name));
