@@ -219,6 +219,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "base_connect_s": (0, 60),
     "base_answer_s": (0, 120),
     "base_tries": (1, 10),
+    "base_top": (0, 100_000),
     "deadline_s": (0, 86_400),
     "pace": (0, 1000),
     "hold_s": (0, 86_400),
@@ -263,6 +264,9 @@ class Settings:
     base_key: str = ""  # sent to EFT_BASE_URL alone; never shown, logged or saved
     base_connect_s: float = 3.0  # until that server accepts a connection: a network answers within 1 s
     base_answer_s: float = 20.0  # for all tries of a step: as long, the columns without it wait too
+    base_top: int = (
+        0  # log-probs per row that the server is asked for; 0 = all of 8,192, or as many as it sends
+    )
     base_tries: int = 3  # of a request that was cut off or got HTTP 429 or 500: over within half a second
 
     allow_negative_alpha: bool = False  # undoes tuning, including safety tuning: only to study that

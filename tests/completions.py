@@ -49,6 +49,8 @@ class Completions:
         self.asked: list[dict[str, Any]] = []  # every body of a completion
         self.keys: list[str | None] = []  # the key of every request
         self.max_model_len: int | None = 129
+        self.max_logprobs = -1  # as vLLM's option; -1: no limit
+        self.answers_by_id = True  # knows logprob_token_ids
         self.tokenize: Callable[[str], object] | None = None
         self.answer_on = threading.Event()  # ends what hangs
         self.open: list[socket.socket] = []
@@ -95,9 +97,20 @@ class Completions:
         choices = []
         for index, prompt in enumerate(body["prompt"]):
             row = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
-            table = {f"token_id:{i}": max(value, -9999.0) for i, value in enumerate(row.tolist())}
+            ids = self.listed(row, body)
+            table = {
+                f"token_id:{i}": max(value, -9999.0) for i, value in zip(ids, row[ids].tolist(), strict=True)
+            }
             choices.append({"index": index, "text": "?", "logprobs": {"top_logprobs": [table]}})
         return {"object": "text_completion", "choices": choices[::-1]}  # the order may be any
+
+    def listed(self, row: Tensor, body: dict[str, Any]) -> list[int]:
+        """The ids whose log-probs are sent: all, those asked for by id, or the likeliest ones."""
+        sampled = int(row.argmax())  # vLLM adds it
+        if self.answers_by_id and (ids := body.get("logprob_token_ids")):
+            return [*dict.fromkeys([*ids, sampled])]
+        count = len(row) if body["logprobs"] == -1 else min(len(row), body["logprobs"])
+        return [*dict.fromkeys([*row.topk(count).indices.tolist(), sampled])]
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
@@ -154,8 +167,9 @@ class Completions:
         if fault == "hang":
             self.answer_on.wait(60)
             handler.close_connection = True
-        elif fault == "limit":  # as vLLM says it
-            message = "Requested sample logprobs of 384, which is greater than max allowed: 20"
+        elif fault == "limit" or -1 < self.max_logprobs < body["logprobs"] % 10**6:  # as vLLM says it
+            asked, most = body["logprobs"], max(0, self.max_logprobs)
+            message = f"Requested sample logprobs of {asked}, which is greater than max allowed: {most}"
             handler.send({"error": {"message": message, "code": 400}}, 400)
         elif fault.isdecimal():
             handler.send({"error": {"message": "too hot"}}, int(fault), "http://127.0.0.2:1/elsewhere")

@@ -76,6 +76,7 @@ export interface Token {
   e?: number | null; // entropy, nats
   ms: number; // since the run began
   d?: [drafted: number, overlap: number];
+  u?: [certain: number, sent: number, asked: number, hidden: number, off: number | null]; // what a server's cut leaves open
   q: number[]; // rank under each role; minus what it is at least
   z?: number; // a stop token
   w?: Record<string, string | string[]>; // labels not sent before

@@ -6,7 +6,7 @@ sampling happen in every step; attribution can wait, so that several steps are a
 
 from collections import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from eft_demo.errors import NumericalError
 from eft_demo.method.mixing import Mixture, bars_of, entropy_nats, mix, term_delta
 from eft_demo.method.sampling import sample
 from eft_demo.method.topk import likeliest_and_first, rank
-from eft_demo.runs.trace import Candidate, TokenRecord
+from eft_demo.runs.trace import Candidate, Cut, TokenRecord
 
 ROLE_CANDIDATES = 3  # top tokens of each model, listed in addition to those of the mix
 
@@ -36,6 +36,14 @@ class StepLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
+class RowCut:
+    """What a server's cut leaves open about one token, and for which tokens (vocab,) log-probs are known."""
+
+    cut: Cut
+    known: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class SampledTokens:
     """One sampled token per sequence of a layout, and everything needed to attribute it."""
 
@@ -44,6 +52,7 @@ class SampledTokens:
     positions: abc.Sequence[int]  # of the tokens in their texts
     controls: Controls  # used for mixing
     mixed: StepLogprobs
+    cuts: Mapping[int, RowCut] = field(default_factory=dict)  # row -> what is hidden of it, if anything is
 
 
 def stack_rows(layout: Layout, rows: abc.Sequence[Tensor]) -> Tensor:
@@ -96,9 +105,11 @@ def attribute(steps: abc.Sequence[SampledTokens], count: int) -> list[TokenRecor
     table = iter(torch.cat(parts, 1).tolist())  # float32 represents ids up to 16 million exactly
     terms, listed = len(layout.plus), candidates.shape[1]
     return [
-        _record(seq, position, controls, next(table), terms, listed)
+        _record(seq, position, controls, next(table), terms, listed, step.cuts.get(i))
         for step in steps
-        for seq, position, controls in zip(layout.seqs, step.positions, step.controls, strict=True)
+        for i, (seq, position, controls) in enumerate(
+            zip(layout.seqs, step.positions, step.controls, strict=True)
+        )
     ]
 
 
@@ -139,9 +150,18 @@ def _joined(parts: abc.Sequence[Tensor]) -> Tensor:
 
 
 def _record(
-    seq: Sequence, position: int, controls: dict[str, float], cells: list[float], terms: int, listed: int
+    seq: Sequence,
+    position: int,
+    controls: dict[str, float],
+    cells: list[float],
+    terms: int,
+    listed: int,
+    cut: RowCut | None,
 ) -> TokenRecord:
-    """Turn one line of the table that `attribute` built into a record."""
+    """Turn one line of the table that `attribute` built into a record.
+
+    Candidates whose log-prob a server did not send are left out.
+    """
     start = 4 + terms
     ids = [int(cell) for cell in cells[start : start + listed]]
     values = [cells[start + listed * (1 + i) : start + listed * (2 + i)] for i in range(1 + len(seq.roles))]
@@ -151,6 +171,8 @@ def _record(
         for token, (logprob, *by_role) in dict(zip(ids, zip(*values, strict=True), strict=True)).items()
     }
     drawn = by_token[ids[0]]
+    if cut:
+        by_token = {token: found for token, found in by_token.items() if cut.known[token] or found is drawn}
     return TokenRecord(
         position=position,
         id=drawn.id,
@@ -164,6 +186,7 @@ def _record(
         base_first=int(cells[2]),
         by_role=drawn.by_role,
         candidates=tuple(sorted(by_token.values(), key=_falling)),
+        cut=cut.cut if cut else None,
     )
 
 

@@ -12,8 +12,9 @@ from functools import partial
 
 import torch
 
-from eft_demo.engine.attribution import SampledTokens, attribute, mix_rows, sample_tokens
+from eft_demo.engine.attribution import SampledTokens, attribute
 from eft_demo.engine.batch import Layout, make_layout
+from eft_demo.engine.certify import draw_tokens
 from eft_demo.engine.draft_length import PLAIN, ROUND, DraftPlanner
 from eft_demo.engine.failures import StepFailure, attempt
 from eft_demo.engine.forward import Forwards
@@ -143,8 +144,7 @@ class Decoder:
         found = self._forwards.run(layout.feeds, tokens, spare=layout.mixed)
         if found is None:
             return None
-        mixed = mix_rows(layout, found[:, 0], controls)
-        drawn = sample_tokens(layout, mixed, controls)
+        drawn = draw_tokens(layout, found[:, 0], controls, self._forwards)
         for seq, token in zip(layout.seqs, drawn.ids.tolist(), strict=True):
             seq.advance(token)
         return drawn, self._planner.clock_s() - since_s

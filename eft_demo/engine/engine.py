@@ -458,7 +458,9 @@ class Engine:
         logprobs = read_forced(self.forwards, prefills, given)
         if not logprobs:
             return
-        outcome = attempt(partial(attribute_forced, seqs, given, logprobs, self.settings.candidates))
+        outcome = attempt(
+            partial(attribute_forced, self.forwards, seqs, given, logprobs, self.settings.candidates)
+        )
         if isinstance(outcome, StepFailure):
             self._fail(seqs, outcome)
             return

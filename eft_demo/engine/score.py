@@ -15,8 +15,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import SampledTokens, StepLogprobs, attribute, mix_rows, stack_rows
+from eft_demo.engine.attribution import StepLogprobs, attribute, stack_rows
 from eft_demo.engine.batch import Feed, Layout, make_layout
+from eft_demo.engine.certify import learn_given
 from eft_demo.engine.forward import Forwards, by_feed
 from eft_demo.engine.run import RunRequest
 from eft_demo.engine.sequence import Prefill, Sequence
@@ -84,7 +85,7 @@ def _one_per_role(prefills: abc.Sequence[Prefill]) -> list[list[Prefill]]:
 
 
 def attribute_forced(
-    seqs: abc.Sequence[Sequence], given: abc.Sequence[int], scores: Scores, count: int
+    forwards: Forwards, seqs: abc.Sequence[Sequence], given: abc.Sequence[int], scores: Scores, count: int
 ) -> list[tuple[Sequence, TokenRecord]]:
     """(sequence, record) for each forced token and sequence, ordered by token. Raises ModelFailure.
 
@@ -93,7 +94,7 @@ def attribute_forced(
     """
     start = seqs[0].position
     # One sequence per token and column, so that many tokens are attributed as if they were one step.
-    shadows = [_shadow(seq, i) for i in range(len(given)) for seq in seqs]
+    shadows = [_shadow(seq, given[:i]) for i in range(len(given)) for seq in seqs]
     layout = make_layout(shadows)
     stack = stack_rows(
         layout,
@@ -101,17 +102,22 @@ def attribute_forced(
     )
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     ids = torch.tensor([given[seq.position - start] for seq in layout.seqs])
-    positions = [seq.position for seq in layout.seqs]
-    mixed = mix_rows(layout, stack, controls)
-    records = attribute([SampledTokens(layout, ids, positions, controls, mixed)], count)
-    _note_choices(layout, mixed)
+    read = learn_given(layout, ids, stack, controls, forwards)
+    records = attribute([read], count)
+    _note_choices(layout, read.mixed)
     by_column = {seq.column: seq for seq in seqs}
     found = [(by_column[shadow.column], record) for shadow, record in zip(layout.seqs, records, strict=True)]
     return sorted(found, key=lambda pair: (pair[1].position, pair[0].column))
 
 
-def _shadow(seq: Sequence, ahead: int) -> Sequence:
-    return replace(seq, position=seq.position + ahead, slots={role: Slot(ahead) for role in seq.roles})
+def _shadow(seq: Sequence, read: abc.Sequence[int]) -> Sequence:
+    """A stand-in for `seq` after these tokens; its slots only order the feeds."""
+    return replace(
+        seq,
+        position=seq.position + len(read),
+        tokens=[*seq.tokens, *read],
+        slots={role: Slot(len(read)) for role in seq.roles},
+    )
 
 
 def _note_choices(layout: Layout, mixed: StepLogprobs) -> None:

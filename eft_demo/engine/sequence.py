@@ -83,6 +83,10 @@ class Sequence:
         """Its prompt per role."""
         return self.run.request.prompts_of(self.column)
 
+    def text(self, role: str) -> tuple[int, ...]:
+        """The ids of all tokens that the model of `role` reads before the next one."""
+        return (*self.prompts[role], *self.tokens)
+
     def next_input(self, role: str) -> int:
         """The token that the model of `role` reads next."""
         return self.tokens[-1] if self.tokens else self.prompts[role][-1]

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_demo.engine.attribution import attribute, mix_rows, sample_tokens, stack_rows
+from eft_demo.engine.attribution import attribute, stack_rows
 from eft_demo.engine.batch import Feed, Layout, make_feed, make_layout
+from eft_demo.engine.certify import draw_tokens
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.forward import Forwards, by_feed
 from eft_demo.engine.sequence import Sequence
@@ -138,14 +139,15 @@ def run_round(plan: Round, forwards: Forwards, count: int) -> Iterator[tuple[Seq
         draft(plan, seen, drafts, step)
         if steppers:
             origins = {seq: (seq, step) for seq in steppers}
-            records, _ = _draw_and_attribute(make_layout(list(steppers)), origins, seen, count)
+            records, _ = _draw_and_attribute(make_layout(list(steppers)), origins, seen, count, forwards)
             yield from records.items()
             steppers = tuple(seq for seq in steppers if seq.slots)
     if not verify(plan, seen, drafts, forwards):
         return
     for shadow, (seq, ahead) in plan.origins.items():
         shadow.position = seq.position + ahead
-    yield from accept(plan, seen, drafts, count)
+        shadow.tokens = [*seq.tokens, *drafts.get(seq, ())[:ahead]]
+    yield from accept(plan, seen, drafts, count, forwards)
 
 
 def draft(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], step: int) -> None:
@@ -177,10 +179,10 @@ def verify(plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], forwar
 
 
 def accept(
-    plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], count: int
+    plan: Round, seen: Seen, drafts: Mapping[Sequence, list[int]], count: int, forwards: Forwards
 ) -> Iterator[tuple[Sequence, TokenRecord]]:
     """Sample the mix's token at every position; yield those up to and including the first wrong draft."""
-    records, final = _draw_and_attribute(plan.verify, plan.origins, seen, count)
+    records, final = _draw_and_attribute(plan.verify, plan.origins, seen, count, forwards)
     found = {plan.origins[shadow]: record for shadow, record in records.items()}
     for seq in plan.waiting:
         if seq.slots:
@@ -234,7 +236,11 @@ def _drafter(seq: Sequence) -> str:
 
 
 def _draw_and_attribute(
-    layout: Layout, origins: Mapping[Sequence, tuple[Sequence, int]], seen: Seen, count: int
+    layout: Layout,
+    origins: Mapping[Sequence, tuple[Sequence, int]],
+    seen: Seen,
+    count: int,
+    forwards: Forwards,
 ) -> tuple[dict[Sequence, TokenRecord], dict[tuple[Sequence, int], Tensor]]:
     """Sample and attribute one token per sequence of `layout`.
 
@@ -245,12 +251,12 @@ def _draw_and_attribute(
     stack = stack_rows(layout, rows)
     controls = [seq.run.controls_at(seq.position) for seq in layout.seqs]
     try:
-        mixed = mix_rows(layout, stack, controls)
+        drawn = draw_tokens(layout, stack, controls, forwards)
     except ModelFailure as failure:
         failure.seqs = tuple(origins[seq][0] for seq in failure.seqs)
         raise
-    records = attribute([sample_tokens(layout, mixed, controls)], count)
-    final = {origins[seq]: logprobs for seq, logprobs in zip(layout.seqs, mixed.final, strict=True)}
+    records = attribute([drawn], count)
+    final = {origins[seq]: logprobs for seq, logprobs in zip(layout.seqs, drawn.mixed.final, strict=True)}
     return dict(zip(layout.seqs, records, strict=True)), final
 
 

@@ -29,9 +29,7 @@ REST_SHARE, REST_S = 0.25, 0.2
 MAX_SMALL_BYTES = 4_000_000  # of an answer that is not log-probs
 PASSING = (429, 500, 502, 503, 504)  # may be over at the next try
 CHECK_ADDRESS = "Please check that its address leads to a completion server such as vLLM, and try again."
-FULL = (
-    "Please start it with --max-logprobs -1 (vLLM), which lets it send the log-probs of the whole vocabulary."
-)
+MORE_LOGPROBS = "Please start it with --max-logprobs -1 (vLLM), so that it sends as many."
 START_AGAIN = "Please look at its log, and try again."
 
 
@@ -189,8 +187,8 @@ class CompletionServer:
                 f"sends requests to another address (HTTP {code}), which is not followed", remedy
             )
         reason = self._reason(content)
-        remedy = FULL if "logprobs" in reason else "Please look at its log."
-        return self.fault(f"refused a request (HTTP {code}{reason})", remedy)
+        remedy = MORE_LOGPROBS if "logprobs" in reason else "Please look at its log."
+        return Refused(str(self.fault(f"refused a request (HTTP {code}{reason})", remedy)))
 
     def _reason(self, content: bytes) -> str:
         """What the server says about a refusal, with a colon before it, or ""."""
@@ -208,6 +206,14 @@ class CompletionServer:
 
     def _safe(self, text: str) -> str:
         return without_secrets(text.replace(self._key, "***") if self._key else text)
+
+
+class Refused(RemoteError):
+    """The server does not grant a request, such as one for more log-probs than it sends."""
+
+    def is_about(self, what: str) -> bool:
+        """Whether the server names this as the reason."""
+        return what in str(self)
 
 
 class _Passing(Exception):

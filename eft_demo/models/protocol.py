@@ -87,6 +87,33 @@ class Elsewhere(Protocol):
     where: str  # a short fact for people, such as "remote, vLLM 0.32.0 at host:8000"
 
 
+@dataclass(frozen=True, slots=True)
+class SentRow:
+    """What a server sent of one row: its likeliest tokens, and those that it was asked for by id."""
+
+    ids: Tensor  # (n,) int64
+    logprobs: Tensor  # (n,) float32
+    highest_hidden: float  # no other token's log-prob is higher
+    rest: float  # the probability of all other tokens together, up to rounding
+    asked: int = 0  # how many of them were asked for by id
+
+
+@runtime_checkable
+class SendsTop(Protocol):
+    """A model elsewhere that sends only the likeliest log-probs; `forward` shares out the rest evenly.
+
+    A row is named by its text: the ids of all tokens that the model has read.
+    """
+
+    def sent(self, text: tuple[int, ...]) -> SentRow:
+        """What was sent of that row, which a forward has returned."""
+        ...
+
+    def ask(self, wanted: Mapping[tuple[int, ...], Sequence[int]]) -> None:
+        """Ask for these tokens of these rows; `sent` then has their log-probs, if the server sends any."""
+        ...
+
+
 class ModelGroup(Protocol):
     """Models that can share one forward: small ones side by side, or a base and its adapters."""
 

@@ -1,8 +1,9 @@
 """A model on a completion server, such as vLLM: a row is a list of token ids kept here.
 
 A step is one request with a prompt for each row and position, and the server reads again only what its prefix
-cache does not hold. Whole rows of log-probs come back, so nothing is approximated; that suits small
-vocabularies (MAX_WIDTH). Knows the completions interface; `completion_server` knows HTTP.
+cache does not hold. A server that sends whole rows of log-probs is taken at its word; one that sends only the
+likeliest ones is a `CutModel`, whose rows the engine completes and certifies. Knows rows; the dialects know
+what servers speak, and `completion_server` knows HTTP.
 """
 
 from __future__ import annotations
@@ -11,25 +12,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from eft_demo.errors import RemoteError
 from eft_demo.families.checkpoint import Checkpoint
 from eft_demo.families.family import Family
-from eft_demo.models.completion_server import FULL, CompletionServer
-from eft_demo.models.protocol import SavedRow, Slot
+from eft_demo.models.completion_server import CompletionServer, Refused
+from eft_demo.models.cut_row import cut_row, fill, lacking, with_ids
+from eft_demo.models.dialect import Dialect, Row
+from eft_demo.models.protocol import SavedRow, SentRow, Slot
+from eft_demo.models.vllm_dialect import MOST_IDS, WIDEST, VllmDialect
 from eft_demo.settings import Settings, show_value
 
-MAX_WIDTH = 8_192  # log-probs per row: more take a server longer than the forward, and 300 kB each time
-BYTES_PER_LOGPROB, SPARE_BYTES = 64, 100_000  # of an answer: "token_id:4095":-12.345678901234567
-ALL = -1  # as `logprobs`: those of the whole vocabulary
-KEY = "token_id:"
-LOWEST = -9999.0  # what vLLM sends for -inf
+TOPS = (256, 100, 20, 5)  # how many log-probs a server is asked for, until it agrees; vLLM's own limit is 20
 SUM_TOLERANCE = 0.01  # nats by which the probabilities may miss a sum of 1, as in bfloat16
 MIN_CONTEXT = 16  # as the least that a family file may have
 ID_BYTES = 8  # of a token id that is kept
+KEPT_ROWS = 4_096  # what was sent of rows, for questions about them: 4 kB each, and more than a step has
 PROBE = "Zürich, 東京: def f(x):\n    return 2**10 - x  # don't"
 SET_MODEL = "Please set EFT_BASE_MODEL, or `model` in the family file, to one of them."
 
@@ -41,15 +40,15 @@ class RemoteModel:
         self,
         name: str,
         server: CompletionServer,
-        model: str,
+        dialect: Dialect,
         vocab: int,
         context: int,
         width: int,
         where: str,
     ) -> None:
-        """`model` is its name on the server, `width` the number of its log-probs, `where` for people."""
+        """`width` is the number of log-probs that the server sends for each row, `where` is for people."""
         self.name, self.vocab, self.context, self.where = name, vocab, context, where
-        self._server, self._model, self._width = server, model, width
+        self._server, self._dialect, self._width = server, dialect, width
         self._texts: dict[Slot, list[int]] = {}  # may be longer than the slot, after a rollback
 
     def join(self) -> Slot:
@@ -102,98 +101,134 @@ class RemoteModel:
         prompts = [tuple(text[: len(text) - ahead]) for text in texts for ahead in reversed(range(keep))]
         # Columns share prompts and texts: equal ones are asked once, and so get equal answers.
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        found = ask_logprobs(self._server, self._model, list(place))
-        if found.shape[1] != self._width:
-            raise changed_vocabulary(self._server, found.shape[1], self._width)
-        logits = found[[place[prompt] for prompt in prompts], : self.vocab]
+        logits = self._logprobs(list(place))[[place[prompt] for prompt in prompts]]
         for slot, text in zip(slots, texts, strict=True):
             self._texts[slot] = text
             slot.length = len(text)
         return logits.view(len(slots), keep, self.vocab)
+
+    def _logprobs(self, texts: list[tuple[int, ...]]) -> Tensor:
+        """The log-probs after each of these texts: (texts, vocab)."""
+        rows = [whole_row(self._server, self._dialect, row) for row in self._dialect.whole(texts)]
+        for row in rows:
+            if len(row) != self._width:
+                raise self._server.fault(
+                    f"now knows {len(row):,} tokens in place of {self._width:,}: its model has changed",
+                    "Please let it run the former model, or start the app again.",
+                )
+        return torch.stack(rows)[:, : self.vocab]
+
+
+class CutModel(RemoteModel):
+    """A `RemoteModel` whose server sends the `width` likeliest log-probs of a row, and others by id."""
+
+    def __init__(self, *args: Any) -> None:
+        """As `RemoteModel`."""
+        super().__init__(*args)
+        self._sent: dict[tuple[int, ...], SentRow] = {}
+
+    def sent(self, text: tuple[int, ...]) -> SentRow:
+        """What was sent of the row after that text, which a forward has returned."""
+        return self._sent[text]
+
+    def ask(self, wanted: Mapping[tuple[int, ...], Sequence[int]]) -> None:
+        """Ask for the log-probs of these tokens after these texts. Raises RemoteError.
+
+        Texts share a request as long as it asks for few enough tokens; each text then gets those of all.
+        """
+        for texts, ids in _packed({text: lacking(self._sent[text], ids) for text, ids in wanted.items()}):
+            for text, row in zip(texts, self._dialect.by_id(texts, ids), strict=True):
+                sent = self._within(row)
+                self._sent[text] = with_ids(self._sent[text], sent.ids, sent.logprobs)
+
+    def _logprobs(self, texts: list[tuple[int, ...]]) -> Tensor:
+        for text, row in zip(texts, self._dialect.top(texts, self._width), strict=True):
+            if not len(row.ids):
+                raise self._server.fault("sent no log-probs for a text", "Please look at its log.")
+            sent = self._within(row)
+            self._sent.pop(text, None)  # so that the newest ones are last
+            self._sent[text] = cut_row(sent.ids, sent.logprobs, self._width)
+        for old in list(self._sent)[: -max(KEPT_ROWS, len(texts))]:
+            del self._sent[old]
+        return torch.stack([fill(self._sent[text], self.vocab)[0] for text in texts])
+
+    def _within(self, row: Row) -> Row:
+        """The row without ids that the tokenizer does not have: a model's matrices may be padded."""
+        is_token = row.ids < self.vocab
+        return row if is_token.all() else Row(row.ids[is_token], row.logprobs[is_token])
+
+
+def _packed(wanted: Mapping[tuple[int, ...], Sequence[int]]) -> list[tuple[list[tuple[int, ...]], list[int]]]:
+    """The texts in groups, each with the ids to ask for: at most MOST_IDS."""
+    groups: list[tuple[list[tuple[int, ...]], list[int]]] = []
+    parts = [
+        (text, ids[i : i + MOST_IDS]) for text, ids in wanted.items() for i in range(0, len(ids), MOST_IDS)
+    ]
+    for text, part in parts:
+        for texts, together in groups:
+            union = list(dict.fromkeys([*together, *part]))
+            if len(union) <= MOST_IDS and text not in texts:
+                texts.append(text)
+                together[:] = union
+                break
+        else:
+            groups.append(([text], list(part)))
+    return groups
 
 
 def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> RemoteModel:
     """Connect to the checkpoint's server and check that its model fits the family. Raises RemoteError."""
     assert checkpoint.server is not None
     server = CompletionServer(checkpoint.role, checkpoint.server, settings)
-    model, facts = _find_model(server)
-    _check_tokenizer(server, model, family)
-    rows = ask_logprobs(server, model, [tuple(family.codec.encode(PROBE))])
-    _check_row(server, rows[0], family.vocab)
-    context = family.context
-    longest = facts.get("max_model_len")
-    if isinstance(longest, int):
-        context = min(context, longest - 1)  # it counts the token that is asked for
+    name, facts = _find_model(server)
+    dialect: Dialect = VllmDialect(server, name, facts)
+    probe = family.codec.encode(PROBE)
+    _check_tokenizer(server, dialect, probe)
+    context = family.context if dialect.context is None else min(family.context, dialect.context)
     if context < MIN_CONTEXT:
         raise server.fault(
-            f"takes texts of up to {longest} tokens, too few for any prompt",
+            f"takes texts of up to {context + 1} tokens, too few for any prompt",
             f"Please start it with --max-model-len {family.context} or more.",
         )
-    software = _software(server, facts)
     short = (
         f", texts of up to {context:,} of {family.context:,} tokens" if context < family.context - 1 else ""
     )
-    where = f"remote, {software} at {checkpoint.server.address}{short}"
-    return RemoteModel(checkpoint.role, server, model, family.vocab, context, rows.shape[1], where)
+    where = f"remote, {dialect.software} at {checkpoint.server.address}{short}"
+    if family.vocab <= WIDEST and not settings.base_top:
+        try:
+            (row,) = dialect.whole([probe])
+        except Refused as refusal:
+            if not refusal.is_about("logprobs"):
+                raise
+        else:
+            width = _check_row(server, whole_row(server, dialect, row), family.vocab)
+            return RemoteModel(checkpoint.role, server, dialect, family.vocab, context, width, where)
+    width = _most_logprobs(server, dialect, probe, settings.base_top)
+    where = f"{where}, its {width:,} likeliest tokens"
+    return CutModel(checkpoint.role, server, dialect, family.vocab, context, width, where)
 
 
-def ask_logprobs(server: CompletionServer, model: str, prompts: Sequence[Sequence[int]]) -> Tensor:
-    """The log-probs after each of these texts of token ids: float32 (prompts, width). Raises RemoteError."""
-    body = {
-        "model": model,
-        "prompt": [list(prompt) for prompt in prompts],
-        "max_tokens": 1,
-        "temperature": 0,
-        "logprobs": ALL,
-        "return_tokens_as_token_ids": True,  # or tokens of the same text would be one entry
-    }
-    most_bytes = len(prompts) * (MAX_WIDTH * BYTES_PER_LOGPROB + SPARE_BYTES)
-    answer = server.post(f"{server.server.url}/completions", body, most_bytes)
-    try:
-        choices = {choice["index"]: choice["logprobs"]["top_logprobs"][0] for choice in answer["choices"]}
-        tables = [choices[index] for index in range(len(prompts))]
-        rows = [_row(server, table) for table in tables]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise server.fault(
-            f"sent an answer without log-probs by token id ({type(error).__name__})",
-            "Please check that it is vLLM, or speaks its completions interface (docs/deploying.md).",
-        ) from None
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise server.fault(
-            f"sent {min(widths):,} log-probs for one text and {max(widths):,} for another", FULL
-        )
-    return torch.from_numpy(np.stack(rows))
+def whole_row(server: CompletionServer, dialect: Dialect, row: Row) -> Tensor:
+    """The log-probs of all ids from 0 on, float32 (width,). Raises RemoteError if some are missing."""
+    width = len(row.ids)
+    if not width or int(row.ids.max()) >= width:
+        raise server.fault(f"sent only {width:,} log-probs per token", dialect.setup)
+    found = torch.empty(width)
+    found[row.ids] = row.logprobs
+    return found
 
 
-def _row(server: CompletionServer, table: Mapping[str, Any]) -> Any:
-    """One row: the log-probs of all ids from 0 on, float32. Raises RemoteError, ValueError and TypeError."""
-    if not all(key.startswith(KEY) for key in table):
-        raise ValueError("a key is not a token id")
-    ids = np.fromiter((int(key.removeprefix(KEY)) for key in table), np.int64, len(table))
-    # A NaN comes as null where JSON has no NaN.
-    values = np.array([math.nan if value is None else value for value in table.values()], np.float32)
-    if not len(ids) or ids.min() < 0 or len(np.unique(ids)) < len(ids):
-        raise ValueError("an id is missing or occurs twice")
-    if ids.max() >= len(ids):
-        raise server.fault(f"sent only {len(ids):,} log-probs per token", FULL)
-    if np.isnan(values).any() or np.isposinf(values).any():
-        raise server.fault(
-            "sent log-probs that are not numbers (NaN or infinity)",
-            "Please check its weights, and start it with --dtype bfloat16 or float32: half precision may "
-            "overflow.",
-        )
-    row = np.empty(len(ids), np.float32)
-    row[ids] = np.where(values <= LOWEST, -np.inf, values)
-    return row
-
-
-def changed_vocabulary(server: CompletionServer, found: int, known: int) -> RemoteError:
-    """The error for a server that has another model than when it was connected."""
-    return server.fault(
-        f"now knows {found:,} tokens in place of {known:,}: its model has changed",
-        "Please let it run the former model, or start the app again.",
-    )
+def _most_logprobs(server: CompletionServer, dialect: Dialect, probe: Sequence[int], wanted: int) -> int:
+    """How many log-probs the server sends for a row: `wanted`, or as many of TOPS as it agrees to."""
+    for count in (wanted,) if wanted else TOPS:
+        try:
+            (row,) = dialect.top([probe], count)
+        except Refused as refusal:
+            if not refusal.is_about("logprobs") or count in (wanted, TOPS[-1]):
+                raise
+        else:
+            return min(count, len(row.ids))
+    raise AssertionError("the last one returns or raises")
 
 
 def _find_model(server: CompletionServer) -> tuple[str, Mapping[str, Any]]:
@@ -216,19 +251,13 @@ def _find_model(server: CompletionServer) -> tuple[str, Mapping[str, Any]]:
     return name, models[name]
 
 
-def _check_row(server: CompletionServer, row: Tensor, vocab: int) -> None:
-    """Check the first row. Raises RemoteError."""
+def _check_row(server: CompletionServer, row: Tensor, vocab: int) -> int:
+    """The number of log-probs in the first row. Raises RemoteError if they are not those of a row."""
     width = len(row)
     if width < vocab:
         raise server.fault(
             f"sent {width:,} log-probs per token, but the tokenizer here has {vocab:,} tokens",
-            f"Please let it run the large model of this family. {FULL}",
-        )
-    if width > MAX_WIDTH:
-        raise server.fault(
-            f"knows {width:,} tokens; this version takes up to {MAX_WIDTH:,}, as it takes whole rows of "
-            "log-probs",
-            "Please choose a family with a smaller vocabulary, or load this one here.",
+            "Please let it run the large model of this family.",
         )
     total_nats = float(row.logsumexp(0))
     if not math.isclose(total_nats, 0.0, abs_tol=SUM_TOLERANCE):
@@ -236,27 +265,14 @@ def _check_row(server: CompletionServer, row: Tensor, vocab: int) -> None:
             f"sends log-probs whose probabilities do not sum to 1 (off by {total_nats:.3g} nats)",
             "Please start it with --logprobs-mode raw_logprobs (vLLM).",
         )
+    return width
 
 
-def _check_tokenizer(server: CompletionServer, model: str, family: Family) -> None:
+def _check_tokenizer(server: CompletionServer, dialect: Dialect, probe: Sequence[int]) -> None:
     """Check that the server splits a text as this family does, if it can be asked. Raises RemoteError."""
-    body = {"model": model, "prompt": PROBE, "add_special_tokens": False}
-    # Not every server has this page, nor every model a tokenizer there.
-    answer = server.ask_if_there("POST", f"{server.server.root}/tokenize", body)
-    found = answer.get("tokens") if isinstance(answer, dict) else None
-    if isinstance(found, list) and found != family.codec.encode(PROBE):
+    found = dialect.tokenize(PROBE)
+    if isinstance(found, list) and found != list(probe):
         raise server.fault(
             "has another tokenizer than this family: it splits a text into other tokens",
             "Please let it run the large model of this family.",
         )
-
-
-def _software(server: CompletionServer, facts: Mapping[str, Any]) -> str:
-    """The name of the server's program, with its version if it says so."""
-    if facts.get("owned_by") != "vllm":
-        return "a completion server"
-    answer = server.ask_if_there("GET", f"{server.server.root}/version")
-    version = answer.get("version") if isinstance(answer, dict) else None
-    return (
-        f"vLLM {version}" if isinstance(version, str) and version.isascii() and len(version) < 20 else "vLLM"
-    )

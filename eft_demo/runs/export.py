@@ -56,6 +56,8 @@ def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
     head = ["column", "recipe", "position", "id", "text", "bytes", "logprob", "rank", "entropy_nats"]
     head += ["anchor_logprob", *(f"term_{k + 1}" for k in range(terms)), "neg_log_z", "base_first"]
     head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles)]
+    is_cut = any(record.cut for record in records)
+    head += ["certain", "hidden", "off_nats"] if is_cut else []
     out = _Limited(most)
     out.write(BYTE_ORDER_MARK)
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
@@ -66,7 +68,8 @@ def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
         for record, text in zip(column.tokens, token_texts(column, pieces), strict=True):
             bytes_in_hex = pieces.get(record.id, b"").hex(" ")
             token = [record.position, record.id, plain_cell(text), plain_cell(bytes_in_hex)]
-            row = [*start, *token, *_figures(record, terms, controls, roles), *end]
+            cut = _cut_figures(record) if is_cut else []
+            row = [*start, *token, *_figures(record, terms, controls, roles), *cut, *end]
             writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return out.getvalue()
 
@@ -91,6 +94,11 @@ def _figures(
         *(record.controls.get(name) for name in controls),
         *(record.by_role.get(role) for role in roles),
     ]
+
+
+def _cut_figures(record: TokenRecord) -> list[float | None]:
+    """Whether the token is certain, the probability hidden from it, and how far its log-probs may be off."""
+    return [int(record.cut.certain), record.cut.hidden, record.cut.off_nats] if record.cut else [1, 0, 0]
 
 
 def to_markdown(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:

@@ -56,6 +56,17 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """What stays open about a token because a model's server sent only the likeliest log-probs of its row."""
+
+    certain: bool  # whether the token is the one that all log-probs would give
+    sent: int  # log-probs that the server sent, the likeliest ones
+    asked: int  # others that it was then asked for by id
+    hidden: float  # the probability of all tokens that it did not send
+    off_nats: float | None  # by how much the log-probs of the mix may be off at most; None: not known
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRecord:
     """One token and its attribution: anchor_logprob + sum(bars) + neg_log_z = logprob."""
 
@@ -72,6 +83,7 @@ class TokenRecord:
     by_role: dict[str, float]
     candidates: tuple[Candidate, ...]
     draft: Draft | None = None  # None: not drafted
+    cut: Cut | None = None  # None: nothing is hidden
 
 
 @dataclass(slots=True)
@@ -146,6 +158,7 @@ class _File:
 REQUIRED = {
     Sampling: {"temperature", "top_p", "top_k", "min_p", "seed"},
     ColumnTrace: {f.name for f in dataclasses.fields(ColumnTrace)} - {"seed"},
+    TokenRecord: {f.name for f in dataclasses.fields(TokenRecord)} - {"cut"},
 }
 
 
@@ -306,7 +319,7 @@ def _decode(kind: Any, value: object, place: str) -> Any:
         return None if value is None else _decode(arguments[0], value, place)
     if kind is float:
         return _decode_float(value, place)
-    if (kind is str and isinstance(value, str)) or (kind is int and _is_int(value)):
+    if (kind in (str, bool) and isinstance(value, kind)) or (kind is int and _is_int(value)):
         return value
     raise _wrong(kind, value, place)
 
@@ -337,7 +350,9 @@ def _is_int(value: object) -> bool:
 
 
 def _wrong(kind: Any, value: object, place: str) -> InputError:
-    wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list or table")
+    wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
+        kind, "a list or table"
+    )
     message = f"In this trace, {_short(place)} must be {wanted}; got {show_value(value)}."
     return InputError(message, code="trace_value")
 

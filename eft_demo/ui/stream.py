@@ -22,7 +22,8 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
               "c":[[id, mix, one per role...]...], "ms":since Run, and where it applies
               "r":rank unless 1, "q":[rank per role] unless all are 1 (-5: at least 5),
               "b":the anchor's own first choice if another, "z":1 if it ends the text,
-              "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w"}
+              "v":{control: effective value} if it changed, "d":[drafted token, overlap], "w",
+              "u":[1 if certain, log-probs sent, asked for, hidden probability, nats it may be off]}
     {"k":"end", "p", "why":finish_reason, "error", "s":rest of the text, "ttft_ms", "tps", "acc", "speedup",
                 "reused":[tokens of the prompt that were not read again, all of them] if there were any}
     {"k":"reading", "done", "of"}   tokens of the prompt, over all models; once a second until the first token
@@ -197,6 +198,9 @@ class Encoder:
             fields["z"] = 1
         if record.draft:
             fields["d"] = [record.draft.id, round(record.draft.overlap, 3)]
+        if cut := record.cut:
+            off_nats = cut.off_nats if cut.off_nats is None else nats(cut.off_nats)
+            fields["u"] = [int(cut.certain), cut.sent, cut.asked, round(cut.hidden, 6), off_nats]
         return fields
 
     def label(self, token_id: int) -> str:

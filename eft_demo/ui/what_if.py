@@ -13,6 +13,7 @@ from eft_demo.engine.run import Run
 from eft_demo.engine.score import CHUNK
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
+from eft_demo.models.protocol import SendsTop
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import EndEvent
 from eft_demo.runs.spec import RunSpec
@@ -29,6 +30,10 @@ STEP_SCORES = 40_000_000  # log-probs mixed in one step of the engine, which hol
 POLL_S = 0.02
 NOT_ENDED = "That column has no finished text to score. Please wait until it has ended."
 NOT_SAME = "Other models or versions wrote that column, so these models cannot say what it would have chosen."
+CUT = (
+    "The server of {roles} sends only the likeliest log-probs, so other slider values are not scored. The "
+    "page shows its estimate."
+)
 LENT = "The GPU is lent to one run at a time, so other slider values are not scored."
 UNFINISHED = "The server did not finish scoring that text. Please try again in a moment."
 TOO_LONG = (
@@ -64,6 +69,9 @@ def begin(service: Service, runs: RunStore, posted: object, visitor: Visitor = N
         raise InputError(NOT_ENDED)
     if not _same_models(service, kept, index):
         raise InputError(NOT_SAME)
+    roles = stored.spec.columns[index][1].roles
+    if cut := [role for role in roles if isinstance(service.engine.models.get(role), SendsTop)]:
+        raise InputError(CUT.format(roles=" and ".join(cut)))
     control, values = _read_values(service, stored.spec, index, wanted.get("control"), wanted.get("values"))
     values = values[: _affordable(service, len(trace.tokens))]
     own = {"sampling": replace(stored.spec.sampling, seed=stored.seeds[index]), "length": len(trace.tokens)}

@@ -17,7 +17,7 @@ from eft_demo.runs import export
 from eft_demo.runs.conversation import Turn
 from eft_demo.runs.spreadsheet import read_cell
 from eft_demo.runs.text import show_controls
-from eft_demo.runs.trace import ColumnTrace, Draft, gather_pieces
+from eft_demo.runs.trace import ColumnTrace, Cut, Draft, gather_pieces
 from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.saying import run_that_says, storable
@@ -75,6 +75,16 @@ def test_csv_figures_are_those_of_the_records() -> None:
         "0.5",
     )
     assert rows_of(export.to_csv(run))[0]["term_1"] == ""
+
+
+def test_csv_says_what_a_servers_cut_leaves_open_where_there_is_one() -> None:
+    run = run_that_says("x")
+    assert "certain" not in rows_of(export.to_csv(run))[0]
+    record = run.columns[1].tokens[0]
+    run.columns[1].tokens[0] = dataclasses.replace(record, cut=Cut(False, 20, 3, 0.25, None))
+    rows = rows_of(export.to_csv(run))
+    found = [(row["certain"], row["hidden"], row["off_nats"]) for row in (rows[0], rows[3])]
+    assert found == [("1", "0", "0"), ("0", "0.25", "")]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

@@ -12,7 +12,7 @@ from eft_demo.method.recipe import BASE, PAD, TUNED, UPSCALED, parse
 from eft_demo.runs.events import EndEvent, TokenEvent
 from eft_demo.runs.spec import RunSpec
 from eft_demo.runs.text import END_LABEL, token_label
-from eft_demo.runs.trace import Draft
+from eft_demo.runs.trace import Cut, Draft
 from eft_demo.ui import stream as wire
 from tests.asking import spec
 from tests.records import make_record
@@ -103,6 +103,18 @@ def test_a_draft_is_sent_with_its_label() -> None:
     event = replace(event, record=replace(event.record, draft=Draft(4, 0.12345)))
     line = json.loads(encoder().event_line(event))
     assert line["d"] == [4, 0.123] and line["w"]["4"] == ["↵", "0A"]
+
+
+def test_what_a_servers_cut_leaves_open_is_sent_where_there_is_one() -> None:
+    event = token()
+    assert "u" not in json.loads(encoder().event_line(event))
+    cuts = {
+        Cut(True, 20, 3, 0.01234567, 0.5): [1, 20, 3, 0.012346, 0.5],
+        Cut(False, 5, 0, 0.9, None): [0, 5, 0, 0.9, None],
+    }
+    for cut, sent in cuts.items():
+        line = json.loads(encoder().event_line(replace(event, record=replace(event.record, cut=cut))))
+        assert line["u"] == sent
 
 
 def test_the_run_line_names_the_drafters() -> None:

@@ -46,6 +46,14 @@ def toy_service(settings: Settings) -> Service:
     return Service(family, Engine(models, (), settings, family.token_bytes), settings)
 
 
+class CutToy(ToyModel):
+    """A toy whose server would send only the likeliest log-probs."""
+
+    def sent(self, text: object) -> None: ...
+
+    def ask(self, wanted: object) -> None: ...
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     service = toy_service(Settings())
@@ -229,6 +237,16 @@ def test_an_opened_run_is_scored_only_by_the_models_that_wrote_it(service: Servi
         runs.keep("file", StoredRun.of_file(replace(trace, made_with=made)))
         with pytest.raises(EFTError, match="Other models"):
             what_if.begin(service, runs, ASKED | {"run": "file"})
+
+
+def test_a_model_whose_server_cuts_its_rows_leaves_the_pages_estimate(runs: RunStore) -> None:
+    cut = toy_service(Settings())
+    cut.engine.models = {
+        **cut.engine.models,
+        "large_base": CutToy("large_base", cut.family.vocab, seed=0),
+    }
+    with pytest.raises(EFTError, match="large_base.* estimate"):
+        what_if.begin(cut, runs, ASKED)
 
 
 def test_a_lent_gpu_is_not_used_for_it(runs: RunStore) -> None:

@@ -8,6 +8,7 @@ import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
 export const FAR_VALUE = 99; // larger values of a control are not stated
+const LEAST_OFF_NATS = 0.001; // smaller errors of log-probs are not given
 const NO_BREAK = "\u00a0";
 /** @type {(role: string) => boolean} */
 export const isBase = (role) => role.endsWith("_base");
@@ -142,6 +143,18 @@ export function explainDraft(column, token, labels) {
   const mix = column.terms.length ? "mix" : roleName(column.roles[0]);
   const fared = drafted === token.i ? " and the " + mix + " agreed." : "; with the same noise the " + mix + " sampled {c} instead.";
   return filled(who + fared + " Their distributions overlap by " + shareText(overlap) + ", so such a draft is " + keptText(overlap) + ".", bold);
+}
+
+// What stays open because a server sent only the likeliest log-probs of its model. The plain text needs no labels.
+/** @type {(token: Token) => string[]} */
+export function explainCut(token) {
+  if (!token.u) return [];
+  const [certain, sent, asked, hidden, off] = token.u, few = sent === 1 ? "the likeliest token" : "the " + sent.toLocaleString("en") + " likeliest tokens";
+  const also = asked ? " and " + asked.toLocaleString("en") + " that it was asked for" : "";
+  const verdict = certain ? "This token is certain: none of the others can take its place." : "This token is not certain: with the others, it might be another one.";
+  const error = off === null ? "by an unknown amount" : off < LEAST_OFF_NATS ? "by less than " + LEAST_OFF_NATS + " nats" : "by up to " + off.toPrecision(2) + " nats";
+  return ["The server of the large model sent " + few + also + "; the others have " + shareText(hidden) + " of its probability. " + verdict
+    + " Log-probs of the mix may be off " + error + "; rank and entropy are estimates."];
 }
 
 /** @type {(overlap: number) => string} */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { remix } from "./counterfactual.js";
-import { explain, subjectOf, oddsText, mainRival } from "./sentences.js";
+import { explain, explainCut, subjectOf, oddsText, mainRival } from "./sentences.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
@@ -46,4 +46,13 @@ test("at other slider values it says what the same noise chooses, not that it ch
   assert.match(said, /^With the sliders as they are now, the mix prefers one by .*; two was written with other values\. At these slider values the same noise chooses nine\.$/);
   assert.match(explain(column(), { ...moved, sure: false }, labels).join(""), /probably chooses nine/);
   assert.match(explain(column(), { ...moved, would: 2 }, labels).join(""), /^Chance decided here/);
+});
+
+test("what a server's cut leaves open is said in one sentence each", () => {
+  const said = (...u) => explainCut({ ...token, u }).join("");
+  assert.deepEqual(explainCut(token), []);
+  assert.equal(said(1, 20, 3, 0.012, 0.0213), "The server of the large model sent the 20 likeliest tokens and 3 that it was asked for; the others have 1 % of its probability. "
+    + "This token is certain: none of the others can take its place. Log-probs of the mix may be off by up to 0.021 nats; rank and entropy are estimates.");
+  assert.match(said(0, 1, 0, 0.6, null), /sent the likeliest token; .* 60 %.* This token is not certain: .* off by an unknown amount;/);
+  assert.match(said(1, 5000, 0, 0, 1e-5), /the 5,000 likeliest tokens; .* off by less than 0.001 nats/);
 });

@@ -4,7 +4,7 @@
 /** @import { Column, Run, Token } from "../types.js" */
 
 import { decimal, factorText, symbolOf } from "../lib/formats.js";
-import { explain, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
+import { explain, explainCut, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
 import { nat } from "../lib/counterfactual.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
@@ -34,7 +34,7 @@ export function printOf(run, column, token) { // the small print
 }
 
 export const verdictOf = (run, column, token, against = null) => explain(column, token, run.labels, against);
-export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels)];
+export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels), explainCut(token)];
 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);

@@ -14,6 +14,7 @@ export function makeSpan(token) {
   span.dataset.i = token.n;
   span.tabIndex = token.n === 0 ? 0 : -1;
   if (token.d) kind.push(token.d[0] === token.i ? "accepted" : "resampled");
+  if (token.u && !token.u[0]) kind.push("uncertain");
   if (token.z) kind.push("stop-token");
   else if (!token.s) kind.push("part"); // its character ends with a later token
   else if (!token.s.trim() && token.s.includes("\n")) kind.push("nl");
@@ -52,6 +53,7 @@ export function spokenLabel(labels, column, token) {
     facts.push((Math.abs(shift) < FAINT_NATS ? "unchanged by " : moved) + name);
   }
   if (token.d) facts.push(token.d[0] === token.i ? "draft accepted" : "draft " + labels.get(token.d[0]) + " rejected");
+  if (token.u && !token.u[0]) facts.push("not certain");
   if (token.would !== undefined && token.would !== token.i) facts.push("would be " + labels.get(token.would));
   return facts.join(", ");
 }
