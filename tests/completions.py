@@ -1,4 +1,4 @@
-"""A completion server with vLLM's wire format, for small torch models and any fault."""
+"""A completion server with the wire format of vLLM or llama.cpp, for small torch models and any fault."""
 
 import json
 import socket
@@ -51,6 +51,7 @@ class Completions:
         self.max_model_len: int | None = 129
         self.max_logprobs = -1  # as vLLM's option; -1: no limit
         self.answers_by_id = True  # knows logprob_token_ids
+        self.is_llama = False  # speaks as llama.cpp's server does, of its first model
         self.tokenize: Callable[[str], object] | None = None
         self.answer_on = threading.Event()  # ends what hangs
         self.open: list[socket.socket] = []
@@ -104,6 +105,18 @@ class Completions:
             choices.append({"index": index, "text": "?", "logprobs": {"top_logprobs": [table]}})
         return {"object": "text_completion", "choices": choices[::-1]}  # the order may be any
 
+    @torch.inference_mode()
+    def llama_completion(self, body: dict[str, Any]) -> object:
+        """The answers to several prompts as a list, to one prompt as itself."""
+        model = next(iter(self.models.values()))
+        answers = []
+        for index, prompt in enumerate(body["prompt"]):
+            row = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
+            ids = row.topk(min(len(row), body["n_probs"])).indices.tolist()
+            top = [{"id": i, "token": "?", "bytes": [63], "logprob": float(row[i])} for i in ids]
+            answers.append({"index": index, "completion_probabilities": [{"id": 0, "top_logprobs": top}]})
+        return answers if len(answers) > 1 else answers[0]
+
     def listed(self, row: Tensor, body: dict[str, Any]) -> list[int]:
         """The ids whose log-probs are sent: all, those asked for by id, or the likeliest ones."""
         sampled = int(row.argmax())  # vLLM adds it
@@ -137,7 +150,11 @@ class Completions:
                 server.keys.append(self.headers.get("Authorization"))
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if self.path == "/tokenize" and server.tokenize:
-                    self.send({"tokens": server.tokenize(body["prompt"])})
+                    text = body["content" if server.is_llama else "prompt"]
+                    self.send({"tokens": server.tokenize(text)})
+                elif self.path == "/completion" and server.is_llama:
+                    server.asked.append(body)
+                    self.send(server.llama_completion(body))
                 elif self.path == "/v1/completions":
                     server.asked.append(body)
                     with suppress(OSError):  # the client has gone
@@ -157,6 +174,13 @@ class Completions:
         return Handler
 
     def about(self, name: str) -> dict[str, Any]:
+        if self.is_llama:
+            width = self.models[name](torch.tensor([[0]])).shape[-1]
+            return {
+                "id": name,
+                "owned_by": "llamacpp",
+                "meta": {"n_vocab": width, "n_ctx": self.max_model_len},
+            }
         facts = {"id": name, "owned_by": "vllm", "max_model_len": self.max_model_len}
         return {key: value for key, value in facts.items() if value is not None}
 

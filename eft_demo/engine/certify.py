@@ -26,7 +26,7 @@ from eft_demo.runs.trace import Cut
 
 # So many tokens of one row are asked for, round by round, until the token is certain. A second round is rare:
 # it takes a flat row, whose hidden tokens decide which ones top-p keeps.
-ROUNDS = (128, 512, 2048)
+ROUNDS = (128, 512, 8192)  # in all, little more than the whole rows that are asked for elsewhere
 
 Questions = dict[tuple[str, tuple[int, ...]], list[int]]  # role and text -> ids
 

@@ -20,6 +20,7 @@ from eft_demo.families.family import Family
 from eft_demo.models.completion_server import CompletionServer, Refused
 from eft_demo.models.cut_row import cut_row, fill, lacking, with_ids
 from eft_demo.models.dialect import Dialect, Row
+from eft_demo.models.llama_dialect import OWNER, LlamaDialect
 from eft_demo.models.protocol import SavedRow, SentRow, Slot
 from eft_demo.models.vllm_dialect import MOST_IDS, WIDEST, VllmDialect
 from eft_demo.settings import Settings, show_value
@@ -181,7 +182,8 @@ def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> Remot
     assert checkpoint.server is not None
     server = CompletionServer(checkpoint.role, checkpoint.server, settings)
     name, facts = _find_model(server)
-    dialect: Dialect = VllmDialect(server, name, facts)
+    speaks_llama = facts.get("owned_by") == OWNER
+    dialect: Dialect = LlamaDialect(server, facts) if speaks_llama else VllmDialect(server, name, facts)
     probe = family.codec.encode(PROBE)
     _check_tokenizer(server, dialect, probe)
     context = family.context if dialect.context is None else min(family.context, dialect.context)

@@ -20,7 +20,7 @@ from eft_demo.method.sampling_settings import Sampling
 from eft_demo.method.weight_filter import parse_weight_filter
 from eft_demo.models.cut_row import ROUNDING, cut_row, fill, lacking, with_ids
 from eft_demo.models.load import load_models
-from eft_demo.models.remote import TOPS, CutModel
+from eft_demo.models.remote import TOPS, CutModel, RemoteModel
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from tests.asking import QUESTION, finished, ids_of, make_request, three
@@ -217,6 +217,40 @@ def test_traces_keep_what_is_open_about_each_token(settings: Settings) -> None:
     again = RunTrace.from_json(trace.to_json())
     assert again.columns == trace.columns
     assert all(record.cut and record.cut.sent == 20 for record in again.columns[2].tokens)
+
+
+# -- llama.cpp's server --
+
+
+@pytest.mark.parametrize("top", [0, 1, 20])
+def test_llama_cpp_writes_the_same_texts(
+    tiny_settings: Settings, settings: Settings, server: Completions, top: int
+) -> None:
+    server.is_llama = True
+    here = ask(open_engine(tiny_settings))
+    opened = open_engine(replace(settings, base_top=top))
+    model = opened[1].models["large_base"]
+    assert isinstance(model, RemoteModel) and "llama.cpp" in model.where and model.context == 128
+    assert isinstance(model, CutModel) is bool(top)
+    server.asked.clear()
+    found = ask(opened)
+    assert [ids_of(column) for column in found] == [ids_of(column) for column in here]
+    assert all(record.cut is None or record.cut.certain for column in found for record in column.tokens)
+    assert {len(body["prompt"]) for body in server.asked} >= {1, 2}  # one answer, and a list of them
+
+
+def test_llama_cpp_with_another_model_is_refused(
+    tiny_family: Family, settings: Settings, server: Completions
+) -> None:
+    server.is_llama = True
+    server.tokenize = lambda text: [1, 2]
+    with pytest.raises(RemoteError, match="tokenizer"):
+        open_engine(settings)
+    server.tokenize = tiny_family.codec.encode
+    assert open_engine(settings)
+    server.models = {MODEL: lambda tokens: torch.zeros(1, tokens.shape[1], 300)}
+    with pytest.raises(RemoteError, match=r"300 .* 3\d\d"):
+        open_engine(settings)
 
 
 # -- rows --
