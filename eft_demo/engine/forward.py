@@ -6,6 +6,7 @@ Knows feeds and models; does not know which tokens belong to a text and which ar
 import time
 from collections import abc
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
-from eft_demo.models.protocol import LanguageModel, ModelGroup, Slot
+from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, Slot
 from eft_demo.settings import show_value
 
 CPU = torch.device("cpu")
@@ -27,6 +28,14 @@ def by_feed(feeds: abc.Sequence[Feed], found: Tensor) -> abc.Sequence[Tensor]:
     """The rows of each feed in what `Forwards.run` returned."""
     parts: tuple[Tensor, ...] = found.split([len(feed.slots) for feed in feeds])
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A forward elsewhere that has begun: what waits for its logits, and when it began."""
+
+    finish: Callable[[], Tensor]
+    began_s: float
 
 
 @dataclass(slots=True)
@@ -55,26 +64,68 @@ class Forwards:
         """
         vocab = self.models[feeds[0].role].vocab
         stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab, device=self.device)
-        for unit in self._grouped(feeds):
-            if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
-                return None
-            roles = [feeds[i].role for i in unit]
-            start = self.clock()
-            try:
-                logits = self._forward({feeds[i].role: (feeds[i].slots, blocks[i]) for i in unit}, keep)
-                for role, seqs in {feeds[i].role: len(blocks[i]) for i in unit}.items():
-                    self._check(role, logits.get(role), seqs, keep)
-            except Exception as error:  # a failing model ends only the sequences that use it
-                raise ModelFailure(roles, [seq for i in unit for seq in feeds[i].seqs], error) from error
-            if (device := logits[roles[0]].device) != self.device and self.device.type == "cpu":
-                self.device, stack = device, stack.to(device)
-            parts = stack[: len(stack) - spare].split([len(block) for block in blocks])
-            for i in unit:
-                self._write_logprobs(feeds[i], logits[feeds[i].role].to(self.device), parts[i])
-            taken_s = self.clock() - start  # valid on a GPU too: checking the log-probs waited for it
-            self.spent_s += taken_s
-            self.costs.add(self.group_of(roles[0]), sum(blocks[i].numel() for i in unit), taken_s)
+        started: dict[str, _Started] = {}
+        try:
+            self._start_elsewhere(feeds, blocks, keep, started)
+            # Models here run while servers work.
+            for unit in sorted(self._grouped(feeds), key=lambda unit: feeds[unit[0]].role in started):
+                if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
+                    return None
+                mine, since_s = [feeds[i] for i in unit], self.clock()
+                sent = started.pop(mine[0].role, None)
+                logits = self._logits(mine, [blocks[i] for i in unit], keep, sent)
+                if (device := logits[mine[0].role].device) != self.device and self.device.type == "cpu":
+                    self.device, stack = device, stack.to(device)
+                parts = stack[: len(stack) - spare].split([len(block) for block in blocks])
+                for i in unit:
+                    self._write_logprobs(feeds[i], logits[feeds[i].role].to(self.device), parts[i])
+                now_s = self.clock()  # valid on a GPU too: checking the log-probs waited for it
+                self.spent_s += now_s - since_s
+                tokens = sum(blocks[i].numel() for i in unit)
+                self.costs.add(
+                    self.group_of(mine[0].role), tokens, now_s - (sent.began_s if sent else since_s)
+                )
+        finally:
+            for sent in started.values():  # a server answers one request at a time
+                with suppress(Exception):
+                    sent.finish()
         return stack
+
+    def _logits(
+        self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int, sent: "_Started | None"
+    ) -> Mapping[str, Tensor]:
+        """The logits (rows, keep, vocab) of feeds that share a forward, by role. Raises ModelFailure."""
+        try:
+            logits = (
+                {feeds[0].role: sent.finish()}
+                if sent
+                else self._forward(
+                    {feed.role: (feed.slots, block) for feed, block in zip(feeds, blocks, strict=True)}, keep
+                )
+            )
+            for feed, block in zip(feeds, blocks, strict=True):
+                self._check(feed.role, logits.get(feed.role), len(block), keep)
+        except Exception as error:  # a failing model ends only the sequences that use it
+            roles, seqs = [feed.role for feed in feeds], [seq for feed in feeds for seq in feed.seqs]
+            raise ModelFailure(roles, seqs, error) from error
+        return logits
+
+    def _start_elsewhere(
+        self,
+        feeds: abc.Sequence[Feed],
+        blocks: abc.Sequence[Tensor],
+        keep: int,
+        started: dict[str, "_Started"],
+    ) -> None:
+        """Begin the forwards of models elsewhere, and note them in `started`. Raises ModelFailure."""
+        for feed, block in zip(feeds, blocks, strict=True):
+            model = self.models[feed.role]
+            if isinstance(model, Elsewhere):
+                try:
+                    finish = model.start(feed.slots, block, keep)
+                except Exception as error:
+                    raise ModelFailure([feed.role], feed.seqs, error) from error
+                started[feed.role] = _Started(finish, self.clock())
 
     def _grouped(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
         """The feeds that share a forward, as lists of indices."""

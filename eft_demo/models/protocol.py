@@ -5,7 +5,7 @@ handles to them. `slot.length` is the number of tokens whose keys and values are
 smaller number is all it takes to roll back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,6 +85,10 @@ class Elsewhere(Protocol):
     """A model that runs in another process: waiting for it takes no time of this one's processor."""
 
     where: str  # a short fact for people, such as "remote, vLLM 0.32.0 at host:8000"
+
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
+        """Begin what `forward` does. The result waits for the answer, and is called before the next start."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ what servers speak, and `completion_server` knows HTTP.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class RemoteModel:
         """`width` is the number of log-probs that the server sends for each row, `where` is for people."""
         self.name, self.vocab, self.context, self.where = name, vocab, context, where
         self._server, self._dialect, self._width = server, dialect, width
+        self._waiting = ThreadPoolExecutor(1, f"eft-{name}")  # for one answer at a time
         self._texts: dict[Slot, list[int]] = {}  # may be longer than the slot, after a rollback
 
     def join(self) -> Slot:
@@ -91,6 +93,13 @@ class RemoteModel:
 
         Raises RemoteError, and ValueError if a row would outgrow the context.
         """
+        return self.start(slots, tokens, keep)()
+
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
+        """Send the request of `forward`, so that others can run meanwhile; the result waits for its answer.
+
+        Raises ValueError if a row would outgrow the context; the result raises RemoteError.
+        """
         block = tokens.shape[1]
         longest = max(slot.length for slot in slots) + block
         if longest > self.context:
@@ -102,11 +111,16 @@ class RemoteModel:
         prompts = [tuple(text[: len(text) - ahead]) for text in texts for ahead in reversed(range(keep))]
         # Columns share prompts and texts: equal ones are asked once, and so get equal answers.
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        logits = self._logprobs(list(place))[[place[prompt] for prompt in prompts]]
-        for slot, text in zip(slots, texts, strict=True):
-            self._texts[slot] = text
-            slot.length = len(text)
-        return logits.view(len(slots), keep, self.vocab)
+        answer = self._waiting.submit(self._logprobs, list(place))
+
+        def finish() -> Tensor:
+            logits = answer.result()[[place[prompt] for prompt in prompts]]
+            for slot, text in zip(slots, texts, strict=True):
+                self._texts[slot] = text
+                slot.length = len(text)
+            return logits.view(len(slots), keep, self.vocab)
+
+        return finish
 
     def _logprobs(self, texts: list[tuple[int, ...]]) -> Tensor:
         """The log-probs after each of these texts: (texts, vocab)."""

@@ -4,12 +4,12 @@ The server is real HTTP on this machine with vLLM's wire format (`tests/completi
 a real one that serves the bundled large base is asked too (docs/deploying.md says how to start it).
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -28,11 +28,12 @@ from eft_demo.models.load import load_models
 from eft_demo.models.open import open_family
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.models.remote import PROBE, RemoteModel
+from eft_demo.runs.events import TokenEvent
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from tests.asking import QUESTION, finished, ids_of, make_request, spec, three
 from tests.completions import FAULTS, MODEL, Completions, serving
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 KEY = "sk-very-secret-0123"
 WARM = Sampling(temperature=0.8, top_p=0.95, seed=3)
@@ -163,6 +164,39 @@ def test_a_step_is_one_request_and_equal_texts_are_asked_once(
     assert all(body["max_tokens"] == 1 and body["temperature"] == 0 for body in server.asked)
     assert ids_of(found[0]) == ids_of(found[1])
     assert {len(body["prompt"]) for body in server.asked} <= {1, 2}
+
+
+def test_models_here_run_while_the_server_works(
+    settings: Settings, server: Completions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family, engine = remote_engine(settings)
+    asked, ran = Event(), Event()
+    answer, small = server.answer, engine.models["small_base"]
+    forward = small.forward
+    together = []
+
+    def answer_after_small(handler: Any, body: dict[str, Any]) -> None:
+        asked.set()
+        together.append(ran.wait(PATIENCE_S))
+        answer(handler, body)
+
+    def forward_after_asked(*args: Any, **options: Any) -> torch.Tensor:
+        together.append(asked.wait(PATIENCE_S))
+        ran.set()
+        return forward(*args, **options)
+
+    up = (("Up", parse("large_base + alpha*(small_base - small_base)")),)
+    request = make_request(
+        prompts_of(family), columns=up, sampling=WARM, controls={"alpha": 1.0}, length=LENGTH
+    )
+    run = engine.submit(request)
+    while not any(isinstance(event, TokenEvent) for event in run.events()):
+        engine.step()
+    monkeypatch.setattr(server, "answer", answer_after_small)
+    monkeypatch.setattr(small, "forward", forward_after_asked)
+    engine.step()
+    run.cancel()
+    assert together == [True, True]
 
 
 def test_rows_roll_back_copy_save_and_restore(settings: Settings, server: Completions) -> None:
