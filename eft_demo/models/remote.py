@@ -153,7 +153,7 @@ def ask_logprobs(server: CompletionServer, model: str, prompts: Sequence[Sequenc
         choices = {choice["index"]: choice["logprobs"]["top_logprobs"][0] for choice in answer["choices"]}
         tables = [choices[index] for index in range(len(prompts))]
         rows = [_row(server, table) for table in tables]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise server.fault(
             f"sent an answer without log-probs by token id ({type(error).__name__})",
             "Please check that it is vLLM, or speaks its completions interface (docs/deploying.md).",
@@ -167,12 +167,16 @@ def ask_logprobs(server: CompletionServer, model: str, prompts: Sequence[Sequenc
 
 
 def _row(server: CompletionServer, table: Mapping[str, Any]) -> Any:
-    """One row: the log-probs of all ids from 0 on, float32. Raises RemoteError, ValueError and TypeError."""
+    """One row: the log-probs of all ids from 0 on, float32.
+
+    Raises RemoteError, and ValueError, TypeError or OverflowError if they make no sense.
+    """
     if not all(key.startswith(KEY) for key in table):
         raise ValueError("a key is not a token id")
     ids = np.fromiter((int(key.removeprefix(KEY)) for key in table), np.int64, len(table))
     # A NaN comes as null where JSON has no NaN.
-    values = np.array([math.nan if value is None else value for value in table.values()], np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        values = np.array([math.nan if value is None else value for value in table.values()], np.float32)
     if not len(ids) or ids.min() < 0 or len(np.unique(ids)) < len(ids):
         raise ValueError("an id is missing or occurs twice")
     if ids.max() >= len(ids):
