@@ -445,6 +445,7 @@ def server_url(name: str, text: str) -> str:
     try:
         parts = urlsplit(text.strip())
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")  # which no request could do for a name such as a..b
     except ValueError:  # such as a port that is no number
         known = False
     if "@" in text:

@@ -36,6 +36,9 @@ FAULTS: Mapping[str, str] = {  # -> what the error must name
     "more": "model has changed",
     "nan": "NaN",
     "infinite": "NaN",
+    "beyond float32": "NaN",
+    "huge number": "docs/deploying.md",
+    "huge id": "docs/deploying.md",
 }
 
 
@@ -228,8 +231,18 @@ def _spoil(answer: dict[str, Any], fault: str) -> None:
             table[f"token_id:{len(table)}"] = -50.0
             if fault == "unequal" and len(answer["choices"]) == 1:
                 answer["choices"] = [{**choice, "logprobs": {"top_logprobs": [{"token_id:5": -1.0}]}}]
+        elif fault == "huge id":
+            table[f"token_id:{10**20}"] = table.pop(likeliest[0])
         else:
-            table[likeliest[0]] = None if fault == "nan" else float("inf")
+            table[likeliest[0]] = _ODD[fault]
+
+
+_ODD: Mapping[str, object] = {
+    "nan": None,
+    "infinite": float("inf"),
+    "beyond float32": 1e308,
+    "huge number": 10**400,
+}
 
 
 @cache

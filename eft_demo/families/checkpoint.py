@@ -194,7 +194,8 @@ def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
     found: set[int] = set()
     for name in ("config.json", "generation_config.json"):
         ends = _read_optional(checkpoint, name).get("eos_token_id")
-        found |= {end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)}
+        # By type: true is an int to Python, and as an id it would turn all ids of a tensor into truths.
+        found |= {end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int}
     end_token = _token(_read_optional(checkpoint, "tokenizer_config.json").get("eos_token"))
     if (end := codec.tokenizer.token_to_id(end_token)) is not None:
         found.add(end)

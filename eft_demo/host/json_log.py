@@ -30,8 +30,33 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _Passing(logging.Logger):
+    """A logger that leaves writing to the root's handler, which writes JSON.
+
+    Some libraries give their loggers a handler of their own, which writes plain lines, in place of the
+    root's or beside it.
+    """
+
+    @property
+    def propagate(self) -> bool:
+        """Always true."""
+        return True
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None:
+        pass
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802
+        """Do nothing."""
+
+
 def log_json() -> None:
-    """Write the log as JSON lines, with this package's reports of runs and not only what went wrong."""
+    """Write the log as JSON lines, with this package's reports of runs and not only what went wrong.
+
+    Call it before other packages are imported, so that what they log is written as JSON too.
+    """
     for handler in logging.root.handlers:
         handler.setFormatter(JsonLines())
+    logging.setLoggerClass(_Passing)
+    logging.captureWarnings(True)
     logging.getLogger("eft_demo").setLevel(logging.INFO)

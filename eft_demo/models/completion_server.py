@@ -124,6 +124,10 @@ class CompletionServer:
             if "CERTIFICATE" in str(error).upper():
                 raise self._untrusted(error) from None
             raise _Passing(self._unreachable(self._brief(error))) from None
+        except (httpx.InvalidURL, UnicodeError) as error:  # such as a name that cannot be encoded
+            raise self.fault(
+                f"has an address that cannot be used ({self._brief(error)})", CHECK_ADDRESS
+            ) from None
         except (httpx.TransportError, httpx.DecodingError, ssl.SSLError) as error:
             raise _Passing(
                 str(self.fault(f"broke off its answer ({self._brief(error)})", START_AGAIN))

@@ -18,6 +18,8 @@ from eft_demo.errors import RemoteError
 from eft_demo.models.completion_server import CompletionServer
 
 LOWEST = -9999.0  # what vLLM sends for -inf; llama.cpp sends less
+# What reading an answer of another form raises.
+NO_ROW = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 Texts = Sequence[Sequence[int]]  # token ids
 
 
@@ -54,10 +56,11 @@ class Dialect(Protocol):
 
 
 def read_row(server: CompletionServer, ids: Iterable[int], logprobs: Sequence[Any]) -> Row:
-    """One row of an answer. Raises RemoteError for what is not a log-prob, ValueError for wrong ids."""
+    """One row of an answer. Raises RemoteError for what is no log-prob, NO_ROW for what makes no sense."""
     places = np.fromiter(ids, np.int64, len(logprobs))
     # A NaN comes as null where JSON has no NaN.
-    values = np.array([math.nan if value is None else value for value in logprobs], np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        values = np.array([math.nan if value is None else value for value in logprobs], np.float32)
     if (len(places) and places.min() < 0) or len(np.unique(places)) < len(places):
         raise ValueError("an id is negative or occurs twice")
     if np.isnan(values).any() or np.isposinf(values).any():

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.models.completion_server import CompletionServer
-from eft_demo.models.dialect import Row, Texts, misread, read_row
+from eft_demo.models.dialect import NO_ROW, Row, Texts, misread, read_row
 
 OWNER = "llamacpp"  # as the server says of its model
 # Of an answer: {"id":4095,"token":" word","bytes":[32,119,...],"logprob":-12.3}, and its settings.
@@ -73,5 +73,5 @@ class LlamaDialect:
                 )
                 for table in (tables[index] for index in range(len(texts)))
             ]
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except NO_ROW as error:
             raise misread(self._server, error) from None

@@ -38,6 +38,8 @@ PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # other ini
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 # Untrusted regular expressions with nested or many repetitions can take exponential time.
 _WILD = re.compile(r"\)[*+?{]|([*+?{].*){4}", re.DOTALL)
+# As in `families.weights.PLAIN`: others need scales, which the file of an adapter does not have.
+PLAIN_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 MERGE = "Please merge it into its base with PEFT's merge_and_unload() and name the merged model instead."
 
 
@@ -159,6 +161,11 @@ def _low_ranks(
     adapter = {}
     for path, side in sides.items():
         down, up, layer = side["A"], side["B"], layers.get(path)
+        if odd := [one for one in (down, up) if one.ndim != 2 or one.dtype not in PLAIN_DTYPES]:
+            kind = str(odd[0].dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{path[:80]} has {odd[0].ndim} dimensions of {kind}, not a matrix of plain floats"
+            )
         # Quantising changes the shape of a layer's weight, but not its number of features.
         size = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
         if size != (up.shape[0], down.shape[1]) or up.shape[1] != down.shape[0]:

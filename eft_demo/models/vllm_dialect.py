@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.models.completion_server import MORE_LOGPROBS, CompletionServer
-from eft_demo.models.dialect import Row, Texts, misread, read_row
+from eft_demo.models.dialect import NO_ROW, Row, Texts, misread, read_row
 
 KEY = "token_id:"
 BYTES_PER_LOGPROB, SPARE_BYTES = 64, 100_000  # of an answer: "token_id:4095":-12.345678901234567
@@ -65,7 +65,7 @@ class VllmDialect:
         try:
             choices = {choice["index"]: choice["logprobs"]["top_logprobs"][0] for choice in answer["choices"]}
             return [_row(self._server, choices[index]) for index in range(len(texts))]
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except NO_ROW as error:
             raise misread(self._server, error) from None
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -72,13 +72,18 @@ class Rules:
     run_scale: float  # `Settings.run_scale`: how many times as large an opened file may be
 
 
-def rules(settings: Settings) -> Rules:
-    """The rules for the app's host, its allowed names, and whether it is a Space."""
+def rules(settings: Settings, addresses: Sequence[str] = ()) -> Rules:
+    """The rules for the app's host, its allowed names, and whether it is a Space.
+
+    `addresses` are those that the app listens on: the name of a host does not tell whether they are all
+    loopback ones, as those of many a machine's own name are.
+    """
     allowed = frozenset(settings.allowed_hosts.replace(",", " ").lower().split())
     machine = socket.gethostname().lower()
-    here = frozenset({*LOOPBACK, machine, f"{machine}.local"})
+    here = frozenset({*LOOPBACK, machine, f"{machine}.local", _name(settings.host)})
+    only_here = all(map(_is_loopback, addresses or [settings.host]))
     return Rules(
-        names=here | allowed if allowed or _is_loopback(settings.host) else None,
+        names=here | allowed if allowed or only_here else None,
         guessed=not allowed,
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",

@@ -116,7 +116,8 @@ def start(demo: Page, settings: Settings) -> str:
     demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
     demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
     # The gate is outside Gradio's own middleware, which would answer other sites.
-    demo.server = Server(Gate(demo.app, rules(settings), unknown(demo)), bound)
+    addresses = [one.getsockname()[0] for one in bound]
+    demo.server = Server(Gate(demo.app, rules(settings, addresses), unknown(demo)), bound)
     demo.server.start()
     limit_connections(demo.server)
     url: str = demo.local_url

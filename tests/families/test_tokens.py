@@ -174,6 +174,13 @@ def test_template_and_stop_tokens_are_read_from_a_repositorys_files(tmp_path: Pa
     assert chat_template(checkpoint) == ChatTemplate("newest", found.tokens)
 
 
+def test_only_whole_numbers_are_stop_tokens(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [true, 1.0, "2", null, 3]}')
+    (tmp_path / "config.json").write_text('{"eos_token_id": true}')
+    found = stop_ids(Checkpoint("tuned", tmp_path), CODECS["llama-2"])
+    assert found == {3} and not any(isinstance(end, bool) for end in found)
+
+
 def test_a_prompt_format_of_the_wrong_type_is_refused() -> None:
     for kind, text in ((None, "{prompt}"), ("plain", None), ("chat", 7), (["plain"], "{prompt}")):
         with pytest.raises(InputError):

@@ -37,6 +37,7 @@ def test_an_exception_is_written_without_its_message() -> None:
 
 PROGRAM = """
 import logging
+import warnings
 from eft_demo.host.json_log import log_json
 from eft_demo.host.terminal import prepare_streams
 prepare_streams()
@@ -45,6 +46,11 @@ log_json()
 logging.getLogger("eft_demo.engine.counts").info("shown", extra={"fields": {"column": 1}})
 logging.getLogger("other").info("not ours")
 logging.getLogger("other").warning("theirs")
+library = logging.getLogger("library")  # as transformers and huggingface_hub set up theirs
+library.addHandler(logging.StreamHandler())
+library.propagate = False
+logging.getLogger("library.part").warning("a library's")
+warnings.warn("a warning")
 """
 
 
@@ -53,4 +59,5 @@ def test_the_programs_log_becomes_json_with_reports_of_runs() -> None:
         [sys.executable, "-c", PROGRAM], env={**os.environ}, capture_output=True, text=True, check=True
     )
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
-    assert [line["message"] for line in lines] == ["shown", "theirs"] and lines[0]["column"] == 1
+    assert [line["message"] for line in lines[:-1]] == ["shown", "theirs", "a library's"]
+    assert lines[0]["column"] == 1 and "UserWarning: a warning" in lines[-1]["message"]

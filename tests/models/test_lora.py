@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,29 @@ def test_missing_or_damaged_adapter_files_are_reported(folders: Mapping[str, Pat
         read_adapter(folder, small_base())
     (folder / ADAPTER_CONFIG).write_text("[]")
     with pytest.raises(FamilyError, match="cannot be read"):
+        read_adapter(folder, small_base())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight[..., None],
+        lambda weight: weight[0],
+        lambda weight: weight.to(torch.int8),
+        lambda weight: weight.to(torch.complex64),
+        lambda weight: weight.to(torch.float8_e4m3fn),
+    ],
+    ids=["3 dimensions", "1 dimension", "int8", "complex", "8-bit floats"],
+)
+def test_weights_that_are_no_plain_matrices_are_refused(
+    folders: Mapping[str, Path], tmp_path: Path, change: Callable[[Tensor], Tensor]
+) -> None:
+    folder = broken(folders, tmp_path)
+    weights = load_file(folder / ADAPTER_WEIGHTS)
+    save_file(
+        {name: change(weight).contiguous() for name, weight in weights.items()}, folder / ADAPTER_WEIGHTS
+    )
+    with pytest.raises(FamilyError, match="cannot be read .*not a matrix of plain floats"):
         read_adapter(folder, small_base())
 
 

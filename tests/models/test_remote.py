@@ -442,7 +442,8 @@ def test_a_family_files_own_server_does_not_get_the_key(
     "url",
     ["http://me:hunter2@host/v1", "host:8000/v1", "ftp://hunter2", "http://host:hunter2/v1", "http://",
      "http://host/v1?key=hunter2", "http://host/v1#hunter2", "http://ho st/hunter2", "http://host/\x07hunter2",
-     "http://höst.example/hunter2", "http://[::1/hunter2", "me:hunter2@host:1"],
+     "http://höst.example/hunter2", "http://[::1/hunter2", "me:hunter2@host:1", "http://gpu..lab/hunter2",
+     "http://.:8000/hunter2", f"http://{'a' * 64}.example/hunter2"],
 )  # fmt: skip
 def test_a_url_that_cannot_be_used_is_refused_unseen(url: str, tmp_path: Path, tiny_assets: Path) -> None:
     with pytest.raises(InputError, match="--base-url") as caught:
@@ -451,6 +452,13 @@ def test_a_url_that_cannot_be_used_is_refused_unseen(url: str, tmp_path: Path, t
     with pytest.raises(FamilyError, match=r"large_base\.url") as refused:
         read_entry(own_file(tiny_assets, tmp_path, {"large_base": {"url": url}}))
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["xn--", "[v1.x]"])
+def test_an_address_that_no_request_can_have_is_a_sentence(tiny_settings: Settings, host: str) -> None:
+    settings = replace(tiny_settings, base_url=f"http://{host}:8000/v1")
+    with pytest.raises(RemoteError, match="has an address that cannot be used .*Please check"):
+        open_family("tiny", settings)
 
 
 def test_urls_are_written_alike() -> None:

@@ -169,6 +169,23 @@ def test_allowed_names_follow_from_the_host_and_the_settings(
     assert found._has_allowed_name({"http_version": "1.1"}, {"host": name}) is right
 
 
+@pytest.mark.parametrize(
+    ("addresses", "name", "right"),
+    [
+        (["127.0.1.1"], "evil.example", False),
+        (["127.0.0.1", "::1"], "evil.example", False),
+        (["127.0.1.1"], "Teacher.lan:7860", True),  # the name that it was started with
+        (["127.0.1.1"], "localhost", True),
+        (["127.0.1.1", "192.168.1.7"], "any.example", True),
+    ],
+)
+def test_a_name_that_leads_only_to_this_machine_is_as_strict_as_localhost(
+    addresses: list[str], name: str, right: bool
+) -> None:
+    found = gate.Gate(_no_app, gate.rules(Settings(host="teacher.lan"), addresses), lambda *_: None)
+    assert found._has_allowed_name({"http_version": "1.1"}, {"host": name}) is right
+
+
 async def _no_app(*_: object) -> None:
     raise AssertionError
 
