@@ -102,16 +102,17 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page) == []
 
 
-# The focused element, and whether its outline has the colour of the page's accent; "": the focus is back at the start.
+# The focused element, and whether its outline has the page's accent colour; "": the focus is back at the start.
 RING = """() => {
     const now = document.activeElement, style = getComputedStyle(now);
     const probe = Object.assign(document.createElement("i"), { style: "color: var(--accent)" });
     document.querySelector(".eft").append(probe);
     const accent = getComputedStyle(probe).color;
     probe.remove();
-    const name = now === document.body ? "" : now.tagName + " " + (now.dataset.part || now.getAttribute("aria-label") || now.dataset.title || now.id);
-    const outlined = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2 && style.outlineColor === accent;
-    return { name, visible: outlined || style.boxShadow !== "none" };
+    const label = now.dataset.part || now.getAttribute("aria-label") || now.dataset.title || now.id;
+    const wide = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2;
+    const visible = (wide && style.outlineColor === accent) || style.boxShadow !== "none";
+    return { name: now === document.body ? "" : now.tagName + " " + label, visible };
 }"""
 
 
@@ -129,7 +130,9 @@ def test_every_stop_of_the_tab_key_shows_the_focus_in_the_colour_of_the_page(sit
             break
         stops.append(stop)
     names = [stop["name"] for stop in stops]
-    assert "INPUT mode-free" in names and "INPUT numbers" in names and any("Zoom in" in name for name in names)
+    assert (
+        "INPUT mode-free" in names and "INPUT numbers" in names and any("Zoom in" in name for name in names)
+    )
     assert [stop["name"] for stop in stops if not stop["visible"]] == []
 
 
