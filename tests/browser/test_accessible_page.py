@@ -102,7 +102,7 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page) == []
 
 
-# The focused element, and whether its outline has the page's accent colour; "": the focus is back at the start.
+# The focused element, and whether its outline has the page's accent; "": the focus is back at the start.
 RING = """() => {
     const now = document.activeElement, style = getComputedStyle(now);
     const probe = Object.assign(document.createElement("i"), { style: "color: var(--accent)" });
