@@ -55,13 +55,20 @@ async function join(code, invite) {
   }
 }
 
+// The focus stays where a person left it; where that place is gone, it goes to the one given.
+function keepFocus(before, next) {
+  if (before !== document.body && (!before.isConnected || before.closest("[hidden]"))) part(next).focus({ preventScroll: true });
+}
+
 function askForCode(why) {
+  const focused = document.activeElement;
   room = view = wanted = late = null;
   withdrawn = false;
   part("enter").hidden = false;
   for (const id of ["poll", "code", "inspect", "another"]) part(id).hidden = true;
   part("status").textContent = "";
   say(why);
+  keepFocus(focused, "typed");
 }
 
 function endHere() {
@@ -139,7 +146,7 @@ function restart() {
 
 function show(next) {
   if (view && next.news < view.news) return; // answered before what is shown
-  const isNew = next.poll && next.poll.number !== view?.poll?.number;
+  const isNew = next.poll && next.poll.number !== view?.poll?.number, focused = document.activeElement;
   withdrawn = !next.poll && (withdrawn || Boolean(view?.poll && !view.poll.revealed));
   view = wanted && next.poll?.number === wanted.poll && !next.poll.revealed ? { ...next, mine: wanted.option } : next;
   if (isNew && next.poll.number > late + 1) late = null; // that was long ago
@@ -156,6 +163,7 @@ function show(next) {
   part("link").href = "./#" + view.link;
   part("link").textContent = label;
   part("link-note").textContent = note;
+  keepFocus(focused, view.poll ? "title" : "status");
 }
 
 function drawPoll(isNew) {
@@ -163,7 +171,7 @@ function drawPoll(isNew) {
     part(name + "-text").textContent = view.poll[name];
     part(name).hidden = !view.poll[name];
   }
-  part("title").textContent = view.poll.title;
+  if (isNew || part("title").textContent !== view.poll.title) part("title").textContent = view.poll.title; // else it would be read aloud again
   const lines = optionLines(view), buttons = [...part("options").children];
   if (isNew || buttons.length !== lines.length) part("options").replaceChildren(...lines.map(makeOption));
   for (const [index, line] of lines.entries()) drawOption(part("options").children[index], line);
@@ -179,7 +187,7 @@ function makeOption({ id, label }) {
 
 function drawOption(button, { mine, right, mark, share, note }) {
   button.className = (mine ? "mine" : "") + (right ? " right" : "");
-  button.disabled = view.poll.revealed;
+  button.setAttribute("aria-disabled", String(view.poll.revealed)); // `disabled` would take the focus from it
   button.setAttribute("aria-pressed", String(mine));
   button.querySelector(".mark").textContent = mark;
   if (!view.poll.revealed || button.querySelector(".note")) return;

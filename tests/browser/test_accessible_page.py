@@ -102,6 +102,40 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page) == []
 
 
+# The focused element, and whether its outline has the page's accent; "": the focus is back at the start.
+RING = """() => {
+    const now = document.activeElement, style = getComputedStyle(now);
+    const probe = Object.assign(document.createElement("i"), { style: "color: var(--accent)" });
+    document.querySelector(".eft").append(probe);
+    const accent = getComputedStyle(probe).color;
+    probe.remove();
+    const label = now.dataset.part || now.getAttribute("aria-label") || now.dataset.title || now.id;
+    const wide = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2;
+    const visible = (wide && style.outlineColor === accent) || style.boxShadow !== "none";
+    return { name: now === document.body ? "" : now.tagName + " " + label, visible };
+}"""
+
+
+def test_every_stop_of_the_tab_key_shows_the_focus_in_the_colour_of_the_page(site: Site) -> None:
+    page = site.open(query="/?__theme=dark")
+    run(page, "abcdef", 20)
+    wait_end(page)
+    page.wait_for_selector(".plot .modebar-btn")
+    page.focus("#eft-prompt")
+    stops = []
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(RING)
+        if not stop["name"]:
+            break
+        stops.append(stop)
+    names = [stop["name"] for stop in stops]
+    assert (
+        "INPUT mode-free" in names and "INPUT numbers" in names and any("Zoom in" in name for name in names)
+    )
+    assert [stop["name"] for stop in stops if not stop["visible"]] == []
+
+
 def test_the_end_of_a_column_is_announced_with_its_text(site: Site) -> None:
     page = site.open()
     page.evaluate(SPOKEN)

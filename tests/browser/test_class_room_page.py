@@ -77,6 +77,7 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     second = phone(site, f"http://{address}", viewport=PHONE, color_scheme="dark")
     second.fill("#typed", f"{code[:3].lower()} {code[3:]}")
     second.keyboard.press("Enter")
+    second.wait_for_selector("#status:focus")  # the form, which had the focus, is gone
     says(page, "room-count", "2 phones joined")
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
@@ -94,6 +95,11 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     page.wait_for_function("document.querySelector('.option b').textContent === '2'")
     looks_right(page, 1280)
     looks_right(first, 360)
+    second.locator("#options button").nth(0).press("Enter")
+    second.evaluate(
+        "window.readAgain = 0; new MutationObserver(() => (readAgain += 1))"
+        ".observe(document.getElementById('title'), { childList: true, characterData: true, subtree: true })"
+    )
     page.click("[data-part=poll-reveal]")
     answer = page.locator(".option.right bdi").inner_text()
     for one in (first, second):
@@ -102,6 +108,10 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
         assert "large base" in one.inner_text("#options .right .note")
         assert one.get_attribute("#link", "href") == "./#lesson=ten-steps&step=3"
         assert "lesson" in one.inner_text("#inspect") and "Run" not in one.inner_text("#inspect")
+    assert second.evaluate(
+        "document.activeElement.matches('#options button:first-child')"
+    )  # it still has the focus
+    assert second.evaluate("readAgain") == 0
     looks_right(first, 360)
     page.click("[data-part=poll-close]")
     first.wait_for_selector("#poll", state="hidden")

@@ -108,16 +108,31 @@ def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site)
         )
 
 
+def lesson_after_own_run(site: Site) -> Any:
+    page = site.open(1280, 720)
+    page.fill("[data-part=prompt]", "a question")
+    page.locator("[data-part=prompt]").press("Control+Enter")
+    page.wait_for_selector(".pane .t")
+    page.wait_for_function("document.querySelector('[data-part=stop]').disabled")
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator("[data-part=lesson-open]").press("Enter")
+    wait_step(page, 1)
+    return page
+
+
+def test_showing_a_step_again_by_keyboard_leaves_the_focus_at_the_step(browser: Any) -> None:
+    with serving(make_service(Settings()), browser) as site:
+        page = lesson_after_own_run(site)
+        again = page.locator("[data-part=lesson-show]")
+        again.press("Enter")
+        again.press("Enter")  # yes, replace the run
+        again.wait_for(state="hidden")
+        page.wait_for_function("document.activeElement.dataset.part === 'lesson-title'")
+
+
 def test_a_person_s_own_run_is_named_and_a_recorded_one_stays_after_the_lesson(browser: Any) -> None:
     with serving(make_service(Settings()), browser) as site:
-        page = site.open(1280, 720)
-        page.fill("[data-part=prompt]", "a question")
-        page.locator("[data-part=prompt]").press("Control+Enter")
-        page.wait_for_selector(".pane .t")
-        page.wait_for_function("document.querySelector('[data-part=stop]').disabled")
-        page.locator("[data-part=teach-open]").press("Enter")
-        page.locator("[data-part=lesson-open]").press("Enter")
-        wait_step(page, 1)
+        page = lesson_after_own_run(site)
         page.keyboard.press("PageDown")
         page.keyboard.press("PageDown")
         wait_step(page, 3)

@@ -6,7 +6,7 @@ import { nat } from "./counterfactual.js";
 import { decimal, signed } from "./formats.js";
 import { FAINT_NATS, finalOf, shiftOf, STRONG_NATS } from "./tokens.js";
 
-const OTHER_TOKEN = "the anchor alone would have chosen another token";
+const OTHER_TOKEN = "the anchor alone prefers another token"; // not "would choose": with the same noise it may choose this one
 
 // Grades from plain to strong: a token belongs to the first whose test it passes; the last takes the rest.
 /** @type {(title: string, value: (token: Token) => number, number: (token: Token) => string, grades: [string, (value: number) => boolean][]) => Colour} */

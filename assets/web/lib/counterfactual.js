@@ -18,6 +18,7 @@ import { drawFrom } from "./sampling.js";
 import { factorAt } from "./schedule.js";
 
 const ROUNDING = 1e-6; // recorded probabilities are rounded; a smaller rest counts as none
+const UNTOLD = 1e-3; // log-probs have three decimals, so a rest below this may be made of their rounding alone
 const MAX_UNSURE = 0.05; // with more probability than this on unrecorded tokens, the choice is not certain
 
 /** @type {(value: Nats | undefined) => number} */
@@ -202,11 +203,13 @@ export function remix(column, token, sliders, factors) {
 }
 
 // The log of the probability of all unrecorded tokens, interpolated linearly between no terms and the recorded values:
-// exact at both ends, too high between them, too low beyond.
+// exact at both ends, too high between them, too low beyond. A line through a rest that rounding may have made would let it outgrow
+// every token, so beyond the ends such a rest stays as it is at the nearer one.
 /** @type {(column: Recipe, token: Token, v: Controls) => number} */
 function restAt(column, token, v) {
   const then = coefficientsAt(column, token.v), now = coefficientsAt(column, v);
   const k = then.findIndex(Boolean), share = k < 0 ? 0 : now[k] / then[k];
-  const none = logRest(token.c.map(anchorOf)), recorded = logRest(token.c.map((row) => nat(row[1]))) - normaliserOf(token);
+  const none = logRest(token.c.map(anchorOf)), mixed = logRest(token.c.map((row) => nat(row[1]))), recorded = mixed - normaliserOf(token);
+  if ((share < 0 || share > 1) && Math.min(none, mixed) < Math.log(UNTOLD)) return share < 0 ? none : recorded;
   return (1 - share) * none + share * recorded;
 }

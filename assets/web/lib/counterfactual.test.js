@@ -70,3 +70,11 @@ test("what the server scored replaces the estimate, unless another slider has mo
   assert.equal(choiceOf(twice, here, { alpha: 0.55 }, [1]).exact, undefined);
   assert.deepEqual([remix(twice, here, { alpha: 0.5, beta: 1 }, [1]).would, remix(twice, here, { alpha: 0.5, beta: 1 }, [1]).exact], [9, true]);
 });
+
+test("beyond the recorded alpha, a rest that is made of rounding does not outgrow the tokens", () => {
+  // From a run: the end of a text, which tuning makes certain. The rest is 0.0004 after rounding, and none under the base.
+  const rows = [[2, -0.001, -1.29, 0, -0.988], [1, -7.401, -0.322, -7.848, -0.468]];
+  const shown = remix(column(), token({ y: [-1.29, 0.988, 0.301, -0.001], c: rows }), { alpha: 3 }, [1]);
+  assert.ok(shown.y[shown.y.length - 1] > -0.01, "p of the token is " + Math.exp(shown.y[shown.y.length - 1]));
+  assert.ok(shown.y[shown.y.length - 1] <= 0);
+});

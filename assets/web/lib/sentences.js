@@ -15,12 +15,16 @@ export const isBase = (role) => role.endsWith("_base");
 /** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null if there are none */
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
-// The rival that explains most: the anchor's first choice, else the tuned model's, else the next best of the mix. null: none.
+// The rival that explains most: the anchor's first choice; where that is the token itself, the likeliest of the mix, which a chance
+// draw or a person passed over; else the tuned model's first choice, or the next best of the mix. Over a token that a person gave,
+// the likeliest of the mix comes first: no model chose that token. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
 export function mainRival(column, token) {
-  const others = token.c.filter(([id]) => id !== token.i);
+  const others = token.c.filter(([id]) => id !== token.i), likeliest = bestBy(token.c, (row) => nat(row[1]));
+  const passed = likeliest && likeliest[0] !== token.i ? likeliest : null;
   const first = others.find(([id]) => id === token.b);
-  if (first) return first;
+  if (passed && token.n < column.given) return passed;
+  if (first || passed) return first || passed;
   if (column.terms.length) {
     const place = 2 + column.terms[0][2];
     const favourite = bestBy(token.c, (row) => nat(row[place]));

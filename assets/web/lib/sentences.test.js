@@ -35,6 +35,19 @@ test("the rival is the base's first choice", () => {
   assert.equal(mainRival(column(), { ...token, c: [token.c[0]] }), null);
 });
 
+// The base likes 2 best, the mix likes 1 best, the tuned model likes 3 best.
+const passedOver = { ...token, b: 2, c: [[1, -0.5, -2.5, -1, -3], [2, -1.9, -1.9, -1.5, -1.5], [3, -4, -5, -0.5, -1.5]] };
+
+test("the base's own first choice is laid to chance where the mix prefers another token", () => {
+  const said = explain(column({ sampling: { temperature: 1, top_p: 1, top_k: 0, min_p: 0, seed: 1 } }), passedOver, new Map([[1, "one"], [2, "two"], [3, "three"]])).join("");
+  assert.match(said, /^Chance decided here: the mix prefers one by 1\.4 nats .*, but the shared noise chose two\./);
+});
+
+test("a token that a person gave is laid to no model where the mix prefers another one", () => {
+  const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
+  for (const b of [2, 3]) assert.match(explain(column({ given: 1 }), { ...passedOver, b }, labels).join(""), /^This token was given, not sampled: the mix prefers one to it by/);
+});
+
 test("the subject of a sentence names tuning, size or both", () => {
   assert.equal(subjectOf(column()).name, "tuning");
   assert.equal(subjectOf(column({ roles: ["small_tuned", "large_base", "small_base"] })).name, "size");

@@ -3,8 +3,9 @@
 
 /** @import { Choice, Column, Run, Scored, Token } from "../types.js" */
 
-import { choiceOf, keyOfValue } from "./counterfactual.js";
+import { choiceOf, controlsOf, keyOfValue } from "./counterfactual.js";
 import { shareText, symbolOf, tickLabel } from "./formats.js";
+import { liveOf } from "./schedule.js";
 
 export const STRIP_ROWS = 13; // quarters of alpha from 0 to 3; halves where it may be negative
 const MOST_TOKENS = 1024; // with more cells, drawing is slow and nothing can be read
@@ -53,7 +54,7 @@ export function stripFigure({ factors, labels, layout }, column, control, range)
       xaxis: { ...layout.xaxis, tickvals: heat.x, ticktext: tokens.map((token) => tickLabel(labels.get(token.i))) },
       yaxis: { title: { text: name }, type: "category", color: layout.yaxis.color, showgrid: false, fixedrange: true },
     },
-    note: [...lengthNote(count), ...certaintyNotes(column, name, values, rows)].join(" "),
+    note: [...lengthNote(count), ...othersNote(column, control, factors), ...certaintyNotes(column, name, values, rows)].join(" "),
   };
 }
 
@@ -65,6 +66,17 @@ function restText({ exact, sure, unrecorded }) { // why an estimate may be wrong
 
 /** @type {(count: number) => string[]} */
 const lengthNote = (count) => (count > MOST_TOKENS ? ["The plot shows the first " + MOST_TOKENS.toLocaleString("en") + " of " + count.toLocaleString("en") + " tokens, the maximum."] : []);
+
+// Where the other sliders are in every row: as they were when the text was written, not where a person has moved them.
+/** @type {(column: Column, control: string, factors: number[]) => string[]} */
+function othersNote(column, control, factors) {
+  const live = column.tokens.map((token) => liveOf(token, factors));
+  const places = controlsOf(column).filter((name) => name !== control).map((name) => {
+    const [value, ...more] = new Set(live.map((values) => values[name]).filter(Number.isFinite).map((at) => at.toFixed(2)));
+    return symbolOf(name) + (value && !more.length ? " at " + value : " as it was");
+  });
+  return places.length ? ["All rows are for " + places.join(" and ") + ", as in this run; they do not follow " + (places.length > 1 ? "those sliders." : "that slider.")] : [];
+}
 
 // Which rows the server scored, and how far the estimate of the others may be off.
 /** @type {(column: Column, name: string, values: number[], rows: Choice[][]) => string[]} */

@@ -50,3 +50,11 @@ test("the server is asked for 0 and 1, the strip's rows, then every step of the 
   assert.equal(values.length, 121);
   assert.equal(new Set(values).size, 121);
 });
+
+test("with several sliders, the note says where the others are", () => {
+  const two = { ...column, terms: [[1, "alpha", 1, 2], [1, "beta", 1, 2]], tokens: [{ ...token, v: { alpha: 1, beta: 0.6 } }] };
+  const noteOf = (of) => stripFigure(run, of, "alpha", { low: 0, high: 3 }).note;
+  assert.match(noteOf(two), /^All rows are for β at 0\.60, as in this run; they do not follow that slider\. /);
+  assert.match(noteOf({ ...two, tokens: [...two.tokens, { ...token, v: { alpha: 1, beta: 1 } }] }), /^All rows are for β as it was, as in this run/);
+  assert.doesNotMatch(noteOf(column), /All rows/);
+});

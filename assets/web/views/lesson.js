@@ -178,7 +178,11 @@ function drawRecorded() {
   part("lesson-run").hidden = !own && !now;
   part("lesson-run").classList.toggle("own", own);
   if (!isOwn()) withdraw();
-  if (lesson && part("lesson-show")) part("lesson-show").hidden = !own;
+  const again = lesson && part("lesson-show");
+  if (!again) return;
+  const focused = again === document.activeElement;
+  again.hidden = !own;
+  if (focused && !own) part("lesson-title").focus({ preventScroll: true }); // the link has done its work and is gone
 }
 
 function showAnswer(open) {
