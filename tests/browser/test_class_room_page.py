@@ -78,6 +78,8 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     second.fill("#typed", f"{code[:3].lower()} {code[3:]}")
     second.keyboard.press("Enter")
     says(page, "room-count", "2 phones joined")
+    second.wait_for_selector("#enter", state="hidden")
+    assert second.input_value("#typed") == ""  # where the code of another room is typed later
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 
