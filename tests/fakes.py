@@ -2,7 +2,7 @@
 
 Every model repeats the (last) prompt byte by byte, so a hostile prompt becomes hostile output that is split
 inside characters. For the prompt `chant`, the base repeats "l" and the tuned model "h" endlessly: the letter
-in the up-scaled column shows its alpha.
+in the up-scaled column shows its alpha. For `brief chant`, the tuned model stops after three letters.
 """
 
 import time
@@ -25,7 +25,7 @@ from tests.toy import ToyModel
 
 NEXT_TURN = b"\nUser: "
 ROLES = ("large_base", "small_base", "large_tuned", *BEHAVIOURS)
-CHANT = "chant"
+CHANT, BRIEF_CHANT = "chant", "brief chant"
 LEAD_NATS = 4.0  # the base prefers low by this much, tuning prefers high by twice as much
 ANSWER = b"\nAssistant:"
 NOWHERE = Path("no weights")
@@ -47,7 +47,9 @@ class EchoModel(ToyModel):
         logits = torch.zeros(self.vocab)
         if not seam:
             return logits
-        if prompt.startswith(CHANT.encode()):
+        if prompt.startswith((CHANT.encode(), BRIEF_CHANT.encode())):
+            if prompt.startswith(BRIEF_CHANT.encode()) and len(said) >= 3 and self.name in BEHAVIOURS:
+                logits[next(iter(self.family.stop_ids))] = 12.0 + 3 * LEAD_NATS
             return self._chant(logits)
         rest = prompt[len(said) :]
         logits[self.id_of_byte[rest[:1]] if rest else 0] = 12.0

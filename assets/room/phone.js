@@ -44,6 +44,7 @@ async function join(code, invite) {
     if (status === 200) {
       room = { code: answer.code, token: answer.token };
       keep(withRoom(kept(), room));
+      part("typed").value = ""; // the next code is another one
       say("");
       show(answer);
       return listenForNews();

@@ -213,6 +213,7 @@ export interface AsIf {
   sliders: Controls;
   first: Record<number, number>;
   counts: Record<number, number>;
+  unsure: Record<number, number>;
 }
 
 export interface Tree {

@@ -228,6 +228,22 @@ def test_moved_sliders_recolour_the_text_and_one_key_continues_from_there(site: 
     assert page.locator(".t.would, .t.parts, .t.beyond").count() == 0
 
 
+def test_the_bars_are_those_of_the_moved_sliders(site: Site) -> None:
+    page = opened(site)
+    finish(page, "chant", length=6)
+    term = "document.querySelector('[data-part=plot]').data?.[1].y"
+    until(page, f"{term}?.length === 6 && {term}.every(nats => nats !== 0)")
+    written = page.evaluate(term)
+    focus(page, "#eft-alpha")
+    page.keyboard.press("Home")
+    until(page, f"{term}.every(nats => nats === 0)")
+    height = "document.querySelectorAll('.plot .barlayer .trace')[1].querySelector('path').getBBox().height"
+    until(page, f"{height} < 1")  # plotly draws other numbers only if it is told that they are new
+    page.locator("[data-part=as-written]").press("Enter")
+    until(page, f"{height} > 1")
+    assert page.evaluate(term) == written
+
+
 def test_the_strip_and_the_text_select_each_others_tokens(site: Site) -> None:
     page = opened(site)
     finish(page, "chant", length=6)

@@ -79,6 +79,8 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     second.keyboard.press("Enter")
     second.wait_for_selector("#status:focus")  # the form, which had the focus, is gone
     says(page, "room-count", "2 phones joined")
+    second.wait_for_selector("#enter", state="hidden")
+    assert second.input_value("#typed") == ""  # where the code of another room is typed later
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 

@@ -64,6 +64,12 @@ def test_a_recorded_run_has_plots_and_sliders_and_explains_why_it_cannot_continu
     page.keyboard.press("Home")
     page.wait_for_selector(".pane.up .t.parts")
     assert "Estimated from this run" in page.locator("[data-part=as-if-text]").inner_text()
+    page.keyboard.press("End")  # beyond the recorded value, unrecorded candidates may win anywhere
+    page.wait_for_function(
+        "document.querySelector('[data-part=as-if-text]').textContent.includes(' uncertain')"
+    )
+    page.keyboard.press("Home")
+    page.wait_for_selector(".pane.up .t.parts")
     for key, place in (("r", ".pane.up .t"), ("Space", "[data-part=mode-same]")):
         page.locator(place).first.press(key)
         page.wait_for_selector("[data-error=branch]:not([hidden])")

@@ -8,12 +8,25 @@ import pytest
 
 from eft_demo.method.schedule import parse_schedule
 from eft_demo.settings import Settings
-from tests.fakes import make_service
+from tests.fakes import BRIEF_CHANT, make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
 
 pytestmark = BROWSER_MARKS
 OPENERS = {"Columns": "eft-columns", "Sampling": "eft-sampling", "Method": "eft-method"}
 PAD = "small_base + alpha*(small_tuned - small_base) + beta*(large_base - small_base)"
+
+# Moves alpha to 0 as soon as only Base goes on, and notes in `moved` whether the run did.
+AT_ONCE = """() => {
+    const [text, alpha] = ['[data-part=as-if-text]', '#eft-alpha'].map(part => document.querySelector(part));
+    const watch = new MutationObserver(() => {
+        if (!text.textContent.startsWith('The columns that α affects are finished')) return;
+        watch.disconnect();
+        alpha.value = 0;
+        alpha.dispatchEvent(new Event('input', {bubbles: true}));
+        window.moved = document.querySelector('[data-part=stop]').disabled ? 'too late' : 'running';
+    });
+    watch.observe(text, {subtree: true, childList: true, characterData: true});
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +223,38 @@ def test_each_slider_affects_the_streaming_text(site: Site) -> None:
         ".turn", "turns => turns.map(turn => turn.dataset.name + ' ' + turn.dataset.value)"
     )
     assert "α pirate 3.00" in turns and "β 3.00" in turns
+
+
+def test_a_slider_moved_after_the_text_that_it_affects_shows_its_effect_when_the_run_has_ended(
+    site: Site,
+) -> None:
+    page = site.open()
+    said = "document.querySelector('[data-part=as-if-text]').textContent"
+    page.evaluate(AT_ONCE)
+    run(page, BRIEF_CHANT)
+    page.wait_for_function("window.moved")
+    assert page.evaluate("window.moved") == "running" and page.is_hidden("[data-part=write-on]")
+    page.keyboard.press("Escape")
+    wait_end(page)
+    page.wait_for_function(f"{said}.includes('α 0.00: 4 of 4 tokens of Up-scaled would change')")
+    assert page.is_visible("[data-part=write-on]") and texts(page)[2] == "hhh"
+    page.locator("[data-part=as-written]").press("Enter")
+    assert value_of(page, "alpha") == "1.00"
+
+
+def test_a_slider_moved_while_its_text_streams_is_no_preview_when_the_run_has_ended(site: Site) -> None:
+    page = site.open()
+    run(page, "chant")
+    wait_tokens(page, 2, "h{3,}")
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")
+    wait_tokens(page, 2, "hl")
+    page.keyboard.press("Escape")
+    wait_end(page)
+    page.wait_for_function(
+        "document.querySelector('[data-part=as-if-text]').textContent.startsWith('Tuning changed')"
+    )
+    assert page.is_hidden("[data-part=write-on]") and page.locator(".t.would").count() == 0
 
 
 def test_the_pad_and_the_sliders_move_each_other(site: Site) -> None:

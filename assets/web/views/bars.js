@@ -4,7 +4,7 @@
 import { shortName, symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
 import { menuOption, onNewWidth, part } from "../dom.js";
-import { emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
+import { asIf, emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
   colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
@@ -73,7 +73,8 @@ async function drawBars() {
   const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
   if (partly) layout.yaxis.range = wholeHeight();
   const bold = selected?.p === plotted ? selected.i : "";
-  layout.datarevision = [figure.data[0].x.length, partly, bold].join(); // else plotly keeps the tokens and names of the last drawing
+  const sliders = JSON.stringify(asIf?.sliders); // they change the bars of as many tokens
+  layout.datarevision = [figure.data[0].x.length, partly, bold, sliders].join(); // else plotly keeps the bars and names of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
   await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
   // Plotly puts the legend where it fitted at the last size, that is over the bars; drawn once more, it is above them.

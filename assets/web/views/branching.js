@@ -110,7 +110,7 @@ function rewrite(all) {
   const options = all ? { all: true } : {};
   const p = asIf ? steeredColumn() : selected?.p;
   if (asIf && asIf.first[p] !== undefined) return writeOn(p, asIf.first[p], options);
-  if (asIf) return say("No token of " + run.columns[p].name + " would change at these slider values.");
+  if (asIf) return say("No token of " + run.columns[p].name + (asIf.unsure[p] ? " is known to change" : " would change") + " at these slider values.");
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 
