@@ -6,6 +6,8 @@ a real one that serves the bundled large base is asked too (docs/deploying.md sa
 
 import logging
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from eft_demo.models.load import load_models
 from eft_demo.models.open import open_family
 from eft_demo.models.protocol import LanguageModel
 from eft_demo.models.remote import PROBE, RemoteModel
-from eft_demo.runs.events import TokenEvent
+from eft_demo.runs.events import TokenEvent, add_event, empty_traces
 from eft_demo.runs.trace import ColumnTrace
 from eft_demo.settings import Settings
 from tests.asking import QUESTION, finished, ids_of, make_request, spec, three
@@ -229,14 +231,11 @@ def test_rows_roll_back_copy_save_and_restore(settings: Settings, server: Comple
 # -- faults --
 
 
-@pytest.mark.parametrize(
-    ("fault", "speculation"),
-    [*((fault, "off") for fault in FAULTS), ("refused", "on"), ("hang", "on"), ("nan", "on"), ("more", "on")],
-)
-def test_a_fault_ends_only_the_columns_that_need_the_server(
-    settings: Settings, server: Completions, fault: str, speculation: str
-) -> None:
-    family, engine = remote_engine(settings)
+def strike_once(family: Family, engine: Engine, server: Completions, fault: str, speculation: str) -> float:
+    """Let the fault strike in the middle of a run: only what needs the server ends, and the next run works.
+
+    Returns the seconds from the fault to the end of the columns that it ends.
+    """
     whole = ask(family, engine, speculation=speculation)
     request = make_request(
         prompts_of(family), three("assistant"), {"alpha": 1.5}, WARM, LENGTH, speculation=speculation
@@ -247,9 +246,16 @@ def test_a_fault_ends_only_the_columns_that_need_the_server(
         assert engine.step()
     server.strike(fault)
     wait_only(engine, 0.3 if fault in SILENT else 60.0)
+    traces, struck_s = empty_traces(request.spec.columns), time.perf_counter()
+    said_s = 0.0
     while engine.step():
-        pass
-    base, tuned, upscaled = collect(run)
+        for event in run.events():
+            add_event(traces, event)
+        if not said_s and traces[0].finish_reason and traces[2].finish_reason:
+            said_s = time.perf_counter() - struck_s
+    for event in run.events():
+        add_event(traces, event)
+    base, tuned, upscaled = traces
     for broken, before in ((base, whole[0]), (upscaled, whole[2])):
         assert broken.finish_reason == "error" and broken.error
         assert "large_base" in broken.error and f"127.0.0.1:{server.port}" in broken.error
@@ -267,6 +273,31 @@ def test_a_fault_ends_only_the_columns_that_need_the_server(
 
     until(works)
     assert_same(again, whole)
+    return said_s
+
+
+@pytest.mark.parametrize(
+    ("fault", "speculation"),
+    [*((fault, "off") for fault in FAULTS), ("refused", "on"), ("hang", "on"), ("nan", "on"), ("more", "on")],
+)
+def test_a_fault_ends_only_the_columns_that_need_the_server(
+    settings: Settings, server: Completions, fault: str, speculation: str
+) -> None:
+    strike_once(*remote_engine(settings), server, fault, speculation)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_twenty_times_leaves_nothing_behind(
+    settings: Settings, server: Completions, fault: str
+) -> None:
+    family, engine = remote_engine(settings)
+    strike_once(family, engine, server, fault, "off")
+    threads = threading.active_count()
+    said = [strike_once(family, engine, server, fault, "off") for _ in range(20)]
+    assert max(said) < 2
+    until(lambda: threading.active_count() <= threads)
+    assert not engine.active_sequences
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "garbage", "cut"])
