@@ -143,7 +143,9 @@ def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     said = "".join(pieces(page, recipe, record))
     assert said.startswith("Tuning decides here: the large base alone prefers Cuba by 1.0 nats (2.7×)")
     assert "tuning adds 1.5 nats to the lead of Bolivia (brief +2.0, pirate −0.5)" in said
-    assert said.endswith("Cuba to Bolivia below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00.")
+    assert said.endswith(
+        "Cuba to Bolivia below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00."
+    )
 
 
 def test_beta_terms_are_called_size(page: Modules) -> None:

@@ -3,7 +3,8 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, insideOf, levelOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { factorAt } from "./schedule.js";
 import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
@@ -57,8 +58,9 @@ export function subjectOf(column) {
 }
 
 // What decided this token against `against`, or against the rival that explains most. Empty if no rival is listed.
-/** @type {(column: Column, token: Token, labels: Labels, against?: number | null) => string[]} */
-export function explain(column, token, labels, against = null) {
+// `factors` are the schedule's: values of controls are stated as positions of their sliders.
+/** @type {(column: Column, token: Token, labels: Labels, against?: number | null, factors?: number[]) => string[]} */
+export function explain(column, token, labels, against = null, factors = [1]) {
   const chosen = token.c.find(([id]) => id === token.i), rival = token.c.find(([id]) => id === against && id !== token.i) || mainRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
@@ -69,7 +71,7 @@ export function explain(column, token, labels, against = null) {
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
-  const flips = flipText(column, token, chosen, rival);
+  const flips = flipText(column, token, chosen, rival, factorAt(factors, token.n));
   const would = wouldChange(token) ? labels.get(/** @type {number} */ (token.would)) : ""; // at other slider values
   return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
 }
@@ -119,21 +121,21 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
 
 // The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only: a third
 // candidate may come first.
-/** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
-function flipText(column, token, chosen, rival) {
+/** @type {(column: Column, token: Token, chosen: Row, rival: Row, factor: number) => { text: string, bold: Record<string, string> }} */
+function flipText(column, token, chosen, rival, factor) {
   const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
   const [ahead, other] = nat(chosen[1]) >= nat(rival[1]) ? ["{c}", "{r}"] : ["{r}", "{c}"];
   const places = controls.flatMap((control, k) => {
-    const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
+    const found = levelOf(column, token, control, rival[0], factor);
     const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
-    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
-    const [, value] = found, name = symbolOf(control);
+    if (!found || !(found.slider >= lowest && found.slider <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
+    const value = found.slider, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
     const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
-    return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
+    return [(token.v[control] <= found.effective ? "only from" : "below") + " {" + k + "}" + beyond];
   });
   if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + ".", bold };
   return { text: " No " + (controls.length === 1 ? symbolOf(controls[0]) : "single slider") + " would put " + other + " ahead of " + ahead + ".", bold };

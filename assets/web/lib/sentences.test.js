@@ -65,6 +65,13 @@ test("a value of alpha, or its absence, is stated of two tokens: a third may com
   assert.match(explain(blend, twice, labels).join(""), / No single slider would put one ahead of two\.$/);
 });
 
+test("under a schedule, alpha is stated as the slider's position", () => {
+  const labels = new Map([[1, "one"], [2, "two"]]), said = (factors) => explain(column(), { ...token, n: 1 }, labels, null, factors).join("");
+  assert.match(said([1]), /below α\u00a0=\u00a00\.67\.$/);
+  assert.match(said([0.25, 0.5]), /below α\u00a0=\u00a01\.33\.$/);
+  assert.match(said([1, 0]), / No α would put one ahead of two\.$/);
+});
+
 test("a token that a person gave is laid to no model where the mix prefers another one", () => {
   const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
   for (const b of [2, 3]) assert.match(explain(column({ given: 1 }), { ...passedOver, b }, labels).join(""), /^This token was given, not sampled: the mix prefers one to it by/);
