@@ -102,6 +102,23 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page) == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_text_beyond_the_first_change_is_readable_on_its_colours(site: Site, theme: str) -> None:
+    page = site.open(1400, query=f"/?__theme={theme}")
+    run(page, "chant", 40)
+    page.locator(".pane.up .t:not(.stop-token)").nth(3).wait_for()
+    page.keyboard.press("Escape")
+    wait_end(page)
+    page.eval_on_selector_all(  # at their strongest, which few texts reach
+        ".pane.up .t:not(.stop-token)",
+        """tokens => ["strong raised", "strong lowered", "grade-3", "grade-4"].forEach((colour, i) => {
+            tokens[i].className = "t beyond " + colour;
+            tokens[i].style.setProperty("--k", "48%");
+        })""",
+    )
+    assert violations(page) == []
+
+
 # The focused element, and whether its outline has the page's accent; "": the focus is back at the start.
 RING = """() => {
     const now = document.activeElement, style = getComputedStyle(now);

@@ -161,6 +161,13 @@ export function flipsOf(column, token, control) {
   return flips.sort((a, b) => Math.abs(a[1] - token.v[control]) - Math.abs(b[1] - token.v[control]));
 }
 
+// Where `control` makes the token and `rival` tie: its effective value, and the slider's position for it under the schedule's `factor`.
+/** @type {(column: Recipe, token: Token, control: string, rival: number, factor: number) => { effective: number, slider: number } | null} */
+export function levelOf(column, token, control, rival, factor) {
+  const found = flipsOf(column, token, control).find(([id]) => id === rival), share = control === "beta" ? 1 : factor;
+  return found && share ? { effective: found[1], slider: found[1] / share } : null;
+}
+
 // The effective values when the sliders are at `controls`; `factor` is the schedule's, which does not scale beta.
 /** @type {(controls: Controls, factor: number) => Controls} */
 export const effectiveAt = (controls, factor) => Object.fromEntries(Object.entries(controls).map(([name, value]) => [name, name === "beta" ? value : value * factor]));

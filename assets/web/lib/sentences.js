@@ -3,7 +3,8 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, insideOf, levelOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { factorAt } from "./schedule.js";
 import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js";
 
 const SAYABLE_NATS = 0.05; // smaller differences are not mentioned
@@ -15,15 +16,20 @@ export const isBase = (role) => role.endsWith("_base");
 /** @type {<T>(rows: T[], worth: (row: T) => number) => T} the first of the best; null if there are none */
 export const bestBy = (rows, worth) => rows.reduce((best, row) => (best === null || worth(row) > worth(best) ? row : best), /** @type {any} */ (null));
 
+/** @type {(token: Token) => boolean} at the slider values of now, the same noise would choose another token */
+const wouldChange = (token) => token.would !== undefined && token.would !== token.i;
+
 // The rival that explains most: the anchor's first choice; where that is the token itself, the likeliest of the mix, which a chance
-// draw or a person passed over; else the tuned model's first choice, or the next best of the mix. Over a token that a person gave,
-// the likeliest of the mix comes first: no model chose that token. null: none.
+// draw or a person passed over; else the tuned model's first choice, or the next best of the mix. The likeliest of the mix comes first
+// where no preference led to the token: a person gave it, the sliders moved away from it, or chance passed over both. null: none.
 /** @type {(column: Recipe, token: Token) => Row | null} */
 export function mainRival(column, token) {
   const others = token.c.filter(([id]) => id !== token.i), likeliest = bestBy(token.c, (row) => nat(row[1]));
   const passed = likeliest && likeliest[0] !== token.i ? likeliest : null;
   const first = others.find(([id]) => id === token.b);
-  if (passed && token.n < column.given) return passed;
+  const own = token.c.find(([id]) => id === token.i);
+  const astray = token.n < column.given || wouldChange(token) || (own && first && nat(first[1]) > nat(own[1]));
+  if (passed && astray) return passed;
   if (first || passed) return first || passed;
   if (column.terms.length) {
     const place = 2 + column.terms[0][2];
@@ -52,8 +58,9 @@ export function subjectOf(column) {
 }
 
 // What decided this token against `against`, or against the rival that explains most. Empty if no rival is listed.
-/** @type {(column: Column, token: Token, labels: Labels, against?: number | null) => string[]} */
-export function explain(column, token, labels, against = null) {
+// `factors` are the schedule's: values of controls are stated as positions of their sliders.
+/** @type {(column: Column, token: Token, labels: Labels, against?: number | null, factors?: number[]) => string[]} */
+export function explain(column, token, labels, against = null, factors = [1]) {
   const chosen = token.c.find(([id]) => id === token.i), rival = token.c.find(([id]) => id === against && id !== token.i) || mainRival(column, token);
   if (!chosen || !rival) return [];
   const bold = { c: labels.get(chosen[0]), r: labels.get(rival[0]) };
@@ -64,8 +71,8 @@ export function explain(column, token, labels, against = null) {
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
-  const flips = flipText(column, token, chosen, rival);
-  const would = token.would !== undefined && token.would !== token.i ? labels.get(token.would) : ""; // at other slider values
+  const flips = flipText(column, token, chosen, rival, factorAt(factors, token.n));
+  const would = wouldChange(token) ? labels.get(/** @type {number} */ (token.would)) : ""; // at other slider values
   return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
 }
 
@@ -88,8 +95,8 @@ function verdictText(column, token, rows, logOdds, push) {
   const verb = (word) => (plural ? word : word + "s");
   const parts = partsText(column, token, rows);
   if (logOdds + push < 0 && token.n < (column.given || 0)) return "This token was given, not sampled: the mix prefers {r} to it by " + oddsText(logOdds + push) + ".";
-  if (logOdds + push < 0 && token.would !== undefined && token.would !== token.i) return "With the sliders as they are now, the mix prefers {r} by " + oddsText(logOdds + push) + "; {c} was written with other values.";
-  if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
+  if (logOdds + push < 0 && wouldChange(token)) return "With the sliders as they are now, the mix prefers {r} to {c} by " + oddsText(logOdds + push) + "; {c} was written with other values.";
+  if (logOdds + push < 0) return "Chance decided here: the mix prefers {r} to {c} by " + oddsText(logOdds + push) + ", but the shared noise chose {c}.";
   if (logOdds < 0) return capital(name) + " " + verb("decide") + " here: the " + anchor + " alone prefers {r} by " + oddsText(logOdds) + ", and " +
     name + " " + verb("add") + " " + push.toFixed(1) + " nats to the lead of {c}" + parts + ".";
   const preference = "prefers {c} to {r} by " + oddsText(logOdds);
@@ -112,25 +119,26 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
-// The value of each control at which the two would swap places, with all other controls unchanged.
-/** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
-function flipText(column, token, chosen, rival) {
+// The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only: a third
+// candidate may come first.
+/** @type {(column: Column, token: Token, chosen: Row, rival: Row, factor: number) => { text: string, bold: Record<string, string> }} */
+function flipText(column, token, chosen, rival, factor) {
   const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
-  const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
+  const [ahead, other] = nat(chosen[1]) >= nat(rival[1]) ? ["{c}", "{r}"] : ["{r}", "{c}"];
   const places = controls.flatMap((control, k) => {
-    const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
+    const found = levelOf(column, token, control, rival[0], factor);
     const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
-    if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
-    const [, value] = found, name = symbolOf(control);
+    if (!found || !(found.slider >= lowest && found.slider <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
+    const value = found.slider, name = symbolOf(control);
     bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
     const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
-    return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
+    return [(token.v[control] <= found.effective ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  if (places.length) return { text: " The column would prefer " + other + " " + places.join(", or ") + ".", bold };
-  return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
+  if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + ".", bold };
+  return { text: " No " + (controls.length === 1 ? symbolOf(controls[0]) : "single slider") + " would put " + other + " ahead of " + ahead + ".", bold };
 }
 
 // Only the template is parsed, never the inserted text.

@@ -27,7 +27,7 @@ test("token texts stand apart from ours and are never parsed", () => {
 test("a token seen at values it was not written with is not laid to chance", () => {
   const seen = remix(column(), { ...token, q: [2, 1, 2], ms: 0 }, { alpha: 0.5 }, [1]);
   const said = explain(column(), seen, new Map([[1, "Peru"], [2, "Chad"]])).join("");
-  assert.match(said, /^With the sliders as they are now, the mix prefers Peru by 0\.5 nats \(1\.6×\); Chad was written with other values\. At these slider values the same noise chooses Peru\.$/);
+  assert.match(said, /^With the sliders as they are now, the mix prefers Peru to Chad by 0\.5 nats \(1\.6×\); Chad was written with other values\. At these slider values the same noise chooses Peru\.$/);
 });
 
 test("the rival is the base's first choice", () => {
@@ -40,7 +40,36 @@ const passedOver = { ...token, b: 2, c: [[1, -0.5, -2.5, -1, -3], [2, -1.9, -1.9
 
 test("the base's own first choice is laid to chance where the mix prefers another token", () => {
   const said = explain(column({ sampling: { temperature: 1, top_p: 1, top_k: 0, min_p: 0, seed: 1 } }), passedOver, new Map([[1, "one"], [2, "two"], [3, "three"]])).join("");
-  assert.match(said, /^Chance decided here: the mix prefers one by 1\.4 nats .*, but the shared noise chose two\./);
+  assert.match(said, /^Chance decided here: the mix prefers one to two by 1\.4 nats .*, but the shared noise chose two\./);
+});
+
+test("the token that the mix is said to prefer is the likeliest of the mix", () => {
+  const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
+  // The base likes 3 best, the mix 1, and chance passed over both: 2 was written.
+  const both = { ...token, b: 3, c: [[1, -0.2, -2.5, -1, -3], [3, -2.1, -1, -4, -2.5], [2, -3.5, -3, -1.5, -1]] };
+  assert.equal(mainRival(column(), both)[0], 1);
+  assert.match(explain(column(), both, labels).join(""), /^Chance decided here: the mix prefers one to two/);
+  // At these sliders the mix has left 2 for 1, though 2 still leads over the base's first choice.
+  const left = { ...both, c: [both.c[0], [2, -1.5, -3, -1, -1.5], both.c[1]] };
+  assert.equal(mainRival(column(), left)[0], 3);
+  assert.match(explain(column(), { ...left, would: 1, sure: true }, labels).join(""), /^With the sliders as they are now, the mix prefers one to two/);
+});
+
+test("a value of alpha, or its absence, is stated of two tokens: a third may come first", () => {
+  const labels = new Map([[1, "one"], [2, "two"]]);
+  assert.match(explain(column(), token, labels).join(""), / The column would prefer one to two below α\u00a0=\u00a00\.\d\d\.$/);
+  const agree = { ...token, b: 2, c: [[2, -0.1, -0.5, -1, -4], [1, -3, -2.5, -3, -3]] };
+  assert.match(explain(column(), agree, labels).join(""), / No α would put one ahead of two\.$/);
+  const blend = column({ roles: ["large_base", "small_tuned", "small_base", "small_tuned"], terms: [[1, "alpha", 1, 2], [1, "beta", 3, 2]] });
+  const twice = { ...agree, v: { alpha: 1, beta: 1 }, c: agree.c.map((row) => [...row, row[3]]) };
+  assert.match(explain(blend, twice, labels).join(""), / No single slider would put one ahead of two\.$/);
+});
+
+test("under a schedule, alpha is stated as the slider's position", () => {
+  const labels = new Map([[1, "one"], [2, "two"]]), said = (factors) => explain(column(), { ...token, n: 1 }, labels, null, factors).join("");
+  assert.match(said([1]), /below α\u00a0=\u00a00\.67\.$/);
+  assert.match(said([0.25, 0.5]), /below α\u00a0=\u00a01\.33\.$/);
+  assert.match(said([1, 0]), / No α would put one ahead of two\.$/);
 });
 
 test("a token that a person gave is laid to no model where the mix prefers another one", () => {
@@ -56,7 +85,7 @@ test("at other slider values it says what the same noise chooses, not that it ch
   const labels = new Map([[1, "one"], [2, "two"], [9, "nine"]]);
   const moved = { ...token, v: { alpha: 0 }, would: 9, sure: true };
   const said = explain(column(), moved, labels).join("");
-  assert.match(said, /^With the sliders as they are now, the mix prefers one by .*; two was written with other values\. At these slider values the same noise chooses nine\.$/);
+  assert.match(said, /^With the sliders as they are now, the mix prefers one to two by .*; two was written with other values\. At these slider values the same noise chooses nine\.$/);
   assert.match(explain(column(), { ...moved, sure: false }, labels).join(""), /probably chooses nine/);
   assert.match(explain(column(), { ...moved, would: 2 }, labels).join(""), /^Chance decided here/);
 });

@@ -33,7 +33,7 @@ export function printOf(run, column, token) { // the small print
   return notes.join(" · ");
 }
 
-export const verdictOf = (run, column, token, against = null) => explain(column, token, run.labels, against);
+export const verdictOf = (run, column, token, against = null) => explain(column, token, run.labels, against, run.factors);
 export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels), explainCut(token)];
 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
