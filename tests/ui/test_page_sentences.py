@@ -72,14 +72,14 @@ def test_the_card_says_that_the_base_decided_and_which_alpha_would_change_it(say
     sentence = say(6.3, -0.6)
     assert sentence.startswith("The large base decides here: it prefers Bolivia to Cuba by 6.3 nats (540×);")
     assert "tuning pushes the other way by 0.6" in sentence
-    assert "Cuba only from α\u00a0=\u00a010.5, beyond the slider" in sentence
+    assert "Cuba to Bolivia only from α\u00a0=\u00a010.5, beyond the slider" in sentence
 
 
 def test_the_card_says_that_tuning_decided(say: Say) -> None:
     assert say(-2.0, 4.0).startswith(
         "Tuning decides here: the large base alone prefers Cuba by 2.0 nats (7.4×)"
     )
-    assert say(-2.0, 4.0).endswith("Cuba below α\u00a0=\u00a00.50.")
+    assert say(-2.0, 4.0).endswith("Cuba to Bolivia below α\u00a0=\u00a00.50.")
 
 
 def test_the_card_says_that_base_and_tuning_agree(say: Say) -> None:
@@ -91,14 +91,14 @@ def test_the_card_says_that_the_noise_decided(say: Say) -> None:
     assert say(3.0, -1.0, chosen=2).startswith(
         "Chance decided here: the mix prefers Bolivia by 2.0 nats (7.4×)"
     )
-    assert say(3.0, -1.0, chosen=2).endswith("Cuba only from α\u00a0=\u00a03.00.")
+    assert say(3.0, -1.0, chosen=2).endswith("Cuba to Bolivia only from α\u00a0=\u00a03.00.")
 
 
 def test_a_flip_below_0_is_mentioned_only_if_the_slider_reaches_it(page: Modules) -> None:
     record = make_record(UPSCALED, 1, tokens(1.0, 1.0))  # level at alpha -1
     assert "".join(pieces(page, UPSCALED, record)).endswith("No α would change that.")
     sent = "".join(pieces(page, UPSCALED, record, lowest=-3))
-    assert sent.endswith("Cuba below α\u00a0=\u00a0-1.00.")
+    assert sent.endswith("Cuba to Bolivia below α\u00a0=\u00a0-1.00.")
 
 
 def test_tuning_makes_no_difference_at_alpha_zero(say: Say) -> None:
@@ -143,7 +143,9 @@ def test_each_term_of_a_blend_is_named(page: Modules) -> None:
     said = "".join(pieces(page, recipe, record))
     assert said.startswith("Tuning decides here: the large base alone prefers Cuba by 1.0 nats (2.7×)")
     assert "tuning adds 1.5 nats to the lead of Bolivia (brief +2.0, pirate −0.5)" in said
-    assert said.endswith("Cuba below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00.")
+    assert said.endswith(
+        "Cuba to Bolivia below α brief\u00a0=\u00a00.75, or only from α pirate\u00a0=\u00a02.00."
+    )
 
 
 def test_beta_terms_are_called_size(page: Modules) -> None:

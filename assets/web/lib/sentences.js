@@ -64,7 +64,7 @@ export function explain(column, token, labels, against = null) {
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
-  const flips = flipText(column, token, chosen, rival);
+  const flips = flipText(column, token, [chosen, rival], labels);
   const would = token.would !== undefined && token.would !== token.i ? labels.get(token.would) : ""; // at other slider values
   return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
 }
@@ -113,24 +113,42 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
 }
 
 // The value of each control at which the two would swap places, with all other controls unchanged.
-/** @type {(column: Column, token: Token, chosen: Row, rival: Row) => { text: string, bold: Record<string, string> }} */
-function flipText(column, token, chosen, rival) {
+/** @type {(column: Column, token: Token, rows: [Row, Row], labels: Labels) => { text: string, bold: Record<string, string> }} */
+function flipText(column, token, [chosen, rival], labels) {
   const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
-  const other = nat(chosen[1]) >= nat(rival[1]) ? "{r}" : "{c}";
+  let pair = null; // the last value that is stated
+  const other = nat(chosen[1]) >= nat(rival[1]) ? "{r} to {c}" : "{c} to {r}";
   const places = controls.flatMap((control, k) => {
     const found = flipsOf(column, token, control).find(([id]) => id === rival[0]);
     const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
     if (!found || !(found[1] >= lowest && found[1] <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
-    const [, value] = found, name = symbolOf(control);
-    bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
-    return [(token.v[control] <= value ? "only from" : "below") + " {" + k + "}" + beyond];
+    bold[k] = placeText(control, found[1]);
+    pair = found[1];
+    const beyond = found[1] > column.rules.highest ? ", beyond the slider's range" : "";
+    return [(token.v[control] <= found[1] ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  if (places.length) return { text: " The column would prefer " + other + " " + places.join(", or ") + ".", bold };
+  const first = controls.length === 1 ? overtakerOf(column, token, controls[0], rival[0], pair) : null;
+  if (first) Object.assign(bold, { o: labels.get(first[0]), p: placeText(controls[0], first[1]) });
+  const side = first && token.v[controls[0]] <= first[1] ? "from" : "below";
+  if (places.length) return { text: " The column would prefer " + other + " " + places.join(", or ") + (first ? ", but {o} already " + side + " {p}." : "."), bold };
+  if (first) return { text: " No " + symbolOf(controls[0]) + " would put {r} first, but the column would prefer {o} " + side + " {p}.", bold };
   return { text: controls.length === 1 ? " No " + symbolOf(controls[0]) + " would change that." : " No single slider would change that.", bold };
+}
+
+/** @type {(control: string, value: number) => string} */
+const placeText = (control, value) => symbolOf(control) + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
+
+// The candidate that takes the lead from the chosen token within the slider's range, and on the way to `pair`, where the rival
+// does. null: none, or the chosen token has no lead to lose.
+/** @type {(column: Column, token: Token, control: string, rival: number, pair: number | null) => [number, number] | null} */
+function overtakerOf(column, token, control, rival, pair) {
+  const now = token.v[control], own = token.c.find(([id]) => id === token.i), { lowest, highest } = column.rules;
+  if (!own || token.c.some((row) => nat(row[1]) > nat(own[1]))) return null;
+  const [low, high] = [Math.max(control === "beta" ? 0 : lowest, pair !== null && pair < now ? pair : -Infinity), Math.min(highest, pair !== null && pair >= now ? pair : Infinity)];
+  return flipsOf(column, token, control).find(([id, value]) => id !== rival && value > low && value < high && (pair === null || (value < now) === (pair < now))) ?? null;
 }
 
 // Only the template is parsed, never the inserted text.
