@@ -210,14 +210,15 @@ def test_waterfalls_add_up_also_for_a_chosen_rival(page: Any) -> None:
     )
     assert sum(steps[:-1]) == pytest.approx(steps[-1], abs=0.02)
     assert fall(page, 1)[:2] == ("of", f"tie at α {flips[5]:.2f}")
-    assert f"of only from α = {flips[5]:.2f}" in said(page, "card-verdict")
+    assert f"of to capital only from α = {flips[5]:.2f}" in said(page, "card-verdict")
     page.keyboard.press("Enter")  # to its candidates
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     other = record.candidates[2]
     over, level, parts = fall(page, 1)
     assert over == word(other.id) == page.locator(".candidates tr.rival .cand").inner_text() == "Peru"
-    assert "Peru" in said(page, "card-verdict") and "of only from" not in said(page, "card-verdict")
+    assert "Peru" in said(page, "card-verdict")
+    assert "of to capital only from" not in said(page, "card-verdict")
     assert flips[other.id] < 0 and level == "no α on the slider makes them tie"
     assert parts[-1] == pytest.approx(own.logprob - other.logprob, abs=0.006)  # the log-odds: no normaliser
     assert len(parts) == 3 and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.02)

@@ -3,7 +3,7 @@
 
 /** @import { Labels, Column, Recipe, Row, Token } from "../types.js" */
 
-import { anchorOf, coefficientsAt, controlsOf, deltasOf, insideOf, levelOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
+import { anchorOf, coefficientsAt, controlsOf, deltasOf, flipsOf, insideOf, levelOf, mixedAt, nat, sumOfTerms } from "./counterfactual.js";
 import { factorAt } from "./schedule.js";
 import { capital, factorText, roleName, shareText, symbolOf } from "./formats.js";
 
@@ -71,7 +71,7 @@ export function explain(column, token, labels, against = null, factors = [1]) {
   const mixed = mixedAt(column, token, {});
   const push = mixed.get(token.i) - anchorOf(chosen) - (mixed.get(rival[0]) - anchorOf(rival));
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
-  const flips = flipText(column, token, chosen, rival, factorAt(factors, token.n));
+  const flips = flipText(column, token, [chosen, rival], labels, factorAt(factors, token.n));
   const would = wouldChange(token) ? labels.get(/** @type {number} */ (token.would)) : ""; // at other slider values
   return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
 }
@@ -119,26 +119,47 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
-// The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only: a third
-// candidate may come first.
-/** @type {(column: Column, token: Token, chosen: Row, rival: Row, factor: number) => { text: string, bold: Record<string, string> }} */
-function flipText(column, token, chosen, rival, factor) {
+// The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only; of a
+// single control, the candidate that takes the lead before is named too.
+/** @type {(column: Column, token: Token, rows: [Row, Row], labels: Labels, factor: number) => { text: string, bold: Record<string, string> }} */
+function flipText(column, token, [chosen, rival], labels, factor) {
   const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
+  let pair = null; // the last value that is stated
   const [ahead, other] = nat(chosen[1]) >= nat(rival[1]) ? ["{c}", "{r}"] : ["{r}", "{c}"];
   const places = controls.flatMap((control, k) => {
     const found = levelOf(column, token, control, rival[0], factor);
     const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
     if (!found || !(found.slider >= lowest && found.slider <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
-    const value = found.slider, name = symbolOf(control);
-    bold[k] = name + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
-    const beyond = value > column.rules.highest ? ", beyond the slider's range" : "";
+    bold[k] = placeText(control, found.slider);
+    pair = found.slider;
+    const beyond = found.slider > column.rules.highest ? ", beyond the slider's range" : "";
     return [(token.v[control] <= found.effective ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + ".", bold };
-  return { text: " No " + (controls.length === 1 ? symbolOf(controls[0]) : "single slider") + " would put " + other + " ahead of " + ahead + ".", bold };
+  const first = controls.length === 1 ? overtakerOf(column, token, controls[0], rival[0], pair, factor) : null;
+  if (first) Object.assign(bold, { o: labels.get(first.id), p: placeText(controls[0], first.slider) });
+  const already = first ? "{o} " + (places.length ? "already " : "") + (first.isAbove ? "from" : "below") + " {p}." : "";
+  if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + (first ? ", but " + already : "."), bold };
+  const never = " No " + (controls.length === 1 ? symbolOf(controls[0]) : "single slider") + " would put " + other + " ahead of " + ahead;
+  return { text: never + (first ? ", but the column would prefer " + already : "."), bold };
+}
+
+/** @type {(control: string, value: number) => string} */
+const placeText = (control, value) => symbolOf(control) + NO_BREAK + "=" + NO_BREAK + value.toFixed(value >= 10 ? 1 : 2);
+
+// The candidate that takes the lead from the chosen token within the slider's range, and on the way to `pair`, where the rival
+// does, all as positions of the slider. null: none, or the chosen token has no lead to lose.
+/** @type {(column: Column, token: Token, control: string, rival: number, pair: number | null, factor: number) => { id: number, slider: number, isAbove: boolean } | null} */
+function overtakerOf(column, token, control, rival, pair, factor) {
+  const share = control === "beta" ? 1 : factor, now = token.v[control] / share;
+  const own = token.c.find(([id]) => id === token.i), { lowest, highest } = column.rules;
+  if (!share || !own || token.c.some((row) => nat(row[1]) > nat(own[1]))) return null;
+  const low = Math.max(control === "beta" ? 0 : lowest, pair !== null && pair < now ? pair : -Infinity);
+  const high = Math.min(highest, pair !== null && pair >= now ? pair : Infinity);
+  const places = flipsOf(column, token, control).map(([id, value]) => ({ id, slider: value / share, isAbove: value / share >= now }));
+  return places.find(({ id, slider, isAbove }) => id !== rival && slider > low && slider < high && (pair === null || isAbove === pair >= now)) ?? null;
 }
 
 // Only the template is parsed, never the inserted text.

@@ -98,3 +98,16 @@ test("what a server's cut leaves open is said in one sentence each", () => {
   assert.match(said(0, 1, 0, 0.6, null), /sent the likeliest token; .* 60 %.* This token is not certain: .* off by an unknown amount;/);
   assert.match(said(1, 5000, 0, 0, 1e-5), /the 5,000 likeliest tokens; .* off by less than 0.001 nats/);
 });
+
+test("the token that takes the lead first is named, where the rival would only take it later", () => {
+  const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
+  // At alpha 0, 2 leads with 1 by 2 and with 3 by 4 nats; each alpha gives 1 one half and 3 two nats more than 2.
+  const led = { ...token, b: 2, c: [[2, -0.2, -0.5, -3, -3], [1, -1.7, -2.5, -2.5, -3], [3, -2.2, -4.5, -1, -3]] };
+  const said = (/** @type {any} */ seen, /** @type {number} */ rival) => explain(column(), seen, labels, rival).join("").replace(/\u00a0/g, " ");
+  assert.match(said(led, 1), /The column would prefer one to two only from α = 4\.00, beyond the slider's range, but three already from α = 2\.00\.$/);
+  assert.match(said(led, 3), /The column would prefer three to two only from α = 2\.00\.$/); // one comes later
+  const never = { ...led, c: [led.c[0], [1, -2.2, -2.5, -3, -3], led.c[2]] };
+  assert.match(said(never, 1), /No α would put one ahead of two, but the column would prefer three from α = 2\.00\.$/);
+  const passed = { ...led, c: [led.c[0], led.c[1], [3, -0.1, -4.5, -1, -3]] }; // the mix already likes 3 better
+  assert.match(said(passed, 1), /The column would prefer one to two only from α = 4\.00, beyond the slider's range\.$/);
+});

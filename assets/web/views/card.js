@@ -14,6 +14,7 @@ const MEASURED = 800; // at most this many tokens of a run are measured for the 
 let howTo = [], primer = null; // the skeleton's words on how to choose a token, and its list of what the columns are
 // The recipes that each entry of that list is true of.
 const PRIMED = { Base: /^large_base$/, Tuned: /^(?!large_|.*_base$)\w+$/, "Up-scaled": /^large_base \+ alpha\*\([^+]*- small_base\)$/ };
+const LONGEST = 8; // this many of the longest verdicts are measured: the one with most letters may have a line less than another
 const SPARE_PX = 5; // letters of other fonts and bold ones make a table a little higher
 const LINE_PX = 22; // the sentence with most letters may have a line less than another
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
@@ -66,7 +67,7 @@ function drawWaterfalls(column, token, against) {
 const KEPT_BOXES = ["card-title", "card-note", "card-table", "card-said", "falls", "card-besides"];
 
 function keepHeight() {
-  const heights = KEPT_BOXES.map((name) => part(name).offsetHeight); // all read before one is set: one layout, not five
+  const heights = KEPT_BOXES.map((name) => part(name).getBoundingClientRect().height); // not rounded; all read before one is set: one layout, not five
   KEPT_BOXES.forEach((name, k) => (part(name).style.minHeight = Math.max(parseFloat(part(name).style.minHeight) || 0, heights[k]) + "px"));
 }
 
@@ -87,12 +88,16 @@ function reserveRoom() {
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
   showPieces(part("card-title"), longest((column, token) => titleOf(run, column, token.n), (pieces) => pieces.join("").length));
   showPieces(part("card-note"), longest((column, token) => noteOf(run, column, token), (pieces) => pieces.join("").length));
-  writeVerdict(part("card-verdict"), [longest((column, token) => verdictOf(run, column, token), (pieces) => pieces.join("").length)]);
+  const verdicts = sample.map(([column, token]) => verdictOf(run, column, token)).sort((a, b) => b.join("").length - a.join("").length);
   writeVerdict(part("card-more"), longest((column, token) => besidesOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
     part("card-table").replaceChildren(tableOf(run, column, widest, candidateButton));
     drawWaterfalls(column, widest, null);
+    keepHeight();
+  }
+  for (const verdict of verdicts.slice(0, LONGEST)) {
+    writeVerdict(part("card-verdict"), [verdict]);
     keepHeight();
   }
   spare("card-table", SPARE_PX);
