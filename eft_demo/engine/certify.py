@@ -21,7 +21,7 @@ from eft_demo.method.certificate import CutRow, check_draw, log_z_error_nats
 from eft_demo.method.mixing import filter_floor, pool_control_tokens, term_delta, to_logprobs
 from eft_demo.method.recipe import Recipe
 from eft_demo.models.cut_row import fill, room_of
-from eft_demo.models.protocol import SendsTop, SentRow
+from eft_demo.models.protocol import SentRow
 from eft_demo.runs.trace import Cut
 
 # So many tokens of one row are asked for, round by round, until the token is certain. A second round is rare:
@@ -83,13 +83,7 @@ def learn_given(
 
 def _cut_roles(layout: Layout, forwards: Forwards) -> set[str]:
     """The roles in the layout whose servers cut their rows."""
-    return {feed.role for feed in layout.feeds if isinstance(forwards.models[feed.role], SendsTop)}
-
-
-def _server(role: str, forwards: Forwards) -> SendsTop:
-    model = forwards.models[role]
-    assert isinstance(model, SendsTop)
-    return model
+    return {feed.role for feed in layout.feeds if feed.role in forwards.cut}
 
 
 def _ask(questions: Questions, layout: Layout, stack: Tensor, forwards: Forwards) -> bool:
@@ -97,7 +91,7 @@ def _ask(questions: Questions, layout: Layout, stack: Tensor, forwards: Forwards
     stops = forwards.control_tokens.stops
     learned: set[tuple[str, tuple[int, ...]]] = set()
     for role in dict.fromkeys(role for role, _ in questions):
-        server = _server(role, forwards)
+        server = forwards.cut[role]
         # The stop tokens are pooled into the first one, which is known once all of them are.
         wanted = {
             text: [*ids, *stops] if set(stops[:1]) & set(ids) else ids
@@ -114,7 +108,7 @@ def _ask(questions: Questions, layout: Layout, stack: Tensor, forwards: Forwards
     for i, seq in enumerate(layout.seqs) if learned else ():
         for role in seq.roles:
             if (role, text := seq.text(role)) in learned:
-                logprobs, _ = fill(_server(role, forwards).sent(text), stack.shape[1])
+                logprobs, _ = fill(forwards.cut[role].sent(text), stack.shape[1])
                 pooled = pool_control_tokens(logprobs.unsqueeze(0), forwards.control_tokens)
                 stack[_place(layout, i, role)] = to_logprobs(pooled, role)[0].to(stack.device)
     return bool(learned)
@@ -137,7 +131,7 @@ def _open_row(drawn: SampledTokens, i: int, cut: abc.Sequence[str], forwards: Fo
     seq, recipe = layout.seqs[i], layout.seqs[i].recipe
     coefficients = recipe.coefficients(drawn.controls[i]) if recipe.terms else ()
     weights = {role: _weight_of(role, seq.recipe, coefficients) for role in cut}
-    sent = {role: _server(role, forwards).sent(seq.text(role)) for role in cut if weights[role] != 0}
+    sent = {role: forwards.cut[role].sent(seq.text(role)) for role in cut if weights[role] != 0}
     rows = {role: stack[_place(layout, i, role)].cpu() for role in seq.roles}
     known = torch.ones(stack.shape[1], dtype=torch.bool)
     ceilings = dict(rows)

@@ -18,7 +18,7 @@ from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
-from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, Slot
+from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, SendsTop, Slot
 from eft_demo.settings import show_value
 
 CPU = torch.device("cpu")
@@ -52,6 +52,12 @@ class Forwards:
     device: torch.device = (
         CPU  # for log-probs: that of the first model that is not on the CPU, if there is one
     )
+    elsewhere: Mapping[str, Elsewhere] = field(init=False)  # the models of other processes
+    cut: Mapping[str, SendsTop] = field(init=False)  # those that send only the likeliest log-probs
+
+    def __post_init__(self) -> None:
+        self.elsewhere = {role: model for role, model in self.models.items() if isinstance(model, Elsewhere)}
+        self.cut = {role: model for role, model in self.models.items() if isinstance(model, SendsTop)}
 
     def run(
         self, feeds: abc.Sequence[Feed], blocks: abc.Sequence[Tensor], keep: int = 1, spare: int = 0
@@ -119,10 +125,9 @@ class Forwards:
     ) -> None:
         """Begin the forwards of models elsewhere, and note them in `started`. Raises ModelFailure."""
         for feed, block in zip(feeds, blocks, strict=True):
-            model = self.models[feed.role]
-            if isinstance(model, Elsewhere):
+            if feed.role in self.elsewhere:
                 try:
-                    finish = model.start(feed.slots, block, keep)
+                    finish = self.elsewhere[feed.role].start(feed.slots, block, keep)
                 except Exception as error:
                     raise ModelFailure([feed.role], feed.seqs, error) from error
                 started[feed.role] = _Started(finish, self.clock())
