@@ -249,6 +249,7 @@ export interface ChosenColumn { // of the next run
   name: string;
   text: string;
   controls: string[];
+  unusual?: string[]; // controls that do not weigh what their names promise: alpha tuning, beta size
   error?: string;
   kind: string;
   recipe: string;

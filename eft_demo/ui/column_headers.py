@@ -9,6 +9,7 @@ from types import MappingProxyType
 from eft_demo.method.recipe import Recipe, Term, lone_model
 from eft_demo.method.roles import LARGE_BASE, LARGE_TUNED, SMALL_BASE, SMALL_TUNED, is_base, is_large
 
+ALPHA, BETA = "alpha", "beta"
 LARGE_TUNING, OTHER, SIZE, SMALL_TUNING = "large tuning", "other", "size", "small tuning"  # of terms
 # True of every family; what is special about one family stands in its file.
 GENERAL = {
@@ -62,6 +63,17 @@ def column_about(recipe: Recipe, captions: Mapping[str, str] = MappingProxyType(
     if recipe.anchor == LARGE_BASE and set(kinds) == {SMALL_TUNING}:
         return f"Large model's knowledge, {len(kinds)} behaviours blended"
     return "Custom recipe"
+
+
+def unusual_controls(recipe: Recipe) -> tuple[str, ...]:
+    """The controls that do not weigh what their names promise everywhere: alpha tuning, beta size."""
+    promised = {ALPHA: {SMALL_TUNING, LARGE_TUNING}, BETA: {SIZE}}
+    found = [
+        term.weight
+        for term in recipe.terms
+        if _kind(term) not in promised.get(str(term.weight), {_kind(term)})
+    ]
+    return tuple(dict.fromkeys(str(control) for control in found))
 
 
 def _kind(term: Term) -> str:

@@ -34,7 +34,7 @@ from eft_demo.runs.spec import (
     check_recipe,
 )
 from eft_demo.settings import COLUMNS, control_range, show_value
-from eft_demo.ui.column_headers import column_head
+from eft_demo.ui.column_headers import column_head, unusual_controls
 from eft_demo.ui.posted import fields_of
 
 MAX_NAME_CHARS = MAX_WORD_CHARS  # what fits above a column
@@ -82,6 +82,7 @@ def describe_column(
         **column_head(name, recipe.for_behaviour(behaviour), captions),
         "text": str(recipe),
         "controls": recipe.controls,
+        "unusual": unusual_controls(recipe.for_behaviour(behaviour)),
         "pad": recipe in (PAD, PAD.for_behaviour(behaviour)),
     }
 

@@ -133,6 +133,19 @@ def test_a_typed_recipe_is_checked_as_it_is_typed_and_then_runs(site: Site) -> N
     assert "assistant" in names[1] and "pirate" in names[2]
 
 
+def test_a_slider_is_named_after_size_or_tuning_only_where_it_weighs_that(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Columns")
+    label, ticks = page.locator("label[for=eft-beta]"), page.locator(".slider[data-control=beta] .ticks")
+    type_recipe(page, 2, "large_base + alpha*(assistant - small_base) + beta*(pirate - small_base)")
+    label.get_by_text("strength of the β terms").wait_for()
+    assert ticks.inner_text().split() == ["0", "·", "off", "1", "2", "3"]
+    assert "strength of tuning" in page.locator("label[for=eft-alpha]").inner_text()
+    type_recipe(page, 2, "assistant + beta*(large_base - small_base)")
+    label.get_by_text("strength of size").wait_for()
+    assert "small only" in ticks.inner_text()
+
+
 def test_running_an_invalid_recipe_shows_an_error_in_its_column(site: Site) -> None:
     page = site.open()
     open_drawer(page, "Columns")

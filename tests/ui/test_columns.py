@@ -62,6 +62,21 @@ def test_a_column_lists_its_sliders_and_the_model_behind_small_tuned() -> None:
     assert not describe_column("Pad", by_name, "brief", {})["pad"]
 
 
+@pytest.mark.parametrize(
+    ("text", "unusual"),
+    [
+        ("large_base + alpha*(small_tuned - small_base)", ()),
+        ("small_base + alpha*(large_tuned - large_base) + beta*(large_base - small_base)", ()),
+        ("large_base + alpha_pirate*(pirate - small_base) + 0.5*(large_base - small_base)", ()),
+        ("large_base + alpha*(pirate - small_base) + beta*(brief - small_base)", ("beta",)),
+        ("small_tuned + alpha*(large_base - small_base)", ("alpha",)),
+        ("large_base - alpha*(pirate - small_base) + beta*(pirate - brief)", ("alpha", "beta")),
+    ],
+)
+def test_a_column_names_sliders_that_weigh_something_else(text: str, unusual: tuple[str, ...]) -> None:
+    assert describe_column("Own", parse(text), "pirate", {})["unusual"] == unusual
+
+
 def test_typed_columns_are_read_and_small_tuned_is_not_replaced(service: Service) -> None:
     mine, up = read_columns([column(TYPED), column(str(FIRST[2][1]), "Up")])
     assert mine == ("Mine", parse(TYPED)) and up == ("Up", FIRST[2][1])

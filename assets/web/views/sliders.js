@@ -13,6 +13,7 @@ const TICK_NAMES = {
   alpha: { [-1]: " · undone", 0: " · no tuning", 1: " · as tuned", 2: " · exaggerated" },
   beta: { 0: " · small only", 1: " · full size", 2: " · exaggerated" },
 };
+const OF_UNUSUAL = { alpha: "strength of the α terms", beta: "strength of the β terms" };
 let sending = false;
 
 export const rangeOf = (name) => config.controls[name] || config.controls.alpha;
@@ -28,11 +29,23 @@ function controlsInPlay() {
 export function showSliders() {
   const names = controlsInPlay();
   for (const name of [...Object.keys(OF_ALL), ...names]) if (!sliderRow(name)) part("sliders").append(makeSlider(name));
-  for (const row of part("sliders").children) row.hidden = !names.includes(row.dataset.control);
+  for (const row of part("sliders").children) {
+    row.hidden = !names.includes(row.dataset.control);
+    if (row.dataset.control in OF_ALL) nameSlider(row, row.dataset.control);
+  }
   part("sliders").classList.toggle("several", names.length > 1);
   part("no-sliders").hidden = names.length > 0;
   part("undoing").hidden = !names.some((name) => rangeOf(name).low < 0);
   emit("sliders");
+}
+
+// A typed recipe may put alpha or beta before any difference of two models; then the label promises nothing about it.
+function nameSlider(row, name) {
+  const isUnusual = chosen.some((column) => column.unusual?.includes(name)), title = row.querySelector(".dial-name span");
+  const said = (isUnusual ? OF_UNUSUAL : OF_ALL)[name];
+  if (title.textContent === said) return;
+  title.textContent = said;
+  row.querySelector(".ticks").replaceChildren(...makeTicks(rangeOf(name), isUnusual ? { 0: " · off" } : TICK_NAMES[name]));
 }
 
 function makeSlider(name) {
