@@ -50,6 +50,10 @@ class Stage:
             arg=ends,
         )
         wait_end(page)
+        # A script moves values, not the page's sliders; so the page would show what their positions change.
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if page.locator("[data-part=as-written]").is_visible():
+            page.click("[data-part=as-written]")
 
 
 @pytest.fixture(scope="module")
