@@ -105,9 +105,9 @@ def wait_tokens(page: Any, count: int = 8) -> None:
 
 
 def write_slowly(page: Any) -> None:
-    """Let the next run take half a minute: it still streams after whatever the test does meanwhile."""
-    page.eval_on_selector("[data-part=pace]", "select => { select.value = '8'; }")
-    assert page.input_value("[data-part=pace]") == "8"
+    """Let the next run take a minute: it still streams after whatever the test does meanwhile."""
+    page.eval_on_selector("[data-part=pace]", "select => { select.value = '4'; }")
+    assert page.input_value("[data-part=pace]") == "4"
 
 
 def branch(page: Any, index: int) -> None:
