@@ -17,9 +17,10 @@ PLACES = {
     "eft_demo.engine.attribution": [
         "mix", "sample", "bars_of", "term_delta", "rank", "likeliest_and_first", "entropy_nats", "_record"
     ],
+    "eft_demo.engine.certify": ["sample_tokens", "mix_rows", "_cut_roles"],
     "eft_demo.engine.costs.Costs": ["add", "least", "usual"],
     "eft_demo.engine.decode": [
-        "attribute", "make_layout", "sample_tokens", "mix_rows", "open_drafters", "plan_round", "run_round"
+        "attribute", "make_layout", "draw_tokens", "open_drafters", "plan_round", "run_round"
     ],
     "eft_demo.engine.decode.Decoder": ["step", "_draw", "_attribute", "_must_send_now"],
     "eft_demo.engine.engine": [
@@ -28,16 +29,16 @@ PLACES = {
     "eft_demo.engine.engine.Engine": ["_admit", "_start_prefill", "_end_late", "_prefill", "_emit",
                                       "_sequence"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
-    "eft_demo.engine.forward.Forwards": ["run", "group_of", "_grouped"],
+    "eft_demo.engine.forward.Forwards": ["run", "group_of", "_grouped", "_logits", "_start_elsewhere"],
     "eft_demo.engine.draft_length.DraftPlanner": [
         "blocks", "begin_round", "clock_s", "drafting_for", "remember_acceptance", "record_cost"
     ],
     "eft_demo.engine.sequence.Drafting": ["begin_round", "record", "speedup"],
     "eft_demo.engine.sequence.Sequence": ["advance", "emit", "end", "next_input", "roll_back_unsent"],
     "eft_demo.engine.run.Run": ["controls_at", "push", "end"],
-    "eft_demo.engine.score": ["make_layout", "mix_rows", "attribute"],
+    "eft_demo.engine.score": ["make_layout", "learn_given", "attribute"],
     "eft_demo.engine.speculate": [
-        "accept", "attribute", "draft", "sample_tokens", "mix_rows", "overlap", "sample", "verify",
+        "accept", "attribute", "draft", "draw_tokens", "overlap", "sample", "verify",
         "_store_logprobs",
     ],
     "eft_demo.runs.text.Utf8Stream": ["flush", "push"],
