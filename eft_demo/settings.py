@@ -264,9 +264,7 @@ class Settings:
     base_key: str = ""  # sent to EFT_BASE_URL alone; never shown, logged or saved
     base_connect_s: float = 3.0  # until that server accepts a connection: a network answers within 1 s
     base_answer_s: float = 20.0  # for all tries of a step: as long, the columns without it wait too
-    base_top: int = (
-        0  # log-probs per row that the server is asked for; 0 = all of 8,192, or as many as it sends
-    )
+    base_top: int = 0  # log-probs a row; 0 = all, up to 8,192, or as many as the server sends
     base_tries: int = 3  # of a request that was cut off or got HTTP 429 or 500: over within half a second
 
     allow_negative_alpha: bool = False  # undoes tuning, including safety tuning: only to study that

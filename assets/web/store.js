@@ -158,7 +158,7 @@ export let rival = null; // the candidate chosen for comparison with the token; 
 /** @type {Place | null} */
 export let preview = null; // {p, i} of the token under the mouse
 /** @type {AsIf | null} */
-export let asIf = null; // {sliders, first: {column: first token that would change}, counts, unsure: tokens of which nobody knows}; null: as it was written
+export let asIf = null; // {sliders, first: {column: first token that would change}, counts, unsure: how many tokens are uncertain}; null: as it was written
 export let plotted = 0; // the column in the attribution plot
 /** @type {Record<string, View>} */
 export const ownViews = {}; // by plot: the range that a person chose, or "all"; without one, it follows the newest token

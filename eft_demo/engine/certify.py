@@ -70,12 +70,12 @@ def learn_given(
 
     Raises ModelFailure.
     """
-    if cut := _cut_roles(layout, forwards):
-        questions: Questions = {}
-        for seq, token in zip(layout.seqs, ids.tolist(), strict=True):
-            for role in cut.intersection(seq.roles):
-                questions.setdefault((role, seq.text(role)), []).append(token)
-        _ask(questions, layout, stack, forwards)
+    questions: Questions = {}
+    cut = _cut_roles(layout, forwards)
+    for seq, token in zip(layout.seqs, ids.tolist(), strict=True):
+        for role in cut.intersection(seq.roles):
+            questions.setdefault((role, seq.text(role)), []).append(token)
+    _ask(questions, layout, stack, forwards)
     positions = [seq.position for seq in layout.seqs]
     given = SampledTokens(layout, ids, positions, controls, mix_rows(layout, stack, controls))
     return replace(given, cuts={one.index: _cut(one, True) for one in _open_rows(given, forwards)})
@@ -130,7 +130,7 @@ def _open_row(drawn: SampledTokens, i: int, cut: abc.Sequence[str], forwards: Fo
     layout, stack = drawn.layout, drawn.mixed.stack
     seq, recipe = layout.seqs[i], layout.seqs[i].recipe
     coefficients = recipe.coefficients(drawn.controls[i]) if recipe.terms else ()
-    weights = {role: _weight_of(role, seq.recipe, coefficients) for role in cut}
+    weights = {role: _weight_of(role, recipe, coefficients) for role in cut}
     sent = {role: forwards.cut[role].sent(seq.text(role)) for role in cut if weights[role] != 0}
     rows = {role: stack[_place(layout, i, role)].cpu() for role in seq.roles}
     known = torch.ones(stack.shape[1], dtype=torch.bool)

@@ -238,7 +238,7 @@ def test_the_bars_are_those_of_the_moved_sliders(site: Site) -> None:
     page.keyboard.press("Home")
     until(page, f"{term}.every(nats => nats === 0)")
     height = "document.querySelectorAll('.plot .barlayer .trace')[1].querySelector('path').getBBox().height"
-    until(page, f"{height} < 1")  # plotly draws other numbers only if it is told that they are new
+    until(page, f"{height} < 1")  # plotly redraws changed numbers only with another datarevision
     page.locator("[data-part=as-written]").press("Enter")
     until(page, f"{height} > 1")
     assert page.evaluate(term) == written

@@ -22,7 +22,7 @@ samplings = st.builds(
 
 
 def server_row(seed: int, peak: float) -> torch.Tensor:
-    """Log-probs of a server's model, (VOCAB,): the greater `peak`, the surer it is."""
+    """Log-probs of a server's model, (VOCAB,): a greater `peak` gives a lower entropy."""
     return (peak * torch.randn(VOCAB, generator=torch.Generator().manual_seed(seed))).log_softmax(0)
 
 

@@ -18,7 +18,7 @@ import { drawFrom } from "./sampling.js";
 import { factorAt } from "./schedule.js";
 
 const ROUNDING = 1e-6; // recorded probabilities are rounded; a smaller rest counts as none
-const UNTOLD = 1e-3; // log-probs have three decimals, so a rest below this may be made of their rounding alone
+const ROUNDED_REST = 1e-3; // log-probs have three decimals: a smaller rest may come from rounding alone
 const MAX_UNSURE = 0.05; // with more probability than this on unrecorded tokens, the choice is not certain
 
 /** @type {(value: Nats | undefined) => number} */
@@ -217,6 +217,6 @@ function restAt(column, token, v) {
   const then = coefficientsAt(column, token.v), now = coefficientsAt(column, v);
   const k = then.findIndex(Boolean), share = k < 0 ? 0 : now[k] / then[k];
   const none = logRest(token.c.map(anchorOf)), mixed = logRest(token.c.map((row) => nat(row[1]))), recorded = mixed - normaliserOf(token);
-  if ((share < 0 || share > 1) && Math.min(none, mixed) < Math.log(UNTOLD)) return share < 0 ? none : recorded;
+  if ((share < 0 || share > 1) && Math.min(none, mixed) < Math.log(ROUNDED_REST)) return share < 0 ? none : recorded;
   return (1 - share) * none + share * recorded;
 }

@@ -43,7 +43,7 @@ test("the base's own first choice is laid to chance where the mix prefers anothe
   assert.match(said, /^Chance decided here: the mix prefers one to two by 1\.4 nats .*, but the shared noise chose two\./);
 });
 
-test("the token that the mix is said to prefer is the likeliest of the mix", () => {
+test("a sentence about what the mix prefers names the likeliest token of the mix", () => {
   const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
   // The base likes 3 best, the mix 1, and chance passed over both: 2 was written.
   const both = { ...token, b: 3, c: [[1, -0.2, -2.5, -1, -3], [3, -2.1, -1, -4, -2.5], [2, -3.5, -3, -1.5, -1]] };
@@ -90,7 +90,7 @@ test("at other slider values it says what the same noise chooses, not that it ch
   assert.match(explain(column(), { ...moved, would: 2 }, labels).join(""), /^Chance decided here/);
 });
 
-test("what a server's cut leaves open is said in one sentence each", () => {
+test("the card explains what a server did not send, and whether the token is certain", () => {
   const said = (...u) => explainCut({ ...token, u }).join("");
   assert.deepEqual(explainCut(token), []);
   assert.equal(said(1, 20, 3, 0.012, 0.0213), "The server of the large model sent the 20 likeliest tokens and 3 that it was asked for; the others have 1 % of its probability. "
