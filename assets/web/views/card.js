@@ -88,8 +88,8 @@ function reserveRoom() {
   const longest = (textOf, length) => bestBy(sample.map((pair) => textOf(...pair)), length);
   showPieces(part("card-title"), longest((column, token) => titleOf(run, column, token.n), (pieces) => pieces.join("").length));
   showPieces(part("card-note"), longest((column, token) => noteOf(run, column, token), (pieces) => pieces.join("").length));
-  const verdicts = sample.map(([column, token]) => verdictOf(run, column, token)).map((pieces) => [pieces.join("").length, pieces])
-    .sort(([one], [other]) => other - one).map(([, pieces]) => pieces);
+  const verdicts = sample.map(([column, token]) => verdictOf(run, column, token)).map((pieces) => ({ pieces, length: pieces.join("").length }))
+    .sort((one, other) => other.length - one.length).map(({ pieces }) => pieces);
   writeVerdict(part("card-more"), longest((column, token) => besidesOf(run, column, token), (sentences) => sentences.flat().join("").length + LINE_CHARS * sentences.filter((pieces) => pieces.length).length));
   for (const column of run.columns.filter(({ tokens }) => tokens.length)) {
     const widest = bestBy(column.tokens, (token) => token.c.length);
