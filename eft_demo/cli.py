@@ -374,10 +374,22 @@ def bench(
     users: Annotated[
         int, typer.Option(min=0, max=1000, help="Instead: this many users at once, over HTTP.")
     ] = 0,
+    soak: Annotated[
+        bool,
+        typer.Option(
+            "--soak", help="Instead: overload, bad requests, 1,000 runs; a few minutes, Linux only."
+        ),
+    ] = False,
     family: FamilyName = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Time three columns against one stream, and the engine against plain transformers."""
+    if soak:
+        from eft_demo.lab import soak as strain
+
+        endured = strain.bench_soak()
+        write_stdout(json.dumps(endured) if as_json else strain.to_markdown(endured))
+        return
     if users:
         from eft_demo.lab import many_users
 

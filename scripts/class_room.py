@@ -121,7 +121,8 @@ def report(name: str, seconds: list[float]) -> None:
 
 async def main(arguments: argparse.Namespace) -> None:
     """Measure, with or without runs beside."""
-    with serving("atlas" if arguments.runs else "none") as url:
+    with serving("atlas" if arguments.runs else "none") as app:
+        url = app.url
         busy = [asyncio.create_task(run_on(url)) for _ in range(arguments.runs)]
         shown, answered, counted = await measure(url, arguments.phones, arguments.rounds)
         for task in busy:

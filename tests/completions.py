@@ -1,4 +1,4 @@
-"""A completion server with the wire format of vLLM or llama.cpp, for small torch models and any fault."""
+"""A completion server that speaks as vLLM, llama.cpp or SGLang, for small torch models and any fault."""
 
 import json
 import socket
@@ -54,7 +54,7 @@ class Completions:
         self.max_model_len: int | None = 129
         self.max_logprobs = -1  # as vLLM's option; -1: no limit
         self.answers_by_id = True  # knows logprob_token_ids
-        self.is_llama = False  # speaks as llama.cpp's server does, of its first model
+        self.speaks = "vllm"  # or as "llamacpp" or "sglang" do, of its first model
         self.tokenize: Callable[[str], object] | None = None
         self.answer_on = threading.Event()  # ends what hangs
         self.open: list[socket.socket] = []
@@ -120,6 +120,21 @@ class Completions:
             answers.append({"index": index, "completion_probabilities": [{"id": 0, "top_logprobs": top}]})
         return answers if len(answers) > 1 else answers[0]
 
+    @torch.inference_mode()
+    def sglang_generation(self, body: dict[str, Any]) -> list[object]:
+        model = next(iter(self.models.values()))
+        answers: list[object] = []
+        for prompt in body["input_ids"]:
+            row = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
+            top = row.topk(min(len(row), body.get("top_logprobs_num", 0))).indices.tolist()
+            lists = {
+                "output_top_logprobs": top,
+                "output_token_ids_logprobs": body.get("token_ids_logprob", []),
+            }
+            tables = {name: [[[float(row[i]), i, None] for i in ids]] for name, ids in lists.items()}
+            answers.append({"text": "?", "meta_info": tables})
+        return answers
+
     def listed(self, row: Tensor, body: dict[str, Any]) -> list[int]:
         """The ids whose log-probs are sent: all, those asked for by id, or the likeliest ones."""
         sampled = int(row.argmax())  # vLLM adds it
@@ -153,11 +168,14 @@ class Completions:
                 server.keys.append(self.headers.get("Authorization"))
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if self.path == "/tokenize" and server.tokenize:
-                    text = body["content" if server.is_llama else "prompt"]
+                    text = body["content" if server.speaks == "llamacpp" else "prompt"]
                     self.send({"tokens": server.tokenize(text)})
-                elif self.path == "/completion" and server.is_llama:
+                elif self.path == "/completion" and server.speaks == "llamacpp":
                     server.asked.append(body)
                     self.send(server.llama_completion(body))
+                elif self.path == "/generate" and server.speaks == "sglang":
+                    server.asked.append(body)
+                    self.send(server.sglang_generation(body))
                 elif self.path == "/v1/completions":
                     server.asked.append(body)
                     with suppress(OSError):  # the client has gone
@@ -177,14 +195,14 @@ class Completions:
         return Handler
 
     def about(self, name: str) -> dict[str, Any]:
-        if self.is_llama:
+        if self.speaks == "llamacpp":
             width = self.models[name](torch.tensor([[0]])).shape[-1]
             return {
                 "id": name,
                 "owned_by": "llamacpp",
                 "meta": {"n_vocab": width, "n_ctx": self.max_model_len},
             }
-        facts = {"id": name, "owned_by": "vllm", "max_model_len": self.max_model_len}
+        facts = {"id": name, "owned_by": self.speaks, "max_model_len": self.max_model_len}
         return {key: value for key, value in facts.items() if value is not None}
 
     def answer(self, handler: Any, body: dict[str, Any]) -> None:

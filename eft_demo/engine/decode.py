@@ -79,6 +79,8 @@ class Decoder:
         self.send_unsent()
         for seq in seqs:
             seq.roll_back_unsent()
+        if outcome.late:  # the engine leaves out those that wait, until there is an answer
+            return True
         if blocks:
             # Perhaps only the drafts broke a model: the next step, a plain one, will show.
             self._after_failure = True
@@ -109,10 +111,12 @@ class Decoder:
     def _decode_alone(self, seqs: abc.Sequence[Sequence]) -> None:
         """One step of each sequence on its own."""
         for seq in seqs:
-            if seq.ended or seq.run.cancelled:
+            if seq.ended or seq.run.cancelled or self._forwards.waits(seq):
                 continue
             outcome = attempt(partial(self._step_alone, seq))
-            if isinstance(outcome, StepFailure):
+            if isinstance(outcome, StepFailure) and outcome.late:
+                seq.roll_back_unsent()
+            elif isinstance(outcome, StepFailure):
                 self._fail([seq], outcome)
 
     def _step_alone(self, seq: Sequence) -> None:

@@ -48,6 +48,7 @@ READ_S = 0.5  # while other runs write, a chunk should not take longer than this
 LONE_CHUNK = 512  # while nobody writes: 430 tokens at once take two thirds of the time of chunks of 128
 LONE_READ_S = 2.0  # a new run waits at most this long for a turn, and Stop for its effect
 MIN_CHUNK = 16  # fewer take about as long: the weights are read once per chunk
+LATE_REST_S = 0.02  # between two looks for the late answer of a model elsewhere, while all wait for it
 MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
 
 
@@ -126,8 +127,19 @@ class Engine:
 
     @property
     def rest_s(self) -> float:
-        """Seconds until `step` may have work again, if it had none because every run is held back."""
-        return self._pacer.rest_s
+        """Seconds until `step` may have work again, if it had none: every run is held back or waits."""
+        return min(self._pacer.rest_s, LATE_REST_S) if self._late else self._pacer.rest_s
+
+    @property
+    def _late(self) -> bool:
+        return any(map(self.forwards.late_s, self.forwards.elsewhere))
+
+    def late_of(self, run: Run) -> tuple[str, float] | None:
+        """The model elsewhere whose late answer this run waits for, and since how many seconds."""
+        roles = {role for seq in list(self._seqs) if seq.run is run for role in seq.roles}
+        late = [(self.forwards.late_s(role), role) for role in roles]
+        seconds, role = max(late, default=(0.0, ""))
+        return (role, seconds) if seconds else None
 
     @property
     def stalled_s(self) -> float:
@@ -215,11 +227,13 @@ class Engine:
                 self._reset_models()
             return False
         self._prefill()
-        decoding = [seq for seq in self._seqs if seq.run not in self._prefills]
-        due = self._pacer.due(decoding, others_wait=self.waiting > 0)
-        if decoding and not due:
+        reading = {seq for prefills in self._prefills.values() for p in prefills for seq in p.seqs}
+        decoding = [seq for seq in self._seqs if seq not in reading]
+        ready = [seq for seq in decoding if not self.forwards.waits(seq)]
+        due = self._pacer.due(ready, others_wait=self.waiting > 0)
+        if (decoding or self._late) and not due:
             self._decoder.send_unsent()
-            return bool(self._prefills)
+            return self._next_prefill() is not None
         if self._pacer.are_others(due):
             self._decoder.forget_layout()
         began_s = time.perf_counter()
@@ -396,24 +410,34 @@ class Engine:
 
     def _prefill(self) -> None:
         """Read one chunk of the oldest run's prompt with each of its models."""
-        run = next(iter(self._prefills), None)
+        run = self._next_prefill()
         if run is None:
             return
         outcome = attempt(partial(self._read, run))
         if isinstance(outcome, StepFailure):
             seqs = [seq for seq in self._seqs if seq.run is run]
-            self._fail(outcome.seqs or seqs, outcome)
+            if not outcome.late:
+                self._fail(outcome.seqs or seqs, outcome)
             for seq in seqs:  # those that are left read again what other models have read already
                 seq.roll_back_unsent()
+
+    def _next_prefill(self) -> Run | None:
+        """The oldest run of whose prompt something can be read now."""
+        for run, prefills in self._prefills.items():
+            unread = [prefill for prefill in prefills if not prefill.is_done]
+            late = [p for p in unread or prefills if self.forwards.late_s(p.role)]
+            if not late or (len(late) < len(unread) if unread else not run.request.forced):
+                return run
+        return None
 
     def _read(self, run: Run) -> None:
         chunk, began_s, block = self._chunk(), self.forwards.clock(), 0
         for prefill in list(self._prefills[run]):
-            if not prefill.seqs or prefill.is_done or run.cancelled:
+            if not prefill.seqs or prefill.is_done or run.cancelled or self.forwards.late_s(prefill.role):
                 continue
             block = max(block, min(chunk, len(prefill.tokens) - prefill.slot.length))
             outcome = self._try_with_room(partial(self._read_chunk, prefill, chunk))
-            if isinstance(outcome, StepFailure):
+            if isinstance(outcome, StepFailure) and not outcome.late:
                 self._fail(outcome.seqs, outcome)
         if block:
             self._token_s = (self.forwards.clock() - began_s) / block
@@ -421,6 +445,8 @@ class Engine:
         if not all(prefill.is_done for prefill in prefills):
             read = sum(prefill.slot.length for prefill in prefills)
             run.reading = read, sum(len(prefill.tokens) for prefill in prefills)
+            if self._late and not run.request.forced:
+                self._start_without(run, [prefill for prefill in prefills if not prefill.is_done])
             return
         run.reading = None
         if prefills and run.request.forced[prefills[0].seqs[0].position :]:
@@ -430,6 +456,17 @@ class Engine:
                 for seq in prefill.seqs[1:]:
                     self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
             self._decoder.forget_layout()
+
+    def _start_without(self, run: Run, unread: abc.Sequence[Prefill]) -> None:
+        """Let those columns of the run begin that need none of these prompts, whose models are late."""
+        waiting = {seq for prefill in unread for seq in prefill.seqs}
+        for prefill in self._prefills[run]:
+            if not waiting.issuperset(prefill.seqs):
+                for seq in prefill.seqs[1:]:
+                    self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
+                prefill.seqs = [seq for seq in prefill.seqs if seq in waiting]
+                self._decoder.forget_layout()
+        self._prefills[run] = [prefill for prefill in self._prefills[run] if prefill.seqs]
 
     def _chunk(self) -> int:
         """How many tokens of a prompt to read in this step: more while nobody writes, and fewer on a slow
@@ -461,6 +498,12 @@ class Engine:
         outcome = attempt(
             partial(attribute_forced, self.forwards, seqs, given, logprobs, self.settings.candidates)
         )
+        if isinstance(outcome, StepFailure) and outcome.late:  # what was read is read again
+            for prefill in prefills:
+                prefill.tokens = prefill.tokens[: -len(given)]
+            for seq in seqs:
+                seq.roll_back_unsent()
+            return
         if isinstance(outcome, StepFailure):
             self._fail(seqs, outcome)
             return

@@ -15,6 +15,7 @@ import torch
 from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import EFTError, NumericalError, OutOfMemory
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
+from eft_demo.models.protocol import NotYet
 
 INTERRUPTED = "The program was interrupted, so this text ends here."
 DEAD = "The engine failed and cannot recover, so the server restarts. Please reload in a minute."
@@ -60,6 +61,7 @@ class StepFailure:
     lost: bool = False  # this process can no longer use the device
     ends_all: bool = False  # retrying is pointless
     full: bool = False  # memory ended
+    late: bool = False  # nothing failed: a model elsewhere has not answered yet, and will be asked again
 
 
 def attempt(step: Callable[[], T]) -> T | StepFailure:
@@ -74,7 +76,12 @@ def attempt(step: Callable[[], T]) -> T | StepFailure:
     except ModelFailure as error:
         exact = isinstance(error.error, NumericalError)
         failure = StepFailure(
-            str(error), error.seqs, exact, _is_lost(error.error), full=_lacks_memory(error.error)
+            str(error),
+            error.seqs,
+            exact,
+            _is_lost(error.error),
+            full=_lacks_memory(error.error),
+            late=isinstance(error.error, NotYet),
         )
     except Exception as error:
         failure = StepFailure(message_for(error), lost=_is_lost(error), full=_lacks_memory(error))

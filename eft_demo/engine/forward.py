@@ -16,6 +16,7 @@ from eft_demo.engine.batch import Feed
 from eft_demo.engine.costs import Costs
 from eft_demo.engine.failures import ModelFailure
 from eft_demo.engine.prefix_cache import PrefixCache
+from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
 from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, SendsTop, Slot
@@ -66,7 +67,8 @@ class Forwards:
 
         Returns log-probs (rows of all feeds, keep, vocab), followed by `spare` rows that are not written yet.
         All blocks have the same length. None if every run was cancelled before one of the forwards.
-        Raises ModelFailure; some slots are then longer than their text (see `Sequence.roll_back_unsent`).
+        Raises ModelFailure, with NotYet if a model elsewhere lets us wait; some slots are then longer than
+        their text (see `Sequence.roll_back_unsent`).
         """
         vocab = self.models[feeds[0].role].vocab
         stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab, device=self.device)
@@ -138,6 +140,15 @@ class Forwards:
         for i, feed in enumerate(feeds):
             units.setdefault(self.group_of(feed.role), []).append(i)
         return list(units.values())
+
+    def late_s(self, role: str) -> float:
+        """For how many seconds the answer of a model elsewhere has been due; 0 if none is."""
+        return self.elsewhere[role].late_s if role in self.elsewhere else 0.0
+
+    def waits(self, seq: Sequence) -> bool:
+        """Whether an answer that this sequence needs is late."""
+        drafters = [seq.drafting.role] if seq.drafting else []
+        return bool(self.elsewhere) and any(map(self.late_s, [*seq.roles, *drafters]))
 
     def group_of(self, role: str) -> object:
         """The group whose forward the role shares, or the role itself."""

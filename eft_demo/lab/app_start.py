@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from eft_demo.errors import EFTError
 
@@ -53,16 +54,24 @@ def app_start_s(command: Sequence[str] = START) -> float:
             process.kill()
 
 
+@dataclass(frozen=True, slots=True)
+class RunningApp:
+    """The app in a process of its own."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def serving(family: str) -> Iterator[str]:
-    """The address of the app, which runs in a process of its own. Raises EFTError if it does not start."""
+def serving(family: str) -> Iterator[RunningApp]:
+    """The app, started on a free port. Raises EFTError if it does not start."""
     command = [*START, "--port", "0", "--family", family]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
         for line in process.stdout:
             if found := re.search(r"EFT Demo is at (http://[^/\s#]+)", line):
-                yield found[1]
+                yield RunningApp(found[1], process.pid)
                 return
         raise EFTError(f"The app did not start. Start it by hand to see why: {shlex.join(command)}")
     finally:

@@ -2,22 +2,17 @@
 
 The app runs in a process of its own. Every user asks the bundled family a question in three columns, with a
 seed, and reads the stream as the page does. Users, server and the models in turn share one machine, and the
-two ways alternate, so that other load slows both alike. Knows the wire format; does not know how the server
-makes tokens.
+two ways alternate, so that other load slows both alike.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import httpx
 
 from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.quiz import questions
@@ -26,29 +21,9 @@ from eft_demo.families.family import encode_prompt, load_family
 from eft_demo.lab import baseline
 from eft_demo.lab.app_start import serving
 from eft_demo.lab.bench import machine
+from eft_demo.lab.page_client import ALPHA, BEHAVIOUR, LENGTH, SAMPLING, Heard, ask
 from eft_demo.models.dtype import choose_dtype
 from eft_demo.settings import Settings
-
-BEHAVIOUR = "assistant"
-LENGTH = 64
-ALPHA = 1.0
-SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 0, "min_p": 0.0}
-PATIENCE_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What one user got: seconds to the first token, token ids and finish reason of every column."""
-
-    first_s: float
-    ids: tuple[tuple[int, ...], ...] = ()
-    reasons: tuple[str, ...] = ()
-    refused: str = ""
-
-    @property
-    def tokens(self) -> int:
-        """Of all columns."""
-        return sum(map(len, self.ids))
 
 
 def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict[str, Any]:
@@ -56,7 +31,8 @@ def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict
     prompts = [question.prompt for question in questions(load_facts(), users, seed=1)]
     in_turn = InTurn(settings)
     together, turns = [], []
-    with serving("atlas") as url:
+    with serving("atlas") as server:
+        url = server.url
         asyncio.run(ask(url, prompts[:1], [0]))  # warm up
         alone = [asyncio.run(ask(url, [prompt], [seed]))[0][0] for seed, prompt in enumerate(prompts)]
         for _ in range(rounds):
@@ -82,56 +58,6 @@ def bench_users(settings: Settings, users: int = 30, *, rounds: int = 3) -> dict
         "dtype": choose_dtype(settings).reason,
         "machine": machine(),
     }
-
-
-async def ask(url: str, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[list[Heard], float]:
-    """What all users heard who ask at the same moment, and the seconds until the last one had everything."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False, limits=limits) as client:
-        (event,) = (await client.get("/config")).json()["dependencies"]
-        began_s = time.perf_counter()
-        found = await asyncio.gather(
-            *(_one(client, event, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True))
-        )
-        return found, time.perf_counter() - began_s
-
-
-async def _one(client: httpx.AsyncClient, event: Mapping[str, Any], prompt: str, seed: int) -> Heard:
-    session = f"user{seed}-{time.monotonic_ns()}"
-    asked = {"n": 1, "prompt": prompt, "behaviour": BEHAVIOUR, "controls": {"alpha": ALPHA}, "pace": 0}
-    body = {
-        "data": [],
-        "event_data": {**asked, **SAMPLING, "seed": seed, "length": LENGTH},
-        "fn_index": event["id"],
-        "trigger_id": event["outputs"][0],
-        "session_hash": session,
-    }
-    began_s = time.perf_counter()
-    posted = await client.post("/gradio_api/queue/join", json=body)
-    if posted.status_code != 200:
-        return Heard(0.0, refused=posted.text)
-    first_s, text = 0.0, ""
-    async with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
-        async for line in stream.aiter_lines():
-            message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
-            for piece in message.get("output", {}).get("data") or []:
-                text = piece if isinstance(piece, str) else text + "".join(part[2] for part in piece)
-            if not first_s and '{"k":"t"' in text:
-                first_s = time.perf_counter() - began_s
-            if message.get("msg") == "process_completed":
-                break
-    return heard_in(text, first_s)
-
-
-def heard_in(text: str, first_s: float) -> Heard:
-    """A run from its NDJSON lines."""
-    lines = [json.loads(line) for line in text.splitlines()]
-    ends = {line["p"]: line["why"] for line in lines if line["k"] == "end"}
-    errors = [line["text"] for line in lines if line["k"] == "error"]
-    if not ends:
-        return Heard(0.0, refused=errors[0] if errors else "no answer")
-    ids = [tuple(line["i"] for line in lines if line["k"] == "t" and line["p"] == p) for p in sorted(ends)]
-    return Heard(first_s, tuple(ids), tuple(ends[p] for p in sorted(ends)))
 
 
 class InTurn:

@@ -65,9 +65,9 @@ def room_of(row: SentRow) -> float:
 
 
 def lacking(row: SentRow, ids: Iterable[int]) -> list[int]:
-    """Those of `ids` that were not sent."""
+    """Those of `ids` that were not sent, each once."""
     have = set(row.ids.tolist())
-    return [token for token in ids if token not in have]
+    return [token for token in dict.fromkeys(ids) if token not in have]
 
 
 def _row(ids: Tensor, logprobs: Tensor, highest_hidden: float, asked: int) -> SentRow:

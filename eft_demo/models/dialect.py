@@ -77,5 +77,6 @@ def misread(server: CompletionServer, error: Exception) -> RemoteError:
     """The error for an answer of another form."""
     return server.fault(
         f"sent an answer without log-probs by token id ({type(error).__name__})",
-        "Please check that it is vLLM or llama.cpp's server, or speaks as they do (docs/deploying.md).",
+        "Please check that it is vLLM, SGLang or llama.cpp's server, or speaks as they do "
+        "(docs/deploying.md).",
     )

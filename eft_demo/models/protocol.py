@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from eft_demo.errors import EFTError
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -86,9 +88,21 @@ class Elsewhere(Protocol):
 
     where: str  # a short fact for people, such as "remote, vLLM 0.32.0 at host:8000"
 
-    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
-        """Begin what `forward` does. The result waits for the answer, and is called before the next start."""
+    @property
+    def late_s(self) -> float:
+        """For how many seconds an answer has been due since NotYet was raised; 0 if none is."""
         ...
+
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
+        """Begin what `forward` does. The result waits for the answer, and is called before the next start.
+
+        The result raises NotYet if the answer is late.
+        """
+        ...
+
+
+class NotYet(EFTError):
+    """A model elsewhere has not answered yet. The same request, made again, gets the answer to this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,8 +21,12 @@ from eft_demo.families.family import Family
 from eft_demo.models.completion_server import CompletionServer, Refused
 from eft_demo.models.cut_row import cut_row, fill, lacking, with_ids
 from eft_demo.models.dialect import Dialect, Row
-from eft_demo.models.llama_dialect import OWNER, LlamaDialect
+from eft_demo.models.late_answers import Answers
+from eft_demo.models.llama_dialect import OWNER as LLAMA
+from eft_demo.models.llama_dialect import LlamaDialect
 from eft_demo.models.protocol import SavedRow, SentRow, Slot
+from eft_demo.models.sglang_dialect import OWNER as SGLANG
+from eft_demo.models.sglang_dialect import SglangDialect
 from eft_demo.models.vllm_dialect import MOST_IDS, WIDEST, VllmDialect
 from eft_demo.settings import Settings, show_value
 
@@ -31,6 +35,8 @@ SUM_TOLERANCE = 0.01  # nats by which the probabilities may miss a sum of 1, as 
 MIN_CONTEXT = 16  # as the least that a family file may have
 ID_BYTES = 8  # of a token id that is kept
 KEPT_ROWS = 4_096  # what was sent of rows, for questions about them: 4 kB each, and more than a step has
+Question = tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]  # texts, and the ids to ask for after each
+
 PROBE = "Zürich, 東京: def f(x):\n    return 2**10 - x  # don't"
 SET_MODEL = "Please set EFT_BASE_MODEL, or `model` in the family file, to one of them."
 
@@ -51,8 +57,13 @@ class RemoteModel:
         """`width` is the number of log-probs that the server sends for each row, `where` is for people."""
         self.name, self.vocab, self.context, self.where = name, vocab, context, where
         self._server, self._dialect, self._width = server, dialect, width
-        self._waiting = ThreadPoolExecutor(1, f"eft-{name}")  # for one answer at a time
+        self._answers = Answers(f"eft-{name}")
         self._texts: dict[Slot, list[int]] = {}  # may be longer than the slot, after a rollback
+
+    @property
+    def late_s(self) -> float:
+        """For how many seconds an answer has been due since NotYet was raised; 0 if none is."""
+        return self._answers.late_s
 
     def join(self) -> Slot:
         """A new, empty row."""
@@ -91,14 +102,14 @@ class RemoteModel:
     def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
         """Append a block to each row: (rows, block) -> log-probs (rows, keep, vocab), with one request.
 
-        Raises RemoteError, and ValueError if a row would outgrow the context.
+        Raises RemoteError, NotYet, and ValueError if a row would outgrow the context.
         """
         return self.start(slots, tokens, keep)()
 
     def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
         """Send the request of `forward`, so that others can run meanwhile; the result waits for its answer.
 
-        Raises ValueError if a row would outgrow the context; the result raises RemoteError.
+        Raises ValueError if a row would outgrow the context; the result raises RemoteError and NotYet.
         """
         block = tokens.shape[1]
         longest = max(slot.length for slot in slots) + block
@@ -111,10 +122,10 @@ class RemoteModel:
         prompts = [tuple(text[: len(text) - ahead]) for text in texts for ahead in reversed(range(keep))]
         # Columns share prompts and texts: equal ones are asked once, and so get equal answers.
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        answer = self._waiting.submit(self._logprobs, list(place))
+        wait = self._answers.ask(tuple(place), partial(self._ask, list(place)))
 
         def finish() -> Tensor:
-            logits = answer.result()[[place[prompt] for prompt in prompts]]
+            logits = self._read(list(place), wait())[[place[prompt] for prompt in prompts]]
             for slot, text in zip(slots, texts, strict=True):
                 self._texts[slot] = text
                 slot.length = len(text)
@@ -122,9 +133,13 @@ class RemoteModel:
 
         return finish
 
-    def _logprobs(self, texts: list[tuple[int, ...]]) -> Tensor:
+    def _ask(self, texts: list[tuple[int, ...]]) -> list[Row]:
+        """What the server sends after each of these texts. Runs in a thread of its own."""
+        return self._dialect.whole(texts)
+
+    def _read(self, texts: list[tuple[int, ...]], sent: list[Row]) -> Tensor:
         """The log-probs after each of these texts: (texts, vocab)."""
-        rows = [whole_row(self._server, self._dialect, row) for row in self._dialect.whole(texts)]
+        rows = [whole_row(self._server, self._dialect, row) for row in sent]
         for row in rows:
             if len(row) != self._width:
                 raise self._server.fault(
@@ -147,17 +162,27 @@ class CutModel(RemoteModel):
         return self._sent[text]
 
     def ask(self, wanted: Mapping[tuple[int, ...], Sequence[int]]) -> None:
-        """Ask for the log-probs of these tokens after these texts. Raises RemoteError.
+        """Ask for the log-probs of these tokens after these texts. Raises RemoteError and NotYet.
 
         Texts share a request as long as it asks for few enough tokens; each text then gets those of all.
         """
-        for texts, ids in _packed({text: lacking(self._sent[text], ids) for text, ids in wanted.items()}):
-            for text, row in zip(texts, self._dialect.by_id(texts, ids), strict=True):
-                sent = self._within(row)
-                self._sent[text] = with_ids(self._sent[text], sent.ids, sent.logprobs)
+        questions = tuple(_packed({text: lacking(self._sent[text], ids) for text, ids in wanted.items()}))
+        for text, row in self._answers.ask(questions, partial(self._by_id, questions))():
+            sent = self._within(row)
+            self._sent[text] = with_ids(self._sent[text], sent.ids, sent.logprobs)
 
-    def _logprobs(self, texts: list[tuple[int, ...]]) -> Tensor:
-        for text, row in zip(texts, self._dialect.top(texts, self._width), strict=True):
+    def _by_id(self, questions: Sequence[Question]) -> list[tuple[tuple[int, ...], Row]]:
+        return [
+            (text, row)
+            for texts, ids in questions
+            for text, row in zip(texts, self._dialect.by_id(texts, ids), strict=True)
+        ]
+
+    def _ask(self, texts: list[tuple[int, ...]]) -> list[Row]:
+        return self._dialect.top(texts, self._width)
+
+    def _read(self, texts: list[tuple[int, ...]], sent_rows: list[Row]) -> Tensor:
+        for text, row in zip(texts, sent_rows, strict=True):
             if not len(row.ids):
                 raise self._server.fault("sent no log-probs for a text", "Please look at its log.")
             sent = self._within(row)
@@ -173,7 +198,7 @@ class CutModel(RemoteModel):
         return row if is_token.all() else Row(row.ids[is_token], row.logprobs[is_token])
 
 
-def _packed(wanted: Mapping[tuple[int, ...], Sequence[int]]) -> list[tuple[list[tuple[int, ...]], list[int]]]:
+def _packed(wanted: Mapping[tuple[int, ...], Sequence[int]]) -> list[Question]:
     """The texts in groups, each with the ids to ask for: at most MOST_IDS."""
     groups: list[tuple[list[tuple[int, ...]], list[int]]] = []
     parts = [
@@ -188,7 +213,7 @@ def _packed(wanted: Mapping[tuple[int, ...], Sequence[int]]) -> list[tuple[list[
                 break
         else:
             groups.append(([text], list(part)))
-    return groups
+    return [(tuple(texts), tuple(ids)) for texts, ids in groups]
 
 
 def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> RemoteModel:
@@ -196,8 +221,7 @@ def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> Remot
     assert checkpoint.server is not None
     server = CompletionServer(checkpoint.role, checkpoint.server, settings)
     name, facts = _find_model(server)
-    speaks_llama = facts.get("owned_by") == OWNER
-    dialect: Dialect = LlamaDialect(server, facts) if speaks_llama else VllmDialect(server, name, facts)
+    dialect = _dialect(server, name, facts)
     probe = family.codec.encode(PROBE)
     _check_tokenizer(server, dialect, probe)
     context = family.context if dialect.context is None else min(family.context, dialect.context)
@@ -222,6 +246,14 @@ def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> Remot
     width = _most_logprobs(server, dialect, probe, settings.base_top)
     where = f"{where}, its {width:,} likeliest tokens"
     return CutModel(checkpoint.role, server, dialect, family.vocab, context, width, where)
+
+
+def _dialect(server: CompletionServer, name: str, facts: Mapping[str, Any]) -> Dialect:
+    """The dialect of the server that says this about its model."""
+    owner = facts.get("owned_by")
+    if owner == LLAMA:
+        return LlamaDialect(server, facts)
+    return SglangDialect(server, name, facts) if owner == SGLANG else VllmDialect(server, name, facts)
 
 
 def whole_row(server: CompletionServer, dialect: Dialect, row: Row) -> Tensor:

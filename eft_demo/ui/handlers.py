@@ -233,17 +233,21 @@ def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.En
         if began - beat >= HEARTBEAT_S or not events:
             lines += load_line(service, run)
             beat = began
-        if not events and (reading := run.reading):
+        if not events and (reading := run.reading) and not service.engine.late_of(run):
             lines += wire.line("reading", done=reading[0], of=reading[1])
         yield lines
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
 
 def load_line(service: Service, run: Run) -> str:
-    """The engine's load, one sequence per column of every active run, and the run's place if it waits."""
+    """The engine's load, one sequence per column of every active run, and what the run waits for."""
     engine = service.engine
     place, wait_s = engine.place_of(run)
-    own = {"place": place, **({"wait_s": round(wait_s)} if wait_s else {})} if place else {}
+    own: dict[str, object] = (
+        {"place": place, **({"wait_s": round(wait_s)} if wait_s else {})} if place else {}
+    )
+    if late := engine.late_of(run):
+        own = {**own, "late": [late[0], round(late[1])]}
     busy = {"active": engine.active_sequences, "of": engine.max_sequences, "waiting": engine.waiting}
     return wire.line("load", **busy, **own)
 

@@ -28,7 +28,8 @@ ASCII with `<` escaped, so that no text from a model or a person can look like m
                 "reused":[tokens of the prompt that were not read again, all of them] if there were any}
     {"k":"reading", "done", "of"}   tokens of the prompt, over all models; once a second until the first token
     {"k":"load", "active", "of", "waiting"}   at least once a second, so silence means a lost server
-                 and of a run that waits for a turn its "place" in the queue and, if known, "wait_s"
+                 and of a run that waits for a turn its "place" in the queue and, if known, "wait_s",
+                 and of one that waits for a model's server "late":[the model's role, seconds]
     {"k":"error", "where":field, "text"}      instead of, or after, anything else
     {"k":"done"}
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from eft_demo.lab.many_users import Heard, bench_users, heard_in, to_markdown
+from eft_demo.lab.many_users import bench_users, to_markdown
+from eft_demo.lab.page_client import Heard, heard_in
 from eft_demo.settings import Settings
 
 

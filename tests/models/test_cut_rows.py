@@ -164,6 +164,18 @@ def test_a_given_text_is_attributed_exactly_and_continued_as_here(
             assert mine.by_role == pytest.approx(theirs.by_role, abs=1e-4)
 
 
+@pytest.mark.parametrize("fields", [{}, {"speculation": "on 4"}, {"forced": (5, 9, 200, 31)}])
+def test_texts_are_the_same_when_every_answer_is_late(settings: Settings, fields: dict[str, Any]) -> None:
+    settings = replace(settings, base_top=1)
+    opened = open_engine(settings)
+    expected = ask(opened, **fields)
+    late = open_engine(settings)
+    cut_model(late)._answers.patience_s = 0.0
+    found = ask(late, **fields)
+    assert [column.error for column in found] == [None] * len(found)
+    assert [ids_of(column) for column in found] == [ids_of(column) for column in expected]
+
+
 def test_it_asks_for_as_many_as_the_server_sends(settings: Settings, server: Completions) -> None:
     opened = open_engine(settings)
     assert "its 20 likeliest tokens" in cut_model(opened).where
@@ -222,14 +234,47 @@ def test_traces_keep_what_is_open_about_each_token(settings: Settings) -> None:
     assert any(record.cut and record.cut.sent == 20 for record in again.columns[2].tokens)
 
 
-# -- llama.cpp's server --
+# -- other servers --
+
+
+@pytest.mark.parametrize("top", [0, 1, 20])
+def test_sglang_writes_the_same_texts(
+    tiny_settings: Settings, settings: Settings, server: Completions, top: int
+) -> None:
+    server.speaks = "sglang"
+    here = ask(open_engine(tiny_settings))
+    opened = open_engine(replace(settings, base_top=top))
+    model = cut_model(opened)
+    assert "SGLang" in model.where and model.context == 128
+    server.asked.clear()
+    found = ask(opened)
+    assert [ids_of(column) for column in found] == [ids_of(column) for column in here]
+    assert all(record.cut is None or record.cut.certain for column in found for record in column.tokens)
+    assert any("token_ids_logprob" in body for body in server.asked)
+
+
+def test_sglang_with_another_answer_is_refused(
+    settings: Settings, server: Completions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.speaks = "sglang"
+    answers: list[Any] = [
+        [],
+        [{}],
+        [{"meta_info": {"output_top_logprobs": []}}],
+        [{"meta_info": None}] * 2,
+        {},
+    ]
+    for answer in answers:
+        monkeypatch.setattr(server, "sglang_generation", lambda _, answer=answer: answer)
+        with pytest.raises(RemoteError, match=r"docs/deploying.md"):
+            open_engine(settings)
 
 
 @pytest.mark.parametrize("top", [0, 1, 20])
 def test_llama_cpp_writes_the_same_texts(
     tiny_settings: Settings, settings: Settings, server: Completions, top: int
 ) -> None:
-    server.is_llama = True
+    server.speaks = "llamacpp"
     here = ask(open_engine(tiny_settings))
     opened = open_engine(replace(settings, base_top=top))
     model = opened[1].models["large_base"]
@@ -245,7 +290,7 @@ def test_llama_cpp_writes_the_same_texts(
 def test_llama_cpp_with_another_model_is_refused(
     tiny_family: Family, settings: Settings, server: Completions
 ) -> None:
-    server.is_llama = True
+    server.speaks = "llamacpp"
     server.tokenize = lambda text: [1, 2]
     with pytest.raises(RemoteError, match="tokenizer"):
         open_engine(settings)
@@ -277,7 +322,7 @@ def test_a_filled_row_sums_to_one_and_stays_below_its_ceiling(row: tuple[int, in
     assert (ceiling >= true - 1e-6).all()
     hidden = [token for token in range(40) if token not in known]
     assert (logprobs[hidden] != ceiling[hidden]).all()
-    assert lacking(sent, range(40)) == hidden
+    assert lacking(sent, [*range(40), *range(40)]) == hidden
 
 
 def test_the_servers_own_token_beyond_the_likeliest_does_not_lower_the_ceiling() -> None:

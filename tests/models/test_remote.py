@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -201,6 +202,66 @@ def test_models_here_run_while_the_server_works(
     assert together == [True, True]
 
 
+@contextmanager
+def answers_held(server: Completions, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """From now on the server answers only once the event is set."""
+    answer, go = server.answer, Event()
+
+    def answer_late(handler: Any, body: dict[str, Any]) -> None:
+        assert go.wait(PATIENCE_S)
+        answer(handler, body)
+
+    monkeypatch.setattr(server, "answer", answer_late)
+    yield go
+    go.set()
+
+
+@pytest.mark.parametrize("begun", [0, 3])
+@every_speculation
+def test_while_an_answer_is_late_other_columns_go_on(
+    settings: Settings, server: Completions, monkeypatch: pytest.MonkeyPatch, begun: int, speculation: str
+) -> None:
+    family, engine = remote_engine(settings)
+    whole = ask(family, engine, speculation=speculation)
+    asked = make_request(
+        prompts_of(family), three("assistant"), {"alpha": 1.5}, WARM, LENGTH, speculation=speculation
+    )
+    run, traces, before = engine.submit(asked), empty_traces(asked.spec.columns), len(server.asked)
+
+    def step() -> bool:
+        went_on = engine.step()
+        for event in run.events():
+            add_event(traces, event)
+        return went_on
+
+    while len(server.asked) < before + begun:
+        step()
+    with answers_held(server, monkeypatch) as go:
+        until(lambda: bool((step(), traces[1].finish_reason)[1]))
+        assert not traces[0].finish_reason and not traces[2].finish_reason
+        late = engine.late_of(run)
+        assert late is not None and late[0] == "large_base" and late[1] > 0
+        assert not step() and engine.rest_s < 1 and len(server.asked) == before + begun + 1
+        go.set()
+        until(lambda: (step(), run.done)[1])
+    assert_same(traces, whole)
+    assert engine.late_of(run) is None and engine.active_sequences == 0
+
+
+@pytest.mark.parametrize("fields", [{}, {"speculation": "on 4"}, {"forced": (5, 9, 200, 31)}])
+def test_texts_are_the_same_when_every_answer_is_late(
+    tiny_family: Family, tiny_settings: Settings, settings: Settings, fields: dict[str, Any]
+) -> None:
+    family, engine = remote_engine(settings)
+    model = engine.models["large_base"]
+    assert isinstance(model, RemoteModel)
+    model._answers.patience_s = 0.0
+    assert_same(
+        ask(family, engine, **fields), ask(tiny_family, engine_of(tiny_family, tiny_settings), **fields)
+    )
+    assert engine.active_sequences == 0
+
+
 def test_rows_roll_back_copy_save_and_restore(settings: Settings, server: Completions) -> None:
     _, engine = remote_engine(settings)
     model = engine.models["large_base"]
@@ -243,12 +304,12 @@ def strike_once(family: Family, engine: Engine, server: Completions, fault: str,
     run = engine.submit(request)
     asked = len(server.asked)
     while len(server.asked) < asked + 3:  # the prompt and at least two tokens
-        assert engine.step()
+        engine.step()
     server.strike(fault)
     wait_only(engine, 0.3 if fault in SILENT else 60.0)
     traces, struck_s = empty_traces(request.spec.columns), time.perf_counter()
     said_s = 0.0
-    while engine.step():
+    while engine.step() or not run.done:
         for event in run.events():
             add_event(traces, event)
         if not said_s and traces[0].finish_reason and traces[2].finish_reason:

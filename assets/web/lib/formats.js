@@ -39,6 +39,10 @@ export function turnText(place, seconds) {
   return "waiting for a turn: " + ahead + (seconds ? ", about " + Math.max(1, Math.round(seconds)) + " s" : "");
 }
 
+// Of a column whose model runs on a server that has not answered for a while.
+/** @type {(role: string, seconds: number) => string} */
+export const lateText = (role, seconds) => "the server of the " + roleName(role) + " has not answered for " + Math.max(1, seconds) + " s";
+
 /** @type {(line: End) => string} */
 export function endedSpeed(line) {
   const texts = line.tps ? [Math.round(line.tps) + " tok/s", "first " + Math.round(line.ttft_ms || 0) + " ms"] : [];

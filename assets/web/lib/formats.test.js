@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, millions, percent, plainSigned, readable, readingText, shortName, signed, spanOf, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, lateText, millions, percent, plainSigned, readable, readingText, shortName, signed, spanOf, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
@@ -47,6 +47,7 @@ test("the line below a column says how much of the prompt was read", () => {
 });
 
 test("a run that waits for a turn says how many are ahead and how long it may take", () => {
+  assert.equal(lateText("large_base", 0), "the server of the large base has not answered for 1 s");
   assert.equal(turnText(1), "waiting for a turn: you are next");
   assert.equal(turnText(2, 0.2), "waiting for a turn: 1 other is ahead, about 1 s");
   assert.equal(turnText(9, 31.6), "waiting for a turn: 8 others are ahead, about 32 s");

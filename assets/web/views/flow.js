@@ -1,7 +1,7 @@
 // Handlers of the stream's lines.
 
 import { changesFrom } from "../lib/changed.js";
-import { readingText, turnText } from "../lib/formats.js";
+import { lateText, readingText, turnText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
 import { element, part } from "../dom.js";
 import {
@@ -91,6 +91,12 @@ function onLoad(line) {
   part("load").textContent = line.active + " of " + line.of + " sequences" + waiting;
   part("load").hidden = !line.active && !line.waiting; // of an idle server there is nothing to say
   if (line.place) showBeforeFirst(turnText(line.place, line.wait_s));
+  if (line.late) showLate(...line.late);
+}
+
+function showLate(role, seconds) {
+  for (const column of run.columns)
+    if (!column.ended && column.roles.includes(role)) column.view.speed.textContent = lateText(role, seconds);
 }
 
 function onError(line) {
