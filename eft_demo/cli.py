@@ -387,7 +387,7 @@ def bench(
     if soak:
         from eft_demo.lab import soak as strain
 
-        endured = strain.bench_soak()
+        endured = strain.bench_soak(note=write_stderr)
         write_stdout(json.dumps(endured) if as_json else strain.to_markdown(endured))
         return
     if users:

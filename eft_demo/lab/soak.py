@@ -30,6 +30,7 @@ from eft_demo.lab.page_client import Heard, asked, client_at, heard_in, listen, 
 from eft_demo.settings import Settings
 
 AT_ONCE = 8  # users of the long day
+BAD_S = 20.0  # for the answer to a bad request
 SETTLE_S = 30.0  # for connections and sessions to end before the process is looked at
 
 
@@ -57,15 +58,18 @@ class Amounts:
     settle_s: float = SETTLE_S
 
 
-def bench_soak(amounts: Amounts | None = None) -> dict[str, Any]:
-    """All results as plain numbers under names with units. Raises EFTError off Linux or without a start."""
+def bench_soak(amounts: Amounts | None = None, note: Callable[[str], None] = print) -> dict[str, Any]:
+    """All results as plain numbers under names with units. `note` gets the name of each part as it begins.
+
+    Raises EFTError off Linux or if the app does not start.
+    """
     if not Path("/proc/self/task").is_dir():
         raise EFTError("This measurement reads /proc, which only Linux has.")
     with serving("atlas") as app:
-        return {**asyncio.run(strain(app, amounts or Amounts())), "machine": machine()}
+        return {**asyncio.run(strain(app, amounts or Amounts(), note)), "machine": machine()}
 
 
-async def strain(app: RunningApp, amounts: Amounts) -> dict[str, Any]:
+async def strain(app: RunningApp, amounts: Amounts, note: Callable[[str], None]) -> dict[str, Any]:
     """Everything in turn. Each result has the name of its part in front."""
     settings = Settings.from_env()
     most = settings.max_sequences // 3 + settings.max_waiting
@@ -78,6 +82,7 @@ async def strain(app: RunningApp, amounts: Amounts) -> dict[str, Any]:
     ]
     found: dict[str, Any] = {}
     for name, part in parts:
+        note(f"{name} ...")
         found |= {f"{name}_{key}": value for key, value in (await part()).items()}
     return found
 
@@ -134,6 +139,7 @@ async def bad_requests(app: RunningApp, count: int) -> dict[str, Any]:
     seconds: list[float] = []
     accepted, failed = 0, Counter[str]()
     async with client_at(app.url, "127.0.0.9") as client:
+        client.timeout = httpx.Timeout(BAD_S)
         event = await run_event(client)
         hand = by_hand(event)
         for number, post in enumerate([*hand, *spoiled(event, count)]):
@@ -141,7 +147,7 @@ async def bad_requests(app: RunningApp, count: int) -> dict[str, Any]:
             try:
                 reason = await _sent(client, event, post, f"bad-{number}")
             except (ValueError, httpx.HTTPError) as error:
-                failed[f"{post.path}: {error}"] += 1
+                failed[f"{post.path}: {type(error).__name__} {error}, {post.body[:200]!r}"] += 1
                 continue
             if reason is None:
                 accepted += 1
