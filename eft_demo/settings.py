@@ -273,13 +273,13 @@ class Settings:
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
     max_sequences: int = 192  # one per column; more than 48 only while steps are quick enough to read along
-    max_waiting: int = 32  # further runs are rejected immediately
+    max_waiting: int = 96  # runs: with 64 that run, a lecture hall gets its turn. Further ones are refused
     # A visitor is one page. A whole class, or everybody behind one proxy, may share an address.
     max_runs_each: int = 3  # concurrent runs per page: the visible one and those still being cancelled
     max_runs_per_minute: int = 600  # per address: thirty people, each starting a run every three seconds
     max_share: float = 0.875  # of all sequences and waiting places, for one address; the rest is for others
     listen_s: float = 5.0  # how long a run waits for its page to connect to the stream before it is dropped
-    max_unheard: int = 32  # runs of all visitors that wait for their page; beyond it the oldest is dropped
+    max_unheard: int = 128  # runs of all visitors that wait for their page; beyond it the oldest is dropped
     blocked_s: float = 20.0  # a run ends when its page has read nothing from the stream for this long
     max_kept_runs: int = 32  # per page: room for a tree of branches; the oldest is dropped first
     max_opened_files: int = 12  # per page, counted separately: a reloaded page reopens its last 8 runs

@@ -5,6 +5,7 @@ Knows only the command line and HTTP.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
@@ -63,10 +64,12 @@ class RunningApp:
 
 
 @contextmanager
-def serving(family: str) -> Iterator[RunningApp]:
-    """The app, started on a free port. Raises EFTError if it does not start."""
+def serving(family: str, **variables: str) -> Iterator[RunningApp]:
+    """The app on a free port, with these environment variables. Raises EFTError if it does not start."""
     command = [*START, "--port", "0", "--family", family]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **variables}
+    )
     assert process.stdout is not None
     try:
         for line in process.stdout:

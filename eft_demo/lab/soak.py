@@ -65,7 +65,8 @@ def bench_soak(amounts: Amounts | None = None, note: Callable[[str], None] = pri
     """
     if not Path("/proc/self/task").is_dir():
         raise EFTError("This measurement reads /proc, which only Linux has.")
-    with serving("atlas") as app:
+    # Caches are small, so that what fills once is not taken for growth.
+    with serving("atlas", EFT_PREFIX_CACHE_MB="16", EFT_MAX_KEPT_MB="4") as app:
         return {**asyncio.run(strain(app, amounts or Amounts(), note)), "machine": machine()}
 
 
@@ -116,7 +117,7 @@ async def strangers(app: RunningApp, witnesses: int, gone: int) -> dict[str, Any
     again = await _witnesses(app.url, witnesses)
     quiet_s = time.perf_counter() - began_s
     slow = asyncio.create_task(_read_slowly(app.url))
-    vanishing = asyncio.gather(*(_vanish(app.url, number) for number in range(gone)))
+    vanishing = asyncio.create_task(_vanish_in_turn(app.url, gone))
     began_s = time.perf_counter()
     disturbed = await _witnesses(app.url, witnesses)
     disturbed_s = time.perf_counter() - began_s
@@ -171,15 +172,13 @@ async def bad_requests(app: RunningApp, count: int) -> dict[str, Any]:
 
 async def long_day(app: RunningApp, amounts: Amounts) -> dict[str, Any]:
     """Many runs, then many that end by a disconnect; what the process holds before and after."""
-    await _many_runs(app.url, max(1, amounts.runs // 5), 0)  # what is filled once is not growth
+    await _many_runs(app.url, max(1, amounts.runs // 2), 0)  # tables of sessions and runs fill once
     await asyncio.sleep(amounts.settle_s)
     before = await census(app)
     began_s = time.perf_counter()
     heard = await _many_runs(app.url, amounts.runs, amounts.runs)
     runs_s = time.perf_counter() - began_s
-    for start in range(0, amounts.disconnects, AT_ONCE):
-        numbers = range(start, min(start + AT_ONCE, amounts.disconnects))
-        await asyncio.gather(*(_vanish(app.url, number) for number in numbers))
+    await _vanish_in_turn(app.url, amounts.disconnects)
     await _until_idle(app.url)
     await asyncio.sleep(amounts.settle_s)
     after = await census(app)
@@ -257,6 +256,17 @@ async def _many_runs(url: str, count: int, first: int) -> list[Heard]:
         return heard
 
     return [one for some in await asyncio.gather(*map(user, range(AT_ONCE))) for one in some]
+
+
+async def _vanish_in_turn(url: str, count: int) -> None:
+    """So many users who vanish, AT_ONCE at a time: more would be an overload."""
+    numbers = iter(range(count))
+
+    async def some() -> None:
+        for number in numbers:
+            await _vanish(url, number)
+
+    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
 
 
 async def _vanish(url: str, number: int) -> None:

@@ -41,7 +41,7 @@ from eft_demo.ui.web_modules import LATER, page_modules
 from eft_demo.ui.world import world_of
 
 TITLE = "EFT Demo: emulated fine-tuning, token by token"
-MAX_PARALLEL_RUNS = 128  # the engine decides who waits; this only keeps Gradio from queueing first
+MAX_PARALLEL_RUNS = 192  # the engine decides who waits; more are refused before Gradio would queue them
 
 
 class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy

@@ -41,6 +41,7 @@ FOR_ROOMS = 0.5  # of all connections may wait for news of class rooms; the othe
 WATCH_S = 0.5  # between two checks of the engine
 GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
+FULL = "The server is busy: {} runs have begun or wait. Please try again in a moment."
 NOT_HERE = "This server has no such {}. Please reload the page."
 
 log = logging.getLogger(__name__)
@@ -173,7 +174,9 @@ def stop(demo: Page) -> None:
 
 
 def unknown(demo: Page) -> Unknown:
-    """Refuses unknown events, functions and sessions, which Gradio would report as bugs."""
+    """Refuses unknown events, functions and sessions, which Gradio would report as bugs, and runs beyond all
+    limits, which Gradio would queue.
+    """
 
     def check(path: str, query: Mapping[str, str], posted: object) -> Refusal | None:
         if not isinstance(posted, dict):
@@ -188,6 +191,8 @@ def unknown(demo: Page) -> Unknown:
             return Refusal(400, "The request must name its session (session_hash).")
         if "/queue/join" in path and not _known(posted.get("fn_index"), demo.fns):
             return Refusal(404, NOT_HERE.format("event"))
+        if "/queue/join" in path and (begun := _begun_runs(demo)) >= MAX_PARALLEL_RUNS:
+            return Refusal(503, FULL.format(begun))
         if "/component_server" not in path:
             return None
         component, name = posted.get("component_id"), posted.get("fn_name")
@@ -196,6 +201,12 @@ def unknown(demo: Page) -> Unknown:
         return None if offered else Refusal(404, NOT_HERE.format("function"))
 
     return check
+
+
+def _begun_runs(demo: Page) -> int:
+    """How many runs were posted and have not ended. The engine refuses some later, when their turn comes."""
+    queue = demo._queue
+    return len(queue) + sum(len(batch) for batch in queue.active_jobs if batch)
 
 
 def _known(number: object, known: Mapping[int, object]) -> bool:

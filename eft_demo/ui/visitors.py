@@ -122,7 +122,8 @@ class Streams:
     def wait(self, visitor: Visitor, settings: Settings) -> bool:
         """Wait until this visitor listens. Returns whether they do.
 
-        When too many wait, the longest wait of the address with the most waits is ended.
+        When too many wait, the longest wait of the address with the most waits is ended. Raises Overloaded
+        then.
         """
         waiter = _Waiter(visitor)
         with self._changed:
@@ -141,6 +142,8 @@ class Streams:
             listens = visitor.session in self._open
             if not listens:
                 self._unheard.append((time.monotonic(), visitor.session))
+        if waiter.dismissed and not listens:
+            raise Overloaded("Too many runs begin at once, and this one gave way. Please press Run again.")
         return listens
 
     def forgotten(self) -> list[str]:
